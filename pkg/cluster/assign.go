@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"slices"
+)
+
+// assign places what is free and keeps the balance (monitor manual, "Roles"): orphans of exclusive roles, orphans of
+// balanced roles, preferences in active mode, balance.
+func (x *stepper) assign() {
+	for _, exclusive := range []bool{true, false} {
+		for i := range x.s.Addresses {
+			a := &x.s.Addresses[i]
+			if r, _ := x.t.Role(a.Role); r.Exclusive == exclusive {
+				x.orphan(r, a)
+			}
+		}
+	}
+	if x.s.Mode == Active {
+		x.prefer()
+	}
+	for _, r := range x.t.Roles {
+		if !r.Exclusive {
+			x.balance(r)
+		}
+	}
+}
+
+func (x *stepper) orphan(r Role, a *Address) {
+	if a.Holder != "" || a.Leaving != "" {
+		return
+	}
+	if a.Next != "" && x.s.eligible(r, a.Next) {
+		origin := a.origin
+		x.give(a, a.Next)
+		a.origin = origin
+		return
+	}
+	host := x.fewest(r)
+	if host == "" {
+		return
+	}
+	x.give(a, host)
+	x.out.add(Info, host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
+}
+
+// fewest picks the host for an orphan: the preferred one; else the one with the fewest addresses of this role, of
+// those the one with the least load, of those the first by name. "" where nobody may have it.
+func (x *stepper) fewest(r Role) string {
+	if r.Prefer != "" && x.s.eligible(r, r.Prefer) {
+		return r.Prefer
+	}
+	best := ""
+	for _, h := range x.t.Hosts {
+		if x.s.eligible(r, h.Name) && (best == "" || x.lighter(r, h.Name, best)) {
+			best = h.Name
+		}
+	}
+	return best
+}
+
+func (x *stepper) lighter(r Role, a, b string) bool {
+	if ca, cb := x.count(r, a), x.count(r, b); ca != cb {
+		return ca < cb
+	}
+	return x.load(a) < x.load(b)
+}
+
+// count is how many addresses of the role the host has or is about to get.
+func (x *stepper) count(r Role, host string) int {
+	n := 0
+	for _, a := range x.s.Addresses {
+		if a.Role == r.Name && (a.Holder == host || a.Holder == "" && a.Next == host) {
+			n++
+		}
+	}
+	return n
+}
+
+// load counts a host's roles in halves: the active master role is one half, any other role one.
+func (x *stepper) load(host string) int {
+	n := 0
+	for _, a := range x.s.Addresses {
+		if a.Holder != host && !(a.Holder == "" && a.Next == host) {
+			continue
+		}
+		if a.Role == x.t.ActiveMasterRole {
+			n++
+		} else {
+			n += 2
+		}
+	}
+	return n
+}
+
+// prefer moves roles to their preferred hosts, but not to one that has not caught up.
+func (x *stepper) prefer() {
+	for i := range x.s.Addresses {
+		a := &x.s.Addresses[i]
+		r, _ := x.t.Role(a.Role)
+		if r.Prefer == "" || a.Holder == "" || a.Holder == r.Prefer || x.in.Now < a.notBefore {
+			continue
+		}
+		if x.s.eligible(r, r.Prefer) && x.s.Hosts[r.Prefer].Good.replicates() {
+			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
+			x.move(a, r.Prefer)
+		}
+	}
+}
+
+// move starts a planned move.
+func (x *stepper) move(a *Address, to string) {
+	origin := a.Holder
+	x.take(a, to)
+	a.origin = origin
+}
+
+// balance evens out until no two eligible hosts differ by more than one.
+func (x *stepper) balance(r Role) {
+	var hosts []string
+	for _, h := range x.t.Hosts {
+		if x.s.eligible(r, h.Name) {
+			hosts = append(hosts, h.Name)
+		}
+	}
+	if len(hosts) < 2 {
+		return
+	}
+	for {
+		least := slices.MinFunc(hosts, func(a, b string) int { return x.byLoad(r, a, b) })
+		most := slices.MaxFunc(hosts, func(a, b string) int { return x.byLoad(r, a, b) })
+		if x.count(r, most)-x.count(r, least) <= 1 {
+			return
+		}
+		i := x.lastOf(r, most)
+		if i < 0 {
+			return // what it has too much of is on its way already
+		}
+		a := &x.s.Addresses[i]
+		x.out.add(Info, least, "Moving role '%s' from host '%s' to host '%s'", a.RoleIP, most, least)
+		x.take(a, least)
+	}
+}
+
+func (x *stepper) byLoad(r Role, a, b string) int {
+	switch {
+	case x.lighter(r, a, b):
+		return -1
+	case x.lighter(r, b, a):
+		return 1
+	}
+	return 0
+}
+
+// lastOf is the index of the host's last address of the role.
+func (x *stepper) lastOf(r Role, host string) int {
+	for i := len(x.s.Addresses) - 1; i >= 0; i-- {
+		if a := x.s.Addresses[i]; a.Role == r.Name && a.Holder == host {
+			return i
+		}
+	}
+	return -1
+}

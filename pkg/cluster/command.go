@@ -1,0 +1,351 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Command is an operator's command that changes something. The texts of all answers are those of the control manual.
+type Command struct {
+	Words []string
+	// AgentUp says for the hosts that the command names whether their agents have just answered a PING.
+	AgentUp map[string]bool
+}
+
+// Move is a planned move that was ordered and has yet to happen.
+type Move struct {
+	RoleIP
+	From, To string
+	Forced   bool
+}
+
+// Help lists the commands, as `mmm_control help` prints them.
+const Help = `Valid commands are:
+    help                              - show this message
+    ping                              - ping monitor
+    show                              - show status
+    checks [<host>|all [<check>|all]] - show checks status
+    set_online <host>                 - set host <host> online
+    set_offline <host>                - set host <host> offline
+    mode                              - print current mode.
+    set_active                        - switch into active mode.
+    set_manual                        - switch into manual mode.
+    set_passive                       - switch into passive mode.
+    move_role [--force] <role> <host> - move exclusive role <role> to host <host>
+                                        (Only use --force if you know what you are doing!)
+    set_ip <ip> <host>                - set role with ip <ip> to host <host>
+`
+
+// Invalid is the answer to a line that is no command.
+func Invalid(line string) string {
+	return fmt.Sprintf("Invalid command '%s'\n\n%s", line, Help)
+}
+
+// command runs an operator's command and leaves its answer in the output.
+func (x *stepper) command(c Command) {
+	name, args := c.Words[0], c.Words[1:]
+	forced := name == "move_role" && len(args) == 3 && args[0] == "--force"
+	switch {
+	case name == "set_active" && len(args) == 0:
+		x.out.Answer = x.setActive()
+	case name == "set_manual" && len(args) == 0:
+		x.out.Answer = x.setManual()
+	case name == "set_passive" && len(args) == 0:
+		x.out.Answer = x.setPassive()
+	case name == "set_online" && len(args) == 1:
+		x.out.Answer = x.setOnline(args[0], c.AgentUp[args[0]])
+	case name == "set_offline" && len(args) == 1:
+		x.out.Answer = x.setOffline(args[0], c.AgentUp[args[0]])
+	case forced:
+		x.out.Answer = x.forceRole(args[1], args[2], c.AgentUp[args[2]])
+	case name == "move_role" && len(args) == 2 && !strings.HasPrefix(args[0], "--"):
+		x.out.Answer = x.moveRole(args[0], args[1], c.AgentUp[args[1]])
+	case name == "set_ip" && len(args) == 2:
+		x.out.Answer = x.setIP(args[0], args[1])
+	default:
+		x.out.Answer = Invalid(strings.Join(c.Words, " "))
+	}
+}
+
+func (x *stepper) setActive() string {
+	if x.s.Mode == Active {
+		return "OK: Already in active mode."
+	}
+	x.out.add(Fatal, "", "Admin changed mode from %s to ACTIVE", x.s.Mode)
+	x.activate()
+	return "OK: Switched into active mode."
+}
+
+// activate switches into active mode. Out of passive mode every agent is told anew, and to drop what it should not
+// have; out of manual mode what hosts that are not ONLINE still hold is taken from them first.
+func (x *stepper) activate() {
+	if x.s.Mode == Passive {
+		x.out.Clear = true
+	} else {
+		for _, h := range x.t.Hosts {
+			if x.s.Hosts[h.Name].State != Online {
+				x.clearRoles(h.Name)
+			}
+		}
+	}
+	x.enterMode(Active)
+}
+
+func (x *stepper) enterMode(m Mode) {
+	x.s.Mode, x.s.ModeSince, x.s.Cause = m, x.in.Now, ""
+}
+
+func (x *stepper) setManual() string {
+	if x.s.manual() {
+		return "OK: Already in manual mode."
+	}
+	x.out.add(Fatal, "", "Admin changed mode from %s to MANUAL", x.s.Mode)
+	x.out.Clear = x.s.Mode == Passive
+	x.enterMode(Manual)
+	return "OK: Switched into manual mode."
+}
+
+func (x *stepper) setPassive() string {
+	if x.s.Mode == Passive {
+		return "OK: Already in passive mode."
+	}
+	x.out.add(Fatal, "", "Admin changed mode from %s to PASSIVE", x.s.Mode)
+	x.enterMode(Passive)
+	x.s.Cause = "Admin switched to passive mode."
+	return "OK: Switched into passive mode."
+}
+
+func (x *stepper) setOnline(host string, agentUp bool) string {
+	t, known := x.t.Host(host)
+	if !known {
+		return unknownHost(host)
+	}
+	h := x.s.Hosts[host]
+	switch {
+	case h.State == Online:
+		return "OK: This host is already ONLINE. Skipping command."
+	case h.State != AdminOffline && h.State != AwaitingRecovery:
+		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. It can't be switched to ONLINE.", host, h.State)
+	}
+	good, ok := x.in.Verdicts[host]
+	if !ok {
+		good = h.Good
+	}
+	if !good.alive() {
+		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.", host)
+	}
+	if peer, ok := x.s.Hosts[t.Peer]; ok && peer.State == Online && !peer.Good.replicates() {
+		return fmt.Sprintf("ERROR: Some replication checks failed on peer '%s'. We can't set '%s' online now. Please, wait some time.", t.Peer, host)
+	}
+	if !agentUp {
+		return fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't switch its state!", host)
+	}
+	x.forgetFlapping(host)
+	x.adminState(host, Online)
+	return fmt.Sprintf("OK: State of '%s' changed to ONLINE. Now you can wait some time and check its new roles!", host)
+}
+
+func (x *stepper) setOffline(host string, agentUp bool) string {
+	if _, known := x.t.Host(host); !known {
+		return unknownHost(host)
+	}
+	switch st := x.s.Hosts[host].State; {
+	case st == AdminOffline:
+		return "OK: This host is already ADMIN_OFFLINE. Skipping command."
+	case st != Online && st != ReplicationFail && st != ReplicationDelay:
+		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. It can't be switched to ADMIN_OFFLINE.", host, st)
+	case !agentUp:
+		return fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't switch its state!", host)
+	}
+	x.adminState(host, AdminOffline)
+	x.clearRoles(host)
+	return fmt.Sprintf("OK: State of '%s' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!", host)
+}
+
+func (x *stepper) adminState(host string, to HostState) {
+	h := x.s.Hosts[host]
+	x.out.add(Fatal, host, "Admin changed state of '%s' from %s to %s", host, h.State, to)
+	h.State, h.Since = to, x.in.Now
+	x.s.Hosts[host] = h
+}
+
+func (x *stepper) moveRole(role, host string, agentUp bool) string {
+	if x.s.Mode == Passive {
+		return "ERROR: This command is not allowed in passive mode"
+	}
+	r, known := x.t.Role(role)
+	if !known {
+		return unknownRole(role)
+	}
+	if _, known := x.t.Host(host); !known {
+		return unknownHost(host)
+	}
+	if !r.Exclusive {
+		return x.dropBalanced(r, host)
+	}
+	if st := x.s.Hosts[host].State; st != Online {
+		return fmt.Sprintf("ERROR: Can't move role to host with state %s.", st)
+	}
+	a, answer := x.movable(r, host, agentUp)
+	if answer != "" {
+		return answer
+	}
+	if x.s.Mode == Active && r.Prefer != "" && a.Holder == r.Prefer {
+		return fmt.Sprintf("ERROR: Role '%s' is assigned to preferred host '%s'. Can't move it!", role, r.Prefer)
+	}
+	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
+	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s'", role, a.Holder, host)
+	x.move(a, host)
+	return x.out.Move.done()
+}
+
+// movable finds the address to move, or says why it can't be.
+func (x *stepper) movable(r Role, host string, agentUp bool) (*Address, string) {
+	if !slices.Contains(r.Hosts, host) {
+		return nil, fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Only following hosts could: %s", host, r.Name, strings.Join(r.Hosts, ", "))
+	}
+	i := slices.IndexFunc(x.s.Addresses, func(a Address) bool { return a.Role == r.Name })
+	a := &x.s.Addresses[i]
+	switch {
+	case a.Holder == host:
+		return nil, fmt.Sprintf("OK: Role is on '%s' already. Skipping command.", host)
+	case !agentUp:
+		return nil, fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't move roles there!", host)
+	case a.Leaving != "":
+		return nil, fmt.Sprintf("ERROR: Role '%s' is just leaving host '%s'. Please, wait some time.", r.Name, a.Leaving)
+	}
+	return a, ""
+}
+
+func (x *stepper) dropBalanced(r Role, host string) string {
+	x.out.add(Info, host, "Removing balanced role %s from host '%s':", r.Name, host)
+	for i := range x.s.Addresses {
+		if a := &x.s.Addresses[i]; a.Role == r.Name && a.Holder == host {
+			x.take(a, "")
+			x.out.add(Info, host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
+		}
+	}
+	return fmt.Sprintf("OK: Balanced role %s has been removed from host '%s'. Now you can wait some time and check new roles info!", r.Name, host)
+}
+
+func (x *stepper) forceRole(role, host string, agentUp bool) string {
+	if x.s.Mode == Passive {
+		return "ERROR: This command is not allowed in passive mode"
+	}
+	r, known := x.t.Role(role)
+	if !known {
+		return unknownRole(role)
+	}
+	if _, known := x.t.Host(host); !known {
+		return unknownHost(host)
+	}
+	if role != x.t.ActiveMasterRole {
+		return "ERROR: move_role --forced may be used for the active master role only!"
+	}
+	if st := x.s.Hosts[host].State; st != ReplicationFail && st != ReplicationDelay {
+		return fmt.Sprintf("ERROR: Can't force move of role to host with state %s.", st)
+	}
+	a, answer := x.movable(r, host, agentUp)
+	if answer != "" {
+		return answer
+	}
+	old := a.Holder
+	x.out.Move = &Move{RoleIP: a.RoleIP, From: old, To: host, Forced: true}
+	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s' enforcedly", role, old, host)
+	x.adminState(host, Online)
+	if old == "" {
+		a.Next = host
+	} else {
+		x.take(a, host)
+		x.demote(old)
+	}
+	return x.out.Move.done()
+}
+
+// demote puts the old writer where its own replication checks say it belongs.
+func (x *stepper) demote(old string) {
+	h := x.s.Hosts[old]
+	to := HostState("")
+	switch {
+	case !h.Good.RepThreads:
+		to = ReplicationFail
+	case !h.Good.RepBacklog:
+		to = ReplicationDelay
+	default:
+		return
+	}
+	x.enter(old, to, "")
+	if x.s.Mode == Active {
+		x.clearRoles(old)
+	}
+}
+
+func (x *stepper) setIP(text, host string) string {
+	if x.s.Mode != Passive {
+		return "ERROR: This command is only allowed in passive mode"
+	}
+	ip, err := netip.ParseAddr(text)
+	i := slices.IndexFunc(x.s.Addresses, func(a Address) bool { return a.IP == ip })
+	if err != nil || i < 0 {
+		return fmt.Sprintf("ERROR: Unknown ip '%s'!", text)
+	}
+	if _, known := x.t.Host(host); !known {
+		return unknownHost(host)
+	}
+	a := &x.s.Addresses[i]
+	r, _ := x.t.Role(a.Role)
+	if !slices.Contains(r.Hosts, host) {
+		return fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Following hosts could: %s", host, r.Name, strings.Join(r.Hosts, ", "))
+	}
+	if st := x.s.Hosts[host].State; st != Online && st != AwaitingRecovery {
+		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. Can't move role with ip '%s' there.", host, st, text)
+	}
+	x.out.add(Fatal, host, "Admin set role '%s' to host '%s'", a.RoleIP, host)
+	x.setByHand(a, host)
+	return fmt.Sprintf("OK: Set role '%s' to host '%s'.", a.RoleIP, host)
+}
+
+// setByHand changes who is to have an address while nobody is being told. Who had it keeps it until then, so it has
+// to be proven gone once orders flow again.
+func (x *stepper) setByHand(a *Address, host string) {
+	switch {
+	case a.Holder == host:
+	case a.Leaving == host: // back to where it still is
+		a.Leaving = ""
+		x.give(a, host)
+	case a.Leaving != "":
+		a.Next = host
+	case a.Holder != "":
+		x.take(a, host)
+	default:
+		x.give(a, host)
+	}
+}
+
+func (m Move) done() string {
+	suffix := ""
+	if m.Forced {
+		suffix = " enforcedly"
+	}
+	return fmt.Sprintf("OK: Role '%s' has been moved from '%s' to '%s'%s. Now you can wait some time and check new roles info!", m.Role, m.From, m.To, suffix)
+}
+
+// Outcome says whether an ordered move has happened yet, and what to answer: that it has, or where the role is instead.
+func (m Move) Outcome(s State) (answer string, decided bool) {
+	i := slices.IndexFunc(s.Addresses, func(a Address) bool { return a.RoleIP == m.RoleIP })
+	a := s.Addresses[i]
+	switch {
+	case a.Holder == m.To:
+		return m.done(), a.Confirmed
+	case a.Holder == "" && a.Next == m.To:
+		return "", false
+	case a.Holder != "":
+		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. See the monitor's log for the cause.", m.Role, m.To, a.Holder), true
+	}
+	return "", false
+}
+
+func unknownHost(h string) string { return fmt.Sprintf("ERROR: Unknown host name '%s'!", h) }
+func unknownRole(r string) string { return fmt.Sprintf("ERROR: Unknown role name '%s'!", r) }

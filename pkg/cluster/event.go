@@ -1,0 +1,40 @@
+package cluster
+
+import "fmt"
+
+// Level says how loud an event is. Fatal ones are those that people have mail appenders for.
+type Level int
+
+// Levels in rising order.
+const (
+	Info Level = iota
+	Warn
+	Error
+	Fatal
+)
+
+// Event is one decision with its cause, in the words of the classic log.
+type Event struct {
+	Level Level
+	Host  string // host it is about, or ""
+	Text  string
+}
+
+// Kill asks for the kill_host program to be run.
+type Kill struct {
+	Host     string
+	PingGood bool // second argument of kill_host: whether the host still answers pings
+}
+
+// Output is what a Step asks of the world, apart from the orders that follow from its State.
+type Output struct {
+	Events []Event
+	Kills  []Kill
+	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
+	Answer string
+	Move   *Move // the command answers only once this is decided: see Move.Outcome
+}
+
+func (o *Output) add(l Level, host, format string, args ...any) {
+	o.Events = append(o.Events, Event{Level: l, Host: host, Text: fmt.Sprintf(format, args...)})
+}

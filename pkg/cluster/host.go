@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// shortOutage: a host that was away for less than this, without a reboot, comes back by itself.
+	shortOutage = 60 * time.Second
+	// freshPeer: replication may fail for this long after the peer came ONLINE (master-connect-retry's default).
+	freshPeer = 60 * time.Second
+)
+
+// host moves one host through the table of the monitor manual, "States".
+func (x *stepper) host(t Host) {
+	h := x.s.Hosts[t.Name]
+	switch h.State {
+	case AdminOffline:
+	case Online:
+		x.fromOnline(t, h)
+	case HardOffline:
+		x.fromHardOffline(t, h)
+	case AwaitingRecovery:
+		x.fromAwaitingRecovery(t, h)
+	case ReplicationFail, ReplicationDelay:
+		x.fromReplicationTrouble(t, h)
+	default:
+		panic(fmt.Sprintf("host %s in impossible state %q", t.Name, h.State))
+	}
+}
+
+// peer is the host that t replicates from: a master's configured peer, a slave's active master.
+func (x *stepper) peer(t Host) (HostInfo, bool) {
+	name := t.Peer
+	if !t.Master {
+		name = x.s.ActiveMaster(x.t)
+	}
+	p, ok := x.s.Hosts[name]
+	return p, ok
+}
+
+func (x *stepper) fromOnline(t Host, h HostInfo) {
+	if !h.Good.alive() {
+		why := fmt.Sprintf(" (ping: %s, mysql: %s)", okText(h.Good.Ping), okText(h.Good.MySQL))
+		x.enter(t.Name, HardOffline, why)
+		if !x.s.manual() {
+			x.clearRoles(t.Name)
+			x.tell(t.Name)
+		}
+		return
+	}
+	if t.Name == x.s.ActiveMaster(x.t) {
+		return // its replication has no say in whether it may be written to
+	}
+	peer, known := x.peer(t)
+	if !known || peer.State != Online || !peer.Good.alive() || x.in.Now-peer.Since < freshPeer && peer.Since > 0 {
+		return
+	}
+	switch {
+	case !h.Good.RepThreads:
+		x.enter(t.Name, ReplicationFail, "")
+	case !h.Good.RepBacklog:
+		x.enter(t.Name, ReplicationDelay, "")
+	default:
+		return
+	}
+	if !x.s.manual() {
+		x.clearRoles(t.Name)
+	}
+}
+
+func (x *stepper) fromHardOffline(t Host, h HostInfo) {
+	if !h.Good.alive() {
+		return
+	}
+	if to, bad := x.replicationTrouble(t, h); bad {
+		x.enter(t.Name, to, "")
+		return
+	}
+	x.enter(t.Name, AwaitingRecovery, "")
+}
+
+// replicationTrouble is judged only where there is an active master to replicate from, or the host can't be one itself.
+func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
+	if x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
+		return "", false
+	}
+	switch {
+	case !h.Good.RepThreads:
+		return ReplicationFail, true
+	case !h.Good.RepBacklog:
+		return ReplicationDelay, true
+	}
+	return "", false
+}
+
+func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
+	if !h.Good.alive() {
+		x.enter(t.Name, HardOffline, "")
+		return
+	}
+	if to, bad := x.replicationTrouble(t, h); bad {
+		x.enter(t.Name, to, "")
+		return
+	}
+	if !h.Good.replicates() {
+		return
+	}
+	waited := x.in.Now - h.Since
+	down := h.Uptime - h.OnlineUptime
+	auto := x.t.AutoSetOnline
+	switch {
+	case !h.Flapping && h.OnlineUptime > 0 && down >= 0 && down < shortOutage.Seconds():
+		x.enter(t.Name, Online, fmt.Sprintf(" because it was down for only %d seconds", int(down)))
+	case !h.Flapping && auto > 0 && waited >= auto:
+		x.enter(t.Name, Online, fmt.Sprintf(" because of auto_set_online(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
+			int(auto.Seconds()), int(waited.Seconds())))
+	case h.Flapping && auto > 0 && waited >= x.t.FlapDuration:
+		x.forgetFlapping(t.Name)
+		x.enter(t.Name, Online, fmt.Sprintf(" because of auto_set_online and flap_duration(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
+			int(x.t.FlapDuration.Seconds()), int(waited.Seconds())))
+	}
+}
+
+func (x *stepper) fromReplicationTrouble(t Host, h HostInfo) {
+	peer, known := x.peer(t)
+	switch {
+	case !h.Good.alive():
+		x.enter(t.Name, HardOffline, "")
+	case h.Good.replicates() || !known || peer.State != Online:
+		if h.Flapping {
+			x.enter(t.Name, AwaitingRecovery, "")
+			return
+		}
+		x.enter(t.Name, Online, "")
+	case h.State == ReplicationFail && h.Good.RepThreads:
+		x.enter(t.Name, ReplicationDelay, "")
+	case h.State == ReplicationDelay && !h.Good.RepThreads:
+		x.enter(t.Name, ReplicationFail, "")
+	}
+}
+
+// enter changes a host's state, says so with why, and counts departures from ONLINE.
+func (x *stepper) enter(name string, to HostState, why string) {
+	h := x.s.Hosts[name]
+	x.out.add(Fatal, name, "State of host '%s' changed from %s to %s%s", name, h.State, to, why)
+	from := h.State
+	h.State, h.Since = to, x.in.Now
+	if from == Online && x.t.FlapCount > 0 {
+		recent := []time.Duration{x.in.Now}
+		for _, d := range h.Departures {
+			if x.in.Now-d < x.t.FlapDuration {
+				recent = append(recent, d)
+			}
+		}
+		h.Departures = recent
+		if len(recent) > x.t.FlapCount && !h.Flapping {
+			h.Flapping = true
+			x.out.add(Fatal, name, "Host %s is flapping!", name)
+		}
+	}
+	x.s.Hosts[name] = h
+}
+
+func (x *stepper) forgetFlapping(name string) {
+	h := x.s.Hosts[name]
+	h.Flapping, h.Departures = false, nil
+	x.s.Hosts[name] = h
+}
+
+// clearRoles takes every address off a host. They are free once it has been proven without them.
+func (x *stepper) clearRoles(host string) {
+	if len(x.s.RolesOf(host)) == 0 {
+		return
+	}
+	x.out.add(Info, host, "Removing all roles from host '%s':", host)
+	for i := range x.s.Addresses {
+		if a := &x.s.Addresses[i]; a.Holder == host {
+			x.out.add(Info, host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
+			x.take(a, "")
+		}
+	}
+}
+
+// tell notes that the host must hear that it is offline, or else be killed.
+func (x *stepper) tell(host string) {
+	h := x.s.Hosts[host]
+	h.tellSeq = x.seq
+	x.s.Hosts[host] = h
+}
+
+func okText(good bool) string {
+	if good {
+		return "OK"
+	}
+	return "not OK"
+}

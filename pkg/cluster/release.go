@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+)
+
+// take starts to take an address from its holder; next is the host it is meant for, or "" for whoever fits.
+func (x *stepper) take(a *Address, next string) {
+	a.Leaving, a.Holder, a.Next = a.Holder, "", next
+	a.Confirmed, a.failed, a.origin = false, "", ""
+	a.seq, a.since = x.seq, x.in.Now
+}
+
+// give hands a free address to a host.
+func (x *stepper) give(a *Address, host string) {
+	a.Holder, a.Next, a.Confirmed = host, "", false
+	a.seq, a.since = x.seq, x.in.Now
+	if a.Role == x.t.ActiveMasterRole && host != x.s.LastWriter {
+		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
+		x.s.LastWriter = host
+	}
+}
+
+// answers takes over what agents said, or that they said nothing.
+func (x *stepper) answers() {
+	for _, ans := range x.in.Answers {
+		h, known := x.s.Hosts[ans.Host]
+		if !known || !ans.Reached && !x.s.NetworkUp {
+			continue // without a network of our own, not reaching an agent says nothing about it
+		}
+		switch {
+		case h.AgentUp && !ans.Reached:
+			x.out.add(Fatal, ans.Host, "Can't reach agent on host '%s'", ans.Host)
+		case !h.AgentUp && ans.Reached:
+			x.out.add(Fatal, ans.Host, "Agent on host '%s' is reachable again", ans.Host)
+		}
+		h.AgentUp = ans.Reached
+		if ans.Reached {
+			h.Uptime = ans.Uptime
+			if h.State == Online {
+				h.OnlineUptime = ans.Uptime
+			}
+			if ans.Seq >= h.tellSeq {
+				h.tellSeq = 0
+			}
+			h.Problems = x.problems(h, ans)
+		}
+		x.s.Hosts[ans.Host] = h
+		if !ans.Reached && h.tellSeq > 0 && ans.Seq >= h.tellSeq {
+			x.out.add(Error, ans.Host, "Can't send offline status notification to '%s' - killing it!", ans.Host)
+			x.kill(ans.Host)
+		}
+		for i := range x.s.Addresses {
+			x.answerFor(&x.s.Addresses[i], ans)
+		}
+		if ans.Reached && ans.Host == x.s.Switch.To && ans.Host == x.s.ActiveMaster(x.t) {
+			x.noteSwitch(ans)
+		}
+	}
+}
+
+// problems is what the answer complains of; what is new is logged, once.
+func (x *stepper) problems(h HostInfo, ans Answer) []string {
+	now := slices.Clone(ans.Problems)
+	if !ans.OK && !ans.Busy && len(now) == 0 {
+		now = []string{ans.Text}
+	}
+	for _, p := range now {
+		if !slices.Contains(h.Problems, p) {
+			x.out.add(Error, ans.Host, "Agent on host '%s' reports: %s", ans.Host, p)
+		}
+	}
+	return now
+}
+
+func (x *stepper) answerFor(a *Address, ans Answer) {
+	if ans.Seq < a.seq {
+		return // says nothing about what the present order asks
+	}
+	switch {
+	case a.Holder == ans.Host && ans.Reached:
+		a.Confirmed = holds(a, ans)
+		if a.Confirmed {
+			a.origin = ""
+		}
+	case a.Leaving == ans.Host:
+		switch {
+		case ans.Reached && x.free(a, ans):
+			a.Leaving, a.failed = "", ""
+		case !ans.Reached:
+			a.failed = "its agent can't be reached: " + ans.Text
+		case !ans.Busy:
+			a.failed = ans.Text
+			if len(ans.Problems) > 0 {
+				a.failed = ans.Problems[0]
+			}
+		}
+	}
+}
+
+func holds(a *Address, ans Answer) bool {
+	if !ans.Extended {
+		return ans.OK // all that a classic agent says
+	}
+	return slices.Contains(ans.Have, a.RoleIP)
+}
+
+// free: the answer proves that the host no longer serves the address, nor takes writes where it was the writer.
+func (x *stepper) free(a *Address, ans Answer) bool {
+	if !ans.Extended {
+		return ans.OK
+	}
+	return !slices.Contains(ans.Have, a.RoleIP) && (a.Role != x.t.ActiveMasterRole || !ans.Writable)
+}
+
+// noteSwitch takes over from the new writer where in the logs it took over, for the slaves. An original agent can't
+// say; then the slaves are left to the original's way.
+func (x *stepper) noteSwitch(ans Answer) {
+	switch {
+	case !ans.Extended && ans.OK && x.s.Switch.Start == "":
+		x.s.Switch = Switch{}
+	case ans.Switch.To == ans.Host && ans.Switch.Start != "" && x.s.Switch.Start == "":
+		x.s.Switch = ans.Switch
+	}
+}
+
+// kill asks for kill_host, once at a time.
+func (x *stepper) kill(host string) {
+	h := x.s.Hosts[host]
+	h.tellSeq = 0
+	if !h.killing {
+		h.killing = true
+		x.out.Kills = append(x.out.Kills, Kill{Host: host, PingGood: h.Good.Ping})
+	}
+	x.s.Hosts[host] = h
+}
+
+// kills takes over how kill_host ended. Without it, or when it fails, the original gives the roles away all the same, and
+// says so: without a lease there is no better proof to be had.
+func (x *stepper) kills() {
+	for _, k := range x.in.Killed {
+		h, known := x.s.Hosts[k.Host]
+		if !known {
+			continue
+		}
+		h.killing = false
+		x.s.Hosts[k.Host] = h
+		if k.Err == "" {
+			x.out.add(Info, k.Host, "Host '%s' has been killed", k.Host)
+		} else {
+			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - there may be duplicate ips now!", k.Host, k.Err)
+		}
+		for i := range x.s.Addresses {
+			if a := &x.s.Addresses[i]; a.Leaving == k.Host && a.failed != "" {
+				a.Leaving, a.failed = "", ""
+			}
+		}
+	}
+}
+
+// release decides about addresses that their host fails to give up, and about planned moves whose target fails.
+func (x *stepper) release() {
+	for i := range x.s.Addresses {
+		a := &x.s.Addresses[i]
+		x.releaseStuck(a)
+		x.moveBack(a)
+	}
+}
+
+func (x *stepper) releaseStuck(a *Address) {
+	if a.Leaving == "" {
+		return
+	}
+	late := x.in.Now-a.since >= x.t.ReleaseTimeout
+	if late && a.failed == "" {
+		a.failed = fmt.Sprintf("it has not given it up for %d seconds", int(x.t.ReleaseTimeout.Seconds()))
+	}
+	if a.failed == "" {
+		return
+	}
+	host := a.Leaving
+	r, _ := x.t.Role(a.Role)
+	switch {
+	case a.Next != "" && x.s.Hosts[host].State == Online: // a planned move: nothing forces us
+		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
+		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
+		a.seq, a.since, a.notBefore = x.seq, x.in.Now, x.in.Now+freshPeer
+	case !r.Exclusive:
+		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
+		a.Leaving, a.failed = "", ""
+	case !x.s.Hosts[host].killing:
+		x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s) - killing it!", host, a.RoleIP, a.failed)
+		x.kill(host)
+	}
+}
+
+// moveBack ends a planned move whose target did not take the role in time.
+func (x *stepper) moveBack(a *Address) {
+	if a.origin == "" || a.Holder == "" || a.Confirmed || x.in.Now-a.since < x.t.SwitchTimeout {
+		return
+	}
+	target, origin := a.Holder, a.origin
+	a.origin = ""
+	r, _ := x.t.Role(a.Role)
+	if !x.s.eligible(r, origin) {
+		return
+	}
+	why := "it did not take it in time"
+	if p := x.s.Hosts[target].Problems; len(p) > 0 {
+		why = p[0]
+	}
+	x.out.add(Fatal, target, "Role '%s' could not be moved to '%s' (%s) - moving it back to '%s'", a.RoleIP, target, why, origin)
+	x.take(a, origin)
+	a.notBefore = x.in.Now + freshPeer
+}

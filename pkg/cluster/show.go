@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Show renders `mmm_control show` (control manual).
+func Show(t Topology, s State) string {
+	var b strings.Builder
+	if s.Mode == Passive {
+		b.WriteString("# --- Monitor is in PASSIVE MODE ---\n")
+		fmt.Fprintf(&b, "# Cause: %s\n", strings.ReplaceAll(strings.TrimRight(s.Cause, "\n"), "\n", "\n# "))
+	}
+	for _, h := range t.Hosts {
+		if !s.Hosts[h.Name].AgentUp {
+			fmt.Fprintf(&b, "# Warning: agent on host %s is not reachable\n", h.Name)
+		}
+	}
+	for _, h := range t.Hosts {
+		for _, p := range s.Hosts[h.Name].Problems {
+			fmt.Fprintf(&b, "# Warning: agent on host %s reports: %s\n", h.Name, p)
+		}
+	}
+	for _, a := range s.Addresses {
+		if a.Leaving != "" {
+			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)
+		}
+	}
+	for _, h := range t.Hosts {
+		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, hostMode(h), s.Hosts[h.Name].State, FormatRoleIPs(s.RolesOf(h.Name), ", "))
+	}
+	for _, r := range t.Roles {
+		if r.Prefer != "" {
+			b.WriteString(preference(s, r))
+		}
+	}
+	return b.String()
+}
+
+func preference(s State, r Role) string {
+	i := slices.IndexFunc(s.Addresses, func(a Address) bool { return a.Role == r.Name })
+	switch holder := s.Addresses[i].Holder; holder {
+	case r.Prefer:
+		return fmt.Sprintf("# Role %s is assigned to it's preferred host %s.\n", r.Name, r.Prefer)
+	case "":
+		return fmt.Sprintf("# Role %s has %s configured as it's preferred host.\n", r.Name, r.Prefer)
+	default:
+		return fmt.Sprintf("# Role %s has %s configured as it's preferred host but is assigned to %s at the moment.\n", r.Name, r.Prefer, holder)
+	}
+}
+
+func hostMode(h Host) string {
+	if h.Master {
+		return "master"
+	}
+	return "slave"
+}
+
+// View is what `show --json` prints.
+type View struct {
+	Mode  Mode       `json:"mode"`
+	Cause string     `json:"cause,omitempty"`
+	Hosts []HostView `json:"hosts"`
+	Roles []RoleView `json:"roles"`
+}
+
+// HostView is one host in a View.
+type HostView struct {
+	Name     string    `json:"name"`
+	IP       string    `json:"ip"`
+	Mode     string    `json:"mode"`
+	State    HostState `json:"state"`
+	AgentUp  bool      `json:"agent_reachable"`
+	Flapping bool      `json:"flapping"`
+	Roles    []string  `json:"roles"`
+	Problems []string  `json:"problems"`
+}
+
+// RoleView is one address in a View.
+type RoleView struct {
+	Role      string `json:"role"`
+	IP        string `json:"ip"`
+	Host      string `json:"host"`
+	Confirmed bool   `json:"confirmed"`
+	Leaving   string `json:"leaving,omitempty"`
+	Prefer    string `json:"prefer,omitempty"`
+}
+
+// MakeView collects the View of a state.
+func MakeView(t Topology, s State) View {
+	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}}
+	for _, h := range t.Hosts {
+		info := s.Hosts[h.Name]
+		hv := HostView{Name: h.Name, IP: h.IP.String(), Mode: hostMode(h), State: info.State, AgentUp: info.AgentUp,
+			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...)}
+		for _, r := range s.RolesOf(h.Name) {
+			hv.Roles = append(hv.Roles, r.String())
+		}
+		v.Hosts = append(v.Hosts, hv)
+	}
+	for _, a := range s.Addresses {
+		r, _ := t.Role(a.Role)
+		v.Roles = append(v.Roles, RoleView{Role: a.Role, IP: a.IP.String(), Host: a.Holder, Confirmed: a.Confirmed, Leaving: a.Leaving, Prefer: r.Prefer})
+	}
+	return v
+}

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Verdicts are the four checks of one host after the trap period: true is good.
+type Verdicts struct{ Ping, MySQL, RepThreads, RepBacklog bool }
+
+func (v Verdicts) alive() bool      { return v.Ping && v.MySQL }
+func (v Verdicts) replicates() bool { return v.RepThreads && v.RepBacklog }
+
+// State is all that the monitor knows and has decided. It is a value: Step returns a new one and leaves the old alone.
+type State struct {
+	Mode        Mode
+	Cause       string        // why PASSIVE, for people; may have several lines
+	ModeSince   time.Duration // monitor's clock
+	NetworkUp   bool          // the monitor's own network
+	NetworkBack time.Duration // when it last came back
+	Seq         uint64        // number of the present set of orders
+	Hosts       map[string]HostInfo
+	Addresses   []Address // one for each configured address, sorted
+	LastWriter  string    // host that last was given the active master role
+	Switch      Switch    // how the present writer took over
+}
+
+// HostInfo is what is known of one host.
+type HostInfo struct {
+	State        HostState
+	Since        time.Duration // when State was entered, monitor's clock
+	Good         Verdicts
+	AgentUp      bool
+	Uptime       float64 // seconds since the host's boot as its agent last said
+	OnlineUptime float64 // Uptime as last heard while ONLINE; 0 = never heard
+	Departures   []time.Duration
+	Flapping     bool
+	Problems     []string // what its agent's newest answer says is wrong
+	tellSeq      uint64   // order that tells a host it is offline; not yet answered if not 0
+	killing      bool     // kill_host is running for it
+}
+
+// Address is one virtual address: free, held by Holder, or leaving the host named there. Only a free one is given out.
+type Address struct {
+	RoleIP
+	Holder    string // host that is told to have it
+	Confirmed bool   // Holder's agent has said that it has it
+	Leaving   string // host that had it and has not been proven without it
+	Next      string // host it is meant for once free
+	origin    string // planned move: where it goes back to if Holder can't take it
+	failed    string // why taking it from Leaving failed
+	seq       uint64 // order that gives it to Holder or takes it from Leaving
+	since     time.Duration
+	notBefore time.Duration // after a move that failed: no new attempt by `prefer` before this
+}
+
+func (s State) clone() State {
+	s.Hosts = maps.Clone(s.Hosts)
+	s.Addresses = slices.Clone(s.Addresses)
+	return s
+}
+
+// ActiveMaster is the host that is told to have the active master role, or "".
+func (s State) ActiveMaster(t Topology) string {
+	for _, a := range s.Addresses {
+		if a.Role == t.ActiveMasterRole {
+			return a.Holder
+		}
+	}
+	return ""
+}
+
+// RolesOf lists the addresses that the host is told to have, sorted.
+func (s State) RolesOf(host string) []RoleIP {
+	var roles []RoleIP
+	for _, a := range s.Addresses {
+		if a.Holder == host {
+			roles = append(roles, a.RoleIP)
+		}
+	}
+	return roles
+}
+
+// eligible: the host may be given the role now (monitor manual, "Roles").
+func (s State) eligible(r Role, host string) bool {
+	h := s.Hosts[host]
+	return slices.Contains(r.Hosts, host) && h.State == Online && h.AgentUp
+}
+
+// manual: states move, but roles stay where they are.
+func (s State) manual() bool { return s.Mode == Manual || s.Mode == Wait }
+
+// Durable is the part of a state that outlives the monitor: what the status file holds.
+type Durable struct {
+	Hosts  map[string]StoredHost
+	Switch Switch
+	Writer string // LastWriter
+}
+
+// StoredHost is one line of the status file.
+type StoredHost struct {
+	State HostState
+	Roles []RoleIP
+}
+
+// Durable extracts what must be saved before orders that follow from it are sent.
+func (s State) Durable() Durable {
+	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter}
+	for name, h := range s.Hosts {
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name)}
+	}
+	return d
+}

@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Input is everything that happened since the last Step.
+type Input struct {
+	Now       time.Duration       // monitor's monotonic clock
+	NetworkUp bool                // whether one of the ping_ips answers
+	Verdicts  map[string]Verdicts // of every host, as they stand now
+	Answers   []Answer
+	Killed    []KillResult
+	Command   *Command
+}
+
+// Answer is how an agent took an order, or that it could not be reached with it.
+type Answer struct {
+	Host     string
+	Seq      uint64 // of the order that was sent
+	Reached  bool   // it answered at all
+	OK       bool   // its text begins with OK
+	Text     string // its text, or why it could not be reached
+	Uptime   float64
+	Extended bool // one of our agents: the fields below say what is
+	Busy     bool // still at work on the order
+	Have     []RoleIP
+	Writable bool // its server certainly or possibly accepts writes
+	Switch   Switch
+	Problems []string
+}
+
+// KillResult is how kill_host ended; Err is empty when the host is off for certain.
+type KillResult struct {
+	Host string
+	Err  string
+}
+
+// stepper carries one Step through its parts.
+type stepper struct {
+	t   Topology
+	s   *State
+	in  Input
+	out *Output
+	seq uint64 // number the orders get if this step changes them
+}
+
+// Step takes what happened and returns the next state with the events that explain it. Neither t, s nor in is changed.
+// The same values give the same answer, always.
+func Step(t Topology, s State, in Input) (State, Output) {
+	next := s.clone()
+	var out Output
+	x := stepper{t: t, s: &next, in: in, out: &out, seq: s.Seq + 1}
+	x.network()
+	x.answers()
+	x.kills()
+	if in.Command != nil {
+		x.command(*in.Command)
+	}
+	if next.NetworkUp && next.Mode != Passive {
+		x.verdicts()
+		for _, h := range t.Hosts {
+			x.host(h)
+		}
+		x.waitMode()
+		x.release()
+		x.assign()
+	}
+	if !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
+		next.Seq = x.seq
+	}
+	return next, out
+}
+
+func (x *stepper) network() {
+	switch {
+	case x.s.NetworkUp && !x.in.NetworkUp:
+		x.out.add(Fatal, "", "Network is unreachable")
+	case !x.s.NetworkUp && x.in.NetworkUp:
+		x.out.add(Fatal, "", "Network is reachable")
+		x.s.NetworkBack = x.in.Now
+	}
+	x.s.NetworkUp = x.in.NetworkUp
+}
+
+// verdicts takes over the checks' verdicts. Right after the monitor's own network came back a check that failed
+// meanwhile says nothing about its host yet.
+func (x *stepper) verdicts() {
+	grace := x.s.NetworkBack > 0 && x.in.Now < x.s.NetworkBack+x.t.NetworkGrace
+	for name, v := range x.in.Verdicts {
+		h, known := x.s.Hosts[name]
+		if !known {
+			continue
+		}
+		if grace {
+			v.Ping = v.Ping || h.Good.Ping
+			v.MySQL = v.MySQL || h.Good.MySQL
+			v.RepThreads = v.RepThreads || h.Good.RepThreads
+			v.RepBacklog = v.RepBacklog || h.Good.RepBacklog
+		}
+		h.Good = v
+		x.s.Hosts[name] = h
+	}
+}
+
+// waitMode ends WAIT: both masters are ONLINE, or one has been for wait_for_other_master.
+func (x *stepper) waitMode() {
+	if x.s.Mode != Wait {
+		return
+	}
+	var masters, online int
+	var longest time.Duration
+	for _, h := range x.t.Hosts {
+		if !x.t.mayWrite(h.Name) {
+			continue
+		}
+		masters++
+		if info := x.s.Hosts[h.Name]; info.State == Online {
+			online++
+			longest = max(longest, x.in.Now-max(info.Since, x.s.ModeSince))
+		}
+	}
+	switch patience := x.t.WaitForOtherMaster; {
+	case online > 0 && online == masters:
+		x.out.add(Fatal, "", "All masters are ONLINE: switching into active mode")
+	case online > 0 && patience > 0 && longest >= patience:
+		x.out.add(Fatal, "", "Only %d of %d masters ONLINE after wait_for_other_master(%d seconds): switching into active mode", online, masters, int(patience.Seconds()))
+	default:
+		return
+	}
+	x.activate()
+}
+
+// Order is all that a host must be now.
+type Order struct {
+	Host   string
+	State  HostState
+	Roles  []RoleIP
+	Master string // host name of the writer, "" where there is none
+	Switch Switch
+}
+
+func (o Order) equal(p Order) bool {
+	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && slices.Equal(o.Roles, p.Roles)
+}
+
+// Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
+// slaves, the writer last (monitor manual, "Roles"). In passive mode nobody is told anything.
+func Orders(t Topology, s State) []Order {
+	if s.Mode == Passive {
+		return nil
+	}
+	master := s.ActiveMaster(t)
+	var orders []Order
+	for _, h := range t.Hosts {
+		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
+		if s.Switch.To == master {
+			o.Switch = s.Switch
+		}
+		orders = append(orders, o)
+	}
+	rank := func(o Order) int {
+		h, _ := t.Host(o.Host)
+		switch {
+		case o.Host == master:
+			return 2
+		case h.Master:
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(orders, func(a, b Order) int { return cmp.Compare(rank(a), rank(b)) })
+	return orders
+}
