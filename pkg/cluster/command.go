@@ -299,7 +299,7 @@ func (x *stepper) setIP(text, host string) string {
 	if !slices.Contains(r.Hosts, host) {
 		return fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Following hosts could: %s", host, r.Name, strings.Join(r.Hosts, ", "))
 	}
-	if st := x.s.Hosts[host].State; st != Online && st != AwaitingRecovery {
+	if st := x.s.Hosts[host].State; st != Online {
 		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. Can't move role with ip '%s' there.", host, st, text)
 	}
 	x.out.add(Fatal, host, "Admin set role '%s' to host '%s'", a.RoleIP, host)

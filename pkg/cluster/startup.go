@@ -37,7 +37,11 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	x := startup{t: t, found: found, s: &s, out: &out}
 	for _, h := range t.Hosts {
 		f := found[h.Name]
-		s.Hosts[h.Name] = HostInfo{State: firstState(f), Since: now, Good: verdicts[h.Name], AgentUp: f.Agent != nil || f.System != nil}
+		info := HostInfo{State: firstState(f), Since: now, Good: verdicts[h.Name], AgentUp: f.Agent != nil || f.System != nil}
+		if info.State == Online {
+			info.Since = 0
+		}
+		s.Hosts[h.Name] = info
 	}
 	for _, rip := range t.roleIPs() {
 		s.Addresses = append(s.Addresses, Address{RoleIP: rip, since: now})
@@ -100,7 +104,7 @@ func (x startup) vote(rip RoleIP) string {
 	}
 	if best != "" && rip.Role == x.t.ActiveMasterRole {
 		h := x.s.Hosts[best]
-		h.State = Online
+		h.State, h.Since = Online, 0
 		x.s.Hosts[best] = h
 	}
 	return best

@@ -29,7 +29,7 @@ type State struct {
 // HostInfo is what is known of one host.
 type HostInfo struct {
 	State        HostState
-	Since        time.Duration // when State was entered, monitor's clock
+	Since        time.Duration // when State was entered, monitor's clock; 0 = before this monitor started
 	Good         Verdicts
 	AgentUp      bool
 	Uptime       float64 // seconds since the host's boot as its agent last said
