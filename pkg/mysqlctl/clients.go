@@ -1,0 +1,147 @@
+package mysqlctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// process is a line of SHOW PROCESSLIST. The statement itself is left out: it may hold data.
+type process struct {
+	id      uint64
+	user    string
+	command string
+	state   string
+	seconds string
+}
+
+func (p process) String() string {
+	return fmt.Sprintf("%d (%s, %s for %s s: %s)", p.id, p.user, p.command, p.seconds, p.state)
+}
+
+// fate is what may be done to a connection.
+type fate uint8
+
+const (
+	spare fate = iota // not a client
+	idle              // waits for its client: nothing of value is lost
+	works             // runs a statement
+	ends              // has been killed
+)
+
+// fate sorts by user and command as the servers write them ("Thread Command Values" of the MySQL and MariaDB manuals).
+func (p process) fate() fate {
+	switch p.user {
+	case "system user", "event_scheduler", "unauthenticated user":
+		return spare
+	}
+	switch p.command {
+	case "Sleep":
+		return idle
+	case "Killed":
+		return ends
+	case "Daemon", "Binlog Dump", "Binlog Dump GTID", "Group Replication":
+		return spare
+	}
+	if strings.HasPrefix(p.command, "Slave_") || strings.HasPrefix(p.command, "Replica") {
+		return spare
+	}
+	return works
+}
+
+// sortOut tells whom to kill and who is in the way for now. own are spared.
+func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64, left []process) {
+	for _, p := range list {
+		f := p.fate()
+		switch {
+		case own[p.id] || f == spare:
+		case f == idle, f == works && graceOver:
+			kill = append(kill, p.id)
+		case f == works:
+			left = append(left, p)
+		}
+	}
+	return kill, left
+}
+
+// EndClients ends the connections of clients that were there when it was called, and returns how many it has killed.
+// Idle ones are killed at once, others get the grace to become idle. Never ended: this Server's own connections,
+// replication in both directions, the event scheduler and other threads of the server itself (agent manual, "Stop writes").
+// Without a deadline it ends Timeout after the grace.
+func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed int, err error) {
+	ctx, cancel := bounded(ctx, max(grace, 0)+s.cfg.Timeout)
+	defer cancel()
+
+	// Clients that come later find a closed server; ending them too would never end with those that reconnect.
+	present := make(map[uint64]bool)
+	graceEnds := time.Now().Add(grace)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		list, err := s.listProcesses(ctx)
+		if err != nil {
+			return killed, err
+		}
+		if len(present) == 0 {
+			for _, p := range list {
+				present[p.id] = true
+			}
+		}
+		var mine []process
+		for _, p := range list {
+			if present[p.id] {
+				mine = append(mine, p)
+			}
+		}
+		kill, left := sortOut(mine, s.owns(), !time.Now().Before(graceEnds))
+		n, err := s.killAll(ctx, kill)
+		killed += n
+		if err != nil || len(left) == 0 {
+			return killed, err
+		}
+		select {
+		case <-ctx.Done():
+			return killed, fmt.Errorf("end clients of %s: %d still run, such as %s: %w", s.cfg.Addr, len(left), left[0], ctx.Err())
+		case <-time.After(min(pause, max(time.Until(graceEnds), 0))):
+		}
+	}
+}
+
+// listProcesses fails where the user does not see others' connections: the server would show it its own ones only.
+func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
+	if _, err := s.ask(ctx, flavour.proveProcess); IsMissingPrivilege(err) {
+		return nil, err
+	}
+	rows, err := s.ask(ctx, flavour.showProcesses)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]process, len(rows))
+	for i, r := range rows {
+		id, err := strconv.ParseUint(r["Id"], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("read connection list of %s: %w", s.cfg.Addr, err)
+		}
+		list[i] = process{id: id, user: r["User"], command: r["Command"], state: r["State"], seconds: r["Time"]}
+	}
+	return list, nil
+}
+
+// killAll goes on after an error: one that can't be killed must not save the others.
+func (s *Server) killAll(ctx context.Context, ids []uint64) (killed int, err error) {
+	for _, id := range ids {
+		_, e := s.ask(ctx, func(f flavour) statement { return f.kill(id) })
+		switch {
+		case e == nil:
+			killed++
+		case isServerError(e, errNoSuchThread):
+		default:
+			err = errors.Join(err, e)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return killed, err
+}

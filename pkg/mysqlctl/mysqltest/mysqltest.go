@@ -1,0 +1,267 @@
+// Package mysqltest starts real MariaDB servers for tests: each with its own data, on a loopback port of its own. It
+// needs mariadbd and mariadb-install-db, and fails the test where they are missing.
+package mysqltest
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// startLimit is long for a machine that runs other tests at the same time; a server starts in 0.2 s.
+const startLimit = 30 * time.Second
+
+// Options are what differs from server to server.
+type Options struct {
+	ServerID int      // default 1; must differ between servers that replicate
+	Args     []string // further arguments of mariadbd, such as "--read-only=1"
+}
+
+// Instance is one server. Its methods fail the test it was started for.
+type Instance struct {
+	Addr string // 127.0.0.1:port
+	Port int
+
+	t    testing.TB
+	opts Options
+	dir  string
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when the process has ended
+	db   *sql.DB
+}
+
+// Start starts a server with an empty database "test" and the user root without a password; it is killed and removed when
+// the test ends. It writes a binary log named "bin", also of what it replicates.
+func Start(t testing.TB, opts Options) *Instance {
+	t.Helper()
+	if opts.ServerID == 0 {
+		opts.ServerID = 1
+	}
+	files, err := template()
+	if err != nil {
+		t.Fatalf("make a data directory: %v", err)
+	}
+	// Not t.TempDir: its names can be too long for the path of a socket.
+	dir, err := os.MkdirTemp("", "mysqltest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &Instance{t: t, opts: opts, dir: dir}
+	t.Cleanup(func() {
+		i.Kill()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove data directory: %v", err)
+		}
+	})
+	for name, content := range files {
+		name = filepath.Join(dir, "data", name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The port is free now and may be another's in a moment: then try the next.
+	for try := 1; ; try++ {
+		i.Port = freePort(t)
+		i.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(i.Port))
+		err := i.launch()
+		if err == nil {
+			break
+		}
+		if try == 3 {
+			t.Fatalf("start mariadbd: %v", err)
+		}
+	}
+	i.Exec("CREATE DATABASE test")
+	return i
+}
+
+// Restart starts the server again after Kill or Stop: same data, same address.
+func (i *Instance) Restart() {
+	i.t.Helper()
+	if err := i.launch(); err != nil {
+		i.t.Fatalf("restart mariadbd: %v", err)
+	}
+}
+
+// Kill ends the server as kill -9 does; it is gone on return.
+func (i *Instance) Kill() { i.end(syscall.SIGKILL) }
+
+// Stop shuts the server down in order.
+func (i *Instance) Stop() { i.end(syscall.SIGTERM) }
+
+// Signal sends SIGSTOP, SIGCONT or the like.
+func (i *Instance) Signal(sig syscall.Signal) {
+	i.t.Helper()
+	if err := i.cmd.Process.Signal(sig); err != nil {
+		i.t.Fatalf("send %v to mariadbd: %v", sig, err)
+	}
+}
+
+// Exec runs statements as root, each on any connection.
+func (i *Instance) Exec(statements ...string) {
+	i.t.Helper()
+	for _, s := range statements {
+		if _, err := i.db.Exec(s); err != nil {
+			i.t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// Query returns the first column of the first row as text, empty for NULL or no row.
+func (i *Instance) Query(query string) string {
+	i.t.Helper()
+	var v sql.NullString
+	if err := i.db.QueryRow(query).Scan(&v); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		i.t.Fatalf("%s: %v", query, err)
+	}
+	return v.String
+}
+
+// DB opens a pool of connections as the given user to the database "test"; it is closed when the test ends.
+func (i *Instance) DB(user, password string) *sql.DB {
+	i.t.Helper()
+	db, err := i.open(user, password, "test")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.t.Cleanup(func() { _ = db.Close() }) // the server may be dead already
+	return db
+}
+
+// Follow makes the server replicate everything from source, from its first log on, as user repl, which it creates there.
+func (i *Instance) Follow(source *Instance) {
+	i.t.Helper()
+	source.Exec("CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-secret'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
+	i.Exec(fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl', MASTER_PASSWORD='repl-secret', "+
+		"MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4, MASTER_USE_GTID=no, MASTER_CONNECT_RETRY=1", source.Port), "START SLAVE")
+}
+
+func (i *Instance) open(user, password, database string) (*sql.DB, error) {
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User, c.Passwd, c.DBName = "tcp", i.Addr, user, password, database
+	c.Timeout, c.ReadTimeout, c.WriteTimeout = 5*time.Second, startLimit, startLimit
+	c.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func (i *Instance) launch() error {
+	log, err := os.Create(filepath.Join(i.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	i.cmd = exec.Command("mariadbd", append([]string{"--no-defaults", "--user=root",
+		"--datadir=" + filepath.Join(i.dir, "data"), "--socket=" + filepath.Join(i.dir, "socket"), "--pid-file=" + filepath.Join(i.dir, "pid"),
+		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(i.Port), "--server-id=" + strconv.Itoa(i.opts.ServerID),
+		"--log-bin=bin", "--relay-log=relay", "--log-slave-updates", "--slave-net-timeout=10",
+		"--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"},
+		i.opts.Args...)...)
+	i.cmd.Stdout, i.cmd.Stderr = log, log
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an aborted test leaves none behind
+	started := make(chan error, 1)
+	gone := make(chan struct{})
+	i.gone = gone
+	cmd := i.cmd
+	// Pdeathsig strikes when the thread that started the process ends: keep that thread until the process is gone.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(gone)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is what the test is about
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	if i.db, err = i.open("root", "", ""); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(startLimit); ; {
+		err := i.db.Ping()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-gone:
+		case <-time.After(20 * time.Millisecond):
+			if time.Now().Before(deadline) {
+				continue
+			}
+		}
+		text, _ := os.ReadFile(log.Name())
+		i.end(syscall.SIGKILL)
+		return fmt.Errorf("%w\n%s", err, text)
+	}
+}
+
+func (i *Instance) end(sig syscall.Signal) {
+	if i.cmd == nil {
+		return
+	}
+	_ = i.db.Close() // nothing is under way
+	_ = i.cmd.Process.Signal(sig)
+	select {
+	case <-i.gone:
+	case <-time.After(startLimit):
+		i.t.Errorf("mariadbd did not end on %v", sig)
+		_ = i.cmd.Process.Kill()
+		<-i.gone
+	}
+	i.cmd = nil
+}
+
+func freePort(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// template is a fresh data directory, made once in a test binary and kept in memory, so that nothing is left on disk.
+var template = sync.OnceValues(func() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "mysqltest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	data := filepath.Join(dir, "data")
+	out, err := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--datadir="+data, "--innodb-log-file-size=8M").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("run mariadb-install-db: %w\n%s", err, out)
+	}
+	files := make(map[string][]byte)
+	err = fs.WalkDir(os.DirFS(data), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files[name], err = os.ReadFile(filepath.Join(data, name))
+		return err
+	})
+	return files, err
+})

@@ -1,0 +1,87 @@
+package mysqlctl
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Replica is what a server says of its replication (SHOW SLAVE STATUS, SHOW REPLICA STATUS).
+type Replica struct {
+	SourceHost string
+	SourcePort int
+
+	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
+	IORunning, SQLRunning string
+	IOError, SQLError     string // last error of the thread, empty where there is none
+
+	Lag *time.Duration // Seconds_Behind_Master; nil where the server says NULL: it does not know
+
+	Received Position // how far the I/O thread has read the log of the source
+	Executed Position // how far the SQL thread has executed it
+	UsesGTID bool     // positions are found by GTID, not by file and offset
+}
+
+// Replica returns the state of replication, or ErrNotReplica.
+func (s *Server) Replica(ctx context.Context) (Replica, error) {
+	rows, err := s.ask(ctx, func(f flavour) statement { return f.showReplica(s.cfg.Channel) })
+	return readReplica(s.cfg, rows, err)
+}
+
+// readReplica makes sense of the answer to showReplica.
+func readReplica(cfg Config, rows []row, err error) (Replica, error) {
+	if isServerError(err, errNoConnectionName, errNoChannel) {
+		return Replica{}, fmt.Errorf("read the state of replication on %s: %w: %w", cfg.Addr, ErrNotReplica, err)
+	}
+	if err != nil {
+		return Replica{}, err
+	}
+	for _, r := range rows {
+		// MySQL lists all channels where none is named; the default one has no name. MariaDB has no such column.
+		if name, ok := r["Channel_Name"]; ok && name != cfg.Channel {
+			continue
+		}
+		rep, err := parseReplica(r)
+		if err != nil {
+			return Replica{}, fmt.Errorf("read the state of replication on %s: %w", cfg.Addr, err)
+		}
+		if rep.SourceHost == "" {
+			break
+		}
+		return rep, nil
+	}
+	return Replica{}, fmt.Errorf("read the state of replication on %s: %w", cfg.Addr, ErrNotReplica)
+}
+
+func parseReplica(r row) (rep Replica, err error) {
+	get := func(names ...string) string { v, _ := r.any(names...); return v }
+	rep.SourceHost = get("Source_Host", "Master_Host")
+	rep.IORunning = get("Replica_IO_Running", "Slave_IO_Running")
+	rep.SQLRunning = get("Replica_SQL_Running", "Slave_SQL_Running")
+	rep.IOError = r["Last_IO_Error"]
+	rep.SQLError = r["Last_SQL_Error"]
+	// Using_Gtid is MariaDB's (No, Slave_Pos, Current_Pos), Auto_Position MySQL's (0, 1).
+	rep.UsesGTID = r["Auto_Position"] == "1" || (r["Using_Gtid"] != "" && r["Using_Gtid"] != "No")
+
+	if rep.SourcePort, err = strconv.Atoi(get("Source_Port", "Master_Port")); err != nil {
+		return Replica{}, fmt.Errorf("read the port of the source: %w", err)
+	}
+	if lag, ok := r.any("Seconds_Behind_Source", "Seconds_Behind_Master"); ok {
+		seconds, err := strconv.ParseInt(lag, 10, 64)
+		if err != nil {
+			return Replica{}, fmt.Errorf("read the seconds behind the source: %w", err)
+		}
+		d := time.Duration(seconds) * time.Second
+		rep.Lag = &d
+	}
+	rep.Received, err = position(get("Source_Log_File", "Master_Log_File"), get("Read_Source_Log_Pos", "Read_Master_Log_Pos"))
+	if err != nil {
+		return Replica{}, err
+	}
+	rep.Executed, err = position(get("Relay_Source_Log_File", "Relay_Master_Log_File"), get("Exec_Source_Log_Pos", "Exec_Master_Log_Pos"))
+	if err != nil {
+		return Replica{}, err
+	}
+	return rep, nil
+}

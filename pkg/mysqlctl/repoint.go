@@ -1,0 +1,86 @@
+package mysqlctl
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Source is a server to replicate from.
+type Source struct {
+	Host           string
+	Port           int
+	User, Password string
+	Start          Position // where to start in its binary log; not used with GTID
+	GTID           bool     // start by GTID (MariaDB: slave_pos, MySQL: auto position)
+}
+
+// Repoint makes the server replicate from src and returns once both threads run. What it had received of its former
+// source but not executed is dropped: wait first. After an error replication is stopped, so that nothing is executed that was
+// not meant to be, or it points to src already; Replica tells which.
+func (s *Server) Repoint(ctx context.Context, src Source) error {
+	if !src.GTID && src.Start.IsZero() {
+		return fmt.Errorf("repoint %s to %s: no position to start at", s.cfg.Addr, src.Host)
+	}
+	ctx, cancel := bounded(ctx, s.cfg.Timeout)
+	defer cancel()
+	if err := s.StopReplication(ctx); err != nil {
+		return err
+	}
+	change := func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }
+	if err := s.change(ctx, change, nil); err != nil {
+		return err
+	}
+	if err := s.StartReplication(ctx); err != nil {
+		return err
+	}
+	if err := s.awaitRunning(ctx, src); err != nil {
+		return fmt.Errorf("repoint %s to %s:%d: %w", s.cfg.Addr, src.Host, src.Port, err)
+	}
+	return nil
+}
+
+// awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the
+// I/O thread has called itself running.
+func (s *Server) awaitRunning(ctx context.Context, src Source) error {
+	const apart = 100 * time.Millisecond
+	var last Replica
+	for seen := 0; seen < 2; {
+		now, err := s.Replica(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if err == nil {
+			last = now
+		}
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: I/O thread: %s, SQL thread: %s: %w", ErrNotReplicating, last.IORunning, last.SQLRunning, ctx.Err())
+		case last.SourceHost != src.Host || last.SourcePort != src.Port:
+			return fmt.Errorf("it follows %s:%d instead", last.SourceHost, last.SourcePort)
+		case last.IOError != "":
+			return fmt.Errorf("%w: I/O thread: %s: %s", ErrNotReplicating, last.IORunning, last.IOError)
+		case last.SQLError != "":
+			return fmt.Errorf("%w: SQL thread: %s: %s", ErrNotReplicating, last.SQLRunning, last.SQLError)
+		case last.IORunning == "Yes" && last.SQLRunning == "Yes":
+			seen++
+		default:
+			seen = 0
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(apart):
+		}
+	}
+	return nil
+}
+
+// StopReplication stops both threads. That they are stopped already is no error.
+func (s *Server) StopReplication(ctx context.Context) error {
+	return s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil)
+}
+
+// StartReplication starts both threads. That they run already is no error.
+func (s *Server) StartReplication(ctx context.Context) error {
+	return s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil)
+}

@@ -1,0 +1,240 @@
+package mysqlctl
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		version, comment string
+		want             dialect
+	}{
+		{"10.11.19-MariaDB-0+deb12u1-log", "Debian 12", mariaDB},
+		{"10.5.23", "mariadb.org binary distribution", mariaDB},
+		{"11.8.6-MariaDB", "MariaDB Server", mariaDB},
+		{"5.6.24-log", "MySQL Community Server (GPL)", mysqlOld},
+		{"8.0.39", "MySQL Community Server - GPL", mysqlOld},
+		{"8.0.36-28", "Percona Server (GPL), Release 28", mysqlOld},
+		{"8.1.0", "", mysqlOld},
+		{"8.2.0", "", mysqlNew},
+		{"8.4.3", "MySQL Community Server - GPL", mysqlNew},
+		{"9.7.4-2", "(Debian)", mysqlNew},
+		{"whatever", "", mysqlOld},
+	} {
+		if got := detect(c.version, c.comment).dialect; got != c.want {
+			t.Errorf("detect(%q, %q) = %v, want %v", c.version, c.comment, got, c.want)
+		}
+	}
+}
+
+// What each dialect is told. The new words were tried on MySQL 9.7, MariaDB's on 10.11.
+func TestGoldenSQL(t *testing.T) {
+	flavours := []flavour{
+		{mariaDB, [3]int{10, 11, 19}},
+		{mysqlOld, [3]int{5, 7, 44}},
+		{mysqlNew, [3]int{8, 4, 3}},
+	}
+	pos := Position{"bin.000007", 342}
+	byPosition := Source{Host: "10.0.0.2", Port: 3306, User: "repl", Password: "p", Start: pos}
+	byGTID := Source{Host: "10.0.0.2", Port: 3306, User: "repl", Password: "p", GTID: true}
+	for _, c := range []struct {
+		build func(flavour) statement
+		want  [3]string
+	}{
+		{func(f flavour) statement { return f.showReplica("") },
+			[3]string{"SHOW SLAVE STATUS", "SHOW SLAVE STATUS", "SHOW REPLICA STATUS"}},
+		{func(f flavour) statement { return f.showReplica("c") },
+			[3]string{"SHOW SLAVE ? STATUS [c]", "SHOW SLAVE STATUS FOR CHANNEL ? [c]", "SHOW REPLICA STATUS FOR CHANNEL ? [c]"}},
+		{func(f flavour) statement { return f.stopReplica("") },
+			[3]string{"STOP SLAVE", "STOP SLAVE", "STOP REPLICA"}},
+		{func(f flavour) statement { return f.stopReplica("c") },
+			[3]string{"STOP SLAVE ? [c]", "STOP SLAVE FOR CHANNEL ? [c]", "STOP REPLICA FOR CHANNEL ? [c]"}},
+		{func(f flavour) statement { return f.startReplica("c") },
+			[3]string{"START SLAVE ? [c]", "START SLAVE FOR CHANNEL ? [c]", "START REPLICA FOR CHANNEL ? [c]"}},
+		{flavour.showPosition, [3]string{"SHOW MASTER STATUS", "SHOW MASTER STATUS", "SHOW BINARY LOG STATUS"}},
+		{flavour.denyWrites, [3]string{"SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1", "SET GLOBAL super_read_only=1"}},
+		{flavour.allowWrites, [3]string{"SET GLOBAL read_only=0", "SET GLOBAL read_only=0", "SET GLOBAL read_only=0"}},
+		{func(f flavour) statement { return f.waitExecuted("", pos, 1700*time.Millisecond) },
+			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]", "SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]",
+				"SELECT SOURCE_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]"}},
+		{func(f flavour) statement { return f.waitExecuted("c", pos, time.Millisecond) },
+			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]", "SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]",
+				"SELECT SOURCE_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]"}},
+		{func(f flavour) statement { return f.changeSource("", byPosition) }, [3]string{
+			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_LOG_FILE=?, MASTER_LOG_POS=?, MASTER_USE_GTID=no [10.0.0.2 3306 repl p bin.000007 342]",
+			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_LOG_FILE=?, MASTER_LOG_POS=?, MASTER_AUTO_POSITION=0 [10.0.0.2 3306 repl p bin.000007 342]",
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_LOG_FILE=?, SOURCE_LOG_POS=?, SOURCE_AUTO_POSITION=0, GET_SOURCE_PUBLIC_KEY=1 [10.0.0.2 3306 repl p bin.000007 342]"}},
+		{func(f flavour) statement { return f.changeSource("c", byGTID) }, [3]string{
+			"CHANGE MASTER ? TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_USE_GTID=slave_pos [c 10.0.0.2 3306 repl p]",
+			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_AUTO_POSITION=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]",
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]"}},
+	} {
+		for i, f := range flavours {
+			st := c.build(f)
+			got := st.sql
+			if len(st.args) > 0 {
+				got += " " + fmt.Sprint(st.args)
+			}
+			if diff := cmp.Diff(c.want[i], got); diff != "" {
+				t.Errorf("%v (-want +got):\n%s", f.dialect, diff)
+			}
+		}
+	}
+	if got := (flavour{mysqlOld, [3]int{8, 0, 36}}).changeSource("", byGTID).sql; !strings.HasSuffix(got, ", GET_MASTER_PUBLIC_KEY=1") {
+		t.Errorf("MySQL 8.0 is not told to ask for the key: %s", got)
+	}
+}
+
+func TestGrant(t *testing.T) {
+	for _, c := range []struct {
+		f    flavour
+		want string
+	}{
+		{flavour{mariaDB, [3]int{10, 11, 19}}, "SLAVE MONITOR, BINLOG MONITOR, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, PROCESS"},
+		{flavour{mariaDB, [3]int{10, 3, 9}}, "REPLICATION CLIENT, REPLICATION CLIENT, SUPER, SUPER, SUPER, PROCESS"},
+		{flavour{mysqlNew, [3]int{9, 7, 4}}, "REPLICATION CLIENT, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS"},
+		{flavour{mysqlOld, [3]int{5, 7, 44}}, "REPLICATION CLIENT, REPLICATION CLIENT, SUPER, SUPER, SUPER, PROCESS"},
+	} {
+		var got []string
+		for _, n := range []need{seeReplica, seePosition, runReplica, setReadOnly, killOthers, seeProcesses} {
+			got = append(got, c.f.grant(n))
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%v:\n got %s\nwant %s", c.f, s, c.want)
+		}
+	}
+}
+
+func TestPosition(t *testing.T) {
+	for _, text := range []string{"mysql-bin.000012:4", "a:b.000001:18446744073709551615"} {
+		p, err := ParsePosition(text)
+		if err != nil || p.String() != text {
+			t.Errorf("ParsePosition(%q) = %q, %v", text, p, err)
+		}
+	}
+	for _, text := range []string{"", "bin.000001", ":4", "bin.000001:", "bin.000001:-1", "bin.000001:x"} {
+		if p, err := ParsePosition(text); err == nil {
+			t.Errorf("ParsePosition(%q) = %q, want an error", text, p)
+		}
+	}
+	for _, c := range []struct {
+		p, q string
+		want int
+	}{
+		{"bin.000001:4", "bin.000001:4", 0},
+		{"bin.000001:5", "bin.000001:4", 1},
+		{"bin.000001:5", "bin.000002:4", -1},
+		{"bin.999999:5", "bin.1000000:4", -1}, // more digits, not less
+	} {
+		p, _ := ParsePosition(c.p)
+		q, _ := ParsePosition(c.q)
+		if got, err := p.Compare(q); err != nil || got != c.want {
+			t.Errorf("%s against %s = %d, %v, want %d", p, q, got, err, c.want)
+		}
+	}
+	for _, c := range [][2]Position{
+		{{"db1.000001", 4}, {"db2.000001", 4}},
+		{{"bin", 4}, {"bin.000001", 4}},
+		{{"bin.000001", 4}, {}},
+		{{"bin.000001", 4}, {"bin.index", 4}},
+	} {
+		if got, err := c[0].Compare(c[1]); err == nil {
+			t.Errorf("%s against %s = %d, want an error", c[0], c[1], got)
+		}
+	}
+}
+
+func TestFate(t *testing.T) {
+	for _, c := range []struct {
+		user, command string
+		want          fate
+	}{
+		{"app", "Sleep", idle},
+		{"app", "Query", works},
+		{"app", "Execute", works},
+		{"app", "Killed", ends},
+		{"repl", "Binlog Dump", spare},
+		{"repl", "Binlog Dump GTID", spare},
+		{"system user", "Connect", spare},
+		{"system user", "Slave_IO", spare},
+		{"system user", "Slave_worker", spare},
+		{"system user", "Query", spare}, // MySQL 8: an applier at work
+		{"event_scheduler", "Daemon", spare},
+		{"anyone", "Daemon", spare},
+		{"unauthenticated user", "Connect", spare},
+	} {
+		if got := (process{user: c.user, command: c.command}).fate(); got != c.want {
+			t.Errorf("%s, %s: %v, want %v", c.user, c.command, got, c.want)
+		}
+	}
+}
+
+func TestSortOut(t *testing.T) {
+	list := []process{
+		{id: 1, user: "agent", command: "Sleep"},
+		{id: 2, user: "app", command: "Sleep"},
+		{id: 3, user: "app", command: "Query"},
+		{id: 4, user: "repl", command: "Binlog Dump"},
+		{id: 5, user: "app", command: "Killed"},
+	}
+	kill, left := sortOut(list, map[uint64]bool{1: true}, false)
+	if fmt.Sprint(kill, len(left)) != "[2] 1" || left[0].id != 3 {
+		t.Errorf("within the grace: kill %v, left %v", kill, left)
+	}
+	kill, left = sortOut(list, map[uint64]bool{1: true}, true)
+	if fmt.Sprint(kill, len(left)) != "[2 3] 0" {
+		t.Errorf("after the grace: kill %v, left %v", kill, left)
+	}
+}
+
+// MySQL 8.4 has the new column names, 8.0 the old ones under the old words.
+func TestParseReplicaMySQL(t *testing.T) {
+	newNames := row{"Source_Host": "10.0.0.1", "Source_Port": "3306", "Replica_IO_Running": "Connecting", "Replica_SQL_Running": "Yes",
+		"Last_IO_Error": "refused", "Last_SQL_Error": "", "Source_Log_File": "bin.000002", "Read_Source_Log_Pos": "400",
+		"Relay_Source_Log_File": "bin.000001", "Exec_Source_Log_Pos": "157", "Auto_Position": "1", "Channel_Name": ""}
+	want := Replica{SourceHost: "10.0.0.1", SourcePort: 3306, IORunning: "Connecting", SQLRunning: "Yes", IOError: "refused",
+		Received: Position{"bin.000002", 400}, Executed: Position{"bin.000001", 157}, UsesGTID: true}
+	oldNames := make(row)
+	for name, v := range newNames {
+		oldNames[strings.NewReplacer("Source", "Master", "Replica_", "Slave_").Replace(name)] = v
+	}
+	oldNames["Seconds_Behind_Master"] = "90"
+	lag := 90 * time.Second
+	wantLag := want
+	wantLag.Lag = &lag
+
+	other := row{"Channel_Name": "x", "Source_Host": "other", "Source_Port": "1"}
+	for _, c := range []struct {
+		rows []row
+		want Replica
+	}{{[]row{other, newNames}, want}, {[]row{oldNames}, wantLag}} {
+		got, err := readReplica(Config{}, c.rows, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestWithhold(t *testing.T) {
+	for _, c := range []struct {
+		number uint16
+		keeps  bool
+	}{{1064, false}, {1470, false}, {1300, false}, {1227, true}, {1198, true}} {
+		err := withhold(&mysql.MySQLError{Number: c.number, Message: "near 's3cret'"})
+		if kept := strings.Contains(err.Error(), "s3cret"); kept != c.keeps {
+			t.Errorf("%d: %v", c.number, err)
+		}
+		if !isServerError(err, c.number) {
+			t.Errorf("%d: the number is lost in %v", c.number, err)
+		}
+	}
+}

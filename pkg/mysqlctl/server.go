@@ -1,0 +1,226 @@
+package mysqlctl
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Config says how to reach a server.
+type Config struct {
+	Addr           string // ip:port
+	User, Password string
+	Channel        string        // replication channel (MariaDB: connection name); empty is the default one
+	ConnectTimeout time.Duration // for connecting and logging in; default 2 s
+
+	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their
+	// context has none; default 5 s.
+	Timeout time.Duration
+}
+
+func (cfg Config) withDefaults() Config {
+	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, 2*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	return cfg
+}
+
+// Server is one database server. It is safe for concurrent use, connects when it is asked something, and keeps a few
+// idle connections.
+type Server struct {
+	cfg Config
+
+	mu     sync.Mutex
+	closed bool
+	idle   []*session
+	busy   map[*session]bool
+}
+
+// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full.
+const maxIdle = 2
+
+// New makes a Server and starts nothing.
+func New(cfg Config) *Server {
+	return &Server{cfg: cfg.withDefaults(), busy: make(map[*session]bool)}
+}
+
+// Close closes the idle connections; calls still under way finish.
+func (s *Server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, sess := range s.idle {
+		sess.close()
+	}
+	s.idle = nil
+}
+
+// Ping connects where no connection is kept and runs a trivial query.
+func (s *Server) Ping(ctx context.Context) error {
+	_, err := s.ask(ctx, flavour.ping)
+	return err
+}
+
+// Position returns the end of the server's own binary log, or ErrNoBinlog.
+func (s *Server) Position(ctx context.Context) (Position, error) {
+	rows, err := s.ask(ctx, flavour.showPosition)
+	if err != nil {
+		return Position{}, err
+	}
+	if len(rows) == 0 {
+		return Position{}, fmt.Errorf("read the binary log position on %s: %w", s.cfg.Addr, ErrNoBinlog)
+	}
+	return position(rows[0]["File"], rows[0]["Position"])
+}
+
+func position(file, offset string) (Position, error) {
+	if file == "" {
+		return Position{}, nil
+	}
+	n, err := strconv.ParseUint(offset, 10, 64)
+	if err != nil {
+		return Position{}, fmt.Errorf("read offset in %s: %w", file, err)
+	}
+	return Position{File: file, Offset: n}, nil
+}
+
+// Settings are the variables that must suit each other between masters.
+type Settings struct {
+	Version         string // as the server gives it
+	Dialect         string // MariaDB, MySQL (SLAVE), MySQL (REPLICA)
+	ServerID        uint32
+	LogBin          bool
+	LogSlaveUpdates bool
+
+	AutoIncrementIncrement, AutoIncrementOffset int
+}
+
+// Settings reads the variables of the server.
+func (s *Server) Settings(ctx context.Context) (Settings, error) {
+	v, err := s.variables(ctx, "version", "version_comment", "server_id", "log_bin", "log_slave_updates",
+		"log_replica_updates", "auto_increment_increment", "auto_increment_offset")
+	if err != nil {
+		return Settings{}, err
+	}
+	updates, _ := row(v).any("log_replica_updates", "log_slave_updates")
+	set := Settings{
+		Version:         v["version"],
+		Dialect:         detect(v["version"], v["version_comment"]).dialect.String(),
+		LogBin:          isOn(v["log_bin"]),
+		LogSlaveUpdates: isOn(updates),
+	}
+	id, err := strconv.ParseUint(v["server_id"], 10, 32)
+	if err != nil {
+		return Settings{}, fmt.Errorf("read server_id of %s: %w", s.cfg.Addr, err)
+	}
+	set.ServerID = uint32(id)
+	set.AutoIncrementIncrement, err = strconv.Atoi(v["auto_increment_increment"])
+	if err != nil {
+		return Settings{}, fmt.Errorf("read auto_increment_increment of %s: %w", s.cfg.Addr, err)
+	}
+	set.AutoIncrementOffset, err = strconv.Atoi(v["auto_increment_offset"])
+	if err != nil {
+		return Settings{}, fmt.Errorf("read auto_increment_offset of %s: %w", s.cfg.Addr, err)
+	}
+	return set, nil
+}
+
+// variables reads global variables; those that the server does not know are missing.
+func (s *Server) variables(ctx context.Context, names ...string) (map[string]string, error) {
+	rows, err := s.ask(ctx, func(f flavour) statement { return f.showVariables(names...) })
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(rows))
+	for _, r := range rows {
+		values[r["Variable_name"]] = r["Value"]
+	}
+	return values, nil
+}
+
+// ask puts a question to the server and gets its answer within the Timeout.
+func (s *Server) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
+	return s.askFor(ctx, s.cfg.Timeout, build)
+}
+
+// askFor asks once more where the connection breaks: a kept one may do so at any time, and all that is asked here can
+// be asked twice.
+func (s *Server) askFor(ctx context.Context, limit time.Duration, build func(flavour) statement) ([]row, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for again := false; ; again = true {
+		sess, err := s.acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := sess.ask(ctx, build)
+		s.release(sess)
+		if again || !lost(err) || ctx.Err() != nil {
+			return rows, err
+		}
+	}
+}
+
+// acquire returns a connection for the caller alone, a kept one if one lives.
+func (s *Server) acquire(ctx context.Context) (*session, error) {
+	s.mu.Lock()
+	s.dropDead()
+	if n := len(s.idle); n > 0 {
+		sess := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.busy[sess] = true
+		s.mu.Unlock()
+		return sess, nil
+	}
+	s.mu.Unlock()
+
+	sess, err := connect(ctx, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy[sess] = true
+	return sess, nil
+}
+
+func (s *Server) release(sess *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.busy, sess)
+	if s.closed || len(s.idle) >= maxIdle || !sess.conn.IsValid() {
+		sess.close()
+		return
+	}
+	s.idle = append(s.idle, sess)
+}
+
+// owns returns the numbers of this Server's connections. Dead ones are left out: after a restart of the server their
+// numbers belong to others.
+func (s *Server) owns() map[uint64]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropDead()
+	own := make(map[uint64]bool)
+	for _, sess := range s.idle {
+		own[sess.id] = true
+	}
+	for sess := range s.busy {
+		own[sess.id] = true
+	}
+	return own
+}
+
+func (s *Server) dropDead() {
+	live := s.idle[:0]
+	for _, sess := range s.idle {
+		if sess.alive(context.Background()) {
+			live = append(live, sess)
+		} else {
+			sess.close()
+		}
+	}
+	s.idle = live
+}

@@ -1,0 +1,209 @@
+package mysqlctl
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// session is one connection, logged in. It stands on the driver itself, not on database/sql, for two things that the latter
+// hides: the server's number for each connection (so that it can be killed, or spared) and the socket.
+type session struct {
+	conn    driverConn
+	socket  net.Conn
+	id      uint64
+	addr    string
+	account string // 'user'@'host' as the server matched it, for GRANT
+	flavour flavour
+}
+
+type driverConn interface {
+	driver.Conn
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// connect logs in within the connect timeout and asks the server who it is.
+func connect(ctx context.Context, cfg Config) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	s, err := logIn(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil && !IsTimeout(err) {
+			err = ctx.Err() // the driver may blame the socket that it closed itself when the time was over
+		}
+		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: brief(err)}
+	}
+	return s, nil
+}
+
+func logIn(ctx context.Context, cfg Config) (*session, error) {
+	s := &session{addr: cfg.Addr}
+	d := mysql.NewConfig()
+	d.Net, d.Addr, d.User, d.Passwd = "tcp", cfg.Addr, cfg.User, cfg.Password
+	d.InterpolateParams = true
+	d.Logger = &mysql.NopLogger{} // every failure is returned
+	d.WriteTimeout = cfg.Timeout  // reading is bounded by contexts
+	d.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		socket, err := new(net.Dialer).DialContext(ctx, network, addr)
+		s.socket = socket
+		return socket, err
+	}
+	connector, err := mysql.NewConnector(d)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.conn = conn.(driverConn)
+	rows, err := s.query(ctx, statement{what: "ask for the version",
+		sql: "SELECT CONNECTION_ID() AS id, CURRENT_USER() AS account, @@version AS version, @@version_comment AS comment"})
+	if err != nil || len(rows) != 1 {
+		s.close()
+		return nil, errors.Join(err, lackOf(rows, "version"))
+	}
+	s.flavour = detect(rows[0]["version"], rows[0]["comment"])
+	user, host, _ := cutLast(rows[0]["account"], "@")
+	s.account = "'" + user + "'@'" + host + "'"
+	s.id, err = strconv.ParseUint(rows[0]["id"], 10, 64)
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("read connection id: %w", err)
+	}
+	return s, nil
+}
+
+func lackOf(rows []row, what string) error {
+	if len(rows) > 0 {
+		return nil
+	}
+	return errors.New("the server does not tell its " + what)
+}
+
+// alive tells whether the idle connection can be used; it sends nothing.
+func (s *session) alive(ctx context.Context) bool {
+	return s.conn.IsValid() && s.conn.ResetSession(ctx) == nil
+}
+
+func (s *session) close() { _ = s.conn.Close() } // there is nobody to tell that a goodbye did not arrive
+
+// row maps column names to values; a NULL is missing.
+type row map[string]string
+
+// any returns the first column that is there: MariaDB keeps the old names of columns under the new words.
+func (r row) any(names ...string) (value string, ok bool) {
+	for _, n := range names {
+		if v, ok := r[n]; ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// ask runs a statement in the words of the server; where those turn out wrong (error 1064), in others.
+func (s *session) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
+	rows, err := s.query(ctx, build(s.flavour))
+	if !isServerError(err, errSyntax) {
+		return rows, err
+	}
+	for _, f := range s.flavour.others() {
+		again, againErr := s.query(ctx, build(f))
+		if !isServerError(againErr, errSyntax) {
+			s.flavour = f
+			return again, againErr
+		}
+	}
+	return nil, err
+}
+
+func (s *session) query(ctx context.Context, st statement) ([]row, error) {
+	rows, err := s.rawQuery(ctx, st)
+	if err == nil {
+		return rows, nil
+	}
+	if st.secret {
+		err = withhold(err)
+	}
+	if IsMissingPrivilege(err) && st.need != nothing {
+		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON *.* TO %s",
+			st.what, s.addr, err, s.flavour.grant(st.need), s.account)
+	}
+	return nil, fmt.Errorf("%s on %s: %w", st.what, s.addr, brief(err))
+}
+
+func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err error) {
+	args := make([]driver.NamedValue, len(st.args))
+	for i, a := range st.args {
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	result, err := s.conn.QueryContext(ctx, st.sql, args)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, result.Close()) }()
+	columns := result.Columns()
+	if len(columns) == 0 {
+		return nil, nil
+	}
+	var rows []row
+	values := make([]driver.Value, len(columns))
+	for {
+		switch err := result.Next(values); err {
+		case nil:
+		case io.EOF:
+			return rows, nil
+		default:
+			return nil, err
+		}
+		r := make(row, len(columns))
+		for i, v := range values {
+			switch v := v.(type) {
+			case nil:
+			case []byte:
+				r[columns[i]] = string(v)
+			default:
+				r[columns[i]] = fmt.Sprint(v)
+			}
+		}
+		rows = append(rows, r)
+	}
+}
+
+// withhold takes the text out of an error that may quote the statement, such as 1064 (near '…') or 1470 (String '…' is
+// too long). The texts left are known to hold no value of the statement.
+func withhold(err error) error {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return err // of the driver or the context: it does not know the statement
+	}
+	known := []uint16{errSpecificAccess, errTableAccessDenied,
+		1198, // stop the slave first
+		1201, // could not initialize master info
+		1290, // the server runs with an option that forbids it
+		1317, // interrupted
+		1927, // connection was killed
+	}
+	if slices.Contains(known, e.Number) {
+		return err
+	}
+	return &mysql.MySQLError{Number: e.Number, SQLState: e.SQLState,
+		Message: "text withheld, as it may quote the statement, which holds a password"}
+}
+
+// lost tells that the connection broke, so that the answer, if there was one, is not known.
+func lost(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost)
+}
+
+func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }

@@ -1,0 +1,140 @@
+package mysqlctl
+
+import (
+	"database/sql/driver"
+	"strings"
+	"time"
+)
+
+// statement is SQL with what an error about it needs. Values are put in by the driver, which quotes them as the
+// connection's sql_mode demands; no text of a user is ever pasted into sql.
+type statement struct {
+	what   string // verb phrase for errors
+	sql    string
+	args   []driver.Value
+	need   need
+	secret bool // args hold a password: the server's error text may quote it
+}
+
+// words replaces SLAVE and MASTER by what the dialect says for them.
+func (f flavour) words(sql string) string {
+	if f.dialect != mysqlNew {
+		return sql
+	}
+	return strings.NewReplacer("SLAVE", "REPLICA", "MASTER", "SOURCE").Replace(sql)
+}
+
+// onChannel puts the channel where the dialect wants it: MariaDB names the connection after the verb and its object,
+// MySQL at the end.
+func (f flavour) onChannel(head, tail string, args []driver.Value, channel string) (string, []driver.Value) {
+	switch {
+	case channel == "":
+		return head + tail, args
+	case f.dialect == mariaDB:
+		return head + " ?" + tail, append([]driver.Value{channel}, args...)
+	}
+	return head + tail + " FOR CHANNEL ?", append(args, channel)
+}
+
+func (f flavour) showReplica(channel string) statement {
+	sql, args := f.onChannel(f.words("SHOW SLAVE"), " STATUS", nil, channel)
+	return statement{what: "read the state of replication", sql: sql, args: args, need: seeReplica}
+}
+
+func (f flavour) stopReplica(channel string) statement {
+	sql, args := f.onChannel(f.words("STOP SLAVE"), "", nil, channel)
+	return statement{what: "stop replication", sql: sql, args: args, need: runReplica}
+}
+
+func (f flavour) startReplica(channel string) statement {
+	sql, args := f.onChannel(f.words("START SLAVE"), "", nil, channel)
+	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
+}
+
+func (f flavour) changeSource(channel string, src Source) statement {
+	set := "MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?"
+	args := []driver.Value{src.Host, int64(src.Port), src.User, src.Password}
+	if !src.GTID {
+		set += ", MASTER_LOG_FILE=?, MASTER_LOG_POS=?"
+		args = append(args, src.Start.File, src.Start.Offset)
+	}
+	head := "CHANGE MASTER"
+	switch f.dialect {
+	case mariaDB:
+		set += map[bool]string{true: ", MASTER_USE_GTID=slave_pos", false: ", MASTER_USE_GTID=no"}[src.GTID]
+	case mysqlOld:
+		set += map[bool]string{true: ", MASTER_AUTO_POSITION=1", false: ", MASTER_AUTO_POSITION=0"}[src.GTID]
+		if f.atLeast(8, 0, 4) {
+			// caching_sha2_password, the default since 8.0.4, does not log in without TLS unless it may ask for the key.
+			set += ", GET_MASTER_PUBLIC_KEY=1"
+		}
+	case mysqlNew:
+		head = "CHANGE REPLICATION SOURCE"
+		set += map[bool]string{true: ", SOURCE_AUTO_POSITION=1", false: ", SOURCE_AUTO_POSITION=0"}[src.GTID]
+		set += ", GET_SOURCE_PUBLIC_KEY=1"
+	}
+	sql, args := f.onChannel(head, " TO "+f.words(set), args, channel)
+	return statement{what: "change the replication source", sql: sql, args: args, need: runReplica, secret: true}
+}
+
+// waitExecuted waits in the server, for whole seconds; 0 would be for ever.
+func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) statement {
+	marks := "?, ?, ?"
+	args := []driver.Value{p.File, p.Offset, max(1, int64(limit/time.Second))}
+	if channel != "" {
+		marks += ", ?"
+		args = append(args, channel)
+	}
+	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"), args: args}
+}
+
+func (f flavour) showPosition() statement {
+	sql := "SHOW MASTER STATUS"
+	if f.dialect == mysqlNew {
+		sql = "SHOW BINARY LOG STATUS"
+	}
+	return statement{what: "read the binary log position", sql: sql, need: seePosition}
+}
+
+// denyWrites: MySQL's super_read_only sets read_only too, and binds administrators as well.
+func (f flavour) denyWrites() statement {
+	if f.dialect == mariaDB {
+		return f.denyOrdinaryWrites()
+	}
+	return statement{what: "deny writes", sql: "SET GLOBAL super_read_only=1", need: setReadOnly}
+}
+
+// denyOrdinaryWrites is for servers without super_read_only: MariaDB, MySQL before 5.7.8.
+func (f flavour) denyOrdinaryWrites() statement {
+	return statement{what: "deny writes", sql: "SET GLOBAL read_only=1", need: setReadOnly}
+}
+
+// allowWrites clears super_read_only too where there is one.
+func (f flavour) allowWrites() statement {
+	return statement{what: "allow writes", sql: "SET GLOBAL read_only=0", need: setReadOnly}
+}
+
+// showVariables works for variables that the server does not know: they are missing in the answer.
+func (f flavour) showVariables(names ...string) statement {
+	args := make([]driver.Value, len(names))
+	for i, n := range names {
+		args[i] = n
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
+	return statement{what: "read variables", sql: "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" + marks + ")", args: args}
+}
+
+func (f flavour) showProcesses() statement {
+	return statement{what: "list connections", sql: "SHOW PROCESSLIST", need: seeProcesses}
+}
+
+func (f flavour) kill(id uint64) statement {
+	return statement{what: "kill a connection", sql: "KILL ?", args: []driver.Value{id}, need: killOthers}
+}
+
+func (f flavour) ping() statement { return statement{what: "ping", sql: "SELECT 1"} }
+
+// proveProcess fails where the user lacks PROCESS; other answers mean nothing.
+func (f flavour) proveProcess() statement {
+	return statement{what: "list connections", sql: "SELECT 1 FROM information_schema.INNODB_CMP", need: seeProcesses}
+}
