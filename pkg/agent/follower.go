@@ -1,0 +1,268 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// Following is the local server's replication, as far as steering it goes.
+type Following interface {
+	Replicating
+	Repoint(ctx context.Context, s mysqlctl.Source) error
+	StopReplication(ctx context.Context) error
+	StartReplication(ctx context.Context) error
+}
+
+// Source is how to replicate from a host of the cluster.
+type Source struct {
+	Host           string // its address
+	Port           int
+	User, Password string
+}
+
+// follower keeps the local replication as ordered: stopped while ADMIN_OFFLINE, and on a slave pointed at the active
+// master. It works apart from addresses and writes, which never wait for it.
+type follower struct {
+	site    Site
+	local   Following
+	peers   Peers
+	sources func(host string) (Source, bool)
+	log     *slog.Logger
+
+	wanted chan wish              // one slot; the newest wins
+	status atomic.Pointer[string] // what is wrong at the moment; "" for nothing
+}
+
+// wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
+type wish struct {
+	order wire.Order
+	tried chan struct{}
+}
+
+// tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
+const tryTimeout = time.Minute
+
+func newFollower(site Site, local Following, peers Peers, sources func(string) (Source, bool), log *slog.Logger) *follower {
+	f := &follower{site: site, local: local, peers: peers, sources: sources, log: log, wanted: make(chan wish, 1)}
+	none := ""
+	f.status.Store(&none)
+	return f
+}
+
+// want hands over the newest order; only one goroutine may call it. The channel it returns is closed when it has been tried.
+func (f *follower) want(o wire.Order) <-chan struct{} {
+	w := wish{order: o, tried: make(chan struct{})}
+	select {
+	case old := <-f.wanted:
+		close(old.tried)
+	default:
+	}
+	f.wanted <- w
+	return w.tried
+}
+
+func (f *follower) problem() string { return *f.status.Load() }
+
+// Run tries each wish until a newer one comes.
+func (f *follower) Run(ctx context.Context) error {
+	last := cluster.Unknown
+	var now wish
+	select {
+	case now = <-f.wanted:
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, tryTimeout)
+		done := make(chan error, 1)
+		go func() { done <- f.try(attempt, now.order, last) }()
+		next, newer, err := f.await(ctx, now, done)
+		cancel()
+		if newer && err == nil {
+			err = <-done // it was given up for another order; it must have ended before that one is tried
+		}
+		f.note(now.order, err, newer)
+		close(now.tried)
+		if err == nil {
+			last = now.order.State
+		}
+		if !newer {
+			select {
+			case next = <-f.wanted:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			close(next.tried)
+			return nil
+		}
+		now = next
+	}
+}
+
+// await waits for the attempt. An order that wants the same does not disturb it; a different one ends the wait.
+func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next wish, newer bool, err error) {
+	var same []wish
+	defer func() {
+		for _, w := range same {
+			close(w.tried)
+		}
+	}()
+	for {
+		select {
+		case err := <-done:
+			return wish{}, false, err
+		case w := <-f.wanted:
+			if w.order.State != now.order.State || w.order.Master != now.order.Master || w.order.Switch != now.order.Switch {
+				return w, true, nil
+			}
+			same = append(same, w)
+		case <-ctx.Done():
+			<-done
+			return wish{}, false, ctx.Err()
+		}
+	}
+}
+
+// note keeps and logs what went wrong, once for each new text.
+func (f *follower) note(o wire.Order, err error, newer bool) {
+	text := ""
+	if err != nil && !newer {
+		text = fmt.Sprintf("Couldn't change active master to '%s': %v", o.Master, err)
+		if o.Master == "" || !f.site.Slave {
+			text = fmt.Sprintf("Couldn't set replication as %s needs it: %v", o.State, err)
+		}
+	}
+	if text != "" && text != f.problem() {
+		f.log.Log(context.Background(), levelFatal, text)
+	}
+	f.status.Store(&text)
+}
+
+// try makes the replication what the order wants.
+func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState) error {
+	if f.site.Slave && o.State == cluster.Online && o.Master != "" {
+		if err := f.repoint(ctx, o); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.State == cluster.AdminOffline && last != cluster.AdminOffline:
+		return ignoreNotReplica(f.local.StopReplication(ctx))
+	case o.State != cluster.AdminOffline && last == cluster.AdminOffline:
+		return ignoreNotReplica(f.local.StartReplication(ctx))
+	}
+	return nil
+}
+
+func ignoreNotReplica(err error) error {
+	if errors.Is(err, mysqlctl.ErrNotReplica) {
+		return nil
+	}
+	return err
+}
+
+// repoint makes this slave follow the active master, exactly or not at all: it never skips or repeats a transaction.
+func (f *follower) repoint(ctx context.Context, o wire.Order) error {
+	src, ok := f.sources(o.Master)
+	if !ok {
+		return fmt.Errorf("host '%s' is not in this host's configuration", o.Master)
+	}
+	replica, err := f.local.Replica(ctx)
+	if err != nil {
+		return err
+	}
+	if replica.SourceHost == src.Host {
+		return nil
+	}
+	sw := o.Switch
+	known := o.Extended && sw.To == o.Master && sw.Start != ""
+	if o.Extended && sw.To == o.Master && sw.From != "" && sw.Start == "" {
+		return errors.New("it has not yet said where in its log it took over")
+	}
+	if f.problem() == "" {
+		f.log.Info(fmt.Sprintf("Changing active master to '%s'", o.Master))
+	}
+	from, _, _ := f.peers.ByIP(replica.SourceHost)
+	var start mysqlctl.Position
+	switch {
+	case replica.UsesGTID:
+		err = f.settle(ctx, replica, sw, known && sw.From == from)
+	case known && sw.From == from:
+		start, err = f.atSwitch(ctx, sw)
+	default:
+		start, err = f.atRest(ctx, replica, o.Master)
+	}
+	if err != nil {
+		return err
+	}
+	return f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+}
+
+// settle executes what has been received, and refuses where this slave is ahead of the new writer: GTIDs find the
+// place for one that is level or behind.
+func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Switch, known bool) error {
+	if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
+		return fmt.Errorf("execute what was received: %w", err)
+	}
+	if !known {
+		return nil
+	}
+	after, err := mysqlctl.ParsePosition(sw.After)
+	if err != nil {
+		return nil // the new writer had executed nothing of the old one: nothing to be ahead of
+	}
+	r, err = f.local.Replica(ctx)
+	if err != nil {
+		return err
+	}
+	if c, err := r.Executed.Compare(after); err == nil && c > 0 {
+		return ahead(r.Executed, sw)
+	}
+	return nil
+}
+
+// atSwitch brings this slave to where the new writer took over: the same place in the old writer's log.
+func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Position, error) {
+	after, err := mysqlctl.ParsePosition(sw.After)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("where %s took over: %w", sw.To, err)
+	}
+	start, err := mysqlctl.ParsePosition(sw.Start)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("where %s took over: %w", sw.To, err)
+	}
+	if err := f.local.WaitExecuted(ctx, after); err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("execute what the new writer had executed of %s (%s): %w", sw.From, after, err)
+	}
+	return start, f.stopAt(ctx, after, func(executed mysqlctl.Position) error { return ahead(executed, sw) })
+}
+
+func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
+	return fmt.Errorf("this slave has executed %s of %s, the new writer only %s when it took over: it has transactions that '%s' lacks and must be set up anew",
+		executed, sw.From, sw.After, sw.To)
+}
+
+// stopAt stops the replication and makes sure that it stands at p; else it goes on as before.
+func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, wrong func(mysqlctl.Position) error) error {
+	if err := f.local.StopReplication(ctx); err != nil {
+		return err
+	}
+	r, err := f.local.Replica(ctx)
+	if err == nil && r.Executed != p {
+		err = wrong(r.Executed)
+	}
+	if err != nil {
+		return errors.Join(err, f.local.StartReplication(context.WithoutCancel(ctx)))
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// Site is what the configuration says of this host.
+type Site struct {
+	Host             string           // this host's name
+	Slave            bool             // mode slave: follows the active master
+	MayWrite         bool             // may hold the active master role
+	ActiveMasterRole string           // role whose holder is open for writes
+	Addresses        []cluster.RoleIP // every virtual address of the configuration
+}
+
+// Facts is what this host is at one moment.
+type Facts struct {
+	Present  []netip.Addr // configured addresses on the interface
+	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
+}
+
+// Memory is what an agent knows beyond the facts.
+type Memory struct {
+	// Opened: in the present holding of the active master role this host has caught up and been opened for writes, so
+	// that it may be opened again without catching up, and its address put back.
+	Opened bool
+	Switch cluster.Switch // where in the logs it took over
+
+	// endClients: this pass took the writer role away, so client connections are to be ended.
+	endClients bool
+}
+
+// Kind is what an Action does.
+type Kind string
+
+// The actions, in the words of problem reports.
+const (
+	Deny    Kind = "deny writes"
+	Remove  Kind = "remove"
+	Add     Kind = "add"
+	CatchUp Kind = "catch up with the old master"
+	Allow   Kind = "allow writes"
+)
+
+// Action is one step towards the order.
+type Action struct {
+	Kind    Kind
+	Address cluster.RoleIP // of Remove and Add
+}
+
+// writer says whether the order gives this host the active master role.
+func (s Site) writer(roles []cluster.RoleIP) bool {
+	return slices.ContainsFunc(roles, func(r cluster.RoleIP) bool { return r.Role == s.ActiveMasterRole })
+}
+
+// unknown lists roles of an order that the configuration of this host does not have.
+func (s Site) unknown(roles []cluster.RoleIP) []cluster.RoleIP {
+	return slices.DeleteFunc(slices.Clone(roles), func(r cluster.RoleIP) bool { return slices.Contains(s.Addresses, r) })
+}
+
+// roles turns addresses into the roles that they are configured for.
+func (s Site) roles(ips []netip.Addr) []cluster.RoleIP {
+	return slices.DeleteFunc(slices.Clone(s.Addresses), func(r cluster.RoleIP) bool { return !slices.Contains(ips, r.IP) })
+}
+
+// Plan lists the actions that make a host with these facts what the order says, in their order: writes are denied
+// before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,
+// after the server has caught up and been opened. At rest the list is empty.
+func Plan(site Site, order wire.Order, f Facts, m Memory) []Action {
+	var plan []Action
+	writer := site.writer(order.Roles)
+	if !writer && site.MayWrite && f.Writable != wire.No {
+		plan = append(plan, Action{Kind: Deny})
+	}
+	for _, r := range site.Addresses {
+		if slices.Contains(f.Present, r.IP) && !slices.Contains(order.Roles, r) {
+			plan = append(plan, Action{Kind: Remove, Address: r})
+		}
+	}
+	var last []Action
+	for _, r := range order.Roles {
+		if !slices.Contains(site.Addresses, r) {
+			continue // reported as a problem
+		}
+		present := slices.Contains(f.Present, r.IP)
+		add := Action{Kind: Add, Address: r}
+		switch {
+		case r.Role == site.ActiveMasterRole:
+			last = append(last, openWriter(f, m, present)...)
+			if !present {
+				last = append(last, add)
+			}
+		case !present:
+			plan = append(plan, add)
+		}
+	}
+	return append(plan, last...)
+}
+
+// openWriter opens the server. One that is open and has the address already is left alone: that is a writer at work,
+// found after a restart of the agent.
+func openWriter(f Facts, m Memory, present bool) []Action {
+	open := f.Writable == wire.Yes
+	switch {
+	case open && (m.Opened || present):
+		return nil
+	case m.Opened:
+		return []Action{{Kind: Allow}}
+	}
+	return []Action{{Kind: CatchUp}, {Kind: Allow}}
+}

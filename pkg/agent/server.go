@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+const (
+	// patience is how long one of our monitors waits for an order to be carried out; then it is told that it goes on.
+	patience = 2 * time.Second
+	// classicPatience is the same for an original monitor, which takes any answer for success.
+	classicPatience = 5 * time.Minute
+)
+
+// Handle answers one line of a monitor (agent manual, "Wire"). It is safe for concurrent use.
+func (a *Agent) Handle(ctx context.Context, line string) string {
+	answer := a.handle(ctx, line)
+	if up, err := a.uptime(); err == nil {
+		answer.Uptime = up
+	}
+	return answer.String()
+}
+
+func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
+	req, err := wire.ParseRequest(line)
+	if err != nil {
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", printable(line))}
+	}
+	if req.Host != a.site.Host {
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'", printable(req.Host), a.site.Host)}
+	}
+	switch req.Command {
+	case "PING":
+		return wire.Answer{Text: "OK: Pinged!"}
+	case "SET_STATUS":
+		return a.setStatus(ctx, req)
+	case "GET_AGENT_STATUS":
+		last, err := a.ask(ctx, nil)
+		if err != nil {
+			return wire.Answer{Text: "ERROR: " + err.Error()}
+		}
+		s := wire.AgentStatus{State: last.order.State, Roles: last.order.Roles, Master: last.order.Master}
+		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
+	case "GET_SYSTEM_STATUS":
+		return wire.Answer{Text: "OK: Returning status!", Fields: a.systemStatus(ctx).Fields()}
+	case "CLEAR_BAD_ROLES":
+		return a.clearBadRoles(ctx)
+	case "GET_AGENT_VERSION":
+		return wire.Answer{Text: a.version}
+	}
+	return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", printable(req.Command))}
+}
+
+// printable keeps what a stranger sent from breaking the answer's line or a terminal.
+func printable(s string) string {
+	const most = 200
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}
+
+// ask puts a question to the owner and waits for its reply.
+func (a *Agent) ask(ctx context.Context, order *wire.Order) (reply, error) {
+	q := ask{order: order, reply: make(chan reply, 1)}
+	select {
+	case a.asked <- q:
+	case <-ctx.Done():
+		return reply{}, ctx.Err()
+	}
+	select {
+	case r := <-q.reply:
+		return r, nil
+	case <-ctx.Done():
+		return reply{}, ctx.Err()
+	}
+}
+
+func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
+	order, err := wire.ParseOrder(req)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	wait := classicPatience
+	if order.Extended {
+		wait = patience
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	r, err := a.ask(limited, &order)
+	if err != nil {
+		return a.stillBusy(ctx, order)
+	}
+	if !order.Extended {
+		// An original monitor opens the new master once its slaves have answered.
+		select {
+		case <-r.followed:
+		case <-limited.Done():
+		}
+	}
+	if p := a.follower.problem(); p != "" {
+		r.report.Problems = append(r.report.Problems, p)
+	}
+	text := "OK: Status applied successfully!"
+	if len(r.report.Problems) > 0 {
+		text = "ERROR: " + printable(strings.Join(r.report.Problems, "; "))
+	}
+	return wire.Answer{Text: text, Fields: r.report.Fields()}
+}
+
+// stillBusy is the answer while an order is being carried out: what is there at the moment, and that more will come.
+func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
+	report := wire.Report{Extended: order.Extended, Seq: order.Seq, Busy: true}
+	present, err := a.host.present(context.WithoutCancel(ctx))
+	if err != nil {
+		report.Problems = []string{"Couldn't observe this host: " + err.Error()}
+		present = nil
+		for _, r := range a.site.Addresses {
+			present = append(present, r.IP) // what can't be ruled out is there
+		}
+	}
+	report.Have = a.site.roles(present)
+	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}
+}
+
+func (a *Agent) systemStatus(ctx context.Context) wire.SystemStatus {
+	var s wire.SystemStatus
+	facts, err := a.host.observe(ctx)
+	s.Roles, s.Writable = a.site.roles(facts.Present), facts.Writable == wire.Yes
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	replica, replicaErr := a.local.Replica(ctx)
+	switch {
+	case replicaErr == nil:
+		s.MasterIP = replica.SourceHost
+	case errors.Is(replicaErr, syscall.ECONNREFUSED):
+		err = errors.Join(err, errors.New("the server does not run"))
+	case !errors.Is(replicaErr, mysqlctl.ErrNotReplica):
+		err = errors.Join(err, replicaErr)
+	}
+	if err != nil {
+		s.Problem = printable(strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return s
+}
+
+// clearBadRoles removes what is on the interface and not ordered. One of our monitors need not ask: every order does it.
+func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
+	last, err := a.ask(ctx, nil)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + err.Error()}
+	}
+	present, err := a.host.present(ctx)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	removed := 0
+	for _, r := range a.site.roles(present) {
+		if slices.Contains(last.order.Roles, r) {
+			continue
+		}
+		if err := a.host.remove(ctx, r); err != nil {
+			return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't remove %s: %v", r, err))}
+		}
+		removed++
+	}
+	return wire.Answer{Text: fmt.Sprintf("OK: Removed %d roles", removed)}
+}

@@ -1,0 +1,102 @@
+package monitor
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+)
+
+// checkKey names one check of one host.
+type checkKey struct {
+	host string
+	name check.Name
+}
+
+// board holds the newest verdict of every check. Copies are cheap to read and never change.
+type board map[checkKey]check.Verdict
+
+// with returns the board with one more verdict on it.
+func (b board) with(u check.Update) board {
+	next := maps.Clone(b)
+	if next == nil {
+		next = board{}
+	}
+	next[checkKey{u.Host, u.Name}] = u.Verdict
+	return next
+}
+
+// complete says whether every check of every host has a verdict.
+func (b board) complete(hosts int) bool { return len(b) == hosts*len(check.Names()) }
+
+// verdicts is what the brain sees of the board.
+func (b board) verdicts(t cluster.Topology) map[string]cluster.Verdicts {
+	all := make(map[string]cluster.Verdicts, len(t.Hosts))
+	for _, h := range t.Hosts {
+		good := func(n check.Name) bool { return b[checkKey{h.Name, n}].Good }
+		all[h.Name] = cluster.Verdicts{Ping: good(check.Ping), MySQL: good(check.MySQL), RepThreads: good(check.RepThreads), RepBacklog: good(check.RepBacklog)}
+	}
+	return all
+}
+
+// logCheck writes the classic line for what a result changed.
+func logCheck(log *slog.Logger, u check.Update) {
+	switch u.Change {
+	case check.BecameOK:
+		log.Info(fmt.Sprintf("Check '%s' on '%s' is ok!", u.Name, u.Host))
+	case check.BecameFailed:
+		log.Error(fmt.Sprintf("Check '%s' on '%s' has failed for %d seconds! Message: %s", u.Name, u.Host, int(u.For.Round(time.Second).Seconds()), u.Result.Message))
+	case check.BecameUnknown:
+		log.Warn(fmt.Sprintf("Check '%s' on '%s' is in unknown state! Message: %s", u.Name, u.Host, u.Result.Message))
+	case check.NoChange:
+	}
+}
+
+// checkLine is one check of `checks --json`.
+type checkLine struct {
+	Host       string    `json:"host"`
+	Check      string    `json:"check"`
+	Good       bool      `json:"good"`
+	LastChange time.Time `json:"last_change"`
+	Message    string    `json:"message"`
+}
+
+// lines picks checks; "all" is every host or every check.
+func (b board) lines(t cluster.Topology, host, name string) []checkLine {
+	lines := []checkLine{}
+	for _, h := range t.Hosts {
+		for _, n := range check.Names() {
+			if host != "all" && host != h.Name || name != "all" && name != string(n) {
+				continue
+			}
+			v := b[checkKey{h.Name, n}]
+			lines = append(lines, checkLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Changed, Message: v.Message})
+		}
+	}
+	return lines
+}
+
+// text renders `mmm_control checks` (control manual).
+func (b board) text(t cluster.Topology, host, name string) string {
+	hostWidth, nameWidth := 0, 0
+	if host == "all" {
+		for _, h := range t.Hosts {
+			hostWidth = max(hostWidth, len(h.Name))
+		}
+	}
+	if name == "all" {
+		nameWidth = len(check.RepBacklog)
+	}
+	var out strings.Builder
+	for _, l := range b.lines(t, host, name) {
+		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check, l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
+	}
+	if host != "all" && name != "all" {
+		return strings.TrimSuffix(out.String(), "\n")
+	}
+	return out.String()
+}

@@ -1,0 +1,125 @@
+package monitor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+)
+
+// moveTimeout is how long move_role waits for a move to have happened before it says that it has not yet.
+const moveTimeout = 30 * time.Second
+
+// Handle answers one line of mmm_control (control manual). It is safe for concurrent use: what only asks is answered from
+// the newest snapshot, what changes something goes through the owner.
+func (m *Monitor) Handle(ctx context.Context, line string) string {
+	words := strings.Fields(line)
+	if len(words) == 0 || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") || strings.HasSuffix(line, "\r") {
+		return cluster.Invalid(line)
+	}
+	snap := m.snapshot.Load()
+	name, args := words[0], words[1:]
+	switch {
+	case name == "help" && len(args) == 0:
+		return cluster.Help
+	case name == "ping" && len(args) == 0:
+		return "OK: Pinged successfully!"
+	case snap == nil:
+		return "ERROR: The monitor is starting. Please, wait some time."
+	}
+	asJSON := slices.Contains(args, "--json")
+	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--json" })
+	switch {
+	case name == "mode" && len(args) == 0:
+		if asJSON {
+			return document(map[string]cluster.Mode{"mode": snap.State.Mode})
+		}
+		return string(snap.State.Mode)
+	case name == "show" && len(args) == 0:
+		if asJSON {
+			return document(cluster.MakeView(m.Topology, snap.State))
+		}
+		return cluster.Show(m.Topology, snap.State)
+	case name == "checks" && len(args) <= 2:
+		return m.checks(snap, args, asJSON)
+	case asJSON:
+		return cluster.Invalid(line)
+	}
+	return m.change(ctx, words)
+}
+
+func document(v any) string {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Sprintf("ERROR: %v", err)
+	}
+	return string(text)
+}
+
+func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
+	host, name := "all", "all"
+	if len(args) > 0 {
+		host = args[0]
+	}
+	if len(args) > 1 {
+		name = args[1]
+	}
+	if name != "all" && !slices.Contains(check.Names(), check.Name(name)) {
+		return fmt.Sprintf("ERROR: Unknown check '%s'!", name)
+	}
+	if _, known := m.Topology.Host(host); host != "all" && !known {
+		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
+	}
+	if asJSON {
+		return document(snap.board.lines(m.Topology, host, name))
+	}
+	return snap.board.text(m.Topology, host, name)
+}
+
+// change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.
+func (m *Monitor) change(ctx context.Context, words []string) string {
+	c := command{Command: cluster.Command{Words: words, AgentUp: map[string]bool{}}, reply: make(chan cluster.Output, 1)}
+	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
+		for _, w := range words[1:] {
+			if courier, ok := m.couriers[w]; ok {
+				c.AgentUp[w] = courier.ping(ctx)
+			}
+		}
+	}
+	select {
+	case m.commands <- c:
+	case <-ctx.Done():
+		return "ERROR: The monitor is ending."
+	}
+	select {
+	case out := <-c.reply:
+		if out.Move != nil {
+			return m.awaitMove(ctx, *out.Move)
+		}
+		return out.Answer
+	case <-ctx.Done():
+		return "ERROR: The monitor is ending."
+	}
+}
+
+// awaitMove answers once the role is where it was to go, or somewhere else.
+func (m *Monitor) awaitMove(ctx context.Context, move cluster.Move) string {
+	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	for {
+		snap := m.snapshot.Load()
+		if answer, decided := move.Outcome(snap.State); decided {
+			return answer
+		}
+		select {
+		case <-snap.changed:
+		case <-ctx.Done():
+			return fmt.Sprintf("ERROR: Role '%s' is still on its way to '%s'. See 'mmm_control show' and the monitor's log.", move.Role, move.To)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+const (
+	heartbeat        = time.Second             // how often one of our agents hears its order again
+	classicHeartbeat = 3 * time.Second         // the same for an original agent, which forks several processes for each
+	orderTimeout     = 3500 * time.Millisecond // our agents answer within 2 s, done or not
+	classicTimeout   = 20 * time.Second        // an original one answers when it is done
+	askTimeout       = 2 * time.Second
+)
+
+// asker sends one line to an agent and returns its answer.
+type asker interface {
+	Ask(ctx context.Context, addr, line string) (string, error)
+}
+
+// courier brings one agent its orders: the newest at once, and again every heartbeat. It has its own goroutine, so that an
+// agent that hangs delays nobody.
+type courier struct {
+	host    string
+	addr    string
+	ask     asker
+	answers chan<- cluster.Answer
+	posted  chan letter // one slot; the newest wins
+}
+
+// letter is an order with its number; without an order nothing is sent.
+type letter struct {
+	order *cluster.Order
+	seq   uint64
+	clear bool // CLEAR_BAD_ROLES afterwards
+}
+
+func newCourier(host string, ip netip.Addr, port int, ask asker, answers chan<- cluster.Answer) *courier {
+	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, answers: answers, posted: make(chan letter, 1)}
+}
+
+// post hands over the newest order; only the owner may call it. A demand to clear that was not yet met stays.
+func (c *courier) post(l letter) {
+	select {
+	case old := <-c.posted:
+		l.clear = l.clear || old.clear
+	default:
+	}
+	c.posted <- l
+}
+
+// Run delivers until ctx ends.
+func (c *courier) Run(ctx context.Context) error {
+	var now letter
+	period, timeout := heartbeat, classicTimeout
+	timer := time.NewTimer(0)
+	<-timer.C
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case l := <-c.posted:
+			l.clear = l.clear || now.clear
+			now = l
+		case <-timer.C:
+		}
+		if now.order == nil {
+			timer.Stop()
+			continue
+		}
+		answer, newer, err := c.deliver(ctx, now, timeout)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if newer != nil {
+			newer.clear = newer.clear || now.clear
+			now = *newer
+			timer.Reset(0)
+			continue
+		}
+		period, timeout = heartbeat, orderTimeout
+		if err == nil && !answer.Extended {
+			period, timeout = classicHeartbeat, classicTimeout
+		}
+		if answer.Busy {
+			period = 0
+		}
+		if answer.Reached && now.clear && !answer.Busy {
+			now.clear = c.clear(ctx) != nil
+		}
+		select {
+		case c.answers <- answer:
+		case <-ctx.Done():
+			return nil
+		}
+		timer.Reset(period)
+	}
+}
+
+// deliver sends one order. An order that says something else ends the wait for its answer.
+func (c *courier) deliver(ctx context.Context, l letter, timeout time.Duration) (cluster.Answer, *letter, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	type result struct {
+		line string
+		err  error
+	}
+	o := l.order
+	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch}
+	done := make(chan result, 1)
+	go func() {
+		line, err := c.ask.Ask(ctx, c.addr, order.Request(c.host).String())
+		done <- result{line, err}
+	}()
+	for {
+		select {
+		case r := <-done:
+			a, err := c.read(r.line, r.err)
+			a.Host, a.Seq = c.host, l.seq
+			return a, nil, err
+		case next := <-c.posted:
+			if next.order != nil && sameOrder(*next.order, *o) {
+				l.seq = next.seq
+				continue
+			}
+			cancel()
+			<-done
+			return cluster.Answer{}, &next, nil
+		}
+	}
+}
+
+func sameOrder(a, b cluster.Order) bool {
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && slices.Equal(a.Roles, b.Roles)
+}
+
+// read turns what came back into an Answer. An answer that can't be understood is no answer.
+func (c *courier) read(line string, err error) (cluster.Answer, error) {
+	var a wire.Answer
+	if err == nil {
+		a, err = wire.ParseAnswer(line)
+	}
+	if err != nil {
+		return cluster.Answer{Text: plain(err)}, err
+	}
+	report := wire.ParseReport(a)
+	return cluster.Answer{
+		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
+		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
+		Switch: report.Switch, Problems: report.Problems,
+	}, nil
+}
+
+func plain(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return err.Error()
+}
+
+func (c *courier) clear(ctx context.Context) error {
+	_, err := c.query(ctx, wire.NewRequest("CLEAR_BAD_ROLES", c.host))
+	return err
+}
+
+// query asks the agent something beside its orders.
+func (c *courier) query(ctx context.Context, r wire.Request) (wire.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	line, err := c.ask.Ask(ctx, c.addr, r.String())
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	return wire.ParseAnswer(line)
+}
+
+// ping says whether the agent answers.
+func (c *courier) ping(ctx context.Context) bool {
+	a, err := c.query(ctx, wire.NewRequest("PING", c.host))
+	return err == nil && a.OK()
+}
+
+// found asks what the agent was told and what its host has.
+func (c *courier) found(ctx context.Context) cluster.Found {
+	var f cluster.Found
+	if a, err := c.query(ctx, wire.NewRequest("GET_AGENT_STATUS", c.host)); err == nil {
+		if s, err := wire.ParseAgentStatus(a); err == nil {
+			f.Agent = &cluster.StoredHost{State: s.State, Roles: s.Roles}
+		}
+	}
+	if a, err := c.query(ctx, wire.NewRequest("GET_SYSTEM_STATUS", c.host)); err == nil {
+		if s, err := wire.ParseSystemStatus(a); err == nil {
+			f.System = &cluster.SystemFound{Writable: s.Writable, Roles: s.Roles, MasterIP: s.MasterIP}
+		}
+	}
+	return f
+}

@@ -1,0 +1,377 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+)
+
+const (
+	tick        = 250 * time.Millisecond // for what the state machine does because of time alone
+	saveTimeout = time.Second            // a disk slower than this is not waited for
+	levelFatal  = slog.Level(12)         // as in pkg/daemon
+)
+
+// Checks are the checks to run: each calls emit after each of its probes.
+type Checks struct {
+	Network func(emit func(up bool)) Task
+	Hosts   func(emit func(check.Update)) []Task
+}
+
+// Task is something that runs until its context ends.
+type Task interface {
+	Run(ctx context.Context) error
+	String() string
+}
+
+// Config is what a Monitor is made of.
+type Config struct {
+	Topology   cluster.Topology
+	Mode       cluster.Mode // to start in
+	StatusPath string
+	KillBin    string // kill_host program, absolute
+	AgentPorts map[string]int
+	Agents     Asker
+	Checks     Checks
+	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
+	Log        *slog.Logger
+}
+
+// Asker sends one line to the agent at addr (ip:port) and returns its answer.
+type Asker = asker
+
+// Snapshot is what everybody but the owner sees. It never changes.
+type Snapshot struct {
+	State   cluster.State
+	board   board
+	changed chan struct{} // closed when there is a newer one
+}
+
+// Monitor is one cluster's monitor.
+type Monitor struct {
+	Config
+	couriers map[string]*courier
+	answers  chan cluster.Answer
+	updates  chan check.Update
+	network  chan bool
+	killed   chan cluster.KillResult
+	commands chan command
+	store    *store
+	snapshot atomic.Pointer[Snapshot]
+	begin    time.Time
+}
+
+// command is an operator's command on its way to the owner.
+type command struct {
+	cluster.Command
+	reply chan cluster.Output
+}
+
+// New makes a Monitor and starts nothing.
+func New(c Config) *Monitor {
+	m := &Monitor{
+		Config:   c,
+		couriers: map[string]*courier{},
+		answers:  make(chan cluster.Answer),
+		updates:  make(chan check.Update),
+		network:  make(chan bool),
+		killed:   make(chan cluster.KillResult),
+		commands: make(chan command),
+		store:    newStore(c.StatusPath),
+		begin:    time.Now(),
+	}
+	for _, h := range c.Topology.Hosts {
+		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, m.answers)
+	}
+	return m
+}
+
+// String names the task.
+func (m *Monitor) String() string { return "monitor" }
+
+// now is the monitor's clock; it is never 0, which in a State means "before".
+func (m *Monitor) now() time.Duration { return time.Since(m.begin) + 1 }
+
+// Run monitors until ctx ends. Roles stay where they are then.
+func (m *Monitor) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.Checks.Network(send(ctx, m.network)).Run(ctx) })
+	group.Go(func() error { return m.own(ctx, group) })
+	return group.Wait()
+}
+
+// send makes an emit function that gives up when ctx ends.
+func send[T any](ctx context.Context, to chan<- T) func(T) {
+	return func(v T) {
+		select {
+		case to <- v:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// owner is the state of the one goroutine that decides.
+type owner struct {
+	*Monitor
+	group   *errgroup.Group
+	state   cluster.State
+	board   board
+	up      bool
+	durable string // as last handed to the store
+	version uint64
+	pending *pending
+	sent    uint64 // Seq of the orders that are out
+	clear   bool   // the next orders are to be followed by CLEAR_BAD_ROLES
+}
+
+// pending are orders that wait for the status file.
+type pending struct {
+	version  uint64
+	deadline time.Time
+}
+
+func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
+	o := &owner{Monitor: m, group: group}
+	out, ok := o.start(ctx)
+	if !ok {
+		return nil
+	}
+	group.Go(func() error { return m.store.Run(ctx) })
+	for _, c := range m.couriers {
+		group.Go(func() error { return c.Run(ctx) })
+	}
+	o.settle(ctx, out)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		in := cluster.Input{}
+		var cmd *command
+		select {
+		case <-ctx.Done():
+			return nil
+		case u := <-m.updates:
+			logCheck(m.Log, u)
+			o.board = o.board.with(u)
+		case a := <-m.answers:
+			in.Answers = []cluster.Answer{a}
+		case k := <-m.killed:
+			in.Killed = []cluster.KillResult{k}
+		case o.up = <-m.network:
+		case c := <-m.commands:
+			cmd, in.Command = &c, &c.Command
+		case s := <-m.store.done:
+			o.saved(s)
+			continue
+		case <-ticker.C:
+			o.overdue()
+		}
+		out := o.step(ctx, in)
+		if cmd != nil {
+			cmd.reply <- out
+		}
+	}
+}
+
+// step lets the brain decide and sees to what follows.
+func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
+	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.board.verdicts(o.Topology)
+	next, out := cluster.Step(o.Topology, o.state, in)
+	o.state = next
+	o.settle(ctx, out)
+	return out
+}
+
+// settle does what a decision asks for, in this order: log, save, publish, tell.
+func (o *owner) settle(ctx context.Context, out cluster.Output) {
+	for _, e := range out.Events {
+		o.Log.Log(ctx, levelOf(e.Level), e.Text)
+	}
+	for _, k := range out.Kills {
+		o.group.Go(func() error {
+			send(ctx, o.killed)(killHost(ctx, o.KillBin, k))
+			return nil
+		})
+	}
+	o.clear = o.clear || out.Clear
+	o.save()
+	o.publish()
+	o.tell()
+}
+
+func levelOf(l cluster.Level) slog.Level {
+	switch l {
+	case cluster.Info:
+		return slog.LevelInfo
+	case cluster.Warn:
+		return slog.LevelWarn
+	case cluster.Error:
+		return slog.LevelError
+	case cluster.Fatal:
+		return levelFatal
+	}
+	panic(fmt.Sprintf("impossible level %d", l))
+}
+
+// save hands what must outlive the monitor to the store, when it has changed. In passive mode the file stays as it is.
+func (o *owner) save() {
+	if o.state.Mode == cluster.Passive {
+		return
+	}
+	text := formatStatus(o.state.Durable())
+	if text == o.durable {
+		return
+	}
+	o.durable = text
+	o.version++
+	o.store.save(version{number: o.version, text: text})
+	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout)}
+}
+
+// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
+func (o *owner) saved(s saved) {
+	if s.err != nil {
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.err))
+	}
+	if o.pending != nil && s.version >= o.pending.version {
+		o.pending = nil
+	}
+	o.tell()
+}
+
+// overdue stops waiting for a disk that hangs.
+func (o *owner) overdue() {
+	if o.pending != nil && time.Now().After(o.pending.deadline) {
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.StatusPath))
+		o.pending = nil
+		o.tell()
+	}
+}
+
+// tell posts every agent its order, when the orders have changed and what they follow from is saved.
+func (o *owner) tell() {
+	if o.pending != nil || o.state.Seq == o.sent && !o.clear && o.state.NetworkUp {
+		return
+	}
+	orders := cluster.Orders(o.Topology, o.state)
+	if !o.state.NetworkUp {
+		orders = nil
+		o.sent = 0 // told again when the network is back
+	} else {
+		o.sent = o.state.Seq
+	}
+	if orders == nil {
+		for _, c := range o.couriers {
+			c.post(letter{})
+		}
+		return
+	}
+	for _, order := range orders {
+		o.couriers[order.Host].post(letter{order: &order, seq: o.state.Seq, clear: o.clear})
+	}
+	o.clear = false
+}
+
+func (o *owner) publish() {
+	next := &Snapshot{State: o.state, board: o.board, changed: make(chan struct{})}
+	if old := o.snapshot.Swap(next); old != nil {
+		close(old.changed)
+	}
+}
+
+// start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
+func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
+	o.Log.Info("Waiting for network connection...")
+	for !o.up {
+		select {
+		case o.up = <-o.network:
+		case <-ctx.Done():
+			return cluster.Output{}, false
+		}
+	}
+	o.Log.Info("Network connection is available.")
+	o.Log.Info("Performing initial checks...")
+	for _, t := range o.Checks.Hosts(send(ctx, o.updates)) {
+		o.group.Go(func() error { return t.Run(ctx) })
+	}
+	for !o.board.complete(len(o.Topology.Hosts)) {
+		select {
+		case u := <-o.updates:
+			logCheck(o.Log, u)
+			o.board = o.board.with(u)
+		case o.up = <-o.network:
+		case <-ctx.Done():
+			return cluster.Output{}, false
+		}
+	}
+	if err := killable(o.KillBin); err != nil {
+		o.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.KillBin))
+	}
+	if o.Warnings != nil {
+		o.group.Go(func() error {
+			for _, w := range o.Warnings(ctx) {
+				o.Log.Warn(w)
+			}
+			return nil
+		})
+	}
+	stored := o.load()
+	found := o.ask(ctx, stored)
+	var out cluster.Output
+	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.board.verdicts(o.Topology), o.now())
+	return out, ctx.Err() == nil
+}
+
+// load reads the status file; without one, or with a broken one, the vote has less to go by.
+func (o *owner) load() cluster.Durable {
+	known := func(host string) bool { _, ok := o.Topology.Host(host); return ok }
+	d, warnings, err := loadStatus(o.StatusPath, known)
+	if err != nil {
+		cause := ""
+		if !errors.Is(err, os.ErrNotExist) {
+			cause = fmt.Sprintf(" (%v)", err)
+		}
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.StatusPath, cause))
+	}
+	for _, w := range warnings {
+		o.Log.Warn(fmt.Sprintf("Status file '%s': %s", o.StatusPath, w))
+	}
+	return d
+}
+
+// ask asks all agents at once.
+func (o *owner) ask(ctx context.Context, stored cluster.Durable) map[string]cluster.Found {
+	type answer struct {
+		host  string
+		found cluster.Found
+	}
+	answers := make(chan answer, len(o.couriers))
+	for name, c := range o.couriers {
+		o.group.Go(func() error {
+			answers <- answer{name, c.found(ctx)}
+			return nil
+		})
+	}
+	found := map[string]cluster.Found{}
+	for range o.couriers {
+		a := <-answers
+		if s, ok := stored.Hosts[a.host]; ok {
+			a.found.Stored = &s
+		}
+		found[a.host] = a.found
+	}
+	for _, h := range o.Topology.Hosts {
+		if f := found[h.Name]; f.Agent == nil && f.System == nil {
+			o.Log.Log(ctx, levelFatal, fmt.Sprintf("Can't reach agent on host '%s'", h.Name))
+		}
+	}
+	return found
+}

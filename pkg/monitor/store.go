@@ -1,0 +1,196 @@
+package monitor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes on.
+const switchLine = "#switch"
+
+// formatStatus writes a status file: one line a host, as the original does, and how the writer took over.
+func formatStatus(d cluster.Durable) string {
+	var b strings.Builder
+	names := make([]string, 0, len(d.Hosts))
+	for name := range d.Hosts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&b, "%s|%s|%s\n", name, d.Hosts[name].State, cluster.FormatRoleIPs(d.Hosts[name].Roles, ","))
+	}
+	if d.Writer != "" {
+		s := d.Switch
+		fmt.Fprintf(&b, "%s|%s|%s|%s|%s|%s\n", switchLine, d.Writer, s.From, s.After, s.To, s.Start)
+	}
+	return b.String()
+}
+
+// parseStatus reads what formatStatus or the original wrote. What can't be right is left out, with a warning each.
+func parseStatus(text string, known func(host string) bool) (cluster.Durable, []string) {
+	d := cluster.Durable{Hosts: map[string]cluster.StoredHost{}}
+	var warnings []string
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		warnings = append(warnings, "it is truncated: its last line is ignored")
+		text = text[:strings.LastIndexByte(text, '\n')+1]
+	}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" {
+			continue
+		}
+		fields := strings.Split(line, "|")
+		switch {
+		case fields[0] == switchLine && len(fields) == 6 && known(fields[1]):
+			d.Writer = fields[1]
+			d.Switch = cluster.Switch{From: fields[2], After: fields[3], To: fields[4], Start: fields[5]}
+		case len(fields) != 3:
+			warnings = append(warnings, fmt.Sprintf("line %q is not HOST|STATE|ROLES: ignored", clip(line)))
+		case !known(fields[0]):
+			warnings = append(warnings, fmt.Sprintf("host %q is not in the configuration: ignored", clip(fields[0])))
+		default:
+			state, err := cluster.ParseHostState(fields[1])
+			roles, roleErr := cluster.ParseRoleIPs(fields[2])
+			if err = errors.Join(err, roleErr); err != nil {
+				warnings = append(warnings, fmt.Sprintf("line %q: %v: ignored", clip(line), err))
+				continue
+			}
+			d.Hosts[fields[0]] = cluster.StoredHost{State: state, Roles: roles}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		warnings = append(warnings, "it is no status file: "+err.Error())
+	}
+	return d, warnings
+}
+
+func clip(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
+}
+
+// loadStatus reads the status file. A missing one is reported as fs.ErrNotExist.
+func loadStatus(path string, known func(string) bool) (cluster.Durable, []string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return cluster.Durable{}, nil, err
+	}
+	d, warnings := parseStatus(string(text), known)
+	return d, warnings, nil
+}
+
+// saveStatus replaces the file and has it on disk when it returns.
+func saveStatus(path, text string) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Name(), err)
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// saved is how the saving of one version ended.
+type saved struct {
+	version uint64
+	err     error
+}
+
+// store writes the status file in a goroutine of its own, the newest version only, again and again where the disk does not take it.
+type store struct {
+	path   string
+	wanted chan version // one slot; the newest wins
+	done   chan saved
+}
+
+type version struct {
+	number uint64
+	text   string
+}
+
+const retrySave = time.Second
+
+func newStore(path string) *store {
+	return &store{path: path, wanted: make(chan version, 1), done: make(chan saved)}
+}
+
+// save asks for a version to be saved. Only the owner may call it.
+func (s *store) save(v version) {
+	select {
+	case <-s.wanted:
+	default:
+	}
+	s.wanted <- v
+}
+
+// Run saves until ctx ends; what was asked for last is then still saved.
+func (s *store) Run(ctx context.Context) error {
+	retry := time.NewTimer(0)
+	<-retry.C
+	defer retry.Stop()
+	var failed *version
+	for {
+		var v version
+		select {
+		case v = <-s.wanted:
+		case <-retry.C:
+			v = *failed
+		case <-ctx.Done():
+			select {
+			case v := <-s.wanted:
+				return saveStatus(s.path, v.text)
+			default:
+			}
+			if failed != nil {
+				return saveStatus(s.path, failed.text)
+			}
+			return nil
+		}
+		err := saveStatus(s.path, v.text)
+		failed = nil
+		retry.Stop()
+		if err != nil {
+			failed = &v
+			retry.Reset(retrySave)
+		}
+		select {
+		case s.done <- saved{version: v.number, err: err}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,37 @@
+package monitor
+
+import (
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
+)
+
+const (
+	releaseSlack  = 5 * time.Second // for a host to give up an address, beyond max_kill_retries
+	switchTimeout = 10 * time.Second
+)
+
+// Topology takes from the configuration what the brain needs.
+func Topology(c *config.Config) cluster.Topology {
+	t := cluster.Topology{
+		ActiveMasterRole:   c.ActiveMasterRole,
+		AutoSetOnline:      c.Monitor.AutoSetOnline,
+		FlapDuration:       c.Monitor.FlapDuration,
+		FlapCount:          c.Monitor.FlapCount,
+		WaitForOtherMaster: c.Monitor.WaitForOtherMaster,
+		CarefulStartup:     c.Monitor.CarefulStartup,
+		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,
+		SwitchTimeout:      switchTimeout,
+	}
+	for _, k := range []config.Check{c.Checks.Ping, c.Checks.MySQL, c.Checks.RepThreads, c.Checks.RepBacklog} {
+		t.NetworkGrace = max(t.NetworkGrace, k.Trap+k.Period+k.Timeout)
+	}
+	for _, h := range c.Hosts {
+		t.Hosts = append(t.Hosts, cluster.Host{Name: h.Name, IP: h.IP, Master: h.Mode == config.Master, Peer: h.Peer})
+	}
+	for _, r := range c.Roles {
+		t.Roles = append(t.Roles, cluster.Role{Name: r.Name, Exclusive: r.Exclusive, Hosts: r.Hosts, IPs: r.IPs, Prefer: r.Prefer})
+	}
+	return t
+}
