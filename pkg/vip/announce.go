@@ -1,0 +1,121 @@
+package vip
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An announcement that hangs for longer has missed its time.
+const announceTimeout = time.Second
+
+// Announcer tells the neighbours on one interface that an address is here now, so that they send to this machine
+// and not to the one that had it before. It announces only what is on the interface at that moment.
+type Announcer struct {
+	iface string
+	log   *slog.Logger
+
+	held func(context.Context) ([]netip.Addr, error) // addresses on the interface
+	send func(context.Context, netip.Addr) error     // one announcement
+
+	mu    sync.Mutex
+	inbox map[netip.Addr]bool // what Run has yet to hear: the last word on each address, true to announce
+	wake  chan struct{}
+}
+
+// NewAnnouncer makes an announcer for the interface of that name; the interface need not exist. Nothing is sent
+// before Run.
+func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
+	i := Open(iface)
+	return &Announcer{
+		iface: iface,
+		log:   log.With("interface", iface),
+		held:  i.List,
+		send:  i.announce,
+		inbox: make(map[netip.Addr]bool),
+		wake:  make(chan struct{}, 1),
+	}
+}
+
+// Announce has ip announced at once and again for five seconds, from now on also if it is being announced already.
+// It never blocks. An announcement that cannot be sent is logged, once, and its repeats are still tried.
+func (a *Announcer) Announce(ip netip.Addr) { a.tell(ip, true) }
+
+// Forget ends the announcing of ip, because the address has left. It never blocks: an announcement that is being
+// written at this moment may still go out, none after it.
+func (a *Announcer) Forget(ip netip.Addr) { a.tell(ip, false) }
+
+func (a *Announcer) tell(ip netip.Addr, announce bool) {
+	a.mu.Lock()
+	a.inbox[ip.Unmap()] = announce
+	a.mu.Unlock()
+	signal(a.wake)
+}
+
+func (a *Announcer) hear() map[netip.Addr]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	told := a.inbox
+	a.inbox = make(map[netip.Addr]bool)
+	return told
+}
+
+// Run announces until ctx ends, then returns nil. It is to be run once.
+func (a *Announcer) Run(ctx context.Context) error {
+	p := make(plan)
+	for {
+		for ip, announce := range a.hear() {
+			delete(p, ip)
+			if announce {
+				p[ip] = &announcement{start: time.Now()}
+			}
+		}
+		ip, when, any := p.next()
+		if any && !when.After(time.Now()) {
+			// One address at a time: a Forget is heard before the next.
+			a.repeat(ctx, p, ip)
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		var timer <-chan time.Time
+		if any {
+			timer = time.After(time.Until(when))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		case <-timer:
+		}
+	}
+}
+
+// repeat announces ip once if it is still here.
+func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	ann := p[ip]
+	first := ann.done == 0
+	p.advance(ip, time.Now())
+	held, err := a.held(ctx)
+	if err == nil {
+		if !slices.Contains(held, ip) {
+			delete(p, ip)
+			a.log.Info("address is not announced any more: it has left the interface", "ip", ip)
+			return
+		}
+		err = a.send(ctx, ip)
+	}
+	switch {
+	case err == nil && first:
+		a.log.Info("address announced", "ip", ip)
+	case err != nil && !ann.failed && ctx.Err() != context.Canceled:
+		ann.failed = true
+		a.log.Warn("address not announced", "ip", ip, "error", err)
+	}
+}

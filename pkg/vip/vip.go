@@ -1,0 +1,248 @@
+// Package vip puts virtual addresses on this machine, takes them off again and tells the neighbours.
+//
+// It speaks rtnetlink for addresses and packet sockets for announcements; it runs no commands. It keeps no idea
+// of which addresses ought to be here: that is for the caller to decide, from its orders and from List.
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoInterface means that no interface of the name exists at the moment.
+var ErrNoInterface = errors.New("no such interface")
+
+// The kernel answers netlink at once; this only bounds the day it does not.
+const kernelTimeout = 5 * time.Second
+
+// Interface is one network interface, known by its name ("cluster_interface"). The interface may vanish and come
+// back: every call looks the name up again. Calls may be made from several goroutines, but two of them about the
+// same address have no defined order.
+//
+// Addresses are IPv4 or IPv6 without a zone; IPv4 in IPv6 form counts as IPv4.
+// All errors name the interface; they are ErrNoInterface when it is missing.
+type Interface struct {
+	name string
+}
+
+// Open only remembers the name; the interface need not exist.
+func Open(name string) *Interface { return &Interface{name: name} }
+
+// List returns the addresses on the interface, sorted, each once whatever its prefix length, and whether the link
+// is up or down. An IPv6 address that the kernel found in use elsewhere (dadfailed, RFC 4862 section 5.4) is not
+// usable and is left out.
+func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
+	var ips []netip.Addr
+	err := i.do(ctx, func(c conn) error {
+		entries, err := c.entries(ctx)
+		for _, e := range entries {
+			if !dadFailed(e) {
+				ips = append(ips, local(e))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of %s: %w", i.name, err)
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	return slices.Compact(ips), nil
+}
+
+// Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
+// detection, so that it can be used at once. After lifetime, rounded up to seconds, the kernel removes the address
+// by itself; 0 is for ever. Add again renews the lifetime. An address that is present with another prefix length
+// counts as present and is left as it is, lifetime included.
+func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	ip = ip.Unmap()
+	if err := check(ip); err != nil {
+		return fmt.Errorf("add address to %s: %w", i.name, err)
+	}
+	if lifetime < 0 {
+		return fmt.Errorf("add %s to %s: negative lifetime %s", ip, i.name, lifetime)
+	}
+	err := i.do(ctx, func(c conn) error { return c.add(ctx, ip, lifetime) })
+	if err != nil {
+		return fmt.Errorf("add %s/%d to %s: %w", ip, ip.BitLen(), i.name, err)
+	}
+	return nil
+}
+
+// Remove takes every entry of exactly this address off the interface, whatever its prefix length, and looks again:
+// nil means that the address is not on the interface. An address that was not there is no error.
+// Other addresses stay, also those that the kernel would remove together with ip.
+func (i *Interface) Remove(ctx context.Context, ip netip.Addr) error {
+	ip = ip.Unmap()
+	if err := check(ip); err != nil {
+		return fmt.Errorf("remove address from %s: %w", i.name, err)
+	}
+	err := i.do(ctx, func(c conn) error { return c.remove(ctx, ip) })
+	if err != nil {
+		return fmt.Errorf("remove %s from %s: %w", ip, i.name, err)
+	}
+	return nil
+}
+
+// do runs f with a connection to the kernel that knows the interface.
+func (i *Interface) do(ctx context.Context, f func(conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	timeout := kernelTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink socket: %w", err)
+	}
+	defer h.Close()
+	if err := h.SetSocketTimeout(timeout); err != nil {
+		return fmt.Errorf("set netlink timeout: %w", err)
+	}
+	link, err := h.LinkByName(i.name)
+	if err != nil {
+		return explain(err, "CAP_NET_ADMIN")
+	}
+	return explain(f(conn{h, link}), "CAP_NET_ADMIN")
+}
+
+// conn is a netlink socket and the interface it is used for, for the length of one call.
+type conn struct {
+	h    *netlink.Handle
+	link netlink.Link
+}
+
+// entries lists all addresses of the interface as the kernel keeps them.
+func (c conn) entries(ctx context.Context) ([]netlink.Addr, error) {
+	for {
+		entries, err := c.h.AddrList(c.link, netlink.FAMILY_ALL)
+		// Addresses changed while the kernel was telling them: the list may lack some.
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return entries, err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return err
+	}
+	foreign := false
+	for _, e := range entries {
+		switch {
+		case local(e) != ip:
+		case dadFailed(e):
+			// Replacing would keep the mark, and the address would stay unusable.
+			if err := c.delete(e); err != nil {
+				return err
+			}
+		case prefix(e).Bits() == ip.BitLen():
+			return c.h.AddrReplace(c.link, entry(ip, lifetime))
+		default:
+			foreign = true
+		}
+	}
+	if foreign {
+		return nil
+	}
+	return c.h.AddrReplace(c.link, entry(ip, lifetime))
+}
+
+func (c conn) remove(ctx context.Context, ip netip.Addr) error {
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, e := range entries {
+		if local(e) == ip {
+			failed = errors.Join(failed, c.deleteAlone(e, entries))
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	entries, err = c.entries(ctx)
+	if err != nil {
+		return fmt.Errorf("look whether it is gone: %w", err)
+	}
+	for _, e := range entries {
+		if local(e) == ip {
+			return fmt.Errorf("still there as %s: something adds it again", e.IPNet)
+		}
+	}
+	return nil
+}
+
+// delete removes one entry; one that has gone already is no error.
+func (c conn) delete(e netlink.Addr) error {
+	if err := c.h.AddrDel(c.link, &e); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return err
+	}
+	return nil
+}
+
+// entry is what Add puts on the interface.
+func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
+	// Zero seconds are "not given", which the kernel takes as for ever.
+	seconds := int(min(math.Ceil(lifetime.Seconds()), math.MaxUint32))
+	e := &netlink.Addr{IPNet: netlink.NewIPNet(ip.AsSlice()), ValidLft: seconds, PreferedLft: seconds}
+	if ip.Is6() {
+		e.Flags = unix.IFA_F_NODAD
+	}
+	return e
+}
+
+// local is the address of an entry itself, not that of its peer.
+func local(e netlink.Addr) netip.Addr {
+	ip, _ := netip.AddrFromSlice(e.IP)
+	return ip.Unmap()
+}
+
+// prefix is the network of an entry; on a point-to-point entry that is the network of the peer (RTM_NEWADDR in
+// rtnetlink(7): IFA_ADDRESS is the prefix address).
+func prefix(e netlink.Addr) netip.Prefix {
+	network := e.IPNet
+	if e.Peer != nil {
+		network = e.Peer
+	}
+	ip, _ := netip.AddrFromSlice(network.IP)
+	bits, _ := network.Mask.Size()
+	return netip.PrefixFrom(ip.Unmap(), bits).Masked()
+}
+
+func dadFailed(e netlink.Addr) bool { return local(e).Is6() && e.Flags&unix.IFA_F_DADFAILED != 0 }
+
+func check(ip netip.Addr) error {
+	if !ip.IsValid() || ip.Zone() != "" {
+		return fmt.Errorf("want an address without a zone, got %s", ip)
+	}
+	return nil
+}
+
+// explain makes errors of the kernel readable; capability is what a refusal lacks.
+func explain(err error, capability string) error {
+	var notFound netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &notFound), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return ErrNoInterface
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w (run as root or with %s)", err, capability)
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("no answer from the kernel in time: %w", err)
+	}
+	return err
+}
