@@ -180,3 +180,12 @@ func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 	}
 	return wire.Answer{Text: fmt.Sprintf("OK: Removed %d roles", removed)}
 }
+
+// Refuse is the answer to what can't be a request.
+func (a *Agent) Refuse(why string) string {
+	answer := wire.Answer{Text: "ERROR: " + why}
+	if up, err := a.uptime(); err == nil {
+		answer.Uptime = up
+	}
+	return answer.String()
+}

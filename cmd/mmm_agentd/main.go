@@ -1,0 +1,63 @@
+// Mmm_agentd is the agent: it makes its host what the monitor orders.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/wire"
+)
+
+var version = "dev" // set by the linker
+
+func main() {
+	daemon.ExitWith(daemon.Program{Name: "mmm_agentd", Version: version, Load: load})
+}
+
+func load(inv daemon.Invocation) (daemon.Settings, error) {
+	c, err := config.Load(config.Agent, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+	if err != nil {
+		return daemon.Settings{}, err
+	}
+	tasks := func(log *slog.Logger) ([]daemon.Task, error) { return tasks(c, log) }
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Tasks: tasks}, nil
+}
+
+func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
+	local := c.Local()
+	nic := vip.Open(local.ClusterInterface)
+	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
+	server := mysqlctl.New(agent.Account(c, local))
+	a := agent.New(agent.Config{
+		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
+		Gate: server, Local: server, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
+		Blocking: agent.Blocking{
+			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
+			Grace: time.Duration(c.MaxKillRetries) * time.Second,
+		},
+		Uptime: daemon.Uptime, Version: version, Log: log,
+	})
+	tooLong := func() string { return a.Refuse("Line too long") }
+	orders := wire.Server{Handler: a.Handle, End: "\n", TooLong: tooLong}
+	if s := c.Socket; s.SSL {
+		tls, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		orders.TLS = tls
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
+	if err != nil {
+		return nil, fmt.Errorf("listen for the monitor: %w", err)
+	}
+	return []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}, nil
+}
