@@ -119,3 +119,6 @@ func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 		a.log.Warn("address not announced", "ip", ip, "error", err)
 	}
 }
+
+// String names the task.
+func (a *Announcer) String() string { return "announcer" }
