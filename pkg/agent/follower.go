@@ -47,6 +47,9 @@ type wish struct {
 	tried chan struct{}
 }
 
+// errNotYet: the new writer has yet to say where in its log it took over. It will, with the next order.
+var errNotYet = errors.New("the new writer has not yet taken over")
+
 // tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
 const tryTimeout = time.Minute
 
@@ -136,7 +139,7 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 // note keeps and logs what went wrong, once for each new text.
 func (f *follower) note(o wire.Order, err error, newer bool) {
 	text := ""
-	if err != nil && !newer {
+	if err != nil && !newer && !errors.Is(err, errNotYet) {
 		text = fmt.Sprintf("Couldn't change active master to '%s': %v", o.Master, err)
 		if o.Master == "" || !f.site.Slave {
 			text = fmt.Sprintf("Couldn't set replication as %s needs it: %v", o.State, err)
@@ -187,7 +190,7 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	sw := o.Switch
 	known := o.Extended && sw.To == o.Master && sw.Start != ""
 	if o.Extended && sw.To == o.Master && sw.From != "" && sw.Start == "" {
-		return errors.New("it has not yet said where in its log it took over")
+		return errNotYet
 	}
 	if f.problem() == "" {
 		f.log.Info(fmt.Sprintf("Changing active master to '%s'", o.Master))

@@ -1,0 +1,165 @@
+package lab
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Load is a client that writes through the writer address all the time, and remembers what was acknowledged.
+type Load struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	acked  []ack
+	errors int
+	last   error
+}
+
+// ack is one acknowledged row.
+type ack struct {
+	id     int64
+	server int
+	at     time.Time
+}
+
+// StartLoad writes rate rows a second.
+func (c *Cluster) StartLoad(ctx context.Context, rate int) (*Load, error) {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", WriterIP+":3306", "app"
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 250*time.Millisecond, time.Second, time.Second
+	cfg.InterpolateParams = true
+	cfg.Logger = &mysql.NopLogger{}
+	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	l := &Load{cancel: cancel, done: make(chan struct{})}
+	go l.run(ctx, sql.OpenDB(connector), time.Second/time.Duration(rate))
+	return l, nil
+}
+
+func (l *Load) run(ctx context.Context, db *sql.DB, pause time.Duration) {
+	defer close(l.done)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	next := time.Now()
+	for id := int64(1); ctx.Err() == nil; id++ {
+		next = next.Add(pause)
+		if wait := time.Until(next); wait > 0 {
+			time.Sleep(wait) // the pace of the load, not a synchronisation
+		} else {
+			next = time.Now()
+		}
+		l.write(ctx, db, id)
+	}
+}
+
+// write inserts one row and reads from the same connection who took it.
+func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	conn, err := db.Conn(ctx)
+	server := 0
+	if err == nil {
+		defer conn.Close()
+		err = conn.QueryRowContext(ctx, "INSERT INTO t VALUES (?, @@server_id, ?) RETURNING server", id, float64(time.Now().UnixNano())/1e9).Scan(&server)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.errors++
+		l.last = err
+		var refused *mysql.MySQLError
+		if asRefused(err, &refused) && conn != nil {
+			_ = conn.Raw(func(any) error { return fmt.Errorf("connect anew") }) // read-only now: the address may be elsewhere
+		}
+		return
+	}
+	l.acked = append(l.acked, ack{id, server, time.Now()})
+}
+
+func asRefused(err error, to **mysql.MySQLError) bool {
+	e, ok := err.(*mysql.MySQLError)
+	*to = e
+	return ok && (e.Number == 1290 || e.Number == 1053)
+}
+
+// Stop ends the load.
+func (l *Load) Stop() {
+	l.cancel()
+	<-l.done
+}
+
+// Acked is how many rows were acknowledged so far, and by which server the newest.
+func (l *Load) Acked() (n, server int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.acked) > 0 {
+		server = l.acked[len(l.acked)-1].server
+	}
+	return len(l.acked), server
+}
+
+// Errors is how many writes failed, and the newest error.
+func (l *Load) Errors() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.errors, l.last
+}
+
+// WaitServer waits until the server with this id acknowledges rows.
+func (l *Load) WaitServer(ctx context.Context, id int) error {
+	return Wait(ctx, fmt.Sprintf("writes to reach server %d", id), func() (bool, string) {
+		_, s := l.Acked()
+		_, err := l.Errors()
+		return s == id, fmt.Sprintf("server %d, last error: %v", s, err)
+	})
+}
+
+// Gap is the longest time between two acknowledged writes since a moment.
+func (l *Load) Gap(since time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var gap time.Duration
+	for i := 1; i < len(l.acked); i++ {
+		if l.acked[i].at.After(since) {
+			gap = max(gap, l.acked[i].at.Sub(l.acked[i-1].at))
+		}
+	}
+	return gap
+}
+
+// Lost lists acknowledged rows that a server lacks.
+func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id FROM app.t")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	there := map[int64]bool{}
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		there[id] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lost []int64
+	for _, a := range l.acked {
+		if !there[a.id] {
+			lost = append(lost, a.id)
+		}
+	}
+	return lost, rows.Err()
+}

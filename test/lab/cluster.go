@@ -1,0 +1,325 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// The lab's addresses.
+const (
+	WriterIP = "10.77.0.100"
+	monIP    = "10.77.0.10"
+	clientIP = "10.77.0.20"
+)
+
+// Options say what cluster to make.
+type Options struct {
+	Bin           string        // folder with the three programs
+	CheckPeriod   time.Duration // 0: 250 ms
+	TrapPeriod    time.Duration // 0: 500 ms
+	AutoSetOnline int           // seconds
+	Position      bool          // replicate by file and position instead of GTID
+	Common        string        // more lines of mmm_common.conf
+	Mon           string        // more lines for <monitor>
+	WriterPrefer  string
+	StatusDir     string // where the status file is; "" beside the rest
+}
+
+// Cluster is two masters in a ring, a slave, a monitor and a client.
+type Cluster struct {
+	Options
+	Mon, Client *Host
+	DBs         []*Node // db1, db2, db3
+	Monitor     *Daemon
+	dir         string
+}
+
+// Node is a database host.
+type Node struct {
+	*Host
+	Server *Server
+	Agent  *Daemon
+}
+
+// Daemon is one of our daemons on a host.
+type Daemon struct {
+	host    *Host
+	program string
+	config  string
+	dir     string
+	proc    *Process
+}
+
+// New makes hosts, servers and replication; no daemon runs yet. Everything goes with the lab itself.
+func New(ctx context.Context, o Options) (*Cluster, error) {
+	if o.CheckPeriod == 0 {
+		o.CheckPeriod = 250 * time.Millisecond
+	}
+	if o.TrapPeriod == 0 {
+		o.TrapPeriod = 500 * time.Millisecond
+	}
+	for _, p := range []string{"mmm_mond", "mmm_agentd", "mmm_control"} {
+		if _, err := os.Stat(filepath.Join(o.Bin, p)); err != nil {
+			return nil, fmt.Errorf("%w: build the programs first (make build)", err)
+		}
+	}
+	c := &Cluster{Options: o, dir: root}
+	if err := makeBridge(); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Mon, err = newHost("mon", netip.MustParseAddr(monIP)); err != nil {
+		return nil, err
+	}
+	if c.Client, err = newHost("client", netip.MustParseAddr(clientIP)); err != nil {
+		return nil, err
+	}
+	if _, err := template(ctx); err != nil {
+		return nil, err
+	}
+	for i := 1; i <= 3; i++ {
+		h, err := newHost(fmt.Sprintf("db%d", i), netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", 10+i)))
+		if err != nil {
+			return nil, err
+		}
+		s, err := newServer(ctx, h, i)
+		if err != nil {
+			return nil, err
+		}
+		c.DBs = append(c.DBs, &Node{Host: h, Server: s})
+	}
+	if err := c.startServers(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.configure()
+}
+
+func (c *Cluster) startServers(ctx context.Context) error {
+	group, ctx2 := errgroup.WithContext(ctx)
+	for _, n := range c.DBs {
+		group.Go(func() error {
+			if err := n.Server.Start(ctx2); err != nil {
+				return err
+			}
+			return n.Server.Exec(ctx2, slices.Concat([]string{"SET sql_log_bin=0"}, Grants, []string{"SET sql_log_bin=1"})...)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	db := c.DBs
+	if err := db[0].Server.follow(ctx, db[1].Host, !c.Position); err != nil {
+		return err
+	}
+	if err := db[1].Server.follow(ctx, db[0].Host, !c.Position); err != nil {
+		return err
+	}
+	if err := db[2].Server.follow(ctx, db[0].Host, !c.Position); err != nil {
+		return err
+	}
+	return db[0].Server.Exec(ctx, "CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB")
+}
+
+// Grants are the accounts of MMM and of the application, with no more than they need on MariaDB 10.11.
+var Grants = []string{
+	"CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'",
+	"GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'",
+	"CREATE USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'monpw'",
+	"GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO mmm_monitor@'10.77.0.%'",
+	"CREATE USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'agentpw'",
+	"GRANT PROCESS, CONNECTION ADMIN, READ_ONLY ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE ADMIN ON *.* TO mmm_agent@'10.77.0.%'",
+	"CREATE USER app@'10.77.0.%' IDENTIFIED BY 'apppw'",
+	"GRANT ALL ON app.* TO app@'10.77.0.%'",
+}
+
+// configure writes the files as a user of MMM would.
+func (c *Cluster) configure() error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
+		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
+	for i, n := range c.DBs {
+		mode := "mode slave"
+		if i < 2 {
+			mode = fmt.Sprintf("mode master\n peer db%d", 2-i)
+		}
+		fmt.Fprintf(&b, "<host %s>\n ip %s\n %s\n</host>\n", n.Name, n.IP, mode)
+	}
+	prefer := ""
+	if c.WriterPrefer != "" {
+		prefer = " prefer " + c.WriterPrefer + "\n"
+	}
+	fmt.Fprintf(&b, "<role writer>\n hosts db1, db2\n ips %s\n mode exclusive\n%s</role>\n", WriterIP, prefer)
+	b.WriteString("<role reader>\n hosts db1, db2, db3\n ips 10.77.0.101, 10.77.0.102, 10.77.0.103\n mode balanced\n</role>\n")
+	if err := os.WriteFile(filepath.Join(c.dir, "mmm_common.conf"), []byte(b.String()), 0o640); err != nil {
+		return err
+	}
+	status := c.StatusDir
+	if status == "" {
+		status = c.dir
+	}
+	checks := ""
+	for _, k := range []string{"ping", "mysql", "rep_threads", "rep_backlog"} {
+		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds())
+	}
+	mon := fmt.Sprintf("include mmm_common.conf\n<monitor>\n ip 127.0.0.1\n pid_path %s/mmm_mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mmm_mond.status\n"+
+		" ping_ips 10.77.0.11, 10.77.0.12, 10.77.0.13\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",
+		c.dir, status, c.AutoSetOnline, c.dir, c.Options.Mon, checks)
+	if err := os.WriteFile(filepath.Join(c.dir, "mmm_mon.conf"), []byte(mon), 0o640); err != nil {
+		return err
+	}
+	for _, n := range c.DBs {
+		path := filepath.Join(c.dir, n.Name, "mmm_agent.conf")
+		if err := os.WriteFile(path, []byte("include ../mmm_common.conf\nthis "+n.Name+"\n"), 0o640); err != nil {
+			return err
+		}
+		n.Agent = &Daemon{host: n.Host, program: filepath.Join(c.Bin, "mmm_agentd"), config: path, dir: filepath.Join(c.dir, n.Name)}
+	}
+	c.Monitor = &Daemon{host: c.Mon, program: filepath.Join(c.Bin, "mmm_mond"), config: filepath.Join(c.dir, "mmm_mon.conf"), dir: c.dir}
+	return nil
+}
+
+// Start starts the daemon in the foreground, as systemd would.
+func (d *Daemon) Start() error {
+	cmd := exec.Command(d.program, "--config", d.config, "--foreground", "--log-file", d.LogPath(), "--pid-file", filepath.Join(d.dir, filepath.Base(d.program)+".pid"))
+	p, err := start(d.host, cmd, filepath.Join(d.dir, filepath.Base(d.program)+".out"))
+	d.proc = p
+	return err
+}
+
+// LogPath is where the daemon logs.
+func (d *Daemon) LogPath() string { return filepath.Join(d.dir, filepath.Base(d.program)+".log") }
+
+// Log returns what it has logged so far.
+func (d *Daemon) Log() string {
+	text, err := os.ReadFile(d.LogPath())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Kill ends the daemon as kill -9 does.
+func (d *Daemon) Kill() error { return d.proc.Signal(syscall.SIGKILL) }
+
+// Signal sends the daemon a signal.
+func (d *Daemon) Signal(s syscall.Signal) error { return d.proc.Signal(s) }
+
+// Usage is what the daemon has used so far.
+func (d *Daemon) Usage() (Usage, error) { return d.proc.Usage() }
+
+// Stop ends the daemon cleanly.
+func (d *Daemon) Stop(ctx context.Context) error {
+	if err := d.proc.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return Wait(ctx, filepath.Base(d.program)+" to end", func() (bool, string) { return d.proc.Ended(), "it runs" })
+}
+
+// StartAll starts agents and monitor and waits until every role is where it is to be.
+func (c *Cluster) StartAll(ctx context.Context) error {
+	for _, n := range c.DBs {
+		if err := n.Agent.Start(); err != nil {
+			return err
+		}
+	}
+	if err := c.Monitor.Start(); err != nil {
+		return err
+	}
+	return c.WaitWhole(ctx)
+}
+
+// WaitWhole waits until all hosts are ONLINE and all addresses where `show` says, with the writer among them.
+func (c *Cluster) WaitWhole(ctx context.Context) error {
+	return Wait(ctx, "the cluster to be whole", func() (bool, string) {
+		show, _, err := c.Control(ctx, "show")
+		ok := err == nil && strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "#")
+		return ok && c.Writer(show) != nil && c.Placed(show) == nil, show + fmt.Sprint(err) + fmt.Sprint(c.Placed(show))
+	})
+}
+
+// Control runs mmm_control on the monitor's host.
+func (c *Cluster) Control(ctx context.Context, args ...string) (stdout string, status int, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "mmm_control"), append([]string{"--config", filepath.Join(c.dir, "mmm_mon.conf")}, args...)...)
+	var out []byte
+	err = c.Mon.Do(func() (err error) {
+		out, err = cmd.Output()
+		return err
+	})
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(out), exit.ExitCode(), nil
+	}
+	return string(out), 0, err
+}
+
+// Writer is the host that a `show` gives the writer role, or nil.
+func (c *Cluster) Writer(show string) *Node {
+	for line := range strings.Lines(show) {
+		if strings.Contains(line, "writer("+WriterIP+")") && !strings.HasPrefix(line, "#") {
+			name, _, _ := strings.Cut(strings.TrimSpace(line), "(")
+			return c.Node(name)
+		}
+	}
+	return nil
+}
+
+// Node finds a database host by name.
+func (c *Cluster) Node(name string) *Node {
+	i := slices.IndexFunc(c.DBs, func(n *Node) bool { return n.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.DBs[i]
+}
+
+// Placed compares what a `show` says with what the interfaces have.
+func (c *Cluster) Placed(show string) error {
+	for _, n := range c.DBs {
+		have, err := n.Addresses()
+		if err != nil {
+			return err
+		}
+		said := 0
+		for line := range strings.Lines(show) {
+			if strings.HasPrefix(strings.TrimSpace(line), n.Name+"(") {
+				_, roles, _ := strings.Cut(line, "Roles:")
+				said = strings.Count(roles, "(")
+				for _, ip := range have {
+					if !strings.Contains(roles, "("+ip.String()+")") {
+						return fmt.Errorf("%s has %s, show says%s", n.Name, ip, roles)
+					}
+				}
+			}
+		}
+		if said != len(have) {
+			return fmt.Errorf("show gives %s %d addresses, it has %v", n.Name, said, have)
+		}
+	}
+	return nil
+}
+
+// WaitLevel waits until all given servers have executed the same, and their tables are equal.
+func (c *Cluster) WaitLevel(ctx context.Context, nodes ...*Node) error {
+	return Wait(ctx, "the servers to be level", func() (bool, string) {
+		var sums []string
+		for _, n := range nodes {
+			var name, sum string
+			if err := n.Server.db.QueryRowContext(ctx, "CHECKSUM TABLE app.t").Scan(&name, &sum); err != nil {
+				return false, err.Error()
+			}
+			sums = append(sums, sum)
+		}
+		return len(slices.Compact(slices.Clone(sums))) == 1, strings.Join(sums, ", ")
+	})
+}
