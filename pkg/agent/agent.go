@@ -116,9 +116,10 @@ type round struct {
 }
 
 type outcome struct {
-	memory   Memory
-	facts    Facts
-	problems []string
+	memory      Memory
+	facts       Facts
+	problems    []string
+	interrupted bool // by an order that wants something else
 }
 
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
@@ -267,13 +268,18 @@ func (h *host) pass(ctx context.Context, order wire.Order, m Memory) outcome {
 	if was && !writer && facts.Writable == wire.No {
 		m.endClients = true
 	}
-	return outcome{memory: m, facts: facts, problems: problems}
+	return outcome{memory: m, facts: facts, problems: problems, interrupted: ctx.Err() != nil}
 }
 
 // finish takes over what a round achieved, answers those who wait for it, and goes on if there is more to do.
 func (o *owner) finish(ctx context.Context, out outcome) {
 	ended := o.round.order
 	o.round = nil
+	if out.interrupted {
+		o.memory = out.memory
+		o.start(ctx)
+		return
+	}
 	for _, p := range out.problems {
 		if !slices.Contains(o.problems, p) {
 			o.log.Log(ctx, levelFatal, p)

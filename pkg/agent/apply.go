@@ -71,8 +71,8 @@ func (h *host) observe(ctx context.Context) (Facts, error) {
 	var f Facts
 	present, err := h.present(ctx)
 	f.Present = present
-	writable, reason := h.writable(ctx)
-	f.Writable = writable
+	var reason error
+	f.Writable, f.Down, reason = h.writable(ctx)
 	return f, errors.Join(err, reason)
 }
 
@@ -90,17 +90,17 @@ func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
 }
 
 // writable: a server that refuses connections does not run, and so takes no writes; one that says nothing might.
-func (h *host) writable(ctx context.Context) (wire.Tri, error) {
+func (h *host) writable(ctx context.Context) (writable wire.Tri, down bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	open, err := h.gate.Writable(ctx)
 	switch {
 	case err == nil:
-		return wire.TriOf(open), nil
+		return wire.TriOf(open), false, nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return wire.No, nil
+		return wire.No, true, nil
 	}
-	return wire.Unsure, fmt.Errorf("ask the server whether it takes writes: %w", err)
+	return wire.Unsure, false, fmt.Errorf("ask the server whether it takes writes: %w", err)
 }
 
 // apply carries out a plan. Taking away goes on whatever fails; the writer's address only comes when all before it

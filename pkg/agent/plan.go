@@ -21,6 +21,7 @@ type Site struct {
 type Facts struct {
 	Present  []netip.Addr // configured addresses on the interface
 	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
+	Down     bool         // the server certainly does not run
 }
 
 // Memory is what an agent knows beyond the facts.
@@ -102,11 +103,11 @@ func Plan(site Site, order wire.Order, f Facts, m Memory) []Action {
 }
 
 // openWriter opens the server. One that is open and has the address already is left alone: that is a writer at work,
-// found after a restart of the agent.
+// found after a restart of the agent. One that has been opened and has died since is opened again when it is back.
 func openWriter(f Facts, m Memory, present bool) []Action {
 	open := f.Writable == wire.Yes
 	switch {
-	case open && (m.Opened || present):
+	case open && (m.Opened || present), m.Opened && f.Down:
 		return nil
 	case m.Opened:
 		return []Action{{Kind: Allow}}

@@ -44,6 +44,23 @@ func TestSmoke(t *testing.T) {
 	}
 	since := time.Now()
 	c.DBs[1].Server.Kill()
+	go func() {
+		has := map[string]bool{}
+		for ctx.Err() == nil {
+			for _, n := range c.DBs[:2] {
+				ips, _ := n.Addresses()
+				h := false
+				for _, ip := range ips {
+					h = h || ip.String() == lab.WriterIP
+				}
+				if h != has[n.Name] {
+					has[n.Name] = h
+					println(n.Name, h, time.Since(since).Milliseconds())
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	if err := l.WaitServer(ctx, 1); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type ack struct {
 func (c *Cluster) StartLoad(ctx context.Context, rate int) (*Load, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", WriterIP+":3306", "app"
-	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 250*time.Millisecond, time.Second, time.Second
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 100*time.Millisecond, time.Second, time.Second
 	cfg.InterpolateParams = true
 	cfg.Logger = &mysql.NopLogger{}
 	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
