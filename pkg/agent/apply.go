@@ -52,6 +52,7 @@ const (
 	openTimeout    = 5 * time.Second
 	blockTimeout   = 2 * time.Second
 	denySlack      = 2 * time.Second // beyond the grace of running statements
+	idleTimeout    = 50 * time.Millisecond
 	catchUpTimeout = 10 * time.Minute
 )
 
@@ -108,6 +109,11 @@ func (h *host) writable(ctx context.Context) (writable wire.Tri, down bool, err 
 func (h *host) apply(ctx context.Context, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
 	blocked := false
+	if wasWriter && h.blocking.Soft && slices.ContainsFunc(plan, func(a Action) bool { return a.Kind == Deny }) {
+		// Until its address is gone, whoever connects anew would only find a server that is read-only.
+		h.shell(ctx, h.blocking.Block)
+		defer h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
+	}
 	for _, a := range plan {
 		if ctx.Err() != nil {
 			return m, append(problems, "Interrupted by a newer order")
@@ -172,15 +178,18 @@ func (h *host) allow(ctx context.Context) error {
 	return h.gate.AllowWrites(ctx)
 }
 
-// deny stops writes (agent manual, "Stop writes"). New connections are only kept away from a server that was the writer.
+// deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its address
+// goes, while there is still a way to reach them; those that run a statement are left to endClients.
 func (h *host) deny(ctx context.Context, wasWriter bool) error {
-	if wasWriter && h.blocking.Soft {
-		h.shell(ctx, h.blocking.Block)
-		defer h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.blocking.Grace+denySlack)
+	denying, cancel := context.WithTimeout(ctx, h.blocking.Grace+denySlack)
 	defer cancel()
-	return h.gate.DenyWrites(ctx, mysqlctl.Deny{Grace: h.blocking.Grace})
+	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: h.blocking.Grace}); err != nil || !wasWriter {
+		return err
+	}
+	ending, cancel := context.WithTimeout(ctx, idleTimeout)
+	defer cancel()
+	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // what it leaves, endClients ends and reports
+	return nil
 }
 
 // shell runs a command of the configuration. That it fails is logged and no more: read_only is what stops the writes.
