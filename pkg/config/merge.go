@@ -42,6 +42,14 @@ func (s *section) label() string {
 	return s.rule.tag()
 }
 
+// whose names one of the section's variables in messages.
+func (s *section) whose(variable string) string {
+	if s.rule.typ == "" {
+		return "'" + variable + "'"
+	}
+	return "'" + variable + "' of " + s.label()
+}
+
 // get returns a value, the zero value of its type where there is none. T must be the Go type of the variable's kind.
 func get[T any](s *section, variable string) T {
 	var zero T

@@ -79,7 +79,7 @@ func (m *model) refer(s *section, variable, typ string, names ...string) {
 		default:
 			remedy = "; known are " + strings.Join(known, ", ")
 		}
-		m.errs.add(s.where(variable), "'%s' of %s names the unknown %s '%s'%s", variable, s.label(), typ, name, remedy)
+		m.errs.add(s.where(variable), "%s names the unknown %s '%s'%s", s.whose(variable), typ, name, remedy)
 	}
 }
 
@@ -93,11 +93,11 @@ func (m *model) validatePeer(s *section) {
 	mode, back := get[string](other, "mode"), get[string](other, "peer")
 	switch {
 	case peer == s.name:
-		m.errs.add(s.where("peer"), "'peer' of %s is the host itself; name the other master", s.label())
+		m.errs.add(s.where("peer"), "%s is the host itself; name the other master", s.whose("peer"))
 	case mode == string(Slave):
-		m.errs.add(s.where("peer"), "'peer' of %s is %s, a slave; name the other master", s.label(), peer)
-	case mode == string(Master) && back != "" && back != s.name:
-		m.errs.add(s.where("peer"), "'peer' of %s is %s, but the peer of %s is %s; two masters must name each other", s.label(), peer, peer, back)
+		m.errs.add(s.where("peer"), "%s is %s, a slave; name the other master", s.whose("peer"), peer)
+	case mode == string(Master) && back != s.name && back != peer && m.sections[id{"host", back}] != nil: // else reported there
+		m.errs.add(s.where("peer"), "%s is %s, but the peer of %s is %s; two masters must name each other", s.whose("peer"), peer, peer, back)
 	}
 }
 
@@ -130,9 +130,9 @@ func (m *model) validateRoles() {
 			continue
 		}
 		if get[string](s, "mode") == "balanced" {
-			m.errs.add(s.where("prefer"), "'prefer' of %s: only exclusive roles can prefer a host", s.label())
+			m.errs.add(s.where("prefer"), "%s: only exclusive roles can prefer a host", s.whose("prefer"))
 		} else if hosts != nil && !slices.Contains(hosts, prefer) {
-			m.errs.add(s.where("prefer"), "'prefer' of %s must be one of its hosts (%s), not '%s'%s", s.label(), strings.Join(hosts, ", "), prefer, hint(prefer, hosts))
+			m.errs.add(s.where("prefer"), "%s must be one of its hosts (%s), not '%s'%s", s.whose("prefer"), strings.Join(hosts, ", "), prefer, hint(prefer, hosts))
 		}
 	}
 }
