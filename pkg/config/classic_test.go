@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -116,18 +117,20 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte("<host a>\n<role b>\n</host>\n</host>\n\\# \\#\n<x/>\n</ y>\ninclude z\r\na=b\n"))
+	f.Add([]byte("<r //   >"))
 	f.Add([]byte(valid))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		nodes, errs := parse("f.conf", text)
 		checkLines(t, errs, text)
-		again, errs := parse("f.conf", []byte(print(nodes)))
-		for _, e := range errs {
-			if !strings.HasPrefix(e.Msg, "section name ") { // reported, and kept in the tree
-				t.Fatalf("parse what was printed: %v", e)
+		badName := func(e *Error) bool { return strings.HasPrefix(e.Msg, "section name ") } // it is kept, and can't be written
+		if !slices.ContainsFunc(errs, badName) {
+			again, errs := parse("f.conf", []byte(print(nodes)))
+			if len(errs) > 0 {
+				t.Fatalf("parse what was printed: %v", errs)
 			}
-		}
-		if got, want := strip(again), strip(nodes); !reflect.DeepEqual(got, want) {
-			t.Fatalf("printed and parsed again:\n%s\nwas\n%s", dump(again), dump(nodes))
+			if got, want := strip(again), strip(nodes); !reflect.DeepEqual(got, want) {
+				t.Fatalf("printed and parsed again:\n%s\nwas\n%s", dump(again), dump(nodes))
+			}
 		}
 		for _, p := range []Program{Monitor, Agent, Control} {
 			c, errs := build(p, "f.conf", withoutIncludes(nodes), nil, true)
