@@ -93,6 +93,14 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+func TestUncomment(t *testing.T) {
+	for text, want := range map[string]string{"": "", "#": "", "# a": "", `\#`: "#", "a": "a", " a #": "a", "a# b": "a# b", "a\v#b": "a", `\`: `\`} {
+		if got := uncomment(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // What can't be understood costs only itself: the statements around it are read.
 func TestParseGoesOn(t *testing.T) {
 	nodes, errs := parse("f.conf", []byte("a=1\n<host db1>\nip x\n<host db2>\nip y\n</role>\nthis z"))

@@ -215,6 +215,11 @@ func TestIncludes(t *testing.T) {
 	if h := mustLoad(t, Agent, Source{File: main + "/in.conf"}, two).Local(); h.MySQLPort != 1 || h.AgentPort != 2 || h.Peer != "db2" {
 		t.Errorf("include in a section: %+v", h)
 	}
+	write(t, main+"/port.conf", "<host db1>\nmysql_port 9\n</host>")
+	write(t, main+"/in.conf", "this db1\n<host db1>\nmysql_port 1\ninclude mmm_common.conf\ninclude port\nagent_port 2\n</host>")
+	if h := mustLoad(t, Agent, Source{File: main + "/in.conf"}, two).Local(); h.MySQLPort != 9 || h.AgentPort != 2 {
+		t.Errorf("the section before an include beats the include: %+v", h)
+	}
 	// The last value counts, across files too; one file may be included twice.
 	write(t, main+"/twice.conf", "this db1\nmax_kill_retries 5\ninclude sub/mmm_common.conf\ninclude sub/mmm_common.conf\nmax_kill_retries 6")
 	if c := mustLoad(t, Agent, Source{File: main + "/twice.conf"}); c.MaxKillRetries != 6 {

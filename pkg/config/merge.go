@@ -174,13 +174,14 @@ func (m *model) find(n node) *section {
 
 // assign notes a variable's text. Which value counts is only known when all files are read, so its text is not judged here.
 func (m *model) assign(s *section, n node) {
-	r, ok := s.rule.variable(n.key)
-	if !ok {
-		if r, ok = m.mistaken(s, n); !ok {
-			return
-		}
+	if r, ok := s.rule.variable(n.key); ok {
+		s.raw[r.name] = n
+		return
 	}
-	s.raw[r.name] = n
+	r, ok := m.mistaken(s, n)
+	if _, set := s.raw[r.name]; ok && !set { // a guess must not replace what is written
+		s.raw[r.name] = n
+	}
 }
 
 // mistaken reports a name that the section does not have, and returns what it was probably meant to be.

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// validate reports what the program at hand can't run with. It looks at no variable that the program does not read:
-// mmm_control runs with roles that no monitor would accept.
+// validate reports what the program at hand can't run with. Variables that it does not read have no value here, and so
+// are not judged: mmm_control runs with roles that no monitor would accept.
 func (m *model) validate() {
 	for _, r := range m.rules {
 		if r.named {
@@ -22,9 +22,6 @@ func (m *model) validate() {
 		if m.needSection(r, s.seen) {
 			m.needVariables(s)
 		}
-	}
-	if m.program == Control {
-		return
 	}
 	for _, s := range m.all("host") {
 		m.validatePeer(s)

@@ -85,6 +85,7 @@ func TestErrorTexts(t *testing.T) {
 		// Names.
 		{"unknown variable", []Program{m, a, c}, edit{8: "pign_ips 192.168.100.1"}, "8: unknown variable 'pign_ips' in <monitor>; did you mean 'ping_ips'?"},
 		{"unknown variable in a named section", []Program{m, a, c}, edit{22: "IPs 192.168.100.51"}, "22: unknown variable 'IPs' in <host db1>; did you mean 'ip'?"},
+		{"a guess replaces nothing", []Program{m, a}, edit{22: "ip 192.168.100.51\nips x"}, "23: unknown variable 'ips' in <host db1>; did you mean 'ip'?"},
 		{"unknown variable at top level", []Program{m, a, c}, edit{2: "active_master writer\nactive_master_role writer"}, "2: unknown variable 'active_master' in the top level"},
 		{"unknown variable, nothing close", []Program{m, a, c}, edit{34: "mode exclusive\ncolour blue"}, "35: unknown variable 'colour' in <role writer>"},
 		{"variable of another section", []Program{m, a, c}, edit{9: "peer db1\n</monitor>"}, "9: variable 'peer' does not belong in <monitor> but in <host NAME>"},
@@ -129,6 +130,8 @@ func TestErrorTexts(t *testing.T) {
 		{"blanks for commas", []Program{m, a}, edit{38: "ips 192.168.100.251 192.168.100.252"}, `38: 'ips' must be an IP address such as 192.168.100.49, not "192.168.100.251 192.168.100.252"`},
 		{"hole in a list", []Program{m, a}, edit{37: "hosts db1,,db2"}, "37: 'hosts' has nothing between two commas"},
 		{"empty list of hosts", []Program{m, a}, edit{37: "hosts ,"}, "37: 'hosts' must not be an empty list"},
+
+		{"prefer, but no hosts to choose from", []Program{m}, edit{32: "hosts ,", 34: "mode exclusive\nprefer db1"}, "32: 'hosts' must not be an empty list"},
 
 		// What is needed.
 		{"needed at top level", []Program{a}, edit{1: ""}, "1: the top level lacks 'this', which mmm_agentd needs"},
