@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,14 +89,14 @@ func TestClientFollowsMovedAddress(t *testing.T) {
 	}
 }
 
-// sniff gives the announcements that arrive at a machine: each one payload with its protocol checked by the kernel.
+// sniff gives the frames of one protocol that arrive at a machine.
 func sniff(t *testing.T, r *remote, protocol int) <-chan []byte {
 	t.Helper()
 	var c *packet.Conn
 	inside(t, r.ns, func() error {
 		ifi := &net.Interface{Index: r.link.Attrs().Index}
 		var err error
-		c, err = packet.Listen(ifi, packet.Datagram, protocol, nil)
+		c, err = packet.Listen(ifi, packet.Raw, protocol, nil)
 		return err
 	})
 	frames := make(chan []byte, 100)
@@ -137,7 +138,44 @@ func wantSilence(t *testing.T, frames <-chan []byte) {
 	}
 }
 
-const protocolARP = 0x0806
+const (
+	protocolARP  = 0x0806
+	protocolIPv6 = 0x86dd
+)
+
+func TestFramesGoToEverybody(t *testing.T) {
+	l, r := eth0(t)
+	own := l.Attrs().HardwareAddr
+	for _, tc := range []struct {
+		ip       netip.Addr
+		protocol int
+		to       net.HardwareAddr
+		build    func(net.HardwareAddr, netip.Addr) ([][]byte, error)
+	}{
+		{vip4, protocolARP, net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, gratuitousARP},
+		{vip6, protocolIPv6, net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, unsolicitedAdvertisement},
+	} {
+		payloads, err := tc.build(own, tc.ip)
+		must(t, err)
+		var want [][]byte
+		for _, p := range payloads {
+			want = append(want, slices.Concat(tc.to, own, []byte{byte(tc.protocol >> 8), byte(tc.protocol)}, p))
+		}
+		frames := sniff(t, r, tc.protocol)
+		must(t, Open("eth0").announce(t.Context(), tc.ip))
+		timeout := time.After(2 * time.Second)
+		for len(want) > 0 {
+			select {
+			case got := <-frames: // IPv6 has frames of its own on a new interface
+				if bytes.Equal(got, want[0]) {
+					want = want[1:]
+				}
+			case <-timeout:
+				t.Fatalf("%s: did not arrive: %x", tc.ip, want[0])
+			}
+		}
+	}
+}
 
 func TestForgetEndsAnnouncing(t *testing.T) {
 	_, r := eth0(t)

@@ -23,6 +23,11 @@ const inNamespace = "VIP_TEST_IN_NAMESPACE"
 // so every goroutine is in it, and the code under test runs as it does in the agent.
 func TestMain(m *testing.M) {
 	if os.Getenv(inNamespace) != "" {
+		// No link-local addresses: they come and change when the kernel likes, which Watch would rightly signal.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/addr_gen_mode", []byte("1"), 0); err != nil {
+			fmt.Fprintln(os.Stderr, "these tests need root and IPv6:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	runtime.LockOSThread() // Pdeathsig counts from the death of this thread
@@ -144,8 +149,10 @@ func veth(t *testing.T, name, peer string) (netlink.Link, netlink.Link) {
 	b, err := netlink.LinkByName(peer)
 	must(t, err)
 	t.Cleanup(func() {
-		if l, err := netlink.LinkByName(name); err == nil {
-			must(t, netlink.LinkDel(l))
+		for _, end := range []string{name, peer} { // one may be in another namespace, or both gone
+			if l, err := netlink.LinkByName(end); err == nil {
+				must(t, netlink.LinkDel(l))
+			}
 		}
 	})
 	return a, b
