@@ -2,6 +2,7 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -114,7 +115,7 @@ func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 	switch {
 	case err == nil && first:
 		a.log.Info("address announced", "ip", ip)
-	case err != nil && !ann.failed && ctx.Err() != context.Canceled:
+	case err != nil && !ann.failed && !errors.Is(ctx.Err(), context.Canceled):
 		ann.failed = true
 		a.log.Warn("address not announced", "ip", ip, "error", err)
 	}

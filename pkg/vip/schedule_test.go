@@ -1,0 +1,172 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bench is an Announcer without a network, in virtual time.
+type bench struct {
+	*Announcer
+	start time.Time
+	log   strings.Builder
+
+	here     []netip.Addr
+	heldErr  error
+	sendErr  error
+	sendTime time.Duration
+	sent     map[netip.Addr][]time.Duration
+}
+
+func newBench(here ...netip.Addr) *bench {
+	b := &bench{start: time.Now(), here: here, sent: map[netip.Addr][]time.Duration{}}
+	b.Announcer = NewAnnouncer("eth0", slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.held = func(context.Context) ([]netip.Addr, error) { return b.here, b.heldErr }
+	b.send = func(_ context.Context, ip netip.Addr) error {
+		time.Sleep(b.sendTime)
+		b.sent[ip] = append(b.sent[ip], time.Since(b.start))
+		return b.sendErr
+	}
+	return b
+}
+
+func (b *bench) want(t *testing.T, ip netip.Addr, ms ...int) {
+	t.Helper()
+	var want []time.Duration
+	for _, m := range ms {
+		want = append(want, time.Duration(m)*time.Millisecond)
+	}
+	if !slices.Equal(b.sent[ip], want) {
+		t.Errorf("%s was announced at %v, want %v", ip, b.sent[ip], want)
+	}
+}
+
+func TestAnnouncerSchedule(t *testing.T) {
+	other := netip.MustParseAddr("10.0.0.6")
+	nothing := func(*bench) {}
+	for _, tc := range []struct {
+		name   string
+		before func(*bench) // between Announce and Run
+		then   func(*bench) // after the first announcement
+		want   []int
+	}{
+		{"alone", nothing, nothing, []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}},
+		{"forgotten", nothing, func(b *bench) {
+			time.Sleep(1500 * time.Millisecond)
+			b.Forget(vip4)
+		}, []int{0, 100, 300, 1000}},
+		{"forgotten before its first", func(b *bench) { b.Forget(vip4) }, nothing, nil},
+		{"another forgotten", nothing, func(b *bench) { b.Forget(other) }, []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}},
+		{"announced again", nothing, func(b *bench) {
+			time.Sleep(150 * time.Millisecond)
+			b.Announce(vip4)
+		}, []int{0, 100, 150, 250, 450, 1150, 2150, 3150, 4150, 5150}},
+		{"forgotten and announced again", nothing, func(b *bench) {
+			time.Sleep(50 * time.Millisecond)
+			b.Forget(vip4)
+			time.Sleep(3 * time.Second)
+			b.Announce(vip4)
+		}, []int{0, 3050, 3150, 3350, 4050, 5050, 6050, 7050, 8050}},
+		{"left the interface", nothing, func(b *bench) {
+			time.Sleep(200 * time.Millisecond)
+			b.here = nil
+			time.Sleep(200 * time.Millisecond)
+			b.here = []netip.Addr{vip4} // came back, but nobody announced it
+		}, []int{0, 100}},
+		{"never on the interface", func(b *bench) { b.here = []netip.Addr{other} }, nothing, nil},
+		{"slow", func(b *bench) { b.sendTime = 1200 * time.Millisecond }, nothing, []int{1200, 2400, 3600, 4800, 6000, 7200}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(vip4)
+				b.Announce(vip4)
+				tc.before(b)
+				ctx, cancel := context.WithCancel(t.Context())
+				go b.Run(ctx)
+				synctest.Wait()
+				tc.then(b)
+				time.Sleep(time.Minute)
+				cancel()
+				synctest.Wait()
+				b.want(t, vip4, tc.want...)
+			})
+		})
+	}
+}
+
+func TestAnnouncerKeepsSchedulesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(vip4, vip6)
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		b.Announce(vip4)
+		time.Sleep(2500 * time.Millisecond)
+		b.Announce(netip.MustParseAddr("::ffff:10.0.0.5"))
+		b.Announce(vip6)
+		time.Sleep(600 * time.Millisecond)
+		b.Forget(vip4)
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		b.want(t, vip4, 0, 100, 300, 1000, 2000, 2500, 2600, 2800)
+		b.want(t, vip6, 2500, 2600, 2800, 3500, 4500, 5500, 6500, 7500)
+	})
+}
+
+// An announcement that fails is tried to the end of its schedule, no oftener, and logged once.
+func TestAnnouncerFailure(t *testing.T) {
+	for _, where := range []string{"held", "send"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(vip4)
+				tries := 0
+				fail := true
+				b.held = func(context.Context) ([]netip.Addr, error) {
+					tries++
+					if fail && where == "held" {
+						return nil, ErrNoInterface
+					}
+					return b.here, nil
+				}
+				if where == "send" {
+					b.sendErr = errors.New("network is down")
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go b.Run(ctx)
+				b.Announce(vip4)
+				time.Sleep(2500 * time.Millisecond)
+				fail, b.sendErr = false, nil
+				time.Sleep(time.Minute)
+				cancel()
+				synctest.Wait()
+				if tries != len(schedule()) {
+					t.Errorf("%d tries, want %d", tries, len(schedule()))
+				}
+				if n := strings.Count(b.log.String(), "level=WARN"); n != 1 {
+					t.Errorf("%d warnings, want 1:\n%s", n, b.log.String())
+				}
+				if where == "held" {
+					b.want(t, vip4, 3000, 4000, 5000)
+				}
+			})
+		})
+	}
+}
+
+func TestAnnounceNeverBlocks(t *testing.T) {
+	a := NewAnnouncer("eth0", slog.New(slog.DiscardHandler))
+	for range 1000 { // nobody runs it
+		a.Announce(vip4)
+		a.Forget(vip4)
+	}
+	if len(a.inbox) != 1 {
+		t.Errorf("%d addresses wait, want 1", len(a.inbox))
+	}
+}

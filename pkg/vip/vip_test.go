@@ -1,0 +1,293 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	vip4 = netip.MustParseAddr("10.0.0.5")
+	vip6 = netip.MustParseAddr("fd00::5")
+)
+
+// entriesOf shows the addresses of the interface as the kernel has them.
+func entriesOf(t *testing.T, l netlink.Link) []string {
+	t.Helper()
+	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	must(t, err)
+	var got []string
+	for _, a := range list {
+		got = append(got, a.IPNet.String())
+	}
+	slices.Sort(got)
+	return got
+}
+
+func wantEntries(t *testing.T, l netlink.Link, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if diff := cmp.Diff(want, entriesOf(t, l)); diff != "" {
+		t.Fatalf("addresses on the interface (-want +got):\n%s", diff)
+	}
+}
+
+func wantListed(t *testing.T, i *Interface, ip netip.Addr, want bool) {
+	t.Helper()
+	got, err := i.List(t.Context())
+	must(t, err)
+	if slices.Contains(got, ip) != want {
+		t.Fatalf("List says %v, want %s in it: %v", got, ip, want)
+	}
+}
+
+func TestAddListRemove(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
+	i := Open("eth0")
+	for range 2 { // a second add is no error and changes nothing
+		must(t, i.Add(t.Context(), vip4, 0))
+		must(t, i.Add(t.Context(), vip6, 0))
+		wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32", "fd00::1/64", "fd00::5/128")
+	}
+	list, err := i.List(t.Context())
+	must(t, err)
+	want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), vip4, netip.MustParseAddr("fd00::1"), vip6}
+	if !slices.Equal(list, want) {
+		t.Errorf("List = %v, want %v", list, want)
+	}
+	for range 2 { // nor is a second remove
+		must(t, i.Remove(t.Context(), vip4))
+		must(t, i.Remove(t.Context(), vip6))
+		wantEntries(t, l, "10.0.0.1/24", "fd00::1/64")
+	}
+}
+
+func TestAddIsUsableAtOnceAndForEver(t *testing.T) {
+	l, _ := eth0(t)
+	must(t, Open("eth0").Add(t.Context(), vip4, 0))
+	must(t, Open("eth0").Add(t.Context(), vip6, 0))
+	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	must(t, err)
+	for _, a := range list {
+		if a.Flags&unix.IFA_F_TENTATIVE != 0 || a.Flags&unix.IFA_F_PERMANENT == 0 {
+			t.Errorf("%s has flags %#x, want it permanent and not tentative", a.IPNet, a.Flags)
+		}
+	}
+	if len(list) != 2 {
+		t.Errorf("%d addresses on the interface, want 2", len(list))
+	}
+}
+
+func TestIPv4InIPv6FormIsIPv4(t *testing.T) {
+	l, _ := eth0(t)
+	mapped := netip.MustParseAddr("::ffff:10.0.0.5")
+	must(t, Open("eth0").Add(t.Context(), mapped, 0))
+	wantEntries(t, l, "10.0.0.5/32")
+	must(t, Open("eth0").Remove(t.Context(), mapped))
+	wantEntries(t, l)
+}
+
+func TestForeignPrefixLength(t *testing.T) {
+	for _, tc := range []struct {
+		ip      netip.Addr
+		foreign string
+	}{
+		{vip4, "10.0.0.5/24"}, {vip4, "10.0.0.5/8"}, {vip6, "fd00::5/64"},
+	} {
+		t.Run(tc.foreign, func(t *testing.T) {
+			l, _ := eth0(t, tc.foreign)
+			i := Open("eth0")
+			wantListed(t, i, tc.ip, true)
+			must(t, i.Add(t.Context(), tc.ip, 0))
+			wantEntries(t, l, tc.foreign)
+			must(t, i.Remove(t.Context(), tc.ip))
+			wantEntries(t, l)
+		})
+	}
+}
+
+func TestRemoveTakesEveryEntryOfTheAddress(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.5/24", "10.0.0.5/16", "10.0.0.5/32", "10.0.0.1/24")
+	list, err := Open("eth0").List(t.Context())
+	must(t, err)
+	if want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), vip4}; !slices.Equal(list, want) {
+		t.Errorf("List = %v, want each address once: %v", list, want)
+	}
+	must(t, Open("eth0").Remove(t.Context(), vip4))
+	wantEntries(t, l, "10.0.0.1/24")
+}
+
+func TestRemoveTakesPointToPointEntry(t *testing.T) {
+	l, _ := eth0(t)
+	a := parse(t, "10.0.0.5/32")
+	a.Peer = parse(t, "10.9.0.1/24").IPNet
+	must(t, netlink.AddrAdd(l, a))
+	wantListed(t, Open("eth0"), vip4, true)
+	must(t, Open("eth0").Remove(t.Context(), vip4))
+	wantEntries(t, l)
+}
+
+func TestLookAlikesStay(t *testing.T) {
+	others := []string{"10.0.0.55/32", "100.0.0.5/32", "10.0.0.50/24", "110.0.0.5/32", "10.0.0.1/32", "fd00::55/64", "fd00::5:5/128"}
+	l, _ := eth0(t, others...)
+	i := Open("eth0")
+	wantListed(t, i, vip4, false)
+	wantListed(t, i, vip6, false)
+	must(t, i.Remove(t.Context(), vip4))
+	must(t, i.Remove(t.Context(), vip6))
+	wantEntries(t, l, others...)
+	must(t, i.Add(t.Context(), vip4, 0))
+	must(t, i.Add(t.Context(), vip6, 0))
+	wantEntries(t, l, append(others, "10.0.0.5/32", "fd00::5/128")...)
+	must(t, i.Remove(t.Context(), vip4))
+	must(t, i.Remove(t.Context(), vip6))
+	wantEntries(t, l, others...)
+}
+
+// An address on another interface of this machine is not ours.
+func TestOtherInterfaceIsNotLookedAt(t *testing.T) {
+	eth0(t)
+	other, _ := veth(t, "eth1", "peer1")
+	must(t, netlink.AddrAdd(other, parse(t, "10.0.0.5/32")))
+	wantListed(t, Open("eth0"), vip4, false)
+	must(t, Open("eth0").Remove(t.Context(), vip4))
+	wantEntries(t, other, "10.0.0.5/32")
+}
+
+func TestLifetime(t *testing.T) {
+	l, _ := eth0(t)
+	i := Open("eth0")
+	renewed4, renewed6 := netip.MustParseAddr("10.0.0.6"), netip.MustParseAddr("fd00::6")
+	start := time.Now()
+	for _, ip := range []netip.Addr{vip4, vip6, renewed4, renewed6} {
+		must(t, i.Add(t.Context(), ip, 800*time.Millisecond)) // a second, rounded up
+	}
+	wantEntries(t, l, "10.0.0.5/32", "10.0.0.6/32", "fd00::5/128", "fd00::6/128")
+	must(t, i.Add(t.Context(), renewed4, 0))
+	must(t, i.Add(t.Context(), renewed6, time.Hour))
+	eventually(t, 3*time.Second, "the addresses leave by themselves", func() bool {
+		return slices.Equal(entriesOf(t, l), []string{"10.0.0.6/32", "fd00::6/128"})
+	})
+	if took := time.Since(start); took < 800*time.Millisecond {
+		t.Errorf("the addresses left after %s, before their lifetime", took)
+	}
+}
+
+func TestLifetimeInSeconds(t *testing.T) {
+	for _, tc := range []struct {
+		lifetime time.Duration
+		seconds  int
+	}{
+		{0, 0}, {time.Nanosecond, 1}, {time.Second, 1}, {time.Second + 1, 2}, {3 * time.Second, 3},
+		{1 << 62, 1<<32 - 1}, // the kernel's for ever
+	} {
+		if e := entry(vip4, tc.lifetime); e.ValidLft != tc.seconds || e.PreferedLft != tc.seconds {
+			t.Errorf("%s: valid %d, preferred %d, want %d", tc.lifetime, e.ValidLft, e.PreferedLft, tc.seconds)
+		}
+	}
+}
+
+func TestAddressInUseElsewhereIsNotPresent(t *testing.T) {
+	l, r := eth0(t)
+	r.add("fd00::5/128")
+	a := parse(t, "fd00::5/128")
+	a.Flags = 0 // by hand, with duplicate address detection
+	must(t, netlink.AddrAdd(l, a))
+	i := Open("eth0")
+	eventually(t, 5*time.Second, "the kernel finds the duplicate", func() bool {
+		ips, err := i.List(t.Context())
+		must(t, err)
+		return !slices.Contains(ips, vip6)
+	})
+	wantEntries(t, l, "fd00::5/128")
+	must(t, i.Add(t.Context(), vip6, 0))
+	wantListed(t, i, vip6, true)
+	must(t, i.Remove(t.Context(), vip6))
+	wantEntries(t, l)
+}
+
+func TestDownInterface(t *testing.T) {
+	l, _ := eth0(t)
+	must(t, netlink.LinkSetDown(l))
+	i := Open("eth0")
+	for _, ip := range []netip.Addr{vip4, vip6} {
+		must(t, i.Add(t.Context(), ip, 0))
+		wantListed(t, i, ip, true)
+		must(t, i.Remove(t.Context(), ip))
+		wantListed(t, i, ip, false)
+	}
+}
+
+func TestMissingInterface(t *testing.T) {
+	i := Open("eth0")
+	wantMissing := func() {
+		t.Helper()
+		_, err := i.List(t.Context())
+		for _, err := range []error{err, i.Add(t.Context(), vip4, 0), i.Remove(t.Context(), vip4)} {
+			if !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), "eth0") {
+				t.Errorf("got %v, want ErrNoInterface with the name", err)
+			}
+		}
+	}
+	wantMissing()
+	l, _ := eth0(t)
+	must(t, i.Add(t.Context(), vip4, 0))
+	must(t, netlink.LinkDel(l))
+	wantMissing()
+	l, _ = eth0(t) // again, with another number
+	wantListed(t, i, vip4, false)
+	must(t, i.Add(t.Context(), vip4, 0))
+	wantEntries(t, l, "10.0.0.5/32")
+}
+
+func TestWrongArguments(t *testing.T) {
+	eth0(t)
+	i := Open("eth0")
+	for _, ip := range []netip.Addr{{}, netip.MustParseAddr("fe80::1%eth0")} {
+		if i.Add(t.Context(), ip, 0) == nil || i.Remove(t.Context(), ip) == nil {
+			t.Errorf("address %s was taken", ip)
+		}
+	}
+	if i.Add(t.Context(), vip4, -time.Second) == nil {
+		t.Error("a negative lifetime was taken")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := i.Add(ended, vip4, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("Add with a context that has ended: %v", err)
+	}
+	wantListed(t, i, vip4, false)
+}
+
+func TestNotPermitted(t *testing.T) {
+	eth0(t, "10.0.0.5/32")
+	i := Open("eth0")
+	results := make(chan map[string]error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: capabilities belong to the thread, which ends here
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+			results <- map[string]error{"": err}
+			return
+		}
+		results <- map[string]error{
+			"CAP_NET_ADMIN": errors.Join(i.Add(t.Context(), netip.MustParseAddr("10.0.0.6"), 0), i.Remove(t.Context(), vip4)),
+			"CAP_NET_RAW":   i.announce(t.Context(), vip4),
+		}
+	}()
+	for capability, err := range <-results {
+		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), capability) {
+			t.Errorf("got %v, want EPERM with a hint at %s", err, capability)
+		}
+	}
+	wantListed(t, i, vip4, true)
+}

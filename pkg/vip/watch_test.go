@@ -1,0 +1,132 @@
+package vip
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const noticed = 100 * time.Millisecond
+
+// watching starts Watch and waits until it listens.
+func watching(t *testing.T) <-chan struct{} {
+	t.Helper()
+	changed := make(chan struct{}, 1)
+	run(t, func(ctx context.Context) error { return Open("eth0").Watch(ctx, changed) })
+	wantSignal(t, changed, "it listens")
+	return changed
+}
+
+func wantSignal(t *testing.T, changed <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-time.After(noticed):
+		t.Fatalf("no signal within %s: %s", noticed, what)
+	}
+	quiet(changed)
+}
+
+// quiet waits until nothing has been signalled for a while: one change may be several messages.
+func quiet(changed <-chan struct{}) {
+	for {
+		select {
+		case <-changed:
+		case <-time.After(noticed):
+			return
+		}
+	}
+}
+
+func wantNoSignal(t *testing.T, changed <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-changed:
+		t.Fatalf("signal without cause: %s", what)
+	case <-time.After(noticed):
+	}
+}
+
+func TestWatchAddresses(t *testing.T) {
+	l, _ := eth0(t)
+	for _, a := range []string{"10.0.0.5/32", "fd00::5/128"} {
+		changed := watching(t)
+		must(t, netlink.AddrAdd(l, parse(t, a)))
+		wantSignal(t, changed, "added by hand: "+a)
+		must(t, netlink.AddrDel(l, parse(t, a)))
+		wantSignal(t, changed, "removed by hand: "+a)
+	}
+}
+
+func TestWatchIgnoresOtherInterfaces(t *testing.T) {
+	eth0(t)
+	other, _ := veth(t, "eth1", "peer1")
+	changed := watching(t)
+	must(t, netlink.AddrAdd(other, parse(t, "10.0.0.5/32")))
+	must(t, netlink.LinkSetUp(other))
+	wantNoSignal(t, changed, "another interface changed")
+}
+
+func TestWatchLink(t *testing.T) {
+	changed := watching(t) // of an interface that is not there yet
+	l, r := eth0(t)
+	wantSignal(t, changed, "created")
+	must(t, netlink.LinkSetDown(l))
+	wantSignal(t, changed, "down")
+	must(t, netlink.LinkSetUp(l))
+	wantSignal(t, changed, "up")
+	must(t, r.h.LinkSetDown(r.link))
+	wantSignal(t, changed, "carrier lost")
+	must(t, netlink.LinkDel(l))
+	wantSignal(t, changed, "deleted")
+	l, _ = eth0(t)
+	wantSignal(t, changed, "created again")
+	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.5/32")))
+	wantSignal(t, changed, "address on the new one")
+
+	must(t, netlink.LinkSetDown(l))
+	must(t, netlink.LinkSetName(l, "eth9"))
+	wantSignal(t, changed, "renamed away")
+	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.6/32")))
+	wantNoSignal(t, changed, "it has another name now")
+	must(t, netlink.LinkSetName(l, "eth0"))
+	wantSignal(t, changed, "renamed back")
+}
+
+// More messages than the socket can hold break the subscription: Watch makes another and signals, as it has missed
+// some. They are about another interface, so no signal but that one can come of them.
+func TestWatchSurvivesOverflow(t *testing.T) {
+	l, _ := eth0(t)
+	other, _ := veth(t, "eth1", "peer1")
+	changed := watching(t)
+	shrinkSubscriptions(t)
+	eventually(t, 20*time.Second, "it listens again after an overflow", func() bool {
+		for range 100 {
+			must(t, netlink.AddrAdd(other, parse(t, "10.9.0.1/32")))
+			must(t, netlink.AddrDel(other, parse(t, "10.9.0.1/32")))
+		}
+		return len(changed) > 0
+	})
+	quiet(changed)
+	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.5/32")))
+	wantSignal(t, changed, "added after the overflow")
+}
+
+// shrinkSubscriptions leaves room for hardly more than one message in the netlink subscriptions of this process.
+func shrinkSubscriptions(t *testing.T) {
+	t.Helper()
+	found := 0
+	for fd := range 1024 {
+		groups, err := unix.GetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LIST_MEMBERSHIPS)
+		if err == nil && groups != 0 {
+			must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 0))
+			found++
+		}
+	}
+	if found == 0 {
+		t.Fatal("no subscription found")
+	}
+}
