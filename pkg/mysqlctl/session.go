@@ -62,8 +62,12 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connector.Connect(ctx)
+	var conn driver.Conn
+	err = shielded(func() error { conn, err = connector.Connect(ctx); return err })
 	if err != nil {
+		if s.socket != nil {
+			_ = s.socket.Close() // after a panic the driver has left it open
+		}
 		return nil, err
 	}
 	s.conn = conn.(driverConn)
@@ -128,9 +132,13 @@ func (s *session) ask(ctx context.Context, build func(flavour) statement) ([]row
 }
 
 func (s *session) query(ctx context.Context, st statement) ([]row, error) {
-	rows, err := s.rawQuery(ctx, st)
+	var rows []row
+	err := shielded(func() (err error) { rows, err = s.rawQuery(ctx, st); return err })
 	if err == nil {
 		return rows, nil
+	}
+	if errors.Is(err, errNonsense) {
+		s.close()
 	}
 	if st.secret {
 		err = withhold(err)
@@ -178,6 +186,19 @@ func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err erro
 		}
 		rows = append(rows, r)
 	}
+}
+
+var errNonsense = errors.New("the server does not speak the MySQL protocol")
+
+// shielded calls the driver. The driver trusts the lengths that a server sends, and panics where they are wrong: a port
+// of another service must not end the program. A panic while logging in leaves one goroutine of the driver behind.
+func shielded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errNonsense, p)
+		}
+	}()
+	return call()
 }
 
 // withhold takes the text out of an error that may quote the statement, such as 1064 (near '…') or 1470 (String '…' is

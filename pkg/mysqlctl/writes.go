@@ -76,7 +76,7 @@ func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 
 	// What the server says now is the truth, whatever became of the statement, and wanted also by who has cancelled.
 	reading := ctx
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		var cancel context.CancelFunc
 		reading, cancel = context.WithTimeout(context.WithoutCancel(ctx), spare)
 		defer cancel()
