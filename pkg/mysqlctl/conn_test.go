@@ -51,13 +51,14 @@ func TestWaitBroken(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // most likely it waits by now; if not the test is still right
 		start := time.Now()
 		act()
+
 		if took := (<-seen).Sub(start); took > atMost {
 			t.Errorf("%s was seen after %v", how, took)
 		}
 	}
-	broken("KILL", func() { i.Exec("KILL " + id) }, time.Second)
+	broken("KILL", func() { i.Exec("KILL " + id) }, 100*time.Millisecond)
 	fatal(t, c.Ping(ctx))
-	broken("kill -9", func() { i.Signal(syscall.SIGKILL) }, 200*time.Millisecond)
+	broken("kill -9", func() { i.Signal(syscall.SIGKILL) }, 100*time.Millisecond)
 	i.Kill()
 	var refused *ConnectError
 	if err := c.Ping(ctx); !errors.As(err, &refused) || refused.Addr != i.Addr || refused.User != "monitor" ||
