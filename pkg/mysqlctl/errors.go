@@ -44,6 +44,7 @@ const (
 	errTableAccessDenied  = 1142
 	errColumnAccessDenied = 1143
 	errUnknownVariable    = 1193
+	errNotConfigured      = 1200 // The server is not configured as slave
 	errSpecificAccess     = 1227
 	errNoConnectionName   = 1617 // MariaDB: There is no master connection 'x'
 	errNoChannel          = 3074 // MySQL: Replica channel 'x' does not exist

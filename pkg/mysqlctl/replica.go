@@ -31,11 +31,8 @@ func (s *Server) Replica(ctx context.Context) (Replica, error) {
 
 // readReplica makes sense of the answer to showReplica.
 func readReplica(cfg Config, rows []row, err error) (Replica, error) {
-	if isServerError(err, errNoConnectionName, errNoChannel) {
-		return Replica{}, fmt.Errorf("read the state of replication on %s: %w: %w", cfg.Addr, ErrNotReplica, err)
-	}
 	if err != nil {
-		return Replica{}, err
+		return Replica{}, noChannel(err)
 	}
 	for _, r := range rows {
 		// MySQL lists all channels where none is named; the default one has no name. MariaDB has no such column.
@@ -52,6 +49,14 @@ func readReplica(cfg Config, rows []row, err error) (Replica, error) {
 		return rep, nil
 	}
 	return Replica{}, fmt.Errorf("read the state of replication on %s: %w", cfg.Addr, ErrNotReplica)
+}
+
+// noChannel adds ErrNotReplica to what servers say where the channel, or replication at all, is not set up.
+func noChannel(err error) error {
+	if isServerError(err, errNoConnectionName, errNoChannel, errNotConfigured) {
+		return fmt.Errorf("%w: %w", ErrNotReplica, err)
+	}
+	return err
 }
 
 func parseReplica(r row) (rep Replica, err error) {

@@ -2,6 +2,7 @@ package mysqlctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -24,7 +25,7 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	}
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.StopReplication(ctx); err != nil {
+	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
 		return err
 	}
 	change := func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }
@@ -75,12 +76,14 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 	return nil
 }
 
-// StopReplication stops both threads. That they are stopped already is no error.
+// StopReplication stops both threads. That they are stopped already is no error; that there is no such channel is
+// ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
-	return s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil)
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil))
 }
 
-// StartReplication starts both threads. That they run already is no error.
+// StartReplication starts both threads. That they run already is no error; that replication is not set up is
+// ErrNotReplica.
 func (s *Server) StartReplication(ctx context.Context) error {
-	return s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil)
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil))
 }

@@ -1,6 +1,7 @@
 package mysqlctl
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -62,16 +63,23 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connector.Connect(ctx)
+	var conn driver.Conn
+	err = shielded(func() error { conn, err = connector.Connect(ctx); return err })
 	if err != nil {
+		if s.socket != nil {
+			_ = s.socket.Close() // after a panic the driver has left it open
+		}
 		return nil, err
 	}
 	s.conn = conn.(driverConn)
 	rows, err := s.query(ctx, statement{what: "ask for the version",
 		sql: "SELECT CONNECTION_ID() AS id, CURRENT_USER() AS account, @@version AS version, @@version_comment AS comment"})
-	if err != nil || len(rows) != 1 {
+	if err == nil && len(rows) != 1 {
+		err = errNonsense
+	}
+	if err != nil {
 		s.close()
-		return nil, errors.Join(err, lackOf(rows, "version"))
+		return nil, err
 	}
 	s.flavour = detect(rows[0]["version"], rows[0]["comment"])
 	user, host, _ := cutLast(rows[0]["account"], "@")
@@ -82,13 +90,6 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 		return nil, fmt.Errorf("read connection id: %w", err)
 	}
 	return s, nil
-}
-
-func lackOf(rows []row, what string) error {
-	if len(rows) > 0 {
-		return nil
-	}
-	return errors.New("the server does not tell its " + what)
 }
 
 // alive tells whether the idle connection can be used; it sends nothing.
@@ -128,9 +129,13 @@ func (s *session) ask(ctx context.Context, build func(flavour) statement) ([]row
 }
 
 func (s *session) query(ctx context.Context, st statement) ([]row, error) {
-	rows, err := s.rawQuery(ctx, st)
+	var rows []row
+	err := shielded(func() (err error) { rows, err = s.rawQuery(ctx, st); return err })
 	if err == nil {
 		return rows, nil
+	}
+	if errors.Is(err, errNonsense) {
+		s.close()
 	}
 	if st.secret {
 		err = withhold(err)
@@ -151,7 +156,7 @@ func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err erro
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, result.Close()) }()
+	defer func() { err = cmp.Or(err, result.Close()) }()
 	columns := result.Columns()
 	if len(columns) == 0 {
 		return nil, nil
@@ -178,6 +183,19 @@ func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err erro
 		}
 		rows = append(rows, r)
 	}
+}
+
+var errNonsense = errors.New("the server does not speak the MySQL protocol")
+
+// shielded calls the driver. The driver trusts the lengths that a server sends, and panics where they are wrong: a port
+// of another service must not end the program. A panic while logging in leaves one goroutine of the driver behind.
+func shielded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errNonsense, p)
+		}
+	}()
+	return call()
 }
 
 // withhold takes the text out of an error that may quote the statement, such as 1064 (near '…') or 1470 (String '…' is

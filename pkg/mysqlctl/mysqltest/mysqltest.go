@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
 )
 
 // startLimit is long for a machine that runs other tests at the same time; a server starts in 0.2 s.
@@ -105,11 +106,18 @@ func (i *Instance) Kill() { i.end(syscall.SIGKILL) }
 // Stop shuts the server down in order.
 func (i *Instance) Stop() { i.end(syscall.SIGTERM) }
 
-// Signal sends SIGSTOP, SIGCONT or the like.
+// Signal sends SIGSTOP, SIGCONT or the like. After SIGSTOP the server does nothing more.
 func (i *Instance) Signal(sig syscall.Signal) {
 	i.t.Helper()
 	if err := i.cmd.Process.Signal(sig); err != nil {
 		i.t.Fatalf("send %v to mariadbd: %v", sig, err)
+	}
+	if sig != syscall.SIGSTOP {
+		return
+	}
+	// The signal is only on its way: some of the threads would still answer.
+	if err := unix.Waitid(unix.P_PID, i.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		i.t.Fatalf("wait for mariadbd to stop: %v", err)
 	}
 }
 

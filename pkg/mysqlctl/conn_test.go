@@ -1,0 +1,208 @@
+package mysqlctl
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
+)
+
+func TestWaitBroken(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{})
+	c := NewConn(account(i, "monitor", "SLAVE MONITOR"))
+	defer c.Close()
+	ctx := within(t, time.Minute)
+
+	if err := c.WaitBroken(ctx); err != nil {
+		t.Errorf("without a connection: %v", err)
+	}
+	fatal(t, c.Ping(ctx))
+
+	// An intact connection outlives a wait that is given up, and many of them.
+	id := i.Query("SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor'")
+	for range 20 {
+		if err := c.WaitBroken(within(t, 10*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("at the deadline: %v", err)
+		}
+		fatal(t, c.Ping(ctx))
+		if _, err := c.Replica(ctx); !errors.Is(err, ErrNotReplica) {
+			t.Fatal(err)
+		}
+	}
+	if now := i.Query("SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor'"); now != id {
+		t.Errorf("connection %s has become %s", id, now)
+	}
+
+	broken := func(how string, act func(), atMost time.Duration) {
+		t.Helper()
+		seen := make(chan time.Time, 1)
+		go func() {
+			if err := c.WaitBroken(ctx); err != nil {
+				t.Errorf("%s: %v", how, err)
+			}
+			seen <- time.Now()
+		}()
+		eventually(t, "it waits", func() bool { return blockedIn("(*Conn).WaitBroken") })
+		start := time.Now()
+		act()
+
+		if took := (<-seen).Sub(start); took > atMost {
+			t.Errorf("%s was seen after %v", how, took)
+		}
+	}
+	broken("KILL", func() { i.Exec("KILL " + id) }, 500*time.Millisecond)
+	fatal(t, c.Ping(ctx))
+	broken("kill -9", func() { i.Signal(syscall.SIGKILL) }, 500*time.Millisecond)
+	i.Kill()
+	var refused *ConnectError
+	if err := c.Ping(ctx); !errors.As(err, &refused) || refused.Addr != i.Addr || refused.User != "monitor" ||
+		err.Error() != "connect to "+i.Addr+" as monitor: connection refused" {
+		t.Errorf("a dead server: %v", err)
+	}
+	i.Restart()
+	fatal(t, c.Ping(ctx))
+	i.Stop()
+	i.Restart()
+	fatal(t, c.Ping(ctx)) // the kept connection is broken: it connects anew without a word
+}
+
+// blockedIn tells whether some goroutine waits for the network in the function.
+func blockedIn(function string) bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for g := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(g, "[IO wait") && strings.Contains(g, function) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestServerSurvivesRestart(t *testing.T) {
+	i, s := server(t, mysqltest.Options{})
+	ctx := within(t, time.Minute)
+	fatal(t, s.Ping(ctx))
+	i.Kill()
+	if err := s.Ping(ctx); err == nil {
+		t.Error("a dead server answers")
+	}
+	i.Restart()
+	fatal(t, s.Ping(ctx))
+}
+
+func TestTooManyConnections(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{Args: []string{"--max-connections=10"}})
+	cfg := account(i, "monitor", "SLAVE MONITOR")
+	for range 30 {
+		c := NewConn(cfg)
+		defer c.Close()
+		err := c.Ping(within(t, 5*time.Second))
+		var refused *ConnectError
+		if IsTooManyConnections(err) && errors.As(err, &refused) {
+			return
+		}
+		fatal(t, err)
+	}
+	t.Error("ten connections are never too many")
+}
+
+func TestWrongPassword(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{})
+	cfg := account(i, "monitor", "SLAVE MONITOR")
+	cfg.Password = "wr0ng"
+	err := NewConn(cfg).Ping(within(t, 5*time.Second))
+	if err == nil || !strings.Contains(err.Error(), "Access denied") || strings.Contains(err.Error(), "wr0ng") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Servers that misbehave before they are servers. The greeting is one of a real server, cut where it hurts.
+func TestBrokenServers(t *testing.T) {
+	greeting := greetingOf(t, mysqltest.Start(t, mysqltest.Options{}))
+	hold := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) } // until the client goes
+	for name, serve := range map[string]func(net.Conn){
+		"says nothing":                    hold,
+		"hangs in the greeting":           func(c net.Conn) { _, _ = c.Write(greeting[:20]); hold(c) },
+		"hangs after the greeting":        func(c net.Conn) { _, _ = c.Write(greeting); hold(c) },
+		"closes at once":                  func(c net.Conn) {},
+		"closes in the greeting":          func(c net.Conn) { _, _ = c.Write(greeting[:20]) },
+		"closes after the greeting":       func(c net.Conn) { _, _ = c.Write(greeting) },
+		"speaks SSH":                      func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n")); hold(c) },
+		"speaks HTTP":                     func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
+		"sends zeros":                     func(c net.Conn) { _, _ = c.Write(make([]byte, 1000)); hold(c) },
+		"greets with nothing":             func(c net.Conn) { _, _ = c.Write([]byte{1, 0, 0, 0, 10}); hold(c) },
+		"logs in, then hangs":             func(c net.Conn) { logInFake(c, greeting); hold(c) },
+		"logs in, then closes":            func(c net.Conn) { logInFake(c, greeting) },
+		"logs in, then cuts the answer":   func(c net.Conn) { logInFake(c, greeting); answer(c, []byte{1, 0, 0, 1, 4, 9, 0, 0, 2, 3}) },
+		"logs in, then answers nonsense":  func(c net.Conn) { logInFake(c, greeting); answer(c, []byte("\x03\x00\x00\x01???")); hold(c) },
+		"logs in, then answers with OK":   func(c net.Conn) { logInFake(c, greeting); answer(c, okPacket(1)); hold(c) },
+		"logs in, then sends a huge size": func(c net.Conn) { logInFake(c, greeting); answer(c, []byte{255, 255, 255, 1, 1}); hold(c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			fatal(t, err)
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer c.Close()
+						serve(c)
+					}()
+				}
+			}()
+			cfg := Config{Addr: l.Addr().String(), User: "monitor", Password: password}
+			s, c := New(cfg), NewConn(cfg)
+			defer s.Close()
+			defer c.Close()
+			for _, ping := range []func(context.Context) error{s.Ping, c.Ping} {
+				start := time.Now()
+				err := ping(within(t, 300*time.Millisecond))
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				var refused *ConnectError
+				if !errors.As(err, &refused) {
+					t.Errorf("%v, want a ConnectError", err)
+				}
+				if err != nil && strings.Contains(err.Error(), password) {
+					t.Errorf("the password is told: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func greetingOf(t *testing.T, i *mysqltest.Instance) []byte {
+	c, err := net.Dial("tcp", i.Addr)
+	fatal(t, err)
+	defer c.Close()
+	buf := make([]byte, 4096)
+	n, err := c.Read(buf)
+	fatal(t, err)
+	return buf[:n]
+}
+
+func okPacket(sequence byte) []byte { return []byte{7, 0, 0, sequence, 0, 0, 0, 2, 0, 0, 0} }
+
+// logInFake lets the client in whatever it says.
+func logInFake(c net.Conn, greeting []byte) {
+	_, _ = c.Write(greeting)
+	answer(c, okPacket(2))
+}
+
+// answer waits for a packet and sends the text.
+func answer(c net.Conn, text []byte) {
+	_, _ = c.Read(make([]byte, 4096))
+	_, _ = c.Write(text)
+}

@@ -1,0 +1,312 @@
+package mysqlctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
+)
+
+func TestReplicaOfRealPair(t *testing.T) {
+	master, onMaster := server(t, mysqltest.Options{ServerID: 1})
+	slave, s := server(t, mysqltest.Options{ServerID: 2, Args: []string{"--read-only=1"}})
+	ctx := within(t, time.Minute)
+
+	if _, err := s.Replica(ctx); !errors.Is(err, ErrNotReplica) {
+		t.Errorf("before it is set up: %v, want ErrNotReplica", err)
+	}
+	slave.Exec("SET GLOBAL gtid_ignore_duplicates=0", "DROP DATABASE test", "DROP USER agent@'%'")
+	slave.Follow(master)
+	eventually(t, "the slave has what the master has", func() bool { return slave.Query("SHOW DATABASES LIKE 'test'") == "test" })
+
+	end, err := onMaster.Position(ctx)
+	fatal(t, err)
+	fatal(t, s.WaitExecuted(ctx, end))
+	rep, err := s.Replica(ctx)
+	fatal(t, err)
+	if rep.SourceHost != "127.0.0.1" || rep.SourcePort != master.Port || rep.IORunning != "Yes" || rep.SQLRunning != "Yes" ||
+		rep.Received != end || rep.Executed != end || rep.Lag == nil || rep.UsesGTID {
+		t.Errorf("replication of a running pair: %+v, master at %s", rep, end)
+	}
+
+	t.Run("duplicate key", func(t *testing.T) {
+		master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY)")
+		eventually(t, "the table is there", func() bool {
+			return slave.Query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA='test'") == "t"
+		})
+		slave.Exec("INSERT INTO test.t VALUES (1)")
+		master.Exec("INSERT INTO test.t VALUES (1)")
+		end, err := onMaster.Position(ctx)
+		fatal(t, err)
+		err = s.WaitExecuted(ctx, end)
+		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Duplicate entry") {
+			t.Errorf("waiting for a stopped thread: %v", err)
+		}
+		rep, err := s.Replica(ctx)
+		fatal(t, err)
+		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, "Duplicate entry") || rep.IORunning != "Yes" || rep.Lag != nil {
+			t.Errorf("replication after a duplicate key: %+v", rep)
+		}
+		slave.Exec("DELETE FROM test.t", "START SLAVE")
+		fatal(t, s.WaitExecuted(ctx, end))
+	})
+
+	t.Run("stopped SQL thread", func(t *testing.T) {
+		reached, err := onMaster.Position(ctx)
+		fatal(t, err)
+		slave.Exec("STOP SLAVE SQL_THREAD")
+		master.Exec("INSERT INTO test.t VALUES (2)")
+		end, err := onMaster.Position(ctx)
+		fatal(t, err)
+		if err := s.WaitExecuted(ctx, end); !errors.Is(err, ErrNotReplicating) {
+			t.Errorf("waiting for what is not executed: %v, want ErrNotReplicating", err)
+		}
+		if err := s.WaitExecuted(ctx, reached); err != nil {
+			t.Errorf("waiting for what is executed: %v", err)
+		}
+		slave.Exec("START SLAVE")
+		fatal(t, s.WaitExecuted(ctx, end))
+	})
+
+	t.Run("wait runs out of time", func(t *testing.T) {
+		end, err := onMaster.Position(ctx)
+		fatal(t, err)
+		beyond := Position{end.File, end.Offset + 1}
+		start := time.Now()
+		err = s.WaitExecuted(within(t, 1500*time.Millisecond), beyond)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), end.String()) {
+			t.Errorf("%v: want a deadline and how far it came, %s", err, end)
+		}
+		other, cancel := context.WithCancel(ctx)
+		time.AfterFunc(200*time.Millisecond, cancel)
+		start = time.Now()
+		if err := s.WaitExecuted(other, beyond); !errors.Is(err, context.Canceled) || time.Since(start) > time.Second {
+			t.Errorf("cancelled: %v after %v", err, time.Since(start))
+		}
+		eventually(t, "the server has stopped waiting", func() bool {
+			return slave.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT MASTER_POS_WAIT%'") == "0"
+		})
+		// MASTER_POS_WAIT itself says it has reached a position of no log at all; the status knows better.
+		if err := s.WaitExecuted(ctx, Position{"other.000001", 4}); err == nil {
+			t.Error("waiting for a position of another log is a success")
+		}
+	})
+
+	t.Run("a late position is waited for", func(t *testing.T) {
+		slave.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=2", "START SLAVE")
+		master.Exec("INSERT INTO test.t VALUES (3)")
+		end, err := onMaster.Position(ctx)
+		fatal(t, err)
+		fatal(t, s.WaitExecuted(ctx, end))
+		if slave.Query("SELECT id FROM test.t WHERE id=3") != "3" {
+			t.Error("the row is not there when its position is said to be executed")
+		}
+		slave.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE")
+	})
+
+	t.Run("wrong password", func(t *testing.T) {
+		slave.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wrong'", "START SLAVE")
+		eventually(t, "the I/O thread tells its error", func() bool {
+			rep, err := s.Replica(ctx)
+			fatal(t, err)
+			return rep.IORunning == "Connecting" && strings.Contains(rep.IOError, "Access denied") && rep.Lag == nil
+		})
+	})
+
+	t.Run("stop and start", func(t *testing.T) {
+		for range 2 { // the second time nothing is to do
+			fatal(t, s.StopReplication(ctx))
+			rep, err := s.Replica(ctx)
+			fatal(t, err)
+			if rep.IORunning != "No" || rep.SQLRunning != "No" {
+				t.Errorf("stopped: %+v", rep)
+			}
+		}
+		for range 2 {
+			fatal(t, s.StartReplication(ctx))
+			rep, err := s.Replica(ctx)
+			fatal(t, err)
+			if rep.IORunning == "No" || rep.SQLRunning != "Yes" {
+				t.Errorf("started: %+v", rep)
+			}
+		}
+	})
+}
+
+// A slave is moved from one master to the other, both of which have the same data at different positions. Each row must
+// arrive once.
+func TestRepoint(t *testing.T) {
+	a, onA := server(t, mysqltest.Options{ServerID: 1})
+	b, onB := server(t, mysqltest.Options{ServerID: 2})
+	c, onC := server(t, mysqltest.Options{ServerID: 3})
+	ctx := within(t, time.Minute)
+	for _, i := range []*mysqltest.Instance{a, b, c} {
+		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
+			"CREATE TABLE test.t (id INT PRIMARY KEY)")
+	}
+	a.Exec("FLUSH BINARY LOGS") // so that positions differ
+	source := func(i *mysqltest.Instance, start Position) Source {
+		return Source{Host: "127.0.0.1", Port: i.Port, User: "repl", Password: `it's \ "quoted"`, Start: start}
+	}
+	startA, err := onA.Position(ctx)
+	fatal(t, err)
+	startB, err := onB.Position(ctx)
+	fatal(t, err)
+
+	fatal(t, onC.Repoint(ctx, source(a, startA)))
+	a.Exec("INSERT INTO test.t VALUES (1), (2)")
+	end, err := onA.Position(ctx)
+	fatal(t, err)
+	fatal(t, onC.WaitExecuted(ctx, end))
+
+	fatal(t, onB.Repoint(ctx, source(a, startA)))
+	fatal(t, onB.WaitExecuted(ctx, end))
+	startB, err = onB.Position(ctx)
+	fatal(t, err)
+	fatal(t, onB.StopReplication(ctx))
+	b.Exec("INSERT INTO test.t VALUES (3)") // before C is told
+	fatal(t, onC.Repoint(ctx, source(b, startB)))
+	b.Exec("INSERT INTO test.t VALUES (4)")
+	end, err = onB.Position(ctx)
+	fatal(t, err)
+	fatal(t, onC.WaitExecuted(ctx, end))
+	if got := c.Query("SELECT GROUP_CONCAT(id ORDER BY id) FROM test.t"); got != "1,2,3,4" {
+		t.Errorf("rows on the slave: %s", got)
+	}
+
+	t.Run("NO_BACKSLASH_ESCAPES", func(t *testing.T) {
+		c.Exec("SET GLOBAL sql_mode='NO_BACKSLASH_ESCAPES'")
+		s := New(onC.cfg)
+		defer s.Close()
+		end, err := onB.Position(ctx)
+		fatal(t, err)
+		fatal(t, s.Repoint(ctx, source(b, end)))
+		c.Exec("SET GLOBAL sql_mode=''")
+	})
+	t.Run("GTID", func(t *testing.T) {
+		c.Exec("STOP SLAVE", fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos")))
+		src := source(b, Position{})
+		src.GTID = true
+		fatal(t, onC.Repoint(ctx, src))
+		rep, err := onC.Replica(ctx)
+		fatal(t, err)
+		if !rep.UsesGTID {
+			t.Errorf("not by GTID: %+v", rep)
+		}
+		fatal(t, onC.Repoint(ctx, source(b, end)))
+		if rep, err := onC.Replica(ctx); err != nil || rep.UsesGTID {
+			t.Errorf("still by GTID: %+v, %v", rep, err)
+		}
+	})
+	t.Run("no such position", func(t *testing.T) {
+		err := onC.Repoint(ctx, source(b, Position{"bin.000099", 4}))
+		if !errors.Is(err, ErrNotReplicating) {
+			t.Errorf("%v, want ErrNotReplicating", err)
+		}
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		src := source(b, end)
+		src.Password = "s3cret"
+		err := onC.Repoint(ctx, src)
+		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Access denied") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("the password is not quoted in errors", func(t *testing.T) {
+		s := New(onC.cfg)
+		defer s.Close()
+		src := source(b, end)
+		src.Password = "s3cret\x80\xff" + strings.Repeat("s3cret", 100)
+		err := s.Repoint(ctx, src)
+		if err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("channel", func(t *testing.T) {
+		cfg := onC.cfg
+		cfg.Channel = "it's"
+		s := New(cfg)
+		defer s.Close()
+		c.Exec("STOP ALL SLAVES", "RESET SLAVE ALL")
+		if _, err := s.Replica(ctx); !errors.Is(err, ErrNotReplica) {
+			t.Errorf("before it is set up: %v", err)
+		}
+		end, err := onB.Position(ctx)
+		fatal(t, err)
+		fatal(t, s.Repoint(ctx, source(b, end)))
+		b.Exec("INSERT INTO test.t VALUES (5)")
+		end, err = onB.Position(ctx)
+		fatal(t, err)
+		fatal(t, s.WaitExecuted(ctx, end))
+		if _, err := onC.Replica(ctx); !errors.Is(err, ErrNotReplica) {
+			t.Errorf("the default channel: %v, want ErrNotReplica", err)
+		}
+	})
+}
+
+// MariaDB under a false name is told MySQL's new words, and others when it does not know them.
+func TestFallbackToOtherWords(t *testing.T) {
+	i, s := server(t, mysqltest.Options{Args: []string{"--version=8.4.0"}})
+	ctx := within(t, time.Minute)
+	set, err := s.Settings(ctx)
+	fatal(t, err)
+	if set.Dialect != mysqlNew.String() {
+		t.Fatalf("taken for %s by its version %s", set.Dialect, set.Version)
+	}
+	if p, err := s.Position(ctx); err != nil || p.IsZero() {
+		t.Errorf("position %q, %v", p, err)
+	}
+	fatal(t, s.DenyWrites(ctx, Deny{}))
+	fatal(t, s.AllowWrites(ctx))
+	i.Follow(i) // it points to itself, which it finds out only in the threads
+	if _, err := s.Replica(ctx); err != nil {
+		t.Error(err)
+	}
+	fatal(t, s.StopReplication(ctx))
+}
+
+func TestSettings(t *testing.T) {
+	i, s := server(t, mysqltest.Options{ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
+	set, err := s.Settings(within(t, 10*time.Second))
+	fatal(t, err)
+	want := Settings{Version: i.Query("SELECT @@version"), Dialect: "MariaDB", ServerID: 7, LogBin: true, LogSlaveUpdates: true,
+		AutoIncrementIncrement: 2, AutoIncrementOffset: 2}
+	if set != want {
+		t.Errorf("got %+v, want %+v", set, want)
+	}
+}
+
+func TestNoBinlog(t *testing.T) {
+	_, s := server(t, mysqltest.Options{Args: []string{"--skip-log-bin"}})
+	if p, err := s.Position(within(t, 10*time.Second)); !errors.Is(err, ErrNoBinlog) {
+		t.Errorf("%q, %v, want ErrNoBinlog", p, err)
+	}
+}
+
+func TestMissingPrivilegeNamesTheGrant(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{})
+	s := New(account(i, "agent", "USAGE"))
+	defer s.Close()
+	ctx := within(t, 30*time.Second)
+	_, replica := s.Replica(ctx)
+	_, pos := s.Position(ctx)
+	_, end := s.EndClients(ctx, 0)
+	for grant, err := range map[string]error{
+		"SLAVE MONITOR":           replica,
+		"BINLOG MONITOR":          pos,
+		"PROCESS":                 end,
+		"READ_ONLY ADMIN":         s.DenyWrites(ctx, Deny{}),
+		"REPLICATION SLAVE ADMIN": s.StopReplication(ctx),
+	} {
+		if !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT "+grant+" ON *.* TO 'agent'@'%'") {
+			t.Errorf("want GRANT %s in: %v", grant, err)
+		}
+	}
+}
