@@ -1,0 +1,53 @@
+# What each target installs it says; everything else is Go.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN      := $(CURDIR)/build/bin
+PROGRAMS := mmm_mond mmm_agentd mmm_control
+SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables
+
+.PHONY: all build test unit e2e lint bench demo fuzz clean server golden
+
+all: build
+
+build: ## the three static programs, in build/bin
+	@mkdir -p $(BIN)
+	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
+	@echo "built $(PROGRAMS) $(VERSION) in build/bin"
+
+server: ## MariaDB and iptables, installed where they are missing (needs root for that)
+	@if command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v iptables >/dev/null; then :; \
+	elif command -v apt-get >/dev/null; then \
+		echo "installing $(SERVER_PACKAGES) with apt-get"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(SERVER_PACKAGES) >/dev/null; \
+	elif command -v dnf >/dev/null; then \
+		echo "installing mariadb-server, iptables-nft with dnf"; dnf -q -y install mariadb-server iptables-nft; \
+	else echo "install mariadbd, mariadb-install-db and iptables first" >&2; exit 1; fi
+
+lint: ## formatting and vet
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+
+unit: server ## every package's own tests: pure ones, and those on real kernels and servers (root)
+	$(GO) test -timeout 10m ./cmd/... ./pkg/...
+
+e2e: build server ## the real programs on real servers in network namespaces
+	MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v ./test/...
+
+test: lint unit e2e ## everything; fails where root or a server is missing
+
+golden: ## write the scenario transcripts anew; look at the difference
+	$(GO) test ./pkg/cluster -run TestScenarios -rewrite
+
+fuzz: ## half a minute on each parser
+	@for t in $$(grep -rhoE '^func Fuzz[A-Za-z]+' pkg | sed 's/func //' | sort -u); do \
+		for p in $$(grep -rlE "^func $$t\(" pkg | xargs -n1 dirname | sort -u); do echo "$$p $$t"; $(GO) test ./$$p -run '^$$' -fuzz "^$$t\$$" -fuzztime 30s || exit 1; done; done
+
+demo: build server ## the main job on real servers, told while it happens
+	@$(GO) build -o build/demo ./test/demo && MMM_BIN=$(BIN) build/demo
+
+bench: build server ## the figures of the README, measured here
+	@$(GO) build -o build/bench ./test/bench && MMM_BIN=$(BIN) build/bench -json build/bench.json
+
+clean:
+	rm -rf build
