@@ -40,7 +40,7 @@ func TestSmoke(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log("gap", l.Gap(since))
-		time.Sleep(2*time.Second)
+		time.Sleep(2 * time.Second)
 	}
 	since := time.Now()
 	c.DBs[1].Server.Kill()
@@ -65,7 +65,7 @@ func TestSmoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log("kill gap", l.Gap(since))
-	time.Sleep(2*time.Second)
+	time.Sleep(2 * time.Second)
 	if err := c.DBs[1].Server.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
