@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,23 +19,39 @@ type bench struct {
 	start time.Time
 	log   strings.Builder
 
+	mu       sync.Mutex
 	here     []netip.Addr
 	heldErr  error
 	sendErr  error
 	sendTime time.Duration
+	tries    int
 	sent     map[netip.Addr][]time.Duration
 }
 
 func newBench(here ...netip.Addr) *bench {
 	b := &bench{start: time.Now(), here: here, sent: map[netip.Addr][]time.Duration{}}
 	b.Announcer = NewAnnouncer("eth0", slog.New(slog.NewTextHandler(&b.log, nil)))
-	b.held = func(context.Context) ([]netip.Addr, error) { return b.here, b.heldErr }
+	b.held = func(context.Context) ([]netip.Addr, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.tries++
+		return b.here, b.heldErr
+	}
 	b.send = func(_ context.Context, ip netip.Addr) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		time.Sleep(b.sendTime)
 		b.sent[ip] = append(b.sent[ip], time.Since(b.start))
 		return b.sendErr
 	}
 	return b
+}
+
+// change changes the world while the announcer runs.
+func (b *bench) change(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
 }
 
 func (b *bench) want(t *testing.T, ip netip.Addr, ms ...int) {
@@ -76,9 +93,9 @@ func TestAnnouncerSchedule(t *testing.T) {
 		}, []int{0, 3050, 3150, 3350, 4050, 5050, 6050, 7050, 8050}},
 		{"left the interface", nothing, func(b *bench) {
 			time.Sleep(200 * time.Millisecond)
-			b.here = nil
+			b.change(func() { b.here = nil })
 			time.Sleep(200 * time.Millisecond)
-			b.here = []netip.Addr{vip4} // came back, but nobody announced it
+			b.change(func() { b.here = []netip.Addr{vip4} }) // came back, but nobody announced it
 		}, []int{0, 100}},
 		{"never on the interface", func(b *bench) { b.here = []netip.Addr{other} }, nothing, nil},
 		{"slow", func(b *bench) { b.sendTime = 1200 * time.Millisecond }, nothing, []int{1200, 2400, 3600, 4800, 6000, 7200}},
@@ -126,28 +143,21 @@ func TestAnnouncerFailure(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(vip4)
-				tries := 0
-				fail := true
-				b.held = func(context.Context) ([]netip.Addr, error) {
-					tries++
-					if fail && where == "held" {
-						return nil, ErrNoInterface
-					}
-					return b.here, nil
-				}
-				if where == "send" {
+				if where == "held" {
+					b.heldErr = ErrNoInterface
+				} else {
 					b.sendErr = errors.New("network is down")
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				go b.Run(ctx)
 				b.Announce(vip4)
 				time.Sleep(2500 * time.Millisecond)
-				fail, b.sendErr = false, nil
+				b.change(func() { b.heldErr, b.sendErr = nil, nil })
 				time.Sleep(time.Minute)
 				cancel()
 				synctest.Wait()
-				if tries != len(schedule()) {
-					t.Errorf("%d tries, want %d", tries, len(schedule()))
+				if b.tries != len(schedule()) {
+					t.Errorf("%d tries, want %d", b.tries, len(schedule()))
 				}
 				if n := strings.Count(b.log.String(), "level=WARN"); n != 1 {
 					t.Errorf("%d warnings, want 1:\n%s", n, b.log.String())
