@@ -133,7 +133,7 @@ func (x *stepper) balance(r Role) {
 		}
 		i := x.lastOf(r, most)
 		if i < 0 {
-			return // what it has too much of is on its way already
+			return // what it has too much of can't be moved now
 		}
 		a := &x.s.Addresses[i]
 		x.out.add(Info, least, "Moving role '%s' from host '%s' to host '%s'", a.RoleIP, most, least)
@@ -151,10 +151,10 @@ func (x *stepper) byLoad(r Role, a, b string) int {
 	return 0
 }
 
-// lastOf is the index of the host's last address of the role.
+// lastOf is the index of the host's last address of the role that may be moved, or -1.
 func (x *stepper) lastOf(r Role, host string) int {
 	for i := len(x.s.Addresses) - 1; i >= 0; i-- {
-		if a := x.s.Addresses[i]; a.Role == r.Name && a.Holder == host {
+		if a := x.s.Addresses[i]; a.Role == r.Name && a.Holder == host && x.in.Now >= a.notBefore {
 			return i
 		}
 	}

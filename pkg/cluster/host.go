@@ -50,7 +50,7 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 		}
 		return
 	}
-	if t.Name == x.s.ActiveMaster(x.t) {
+	if x.writerToBe(t.Name) {
 		return // its replication has no say in whether it may be written to
 	}
 	peer, known := x.peer(t)
@@ -70,6 +70,16 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 	}
 }
 
+// writerToBe: the host has the active master role or is just being given it.
+func (x *stepper) writerToBe(host string) bool {
+	for _, a := range x.s.Addresses {
+		if a.Role == x.t.ActiveMasterRole && (a.Holder == host || a.Holder == "" && a.Next == host) {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 	if !h.Good.alive() {
 		return
@@ -85,6 +95,9 @@ func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
 	if x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
 		return "", false
+	}
+	if peer, known := x.peer(t); h.Flapping && (!known || peer.State != Online) {
+		return "", false // it would come straight back, and again, for ever
 	}
 	switch {
 	case !h.Good.RepThreads:
@@ -147,6 +160,7 @@ func (x *stepper) enter(name string, to HostState, why string) {
 	x.out.add(Fatal, name, "State of host '%s' changed from %s to %s%s", name, h.State, to, why)
 	from := h.State
 	h.State, h.Since = to, x.in.Now
+	x.moved = true
 	if from == Online && x.t.FlapCount > 0 {
 		recent := []time.Duration{x.in.Now}
 		for _, d := range h.Departures {

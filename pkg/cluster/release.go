@@ -10,12 +10,14 @@ func (x *stepper) take(a *Address, next string) {
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
 	a.Confirmed, a.failed, a.origin = false, "", ""
 	a.seq, a.since = x.seq, x.in.Now
+	x.moved = true
 }
 
 // give hands a free address to a host.
 func (x *stepper) give(a *Address, host string) {
 	a.Holder, a.Next, a.Confirmed = host, "", false
 	a.seq, a.since = x.seq, x.in.Now
+	x.moved = true
 	if a.Role == x.t.ActiveMasterRole && host != x.s.LastWriter {
 		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
 		x.s.LastWriter = host
@@ -92,6 +94,9 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 			a.failed = "its agent can't be reached: " + ans.Text
 		case !ans.Busy:
 			a.failed = ans.Text
+			if ans.OK {
+				a.failed = "it still has it"
+			}
 			if len(ans.Problems) > 0 {
 				a.failed = ans.Problems[0]
 			}
@@ -186,9 +191,11 @@ func (x *stepper) releaseStuck(a *Address) {
 		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
 		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
 		a.seq, a.since, a.notBefore = x.seq, x.in.Now, x.in.Now+freshPeer
+		x.moved = true
 	case !r.Exclusive:
 		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
 		a.Leaving, a.failed = "", ""
+		x.moved = true
 	case !x.s.Hosts[host].killing:
 		x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s) - killing it!", host, a.RoleIP, a.failed)
 		x.kill(host)

@@ -52,7 +52,7 @@ type Address struct {
 	failed    string // why taking it from Leaving failed
 	seq       uint64 // order that gives it to Holder or takes it from Leaving
 	since     time.Duration
-	notBefore time.Duration // after a move that failed: no new attempt by `prefer` before this
+	notBefore time.Duration // after a move that failed: no new attempt by itself before this
 }
 
 func (s State) clone() State {

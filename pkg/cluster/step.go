@@ -45,6 +45,8 @@ type stepper struct {
 	in  Input
 	out *Output
 	seq uint64 // number the orders get if this step changes them
+
+	moved bool // this round changed something that may make room for more
 }
 
 // Step takes what happened and returns the next state with the events that explain it. Neither t, s nor in is changed.
@@ -61,17 +63,41 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	}
 	if next.NetworkUp && next.Mode != Passive {
 		x.verdicts()
-		for _, h := range t.Hosts {
-			x.host(h)
+		// Until nothing follows any more: one change can make room for the next. A few rounds always suffice.
+		x.moved = true
+		for round := 0; round < maxRounds && x.moved; round++ {
+			x.moved = false
+			x.round()
 		}
-		x.waitMode()
-		x.release()
-		x.assign()
 	}
-	if !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
+	if x.numbered() || !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
 		next.Seq = x.seq
 	}
 	return next, out
+}
+
+// numbered: something waits for an answer to the orders of this very step, so they need a number of their own, even where
+// they read as the last ones did.
+func (x *stepper) numbered() bool {
+	for _, h := range x.s.Hosts {
+		if h.tellSeq == x.seq {
+			return true
+		}
+	}
+	return slices.ContainsFunc(x.s.Addresses, func(a Address) bool { return a.seq == x.seq })
+}
+
+// maxRounds bounds what one Step does, should two rules ever undo each other.
+const maxRounds = 8
+
+// round evaluates every rule once.
+func (x *stepper) round() {
+	for _, h := range x.t.Hosts {
+		x.host(h)
+	}
+	x.waitMode()
+	x.release()
+	x.assign()
 }
 
 func (x *stepper) network() {

@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// lab is the small cluster of most tests: two masters, a slave, one writer and three reader addresses.
+func lab() Topology {
+	t := Topology{
+		ActiveMasterRole: "writer", AutoSetOnline: 10 * time.Second, FlapDuration: time.Hour, FlapCount: 3,
+		WaitForOtherMaster: 120 * time.Second, CarefulStartup: true,
+		ReleaseTimeout: 15 * time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: 17 * time.Second,
+		Roles: []Role{
+			{Name: "reader", Hosts: []string{"db1", "db2", "db3"}, IPs: ips("10.77.0.101", "10.77.0.102", "10.77.0.103")},
+			{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: ips("10.77.0.100")},
+		},
+	}
+	for i, peer := range []string{"db2", "db1", ""} {
+		t.Hosts = append(t.Hosts, Host{Name: fmt.Sprintf("db%d", i+1), IP: netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", 11+i)), Master: i < 2, Peer: peer})
+	}
+	return t
+}
+
+func ips(texts ...string) []netip.Addr {
+	var all []netip.Addr
+	for _, t := range texts {
+		all = append(all, netip.MustParseAddr(t))
+	}
+	return all
+}
+
+// world is a cluster around the brain: hosts with checks and agents that do as they are told, unless they are told not to.
+type world struct {
+	t        Topology
+	s        State
+	now      time.Duration
+	network  bool
+	verdicts map[string]Verdicts
+	agents   map[string]*simAgent
+	killErr  string
+	log      []string
+	pings    map[string]bool
+}
+
+type simAgent struct {
+	mode string // up, down, stuck (keeps its addresses and says so), classic, busy
+	have []RoleIP
+	boot time.Duration // when its host was booted
+	told HostState
+}
+
+func newWorld(t Topology) *world {
+	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{}, killErr: "no kill_host program"}
+	found := map[string]Found{}
+	for _, h := range t.Hosts {
+		w.verdicts[h.Name] = Verdicts{true, true, true, true}
+		w.agents[h.Name] = &simAgent{mode: "up", boot: -1000 * time.Second}
+		found[h.Name] = Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
+	}
+	var out Output
+	w.s, out = Start(t, Active, Durable{}, found, w.verdicts, w.now)
+	w.note(out)
+	w.settle()
+	return w
+}
+
+func (w *world) note(out Output) {
+	for _, e := range out.Events {
+		w.log = append(w.log, fmt.Sprintf("%s %s", []string{" INFO", " WARN", "ERROR", "FATAL"}[e.Level], e.Text))
+	}
+}
+
+// step feeds one input and runs kill_host where that is asked for.
+func (w *world) step(in Input) Output {
+	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.verdicts
+	var out Output
+	w.s, out = Step(w.t, w.s, in)
+	w.note(out)
+	for _, k := range out.Kills {
+		if w.killErr == "" {
+			w.agents[k.Host].have = nil
+		}
+		w.step(Input{Killed: []KillResult{{Host: k.Host, Err: w.killErr}}})
+	}
+	return out
+}
+
+// settle delivers orders until nothing changes any more.
+func (w *world) settle() {
+	for range 20 {
+		before := w.s.Seq
+		for _, h := range w.t.Hosts {
+			w.deliver(h.Name)
+		}
+		if w.s.Seq == before {
+			return
+		}
+	}
+	panic("it does not settle")
+}
+
+// deliver brings one host its present order.
+func (w *world) deliver(host string) {
+	for _, o := range Orders(w.t, w.s) {
+		if o.Host == host && w.network {
+			w.step(Input{Answers: []Answer{w.answer(o)}})
+		}
+	}
+}
+
+// answer lets the agent of a host carry out its order.
+func (w *world) answer(o Order) Answer {
+	a := w.agents[o.Host]
+	ans := Answer{Host: o.Host, Seq: w.s.Seq, Reached: true, OK: true, Text: "OK: Status applied successfully!", Uptime: (w.now - a.boot).Seconds(), Extended: true}
+	switch a.mode {
+	case "down":
+		return Answer{Host: o.Host, Seq: w.s.Seq, Text: "connection refused"}
+	case "stuck":
+		ans.OK, ans.Text, ans.Problems = false, "ERROR: stuck", []string{"Couldn't do it"}
+	case "busy":
+		ans.OK, ans.Busy = false, true
+	case "classic":
+		ans.Extended = false
+		a.have = o.Roles
+		return ans
+	default:
+		a.have = o.Roles
+	}
+	ans.Have = a.have
+	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
+	if a.mode == "up" && ans.Writable {
+		ans.Switch = w.s.Switch
+		ans.Switch.To, ans.Switch.After, ans.Switch.Start = o.Host, "bin.000001:100", "bin.000001:200"
+	}
+	return ans
+}
+
+// do runs one line of a scenario.
+func (w *world) do(line string) string {
+	w.log = nil
+	words := strings.Fields(line)
+	answer := ""
+	switch words[0] {
+	case "after":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			panic(err)
+		}
+		for end := w.now + d; w.now < end; {
+			w.now = min(w.now+time.Second, end)
+			w.step(Input{})
+			w.settle()
+		}
+	case "check":
+		v := w.verdicts[words[1]]
+		good := words[3] == "good"
+		switch words[2] {
+		case "ping":
+			v.Ping = good
+		case "mysql":
+			v.MySQL = good
+		case "rep_threads":
+			v.RepThreads = good
+		case "rep_backlog":
+			v.RepBacklog = good
+		default:
+			panic(line)
+		}
+		w.verdicts[words[1]] = v
+		w.step(Input{})
+	case "agent":
+		w.agents[words[1]].mode = words[2]
+	case "reboot":
+		w.agents[words[1]].boot = w.now
+	case "network":
+		w.network = words[1] == "up"
+		w.step(Input{})
+	case "kill_host":
+		w.killErr = map[bool]string{true: "", false: "exit status 1"}[words[1] == "works"]
+	case "show":
+		return Show(w.t, w.s)
+	case "switch":
+		return fmt.Sprintf("%+v\n", w.s.Switch)
+	default:
+		up := map[string]bool{}
+		for name, a := range w.agents {
+			up[name] = a.mode != "down"
+		}
+		out := w.step(Input{Command: &Command{Words: words, AgentUp: up}})
+		answer = strings.TrimSuffix(out.Answer, "\n") + "\n"
+		w.settle()
+		if out.Move != nil {
+			text, decided := out.Move.Outcome(w.s)
+			answer = text + "\n"
+			if !decided {
+				answer = "(still under way)\n"
+			}
+		}
+	}
+	w.settle()
+	var b strings.Builder
+	for _, l := range w.log {
+		b.WriteString(l + "\n")
+	}
+	return b.String() + answer
+}
