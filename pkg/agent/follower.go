@@ -51,7 +51,7 @@ type wish struct {
 var errNotYet = errors.New("the new writer has not yet taken over")
 
 // tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
-const tryTimeout = time.Minute
+const tryTimeout = 10 * time.Second
 
 func newFollower(site Site, local Following, peers Peers, sources func(string) (Source, bool), log *slog.Logger) *follower {
 	f := &follower{site: site, local: local, peers: peers, sources: sources, log: log, wanted: make(chan wish, 1)}

@@ -1,14 +1,176 @@
-// Package e2e runs the real programs on real servers in the lab, one cluster a test.
+// Package e2e runs the real programs on real servers in the lab, a new cluster for each test.
 package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"mysql-mmm/test/lab"
 )
 
 func TestMain(m *testing.M) {
 	os.Exit(lab.Main(func(context.Context) int { return m.Run() }))
+}
+
+// bench is one test's cluster.
+type bench struct {
+	*testing.T
+	*lab.Cluster
+	ctx context.Context
+}
+
+// start makes a whole cluster: all hosts ONLINE, the writer on db1. The whole test has the time that it is given.
+func start(t *testing.T, limit time.Duration, o lab.Options) *bench {
+	t.Helper()
+	b := prepare(t, limit, o)
+	b.must(b.StartAll(b.ctx))
+	if w := b.writer(); w != "db1" {
+		t.Fatalf("the writer is on %s, want db1", w)
+	}
+	return b
+}
+
+// prepare makes servers and configuration; no daemon runs yet.
+func prepare(t *testing.T, limit time.Duration, o lab.Options) *bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	if o.Bin = os.Getenv("MMM_BIN"); o.Bin == "" {
+		t.Fatal("MMM_BIN must name the folder of the programs: use make test")
+	}
+	if o.AutoSetOnline == 0 {
+		o.AutoSetOnline = 1
+	}
+	c, err := lab.New(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, Cluster: c, ctx: ctx}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of the monitor:\n%s", c.Monitor.Log())
+			for _, n := range c.DBs {
+				r, err := n.Server.Replica(context.Background())
+				t.Logf("replication of %s: %s %s %s %s %s (%v)", n.Name, r["Master_Host"], r["Slave_IO_Running"], r["Slave_SQL_Running"], r["Last_IO_Error"], r["Last_SQL_Error"], err)
+				t.Logf("log of the agent on %s:\n%s", n.Name, n.Agent.Log())
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// control runs mmm_control and returns what it prints.
+func (b *bench) control(words string) (string, int) {
+	b.Helper()
+	out, status, err := b.Control(b.ctx, strings.Fields(words)...)
+	b.must(err)
+	return out, status
+}
+
+func (b *bench) show() string {
+	out, _ := b.control("show")
+	return out
+}
+
+func (b *bench) writer() string {
+	b.Helper()
+	show := b.show()
+	if n := b.Writer(show); n != nil {
+		return n.Name
+	}
+	return ""
+}
+
+// until waits for a state that show tells of.
+func (b *bench) until(what string, done func(show string) bool) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, what, func() (bool, string) {
+		out, _, err := b.Control(b.ctx, "show")
+		return err == nil && done(out) && b.Placed(out) == nil, out
+	}))
+}
+
+// state waits for a host's state.
+func (b *bench) state(host, state string) {
+	b.Helper()
+	b.until(host+" to be "+state, func(show string) bool {
+		for line := range strings.Lines(show) {
+			if strings.HasPrefix(line, "  "+host+"(") {
+				return strings.Contains(line, "/"+state+".")
+			}
+		}
+		return false
+	})
+}
+
+// load starts the writing client and waits for its first rows.
+func (b *bench) load() *lab.Load {
+	b.Helper()
+	l, err := b.StartLoad(b.ctx, 200)
+	b.must(err)
+	b.Cleanup(l.Stop)
+	b.must(l.WaitServer(b.ctx, 1))
+	b.must(lab.Wait(b.ctx, "some writes", func() (bool, string) { n, _ := l.Acked(); return n > 100, fmt.Sprint(n) }))
+	b.semiSync("db1")
+	return l
+}
+
+// semiSync waits until the writer acknowledges nothing that the other master has not received: then kill -9 loses nothing, and
+// leaves nothing behind on the dead server that the others don't know.
+func (b *bench) semiSync(writer string) {
+	b.Helper()
+	s := b.Node(writer).Server
+	b.must(lab.Wait(b.ctx, writer+" to replicate semi-synchronously", func() (bool, string) {
+		on, err := s.Value(b.ctx, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Rpl_semi_sync_master_status'")
+		n, err2 := s.Value(b.ctx, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Rpl_semi_sync_master_clients'")
+		return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
+	}))
+}
+
+// balance ends the load and compares: every acknowledged row is on every server, and all servers have the same.
+func (b *bench) balance(l *lab.Load) {
+	b.Helper()
+	l.Stop()
+	b.must(b.WaitLevel(b.ctx, b.DBs...))
+	for _, n := range b.DBs {
+		lost, err := l.Lost(b.ctx, n.Server)
+		b.must(err)
+		if len(lost) > 0 {
+			b.Errorf("%s lacks %d acknowledged rows: %v", n.Name, len(lost), lost)
+		}
+	}
+}
+
+// follows waits until a slave replicates from a host.
+func (b *bench) follows(slave, master string) {
+	b.Helper()
+	n, m := b.Node(slave), b.Node(master)
+	b.must(lab.Wait(b.ctx, slave+" to follow "+master, func() (bool, string) {
+		r, err := n.Server.Replica(b.ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		return r["Master_Host"] == m.IP.String() && r["Slave_IO_Running"] == "Yes" && r["Slave_SQL_Running"] == "Yes",
+			r["Master_Host"] + " " + r["Slave_IO_Running"] + " " + r["Slave_SQL_Running"] + " " + r["Last_Error"]
+	}))
+}
+
+// logged waits until a log has a text.
+func (b *bench) logged(d *lab.Daemon, text string) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) { return strings.Contains(d.Log(), text), d.Log() }))
 }

@@ -105,6 +105,38 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	return c, c.configure()
 }
 
+// Close kills all of the cluster, so that the lab can have another.
+func (c *Cluster) Close() error {
+	var errs []error
+	daemons := []*Daemon{c.Monitor}
+	for _, n := range c.DBs {
+		daemons = append(daemons, n.Agent)
+	}
+	for _, d := range daemons {
+		if d != nil && d.proc != nil && !d.proc.Ended() {
+			errs = append(errs, d.Kill())
+		}
+	}
+	hosts := []*Host{c.Mon, c.Client}
+	for _, n := range c.DBs {
+		hosts = append(hosts, n.Host)
+		if n.Server.proc != nil && !n.Server.proc.Ended() {
+			errs = append(errs, n.Server.Kill())
+		}
+		_ = n.Server.db.Close() // its connections broke with the server
+		errs = append(errs, os.RemoveAll(n.Server.dir))
+	}
+	for _, h := range hosts {
+		errs = append(errs, h.remove())
+	}
+	files, err := filepath.Glob(filepath.Join(c.dir, "mmm_*"))
+	errs = append(errs, err)
+	for _, f := range files {
+		errs = append(errs, os.Remove(f))
+	}
+	return errors.Join(append(errs, removeBridge())...)
+}
+
 func (c *Cluster) startServers(ctx context.Context) error {
 	group, ctx2 := errgroup.WithContext(ctx)
 	for _, n := range c.DBs {

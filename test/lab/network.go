@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,6 +31,23 @@ func makeBridge() error {
 		return fmt.Errorf("make bridge: %w", err)
 	}
 	return netlink.LinkSetUp(b)
+}
+
+func removeBridge() error {
+	l, err := netlink.LinkByName(bridge)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkDel(l)
+}
+
+// remove takes the host's cable away, and its namespace with the last process on it.
+func (h *Host) remove() error {
+	l, err := netlink.LinkByName(h.port)
+	if err != nil {
+		return err
+	}
+	return errors.Join(netlink.LinkDel(l), h.ns.Close())
 }
 
 // newHost makes a namespace with eth0 at ip/24 on the bridge.

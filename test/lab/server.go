@@ -190,3 +190,17 @@ func tail(path string) string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
+
+// Lock leaves an idle connection behind that holds LOCK TABLES, until it is killed.
+func (s *Server) Lock(ctx context.Context) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	for _, q := range []string{"CREATE TABLE IF NOT EXISTS app.locked (i INT)", "LOCK TABLES app.locked WRITE"} {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+	}
+	return nil
+}

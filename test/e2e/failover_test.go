@@ -1,0 +1,126 @@
+package e2e
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened and closed.
+func TestStartFromNothing(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader(10.77.0.103), writer(10.77.0.100)\n" +
+		"  db2(10.77.0.12) master/ONLINE. Roles: reader(10.77.0.101)\n" +
+		"  db3(10.77.0.13) slave/ONLINE. Roles: reader(10.77.0.102)\n\n"
+	if got := b.show(); got != want {
+		t.Errorf("show:\n%s\nwant\n%s", got, want)
+	}
+	for host, want := range map[string]string{"db1": "0", "db2": "1", "db3": "1"} {
+		if got, err := b.Node(host).Server.Value(b.ctx, "SELECT @@read_only"); err != nil || got != want {
+			t.Errorf("read_only of %s is %s (%v), want %s", host, got, err, want)
+		}
+	}
+	b.logged(b.Monitor, "FATAL State of host 'db2' changed from AWAITING_RECOVERY to ONLINE because of auto_set_online(1 seconds). It was in state AWAITING_RECOVERY for")
+	b.logged(b.Node("db1").Agent, "INFO Added:   reader(10.77.0.103), writer(10.77.0.100)")
+}
+
+// TestServerKilled: kill -9 of the writer's server under load, twice, both ways; by GTID and by position.
+func TestServerKilled(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, lab.Options{Position: position})
+			l := b.load()
+			for _, step := range []struct {
+				dies, takes string
+				id          int
+			}{{"db1", "db2", 2}, {"db2", "db1", 1}} {
+				b.semiSync(step.dies)
+				since := time.Now()
+				b.must(b.Node(step.dies).Server.Kill())
+				b.must(l.WaitServer(b.ctx, step.id))
+				t.Logf("write gap %v", l.Gap(since))
+				b.state(step.dies, "HARD_OFFLINE")
+				b.must(b.Node(step.dies).Server.Start(b.ctx))
+				b.follows("db3", step.takes) // by position only once it has what it lacks of the dead server's log
+				b.state(step.dies, "ONLINE")
+				b.must(b.WaitWhole(b.ctx))
+				if w := b.writer(); w != step.takes {
+					t.Fatalf("the writer role went to %s when %s came back", w, step.dies)
+				}
+			}
+			b.logged(b.Monitor, "FATAL State of host 'db1' changed from ONLINE to HARD_OFFLINE (ping: OK, mysql: not OK)")
+			b.logged(b.Node("db3").Agent, "INFO Changing active master to 'db2'")
+			b.balance(l)
+		})
+	}
+}
+
+// TestServerStopped: a clean stop is a failover too, and the host comes back by itself.
+func TestServerStopped(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	l := b.load()
+	b.must(b.Node("db1").Server.Stop(b.ctx))
+	b.must(l.WaitServer(b.ctx, 2))
+	b.must(b.Node("db1").Server.Start(b.ctx))
+	b.state("db1", "ONLINE")
+	b.logged(b.Monitor, "because it was down for only")
+	b.balance(l)
+}
+
+// TestHostCutOff: the writer's host is off the network. Without its word and without kill_host the classic way is to go on and
+// to say so. When it is back it gives up what it has no longer.
+func TestHostCutOff(t *testing.T) {
+	b := start(t, 90*time.Second, lab.Options{})
+	l := b.load()
+	b.must(b.Node("db1").Cut(true))
+	b.must(l.WaitServer(b.ctx, 2))
+	b.logged(b.Monitor, "there may be duplicate ips now!")
+	if show := b.show(); !strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") || !strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n") {
+		t.Errorf("show:\n%s", show)
+	}
+	l.Stop()
+	b.must(b.Node("db1").Cut(false))
+	b.must(b.WaitWhole(b.ctx))
+	if w := b.writer(); w != "db2" {
+		t.Errorf("the writer is on %s", w)
+	}
+	if got, err := b.Node("db1").Server.Value(b.ctx, "SELECT @@read_only"); err != nil || got != "1" {
+		t.Errorf("read_only of db1 is %s (%v)", got, err)
+	}
+}
+
+// TestHungAgentOfSlave (S33): a slave's agent that hangs holds up nobody.
+func TestHungAgentOfSlave(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	l := b.load()
+	b.must(b.Node("db3").Agent.Signal(stop))
+	since := time.Now()
+	b.must(b.Node("db1").Server.Kill())
+	b.must(l.WaitServer(b.ctx, 2))
+	if gap := l.Gap(since); gap > 5*time.Second {
+		t.Errorf("write gap %v behind a hung agent of a slave", gap)
+	}
+	b.must(b.Node("db3").Agent.Signal(cont))
+	b.follows("db3", "db2")
+	b.must(b.Node("db1").Server.Start(b.ctx))
+	b.must(b.WaitWhole(b.ctx))
+	b.balance(l)
+}
+
+// TestAddressByHand: a virtual address that somebody takes off is back within a second; one that somebody put elsewhere, with
+// another prefix length, goes.
+func TestAddressByHand(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	db1, writer := b.Node("db1"), netip.MustParsePrefix(lab.WriterIP+"/32")
+	since := time.Now()
+	b.must(db1.SetAddress(writer, false))
+	b.until("the address to be back", func(string) bool { return true })
+	if d := time.Since(since); d > 2*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	b.must(b.Node("db2").SetAddress(netip.MustParsePrefix("10.77.0.102/24"), true))
+	b.until("the foreign address to go", func(string) bool { return true })
+}

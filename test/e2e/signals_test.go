@@ -1,0 +1,8 @@
+package e2e
+
+import "syscall"
+
+const (
+	stop = syscall.SIGSTOP
+	cont = syscall.SIGCONT
+)
