@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// TestHostileClients (S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay nobody.
+func TestHostileClients(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	l := b.load()
+	before, err := b.Monitor.Usage()
+	b.must(err)
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for i := range 1000 {
+		host, addr := b.Mon, "127.0.0.1:9988"
+		if i%2 == 0 {
+			host, addr = b.Mon, "10.77.0.11:9989"
+		}
+		c, err := host.Dial(b.ctx, addr)
+		if err != nil {
+			continue // refused or closed: that is its right
+		}
+		open = append(open, c)
+		switch i % 5 {
+		case 1:
+			_, _ = c.Write([]byte("\x00\xff\xfe||||\n\n \n"))
+		case 2:
+			_, _ = c.Write([]byte(strings.Repeat("x", 100_000)))
+		case 3:
+			_, _ = c.Write([]byte("SET_STATUS|1|db1|ONL"))
+		}
+	}
+	since := time.Now()
+	if out, _ := b.control("ping"); out != "OK: Pinged successfully!\n" {
+		t.Errorf("ping says %q", out)
+	}
+	if d := time.Since(since); d > time.Second {
+		t.Errorf("mmm_control took %v", d)
+	}
+	b.steps([]step{{"move_role writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!", 0}})
+	b.must(l.WaitServer(b.ctx, 2))
+	b.must(b.WaitWhole(b.ctx))
+	after, err := b.Monitor.Usage()
+	b.must(err)
+	t.Logf("monitor: %d kB before, %d kB behind a thousand clients", before.ResidentKB, after.ResidentKB)
+	if after.ResidentKB > 100_000 {
+		t.Errorf("the monitor has grown to %d kB", after.ResidentKB)
+	}
+	b.balance(l)
+}
+
+// TestFullDisk: a status file that can't be written is logged and tried again; the cluster goes on.
+func TestFullDisk(t *testing.T) {
+	dir := "/run/small"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	b := start(t, time.Minute, lab.Options{StatusDir: dir})
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	b.must(err)
+	for err == nil {
+		_, err = filler.Write(make([]byte, 4096))
+	}
+	b.must(filler.Close())
+	b.must(b.Node("db1").Server.Kill())
+	b.until("the writer to move", func(show string) bool {
+		return strings.Contains(show, "db2(10.77.0.12) master/ONLINE. Roles: reader(") && strings.Count(show, "writer(") == 1
+	})
+	b.logged(b.Monitor, "FATAL Couldn't write status file '/run/small/mmm_mond.status'")
+	b.must(os.Remove(filler.Name()))
+	b.must(lab.Wait(b.ctx, "the status file to be written", func() (bool, string) {
+		text, err := os.ReadFile(filepath.Join(dir, "mmm_mond.status"))
+		return err == nil && strings.Contains(string(text), "db1|HARD_OFFLINE|\n"), fmt.Sprint(string(text), err)
+	}))
+}
+
+// TestBrokenStatusFile: a corrupt status file is warned of, and the vote finds the roles where they are.
+func TestBrokenStatusFile(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	before := b.show()
+	b.must(b.Monitor.Kill())
+	b.must(os.WriteFile("/run/lab/mmm_mond.status", []byte("db1|ONLINE\x00\xff\nnobody|ONLINE|\ndb2|BOGUS|x\ndb3|ONLI"), 0o640))
+	b.must(b.Monitor.Start())
+	b.must(b.WaitWhole(b.ctx))
+	if now := b.show(); now != before {
+		t.Errorf("show:\n%s\nbefore\n%s", now, before)
+	}
+	b.logged(b.Monitor, "it is truncated: its last line is ignored")
+	b.logged(b.Monitor, `host "nobody" is not in the configuration: ignored`)
+}
+
+// TestBadConfiguration: every error at once with file, line and remedy; nothing is started.
+func TestBadConfiguration(t *testing.T) {
+	b := prepare(t, time.Minute, lab.Options{Common: "bogus 1\nmax_kill_retries many"})
+	for _, d := range []string{"configtest", "--foreground"} {
+		out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", "/run/lab/mmm_mon.conf", d)
+		if err == nil || !strings.Contains(out, "/run/lab/mmm_common.conf:2: ") {
+			t.Errorf("mmm_mond %s: %v, %s", d, err, out)
+		}
+		agent, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_agentd"), "--config", "/run/lab/db1/mmm_agent.conf", d)
+		if err == nil || !strings.Contains(agent, "/run/lab/mmm_common.conf:2: ") || !strings.Contains(agent, "/run/lab/mmm_common.conf:3: ") {
+			t.Errorf("mmm_agentd %s: %v, %s", d, err, agent)
+		}
+	}
+}
