@@ -208,25 +208,27 @@ func FuzzTrap(f *testing.F) {
 
 // justified tells whether the newest probe is the end of a long enough row of failures.
 func justified(history []Probed) bool {
-	newest := history[len(history)-1]
-	if newest.Result.Status != Error {
+	paused := func(i int) bool {
+		p := history[i]
+		return p.End-p.Start > testTrap.MaxProbe || i > 0 && p.Start-history[i-1].End > testTrap.MaxIdle
+	}
+	last := len(history) - 1
+	if history[last].Result.Status != Error || paused(last) {
 		return false
 	}
-	failures, since := 0, newest.End
-	for i := len(history) - 1; i >= 0 && history[i].Result.Status != OK; i-- {
+	failures, since := 0, history[last].End
+	for i := last; i >= 0 && history[i].Result.Status != OK; i-- {
 		p := history[i]
-		long := p.End-p.Start > testTrap.MaxProbe || i > 0 && p.Start-history[i-1].End > testTrap.MaxIdle
 		if p.Result.Status == Error {
 			failures++
 			since = p.Start
-			if long {
+		}
+		if paused(i) {
+			if p.Result.Status == Error {
 				since = p.End
 			}
-		}
-		if long {
-			failures += map[bool]int{true: -1}[i == len(history)-1]
 			break
 		}
 	}
-	return failures > 1 && newest.End-since >= testTrap.Period
+	return failures > 1 && history[last].End-since >= testTrap.Period
 }
