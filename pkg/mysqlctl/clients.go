@@ -1,8 +1,8 @@
 package mysqlctl
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -128,7 +128,7 @@ func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 	return list, nil
 }
 
-// killAll goes on after an error: one that can't be killed must not save the others.
+// killAll goes on after an error, and returns the first: one that can't be killed must not save the others.
 func (s *Server) killAll(ctx context.Context, ids []uint64) (killed int, err error) {
 	for _, id := range ids {
 		_, e := s.ask(ctx, func(f flavour) statement { return f.kill(id) })
@@ -137,7 +137,7 @@ func (s *Server) killAll(ctx context.Context, ids []uint64) (killed int, err err
 			killed++
 		case isServerError(e, errNoSuchThread):
 		default:
-			err = errors.Join(err, e)
+			err = cmp.Or(err, e)
 		}
 		if ctx.Err() != nil {
 			break

@@ -96,7 +96,8 @@ func (c *Conn) WaitBroken(ctx context.Context) error {
 		<-woken
 	}
 	if peeked != nil && ctx.Err() != nil {
-		return errors.Join(c.sess.socket.SetReadDeadline(time.Time{}), ctx.Err())
+		_ = c.sess.socket.SetReadDeadline(time.Time{}) // fails only where the next call finds the socket closed
+		return ctx.Err()
 	}
 	c.Close()
 	return nil

@@ -1,6 +1,7 @@
 package mysqlctl
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -73,9 +74,12 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 	s.conn = conn.(driverConn)
 	rows, err := s.query(ctx, statement{what: "ask for the version",
 		sql: "SELECT CONNECTION_ID() AS id, CURRENT_USER() AS account, @@version AS version, @@version_comment AS comment"})
-	if err != nil || len(rows) != 1 {
+	if err == nil && len(rows) != 1 {
+		err = errNonsense
+	}
+	if err != nil {
 		s.close()
-		return nil, errors.Join(err, lackOf(rows, "version"))
+		return nil, err
 	}
 	s.flavour = detect(rows[0]["version"], rows[0]["comment"])
 	user, host, _ := cutLast(rows[0]["account"], "@")
@@ -86,13 +90,6 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 		return nil, fmt.Errorf("read connection id: %w", err)
 	}
 	return s, nil
-}
-
-func lackOf(rows []row, what string) error {
-	if len(rows) > 0 {
-		return nil
-	}
-	return errors.New("the server does not tell its " + what)
 }
 
 // alive tells whether the idle connection can be used; it sends nothing.
@@ -159,7 +156,7 @@ func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err erro
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, result.Close()) }()
+	defer func() { err = cmp.Or(err, result.Close()) }()
 	columns := result.Columns()
 	if len(columns) == 0 {
 		return nil, nil

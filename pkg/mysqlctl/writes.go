@@ -90,7 +90,13 @@ func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 	case err == nil:
 		return fmt.Errorf("deny writes on %s: can't tell whether it is done: %w", s.cfg.Addr, readErr)
 	}
-	return errors.Join(err, way.describe(), readErr)
+	if way := way.describe(); way != nil {
+		err = fmt.Errorf("%w; %w", err, way)
+	}
+	if readErr != nil {
+		err = fmt.Errorf("%w; can't tell whether it took effect: %w", err, readErr)
+	}
+	return err
 }
 
 // way is what is in the way of setting read_only.
@@ -105,13 +111,14 @@ type way struct {
 // clear looks once at who is connected and kills who must go.
 func (w *way) clear(ctx context.Context) {
 	list, err := w.server.listProcesses(ctx)
-	if err != nil {
-		w.err = err
-		return
+	if err == nil {
+		var kill []uint64
+		kill, w.left = sortOut(list, w.server.owns(), time.Since(w.started) >= w.grace)
+		_, err = w.server.killAll(ctx, kill)
 	}
-	kill, left := sortOut(list, w.server.owns(), time.Since(w.started) >= w.grace)
-	w.left = left
-	_, w.err = w.server.killAll(ctx, kill)
+	if ctx.Err() == nil { // else it says no more than that time is over
+		w.err = err
+	}
 }
 
 // describe names whom the statement may have waited for.

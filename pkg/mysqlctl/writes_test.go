@@ -58,7 +58,9 @@ func TestDenyWritesClearsItsWay(t *testing.T) {
 	master, s, slave, app := pair(t)
 	master.Exec("CREATE EVENT test.e ON SCHEDULE EVERY 1 DAY DO SELECT 1", "SET GLOBAL event_scheduler=1")
 	ctx := within(t, 2*time.Minute)
-	eventually(t, "the replica has the rows", func() bool { return slave.Query("SHOW TABLES IN test LIKE 't'") != "" })
+	eventually(t, "the replica has the rows", func() bool {
+		return slave.Query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA='test'") == "t"
+	})
 	dump := func() string {
 		return master.Query("SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")
 	}
@@ -233,7 +235,7 @@ func TestDenyWritesGivesUp(t *testing.T) {
 		if err == nil || (!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)) || !strings.Contains(err.Error(), "app") {
 			t.Errorf("%s: %v: want why it ended and who is in the way", name, err)
 		}
-		if took := time.Since(start); took > 2100*time.Millisecond {
+		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("%s: it took %v", name, took)
 		}
 		if n := master.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SET GLOBAL%'"); n != "0" {
@@ -270,9 +272,20 @@ func TestEndClients(t *testing.T) {
 	_, long := query("DO SLEEP(61)")
 	rootIdle := 1 // the fixture's own connection
 	start := time.Now()
-	n, err := s.EndClients(ctx, 2500*time.Millisecond)
-	took := time.Since(start)
+	var n int
+	var err error
+	ended := make(chan time.Duration, 1)
+	go func() {
+		n, err = s.EndClients(ctx, 2500*time.Millisecond)
+		ended <- time.Since(start)
+	}()
+	eventually(t, "the idle connection is killed", func() bool { return sleeper.PingContext(ctx) != nil })
+	newcomer, _ := query("")
+	took := <-ended
 	fatal(t, err)
+	if err := newcomer.PingContext(ctx); err != nil {
+		t.Errorf("who came later was ended too: %v", err)
+	}
 	if n != 3+rootIdle {
 		t.Errorf("killed %d, want %d", n, 3+rootIdle)
 	}
@@ -285,13 +298,10 @@ func TestEndClients(t *testing.T) {
 	if err := <-long; err == nil {
 		t.Error("a statement that does not end within the grace was not killed")
 	}
-	if err := sleeper.PingContext(ctx); err == nil {
-		t.Error("the idle connection was not killed")
-	}
 
 	start = time.Now()
 	master.Exec("SELECT 1")
-	if n, err := s.EndClients(ctx, time.Hour); err != nil || n != rootIdle || time.Since(start) > time.Second {
+	if n, err := s.EndClients(ctx, time.Hour); err != nil || n != 1+rootIdle || time.Since(start) > time.Second {
 		t.Errorf("only idle clients: %d, %v after %v", n, err, time.Since(start))
 	}
 }
@@ -320,7 +330,7 @@ func TestStoppedServer(t *testing.T) {
 			if !IsTimeout(err) {
 				t.Errorf("%s: %v, want a timeout", name, err)
 			}
-			if took := time.Since(start); took > limit+100*time.Millisecond {
+			if took := time.Since(start); took > limit+time.Second {
 				t.Errorf("%s took %v", name, took)
 			}
 		})
