@@ -40,6 +40,10 @@ func openPinger(t *testing.T) *Pinger {
 			t.Errorf("run: %v", err)
 		}
 	})
+	// The kernel takes its time until it lets the first packets through a new cable.
+	for _, ip := range []string{"192.0.2.2", "2001:db8::2"} {
+		eventually(t, ip+" answers", func() bool { return p.Ping(ctx, netip.MustParseAddr(ip)) == nil })
+	}
 	return p
 }
 
