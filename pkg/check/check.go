@@ -1,0 +1,80 @@
+package check
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// Name is the name of a check, as in configurations and in answers of the monitor.
+type Name string
+
+// The checks of a host.
+const (
+	Ping       Name = "ping"
+	MySQL      Name = "mysql"
+	RepThreads Name = "rep_threads"
+	RepBacklog Name = "rep_backlog"
+)
+
+// Names lists the checks in the order in which they are shown.
+func Names() []Name { return []Name{Ping, MySQL, RepThreads, RepBacklog} }
+
+// Status is what one probe has found.
+type Status int
+
+// Unknown says that the probe could not tell, which changes no verdict.
+const (
+	OK Status = iota
+	Error
+	Unknown
+)
+
+// Result is the outcome of one probe.
+type Result struct {
+	Status  Status
+	Message string // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
+	Detail  string // what Message has no room for, one line; mostly empty
+}
+
+// Probe looks once at one thing. It belongs to one goroutine.
+type Probe interface {
+	// Probe returns soon after ctx has ended at the latest.
+	Probe(ctx context.Context) Result
+	Close()
+}
+
+// watcher is a Probe that can wait for trouble.
+type watcher interface {
+	// Broken returns nil when it is time to probe again, and an error when ctx ends before.
+	Broken(ctx context.Context) error
+}
+
+// Update tells of one probe.
+type Update struct {
+	Host      string
+	Name      Name
+	Result    Result
+	Verdict   Verdict // after this probe
+	Change    Change
+	FailedFor time.Duration // how long the check has been failing; 0 where it is not
+}
+
+// maxText keeps a server's words, which may be long, in one line of a table. The longest useful one names a missing
+// privilege and the GRANT for it.
+const maxText = 300
+
+// oneLine makes text of others fit to be shown in a line.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) > maxText {
+		return string(runes[:maxText-1]) + "…"
+	}
+	return string(runes)
+}

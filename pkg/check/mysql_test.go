@@ -1,0 +1,286 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
+)
+
+const password = "m0n-s3cret"
+
+// account makes a user with the rights ("" is none) and returns how to log in as it.
+func account(i *mysqltest.Instance, user, rights string) mysqlctl.Config {
+	if rights == "" {
+		rights = "USAGE"
+	}
+	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user, password), fmt.Sprintf("GRANT %s ON *.* TO %s@'%%'", rights, user))
+	return mysqlctl.Config{Addr: i.Addr, User: user, Password: password}
+}
+
+// probes are the three checks of a server; max backlog is 60 s.
+func probes(t *testing.T, cfg mysqlctl.Config) map[Name]Probe {
+	all := map[Name]Probe{
+		MySQL:      NewMySQL(mysqlctl.NewConn(cfg)),
+		RepThreads: NewRepThreads(mysqlctl.NewConn(cfg), cfg.User),
+		RepBacklog: NewRepBacklog(mysqlctl.NewConn(cfg), cfg.User, time.Minute),
+	}
+	t.Cleanup(func() {
+		for _, p := range all {
+			p.Close()
+		}
+	})
+	return all
+}
+
+// probe asks as a Runner does.
+func probe(t *testing.T, p Probe, timeout time.Duration) Result {
+	t.Helper()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	r := p.Probe(ctx)
+	if took := time.Since(start); took > timeout+500*time.Millisecond {
+		t.Errorf("%q took %v", r.Message, took)
+	}
+	if strings.Contains(r.Message+r.Detail, password) {
+		t.Errorf("the password is told: %+v", r)
+	}
+	return r
+}
+
+// expect compares with a message in which * stands for anything.
+func expect(t *testing.T, what string, got Result, status Status, message string) {
+	t.Helper()
+	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(message), `\*`, `.+`) + "$"
+	if got.Status != status || !regexp.MustCompile(pattern).MatchString(got.Message) {
+		t.Errorf("%s: status %v, %q; want %v, %q", what, got.Status, got.Message, status, message)
+	}
+}
+
+func TestServerWithoutReplication(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{})
+	p := probes(t, account(i, "monitor", "SLAVE MONITOR"))
+	expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), OK, "OK")
+	expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Error, "ERROR: Replication is not set up")
+	expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Error, "ERROR: Replication is not set up")
+
+	t.Run("missing privilege", func(t *testing.T) {
+		p := probes(t, account(i, "nobody", ""))
+		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), OK, "OK")
+		for _, name := range []Name{RepThreads, RepBacklog} {
+			r := probe(t, p[name], 5*time.Second)
+			expect(t, string(name), r, Error, "ERROR: The monitor user 'nobody' doesn't have the required REPLICATION CLIENT privilege! "+
+				"*1227*Access denied; you need*SLAVE MONITOR*GRANT SLAVE MONITOR ON *.* TO 'nobody'@'%'")
+		}
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		cfg := mysqlctl.Config{Addr: i.Addr, User: "monitor", Password: "wr0ng"}
+		p := probes(t, cfg)
+		want := "Connect error (host = " + i.Addr + ", user = monitor)! *Access denied for user 'monitor'@*"
+		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Error, "ERROR: "+want)
+		expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, "UNKNOWN: "+want)
+		expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, "UNKNOWN: "+want)
+	})
+	t.Run("stopped", func(t *testing.T) {
+		i.Signal(syscall.SIGSTOP)
+		expect(t, "mysql", probe(t, p[MySQL], 300*time.Millisecond), Error, "ERROR: Timeout")
+		expect(t, "rep_threads", probe(t, p[RepThreads], 300*time.Millisecond), Error, "ERROR: Timeout")
+		expect(t, "rep_backlog", probe(t, p[RepBacklog], 300*time.Millisecond), Error, "ERROR: Timeout")
+		// From now on not even a connection can be had.
+		want := "UNKNOWN: Connect error (host = " + i.Addr + ", user = monitor)! *"
+		expect(t, "mysql", probe(t, p[MySQL], 300*time.Millisecond), Error, "ERROR: Timeout")
+		expect(t, "rep_threads", probe(t, p[RepThreads], 300*time.Millisecond), Unknown, want)
+		i.Signal(syscall.SIGCONT)
+		eventually(t, "the server goes on", func() bool { return probe(t, p[MySQL], 5*time.Second).Message == "OK" })
+	})
+	t.Run("killed", func(t *testing.T) {
+		i.Kill()
+		want := "Connect error (host = " + i.Addr + ", user = monitor)! connection refused"
+		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Error, "ERROR: "+want)
+		expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, "UNKNOWN: "+want)
+		expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, "UNKNOWN: "+want)
+	})
+}
+
+func TestTooManyConnections(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{Args: []string{"--max-connections=10"}})
+	cfg := account(i, "monitor", "SLAVE MONITOR")
+	for range 30 {
+		other := mysqlctl.NewConn(cfg)
+		defer other.Close()
+		if other.Ping(within(t, 5*time.Second)) != nil {
+			break
+		}
+	}
+	p := probes(t, cfg)
+	expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Unknown, "UNKNOWN: Too many connections! *1040*Too many connections")
+	want := "UNKNOWN: Connect error (host = " + i.Addr + ", user = monitor)! *Too many connections"
+	expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, want)
+	expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, want)
+}
+
+func TestReplication(t *testing.T) {
+	source := mysqltest.Start(t, mysqltest.Options{ServerID: 1})
+	replica := mysqltest.Start(t, mysqltest.Options{ServerID: 2})
+	cfg := account(replica, "monitor", "SLAVE MONITOR")
+	p := probes(t, cfg)
+	threads := func() string { return probe(t, p[RepThreads], 5*time.Second).Message }
+	backlog := func() string { return probe(t, p[RepBacklog], 5*time.Second).Message }
+	const broken = "ERROR: Replication is broken"
+
+	replica.Exec("DROP DATABASE test") // it comes from the source again
+	replica.Follow(source)
+	eventually(t, "both threads run", func() bool { return threads() == "OK" })
+	source.Exec("CREATE TABLE test.t (i INT PRIMARY KEY)")
+	eventually(t, "no backlog", func() bool { return backlog() == "OK: Backlog is null" })
+
+	for _, thread := range []string{"SQL_THREAD", "IO_THREAD"} {
+		replica.Exec("STOP SLAVE " + thread)
+		if got := threads(); got != broken {
+			t.Errorf("%s stopped: %q", thread, got)
+		}
+		if got := backlog(); got != "OK: Backlog is null" { // the server says NULL
+			t.Errorf("%s stopped: %q", thread, got)
+		}
+		replica.Exec("START SLAVE " + thread)
+		eventually(t, "both threads run again", func() bool { return threads() == "OK" })
+	}
+
+	// A lock holds up the SQL thread.
+	holder, err := replica.DB("root", "").Conn(t.Context())
+	fatal(t, err)
+	defer holder.Close()
+	_, err = holder.ExecContext(t.Context(), "LOCK TABLES test.t READ")
+	fatal(t, err)
+	source.Exec("INSERT INTO test.t VALUES (1)")
+	short := NewRepBacklog(mysqlctl.NewConn(cfg), "monitor", time.Second)
+	defer short.Close()
+	eventually(t, "backlog too big", func() bool { return probe(t, short, 5*time.Second).Message == "ERROR: Backlog is too big" })
+	if got := backlog(); got != "OK" {
+		t.Errorf("backlog below the limit: %q", got)
+	}
+	if got := threads(); got != "OK" {
+		t.Errorf("with a backlog: %q", got)
+	}
+	_, err = holder.ExecContext(t.Context(), "UNLOCK TABLES")
+	fatal(t, err)
+	eventually(t, "the backlog is gone", func() bool { return backlog() == "OK: Backlog is null" })
+
+	// An I/O thread that can't log in goes on trying: it neither runs nor is it stopped.
+	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wr0ng'", "START SLAVE")
+	eventually(t, "the I/O thread tries in vain", func() bool {
+		r := probe(t, p[RepThreads], 5*time.Second)
+		return r.Message == broken && strings.Contains(r.Detail, "I/O thread: Connecting") && strings.Contains(r.Detail, "error connecting to master")
+	})
+	if got := backlog(); got != "OK: Backlog is null" {
+		t.Errorf("I/O thread connecting: %q", got)
+	}
+
+	// A statement that fails stops the SQL thread, and the detail says which.
+	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='repl-secret'", "INSERT INTO test.t VALUES (2)", "START SLAVE")
+	source.Exec("INSERT INTO test.t VALUES (2)")
+	eventually(t, "the SQL thread fails", func() bool {
+		r := probe(t, p[RepThreads], 5*time.Second)
+		return r.Message == broken && strings.Contains(r.Detail, "SQL thread: No") && strings.Contains(r.Detail, "Duplicate entry")
+	})
+}
+
+// The mysql check sees the end of a server when it happens, not at its next turn.
+func TestRunnerSeesKill(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{})
+	updates := make(chan Update, 100)
+	r := Runner{Host: "db1", Name: MySQL, Probe: NewMySQL(mysqlctl.NewConn(account(i, "monitor", "SLAVE MONITOR"))),
+		Period: time.Hour, Timeout: 5 * time.Second, Trap: time.Second, Emit: func(u Update) { updates <- u }}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	next := func() Update {
+		select {
+		case u := <-updates:
+			return u
+		case <-time.After(30 * time.Second):
+			t.Fatal("no update")
+			return Update{}
+		}
+	}
+	if u := next(); u.Change != BecameOK {
+		t.Fatalf("%+v", u)
+	}
+	killed := time.Now()
+	i.Kill()
+	u := next()
+	if took := time.Since(killed); u.Result.Status != Error || !u.Verdict.Good || took > 500*time.Millisecond {
+		t.Errorf("after %v: %+v", took, u)
+	}
+	for u.Change != BecameFailed {
+		u = next()
+	}
+	if took := time.Since(killed); took < time.Second || took > 1500*time.Millisecond || u.Verdict.Good || u.FailedFor < time.Second {
+		t.Errorf("failed after %v: %+v", took, u)
+	}
+}
+
+func TestJudgements(t *testing.T) {
+	connect := func(err error) error { return &mysqlctl.ConnectError{Addr: "192.0.2.1:3306", User: "mon", Err: err} }
+	lag := func(d time.Duration) *time.Duration { return &d }
+	yes := mysqlctl.Replica{IORunning: "Yes", SQLRunning: "Yes"}
+	with := func(io, sql string) mysqlctl.Replica { return mysqlctl.Replica{IORunning: io, SQLRunning: sql} }
+	for name, tt := range map[string]struct {
+		got     Result
+		status  Status
+		message string
+	}{
+		"query error":               {judgeServer(errors.New("the server closed the connection")), Error, "ERROR: SQL Query Error: the server closed the connection"},
+		"several lines":             {judgeServer(connect(errors.New("one\r\n two\tthree\x00"))), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! one two three"},
+		"the kernel's own timeout":  {judgeServer(connect(syscall.ETIMEDOUT)), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! connection timed out"},
+		"connecting takes too long": {judgeServer(connect(context.DeadlineExceeded)), Error, "ERROR: Timeout"},
+		"the same for replication":  {judgeReplicaError(connect(context.DeadlineExceeded), "mon"), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
+		"answering takes too long":  {judgeReplicaError(context.DeadlineExceeded, "mon"), Error, "ERROR: Timeout"},
+		"an odd error":              {judgeReplicaError(errors.New("odd"), "mon"), Unknown, "UNKNOWN: Unknown state. Execute error: odd"},
+		"both threads run":          {judgeThreads(yes), OK, "OK"},
+		"I/O thread stopped":        {judgeThreads(with("No", "Yes")), Error, "ERROR: Replication is broken"},
+		"SQL thread stopped":        {judgeThreads(with("Yes", "No")), Error, "ERROR: Replication is broken"},
+		"I/O thread connecting":     {judgeThreads(with("Connecting", "Yes")), Error, "ERROR: Replication is broken"},
+		"I/O thread preparing":      {judgeThreads(with("Preparing", "Yes")), Error, "ERROR: Replication is broken"},
+		"NULL":                      {judgeBacklog(mysqlctl.Replica{}, time.Minute), OK, "OK: Backlog is null"},
+		"0":                         {judgeBacklog(mysqlctl.Replica{Lag: lag(0)}, time.Minute), OK, "OK: Backlog is null"},
+		"1":                         {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK, "OK"},
+		"60":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK, "OK"},
+		"61":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)}, time.Minute), Error, "ERROR: Backlog is too big"},
+		"max_backlog 0":             {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error, "ERROR: Backlog is too big"},
+	} {
+		if tt.got.Status != tt.status || tt.got.Message != tt.message {
+			t.Errorf("%s: status %v, %q; want %v, %q", name, tt.got.Status, tt.got.Message, tt.status, tt.message)
+		}
+	}
+	if got := []rune(oneLine(strings.Repeat("ä", 1000))); len(got) != maxText || got[maxText-1] != '…' {
+		t.Errorf("a long text becomes %q", string(got))
+	}
+}
+
+// A port that nobody answers at, not even with a refusal.
+func TestServerThatIsNotThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fatal(t, err)
+	defer l.Close()
+	addr := netip.MustParseAddrPort(l.Addr().String()).String()
+	p := probes(t, mysqlctl.Config{Addr: addr, User: "monitor"})
+	expect(t, "mysql", probe(t, p[MySQL], 200*time.Millisecond), Error, "ERROR: Timeout")
+	expect(t, "rep_threads", probe(t, p[RepThreads], 200*time.Millisecond), Unknown, "UNKNOWN: Connect error (host = "+addr+", user = monitor)! *")
+}

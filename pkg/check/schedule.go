@@ -1,0 +1,43 @@
+package check
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// phase spreads the checks of many hosts over the period, the same way at each start. It is more than 0 and at most period.
+func phase(host string, name Name, period time.Duration) time.Duration {
+	const steps = 1 << 12
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(host + " " + string(name))) // never fails
+	return period * time.Duration(h.Sum32()%steps+1) / steps
+}
+
+// slotAfter is the first of the times first, first+period, … that is after last and not before now.
+func slotAfter(first, period, last, now time.Duration) time.Duration {
+	slot := first
+	if last >= first {
+		slot += ((last-first)/period + 1) * period
+	}
+	if slot < now {
+		slot += (now - slot + period - 1) / period * period
+	}
+	return slot
+}
+
+// margin is how much later than needed the deciding probe ends, lest it ends too early by the unevenness of timers.
+const margin = 10 * time.Millisecond
+
+// nextStart says when to probe again: at the next slot or, where the check is suspected, so that the deciding probe ends
+// when the trap period is over. took is the duration of the last probe, and the best guess for the next.
+func nextStart(v Verdict, trap, slot, now, took time.Duration) time.Duration {
+	since, ok := v.suspected()
+	if !ok {
+		return slot
+	}
+	deciding := max(since+trap-took+margin, now)
+	if slot+took > deciding {
+		return deciding // a probe at slot would still run by then
+	}
+	return slot
+}
