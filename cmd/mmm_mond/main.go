@@ -32,7 +32,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 }
 
 func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
-	pinger, err := check.ListenPinger()
+	pinger, err := check.NewPinger()
 	if err != nil {
 		return nil, err
 	}

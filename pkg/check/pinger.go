@@ -209,3 +209,6 @@ func (p *Pinger) send(ip netip.Addr, seq uint16, token uint64) error {
 	_, err = conn.WriteToIP(packet, &net.IPAddr{IP: ip.AsSlice(), Zone: ip.Zone()})
 	return err
 }
+
+// String names the task.
+func (p *Pinger) String() string { return "pinger" }

@@ -49,10 +49,10 @@ func logCheck(log *slog.Logger, u check.Update) {
 	case check.BecameOK:
 		log.Info(fmt.Sprintf("Check '%s' on '%s' is ok!", u.Name, u.Host))
 	case check.BecameFailed:
-		log.Error(fmt.Sprintf("Check '%s' on '%s' has failed for %d seconds! Message: %s", u.Name, u.Host, int(u.For.Round(time.Second).Seconds()), u.Result.Message))
+		log.Error(fmt.Sprintf("Check '%s' on '%s' has failed for %d seconds! Message: %s", u.Name, u.Host, int(u.FailedFor.Round(time.Second).Seconds()), u.Result.Message))
 	case check.BecameUnknown:
 		log.Warn(fmt.Sprintf("Check '%s' on '%s' is in unknown state! Message: %s", u.Name, u.Host, u.Result.Message))
-	case check.NoChange:
+	case check.None:
 	}
 }
 
@@ -74,7 +74,7 @@ func (b board) lines(t cluster.Topology, host, name string) []checkLine {
 				continue
 			}
 			v := b[checkKey{h.Name, n}]
-			lines = append(lines, checkLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Changed, Message: v.Message})
+			lines = append(lines, checkLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message})
 		}
 	}
 	return lines

@@ -14,15 +14,15 @@ import (
 )
 
 // NewChecks makes the checks of a configuration. Nothing runs yet.
-func NewChecks(c *config.Config, pinger check.EchoSender) Checks {
+func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	return Checks{
 		Network: func(emit func(bool)) Task {
-			return check.Network{Sender: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Emit: emit}
+			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Emit: emit}
 		},
 		Hosts: func(emit func(check.Update)) []Task {
 			var tasks []Task
 			add := func(host string, name check.Name, p check.Probe, k config.Check) {
-				tasks = append(tasks, check.Runner{Host: host, Name: name, Probe: p, Period: k.Period, Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
+				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period, Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
 			}
 			for _, h := range c.Hosts {
 				conn := func(k config.Check) *mysqlctl.Conn { return mysqlctl.NewConn(account(h, k.Timeout)) }

@@ -30,7 +30,6 @@ type Checks struct {
 // Task is something that runs until its context ends.
 type Task interface {
 	Run(ctx context.Context) error
-	String() string
 }
 
 // Config is what a Monitor is made of.
