@@ -355,3 +355,6 @@ func (c *Cluster) WaitLevel(ctx context.Context, nodes ...*Node) error {
 		return len(slices.Compact(slices.Clone(sums))) == 1, strings.Join(sums, ", ")
 	})
 }
+
+// Name is the name of the daemon's program.
+func (d *Daemon) Name() string { return filepath.Base(d.program) }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql" // the driver of the lab's own questions
+	"github.com/go-sql-driver/mysql"
 )
 
 // Server is a mariadbd on one host.
@@ -50,8 +50,16 @@ func newServer(ctx context.Context, h *Host, id int) (*Server, error) {
 	if out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", from, filepath.Join(s.dir, "data")).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copy data folder: %w: %s", err, out)
 	}
-	s.db, err = sql.Open("mysql", "root@unix("+s.socket()+")/?timeout=2s&readTimeout=20s&interpolateParams=true")
-	return s, err
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Net, cfg.Addr = "root", "unix", s.socket()
+	cfg.Timeout, cfg.ReadTimeout, cfg.InterpolateParams = 2*time.Second, 20*time.Second, true
+	cfg.Logger = &mysql.NopLogger{} // servers are killed here on purpose
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.db = sql.OpenDB(connector)
+	return s, nil
 }
 
 func (s *Server) socket() string { return filepath.Join(s.dir, "sock") }
