@@ -76,8 +76,7 @@ func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) 
 
 // exchange connects, sends and lets read take the answer, all within ctx.
 func (d Dialer) exchange(ctx context.Context, addr, send string, read func(io.Reader) error) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
+	if _, ok := ctx.Deadline(); !ok {
 		return fmt.Errorf("ask %s: the context has no deadline", addr)
 	}
 	conn, err := d.connect(ctx, addr)
@@ -85,10 +84,7 @@ func (d Dialer) exchange(ctx context.Context, addr, send string, read func(io.Re
 		return &ConnectError{Addr: addr, Err: err}
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return fmt.Errorf("ask %s: set deadline: %w", addr, err)
-	}
-	// A context can end before its deadline; a time that is over wakes the calls below.
+	// A time that is over ends the calls below.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := io.WriteString(conn, send); err != nil {

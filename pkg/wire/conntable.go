@@ -8,17 +8,26 @@ import (
 	"time"
 )
 
+// phase is what a connection does at the moment.
+type phase uint8
+
+const (
+	waiting   phase = iota // for a line, or for the client to end
+	handling               // a request is running
+	answering              // its answer is being written
+)
+
 // conn is a connection in a connTable, which owns the fields.
 type conn struct {
 	net.Conn
-	handling bool      // a request is running
-	since    time.Time // idle since then; only while not handling
+	phase phase
+	heard time.Time // when its last line came, or else it itself
 }
 
-// connTable knows the open connections of one Server and closes idle ones when there are too many.
+// connTable knows the open connections of one Server and closes the longest silent one when there are too many.
 type connTable struct {
 	max   int
-	freed chan struct{} // holds a token after a connection became idle or went away
+	freed chan struct{} // holds a token after a request ended or a connection went away
 
 	mu     sync.Mutex
 	open   map[*conn]bool
@@ -29,7 +38,7 @@ func newConnTable(limit int) *connTable {
 	return &connTable{max: limit, freed: make(chan struct{}, 1), open: map[*conn]bool{}}
 }
 
-// add takes in c, in the place of the longest idle connection where the table is full. Where every connection has a
+// add takes in c, in the place of the longest silent connection where the table is full. Where every connection has a
 // request running it waits for one to end. It reports false when ctx has ended.
 func (t *connTable) add(ctx context.Context, c *conn) bool {
 	for {
@@ -57,7 +66,7 @@ func (t *connTable) tryAdd(c *conn) (added, closed bool) {
 	return true, false
 }
 
-// evict closes the longest idle connection, if there is one.
+// evict closes the longest silent connection, if there is one without a running request.
 func (t *connTable) evict() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +76,7 @@ func (t *connTable) evict() {
 func (t *connTable) evictLocked() bool {
 	var oldest *conn
 	for c := range t.open {
-		if !c.handling && (oldest == nil || c.since.Before(oldest.since)) {
+		if c.phase != handling && (oldest == nil || c.heard.Before(oldest.heard)) {
 			oldest = c
 		}
 	}
@@ -79,23 +88,30 @@ func (t *connTable) evictLocked() bool {
 	return true
 }
 
-// busy notes that c has a request to run, and reports false where c has been closed meanwhile.
-func (t *connTable) busy(c *conn) bool {
+// handling notes that c has a request to run, and reports false where c has been closed meanwhile.
+func (t *connTable) handling(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.handling = t.open[c]
-	return c.handling
+	c.phase, c.heard = handling, time.Now()
+	return t.open[c]
 }
 
-// idle notes that c waits for its client.
-func (t *connTable) idle(c *conn) {
+// answering notes that c's request has ended.
+func (t *connTable) answering(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.handling, c.since = false, time.Now()
+	c.phase = answering
+	t.free()
+}
+
+// waiting notes that c's answer is written.
+func (t *connTable) waiting(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.phase = waiting
 	if t.closed {
 		abort(c)
 	}
-	t.free()
 }
 
 // remove closes c and forgets it.
@@ -107,13 +123,13 @@ func (t *connTable) remove(c *conn) {
 	t.free()
 }
 
-// close closes the idle connections, and the others as they become idle.
+// close closes the connections that wait, and the others when their answers are written.
 func (t *connTable) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	for c := range t.open {
-		if !c.handling {
+		if c.phase == waiting {
 			abort(c)
 		}
 	}

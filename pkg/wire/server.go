@@ -106,7 +106,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, r
 			continue
 		}
 		failing = false
-		c := &conn{Conn: nc, since: time.Now()}
+		c := &conn{Conn: nc, heard: time.Now()}
 		if !table.add(ctx, c) {
 			nc.Close()
 			return nil
@@ -132,7 +132,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 		if err != nil && !tooLong {
 			return
 		}
-		if !table.busy(c) {
+		if !table.handling(c) {
 			return // closed to make room, or at the end: nobody would read the answer
 		}
 		var answer string
@@ -142,10 +142,11 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 		} else {
 			answer, done = s.Handler(ctx, string(line[:len(line)-1]))
 		}
+		table.answering(c)
 		if !s.answer(c, answer, done) {
 			return
 		}
-		table.idle(c)
+		table.waiting(c)
 		if done {
 			linger(c, in)
 			return
