@@ -1,0 +1,265 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Program is the program that a configuration is loaded for. Each needs and reads variables of its own.
+type Program int
+
+// The programs.
+const (
+	Monitor Program = iota // mmm_mond
+	Agent                  // mmm_agentd
+	Control                // mmm_control
+)
+
+// String returns the program's name, e.g. mmm_mond.
+func (p Program) String() string {
+	switch p {
+	case Monitor:
+		return "mmm_mond"
+	case Agent:
+		return "mmm_agentd"
+	case Control:
+		return "mmm_control"
+	}
+	return fmt.Sprintf("Program(%d)", int(p))
+}
+
+// Blocking is how an agent stops writes (agent manual, "Stop writes").
+type Blocking string
+
+// The ways to stop writes.
+const (
+	Soft Blocking = "soft"
+	Hard Blocking = "hard"
+)
+
+// HostMode is the part a host plays in replication.
+type HostMode string
+
+// The parts of hosts.
+const (
+	Master HostMode = "master"
+	Slave  HostMode = "slave"
+)
+
+// MonitorMode is a mode of the monitor (monitor manual, "Modes").
+type MonitorMode string
+
+// The modes of the monitor.
+const (
+	ModeActive  MonitorMode = "active"
+	ModeManual  MonitorMode = "manual"
+	ModeWait    MonitorMode = "wait"
+	ModePassive MonitorMode = "passive"
+)
+
+// Config is the configuration as one program sees it. Fields that the program does not read are zero; which those are
+// is told by the tables of docs/configuration.md. Times are durations, whatever unit the file used.
+type Config struct {
+	File             string // the main file, as it was found
+	This             string // agent: name of the local host
+	Debug            bool
+	ActiveMasterRole string // names one of Roles
+	MaxKillRetries   int    // seconds, also the number of rounds
+	Blocking         Blocking
+	BlockCommand     string // never empty for the agent
+	UnblockCommand   string // never empty for the agent
+
+	Monitor MonitorConfig
+	Hosts   []Host // sorted by name; the template default is not among them
+	Roles   []Role // sorted by name
+	Checks  Checks
+	Socket  Socket
+}
+
+// MonitorConfig is the section <monitor>.
+type MonitorConfig struct {
+	IP                 netip.Addr // may be the unspecified address: listen on all
+	Port               int
+	PIDPath            string
+	BinPath            string
+	StatusPath         string
+	PingInterval       time.Duration // above 0
+	PingIPs            []netip.Addr  // at least one for the monitor
+	FlapDuration       time.Duration
+	FlapCount          int           // 0: flapping is not looked for
+	AutoSetOnline      time.Duration // 0: only by hand
+	KillHostBin        string        // relative names are resolved under BinPath/monitor
+	CarefulStartup     bool
+	Mode               MonitorMode
+	WaitForOtherMaster time.Duration // 0: for ever
+}
+
+// Host is a section <host NAME>, filled up from <host default>.
+type Host struct {
+	Name                string
+	IP                  netip.Addr
+	Mode                HostMode
+	Peer                string // of a master: the other master, which names this one as its peer
+	PIDPath             string
+	BinPath             string
+	ClusterInterface    string
+	AgentPort           int
+	MySQLPort           int
+	AgentUser           string
+	AgentPassword       Secret
+	MonitorUser         string
+	MonitorPassword     Secret
+	ReplicationUser     string
+	ReplicationPassword Secret
+	ReplicationChannel  string // "" is the default channel
+}
+
+// Role is a section <role NAME>.
+type Role struct {
+	Name      string
+	Exclusive bool         // exactly one address; otherwise balanced. An agent's file may leave mode out: false
+	Hosts     []string     // in the file's order, without repetitions; each one of Config.Hosts
+	IPs       []netip.Addr // in the file's order, without repetitions; in no other role and no host's own
+	Prefer    string       // "" or one of Hosts, exclusive roles only
+}
+
+// Check is how one check runs on every host.
+type Check struct {
+	Period     time.Duration // above 0
+	Trap       time.Duration // how long it must keep failing before it counts
+	Timeout    time.Duration // above 0
+	MaxBacklog time.Duration // means something for rep_backlog only
+}
+
+// Checks are the four checks there are.
+type Checks struct {
+	Ping, MySQL, RepThreads, RepBacklog Check
+}
+
+// Socket is how the programs talk to each other.
+type Socket struct {
+	SSL                       bool // mutual TLS; the files are set where it is true
+	CertFile, KeyFile, CAFile string
+}
+
+// Host returns the host of that name.
+func (c *Config) Host(name string) (Host, bool) {
+	i, ok := slices.BinarySearchFunc(c.Hosts, name, func(h Host, name string) int { return strings.Compare(h.Name, name) })
+	if !ok {
+		return Host{}, false
+	}
+	return c.Hosts[i], true
+}
+
+// Local returns the host named by This; the zero Host for a program that does not read This.
+func (c *Config) Local() Host {
+	h, _ := c.Host(c.This)
+	return h
+}
+
+func (m *model) config(file string) *Config {
+	top, socket := m.unique(""), m.unique("socket")
+	c := &Config{
+		File:             file,
+		This:             get[string](top, "this"),
+		Debug:            get[bool](top, "debug"),
+		ActiveMasterRole: get[string](top, "active_master_role"),
+		MaxKillRetries:   int(math.Ceil(get[time.Duration](top, "max_kill_retries").Seconds())),
+		Blocking:         Blocking(get[string](top, "blocking_type")),
+		BlockCommand:     get[string](top, "iptables_block_cmd"),
+		UnblockCommand:   get[string](top, "iptables_unblock_cmd"),
+		Monitor:          monitorConfig(m.unique("monitor")),
+		Checks: Checks{
+			Ping:       check(m.sections[id{"check", "ping"}]),
+			MySQL:      check(m.sections[id{"check", "mysql"}]),
+			RepThreads: check(m.sections[id{"check", "rep_threads"}]),
+			RepBacklog: check(m.sections[id{"check", "rep_backlog"}]),
+		},
+		Socket: Socket{
+			SSL:      get[string](socket, "type") == "ssl",
+			CertFile: get[string](socket, "cert_file"),
+			KeyFile:  get[string](socket, "key_file"),
+			CAFile:   get[string](socket, "ca_file"),
+		},
+	}
+	for _, s := range m.all("host") {
+		c.Hosts = append(c.Hosts, host(s))
+	}
+	for _, s := range m.all("role") {
+		c.Roles = append(c.Roles, Role{
+			Name:      s.name,
+			Exclusive: get[string](s, "mode") == "exclusive",
+			Hosts:     get[[]string](s, "hosts"),
+			IPs:       get[[]netip.Addr](s, "ips"),
+			Prefer:    get[string](s, "prefer"),
+		})
+	}
+	// A block that spares the port which the local server really has would block nothing.
+	if port := c.Local().MySQLPort; port != 0 {
+		if !top.vals["iptables_block_cmd"].given {
+			c.BlockCommand = blockCommand("-I", port)
+		}
+		if !top.vals["iptables_unblock_cmd"].given {
+			c.UnblockCommand = blockCommand("-D", port)
+		}
+	}
+	return c
+}
+
+func monitorConfig(s *section) MonitorConfig {
+	mc := MonitorConfig{
+		IP:                 get[netip.Addr](s, "ip"),
+		Port:               get[int](s, "port"),
+		PIDPath:            get[string](s, "pid_path"),
+		BinPath:            get[string](s, "bin_path"),
+		StatusPath:         get[string](s, "status_path"),
+		PingInterval:       get[time.Duration](s, "ping_interval"),
+		PingIPs:            get[[]netip.Addr](s, "ping_ips"),
+		FlapDuration:       get[time.Duration](s, "flap_duration"),
+		FlapCount:          get[int](s, "flap_count"),
+		AutoSetOnline:      get[time.Duration](s, "auto_set_online"),
+		KillHostBin:        get[string](s, "kill_host_bin"),
+		CarefulStartup:     get[bool](s, "careful_startup"),
+		Mode:               MonitorMode(get[string](s, "mode")),
+		WaitForOtherMaster: get[time.Duration](s, "wait_for_other_master"),
+	}
+	if mc.KillHostBin != "" && !filepath.IsAbs(mc.KillHostBin) {
+		mc.KillHostBin = filepath.Join(mc.BinPath, "monitor", mc.KillHostBin)
+	}
+	return mc
+}
+
+func host(s *section) Host {
+	return Host{
+		Name:                s.name,
+		IP:                  get[netip.Addr](s, "ip"),
+		Mode:                HostMode(get[string](s, "mode")),
+		Peer:                get[string](s, "peer"),
+		PIDPath:             get[string](s, "pid_path"),
+		BinPath:             get[string](s, "bin_path"),
+		ClusterInterface:    get[string](s, "cluster_interface"),
+		AgentPort:           get[int](s, "agent_port"),
+		MySQLPort:           get[int](s, "mysql_port"),
+		AgentUser:           get[string](s, "agent_user"),
+		AgentPassword:       get[Secret](s, "agent_password"),
+		MonitorUser:         get[string](s, "monitor_user"),
+		MonitorPassword:     get[Secret](s, "monitor_password"),
+		ReplicationUser:     get[string](s, "replication_user"),
+		ReplicationPassword: get[Secret](s, "replication_password"),
+		ReplicationChannel:  get[string](s, "replication_channel"),
+	}
+}
+
+func check(s *section) Check {
+	return Check{
+		Period:     get[time.Duration](s, "check_period"),
+		Trap:       get[time.Duration](s, "trap_period"),
+		Timeout:    get[time.Duration](s, "timeout"),
+		MaxBacklog: get[time.Duration](s, "max_backlog"),
+	}
+}

@@ -1,0 +1,261 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Source says where the configuration comes from. The zero Source is the classic lookup without a cluster name.
+type Source struct {
+	Cluster string // CLUSTER of the argument @CLUSTER; part of the main file's name
+	File    string // --config: the main file itself; Cluster and Dir then don't matter for it
+	Dir     string // --config-dir: the only folder in which the main file is looked for
+}
+
+const (
+	maxDepth = 16      // nested includes
+	maxSize  = 1 << 20 // bytes of one file; real ones have some kilobytes
+)
+
+// Load finds the main file of a program, reads it with all it includes, and returns what the program needs. The error
+// is always of type Errors and has everything that was found wrong.
+func Load(p Program, src Source) (*Config, error) {
+	return load(p, src, []string{"/etc", "/etc/mmm", "/etc/mysql-mmm"})
+}
+
+func load(p Program, src Source, classic []string) (*Config, error) {
+	l := &loader{dirs: classic}
+	candidates := []string{src.File}
+	if src.Dir != "" {
+		l.dirs = append([]string{src.Dir}, classic...)
+	}
+	if src.File == "" {
+		dirs := classic
+		if src.Dir != "" {
+			dirs = []string{src.Dir}
+		}
+		candidates = inDirs(mainName(p, src.Cluster), dirs)
+	}
+	l.beside = src.File != "" || src.Dir != ""
+
+	f, err := open(candidates)
+	if err != nil {
+		return nil, Errors{{File: candidates[len(candidates)-1], Msg: err.Error()}}
+	}
+	file := f.Name()
+	nodes := l.read(f, nil)
+	c, errs := build(p, file, nodes, l.errs, !l.incomplete)
+	if len(errs) > 0 {
+		return nil, errs.sorted(l.files)
+	}
+	return c, nil
+}
+
+// build makes a Config of the statements of all files. Where some could not be read, what seems to be missing is not
+// reported: it may well stand there.
+func build(p Program, file string, nodes []node, errs Errors, complete bool) (*Config, Errors) {
+	m := merge(p, pos{file: file, line: 1}, nodes)
+	if complete {
+		m.validate()
+	}
+	if errs = append(errs, m.errs...); len(errs) > 0 {
+		return nil, errs
+	}
+	return m.config(file), nil
+}
+
+func mainName(p Program, cluster string) string {
+	name := "mmm_mon"
+	if p == Agent {
+		name = "mmm_agent"
+	}
+	if cluster != "" {
+		name += "_" + cluster
+	}
+	return name + ".conf"
+}
+
+func inDirs(name string, dirs []string) []string {
+	paths := make([]string, len(dirs))
+	for i, dir := range dirs {
+		paths[i] = filepath.Join(dir, name)
+	}
+	return paths
+}
+
+// open opens the first readable one of the files.
+func open(candidates []string) (*os.File, error) {
+	var reasons []string
+	for _, name := range candidates {
+		f, err := os.Open(name)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				reasons = append(reasons, err.Error())
+			}
+			continue
+		}
+		if st, err := f.Stat(); err == nil && !st.IsDir() {
+			return f, nil
+		}
+		_ = f.Close()
+		reasons = append(reasons, "open "+name+": is a directory")
+	}
+	msg := "no readable configuration file; looked for " + strings.Join(candidates, ", ")
+	if reasons != nil {
+		msg += " (" + strings.Join(reasons, "; ") + ")"
+	}
+	return nil, errors.New(msg)
+}
+
+type loader struct {
+	dirs       []string // where included files are looked for
+	beside     bool     // but first in the folder of the including file
+	files      []string // in the order they were read
+	errs       Errors
+	incomplete bool // some file could not be read
+}
+
+// included is the chain of files being read, innermost first.
+type included struct {
+	name  string
+	info  fs.FileInfo
+	depth int
+	by    *included
+}
+
+// read returns a file's statements with those of included files in place of the includes, and closes it.
+func (l *loader) read(f *os.File, by *included) []node {
+	defer func() { _ = f.Close() }()
+	if !slices.Contains(l.files, f.Name()) {
+		l.files = append(l.files, f.Name())
+	}
+	self := &included{name: f.Name(), depth: 1, by: by}
+	if by != nil {
+		self.depth = by.depth + 1
+	}
+	text, info, err := readTrusted(f)
+	if err != nil {
+		l.incomplete = true
+		l.errs.add(pos{file: f.Name()}, "%v", err)
+		return nil
+	}
+	self.info = info
+	nodes, errs := parse(f.Name(), text)
+	l.errs = append(l.errs, errs...)
+	return l.expand(nodes, self)
+}
+
+// expand puts the statements of included files in place of the includes. One within a section means the top level, as
+// in the original: the section is split around it.
+func (l *loader) expand(nodes []node, self *included) []node {
+	var out []node
+	for _, n := range nodes {
+		switch n.kind {
+		case variableNode:
+			out = append(out, n)
+		case includeNode:
+			out = append(out, l.include(n, self)...)
+		case sectionNode:
+			part := n
+			part.body = nil
+			for _, b := range n.body {
+				if b.kind == includeNode {
+					out = append(append(out, part), l.include(b, self)...)
+					part.body = nil
+					continue
+				}
+				part.body = append(part.body, b)
+			}
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func (l *loader) include(n node, self *included) []node {
+	if self.depth >= maxDepth {
+		l.incomplete = true
+		l.errs.add(n.at, "include %s: files are nested more than %d deep", n.value, maxDepth)
+		return nil
+	}
+	name := n.value
+	if !strings.HasSuffix(name, ".conf") {
+		name += ".conf"
+	}
+	candidates := []string{name}
+	if !filepath.IsAbs(name) {
+		dirs := l.dirs
+		if l.beside {
+			dirs = append([]string{filepath.Dir(self.name)}, dirs...)
+		}
+		candidates = inDirs(name, dirs)
+	}
+	f, err := open(candidates)
+	if err != nil {
+		l.incomplete = true
+		l.errs.add(n.at, "include %s: %v", n.value, err)
+		return nil
+	}
+	if chain := self.cycle(f); chain != "" {
+		_ = f.Close()
+		l.errs.add(n.at, "include %s: the file includes itself: %s", n.value, chain)
+		return nil
+	}
+	return l.read(f, self)
+}
+
+// cycle returns the chain of files from f to f where f is being read already, else "".
+func (self *included) cycle(f *os.File) string {
+	info, err := f.Stat()
+	if err != nil {
+		return "" // reading it will tell
+	}
+	chain := f.Name()
+	for file := self; file != nil; file = file.by {
+		chain = file.name + " -> " + chain
+		if os.SameFile(file.info, info) {
+			return chain
+		}
+	}
+	return ""
+}
+
+// readTrusted reads a file that nobody but its owner and group can read or write: it holds passwords.
+func readTrusted(f *os.File) ([]byte, fs.FileInfo, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o006 != 0 {
+		what := "readable"
+		switch mode & 0o006 {
+		case 0o002:
+			what = "writable"
+		case 0o006:
+			what = "readable and writable"
+		}
+		return nil, nil, fmt.Errorf("mode %04o: the file is world-%s, and it holds passwords; run: chmod o-rwx %s", mode, what, shellWord(f.Name()))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(text) > maxSize {
+		return nil, nil, fmt.Errorf("larger than %d bytes: this is no configuration file", maxSize)
+	}
+	return text, info, nil
+}
+
+// shellWord quotes a file name for a command line where it needs that.
+func shellWord(name string) string {
+	if isWord(name, "/_-.") {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}

@@ -1,0 +1,262 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// id names a section of the merged configuration. The top level is the zero id; unique sections have no name.
+type id struct{ typ, name string }
+
+// value is a variable as one program sees it.
+type value struct {
+	at    pos
+	v     any  // of its kind's Go type; nil where the text is wrong or the program does not read the variable
+	given bool // in a file, not by a default
+}
+
+// section is a merged section with its values. A missing value is no mistake here; required tells.
+type section struct {
+	rule sectionRule
+	name string
+	at   pos  // where it first appears; the start of the main file for one that exists unwritten
+	seen bool // written in a file
+	raw  map[string]node
+	vals map[string]value
+}
+
+// where gives the statement to blame for a value: the variable, else the section.
+func (s *section) where(variable string) pos {
+	if v, ok := s.vals[variable]; ok && v.given {
+		return v.at
+	}
+	return s.at
+}
+
+// label names the section in messages.
+func (s *section) label() string {
+	if s.rule.named {
+		return tag(s.rule.typ, s.name)
+	}
+	return s.rule.tag()
+}
+
+// whose names one of the section's variables in messages.
+func (s *section) whose(variable string) string {
+	if s.rule.typ == "" {
+		return "'" + variable + "'"
+	}
+	return "'" + variable + "' of " + s.label()
+}
+
+// get returns a value, the zero value of its type where there is none. T must be the Go type of the variable's kind.
+func get[T any](s *section, variable string) T {
+	var zero T
+	if v := s.vals[variable].v; v != nil {
+		return v.(T)
+	}
+	return zero
+}
+
+// model is the merged configuration for one program: sections with values, templates and defaults applied.
+type model struct {
+	program  Program
+	rules    []sectionRule
+	sections map[id]*section
+	errs     Errors
+}
+
+func (m *model) unique(typ string) *section { return m.sections[id{typ: typ}] }
+
+// all returns the sections of a type sorted by name; templates are none.
+func (m *model) all(typ string) []*section {
+	var list []*section
+	for _, key := range slices.SortedFunc(maps.Keys(m.sections), func(a, b id) int { return strings.Compare(a.name, b.name) }) {
+		s := m.sections[key]
+		if key.typ == typ && !(s.rule.template && key.name == templateName) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// merge joins statements, includes resolved, into a model. A section that appears again adds to the first; of a
+// variable that is set again in the same section the last value counts (so it was in the original). Words that are
+// unknown but close to a known one are reported and then taken for that one, so that one slip is one error.
+func merge(p Program, start pos, nodes []node) *model {
+	m := &model{program: p, rules: ruleset(), sections: map[id]*section{}}
+	for _, r := range m.rules {
+		if !r.named {
+			m.section(r, "", start)
+		}
+		for _, name := range r.names {
+			m.section(r, name, start)
+		}
+	}
+	top := m.unique("")
+	for _, n := range nodes {
+		if n.kind == variableNode {
+			m.assign(top, n)
+			continue
+		}
+		if s := m.find(n); s != nil {
+			for _, v := range n.body {
+				m.assign(s, v)
+			}
+		}
+	}
+	for _, s := range m.sections {
+		m.interpret(s)
+	}
+	for _, s := range m.sections {
+		m.fill(s)
+	}
+	return m
+}
+
+func (m *model) section(r sectionRule, name string, at pos) *section {
+	key := id{r.typ, name}
+	if m.sections[key] == nil {
+		m.sections[key] = &section{rule: r, name: name, at: at, raw: map[string]node{}, vals: map[string]value{}}
+	}
+	return m.sections[key]
+}
+
+func (m *model) rule(typ string) (sectionRule, bool) {
+	for _, r := range m.rules {
+		if r.typ == typ {
+			return r, true
+		}
+	}
+	return sectionRule{}, false
+}
+
+// find returns the section that a section statement means, nil where that can't be told.
+func (m *model) find(n node) *section {
+	typ := n.key
+	if _, ok := m.rule(typ); !ok {
+		var types []string
+		for _, r := range m.rules[1:] {
+			types = append(types, r.typ)
+		}
+		if _, ok := m.rules[0].variable(typ); ok {
+			m.errs.add(n.at, "'%s' is a variable, not a section; write: %s VALUE", typ, typ)
+			return nil
+		}
+		m.errs.add(n.at, "unknown section %s%s", tag(typ, n.value), hint(typ, types))
+		if typ = nearest(typ, types); typ == "" {
+			return nil
+		}
+	}
+	r, _ := m.rule(typ)
+	name := n.value
+	switch {
+	case r.named && name == "":
+		m.errs.add(n.at, "section <%s> needs a name; write %s", typ, r.tag())
+		return nil
+	case !r.named && name != "":
+		m.errs.add(n.at, "section <%s> takes no name; write <%s>", typ, typ)
+		name = ""
+	case r.names != nil && name != templateName && !slices.Contains(r.names, name):
+		known := append([]string{templateName}, r.names...)
+		m.errs.add(n.at, "unknown %s '%s', must be %s%s", typ, name, either(known), hint(name, known))
+		if name = nearest(name, known); name == "" {
+			return nil
+		}
+	}
+	s := m.section(r, name, n.at)
+	if !s.seen {
+		s.at, s.seen = n.at, true
+	}
+	return s
+}
+
+// assign notes a variable's text. Which value counts is only known when all files are read, so its text is not judged here.
+func (m *model) assign(s *section, n node) {
+	if r, ok := s.rule.variable(n.key); ok {
+		s.raw[r.name] = n
+		return
+	}
+	r, ok := m.mistaken(s, n)
+	if _, set := s.raw[r.name]; ok && !set { // a guess must not replace what is written
+		s.raw[r.name] = n
+	}
+}
+
+// mistaken reports a name that the section does not have, and returns what it was probably meant to be.
+func (m *model) mistaken(s *section, n node) (rule, bool) {
+	if r, ok := s.rule.variable(nearest(n.key, s.rule.varNames())); ok {
+		m.errs.add(n.at, "unknown variable '%s' in %s%s", n.key, s.label(), hint(n.key, s.rule.varNames()))
+		return r, true
+	}
+	var homes []string
+	for _, r := range m.rules {
+		if r.typ == n.key {
+			m.errs.add(n.at, "'%s' is a section, not a variable; write %s", n.key, r.tag())
+			return rule{}, false
+		}
+		if _, ok := r.variable(n.key); ok {
+			homes = append(homes, r.tag())
+		}
+	}
+	if homes == nil {
+		m.errs.add(n.at, "unknown variable '%s' in %s", n.key, s.label())
+	} else {
+		m.errs.add(n.at, "variable '%s' does not belong in %s but in %s", n.key, s.label(), either(homes))
+	}
+	return rule{}, false
+}
+
+// interpret reads the texts that count in this section. A wrong one stays without a value, but is not missing.
+func (m *model) interpret(s *section) {
+	for name, n := range s.raw {
+		r, _ := s.rule.variable(name)
+		val := value{at: n.at, given: true}
+		switch {
+		case r.kind == ignoredKind:
+		case n.value == "":
+			m.errs.add(n.at, "'%s' lacks a value%s", name, emptyRemedy(r))
+		case r.reads.has(m.program):
+			v, err := r.interpret(n.value)
+			if err == nil {
+				val.v = v
+				break
+			}
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				m.errs.add(n.at, "'%s' %s", name, line)
+			}
+		}
+		s.vals[name] = val
+	}
+}
+
+// emptyRemedy explains the one way in which a value is lost that people do not see.
+func emptyRemedy(r rule) string {
+	if r.kind == secretKind {
+		return "; a '#' after a blank begins a comment, write \\# where it is part of the password"
+	}
+	return ""
+}
+
+// fill gives a section what it leaves out: from its type's template, then from the defaults of the rules.
+func (m *model) fill(s *section) {
+	if s.rule.template && s.name == templateName {
+		return
+	}
+	if t := m.sections[id{s.rule.typ, templateName}]; s.rule.template && t != nil {
+		for name, val := range t.vals {
+			if _, ok := s.vals[name]; !ok {
+				s.vals[name] = val
+			}
+		}
+	}
+	for _, r := range s.rule.vars {
+		if _, ok := s.vals[r.name]; ok || r.def == "" || !r.reads.has(m.program) {
+			continue
+		}
+		if v, err := r.interpret(r.def); err == nil { // a test reads every default
+			s.vals[r.name] = value{at: s.at, v: v}
+		}
+	}
+}

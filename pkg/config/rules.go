@@ -1,0 +1,203 @@
+package config
+
+import "fmt"
+
+// programs is a set of Programs.
+type programs uint8
+
+const (
+	forM    = programs(1) << Monitor
+	forA    = programs(1) << Agent
+	forC    = programs(1) << Control
+	forNone = programs(0)
+)
+
+func (s programs) has(p Program) bool { return s>>p&1 == 1 }
+
+// kind says how the text of a variable is read, and which Go type the value has.
+type kind int
+
+const (
+	textKind     kind = iota // string
+	secretKind               // Secret
+	choiceKind               // string, one of the rule's choices
+	nameKind                 // string, the name of a section
+	namesKind                // []string, without repetitions
+	boolKind                 // bool
+	countKind                // int, 0 or more
+	portKind                 // int, 1 to 65535
+	durationKind             // time.Duration, 0 or more
+	periodKind               // time.Duration, above 0
+	addrKind                 // netip.Addr
+	addrsKind                // []netip.Addr, without repetitions
+	ignoredKind              // not looked at; may be empty
+)
+
+// rule is what is known of one variable.
+type rule struct {
+	name    string
+	kind    kind
+	def     string   // default, as it would be written in a file; "" is none
+	reads   programs // the programs that use it; the others do not look at its value
+	needs   programs // the programs that don't start without it
+	when    string   // "VARIABLE VALUE": needed only where that variable of the section has this value
+	choices []string
+	doc     string // one sentence for the reference page
+}
+
+// sectionRule is what is known of one type of section; the top level is the one without a type.
+type sectionRule struct {
+	typ      string
+	named    bool     // <type NAME> instead of <type>
+	template bool     // a section named default fills what the others leave out
+	names    []string // the only names there can be; each exists, written or not
+	needs    programs // the programs that don't start without at least one
+	doc      string
+	vars     []rule
+}
+
+func (s sectionRule) variable(name string) (rule, bool) {
+	for _, r := range s.vars {
+		if r.name == name {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+func (s sectionRule) varNames() []string {
+	names := make([]string, len(s.vars))
+	for i, r := range s.vars {
+		names[i] = r.name
+	}
+	return names
+}
+
+// tag says how a section of this type is written, for messages.
+func (s sectionRule) tag() string {
+	switch {
+	case s.typ == "":
+		return "the top level"
+	case s.named:
+		return tag(s.typ, "NAME")
+	}
+	return tag(s.typ, "")
+}
+
+// templateName is the section that is a template where its type has one.
+const templateName = "default"
+
+// ruleset is the whole vocabulary of the classic files (MMM 2.2, the mysql-m3 fork, and what is new here). The tables
+// of docs/configuration.md are generated from it.
+func ruleset() []sectionRule {
+	return []sectionRule{topRules(), monitorRules(), hostRules(), roleRules(), checkRules(), socketRules(), copyMethodRules()}
+}
+
+func topRules() sectionRule {
+	return sectionRule{doc: "Outside any section.", vars: []rule{
+		{name: "this", kind: nameKind, reads: forA, needs: forA, doc: "Name of the local host's section."},
+		{name: "debug", kind: boolKind, def: "0", reads: forA | forM | forC, doc: "Stay in the foreground and log DEBUG to standard output too."},
+		{name: "active_master_role", kind: nameKind, reads: forA | forM, needs: forA | forM, doc: "Name of the exclusive role that makes a host the writer."},
+		{name: "max_kill_retries", kind: durationKind, def: "10", reads: forA, doc: "How long the agent waits for writing threads before it kills them; rounded up to whole seconds."},
+		{name: "blocking_type", kind: choiceKind, def: string(Soft), reads: forA, choices: []string{string(Soft), string(Hard)},
+			doc: "How the agent stops writes: `soft` blocks new connections and lets clients finish, `hard` makes the server read-only and ends them."},
+		{name: "iptables_block_cmd", kind: textKind, def: blockCommand("-I", 3306), reads: forA,
+			doc: "Command that blocks new client connections for `blocking_type soft`. The default uses the local host's mysql_port."},
+		{name: "iptables_unblock_cmd", kind: textKind, def: blockCommand("-D", 3306), reads: forA,
+			doc: "Command that takes the block away again. The default uses the local host's mysql_port."},
+		{name: "default_copy_method", kind: ignoredKind, doc: toolsOnly},
+		{name: "clone_dirs", kind: ignoredKind, doc: toolsOnly},
+	}}
+}
+
+// blockCommand is the default of iptables_block_cmd (-I) and iptables_unblock_cmd (-D).
+func blockCommand(action string, port int) string {
+	return fmt.Sprintf("iptables %s INPUT -p tcp --dport %d --syn -j REJECT", action, port)
+}
+
+const toolsOnly = "For the tools of MMM 2.2 only; accepted and ignored."
+
+func monitorRules() sectionRule {
+	return sectionRule{typ: "monitor", needs: forM | forC, doc: "The monitor.", vars: []rule{
+		{name: "ip", kind: addrKind, reads: forM | forC, needs: forM | forC, doc: "Address on which the monitor listens for mmm_control."},
+		{name: "port", kind: portKind, def: "9988", reads: forM | forC, doc: "Port on which the monitor listens for mmm_control."},
+		{name: "pid_path", kind: textKind, reads: forM, needs: forM, doc: "The monitor's pid file."},
+		{name: "bin_path", kind: textKind, reads: forM, needs: forM, doc: "Folder of the helper programs; a relative kill_host_bin lives in its folder `monitor`."},
+		{name: "status_path", kind: textKind, reads: forM, needs: forM, doc: "File in which the monitor keeps states and roles over a restart."},
+		{name: "ping_interval", kind: periodKind, def: "1", reads: forM, doc: "Pause between rounds of network checks."},
+		{name: "ping_ips", kind: addrsKind, reads: forM, needs: forM, doc: "Addresses outside the monitor; its own network counts as up while one of them answers."},
+		{name: "flap_duration", kind: durationKind, def: "3600", reads: forM, doc: "Time in which flap_count failures make a host flapping."},
+		{name: "flap_count", kind: countKind, def: "3", reads: forM, doc: "A host that fails more often than this within flap_duration is flapping; 0 turns this off."},
+		{name: "auto_set_online", kind: durationKind, def: "0", reads: forM, doc: "Time a host spends in AWAITING_RECOVERY before it becomes ONLINE; 0: only by hand."},
+		{name: "kill_host_bin", kind: textKind, def: "kill_host", reads: forM, doc: "Program that switches off a host that can't be told to give up its roles. A relative name lives under `BIN_PATH/monitor/`."},
+		{name: "careful_startup", kind: boolKind, def: "1", reads: forM, doc: "Start in passive mode where the hosts disagree about who holds a role."},
+		{name: "mode", kind: choiceKind, def: string(ModeActive), reads: forM,
+			choices: []string{string(ModeActive), string(ModeManual), string(ModeWait), string(ModePassive)}, doc: "Mode in which the monitor starts."},
+		{name: "wait_for_other_master", kind: durationKind, def: "120", reads: forM, doc: "In mode `wait`: time after which one ONLINE master is enough; 0: wait for both, for ever."},
+	}}
+}
+
+func hostRules() sectionRule {
+	s := sectionRule{typ: "host", named: true, template: true, needs: forA | forM, doc: "One database host each.", vars: []rule{
+		{name: "ip", kind: addrKind, reads: forA | forM, needs: forA | forM, doc: "The host's own address."},
+		{name: "mode", kind: choiceKind, reads: forA | forM, needs: forA | forM, choices: []string{string(Master), string(Slave)}, doc: "Part the host plays in replication."},
+		{name: "peer", kind: nameKind, reads: forA | forM, needs: forA | forM, when: "mode master", doc: "The other master, which must name this one as its peer."},
+		{name: "pid_path", kind: textKind, reads: forA, needs: forA, doc: "The agent's pid file."},
+		{name: "bin_path", kind: textKind, reads: forA, needs: forA, doc: "Folder of the agent's helper programs."},
+		{name: "cluster_interface", kind: textKind, reads: forA, needs: forA, doc: "Network interface that gets the virtual addresses."},
+		{name: "agent_port", kind: portKind, def: "9989", reads: forA | forM, doc: "Port on which the agent listens for the monitor."},
+		{name: "mysql_port", kind: portKind, def: "3306", reads: forA | forM, doc: "Port of the database server."},
+		{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
+		{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+		{name: "monitor_user", kind: textKind, reads: forM, needs: forM, doc: "Database account of the monitor."},
+		{name: "monitor_password", kind: secretKind, reads: forM, needs: forM, doc: "Its password."},
+		{name: "replication_user", kind: textKind, reads: forA, needs: forA, doc: "Database account with which slaves replicate."},
+		{name: "replication_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+		{name: "replication_channel", kind: textKind, reads: forA | forM, doc: "Name of the replication channel (MariaDB: connection) that MMM owns, where a server replicates from several sources."},
+	}}
+	for _, name := range []string{"mysql_pidfile", "mysql_rcscript", "mysql_cnf",
+		"ssh_user", "ssh_port", "ssh_parameters", "tools_user", "tools_password", "backup_dir", "restore_dir",
+		"lvm_bin_lvcreate", "lvm_bin_lvremove", "lvm_snapshot_size", "lvm_logical_volume", "lvm_volume_group", "lvm_mount_dir", "lvm_mount_opts"} {
+		s.vars = append(s.vars, rule{name: name, kind: ignoredKind, doc: toolsOnly})
+	}
+	return s
+}
+
+func roleRules() sectionRule {
+	return sectionRule{typ: "role", named: true, doc: "What is given to hosts: one or more virtual addresses each.", vars: []rule{
+		{name: "mode", kind: choiceKind, reads: forA | forM, needs: forM, choices: []string{"exclusive", "balanced"},
+			doc: "`exclusive`: one address, on one host at a time; `balanced`: the addresses are spread evenly."},
+		{name: "hosts", kind: namesKind, reads: forA | forM, needs: forM, doc: "Hosts that may take the role."},
+		{name: "ips", kind: addrsKind, reads: forA | forM, needs: forA | forM, doc: "Virtual addresses."},
+		{name: "prefer", kind: nameKind, reads: forM, doc: "Exclusive roles only: the one of `hosts` that holds the role whenever it can."},
+	}}
+}
+
+func checkRules() sectionRule {
+	return sectionRule{typ: "check", named: true, template: true, names: []string{"ping", "mysql", "rep_threads", "rep_backlog"},
+		doc: "How hosts are checked. All four checks exist, also where the file names none.", vars: []rule{
+			{name: "check_period", kind: periodKind, def: "5", reads: forM, doc: "Time between two runs of the check on a host."},
+			{name: "trap_period", kind: durationKind, def: "10", reads: forM, doc: "How long a check must keep failing before it counts as failed."},
+			{name: "timeout", kind: periodKind, def: "2", reads: forM, doc: "Time after which an unfinished check has failed."},
+			{name: "restart_after", kind: ignoredKind, doc: "For the check processes of MMM 2.2 only; accepted and ignored."},
+			{name: "max_backlog", kind: durationKind, def: "60", reads: forM, doc: "rep_backlog only: how far a host may be behind its master."},
+		}}
+}
+
+func socketRules() sectionRule {
+	all := forA | forM | forC
+	return sectionRule{typ: "socket", doc: "How monitor, agents and mmm_control talk to each other.", vars: []rule{
+		{name: "type", kind: choiceKind, def: "plain", reads: all, choices: []string{"plain", "ssl"}, doc: "`plain`: unprotected TCP; `ssl`: TLS, both sides show a certificate."},
+		{name: "cert_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Own certificate, PEM."},
+		{name: "key_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Its private key, PEM."},
+		{name: "ca_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Certificates of the authorities that the other side's certificate must come from, PEM."},
+	}}
+}
+
+func copyMethodRules() sectionRule {
+	s := sectionRule{typ: "copy_method", named: true, template: true, doc: "For the tools of MMM 2.2 only."}
+	for _, name := range []string{"backup_command", "restore_command", "incremental_command", "incremental", "single_run", "true_copy"} {
+		s.vars = append(s.vars, rule{name: name, kind: ignoredKind, doc: toolsOnly})
+	}
+	return s
+}

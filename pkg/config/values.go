@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// interpret turns the text of a variable into the Go type of its kind. The error names what is allowed.
+func (r rule) interpret(text string) (any, error) {
+	switch r.kind {
+	case textKind, nameKind:
+		return text, nil
+	case secretKind:
+		return Secret(text), nil
+	case choiceKind:
+		if slices.Contains(r.choices, text) {
+			return text, nil
+		}
+		return nil, fmt.Errorf("must be %s, not %q%s", either(r.choices), text, hint(text, r.choices))
+	case namesKind:
+		return splitList(text)
+	case boolKind:
+		return parseBool(text)
+	case countKind:
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return nil, fmt.Errorf("must be a whole number from 0 to 2147483647, not %q", text)
+		}
+		return int(n), nil
+	case portKind:
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("must be a port number from 1 to 65535, not %q", text)
+		}
+		return int(n), nil
+	case durationKind:
+		return parseDuration(text)
+	case periodKind:
+		d, err := parseDuration(text)
+		if err == nil && d == 0 {
+			err = fmt.Errorf("must be above zero, not %q", text)
+		}
+		return d, err
+	case addrKind:
+		return parseAddr(text)
+	case addrsKind:
+		return parseAddrs(text)
+	}
+	panic(fmt.Sprintf("config: kind %d of variable %s has no values", r.kind, r.name))
+}
+
+// either writes "a, b or c".
+func either(choices []string) string {
+	last := len(choices) - 1
+	if last == 0 {
+		return choices[0]
+	}
+	return strings.Join(choices[:last], ", ") + " or " + choices[last]
+}
+
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "0", "no", "off", "false":
+		return false, nil
+	case "1", "yes", "on", "true":
+		return true, nil
+	}
+	return false, fmt.Errorf("must be 0, no, off or false, or 1, yes, on or true; not %q", text)
+}
+
+// parseDuration reads a number, whole or not, as seconds, else Go's format.
+func parseDuration(text string) (time.Duration, error) {
+	withUnit := text
+	if strings.Trim(text, "+-.0123456789") == "" {
+		withUnit += "s"
+	}
+	d, err := time.ParseDuration(withUnit)
+	if err != nil {
+		return 0, fmt.Errorf("must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not %q", text)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("must not be below zero: %q", text)
+	}
+	return d, nil
+}
+
+// parseAddr gives IPv4 for an IPv4-mapped IPv6 address, so that equal addresses compare equal.
+func parseAddr(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("must be an IP address such as 192.168.100.49, not %q", text)
+	}
+	return addr.Unmap(), nil
+}
+
+func parseAddrs(text string) ([]netip.Addr, error) {
+	words, err := splitList(text)
+	var addrs []netip.Addr
+	for _, word := range words {
+		addr, bad := parseAddr(word)
+		switch {
+		case bad != nil:
+			err = errors.Join(err, bad)
+		case !slices.Contains(addrs, addr):
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs, err
+}
+
+// splitList splits on commas. Like the original it overlooks a comma at the end; repetitions are dropped.
+func splitList(text string) ([]string, error) {
+	words := strings.Split(strings.TrimRight(text, ","+blanks), ",")
+	var list []string
+	for _, word := range words {
+		word = strings.Trim(word, blanks)
+		switch {
+		case word == "" && len(words) == 1:
+			return nil, errors.New("must not be an empty list")
+		case word == "":
+			return list, errors.New("has nothing between two commas")
+		case !slices.Contains(list, word):
+			list = append(list, word)
+		}
+	}
+	return list, nil
+}
