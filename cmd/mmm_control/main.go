@@ -1,0 +1,87 @@
+// Command mmm_control sends one command to a monitor and prints its answer (control manual).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/wire"
+)
+
+// version is set by the linker: -ldflags "-X main.version=…".
+var version = "dev"
+
+// Exit codes. The original ended with 0 after every answer; scripts can now tell a refusal from a success.
+const (
+	exitOK          = 0
+	exitUnreachable = 1
+	exitRefused     = 2   // by the monitor; also by us, where the configuration or an option is wrong
+	exitNoCommand   = 255 // as the original
+)
+
+// answerTimeout bounds everything. The longest commands wait for servers to catch up.
+const answerTimeout = 5 * time.Minute
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(src config.Source) (*config.Config, error) {
+		return config.Load(config.Control, src)
+	}))
+}
+
+func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*config.Config, error)) int {
+	call, err := parseArgs(args)
+	switch {
+	case err != nil:
+		fmt.Fprintf(stderr, "mmm_control: %v\n", err)
+		return exitRefused
+	case call.version:
+		fmt.Fprintf(stdout, "mmm_control %s\n", version)
+		return exitOK
+	case len(call.words) == 0:
+		fmt.Fprintln(stderr, "See 'mmm_control help' for usage information")
+		return exitNoCommand
+	}
+	conf, err := load(call.source)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitRefused
+	}
+	dialer := wire.Dialer{}
+	if s := conf.Socket; s.SSL {
+		if dialer.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitRefused
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	answer, err := dialer.Control(ctx, addr, strings.Join(call.words, " "))
+	if err != nil {
+		return unreachable(answer, err, stdout, stderr)
+	}
+	fmt.Fprintln(stdout, answer)
+	if strings.HasPrefix(answer, "ERROR:") || strings.HasPrefix(answer, "Invalid command") {
+		return exitRefused
+	}
+	return exitOK
+}
+
+// unreachable prints the classic sentence, and the cause, which the original kept to itself, as a comment.
+func unreachable(answer string, err error, stdout, stderr io.Writer) int {
+	if _, ok := errors.AsType[*wire.ConnectError](err); ok {
+		answer = "ERROR: Can't connect to monitor daemon!"
+	}
+	if answer != "" {
+		fmt.Fprintln(stdout, answer)
+	}
+	fmt.Fprintf(stderr, "# %v\n", err)
+	return exitUnreachable
+}

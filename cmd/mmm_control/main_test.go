@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// monitor answers every line with answer until the test ends, and passes on what it was asked.
+func monitor(t *testing.T, answer string) (load func(config.Source) (*config.Config, error), asked <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 10)
+	s := &wire.Server{Handler: func(_ context.Context, line string) (string, bool) {
+		if line == "quit" {
+			return "", true
+		}
+		lines <- line
+		return answer, false
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return at(l.Addr().String()), lines
+}
+
+// at loads a configuration whose monitor is at addr.
+func at(addr string) func(config.Source) (*config.Config, error) {
+	return func(config.Source) (*config.Config, error) {
+		ap := netip.MustParseAddrPort(addr)
+		return &config.Config{Monitor: config.MonitorConfig{IP: ap.Addr(), Port: int(ap.Port())}}, nil
+	}
+}
+
+// result is what a call left behind.
+type result struct {
+	Out, Err string
+	Code     int
+}
+
+func invoke(load func(config.Source) (*config.Config, error), args ...string) result {
+	var stdout, stderr strings.Builder
+	code := run(args, &stdout, &stderr, load)
+	return result{stdout.String(), stderr.String(), code}
+}
+
+// Every answer of an original monitor is printed as the original printed it.
+func TestRecordedAnswers(t *testing.T) {
+	text, err := os.ReadFile("testdata/control.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "\n## ")[1:]
+	if len(blocks) < 60 {
+		t.Fatalf("only %d blocks", len(blocks))
+	}
+	for _, block := range blocks {
+		situation, rest, _ := strings.Cut(block, "\n$ mmm_control ")
+		line, rest, _ := strings.Cut(rest, "\n")
+		printed, status, ok := strings.Cut(rest, "[exit ")
+		if !ok || status[0] != '0' {
+			t.Fatalf("%s, %s: no exit status 0", situation, line)
+		}
+		t.Run(situation+": "+line, func(t *testing.T) {
+			load, asked := monitor(t, strings.TrimSuffix(printed, "\n"))
+			want := result{Out: printed}
+			if strings.HasPrefix(printed, "ERROR:") || strings.HasPrefix(printed, "Invalid command") {
+				want.Code = 2
+			}
+			if diff := cmp.Diff(want, invoke(load, strings.Fields(line)...)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if line == "quit" {
+				return // ends the connection before anything is asked
+			}
+			if got := <-asked; got != line {
+				t.Errorf("the monitor was asked %q", got)
+			}
+		})
+	}
+}
+
+func TestWithoutMonitor(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	got := invoke(at(l.Addr().String()), "show")
+	if got.Out != "ERROR: Can't connect to monitor daemon!\n" || got.Code != 1 || !strings.HasPrefix(got.Err, "# connect to 127.0.0.1:") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestMonitorBreaksOff(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = c.Write([]byte("half"))
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, _ = c.Read(make([]byte, 1))
+		// A reset, as from a monitor that dies.
+		_ = c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}()
+	got := invoke(at(l.Addr().String()), "show")
+	if got.Code != 1 || !strings.HasPrefix(got.Err, "# ask 127.0.0.1:") || strings.Contains(got.Out, "Can't connect") {
+		t.Errorf("%+v", got)
+	}
+	l.Close()
+	<-done
+}
+
+func TestNothingIsAskedWithoutNeed(t *testing.T) {
+	load := func(config.Source) (*config.Config, error) { return nil, errors.New("line one\nline two") }
+	tests := []struct {
+		args []string
+		want result
+	}{
+		{nil, result{Err: "See 'mmm_control help' for usage information\n", Code: 255}},
+		{[]string{"@c1"}, result{Err: "See 'mmm_control help' for usage information\n", Code: 255}},
+		{[]string{"--json"}, result{Err: "See 'mmm_control help' for usage information\n", Code: 255}},
+		{[]string{"--version"}, result{Out: "mmm_control dev\n"}},
+		{[]string{"@c1", "--version"}, result{Out: "mmm_control dev\n"}},
+		{[]string{"show"}, result{Err: "line one\nline two\n", Code: 2}},
+		{[]string{"--config"}, result{Err: "mmm_control: --config needs a value\n", Code: 2}},
+		{[]string{"@", "show"}, result{Err: "mmm_control: no cluster name after @\n", Code: 2}},
+		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks and mode\n", Code: 2}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, invoke(load, tt.args...)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}
+
+func TestParseArgs(t *testing.T) {
+	tests := []struct {
+		args   string
+		source config.Source
+		line   string
+	}{
+		{args: "show", line: "show"},
+		{args: "@c1 show", source: config.Source{Cluster: "c1"}, line: "show"},
+		{args: "--config f @c1 show", source: config.Source{Cluster: "c1", File: "f"}, line: "show"},
+		{args: "--config=f --config-dir=d show", source: config.Source{File: "f", Dir: "d"}, line: "show"},
+		{args: "--config-dir d show @x --config y", source: config.Source{Dir: "d"}, line: "show @x --config y"},
+		{args: "move_role --force writer db2", line: "move_role --force writer db2"},
+		{args: "move_role --json writer", line: "move_role --json writer"},
+		{args: "--help", line: "--help"},
+		{args: "--bogus show", line: "--bogus show"},
+		{args: "show --version", line: "show --version"},
+		{args: "--json show", line: "show --json"},
+		{args: "show --json", line: "show --json"},
+		{args: "--json mode --json", line: "mode --json"},
+		{args: "checks --json db1 ping", line: "checks db1 ping --json"},
+	}
+	for _, tt := range tests {
+		c, err := parseArgs(strings.Fields(tt.args))
+		if err != nil || c.version {
+			t.Errorf("%s: version %v, %v", tt.args, c.version, err)
+		}
+		if line := strings.Join(c.words, " "); line != tt.line || c.source != tt.source {
+			t.Errorf("%s: %q, %+v", tt.args, line, c.source)
+		}
+	}
+}
+
+// The whole way, with a real file.
+func TestClassicFile(t *testing.T) {
+	load, asked := monitor(t, "OK: Pinged successfully!")
+	conf, err := load(config.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "mmm_mon.conf")
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	ip, port, _ := strings.Cut(addr, ":")
+	text := "<monitor>\n  ip " + ip + "\n  port " + port + "\n</monitor>\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	real := func(src config.Source) (*config.Config, error) { return config.Load(config.Control, src) }
+	if diff := cmp.Diff(result{Out: "OK: Pinged successfully!\n"}, invoke(real, "--config", file, "ping")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := <-asked; got != "ping" {
+		t.Errorf("the monitor was asked %q", got)
+	}
+	if got := invoke(real, "--config", file+".missing", "ping"); got.Code != 2 || got.Out != "" || got.Err == "" {
+		t.Errorf("missing file: %+v", got)
+	}
+}

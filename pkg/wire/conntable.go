@@ -1,0 +1,153 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+// phase is what a connection does at the moment.
+type phase uint8
+
+const (
+	waiting   phase = iota // for a line, or for the client to end
+	handling               // a request is running
+	answering              // its answer is being written
+)
+
+// conn is a connection in a connTable, which owns the fields.
+type conn struct {
+	net.Conn
+	phase phase
+	heard time.Time // when its last line came, or else it itself
+}
+
+// connTable knows the open connections of one Server and closes the longest silent one when there are too many.
+type connTable struct {
+	max   int
+	freed chan struct{} // holds a token after a request ended or a connection went away
+
+	mu     sync.Mutex
+	open   map[*conn]bool
+	closed bool
+}
+
+func newConnTable(limit int) *connTable {
+	return &connTable{max: limit, freed: make(chan struct{}, 1), open: map[*conn]bool{}}
+}
+
+// add takes in c, in the place of the longest silent connection where the table is full. Where every connection has a
+// request running it waits for one to end. It reports false when ctx has ended.
+func (t *connTable) add(ctx context.Context, c *conn) bool {
+	for {
+		if added, closed := t.tryAdd(c); added || closed {
+			return added
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.freed:
+		}
+	}
+}
+
+func (t *connTable) tryAdd(c *conn) (added, closed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false, true
+	}
+	if len(t.open) >= t.max && !t.evictLocked() {
+		return false, false
+	}
+	t.open[c] = true
+	return true, false
+}
+
+// evict closes the longest silent connection, if there is one without a running request.
+func (t *connTable) evict() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.evictLocked()
+}
+
+func (t *connTable) evictLocked() bool {
+	var oldest *conn
+	for c := range t.open {
+		if c.phase != handling && (oldest == nil || c.heard.Before(oldest.heard)) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(t.open, oldest)
+	abort(oldest)
+	return true
+}
+
+// handling notes that c has a request to run, and reports false where c has been closed meanwhile.
+func (t *connTable) handling(c *conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.phase, c.heard = handling, time.Now()
+	return t.open[c]
+}
+
+// answering notes that c's request has ended.
+func (t *connTable) answering(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.phase = answering
+	t.free()
+}
+
+// waiting notes that c's answer is written.
+func (t *connTable) waiting(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.phase = waiting
+	if t.closed {
+		abort(c)
+	}
+}
+
+// remove closes c and forgets it.
+func (t *connTable) remove(c *conn) {
+	c.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, c)
+	t.free()
+}
+
+// close closes the connections that wait, and the others when their answers are written.
+func (t *connTable) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for c := range t.open {
+		if c.phase == waiting {
+			abort(c)
+		}
+	}
+}
+
+func (t *connTable) free() {
+	select {
+	case t.freed <- struct{}{}:
+	default:
+	}
+}
+
+// abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take seconds,
+// and the table is locked.
+func abort(c *conn) {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		t.NetConn().Close()
+		return
+	}
+	c.Close()
+}

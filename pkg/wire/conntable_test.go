@@ -1,0 +1,63 @@
+package wire
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// pipe gives a connection for a table, and tells whether it has been closed.
+func pipe(t *testing.T) (c *conn, closed func() bool) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() {
+		ours.Close()
+		theirs.Close()
+	})
+	return &conn{Conn: ours}, func() bool { return ours.SetDeadline(time.Time{}) != nil }
+}
+
+// A line that came in just as its connection was closed is not carried out: its sender can't be told.
+func TestClosedConnectionHandlesNothing(t *testing.T) {
+	table := newConnTable(1)
+	old, gone := pipe(t)
+	next, _ := pipe(t)
+	if !table.add(t.Context(), old) || !table.add(t.Context(), next) {
+		t.Fatal("not added")
+	}
+	if !gone() {
+		t.Error("the old connection is still open")
+	}
+	if table.handling(old) {
+		t.Error("a request of the closed connection may run")
+	}
+	if !table.handling(next) {
+		t.Error("a request of the new connection may not run")
+	}
+}
+
+// At the end those who have been asked something still get their answer.
+func TestCloseSparesAnswers(t *testing.T) {
+	table := newConnTable(3)
+	idle, idleGone := pipe(t)
+	running, runningGone := pipe(t)
+	answered, answeredGone := pipe(t)
+	for _, c := range []*conn{idle, running, answered} {
+		table.add(t.Context(), c)
+	}
+	table.handling(running)
+	table.handling(answered)
+	table.answering(answered)
+	table.close()
+	if !idleGone() || runningGone() || answeredGone() {
+		t.Errorf("closed: waiting %v, handling %v, answering %v", idleGone(), runningGone(), answeredGone())
+	}
+	table.waiting(answered)
+	if !answeredGone() {
+		t.Error("open after its answer")
+	}
+	late, _ := pipe(t)
+	if table.add(t.Context(), late) {
+		t.Error("a connection was added to a closed table")
+	}
+}

@@ -1,0 +1,88 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// Order is what a monitor tells a host to be (agent manual, SET_STATUS).
+type Order struct {
+	State  cluster.HostState
+	Roles  []cluster.RoleIP
+	Master string // host that holds the active master role; "" where nobody does
+
+	// Extended says that the monitor is one of ours and that the rest has a meaning. An original monitor's order has none of it.
+	Extended bool
+	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
+	Switch   cluster.Switch // how Master became the writer
+}
+
+// Request gives the order as a request to host. An order that is not Extended has the classic parameters only.
+func (o Order) Request(host string) Request {
+	params := []string{string(o.State), cluster.FormatRoleIPs(o.Roles, ","), o.Master}
+	if o.Extended {
+		params = append(params, extra(extVersion, "1"), extra(extSeq, strconv.FormatUint(o.Seq, 10)))
+		params = append(params, switchExtras(o.Switch)...)
+	}
+	return NewRequest(SetStatus, host, params...)
+}
+
+// ParseOrder reads a SET_STATUS request. Parameters that it does not know are ignored, as the original does. A missing or unknown state, roles that don't
+// parse, and an extended parameter with a value that can't be are errors: an order that is understood by half must not be carried out by half.
+func ParseOrder(r Request) (Order, error) {
+	if r.Command != SetStatus {
+		return Order{}, fmt.Errorf("parse order: the command is %q", abbreviate(r.Command))
+	}
+	classic := [3]string{}
+	n := copy(classic[:], r.Params)
+	state, err := cluster.ParseHostState(classic[0])
+	if err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
+	if state == cluster.Unknown {
+		return Order{}, errors.New("parse order: no host can be told to be UNKNOWN")
+	}
+	roles, err := cluster.ParseRoleIPs(classic[1])
+	if err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
+	o := Order{State: state, Roles: roles, Master: classic[2]}
+	pairs, err := parseExtras(r.Params[n:])
+	if !pairs.extended() {
+		return o, nil
+	}
+	if err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
+	o.Extended = true
+	if o.Seq, err = pairs.number(extSeq); err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
+	o.Switch = parseSwitch(pairs)
+	return o, nil
+}
+
+// switchExtras leaves out what is not known.
+func switchExtras(s cluster.Switch) []string {
+	var fields []string
+	for _, p := range []struct{ key, value string }{
+		{extFrom, s.From}, {extAfter, s.After}, {extTo, s.To}, {extStart, s.Start},
+	} {
+		if p.value != "" {
+			fields = append(fields, extra(p.key, p.value))
+		}
+	}
+	return fields
+}
+
+func parseSwitch(pairs extras) cluster.Switch {
+	return cluster.Switch{
+		From:  pairs.get(extFrom),
+		After: pairs.get(extAfter),
+		To:    pairs.get(extTo),
+		Start: pairs.get(extStart),
+	}
+}

@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// Tri is an answer to a yes-or-no question that may have none.
+type Tri uint8
+
+// The three answers. On the wire they are "?", "0" and "1".
+const (
+	Unsure Tri = iota
+	No
+	Yes
+)
+
+// TriOf turns a known truth into a Tri.
+func TriOf(b bool) Tri {
+	if b {
+		return Yes
+	}
+	return No
+}
+
+// String gives the form used on the wire.
+func (t Tri) String() string {
+	switch t {
+	case No:
+		return "0"
+	case Yes:
+		return "1"
+	default:
+		return "?"
+	}
+}
+
+// Report is what our agent's answer to SET_STATUS says of its host as it is, after the order was carried out as far as it could be.
+// The classic "OK: Status applied successfully!" says only that the order arrived.
+type Report struct {
+	Extended bool             // false: an original agent, and the rest says nothing
+	Seq      uint64           // of the order that this answers
+	Have     []cluster.RoleIP // the configured addresses that are on the interface
+	Writable Tri              // whether clients can write to the server; Unsure where it does not answer
+	Master   string           // name, or else address, of the host it replicates from; "" where none
+	Switch   cluster.Switch   // the switch that this host noted when it became the writer
+	Problems []string         // what of the order could not be done, one sentence each
+}
+
+// Fields gives the report as fields of an answer.
+func (r Report) Fields() []string {
+	if !r.Extended {
+		return nil
+	}
+	fields := []string{
+		extra(extVersion, "1"),
+		extra(extSeq, strconv.FormatUint(r.Seq, 10)),
+		extra(extHave, cluster.FormatRoleIPs(r.Have, ",")),
+		extra(extWritable, r.Writable.String()),
+		extra(extMaster, r.Master),
+	}
+	fields = append(fields, switchExtras(r.Switch)...)
+	for _, p := range r.Problems {
+		fields = append(fields, extra(extProblem, p))
+	}
+	return fields
+}
+
+// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. From an agent of ours
+// whose fields don't parse comes an extended Report that confirms nothing (Seq 0, Writable Unsure) and names the fault among its Problems: to take such an
+// agent for an original one would be to believe its bare OK.
+func ParseReport(a Answer) Report {
+	pairs, err := parseExtras(a.Fields)
+	if !pairs.extended() {
+		return Report{}
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	r := Report{
+		Extended: true,
+		Master:   pairs.get(extMaster),
+		Switch:   parseSwitch(pairs),
+		Problems: pairs[extProblem],
+	}
+	switch pairs.get(extWritable) {
+	case "0":
+		r.Writable = No
+	case "1":
+		r.Writable = Yes
+	}
+	if r.Seq, err = pairs.number(extSeq); err != nil {
+		return unreadable(err)
+	}
+	if r.Have, err = cluster.ParseRoleIPs(pairs.get(extHave)); err != nil {
+		return unreadable(err)
+	}
+	return r
+}
+
+func unreadable(err error) Report {
+	return Report{Extended: true, Problems: []string{fmt.Sprintf("unreadable report: %v", err)}}
+}

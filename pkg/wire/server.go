@@ -1,0 +1,205 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Server answers lines: an agent's port (a newline after each answer) and a monitor's control port (nothing between answers, the connection ends at quit).
+// Nobody who connects can keep others from being served: a connection has a goroutine and deadlines of its own, and the longest idle
+// one makes room for a new one. A line counts only with its newline: half a SET_STATUS can look like a whole one that takes all roles away.
+//
+// Set the fields before Serve and leave them alone afterwards.
+type Server struct {
+	// Handler answers one line, given without its newline; everything else is left in, also a carriage return. done ends the connection after the answer.
+	// It is called from many goroutines at once, with the context of Serve, and must end when that does.
+	Handler func(ctx context.Context, line string) (answer string, done bool)
+
+	// TooLong answers a line longer than MaxLine in Handler's place; nil: "ERROR: Line too long".
+	TooLong func() string
+
+	Terminator       string        // follows every answer
+	MaxLine          int           // bytes of a line without its newline; 0: the constant MaxLine
+	MaxConns         int           // 0: 512
+	FirstLineTimeout time.Duration // from accepting a connection to the end of its first line, TLS handshake included; 0: 10 s
+	IdleTimeout      time.Duration // from an answer to the end of the next line; 0: 60 s
+	WriteTimeout     time.Duration // for one answer; 0: 10 s
+	Log              *slog.Logger  // nil: nothing is logged
+}
+
+const (
+	// lingerTimeout is for clients that send more after the end, see serveConn.
+	lingerTimeout = time.Second
+	// acceptPause is the time given to whatever keeps connections from being accepted, such as a lack of file descriptors.
+	acceptPause = 100 * time.Millisecond
+)
+
+// withDefaults fills in what is zero.
+func (s Server) withDefaults() Server {
+	if s.TooLong == nil {
+		s.TooLong = func() string { return "ERROR: Line too long" }
+	}
+	if s.MaxLine == 0 {
+		s.MaxLine = MaxLine
+	}
+	if s.MaxConns == 0 {
+		s.MaxConns = 512
+	}
+	if s.FirstLineTimeout == 0 {
+		s.FirstLineTimeout = 10 * time.Second
+	}
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = 60 * time.Second
+	}
+	if s.WriteTimeout == 0 {
+		s.WriteTimeout = 10 * time.Second
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+// Serve accepts connections until ctx ends, then closes l and the idle connections, lets running handlers give their answers, and returns nil when all are gone. It returns early,
+// with an error, only where somebody else closed l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := s.withDefaults()
+	table := newConnTable(srv.MaxConns)
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		<-ctx.Done()
+		l.Close()
+		table.close()
+	})
+	err := srv.accept(ctx, l, table, &running)
+	cancel()
+	running.Wait()
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, running *sync.WaitGroup) error {
+	failing := false
+	for {
+		nc, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil:
+			if !failing {
+				s.Log.Warn("Can't accept connections", "address", l.Addr(), "cause", err)
+			}
+			failing = true
+			table.evict()
+			pause(ctx, acceptPause)
+			continue
+		}
+		failing = false
+		c := &conn{Conn: nc, heard: time.Now()}
+		if !table.add(ctx, c) {
+			nc.Close()
+			return nil
+		}
+		running.Go(func() {
+			defer table.remove(c)
+			s.serveConn(ctx, c, table)
+		})
+	}
+}
+
+// serveConn answers the lines of one connection until one side ends it.
+func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
+	in := bufio.NewReaderSize(c, s.MaxLine+1)
+	wait := s.FirstLineTimeout
+	for {
+		// Both directions: a TLS handshake, done by the first read, writes as well.
+		if c.SetDeadline(time.Now().Add(wait)) != nil {
+			return
+		}
+		line, err := in.ReadSlice('\n')
+		tooLong := errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !tooLong {
+			return
+		}
+		if !table.handling(c) {
+			return // closed to make room, or at the end: nobody would read the answer
+		}
+		var answer string
+		var done bool
+		if tooLong {
+			answer = s.TooLong()
+		} else {
+			answer, done = s.Handler(ctx, string(line[:len(line)-1]))
+		}
+		table.answering(c)
+		if !s.answer(c, answer, done) {
+			return
+		}
+		table.waiting(c)
+		if done {
+			linger(c, in)
+			return
+		}
+		// The client has its answer already; what is left of its line must not be taken for the next one.
+		if tooLong && !discardLine(in) {
+			return
+		}
+		wait = s.IdleTimeout
+	}
+}
+
+func (s *Server) answer(c *conn, text string, done bool) bool {
+	if !done {
+		text += s.Terminator
+	}
+	if text == "" {
+		return true
+	}
+	if c.SetWriteDeadline(time.Now().Add(s.WriteTimeout)) != nil {
+		return false
+	}
+	_, err := io.WriteString(c, text)
+	return err == nil
+}
+
+// discardLine reads to the end of the line, within the deadline that began with it.
+func discardLine(in *bufio.Reader) bool {
+	for {
+		switch _, err := in.ReadSlice('\n'); {
+		case err == nil:
+			return true
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return false
+		}
+	}
+}
+
+// linger ends our half of the connection and waits a little for the client to end its own. To close while unread data is there, or
+// comes in, would reset the connection, and a reset takes answers away that the client has not read yet (RFC 9112, section 9.6, has the same).
+func linger(c *conn, in *bufio.Reader) {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, in)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
