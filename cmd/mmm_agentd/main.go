@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -46,18 +47,21 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 		},
 		Uptime: daemon.Uptime, Version: version, Log: log,
 	})
-	tooLong := func() string { return a.Refuse("Line too long") }
-	orders := wire.Server{Handler: a.Handle, End: "\n", TooLong: tooLong}
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
+	if err != nil {
+		return nil, fmt.Errorf("listen for the monitor: %w", err)
+	}
 	if s := c.Socket; s.SSL {
-		tls, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
+		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
 		if err != nil {
 			return nil, err
 		}
-		orders.TLS = tls
+		listener = tls.NewListener(listener, server)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
-	if err != nil {
-		return nil, fmt.Errorf("listen for the monitor: %w", err)
+	orders := &wire.Server{
+		Terminator: "\n", Log: log,
+		TooLong: func() string { return a.Refuse("Line too long") },
+		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
 	return []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}, nil
 }

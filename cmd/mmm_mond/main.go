@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -37,18 +38,19 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 		return nil, err
 	}
 	agents := wire.Dialer{ConnectTimeout: time.Second}
-	control := wire.Server{Quit: "quit", TooLong: func() string { return "ERROR: Line too long" }}
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(c.Monitor.IP, uint16(c.Monitor.Port)).String())
+	if err != nil {
+		return nil, fmt.Errorf("listen for mmm_control: %w", err)
+	}
 	if s := c.Socket; s.SSL {
 		if agents.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return nil, err
 		}
-		if control.TLS, err = wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
+		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
+		if err != nil {
 			return nil, err
 		}
-	}
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(c.Monitor.IP, uint16(c.Monitor.Port)).String())
-	if err != nil {
-		return nil, fmt.Errorf("listen for mmm_control: %w", err)
+		listener = tls.NewListener(listener, server)
 	}
 	ports := map[string]int{}
 	for _, h := range c.Hosts {
@@ -61,6 +63,11 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 		Warnings: func(ctx context.Context) []string { return monitor.Warnings(ctx, c) },
 		Log:      log,
 	})
-	control.Handler = m.Handle
+	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {
+		if line == "quit" {
+			return "", true
+		}
+		return m.Handle(ctx, line), false
+	}}
 	return []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}, nil
 }

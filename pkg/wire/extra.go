@@ -17,7 +17,7 @@ const (
 	extStart    = "start"
 	extHave     = "have"
 	extWritable = "writable"
-	extMaster   = "master"
+	extBusy     = "busy"
 	extProblem  = "problem"
 )
 

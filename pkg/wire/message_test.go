@@ -190,18 +190,18 @@ func TestReport(t *testing.T) {
 		fields string
 	}{
 		{"original", Report{}, ""},
-		{"nothing", Report{Extended: true}, "v=1|seq=0|have=|writable=?|master="},
+		{"nothing", Report{Extended: true}, "v=1|seq=0|have=|writable=?"},
 		{
 			"all",
 			Report{
-				Extended: true, Seq: 3, Have: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Writable: Yes, Master: "db2",
+				Extended: true, Seq: 3, Have: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Writable: Yes, Busy: true,
 				Switch:   cluster.Switch{From: "db2", After: "b.1:4", To: "db1", Start: "b.9:5"},
 				Problems: []string{"set read_only: Access denied (a|b)", "second"},
 			},
-			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|master=db2|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
+			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|busy=1|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
 				"problem=set read_only: Access denied (a%7Cb)|problem=second",
 		},
-		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0|master="},
+		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -44,7 +44,7 @@ type Report struct {
 	Seq      uint64           // of the order that this answers
 	Have     []cluster.RoleIP // the configured addresses that are on the interface
 	Writable Tri              // whether clients can write to the server; Unsure where it does not answer
-	Master   string           // name, or else address, of the host it replicates from; "" where none
+	Busy     bool             // the order is still being carried out: what follows is what is there at the moment
 	Switch   cluster.Switch   // the switch that this host noted when it became the writer
 	Problems []string         // what of the order could not be done, one sentence each
 }
@@ -59,7 +59,9 @@ func (r Report) Fields() []string {
 		extra(extSeq, strconv.FormatUint(r.Seq, 10)),
 		extra(extHave, cluster.FormatRoleIPs(r.Have, ",")),
 		extra(extWritable, r.Writable.String()),
-		extra(extMaster, r.Master),
+	}
+	if r.Busy {
+		fields = append(fields, extra(extBusy, "1"))
 	}
 	fields = append(fields, switchExtras(r.Switch)...)
 	for _, p := range r.Problems {
@@ -81,7 +83,7 @@ func ParseReport(a Answer) Report {
 	}
 	r := Report{
 		Extended: true,
-		Master:   pairs.get(extMaster),
+		Busy:     pairs.get(extBusy) == "1",
 		Switch:   parseSwitch(pairs),
 		Problems: pairs[extProblem],
 	}
