@@ -124,6 +124,7 @@ type owner struct {
 	group   *errgroup.Group
 	state   cluster.State
 	board   board
+	good    map[string]cluster.Verdicts // of the board; made anew when a verdict changes
 	up      bool
 	durable string // as last handed to the store
 	version uint64
@@ -148,7 +149,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	for _, c := range m.couriers {
 		group.Go(func() error { return c.Run(ctx) })
 	}
-	o.settle(ctx, out)
+	o.settle(ctx, out, true)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -158,8 +159,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case <-ctx.Done():
 			return nil
 		case u := <-m.updates:
-			logCheck(m.Log, u)
-			o.board = o.board.with(u)
+			o.note(u)
 		case a := <-m.answers:
 			in.Answers = []cluster.Answer{a}
 		case k := <-m.killed:
@@ -180,17 +180,27 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
+// note puts the result of a check on the board.
+func (o *owner) note(u check.Update) {
+	logCheck(o.Log, u)
+	o.board = o.board.with(u)
+	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
+		o.good = o.board.verdicts(o.Topology)
+	}
+}
+
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
-	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.board.verdicts(o.Topology)
-	next, out := cluster.Step(o.Topology, o.state, in)
-	o.state = next
-	o.settle(ctx, out)
+	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.good
+	last := o.state
+	var out cluster.Output
+	o.state, out = cluster.Step(o.Topology, last, in)
+	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || len(out.Events) > 0)
 	return out
 }
 
-// settle does what a decision asks for, in this order: log, save, publish, tell.
-func (o *owner) settle(ctx context.Context, out cluster.Output) {
+// settle does what a decision asks for, in this order: log, save, publish, tell. Most steps change nothing that is worth saving.
+func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
 		o.Log.Log(ctx, levelOf(e.Level), e.Text)
 	}
@@ -201,7 +211,9 @@ func (o *owner) settle(ctx context.Context, out cluster.Output) {
 		})
 	}
 	o.clear = o.clear || out.Clear
-	o.save()
+	if changed {
+		o.save()
+	}
 	o.publish()
 	o.tell()
 }
@@ -304,8 +316,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for !o.board.complete(len(o.Topology.Hosts)) {
 		select {
 		case u := <-o.updates:
-			logCheck(o.Log, u)
-			o.board = o.board.with(u)
+			o.note(u)
 		case o.up = <-o.network:
 		case <-ctx.Done():
 			return cluster.Output{}, false
@@ -325,7 +336,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	stored := o.load()
 	found := o.ask(ctx, stored)
 	var out cluster.Output
-	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.board.verdicts(o.Topology), o.now())
+	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
 	return out, ctx.Err() == nil
 }
 

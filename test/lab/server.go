@@ -21,7 +21,8 @@ type Server struct {
 	id   int
 	dir  string
 	proc *Process
-	db   *sql.DB // as root, through the Unix socket: no network fault disturbs it
+	args []string // beyond the usual ones
+	db   *sql.DB  // as root, through the Unix socket: no network fault disturbs it
 }
 
 // template makes an empty data folder, once a lab.
@@ -76,6 +77,7 @@ func (s *Server) Start(ctx context.Context) error {
 		"--rpl-semi-sync-master-timeout=250", "--rpl-semi-sync-master-wait-no-slave=0",
 		"--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--performance-schema=0", "--skip-name-resolve", "--max-connections=300",
 		"--thread-cache-size=32", "--innodb-flush-method=fsync")
+	cmd.Args = append(cmd.Args, s.args...)
 	p, err := start(s.host, cmd, filepath.Join(s.dir, "server.log"))
 	if err != nil {
 		return fmt.Errorf("start mariadbd (package mariadb-server-core): %w", err)
