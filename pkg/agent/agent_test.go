@@ -1,0 +1,382 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// sim is a host made of values: every operation can be made to fail or to block by its name.
+type sim struct {
+	mu       sync.Mutex
+	present  []netip.Addr
+	open     bool
+	fail     map[string]error
+	block    map[string]chan struct{}
+	done     []string
+	replica  mysqlctl.Replica
+	position mysqlctl.Position
+	changed  chan<- struct{}
+}
+
+func (s *sim) op(ctx context.Context, name string, f func()) error {
+	s.mu.Lock()
+	wait, err := s.block[name], s.fail[name]
+	s.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name != "list" && name != "writable" && name != "replica" && name != "position" {
+		s.done = append(s.done, name)
+	}
+	f()
+	return nil
+}
+
+func (s *sim) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+func (s *sim) history() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.done, ", ")
+}
+
+func (s *sim) List(ctx context.Context) (ips []netip.Addr, err error) {
+	err = s.op(ctx, "list", func() { ips = slices.Clone(s.present) })
+	return ips, err
+}
+func (s *sim) Add(ctx context.Context, ip netip.Addr, _ time.Duration) error {
+	return s.op(ctx, "add "+ip.String(), func() { s.present = append(s.present, ip) })
+}
+func (s *sim) Remove(ctx context.Context, ip netip.Addr) error {
+	return s.op(ctx, "remove "+ip.String(), func() {
+		s.present = slices.DeleteFunc(s.present, func(p netip.Addr) bool { return p == ip })
+	})
+}
+func (s *sim) Watch(ctx context.Context, changed chan<- struct{}) error {
+	s.set(func() { s.changed = changed })
+	<-ctx.Done()
+	return nil
+}
+func (s *sim) Announce(netip.Addr) {}
+func (s *sim) Forget(netip.Addr)   {}
+func (s *sim) Writable(ctx context.Context) (open bool, err error) {
+	err = s.op(ctx, "writable", func() { open = s.open })
+	return open, err
+}
+func (s *sim) DenyWrites(ctx context.Context, _ mysqlctl.Deny) error {
+	return s.op(ctx, "deny", func() { s.open = false })
+}
+func (s *sim) AllowWrites(ctx context.Context) error {
+	return s.op(ctx, "allow", func() { s.open = true })
+}
+func (s *sim) EndClients(ctx context.Context, _ time.Duration) (int, error) {
+	return 0, s.op(ctx, "end clients", func() {})
+}
+func (s *sim) Replica(ctx context.Context) (r mysqlctl.Replica, err error) {
+	err = s.op(ctx, "replica", func() { r = s.replica })
+	return r, err
+}
+func (s *sim) Position(ctx context.Context) (p mysqlctl.Position, err error) {
+	err = s.op(ctx, "position", func() { p = s.position })
+	return p, err
+}
+func (s *sim) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
+	return s.op(ctx, "wait "+p.String(), func() { s.replica.Executed = p })
+}
+func (s *sim) Repoint(ctx context.Context, src mysqlctl.Source) error {
+	return s.op(ctx, "repoint "+src.Host+" "+src.Start.String(), func() { s.replica.SourceHost = src.Host })
+}
+func (s *sim) StopReplication(ctx context.Context) error {
+	return s.op(ctx, "stop replication", func() {})
+}
+func (s *sim) StartReplication(ctx context.Context) error {
+	return s.op(ctx, "start replication", func() {})
+}
+
+func (s *sim) ByIP(ip string) (string, Remote, bool) {
+	name, ok := map[string]string{"10.0.0.1": "db1", "10.0.0.2": "db2"}[ip]
+	return name, deadRemote{}, ok
+}
+func (s *sim) ByName(name string) (string, Remote, bool) {
+	ip, ok := map[string]string{"db1": "10.0.0.1", "db2": "10.0.0.2"}[name]
+	return ip, deadRemote{}, ok
+}
+
+// deadRemote is the server of a host that is gone.
+type deadRemote struct{}
+
+var errGone = errors.New("connection refused")
+
+func (deadRemote) Replica(context.Context) (mysqlctl.Replica, error) {
+	return mysqlctl.Replica{}, errGone
+}
+func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
+	return mysqlctl.Position{}, errGone
+}
+func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
+
+func at(offset uint64) mysqlctl.Position {
+	return mysqlctl.Position{File: "bin.000001", Offset: offset}
+}
+
+// run gives f an agent of db2, in virtual time.
+func run(t *testing.T, slave bool, f func(s *sim, say func(order wire.Order) wire.Answer, a *Agent)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),
+			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(90)}}
+		st := site()
+		st.Host, st.Slave, st.MayWrite = "db2", slave, !slave
+		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Peers: s,
+			Sources: func(host string) (Source, bool) {
+				ip, _, ok := s.ByName(host)
+				return Source{Host: ip, Port: 3306}, ok
+			},
+			Uptime: func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		synctest.Wait()
+		f(s, func(o wire.Order) wire.Answer {
+			answer, err := wire.ParseAnswer(a.Handle(ctx, o.Request("db2").String()))
+			if err != nil {
+				t.Error(err)
+			}
+			return answer
+		}, a)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func order(roles ...cluster.RoleIP) wire.Order {
+	return wire.Order{State: cluster.Online, Roles: roles, Master: "db2", Extended: true, Seq: 7}
+}
+
+func TestBecomeWriterAndLeave(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		a := say(order(reader1, writer))
+		r := wire.ParseReport(a)
+		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
+			t.Errorf("answer %v", a)
+		}
+		if got, want := s.history(), "add 10.0.0.101, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+			t.Errorf("it did %s, want %s", got, want)
+		}
+		s.set(func() { s.done = nil })
+		a = say(order(reader1))
+		if r := wire.ParseReport(a); !a.OK() || len(r.Have) != 1 || r.Writable != wire.No {
+			t.Errorf("answer %v", a)
+		}
+		synctest.Wait()
+		if got, want := s.history(), "deny, end clients, remove 10.0.0.100, end clients"; got != want {
+			t.Errorf("it did %s, want %s", got, want)
+		}
+	})
+}
+
+// TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from the beginning.
+func TestCatchUpFails(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		s.set(func() { s.fail["wait bin.000001:100"] = mysqlctl.ErrNotReplicating })
+		a := say(order(writer))
+		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.No || len(r.Problems) != 1 {
+			t.Errorf("answer %v", a)
+		}
+		time.Sleep(10 * time.Second) // rounds of its own
+		if got := s.history(); got != "" {
+			t.Errorf("it did %s", got)
+		}
+		s.set(func() { delete(s.fail, "wait bin.000001:100") })
+		time.Sleep(2 * time.Second)
+		if got, want := s.history(), "wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+			t.Errorf("it did %s, want %s", got, want)
+		}
+	})
+}
+
+// TestDenyFails (S8): the address goes all the same, and the answer says that the server is still open.
+func TestDenyFails(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		say(order(writer))
+		s.set(func() { s.fail["deny"] = errors.New("no answer") })
+		a := say(order())
+		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.Yes || len(r.Problems) != 1 {
+			t.Errorf("answer %v", a)
+		}
+	})
+}
+
+// TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
+func TestBusy(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		s.set(func() { s.block["wait bin.000001:100"] = make(chan struct{}) })
+		began := time.Now()
+		answer := say(order(reader1, writer))
+		if r := wire.ParseReport(answer); answer.OK() || !r.Busy || !slices.Equal(r.Have, []cluster.RoleIP{reader1}) {
+			t.Errorf("answer %v", answer)
+		}
+		if d := time.Since(began); d != patience {
+			t.Errorf("after %v", d)
+		}
+		if got := a.Handle(t.Context(), "PING|1|db2"); got != "OK: Pinged!|UP:77.50" {
+			t.Errorf("PING: %s", got)
+		}
+		if got, want := a.Handle(t.Context(), "GET_AGENT_STATUS|1|db2"), "OK: Returning status!|ONLINE|reader(10.0.0.101),writer(10.0.0.100)|db2|UP:77.50"; got != want {
+			t.Errorf("GET_AGENT_STATUS: %s, want %s", got, want)
+		}
+		answer = say(order(reader2))
+		if r := wire.ParseReport(answer); !answer.OK() || !slices.Equal(r.Have, []cluster.RoleIP{reader2}) {
+			t.Errorf("answer %v", answer)
+		}
+	})
+}
+
+// TestAdopt: what is there after a restart of the agent is left alone, before and after the first order.
+func TestAdopt(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		s.set(func() { s.present, s.open = []netip.Addr{writer.IP, reader1.IP}, true })
+		time.Sleep(5 * time.Second)
+		if a := say(order(reader1, writer)); !a.OK() {
+			t.Errorf("answer %v", a)
+		}
+		if got := s.history(); got != "" {
+			t.Errorf("it did %s", got)
+		}
+		// Adopted is opened: a server that restarts read-only is opened again without waiting for anybody.
+		s.set(func() { s.open = false })
+		time.Sleep(2 * time.Second)
+		if got := s.history(); got != "allow" {
+			t.Errorf("it did %s", got)
+		}
+	})
+}
+
+// TestMend: an address that somebody took off is put back as soon as the kernel tells.
+func TestMend(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		say(order(reader1))
+		s.set(func() { s.present, s.done = nil, nil })
+		began := time.Now()
+		s.changed <- struct{}{}
+		synctest.Wait()
+		if got := s.history(); got != "add 10.0.0.101" || time.Since(began) > 0 {
+			t.Errorf("after %v it did %s", time.Since(began), got)
+		}
+	})
+}
+
+// TestClassicMonitor: an order without extras gets an answer without extras, to the letter.
+func TestClassicMonitor(t *testing.T) {
+	run(t, false, func(_ *sim, _ func(wire.Order) wire.Answer, a *Agent) {
+		for line, want := range map[string]string{
+			"SET_STATUS|1|db2|ONLINE|reader(10.0.0.101)|db1": "OK: Status applied successfully!|UP:77.50",
+			"PING|2|db2|":             "OK: Pinged!|UP:77.50",
+			"PING":                    "ERROR: Invalid command 'PING'!|UP:77.50",
+			"PING|1|db1":              "ERROR: Invalid hostname in command (db1)! My name is 'db2'|UP:77.50",
+			"BOGUS|1|db2":             "ERROR: Invalid command 'BOGUS'!|UP:77.50",
+			"":                        "ERROR: Invalid command ''!|UP:77.50",
+			"GET_AGENT_VERSION|1|db2": "1.0|UP:77.50",
+		} {
+			if got := a.Handle(t.Context(), line); got != want {
+				t.Errorf("%s: %s, want %s", line, got, want)
+			}
+		}
+		if got, want := a.Handle(t.Context(), "GET_SYSTEM_STATUS|1|db2"), "OK: Returning status!||reader(10.0.0.101)|10.0.0.1|UP:77.50"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if got, want := a.Handle(t.Context(), "CLEAR_BAD_ROLES|1|db2"), "OK: Removed 0 roles|UP:77.50"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
+// TestFollow: a slave goes to the new writer exactly, or stays and says why.
+func TestFollow(t *testing.T) {
+	sw := cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+	for _, c := range []struct {
+		name     string
+		executed uint64
+		gtid     bool
+		sw       cluster.Switch
+		want     string
+		problem  string
+	}{
+		{"level", 100, false, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 bin.000001:500", ""},
+		{"behind", 90, false, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 bin.000001:500", ""},
+		{"with GTID", 90, true, sw, "wait bin.000001:100, repoint 10.0.0.2 ", ""},
+		{"not yet told where", 100, false, cluster.Switch{From: "db1", To: "db2"}, "", ""},
+		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100", "Couldn't change active master to 'db2': find the place in the log of 'db2'"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+				s.set(func() { s.replica.Executed, s.replica.UsesGTID = at(c.executed), c.gtid })
+				o := order()
+				o.Switch = c.sw
+				say(o)
+				synctest.Wait()
+				if got := s.history(); got != c.want {
+					t.Errorf("it did %s, want %s", got, c.want)
+				}
+				a := say(o)
+				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
+					t.Errorf("answer %v", a)
+				}
+			})
+		})
+	}
+}
+
+// TestAhead: a slave that has more of the old writer than the new one stays where it is.
+func TestAhead(t *testing.T) {
+	f := &follower{local: &sim{replica: mysqlctl.Replica{SourceHost: "10.0.0.1", Executed: at(120)}}}
+	s := f.local.(*sim)
+	if err := f.stopAt(t.Context(), at(100), func(p mysqlctl.Position) error { return ahead(p, cluster.Switch{From: "db1", After: "x", To: "db2"}) }); err == nil || !strings.Contains(err.Error(), "it has transactions that 'db2' lacks") {
+		t.Errorf("error is %v", err)
+	}
+	if got := s.history(); got != "stop replication, start replication" {
+		t.Errorf("it did %s", got)
+	}
+}
+
+// TestAdminOffline: replication stops with ADMIN_OFFLINE and starts when that ends.
+func TestAdminOffline(t *testing.T) {
+	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		for _, st := range []cluster.HostState{cluster.AdminOffline, cluster.AdminOffline, cluster.Online} {
+			o := order()
+			o.State, o.Master = st, ""
+			say(o)
+			synctest.Wait()
+		}
+		if got, want := s.history(), "stop replication, start replication"; got != want {
+			t.Errorf("it did %s, want %s", got, want)
+		}
+	})
+}
