@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"mysql-mmm/test/lab"
@@ -49,11 +50,13 @@ func (b *bench) kill(ctx context.Context, c *lab.Cluster, l *lab.Load, n int) ([
 			return nil, err
 		}
 		gaps = append(gaps, ms(l.Gap(since)))
-		if err := from.Server.Start(ctx); err != nil {
+		joined, err := c.Rejoin(ctx, from)
+		if err != nil {
 			return nil, err
 		}
-		if err := c.WaitWhole(ctx); err != nil {
-			return nil, err
+		if !joined {
+			fmt.Fprintf(os.Stderr, "%s came back with a transaction that nobody else has: stopping after %d of %d\n", from.Name, len(gaps), n)
+			return gaps, nil
 		}
 	}
 	return gaps, nil
