@@ -22,7 +22,6 @@ type LogFile struct {
 	mu      sync.Mutex
 	file    *os.File
 	checked time.Time
-	torn    bool // the last write ended within a line
 }
 
 // OpenLog opens the file at path for appending, mode 0640, and makes its folder where it is missing. Everything goes to mirror too, unless that is nil.
@@ -53,7 +52,7 @@ func (l *LogFile) reopen() error {
 	if l.file != nil {
 		l.file.Close()
 	}
-	l.file, l.torn = f, false
+	l.file = f
 	return nil
 }
 
@@ -67,19 +66,7 @@ func (l *LogFile) Write(p []byte) (int, error) {
 	if l.mirror != nil {
 		_, _ = l.mirror.Write(p)
 	}
-	line := p
-	if l.torn {
-		line = append([]byte{'\n'}, p...)
-	}
-	n, err := l.file.Write(line)
-	switch {
-	case err == nil:
-		l.torn = false
-		return len(p), nil
-	case n > 0:
-		l.torn = line[n-1] != '\n'
-	}
-	return min(n, len(p)), err
+	return l.file.Write(p)
 }
 
 // rotated tells whether path is no longer the open file.

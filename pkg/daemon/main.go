@@ -152,14 +152,15 @@ func (p *process) work(mirror io.Writer) int {
 		return 1
 	}
 	defer file.Close()
+	manager := NewNotifier(os.Getenv)
+	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
 	service, err := p.settings.Build(log)
 	if err != nil {
 		Fatal(log, err.Error())
 		p.parent.say(err.Error())
 		return 1
 	}
-	manager := NewNotifier(os.Getenv, service.Healthy)
-	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
+	manager.Healthy = service.Healthy
 	p.parent.say(started)
 	if err := manager.Send("READY=1"); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)

@@ -64,6 +64,9 @@ func loadProbe(inv Invocation) (Settings, error) {
 					return errors.New("no more")
 				}
 				<-ctx.Done()
+				if has("late") {
+					return errors.New("too late")
+				}
 				return nil
 			}}}}, nil
 		},
@@ -241,9 +244,9 @@ func TestBackground(t *testing.T) {
 				t.Errorf("the worker is in %s, %v", dir, err)
 			}
 			log := read(t, p.log)
-			// Its standard files, and a folder that the shell reads to find them.
+			// Its three standard files and nothing else.
 			child, _, _ := strings.Cut(log[strings.Index(log, "child sees="):], "\n")
-			if !strings.HasSuffix(child, `,stage=,notify="`) || strings.Count(child, ",") > 5 || strings.Contains(child, p.pid) {
+			if !strings.HasSuffix(child, `,stage=,notify="`) || strings.Count(child, ",") > 4 || strings.Contains(child, p.pid) {
 				t.Errorf("a child inherits something: %s", child)
 			}
 			if strings.Contains(log, "some detail") {
@@ -303,6 +306,17 @@ func TestWorkerIsStartedAgain(t *testing.T) {
 	}
 	kill(t, watcher, syscall.SIGTERM)
 	p.expectGone(t, watcher)
+}
+
+func TestFailureWhileEndingIsTheEnd(t *testing.T) {
+	p := newProbe(t, "late")
+	watcher := p.start(t)
+	p.worker(t, 1)
+	kill(t, watcher, syscall.SIGTERM)
+	p.expectGone(t, watcher)
+	if log := read(t, p.log); !strings.Contains(log, "FATAL probe: too late\n") || strings.Contains(log, "again") {
+		t.Errorf("log:\n%s", log)
+	}
 }
 
 func TestWatcherEndsWithACleanWorker(t *testing.T) {
@@ -403,6 +417,9 @@ func TestForeground(t *testing.T) {
 			mirrored := make([]byte, len(log))
 			if _, err := stdout.Read(mirrored); err != nil || !strings.HasPrefix(log, strings.SplitAfter(string(mirrored), "\n")[0]) {
 				t.Errorf("stdout %q, log %q, %v", mirrored, log, err)
+			}
+			if !strings.Contains(log, `,notify="`) {
+				t.Errorf("a child may talk to the service manager:\n%s", log)
 			}
 			if strings.Contains(log, "DEBUG some detail") != (behaviour == "debug") {
 				t.Errorf("log:\n%s", log)

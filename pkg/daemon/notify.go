@@ -11,15 +11,15 @@ import (
 
 // Notifier tells the service manager how we are (sd_notify(3)). The zero Notifier tells nobody.
 type Notifier struct {
+	Healthy func() bool // whether a sign of life is given; nil: as long as the process runs
+
 	socket   string
 	watchdog time.Duration // the manager restarts us after so long without a sign of life; 0: never
-	healthy  func() bool
 }
 
-// NewNotifier reads what the service manager put into the environment, as getenv gives it. healthy decides whether a sign of life is given;
-// nil: as long as the process runs.
-func NewNotifier(getenv func(string) string, healthy func() bool) Notifier {
-	n := Notifier{socket: getenv("NOTIFY_SOCKET"), healthy: healthy}
+// NewNotifier reads what the service manager put into the environment, as getenv gives it.
+func NewNotifier(getenv func(string) string) Notifier {
+	n := Notifier{socket: getenv("NOTIFY_SOCKET")}
 	usec, err := strconv.ParseInt(getenv("WATCHDOG_USEC"), 10, 64)
 	if pid := getenv("WATCHDOG_PID"); err == nil && usec > 0 && (pid == "" || pid == strconv.Itoa(os.Getpid())) {
 		n.watchdog = time.Duration(usec) * time.Microsecond
@@ -56,7 +56,7 @@ func (n Notifier) Run(ctx context.Context) error {
 	tick := time.NewTicker(n.watchdog / 3)
 	defer tick.Stop()
 	for {
-		if n.healthy == nil || n.healthy() {
+		if n.Healthy == nil || n.Healthy() {
 			// One sign that does not get through is no failure; too many are, and the manager acts on them.
 			_ = n.Send("WATCHDOG=1")
 		}

@@ -111,7 +111,7 @@ func TestNotifier(t *testing.T) {
 	for _, name := range []string{filepath.Join(t.TempDir(), "s"), "@mmm-test-" + strconv.Itoa(os.Getpid())} {
 		c := manager(t, name)
 		env := map[string]string{"NOTIFY_SOCKET": name}
-		n := NewNotifier(func(key string) string { return env[key] }, nil)
+		n := NewNotifier(func(key string) string { return env[key] })
 		if err := n.Send("READY=1"); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestWatchdog(t *testing.T) {
 	getenv := func(key string) string { return env[key] }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- NewNotifier(getenv, nil).Run(ctx) }()
+	go func() { ended <- NewNotifier(getenv).Run(ctx) }()
 	for range 3 {
 		if got := receive(t, c); got != "WATCHDOG=1" {
 			t.Errorf("got %q", got)
@@ -147,11 +147,11 @@ func TestWatchdog(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if n := NewNotifier(getenv, nil); n.watchdog != 3*time.Millisecond {
+	if n := NewNotifier(getenv); n.watchdog != 3*time.Millisecond {
 		t.Errorf("watchdog %v", n.watchdog)
 	}
 	env["WATCHDOG_PID"] = "1"
-	if n := NewNotifier(getenv, nil); n.watchdog != 0 {
+	if n := NewNotifier(getenv); n.watchdog != 0 {
 		t.Errorf("another process's watchdog, %v", n.watchdog)
 	}
 }
@@ -160,7 +160,7 @@ func TestWatchdogOfTheUnhealthy(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	c := manager(t, name)
 	asked := make(chan struct{})
-	n := Notifier{socket: name, watchdog: 3 * time.Millisecond, healthy: func() bool { asked <- struct{}{}; return false }}
+	n := Notifier{socket: name, watchdog: 3 * time.Millisecond, Healthy: func() bool { asked <- struct{}{}; return false }}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
