@@ -38,7 +38,8 @@ func Usage(name string) string {
 `
 }
 
-// ParseArgs reads the arguments of a daemon, options and words in any order. The error is flag.ErrHelp where --help is among them.
+// ParseArgs reads the arguments of a daemon, options and words in any order. The error is flag.ErrHelp where --help is
+// among them.
 func ParseArgs(args []string) (Invocation, error) {
 	var inv Invocation
 	set := flag.NewFlagSet("", flag.ContinueOnError)

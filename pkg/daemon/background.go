@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A start in the background makes two processes of us: the first starts the watcher and waits for news; the watcher holds the pid file, and starts the worker, which is the
-// program proper. Which of them we are stands in the environment, and news go through a pipe to the parent.
+// A start in the background makes two processes of us: the first starts the watcher and waits for news; the watcher
+// holds the pid file, and starts the worker, which is the program proper. Which of them we are stands in the
+// environment, and news go through a pipe to the parent.
 const (
 	stageVar     = "MMM_DAEMON_STAGE"
 	stageFirst   = ""
@@ -29,7 +30,8 @@ const (
 	// started is the news of a successful start; all other news are errors.
 	started = "started"
 
-	// exitRefused is the worker's exit code where the configuration is wrong: to start it again would not help. It is EX_CONFIG of sysexits.h.
+	// exitRefused is the worker's exit code where the configuration is wrong: to start it again would not help. It is
+	// EX_CONFIG of sysexits.h.
 	exitRefused = 78
 
 	startTimeout = time.Minute
@@ -88,7 +90,8 @@ func launch(inv Invocation, stderr io.Writer) int {
 		return 1
 	}
 	defer read.Close()
-	// What our caller left open is not ours to hold open. Kernels before 5.11 don't know this call; there nothing is lost but the courtesy.
+	// What our caller left open is not ours to hold open. Kernels before 5.11 don't know this call; there nothing is
+	// lost but the courtesy.
 	_ = unix.CloseRange(parentFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()

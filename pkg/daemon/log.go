@@ -18,7 +18,8 @@ func Fatal(log *slog.Logger, msg string, args ...any) {
 	log.Log(context.Background(), LevelFatal, msg, args...)
 }
 
-// Handler writes the classic log lines, local time: "2012/10/15 05:07:36 FATAL text key=value". A text of several lines is written as it is.
+// Handler writes the classic log lines, local time: "2012/10/15 05:07:36 FATAL text key=value". A text of several lines
+// is written as it is.
 type Handler struct {
 	out   *output
 	level slog.Leveler

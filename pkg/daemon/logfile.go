@@ -12,8 +12,8 @@ import (
 // checkInterval is how often a LogFile looks whether it has been rotated away.
 const checkInterval = time.Second
 
-// LogFile appends to a file, and opens it anew when somebody has renamed or removed it. Each Write is one system call, so that lines of several
-// processes don't mix. What can't be written is lost: a full disk is no reason to stop.
+// LogFile appends to a file, and opens it anew when somebody has renamed or removed it. Each Write is one system call,
+// so that lines of several processes don't mix. What can't be written is lost: a full disk is no reason to stop.
 type LogFile struct {
 	path   string
 	mirror io.Writer // nil: none
@@ -24,7 +24,8 @@ type LogFile struct {
 	checked time.Time
 }
 
-// OpenLog opens the file at path for appending, mode 0640, and makes its folder where it is missing. Everything goes to mirror too, unless that is nil.
+// OpenLog opens the file at path for appending, mode 0640, and makes its folder where it is missing. Everything goes to
+// mirror too, unless that is nil.
 func OpenLog(path string, mirror io.Writer) (*LogFile, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)

@@ -26,7 +26,8 @@ type Settings struct {
 	PIDFile string // Invocation.PIDFile goes before it
 	Debug   bool   // stay in the foreground, log more
 
-	// Build makes the program and opens its sockets; it starts nothing. When it returns, the start counts as successful.
+	// Build makes the program and opens its sockets; it starts nothing. When it returns, the start counts as
+	// successful.
 	Build func(log *slog.Logger) (Service, error)
 }
 
@@ -36,15 +37,18 @@ type Service struct {
 	Healthy func() bool // asked before each sign of life to the service manager; nil: always
 }
 
-// Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program ends, with 0, on SIGTERM, SIGINT or SIGQUIT,
-// and, with 1, when a task fails; a second such signal ends it at once. SIGHUP reopens the log.
+// Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program
+// ends, with 0, on SIGTERM, SIGINT or SIGQUIT, and, with 1, when a task fails; a second such signal ends it at once.
+// SIGHUP reopens the log.
 //
-// It runs in the foreground, or starts a watcher in the background, which starts the program proper and starts it again when it dies.
+// It runs in the foreground, or starts a watcher in the background, which starts the program proper and starts it again
+// when it dies.
 func Main(p Program, args []string, stdout, stderr io.Writer) int {
 	// First of all: what comes during the start must not be lost, nor kill us.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	// Else a reader of our stdout that goes away would take us with it. Not ignored but caught, as hooks and commands would inherit the former.
+	// Else a reader of our stdout that goes away would take us with it. Not ignored but caught, as hooks and commands
+	// would inherit the former.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	stage, parent := takeStage()

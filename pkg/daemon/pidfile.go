@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// PIDFile is held while the program runs. The lock on it decides who may run; the number in it is for init scripts, and for
-// daemons of the original, which don't lock.
+// PIDFile is held while the program runs. The lock on it decides who may run; the number in it is for init scripts, and
+// for daemons of the original, which don't lock.
 type PIDFile struct {
 	// Stale says that the file was there and its process was not: the last end was not a clean one.
 	Stale bool
@@ -30,8 +30,9 @@ type SecondCopyError struct {
 
 func (e *SecondCopyError) Error() string { return "Can't run second copy of " + e.Name }
 
-// AcquirePID locks the file at path and writes this process's id into it, followed by a newline. Its folder is made where it is missing.
-// The error is a *SecondCopyError where another process holds the lock, or is alive under the id in the file.
+// AcquirePID locks the file at path and writes this process's id into it, followed by a newline. Its folder is made
+// where it is missing. The error is a *SecondCopyError where another process holds the lock, or is alive under the id
+// in the file.
 func AcquirePID(path, name string) (*PIDFile, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of pid file: %w", err)
@@ -112,8 +113,8 @@ func (p *PIDFile) Release() error {
 	return nil
 }
 
-// alive tells whether there is another process with this id. Our own id in an old file is a coincidence, a usual one in containers, and so
-// are ended processes that nobody has waited for.
+// alive tells whether there is another process with this id. Our own id in an old file is a coincidence, a usual one in
+// containers, and so are ended processes that nobody has waited for.
 func alive(pid int) bool {
 	if pid <= 0 || pid == os.Getpid() {
 		return false
