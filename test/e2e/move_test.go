@@ -71,7 +71,8 @@ func TestMoveToBroken(t *testing.T) {
 
 // TestSlaveReplication: broken and late replication take the slave's reader address away and bring it back.
 func TestSlaveReplication(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{Mon: " ping_interval 1"})
+	b := start(t, 2*time.Minute, lab.Options{MaxBacklog: 1})
+	l := b.load()
 	b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
 	// The peer has been ONLINE for less than a minute: until then nothing is held against the slave.
 	b.state("db3", "REPLICATION_FAIL")
@@ -84,4 +85,15 @@ func TestSlaveReplication(t *testing.T) {
 	b.must(b.Node("db3").Server.Exec(b.ctx, "START SLAVE"))
 	b.state("db3", "ONLINE")
 	b.must(b.WaitWhole(b.ctx))
+
+	release, err := b.Node("db3").Server.Hold(b.ctx)
+	b.must(err)
+	b.state("db3", "REPLICATION_DELAY")
+	if out, _ := b.control("checks db3 rep_backlog"); !strings.Contains(out, "]  ERROR: Backlog is too big") {
+		t.Errorf("checks: %q", out)
+	}
+	b.must(release())
+	b.state("db3", "ONLINE")
+	b.must(b.WaitWhole(b.ctx))
+	b.balance(l)
 }

@@ -29,6 +29,7 @@ type Options struct {
 	CheckPeriod   time.Duration // 0: 250 ms
 	TrapPeriod    time.Duration // 0: 500 ms
 	AutoSetOnline int           // seconds
+	MaxBacklog    int           // seconds; 0: the default of 60
 	Position      bool          // replicate by file and position instead of GTID
 	Common        string        // more lines of mmm_common.conf
 	Mon           string        // more lines for <monitor>
@@ -202,7 +203,11 @@ func (c *Cluster) configure() error {
 	}
 	checks := ""
 	for _, k := range []string{"ping", "mysql", "rep_threads", "rep_backlog"} {
-		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds())
+		backlog := ""
+		if k == "rep_backlog" && c.MaxBacklog > 0 {
+			backlog = fmt.Sprintf(" max_backlog %d\n", c.MaxBacklog)
+		}
+		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
 	}
 	mon := fmt.Sprintf("include mmm_common.conf\n<monitor>\n ip 127.0.0.1\n pid_path %s/mmm_mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mmm_mond.status\n"+
 		" ping_ips 10.77.0.11, 10.77.0.12, 10.77.0.13\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",

@@ -214,3 +214,18 @@ func (s *Server) Lock(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Hold keeps the server from executing what it receives for the application's table, until release is called.
+func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.ExecContext(ctx, "LOCK TABLES app.t WRITE"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return func() error {
+		_, err := conn.ExecContext(ctx, "UNLOCK TABLES")
+		return errors.Join(err, conn.Close())
+	}, nil
+}
