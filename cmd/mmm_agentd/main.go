@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"mysql-mmm/pkg/agent"
@@ -21,7 +22,7 @@ import (
 var version = "dev" // set by the linker
 
 func main() {
-	daemon.ExitWith(daemon.Program{Name: "mmm_agentd", Version: version, Load: load})
+	os.Exit(daemon.Main(daemon.Program{Name: "mmm_agentd", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
@@ -29,11 +30,12 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 	if err != nil {
 		return daemon.Settings{}, err
 	}
-	tasks := func(log *slog.Logger) ([]daemon.Task, error) { return tasks(c, log) }
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Tasks: tasks}, nil
+	build := func(log *slog.Logger) (daemon.Service, error) { return build(c, log) }
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: build}, nil
 }
 
-func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
+func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
+	log.Info("STARTING...")
 	local := c.Local()
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
@@ -49,12 +51,12 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 	})
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
 	if err != nil {
-		return nil, fmt.Errorf("listen for the monitor: %w", err)
+		return daemon.Service{}, fmt.Errorf("listen for the monitor: %w", err)
 	}
 	if s := c.Socket; s.SSL {
 		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
 		if err != nil {
-			return nil, err
+			return daemon.Service{}, err
 		}
 		listener = tls.NewListener(listener, server)
 	}
@@ -63,5 +65,5 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 		TooLong: func() string { return a.Refuse("Line too long") },
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
-	return []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}, nil
+	return daemon.Service{Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
 }

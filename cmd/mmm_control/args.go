@@ -16,8 +16,8 @@ type call struct {
 	words   []string // the command and its arguments, for the monitor
 }
 
-// parseArgs takes off what is ours; everything from the first word or unknown option on is the command. The monitor judges it: it is
-// the monitor that says that "--help" is invalid, and what "--force" means.
+// parseArgs takes off what is ours; everything from the first word or unknown option on is the command. The monitor
+// judges it: it is the monitor that says that "--help" is invalid, and what "--force" means.
 func parseArgs(args []string) (call, error) {
 	var c call
 	json := false

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"mysql-mmm/pkg/check"
@@ -20,7 +21,7 @@ import (
 var version = "dev" // set by the linker
 
 func main() {
-	daemon.ExitWith(daemon.Program{Name: "mmm_mond", Version: version, Load: load})
+	os.Exit(daemon.Main(daemon.Program{Name: "mmm_mond", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
@@ -28,27 +29,28 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 	if err != nil {
 		return daemon.Settings{}, err
 	}
-	tasks := func(log *slog.Logger) ([]daemon.Task, error) { return tasks(c, log) }
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Tasks: tasks}, nil
+	build := func(log *slog.Logger) (daemon.Service, error) { return build(c, log) }
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: build}, nil
 }
 
-func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
+func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
+	log.Info("STARTING...")
 	pinger, err := check.NewPinger()
 	if err != nil {
-		return nil, err
+		return daemon.Service{}, err
 	}
 	agents := wire.Dialer{ConnectTimeout: time.Second}
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(c.Monitor.IP, uint16(c.Monitor.Port)).String())
 	if err != nil {
-		return nil, fmt.Errorf("listen for mmm_control: %w", err)
+		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
 	}
 	if s := c.Socket; s.SSL {
 		if agents.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
-			return nil, err
+			return daemon.Service{}, err
 		}
 		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
 		if err != nil {
-			return nil, err
+			return daemon.Service{}, err
 		}
 		listener = tls.NewListener(listener, server)
 	}
@@ -69,5 +71,5 @@ func tasks(c *config.Config, log *slog.Logger) ([]daemon.Task, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}, nil
+	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
 }

@@ -5,67 +5,127 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 )
 
-// Invocation is how a daemon was called.
+// Invocation is what the arguments of a daemon say.
 type Invocation struct {
-	Name       string // of the program
-	Cluster    string // from @CLUSTER
-	ConfigFile string
+	Cluster    string // of @CLUSTER; "" where there is one cluster only
+	ConfigFile string // the four files are absolute, or "" where not given
 	ConfigDir  string
 	LogFile    string
-	PIDFile    string // "" for the configured one
-	Foreground bool
-	Version    bool
-	ConfigTest bool
+	PIDFile    string
+	Foreground bool // stay in the foreground, and log to stdout too
+	Version    bool // print the version and end
+	ConfigTest bool // check the configuration and end
 }
 
-// ParseArgs reads `[@CLUSTER] [OPTIONS] [configtest]`, in any order. The error is what the caller prints, with the usage.
-func ParseArgs(name string, args []string) (Invocation, error) {
-	inv := Invocation{Name: name}
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&inv.ConfigFile, "config", "", "read this configuration `file` instead of looking one up")
-	flags.StringVar(&inv.ConfigDir, "config-dir", "", "look configuration files up in this `folder` only")
-	flags.StringVar(&inv.LogFile, "log-file", "", "write the log to this `file`")
-	flags.StringVar(&inv.PIDFile, "pid-file", "", "write the process id to this `file`")
-	flags.BoolVar(&inv.Foreground, "foreground", false, "stay in the foreground and log to standard output as well")
-	flags.BoolVar(&inv.Version, "version", false, "print the version and end")
-	usage := func(err error) error {
-		var b strings.Builder
-		fmt.Fprintf(&b, "usage: %s [@CLUSTER] [OPTIONS] [configtest]\n", name)
-		flags.SetOutput(&b)
-		flags.PrintDefaults()
-		if err == nil || errors.Is(err, flag.ErrHelp) {
-			return errors.New(b.String())
+// Usage is the text for --help and for wrong arguments.
+func Usage(name string) string {
+	return "Usage: " + name + ` [@CLUSTER] [OPTION…] [configtest]
+
+    @CLUSTER           read the configuration of this cluster
+    configtest         check the configuration and end
+
+    --config FILE      read this file
+    --config-dir DIR   look for the configuration in this folder
+    --foreground       stay in the foreground, log to stdout too
+    --log-file FILE    log to this file
+    --pid-file FILE    write the process id to this file
+    --version          print the version and end
+    --help             print this text and end
+`
+}
+
+// ParseArgs reads the arguments of a daemon, options and words in any order. The error is flag.ErrHelp where --help is
+// among them.
+func ParseArgs(args []string) (Invocation, error) {
+	var inv Invocation
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	set.SetOutput(io.Discard) // the caller prints errors and usage
+	set.Usage = func() {}
+	set.StringVar(&inv.ConfigFile, "config", "", "")
+	set.StringVar(&inv.ConfigDir, "config-dir", "", "")
+	set.StringVar(&inv.LogFile, "log-file", "", "")
+	set.StringVar(&inv.PIDFile, "pid-file", "", "")
+	set.BoolVar(&inv.Foreground, "foreground", false, "")
+	set.BoolVar(&inv.Version, "version", false, "")
+	for {
+		// Parse stops at the first word.
+		if err := set.Parse(args); err != nil {
+			return Invocation{}, err
 		}
-		return fmt.Errorf("%s: %w\n%s", name, err, b.String())
-	}
-	for len(args) > 0 {
-		if err := flags.Parse(args); err != nil {
-			return inv, usage(err)
-		}
-		if args = flags.Args(); len(args) == 0 {
+		if set.NArg() == 0 {
 			break
 		}
-		word := args[0]
-		args = args[1:]
-		cluster, isCluster := strings.CutPrefix(word, "@")
-		switch {
-		case isCluster && cluster != "" && inv.Cluster == "":
-			inv.Cluster = cluster
-		case word == "configtest":
-			inv.ConfigTest = true
-		default:
-			return inv, usage(fmt.Errorf("unknown argument '%s'", word))
+		if err := inv.word(set.Arg(0)); err != nil {
+			return Invocation{}, err
 		}
+		args = set.Args()[1:]
 	}
-	if inv.LogFile == "" {
-		inv.LogFile = "/var/log/mysql-mmm/" + name + ".log"
-		if inv.Cluster != "" {
-			inv.LogFile = "/var/log/mysql-mmm/" + name + "_" + inv.Cluster + ".log"
+	// In the background the working directory is another.
+	for _, file := range []*string{&inv.ConfigFile, &inv.ConfigDir, &inv.LogFile, &inv.PIDFile} {
+		if *file == "" {
+			continue
 		}
+		abs, err := filepath.Abs(*file)
+		if err != nil {
+			return Invocation{}, fmt.Errorf("find %s: %w", *file, err)
+		}
+		*file = abs
 	}
 	return inv, nil
+}
+
+func (inv *Invocation) word(w string) error {
+	cluster, isCluster := strings.CutPrefix(w, "@")
+	switch {
+	case w == "configtest":
+		inv.ConfigTest = true
+	case !isCluster:
+		return fmt.Errorf("unknown argument %q", w)
+	case cluster == "" || strings.ContainsAny(cluster, "/\x00"):
+		return fmt.Errorf("%q is no cluster name", cluster) // it becomes part of file names
+	case inv.Cluster != "" && inv.Cluster != cluster:
+		return errors.New("more than one cluster")
+	default:
+		inv.Cluster = cluster
+	}
+	return nil
+}
+
+// Args gives arguments that say the same.
+func (inv Invocation) Args() []string {
+	var args []string
+	if inv.Cluster != "" {
+		args = append(args, "@"+inv.Cluster)
+	}
+	for _, o := range []struct{ name, value string }{
+		{"--config", inv.ConfigFile}, {"--config-dir", inv.ConfigDir}, {"--log-file", inv.LogFile}, {"--pid-file", inv.PIDFile},
+	} {
+		if o.value != "" {
+			args = append(args, o.name, o.value)
+		}
+	}
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{{"--foreground", inv.Foreground}, {"--version", inv.Version}, {"configtest", inv.ConfigTest}} {
+		if o.set {
+			args = append(args, o.name)
+		}
+	}
+	return args
+}
+
+// LogPath is where the program called name logs for this invocation.
+func (inv Invocation) LogPath(name string) string {
+	if inv.LogFile != "" {
+		return inv.LogFile
+	}
+	if inv.Cluster != "" {
+		name += "_" + inv.Cluster
+	}
+	return filepath.Join("/var/log/mysql-mmm", name+".log")
 }

@@ -1,209 +1,260 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A daemon in the background is two processes: a watcher, which holds the pid file and starts the worker again when it dies,
-// and the worker. The init system's own scripts did without; systemd watches by itself and uses --foreground.
+// A start in the background makes two processes of us: the first starts the watcher and waits for news; the watcher
+// holds the pid file, and starts the worker, which is the program proper. Which of them we are stands in the
+// environment, and news go through a pipe to the parent.
 const (
-	stageVariable = "MMM_DAEMON_STAGE"
-	stageWatcher  = "watcher"
-	stageWorker   = "worker"
+	stageVar     = "MMM_DAEMON_STAGE"
+	stageFirst   = ""
+	stageWatcher = "watcher"
+	stageWorker  = "worker"
 
-	// ExitRefused is the exit status of a worker that will fail again the same way: it is not started again.
-	ExitRefused = 3
+	parentFD = 3 // write end of the pipe to the parent
+	lockFD   = 4 // the worker's share in the lock of the pid file
 
+	// started is the news of a successful start; all other news are errors.
+	started = "started"
+
+	// exitRefused is the worker's exit code where the configuration is wrong: to start it again would not help. It is
+	// EX_CONFIG of sysexits.h.
+	exitRefused = 78
+
+	startTimeout = time.Minute
 	restartPause = time.Second
-	startTimeout = 30 * time.Second
 )
 
-// ready is the descriptor on which a child says that it has started, or why not.
-const ready = 3
+// parent is who wants to know how the start went; the zero parent is nobody.
+type parent struct{ pipe *os.File }
 
-// Background takes care of going into the background. Of a process that is to do the work it returns false at once; of one that
-// was called by a user, or that watches, it returns true and the exit status when it is done.
-func Background(name, pidFile string, log func() (*slog.Logger, error)) (done bool, status int) {
-	switch os.Getenv(stageVariable) {
-	case stageWorker:
-		return false, 0
-	case stageWatcher:
-		return true, watch(name, pidFile, log)
+// say gives the news; only the first count.
+func (p parent) say(text string) {
+	if p.pipe == nil {
+		return
 	}
-	cmd, answer, err := child(stageWatcher)
-	if err == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		err = cmd.Start()
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: go into the background: %v\n", name, err)
-		return true, 1
-	}
-	cmd.ExtraFiles[0].Close()
-	if problem := hear(answer); problem != "" {
-		fmt.Fprintln(os.Stderr, problem)
-		return true, 1
-	}
-	return true, 0
+	_, _ = io.WriteString(p.pipe, text) // a parent that is gone does not care
+	p.pipe.Close()
 }
 
-// InWorker says whether this process is the watched one; then the watcher holds the pid file.
-func InWorker() bool { return os.Getenv(stageVariable) == stageWorker }
-
-// Started tells whoever started this process that it works now, or why it can't.
-func Started(err error) {
-	notify("READY=1")
-	if os.Getenv(stageVariable) == "" {
-		return
+// takeStage tells which process this is. Our own children must not inherit any of it.
+func takeStage() (string, parent) {
+	stage := os.Getenv(stageVar)
+	os.Unsetenv(stageVar)
+	if stage == stageFirst {
+		return stage, parent{}
 	}
-	f := os.NewFile(ready, "ready")
-	if f == nil {
-		return
+	syscall.CloseOnExec(parentFD)
+	if stage == stageWorker {
+		syscall.CloseOnExec(lockFD)
 	}
-	text := "ok"
-	if err != nil {
-		text = err.Error()
-	}
-	_, _ = io.WriteString(f, text) // nobody listens after the first start
-	f.Close()
+	return stage, parent{os.NewFile(parentFD, "parent")}
 }
 
-// Stopping tells systemd that the daemon is ending.
-func Stopping() { notify("STOPPING=1") }
-
-// notify speaks to systemd where it asked for that (sd_notify(3)).
-func notify(state string) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" || os.Getenv(stageVariable) != "" {
-		return
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+// self makes a command that runs this program as stage, and a pipe for its news.
+func self(stage string, inv Invocation) (*exec.Cmd, *os.File, *os.File, error) {
+	exe, err := os.Executable()
 	if err != nil {
-		return
+		return nil, nil, nil, fmt.Errorf("find own program: %w", err)
 	}
-	defer conn.Close()
-	_, _ = io.WriteString(conn, state)
-}
-
-func child(stage string) (*exec.Cmd, *os.File, error) {
-	self, err := os.Executable()
+	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, fmt.Errorf("make pipe: %w", err)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	cmd := exec.Command(self, os.Args[1:]...)
+	cmd := exec.Command(exe, inv.Args()...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), stageVariable+"="+stage)
-	cmd.ExtraFiles = []*os.File{w}
-	return cmd, r, nil
+	cmd.Env = append(os.Environ(), stageVar+"="+stage)
+	cmd.Dir = "/" // keep no file system busy
+	cmd.ExtraFiles = []*os.File{write}
+	return cmd, read, write, nil
 }
 
-// hear waits for what a child says of its start; "" is that it works.
-func hear(r *os.File) string {
-	defer r.Close()
-	_ = r.SetReadDeadline(time.Now().Add(startTimeout))
-	text, err := io.ReadAll(r)
+// launch starts the watcher and returns the exit code once the program has started, or failed to.
+func launch(inv Invocation, stderr io.Writer) int {
+	cmd, read, write, err := self(stageWatcher, inv)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	defer read.Close()
+	// What our caller left open is not ours to hold open. Kernels before 5.11 don't know this call; there nothing is
+	// lost but the courtesy.
+	_ = unix.CloseRange(parentFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		fmt.Fprintf(stderr, "start in the background: %v\n", err)
+		return 1
+	}
+	if err := read.SetReadDeadline(time.Now().Add(startTimeout)); err != nil {
+		fmt.Fprintf(stderr, "wait for the start: %v\n", err)
+		return 1
+	}
+	news, err := io.ReadAll(read)
 	switch {
-	case string(text) == "ok":
-		return ""
-	case len(text) > 0:
-		return string(text)
 	case err != nil:
-		return "it did not start in time"
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		fmt.Fprintf(stderr, "wait for the start: %v\n", err)
+		return 1
+	case string(news) == started:
+		return 0
+	case len(news) == 0:
+		news = []byte("died during its start")
 	}
-	return "it ended while starting; see its log"
+	fmt.Fprintf(stderr, "%s\n", news)
+	return 1
 }
 
-// watch starts the worker, and starts it again when it dies.
-func watch(name, pidFile string, openLog func() (*slog.Logger, error)) int {
-	log, err := openLog()
+// watch runs workers, one after the other, until one ends as it should, or we are told to end.
+func (p *process) watch() int {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	file, log, err := p.openLog(nil)
 	if err != nil {
-		Started(err)
+		p.parent.say(err.Error())
 		return 1
 	}
-	pid, err := TakePIDFile(pidFile, name)
+	defer file.Close()
+	pid, err := p.acquire(log)
 	if err != nil {
-		log.Log(context.Background(), LevelFatal, err.Error())
-		Started(err)
+		p.parent.say(err.Error())
 		return 1
 	}
-	defer pid.Release()
-	if pid.Stale {
-		log.Warn("Unclean start - found stale pid file!")
+	w := watcher{process: p, log: log, file: file, pid: pid, signals: signals}
+	code := w.run()
+	if err := pid.Release(); err != nil {
+		log.Warn("Can't remove the pid file", "cause", err)
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
-	for first := true; ; first = false {
-		ended, code, problem := work(signals)
-		if first {
-			if problem == "" {
-				Started(nil)
-			} else {
-				Started(errors.New(problem))
-			}
+	return code
+}
+
+type watcher struct {
+	*process
+	log     *slog.Logger
+	file    *LogFile
+	pid     *PIDFile
+	signals <-chan os.Signal
+	news    string // what the newest worker said of its start
+	up      bool   // a worker has been up
+	ending  bool   // we were told to end
+}
+
+func (w *watcher) run() int {
+	for {
+		err := w.worker()
+		switch {
+		case !w.up:
+			return 1 // whoever started us knows
+		case w.ending || err == nil:
+			return 0
 		}
-		status := <-code
-		if asked := <-ended; asked || first && problem != "" || status == ExitRefused || status == 0 {
-			return status
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitRefused {
+			Fatal(w.log, w.program.Name+" can't be started again: "+w.news)
+			return 1
 		}
-		log.Log(context.Background(), LevelFatal, fmt.Sprintf("%s died (%d), starting it again", name, status))
-		select {
-		case s := <-signals:
-			if s != syscall.SIGHUP {
-				return 0
-			}
-		case <-time.After(restartPause):
+		w.log.Error(w.program.Name+" died, starting it again", "cause", err, "pause", restartPause)
+		if !w.pause() {
+			return 0
 		}
 	}
 }
 
-// work runs one worker. Signals are passed on to it; ended says whether one of them asked for the end.
-func work(signals <-chan os.Signal) (ended <-chan bool, code <-chan int, problem string) {
-	endedTo, codeTo := make(chan bool, 1), make(chan int, 1)
-	cmd, answer, err := child(stageWorker)
+// worker runs one worker to its end.
+func (w *watcher) worker() error {
+	cmd, read, write, err := self(stageWorker, w.inv)
+	if err != nil {
+		return w.failed(err)
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, w.pid.file)
+	// The runtime writes the trace of a panic there.
+	stderr, err := os.OpenFile(w.file.path, os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-		err = cmd.Start()
+		cmd.Stderr = stderr
+		defer stderr.Close()
 	}
+	err = cmd.Start()
+	write.Close()
 	if err != nil {
-		endedTo <- false
-		codeTo <- 1
-		return endedTo, codeTo, err.Error()
+		read.Close()
+		return w.failed(err)
 	}
-	cmd.ExtraFiles[0].Close()
-	exited := make(chan struct{})
+	news, dead := make(chan string, 1), make(chan error, 1)
 	go func() {
-		asked := false
-		for {
-			select {
-			case s := <-signals:
-				asked = asked || s != syscall.SIGHUP
-				_ = cmd.Process.Signal(s)
-			case <-exited:
-				endedTo <- asked
-				return
+		defer read.Close()
+		text, _ := io.ReadAll(read) // at the latest it ends with the worker
+		news <- string(text)
+	}()
+	go func() { dead <- cmd.Wait() }()
+	for {
+		select {
+		case text := <-news:
+			w.tell(text)
+			news = nil
+		case s := <-w.signals:
+			w.ending = true
+			_ = cmd.Process.Signal(s) // fails only where it is dead
+		case <-w.hup:
+			w.reopen()
+			_ = cmd.Process.Signal(syscall.SIGHUP)
+		case err := <-dead:
+			if news != nil {
+				w.tell(<-news)
 			}
+			return w.failed(err)
 		}
-	}()
-	problem = strings.TrimSpace(hear(answer))
-	go func() {
-		_ = cmd.Wait()
-		codeTo <- cmd.ProcessState.ExitCode()
-		close(exited)
-	}()
-	return endedTo, codeTo, problem
+	}
+}
+
+// tell passes on what a worker says of its start.
+func (w *watcher) tell(text string) {
+	w.news = text
+	if w.up || text == "" {
+		return
+	}
+	w.up = text == started
+	w.parent.say(text)
+}
+
+// failed makes sure that whoever started us hears of a first worker that died without a word.
+func (w *watcher) failed(err error) error {
+	if !w.up {
+		w.parent.say(fmt.Sprintf("%s died during its start: %v", w.program.Name, err))
+	}
+	return err
+}
+
+func (w *watcher) reopen() {
+	if err := w.file.Reopen(); err != nil {
+		w.log.Warn("Can't reopen the log", "cause", err)
+	}
+}
+
+// pause reports false where we were told to end meanwhile.
+func (w *watcher) pause() bool {
+	over := time.NewTimer(restartPause)
+	defer over.Stop()
+	for {
+		select {
+		case <-over.C:
+			return true
+		case <-w.signals:
+			return false
+		case <-w.hup:
+			w.reopen()
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,63 +12,118 @@ import (
 	"syscall"
 )
 
-// PIDFile is a pid file that this process holds, with a lock, so that of two copies started at once one is refused.
+// PIDFile is held while the program runs. The lock on it decides who may run; the number in it is for init scripts, and
+// for daemons of the original, which don't lock.
 type PIDFile struct {
-	file  *os.File
-	Stale bool // a predecessor left it behind without a clean end
+	// Stale says that the file was there and its process was not: the last end was not a clean one.
+	Stale bool
+
+	file *os.File
+	path string
 }
 
 // SecondCopyError says that the program runs already.
-type SecondCopyError struct{ Name string }
+type SecondCopyError struct {
+	Name string
+	PID  int // 0 where the file does not say
+}
 
 func (e *SecondCopyError) Error() string { return "Can't run second copy of " + e.Name }
 
-// TakePIDFile writes this process's id, unless a living process holds the file (monitor manual, "Process").
-func TakePIDFile(path, name string) (*PIDFile, error) {
+// AcquirePID locks the file at path and writes this process's id into it, followed by a newline. Its folder is made
+// where it is missing. The error is a *SecondCopyError where another process holds the lock, or is alive under the id
+// in the file.
+func AcquirePID(path, name string) (*PIDFile, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("take pid file: %w", err)
+		return nil, fmt.Errorf("make folder of pid file: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("take pid file: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("open pid file: %w", err)
+		}
+		p := &PIDFile{file: f, path: path}
+		current, err := p.take(name)
+		if err == nil && current {
+			return p, nil
+		}
 		f.Close()
-		return nil, &SecondCopyError{name}
+		if err != nil {
+			return nil, err
+		}
 	}
-	text, err := io.ReadAll(io.LimitReader(f, 64))
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("read pid file: %w", err)
-	}
-	p := &PIDFile{file: f, Stale: len(text) > 0}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && runs(pid, name) {
-		f.Close()
-		return nil, &SecondCopyError{name} // an original, which takes no lock
-	}
-	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid()))); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write pid file: %w", err)
-	}
-	return p, nil
 }
 
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
+// take reports false where the file was removed, by a process that ended, between our opening and locking it.
+func (p *PIDFile) take(name string) (current bool, err error) {
+	text, err := io.ReadAll(io.LimitReader(p.file, 64))
+	if err != nil {
+		return false, fmt.Errorf("read pid file: %w", err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // rubbish is nobody's id
+	err = syscall.Flock(int(p.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, &SecondCopyError{Name: name, PID: pid}
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock pid file: %w", err)
+	}
+	if ours, err := p.current(); err != nil || !ours {
+		return false, err
+	}
+	if alive(pid) {
+		return false, &SecondCopyError{Name: name, PID: pid}
+	}
+	p.Stale = len(text) > 0
+	if err := p.file.Truncate(0); err != nil {
+		return false, fmt.Errorf("write pid file: %w", err)
+	}
+	if _, err := p.file.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0); err != nil {
+		return false, fmt.Errorf("write pid file: %w", err)
+	}
+	return true, nil
 }
 
-// runs says whether the process lives and is a copy of the program: ids are used again after a reboot.
-func runs(pid int, name string) bool {
+// current tells whether path still is the file that we have open.
+func (p *PIDFile) current() (bool, error) {
+	byName, err := os.Stat(p.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at pid file: %w", err)
+	}
+	open, err := p.file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look at pid file: %w", err)
+	}
+	return os.SameFile(byName, open), nil
+}
+
+// Release removes the file and lets go of the lock.
+func (p *PIDFile) Release() error {
+	// In this order: whoever gets the lock of a removed file sees that it is removed, and tries again.
+	err := os.Remove(p.path)
+	if closeErr := p.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("remove pid file: %w", err)
+	}
+	return nil
+}
+
+// alive tells whether there is another process with this id. Our own id in an old file is a coincidence, a usual one in
+// containers, and so are ended processes that nobody has waited for.
+func alive(pid int) bool {
 	if pid <= 0 || pid == os.Getpid() {
 		return false
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(line), name)
-}
-
-// Release removes the file, at a clean end.
-func (p *PIDFile) Release() {
-	os.Remove(p.file.Name())
-	p.file.Close()
+	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+		return false
+	}
+	// The state follows the name, which is in parentheses and may hold anything (proc_pid_stat(5)).
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	name := bytes.LastIndexByte(stat, ')')
+	return err != nil || name < 0 || !bytes.HasPrefix(stat[name:], []byte(") Z"))
 }

@@ -2,53 +2,42 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// Task is something that runs until its context ends, and returns only when all that it started has ended.
+// Task is a part of a program that runs for as long as its context: Run returns nil when it has nothing more to do, and
+// only after everything that it started is gone. String names it in errors and logs.
 type Task interface {
 	Run(ctx context.Context) error
 	String() string
 }
 
-// Run runs all tasks until a signal asks for the end (SIGTERM, SIGINT, SIGQUIT), ctx ends or a task fails. SIGHUP calls reopen.
-func Run(ctx context.Context, log *slog.Logger, reopen func() error, tasks ...Task) error {
-	group, ctx := errgroup.WithContext(ctx)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	group.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case s := <-signals:
-				if s != syscall.SIGHUP {
-					log.Info("Signal received: " + s.String())
-					cancel()
-					return nil
-				}
-				if err := reopen(); err != nil {
-					log.Error("Couldn't reopen the log: " + err.Error())
-				}
-			}
-		}
-	})
+// Run runs all tasks until they have returned. The end of ctx, or the first error, ends the context of them all. That
+// error is returned, with the name of its task; those that follow in its wake are logged. A task that ends because ctx
+// does has not failed. A panic in a task ends the process.
+func Run(ctx context.Context, log *slog.Logger, tasks ...Task) error {
+	group, all := errgroup.WithContext(ctx)
 	for _, t := range tasks {
 		group.Go(func() error {
-			err := t.Run(ctx)
-			if err != nil {
-				log.Log(ctx, LevelFatal, t.String()+" failed: "+err.Error())
+			err := t.Run(all)
+			if err == nil || ended(ctx, err) {
+				return nil
+			}
+			err = fmt.Errorf("%s: %w", t, err)
+			if all.Err() != nil && !ended(all, err) {
+				log.Warn("Also failed while ending", "task", t, "cause", err)
 			}
 			return err
 		})
 	}
 	return group.Wait()
+}
+
+// ended tells whether err says no more than that ctx ended.
+func ended(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open locks others out.
-// The zero value speaks plain TCP.
+// Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open
+// locks others out. The zero value speaks plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them
@@ -29,9 +29,9 @@ func (e *ConnectError) Error() string { return "connect to " + e.Addr + ": " + e
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// Ask sends one line, given without its newline, to the agent at addr (host:port) and returns its answer, without the newline. ctx must have a deadline;
-// it bounds everything. The error is a *ConnectError where nothing was sent; after any other error the agent may have done what it was asked.
-// An answer that is too long or has no newline is an error.
+// Ask sends one line, given without its newline, to the agent at addr (host:port) and returns its answer, without the
+// newline. ctx must have a deadline; it bounds everything. The error is a *ConnectError where nothing was sent; after
+// any other error the agent may have done what it was asked. An answer that is too long or has no newline is an error.
 func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 	if err := checkLine(line); err != nil {
 		return "", err
@@ -53,9 +53,9 @@ func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 	return answer, err
 }
 
-// Control sends one command to the monitor at addr as mmm_control does (control manual, "Wire"): the line, then quit; everything up to the
-// end of the connection is the answer. ctx must have a deadline; the connection has to come about within ConnectTimeout, or 10 s where that is 0.
-// What was read until an error comes back with it.
+// Control sends one command to the monitor at addr as mmm_control does (control manual, "Wire"): the line, then quit;
+// everything up to the end of the connection is the answer. ctx must have a deadline; the connection has to come about
+// within ConnectTimeout, or 10 s where that is 0. What was read until an error comes back with it.
 func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) {
 	if err := checkLine(line); err != nil {
 		return "", err

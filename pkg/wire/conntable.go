@@ -142,8 +142,8 @@ func (t *connTable) free() {
 	}
 }
 
-// abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take seconds,
-// and the table is locked.
+// abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take
+// seconds, and the table is locked.
 func abort(c *conn) {
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		t.NetConn().Close()

@@ -2,8 +2,8 @@
 // they travel on (agent manual, "Wire"; control manual, "Wire").
 //
 // The classic protocol is a text of lines, and its words and their order are a contract: an original monitor can drive
-// our agent, and our monitor an original agent. What is ours rides behind the classic parameters and fields as key=value, where
-// the original looks at nothing.
+// our agent, and our monitor an original agent. What is ours rides behind the classic parameters and fields as
+// key=value, where the original looks at nothing.
 //
 // It holds no opinion: who may give an order, what an order leads to and what is answered are decided by the callers.
 package wire

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Keys of the parameters and fields that the classic protocol does not know. extVersion comes first and says that the others mean what they say here.
+// Keys of the parameters and fields that the classic protocol does not know. extVersion comes first and says that the
+// others mean what they say here.
 const (
 	extVersion  = "v"
 	extSeq      = "seq"
@@ -21,8 +22,8 @@ const (
 	extProblem  = "problem"
 )
 
-// extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it: a reader of a
-// packet dump should still be able to read it.
+// extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it:
+// a reader of a packet dump should still be able to read it.
 func extra(key, value string) string {
 	var b strings.Builder
 	b.WriteString(key)
@@ -41,8 +42,8 @@ func extra(key, value string) string {
 // extras are the decoded pairs of one message: a key may come more than once.
 type extras map[string][]string
 
-// parseExtras reads the pairs among fields. What is no pair is skipped: it belongs to somebody else's protocol. For the same reason the pairs come
-// back beside an error too: whether it matters depends on whether the sender is extended.
+// parseExtras reads the pairs among fields. What is no pair is skipped: it belongs to somebody else's protocol. For the
+// same reason the pairs come back beside an error too: whether it matters depends on whether the sender is extended.
 func parseExtras(fields []string) (extras, error) {
 	pairs := extras{}
 	var bad error

@@ -54,14 +54,15 @@ func (r Request) String() string {
 
 // Answer is one line from an agent: TEXT[|FIELD…]|UP:SECONDS.
 type Answer struct {
-	// Text is what comes before the first bar. Where an agent quotes a request with bars in it, the rest of the sentence is in Fields.
+	// Text is what comes before the first bar. Where an agent quotes a request with bars in it, the rest of the
+	// sentence is in Fields.
 	Text   string
 	Fields []string
 	Uptime float64 // seconds since the agent's host booted, two decimals on the wire
 }
 
-// ParseAnswer splits a line, given without its newline. As for the original, an answer is everything before the last "|UP:".
-// A line without an uptime is an error.
+// ParseAnswer splits a line, given without its newline. As for the original, an answer is everything before the last
+// "|UP:". A line without an uptime is an error.
 func ParseAnswer(line string) (Answer, error) {
 	at := strings.LastIndex(line, "|UP:")
 	if at < 0 {
@@ -85,7 +86,8 @@ func (a Answer) String() string {
 	return oneLine(strings.Join(parts, "|")) + "|UP:" + strconv.FormatFloat(a.Uptime, 'f', 2, 64)
 }
 
-// OK tells whether the agent says that it did what it was asked. For SET_STATUS an original agent says so whatever happened.
+// OK tells whether the agent says that it did what it was asked. For SET_STATUS an original agent says so whatever
+// happened.
 func (a Answer) OK() bool { return strings.HasPrefix(a.Text, "OK") }
 
 // oneLine keeps a text from becoming two lines on the wire.

@@ -14,7 +14,8 @@ type Order struct {
 	Roles  []cluster.RoleIP
 	Master string // host that holds the active master role; "" where nobody does
 
-	// Extended says that the monitor is one of ours and that the rest has a meaning. An original monitor's order has none of it.
+	// Extended says that the monitor is one of ours and that the rest has a meaning. An original monitor's order has
+	// none of it.
 	Extended bool
 	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
 	Switch   cluster.Switch // how Master became the writer
@@ -30,8 +31,9 @@ func (o Order) Request(host string) Request {
 	return NewRequest(SetStatus, host, params...)
 }
 
-// ParseOrder reads a SET_STATUS request. Parameters that it does not know are ignored, as the original does. A missing or unknown state, roles that don't
-// parse, and an extended parameter with a value that can't be are errors: an order that is understood by half must not be carried out by half.
+// ParseOrder reads a SET_STATUS request. Parameters that it does not know are ignored, as the original does. A missing
+// or unknown state, roles that don't parse, and an extended parameter with a value that can't be are errors: an order
+// that is understood by half must not be carried out by half.
 func ParseOrder(r Request) (Order, error) {
 	if r.Command != SetStatus {
 		return Order{}, fmt.Errorf("parse order: the command is %q", abbreviate(r.Command))

@@ -37,8 +37,8 @@ func (t Tri) String() string {
 	}
 }
 
-// Report is what our agent's answer to SET_STATUS says of its host as it is, after the order was carried out as far as it could be.
-// The classic "OK: Status applied successfully!" says only that the order arrived.
+// Report is what our agent's answer to SET_STATUS says of its host as it is, after the order was carried out as far as
+// it could be. The classic "OK: Status applied successfully!" says only that the order arrived.
 type Report struct {
 	Extended bool             // false: an original agent, and the rest says nothing
 	Seq      uint64           // of the order that this answers
@@ -70,9 +70,9 @@ func (r Report) Fields() []string {
 	return fields
 }
 
-// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. From an agent of ours
-// whose fields don't parse comes an extended Report that confirms nothing (Seq 0, Writable Unsure) and names the fault among its Problems: to take such an
-// agent for an original one would be to believe its bare OK.
+// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. From an
+// agent of ours whose fields don't parse comes an extended Report that confirms nothing (Seq 0, Writable Unsure) and
+// names the fault among its Problems: to take such an agent for an original one would be to believe its bare OK.
 func ParseReport(a Answer) Report {
 	pairs, err := parseExtras(a.Fields)
 	if !pairs.extended() {

@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
-// Server answers lines: an agent's port (a newline after each answer) and a monitor's control port (nothing between answers, the connection ends at quit).
-// Nobody who connects can keep others from being served: a connection has a goroutine and deadlines of its own, and the longest idle
-// one makes room for a new one. A line counts only with its newline: half a SET_STATUS can look like a whole one that takes all roles away.
+// Server answers lines: an agent's port (a newline after each answer) and a monitor's control port (nothing between
+// answers, the connection ends at quit). Nobody who connects can keep others from being served: a connection has a
+// goroutine and deadlines of its own, and the longest idle one makes room for a new one. A line counts only with its
+// newline: half a SET_STATUS can look like a whole one that takes all roles away.
 //
 // Set the fields before Serve and leave them alone afterwards.
 type Server struct {
-	// Handler answers one line, given without its newline; everything else is left in, also a carriage return. done ends the connection after the answer.
-	// It is called from many goroutines at once, with the context of Serve, and must end when that does.
+	// Handler answers one line, given without its newline; everything else is left in, also a carriage return. done
+	// ends the connection after the answer. It is called from many goroutines at once, with the context of Serve, and
+	// must end when that does.
 	Handler func(ctx context.Context, line string) (answer string, done bool)
 
 	// TooLong answers a line longer than MaxLine in Handler's place; nil: "ERROR: Line too long".
@@ -36,7 +38,8 @@ type Server struct {
 const (
 	// lingerTimeout is for clients that send more after the end, see serveConn.
 	lingerTimeout = time.Second
-	// acceptPause is the time given to whatever keeps connections from being accepted, such as a lack of file descriptors.
+	// acceptPause is the time given to whatever keeps connections from being accepted, such as a lack of file
+	// descriptors.
 	acceptPause = 100 * time.Millisecond
 )
 
@@ -66,8 +69,8 @@ func (s Server) withDefaults() Server {
 	return s
 }
 
-// Serve accepts connections until ctx ends, then closes l and the idle connections, lets running handlers give their answers, and returns nil when all are gone. It returns early,
-// with an error, only where somebody else closed l.
+// Serve accepts connections until ctx ends, then closes l and the idle connections, lets running handlers give their
+// answers, and returns nil when all are gone. It returns early, with an error, only where somebody else closed l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.withDefaults()
 	table := newConnTable(srv.MaxConns)
@@ -185,8 +188,9 @@ func discardLine(in *bufio.Reader) bool {
 	}
 }
 
-// linger ends our half of the connection and waits a little for the client to end its own. To close while unread data is there, or
-// comes in, would reset the connection, and a reset takes answers away that the client has not read yet (RFC 9112, section 9.6, has the same).
+// linger ends our half of the connection and waits a little for the client to end its own. To close while unread data
+// is there, or comes in, would reset the connection, and a reset takes answers away that the client has not read yet
+// (RFC 9112, section 9.6, has the same).
 func linger(c *conn, in *bufio.Reader) {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {

@@ -6,7 +6,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// AgentStatus is the answer to GET_AGENT_STATUS: what the agent was last told. After its start it is cluster.Unknown with no roles.
+// AgentStatus is the answer to GET_AGENT_STATUS: what the agent was last told. After its start it is cluster.Unknown
+// with no roles.
 type AgentStatus struct {
 	State  cluster.HostState
 	Roles  []cluster.RoleIP
@@ -18,7 +19,8 @@ func (s AgentStatus) Fields() []string {
 	return []string{string(s.State), cluster.FormatRoleIPs(s.Roles, ","), s.Master}
 }
 
-// ParseAgentStatus reads the answer of an agent, ours or an original one. An answer that is not OK is an error with its text.
+// ParseAgentStatus reads the answer of an agent, ours or an original one. An answer that is not OK is an error with its
+// text.
 func ParseAgentStatus(a Answer) (AgentStatus, error) {
 	fields, err := statusFields(a)
 	if err != nil {
@@ -56,7 +58,8 @@ func (s SystemStatus) Fields() []string {
 	return fields
 }
 
-// ParseSystemStatus reads the answer of an agent, ours or an original one. An answer that is not OK is an error with its text.
+// ParseSystemStatus reads the answer of an agent, ours or an original one. An answer that is not OK is an error with
+// its text.
 func ParseSystemStatus(a Answer) (SystemStatus, error) {
 	fields, err := statusFields(a)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"os"
 )
 
-// ClientTLS makes the configuration of whoever connects where <socket> has type ssl (configuration manual, socket): cert and key identify
-// us to the other side, ca is the file of the authorities that we trust, all PEM.
+// ClientTLS makes the configuration of whoever connects where <socket> has type ssl (configuration manual, socket):
+// cert and key identify us to the other side, ca is the file of the authorities that we trust, all PEM.
 //
-// The certificate of the other side must be valid and come from ca, but its host name is not looked at: classic certificates
-// are not made out to addresses, and addresses are all that the configuration knows. Whoever holds any key certified by ca can therefore stand in for any host, so ca
-// must be an authority that serves this cluster only.
+// The certificate of the other side must be valid and come from ca, but its host name is not looked at: classic
+// certificates are not made out to addresses, and addresses are all that the configuration knows. Whoever holds any key
+// certified by ca can therefore stand in for any host, so ca must be an authority that serves this cluster only.
 func ClientTLS(cert, key, ca string) (*tls.Config, error) {
 	pair, roots, err := load(cert, key, ca)
 	if err != nil {
@@ -28,8 +28,8 @@ func ClientTLS(cert, key, ca string) (*tls.Config, error) {
 	}, nil
 }
 
-// ServerTLS makes the configuration of whoever listens: a client needs a certificate that comes from ca. Give it to tls.NewListener
-// and the result to Server.Serve.
+// ServerTLS makes the configuration of whoever listens: a client needs a certificate that comes from ca. Give it to
+// tls.NewListener and the result to Server.Serve.
 func ServerTLS(cert, key, ca string) (*tls.Config, error) {
 	pair, roots, err := load(cert, key, ca)
 	if err != nil {

@@ -135,12 +135,38 @@ func (b *bench) semiSync(writer string) {
 	b.must(b.Node(writer).Server.WaitSemiSync(b.ctx))
 }
 
+// rejoin brings a killed server back. Where it has a transaction that nobody else has, it is set aside instead; then what must hold is that
+// the others lack nothing that was acknowledged, and the test is over.
+func (b *bench) rejoin(name string, l *lab.Load) bool {
+	b.Helper()
+	joined, err := b.Rejoin(b.ctx, b.Node(name))
+	b.must(err)
+	if joined {
+		return true
+	}
+	b.Logf("%s came back with a transaction that nobody else has and is set aside", name)
+	l.Stop()
+	var others []*lab.Node
+	for _, n := range b.DBs {
+		if n.Name != name {
+			others = append(others, n)
+		}
+	}
+	b.level(l, others)
+	return false
+}
+
 // balance ends the load and compares: every acknowledged row is on every server, and all servers have the same.
 func (b *bench) balance(l *lab.Load) {
 	b.Helper()
 	l.Stop()
-	b.must(b.WaitLevel(b.ctx, b.DBs...))
-	for _, n := range b.DBs {
+	b.level(l, b.DBs)
+}
+
+func (b *bench) level(l *lab.Load, nodes []*lab.Node) {
+	b.Helper()
+	b.must(b.WaitLevel(b.ctx, nodes...))
+	for _, n := range nodes {
 		lost, err := l.Lost(b.ctx, n.Server)
 		b.must(err)
 		if len(lost) > 0 {

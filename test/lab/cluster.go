@@ -275,9 +275,14 @@ func (c *Cluster) StartAll(ctx context.Context) error {
 func (c *Cluster) WaitWhole(ctx context.Context) error {
 	return Wait(ctx, "the cluster to be whole", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
-		ok := err == nil && strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "#")
-		return ok && c.Writer(show) != nil && c.Placed(show) == nil, show + fmt.Sprint(err) + fmt.Sprint(c.Placed(show))
+		return err == nil && c.whole(show), show + fmt.Sprint(err, c.Placed(show))
 	})
+}
+
+// whole: all hosts ONLINE, every address where show says, nothing to warn of.
+func (c *Cluster) whole(show string) bool {
+	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "#") &&
+		c.Writer(show) != nil && c.Placed(show) == nil
 }
 
 // Control runs mmm_control on the monitor's host.

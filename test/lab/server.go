@@ -74,7 +74,7 @@ func (s *Server) Start(ctx context.Context) error {
 		"--auto-increment-increment=2", fmt.Sprintf("--auto-increment-offset=%d", (s.id-1)%2+1),
 		// A write is acknowledged when the other master has received it; what it has not is not committed after a crash.
 		"--rpl-semi-sync-master-enabled=1", "--rpl-semi-sync-slave-enabled="+semiSync(s.id), "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
-		"--rpl-semi-sync-master-timeout=250", "--rpl-semi-sync-master-wait-no-slave=0", "--init-rpl-role=SLAVE",
+		"--rpl-semi-sync-master-timeout=250", "--rpl-semi-sync-master-wait-no-slave=0",
 		"--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--performance-schema=0", "--skip-name-resolve", "--max-connections=300",
 		"--thread-cache-size=32", "--innodb-flush-method=fsync")
 	cmd.Args = append(cmd.Args, s.args...)

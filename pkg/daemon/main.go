@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Program is one of the daemons.
+type Program struct {
+	Name    string // as in its log file, and in "Can't run second copy of NAME"
+	Version string
+
+	// Load reads and checks the configuration. Its error is printed as it is.
+	Load func(Invocation) (Settings, error)
+}
+
+// Settings is what Main needs of a configuration.
+type Settings struct {
+	PIDFile string // Invocation.PIDFile goes before it
+	Debug   bool   // stay in the foreground, log more
+
+	// Build makes the program and opens its sockets; it starts nothing. When it returns, the start counts as
+	// successful.
+	Build func(log *slog.Logger) (Service, error)
+}
+
+// Service is a program that is ready to run.
+type Service struct {
+	Tasks   []Task
+	Healthy func() bool // asked before each sign of life to the service manager; nil: always
+}
+
+// Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program
+// ends, with 0, on SIGTERM, SIGINT or SIGQUIT, and, with 1, when a task fails; a second such signal ends it at once.
+// SIGHUP reopens the log.
+//
+// It runs in the foreground, or starts a watcher in the background, which starts the program proper and starts it again
+// when it dies.
+func Main(p Program, args []string, stdout, stderr io.Writer) int {
+	// First of all: what comes during the start must not be lost, nor kill us.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	// Else a reader of our stdout that goes away would take us with it. Not ignored but caught, as hooks and commands
+	// would inherit the former.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	stage, parent := takeStage()
+	inv, err := ParseArgs(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, Usage(p.Name))
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\n%s", p.Name, err, Usage(p.Name))
+		return 2
+	case inv.Version:
+		fmt.Fprintf(stdout, "%s %s\n", p.Name, p.Version)
+		return 0
+	}
+	settings, err := p.Load(inv)
+	switch {
+	case err != nil && stage != stageFirst:
+		parent.say(err.Error())
+		return exitRefused
+	case err != nil:
+		fmt.Fprintln(stderr, err)
+		return 1
+	case inv.ConfigTest:
+		fmt.Fprintln(stdout, "OK")
+		return 0
+	}
+	if inv.PIDFile != "" {
+		settings.PIDFile = inv.PIDFile
+	}
+	process := process{program: p, inv: inv, settings: settings, parent: parent, hup: hup}
+	switch stage {
+	case stageWatcher:
+		return process.watch()
+	case stageWorker:
+		return process.work(nil)
+	}
+	if inv.Foreground || settings.Debug {
+		return process.foreground(stdout, stderr)
+	}
+	return launch(inv, stderr)
+}
+
+// process is one of the processes that a start can lead to.
+type process struct {
+	program  Program
+	inv      Invocation
+	settings Settings
+	parent   parent
+	hup      <-chan os.Signal
+}
+
+// openLog gives the log of the process. Everything goes to mirror too, unless that is nil.
+func (p *process) openLog(mirror io.Writer) (*LogFile, *slog.Logger, error) {
+	file, err := OpenLog(p.inv.LogPath(p.program.Name), mirror)
+	if err != nil {
+		return nil, nil, err
+	}
+	level := slog.LevelInfo
+	if p.settings.Debug {
+		level = slog.LevelDebug
+	}
+	return file, slog.New(NewHandler(file, level)), nil
+}
+
+// acquire takes the pid file; its error is in the log already.
+func (p *process) acquire(log *slog.Logger) (*PIDFile, error) {
+	pid, err := AcquirePID(p.settings.PIDFile, p.program.Name)
+	if err != nil {
+		Fatal(log, err.Error())
+		return nil, err
+	}
+	if pid.Stale {
+		log.Warn("Unclean start - found stale pid file!")
+	}
+	return pid, nil
+}
+
+func (p *process) foreground(stdout, stderr io.Writer) int {
+	file, log, err := p.openLog(stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	defer file.Close()
+	pid, err := p.acquire(log)
+	if err != nil {
+		return 1
+	}
+	code := p.work(stdout)
+	if err := pid.Release(); err != nil {
+		log.Warn("Can't remove the pid file", "cause", err)
+	}
+	return code
+}
+
+// work runs the program until its end.
+func (p *process) work(mirror io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second one has its usual effect
+	file, log, err := p.openLog(mirror)
+	if err != nil {
+		p.parent.say(err.Error())
+		return 1
+	}
+	defer file.Close()
+	manager := NewNotifier(os.Getenv)
+	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
+	service, err := p.settings.Build(log)
+	if err != nil {
+		Fatal(log, err.Error())
+		p.parent.say(err.Error())
+		return 1
+	}
+	manager.Healthy = service.Healthy
+	p.parent.say(started)
+	if err := manager.Send("READY=1"); err != nil {
+		log.Warn("Can't tell the service manager that we have started", "cause", err)
+	}
+	tasks := append([]Task{manager, housekeeper{file, p.hup, log, manager}}, service.Tasks...)
+	if err := Run(ctx, log, tasks...); err != nil {
+		Fatal(log, err.Error())
+		return 1
+	}
+	return 0
+}
+
+// housekeeper reopens the log on SIGHUP and tells the world when the program begins to end.
+type housekeeper struct {
+	file    *LogFile
+	hup     <-chan os.Signal
+	log     *slog.Logger
+	manager Notifier
+}
+
+func (h housekeeper) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			h.log.Info("Ending", "cause", context.Cause(ctx))
+			_ = h.manager.Send("STOPPING=1") // the manager has asked for it, most likely
+			return nil
+		case <-h.hup:
+			if err := h.file.Reopen(); err != nil {
+				h.log.Warn("Can't reopen the log", "cause", err)
+			}
+		}
+	}
+}
+
+func (h housekeeper) String() string { return "housekeeper" }

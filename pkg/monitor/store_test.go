@@ -1,0 +1,130 @@
+package monitor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+func knownHost(h string) bool { return h == "db1" || h == "db2" || h == "db3" }
+
+// TestClassicStatusFiles: what the original wrote is read without a complaint, and written again with the same lines.
+func TestClassicStatusFiles(t *testing.T) {
+	text, err := os.ReadFile("testdata/status_files.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := strings.Split(string(text), "## ")[1:]
+	if len(files) < 9 {
+		t.Fatalf("%d files", len(files))
+	}
+	for _, f := range files {
+		name, body, _ := strings.Cut(f, "\n")
+		body = strings.TrimRight(body, "\n") + "\n"
+		d, warnings := parseStatus(body, knownHost)
+		if len(warnings) > 0 || len(d.Hosts) != 3 {
+			t.Errorf("%s: %v, %d hosts", name, warnings, len(d.Hosts))
+		}
+		again := formatStatus(d)
+		for line := range strings.Lines(body) {
+			if !strings.Contains(again, line) {
+				t.Errorf("%s: %q is missing in\n%s", name, line, again)
+			}
+		}
+	}
+}
+
+func TestStatusRoundTrip(t *testing.T) {
+	d := cluster.Durable{
+		Hosts:  map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline}, "db2": {State: cluster.Online}},
+		Writer: "db2", Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "bin.000009:77"},
+	}
+	got, warnings := parseStatus(formatStatus(d), knownHost)
+	if len(warnings) > 0 || !reflect.DeepEqual(got, d) {
+		t.Errorf("%+v, want %+v, warnings %v", got, d, warnings)
+	}
+}
+
+func TestBrokenStatus(t *testing.T) {
+	for text, want := range map[string]string{
+		"db1|ONLINE":              "it is truncated: its last line is ignored",
+		"db1|ONLINE\n":            `line "db1|ONLINE" is not HOST|STATE|ROLES: ignored`,
+		"nobody|ONLINE|\n":        `host "nobody" is not in the configuration: ignored`,
+		"db1|SLEEPING|\n":         `unknown host state "SLEEPING"`,
+		"db1|ONLINE|writer\n":     `parse role "writer": want NAME(IP)`,
+		"#switch|nobody|||db2|\n": "is not HOST|STATE|ROLES: ignored",
+	} {
+		d, warnings := parseStatus(text, knownHost)
+		if len(d.Hosts) > 0 || len(warnings) != 1 || !strings.Contains(warnings[0], want) {
+			t.Errorf("%q: %v, %v, want %s", text, d.Hosts, warnings, want)
+		}
+	}
+}
+
+func FuzzStatus(f *testing.F) {
+	f.Add("db1|ONLINE|reader(10.0.0.1),writer(10.0.0.2)\n#switch|db1|db2|a:1|db1|b:2\n")
+	f.Add("db1|ONL")
+	f.Fuzz(func(t *testing.T, text string) {
+		d, _ := parseStatus(text, knownHost)
+		again, warnings := parseStatus(formatStatus(d), knownHost)
+		if len(warnings) > 0 || len(again.Hosts) != len(d.Hosts) || again.Switch != d.Switch {
+			t.Errorf("%q gives %+v, read again %+v, %v", text, d, again, warnings)
+		}
+	})
+}
+
+// TestStore: a version that the disk does not take is tried again until it does; the newest one wins.
+func TestStore(t *testing.T) {
+	dir := t.TempDir()
+	blocked := filepath.Join(dir, "status")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil { // a file where a folder is to be
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(filepath.Join(blocked, "mmm_mond.status"))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		s.save(version{1, "one\n"})
+		if r := <-s.done; r.err == nil || r.version != 1 {
+			t.Errorf("%+v", r)
+		}
+		began := time.Now()
+		if r := <-s.done; r.err == nil || r.version != 1 || time.Since(began) != retrySave {
+			t.Errorf("%+v after %v", r, time.Since(began))
+		}
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		s.save(version{2, "two\n"})
+		if r := <-s.done; r.err != nil || r.version != 2 {
+			t.Errorf("%+v", r)
+		}
+		s.save(version{3, "three\n"})
+		s.save(version{4, "four\n"})
+		for r := range s.done {
+			if r.version == 4 {
+				break
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := os.ReadFile(filepath.Join(blocked, "mmm_mond.status"))
+	if err != nil || string(text) != "four\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	left, err := os.ReadDir(blocked)
+	if err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
