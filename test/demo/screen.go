@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // screen prints the story. Colours only on a terminal, and not where NO_COLOR is set (no-color.org).
@@ -15,10 +17,19 @@ type screen struct {
 	colour bool
 }
 
+// The colours, as SGR parameters (ECMA-48, 8.3.117).
+const (
+	bold  = "1"
+	faint = "2"
+	cyan  = "36"
+	red   = "31"
+)
+
+const margin = "           "
+
 func newScreen(f *os.File) *screen {
-	info, err := f.Stat()
-	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &screen{out: f, begin: time.Now(), colour: terminal && os.Getenv("NO_COLOR") == ""}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return &screen{out: f, begin: time.Now(), colour: err == nil && os.Getenv("NO_COLOR") == ""}
 }
 
 func (s *screen) paint(code, text string) string {
@@ -28,34 +39,44 @@ func (s *screen) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
+// elapsed is the time since the beginning, as wide as the margin.
+func (s *screen) elapsed() string {
+	return s.paint(faint, fmt.Sprintf("[%6.2f s] ", time.Since(s.begin).Seconds()))
+}
+
 // head begins a part of the story.
 func (s *screen) head(text string) {
-	fmt.Fprintf(s.out, "\n%s %s\n", s.paint("2", fmt.Sprintf("[%5.1f s]", time.Since(s.begin).Seconds())), s.paint("1", text))
+	fmt.Fprintf(s.out, "\n%s%s\n", s.elapsed(), s.paint(bold, text))
 }
 
+// say explains.
 func (s *screen) say(format string, args ...any) {
-	fmt.Fprintf(s.out, "          %s\n", fmt.Sprintf(format, args...))
+	fmt.Fprintf(s.out, "%s%s\n", margin, fmt.Sprintf(format, args...))
 }
 
-// prompt names what is shown next.
-func (s *screen) prompt(text string) { fmt.Fprintf(s.out, "          %s\n", s.paint("36", "$ "+text)) }
+// news tells what somebody has just said.
+func (s *screen) news(who, text string) {
+	code := cyan
+	if strings.HasPrefix(text, "ERROR") || strings.HasPrefix(text, "FATAL") || strings.HasPrefix(text, "writes fail") {
+		code = red
+	}
+	fmt.Fprintf(s.out, "%s%s %s\n", s.elapsed(), s.paint(code, fmt.Sprintf("%-6s", who)), text)
+}
 
-// quote shows what a program printed.
-func (s *screen) quote(text string) {
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(s.out, "          | %s\n", strings.TrimRight(line, "\n"))
+// quote shows a command and what it printed, as it is.
+func (s *screen) quote(command, text string) {
+	s.say("%s", s.paint(cyan, "$ "+command))
+	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
+		s.say("%s", strings.TrimRight(line, "\n"))
 	}
 }
 
 // table prints rows under a head, the last column to the right.
-func (s *screen) table(head []string, rows [][]string) {
-	left, right := len(head[0]), len(head[1])
+func (s *screen) table(left, right string, rows [][]string) {
+	const width = 50
+	s.say("%s", s.paint(bold, fmt.Sprintf("%-*s%10s", width, left, right)))
 	for _, r := range rows {
-		left, right = max(left, len(r[0])), max(right, len(r[1]))
-	}
-	s.say("%s", s.paint("1", fmt.Sprintf("%-*s  %*s", left, head[0], right, head[1])))
-	for _, r := range rows {
-		s.say("%-*s  %*s", left, r[0], right, r[1])
+		s.say("%-*s%10s", width, r[0], r[1])
 	}
 	fmt.Fprintln(s.out)
 }

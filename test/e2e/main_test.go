@@ -129,16 +129,10 @@ func (b *bench) load() *lab.Load {
 	return l
 }
 
-// semiSync waits until the writer acknowledges nothing that the other master has not received: then kill -9 loses nothing, and
-// leaves nothing behind on the dead server that the others don't know.
+// semiSync waits until kill -9 of the writer loses nothing.
 func (b *bench) semiSync(writer string) {
 	b.Helper()
-	s := b.Node(writer).Server
-	b.must(lab.Wait(b.ctx, writer+" to replicate semi-synchronously", func() (bool, string) {
-		on, err := s.Value(b.ctx, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Rpl_semi_sync_master_status'")
-		n, err2 := s.Value(b.ctx, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Rpl_semi_sync_master_clients'")
-		return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
-	}))
+	b.must(b.Node(writer).Server.WaitSemiSync(b.ctx))
 }
 
 // rejoin brings a killed server back. Where it has a transaction that nobody else has, it is set aside instead; then what must hold is that

@@ -15,6 +15,7 @@ import (
 type Load struct {
 	cancel context.CancelFunc
 	done   chan struct{}
+	turn   sync.Mutex // held during a write
 
 	mu     sync.Mutex
 	acked  []ack
@@ -65,6 +66,8 @@ func (l *Load) run(ctx context.Context, db *sql.DB, pause time.Duration) {
 
 // write inserts one row and reads from the same connection who took it.
 func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	conn, err := db.Conn(ctx)
@@ -91,6 +94,13 @@ func asRefused(err error, to **mysql.MySQLError) bool {
 	e, ok := err.(*mysql.MySQLError)
 	*to = e
 	return ok && (e.Number == 1290 || e.Number == 1053)
+}
+
+// Between runs f between two writes: nothing is in flight meanwhile.
+func (l *Load) Between(f func() error) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	return f()
 }
 
 // Stop ends the load.

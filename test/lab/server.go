@@ -117,6 +117,17 @@ func (s *Server) Stop(ctx context.Context) error {
 	return Wait(ctx, s.host.Name+"'s server to end", func() (bool, string) { return s.proc.Ended(), "it runs" })
 }
 
+// WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9 loses nothing,
+// and leaves nothing behind on the dead server that the others don't know.
+func (s *Server) WaitSemiSync(ctx context.Context) error {
+	const status = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = "
+	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) {
+		on, err := s.Value(ctx, status+"'Rpl_semi_sync_master_status'")
+		n, err2 := s.Value(ctx, status+"'Rpl_semi_sync_master_clients'")
+		return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
+	})
+}
+
 // Exec runs statements, one after the other, on one connection.
 func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	conn, err := s.db.Conn(ctx)
