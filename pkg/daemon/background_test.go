@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -165,4 +166,62 @@ func TestHangupReopensTheLog(t *testing.T) {
 	if log := read(t, p.log); !strings.Contains(log, "Ending") {
 		t.Errorf("new log: %q", log)
 	}
+}
+
+// However many are started at once, one of them runs and the others say why they don't.
+func TestOneOfManyStartsWins(t *testing.T) {
+	p := newProbe(t, "")
+	const copies = 6
+	type end struct {
+		code   int
+		stderr string
+	}
+	ends := make(chan end, copies)
+	var commands []*exec.Cmd
+	for range copies {
+		commands = append(commands, p.command(t))
+	}
+	for _, cmd := range commands {
+		go func() {
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			_ = cmd.Run() // the exit code tells
+			ends <- end{cmd.ProcessState.ExitCode(), stderr.String()}
+		}()
+	}
+	won := 0
+	for range copies {
+		switch e := <-ends; {
+		case e == end{}:
+			won++
+		case e != end{1, "Can't run second copy of probe\n"}:
+			t.Errorf("exit %d, %q", e.code, e.stderr)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d starts succeeded", won)
+	}
+	watcher := p.watcher(t)
+	kill(t, watcher, syscall.SIGTERM)
+	p.expectGone(t, watcher)
+	if n := len(p.workers(t)); n != 1 {
+		t.Errorf("%d workers", n)
+	}
+}
+
+// Who can't wait for a clean end sends the signal again.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p := newProbe(t, "hang")
+	watcher := p.start(t)
+	p.worker(t, 1)
+	kill(t, watcher, syscall.SIGTERM)
+	eventually(t, "the worker begins to end", func() bool { return strings.Contains(read(t, p.log), "Ending") })
+	if !p.owns(watcher) {
+		t.Fatal("the watcher has not waited for its worker")
+	}
+	eventually(t, "the watcher ends", func() bool {
+		_ = syscall.Kill(watcher, syscall.SIGTERM) // it may have ended just now
+		return !p.owns(watcher)
+	})
+	p.expectGone(t, watcher)
 }

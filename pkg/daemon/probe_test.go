@@ -64,6 +64,9 @@ func loadProbe(inv Invocation) (Settings, error) {
 					return errors.New("no more")
 				}
 				<-ctx.Done()
+				if has("hang") {
+					select {}
+				}
 				if has("late") {
 					return errors.New("too late")
 				}
@@ -116,12 +119,18 @@ func (p probe) call(t *testing.T, args ...string) (code int, stdout, stderr stri
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// start starts it in the background, and ends it with the test.
+// start starts it in the background.
 func (p probe) start(t *testing.T) (watcher int) {
 	t.Helper()
 	if code, stdout, stderr := p.call(t); code != 0 || stdout != "" || stderr != "" {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}
+	return p.watcher(t)
+}
+
+// watcher is the id in the pid file; the daemon ends with the test.
+func (p probe) watcher(t *testing.T) int {
+	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSuffix(read(t, p.pid), "\n"))
 	if err != nil {
 		t.Fatal(err)

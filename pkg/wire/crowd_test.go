@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,4 +106,62 @@ func TestSlowReader(t *testing.T) {
 	if n, _ := io.Copy(io.Discard, slow); n >= int64(len(big)) {
 		t.Errorf("a client that reads nothing for three write timeouts got all of %d bytes", n)
 	}
+}
+
+// A thousand clients at once, each a nuisance of another kind, cost a working one nothing.
+func TestHostileCrowd(t *testing.T) {
+	addr := start(t, agentLike(), nil)
+	nuisances := []func(c *net.TCPConn) error{
+		func(*net.TCPConn) error { return nil },                                                      // silent
+		func(c *net.TCPConn) error { return c.CloseWrite() },                                         // half-open
+		func(c *net.TCPConn) error { return write(c, "SET_STATUS|1|db1|ONL") },                       // half a line
+		func(c *net.TCPConn) error { return write(c, strings.Repeat("x", 3*MaxLine)) },               // overlong, without an end
+		func(c *net.TCPConn) error { return write(c, "\x16\x03\x01\x02\x00\x01\x00\xfc\n\x00\xff") }, // binary
+		func(c *net.TCPConn) error { return c.SetLinger(0) },                                         // reset at the end
+	}
+	const crowd = 1000
+	conns, failed := make(chan *net.TCPConn, crowd), make(chan error, crowd)
+	var dialing sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range crowd {
+		dialing.Go(func() {
+			<-begin
+			c, err := net.DialTimeout("tcp", addr, patience)
+			if err != nil {
+				failed <- err
+				return
+			}
+			conns <- c.(*net.TCPConn)
+			// The server may have closed it by now, to make room.
+			_ = nuisances[i%len(nuisances)](c.(*net.TCPConn))
+		})
+	}
+	close(begin)
+	var took []time.Duration
+	for range 100 {
+		began := time.Now()
+		got, err := Dialer{}.Ask(within(t), addr, "PING|1|db1")
+		if err != nil || got != `OK: "PING|1|db1"` {
+			t.Errorf("%q, %v", got, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	dialing.Wait()
+	close(conns)
+	close(failed)
+	for err := range failed {
+		t.Error(err)
+	}
+	for c := range conns {
+		c.Close()
+	}
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > 100*time.Millisecond {
+		t.Errorf("the median request takes %v, the longest %v", median, took[len(took)-1])
+	}
+}
+
+func write(c net.Conn, text string) error {
+	_, err := io.WriteString(c, text)
+	return err
 }
