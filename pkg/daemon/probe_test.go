@@ -85,6 +85,15 @@ func newProbe(t *testing.T, behaviour string) probe {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "probe.conf")
 	p := probe{config: file, pid: file + ".pid", log: file + ".log"}
+	t.Cleanup(func() {
+		eventually(t, "all processes of the test end", func() bool {
+			left := p.processes()
+			for _, id := range left {
+				_ = syscall.Kill(id, syscall.SIGKILL)
+			}
+			return len(left) == 0
+		})
+	})
 	p.behave(t, behaviour)
 	return p
 }
@@ -128,22 +137,26 @@ func (p probe) start(t *testing.T) (watcher int) {
 	return p.watcher(t)
 }
 
-// watcher is the id in the pid file; the daemon ends with the test.
+// watcher is the id in the pid file.
 func (p probe) watcher(t *testing.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSuffix(read(t, p.pid), "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for _, id := range append([]int{pid}, p.workers(t)...) {
-			if p.owns(id) {
-				_ = syscall.Kill(id, syscall.SIGKILL)
-				eventually(t, "process ends", func() bool { return !p.owns(id) })
-			}
-		}
-	})
 	return pid
+}
+
+// processes are the ids of all that this test has started and that have not ended.
+func (p probe) processes() []int {
+	entries, _ := os.ReadDir("/proc")
+	var ids []int
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil && p.owns(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // owns tells whether the process with this id is one of this test's.
