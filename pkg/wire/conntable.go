@@ -21,8 +21,12 @@ const (
 type conn struct {
 	net.Conn
 	phase phase
-	heard time.Time // when its last line came, or else it itself
+	heard time.Time // when its last line came or its answer began, or else when it came itself
 }
+
+// minSilence is how long a connection may be silent before it makes room for another. Without it a burst of newcomers
+// would drive out a client between its connecting and its first line.
+const minSilence = 200 * time.Millisecond
 
 // connTable knows the open connections of one Server and closes the longest silent one when there are too many.
 type connTable struct {
@@ -38,8 +42,8 @@ func newConnTable(limit int) *connTable {
 	return &connTable{max: limit, freed: make(chan struct{}, 1), open: map[*conn]bool{}}
 }
 
-// add takes in c, in the place of the longest silent connection where the table is full. Where every connection has a
-// request running it waits for one to end. It reports false when ctx has ended.
+// add takes in c, in the place of the longest silent connection where the table is full. Where none has been silent for
+// minSilence, or every one has a request running, it waits. It reports false when ctx has ended.
 func (t *connTable) add(ctx context.Context, c *conn) bool {
 	for {
 		if added, closed := t.tryAdd(c); added || closed {
@@ -49,6 +53,7 @@ func (t *connTable) add(ctx context.Context, c *conn) bool {
 		case <-ctx.Done():
 			return false
 		case <-t.freed:
+		case <-time.After(minSilence / 10):
 		}
 	}
 }
@@ -59,7 +64,7 @@ func (t *connTable) tryAdd(c *conn) (added, closed bool) {
 	if t.closed {
 		return false, true
 	}
-	if len(t.open) >= t.max && !t.evictLocked() {
+	if len(t.open) >= t.max && !t.evictLocked(minSilence) {
 		return false, false
 	}
 	t.open[c] = true
@@ -70,17 +75,18 @@ func (t *connTable) tryAdd(c *conn) (added, closed bool) {
 func (t *connTable) evict() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.evictLocked()
+	t.evictLocked(0)
 }
 
-func (t *connTable) evictLocked() bool {
+// evictLocked reports false where no connection without a running request has been silent for that long.
+func (t *connTable) evictLocked(silence time.Duration) bool {
 	var oldest *conn
 	for c := range t.open {
 		if c.phase != handling && (oldest == nil || c.heard.Before(oldest.heard)) {
 			oldest = c
 		}
 	}
-	if oldest == nil {
+	if oldest == nil || time.Since(oldest.heard) < silence {
 		return false
 	}
 	delete(t.open, oldest)
@@ -100,7 +106,7 @@ func (t *connTable) handling(c *conn) bool {
 func (t *connTable) answering(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.phase = answering
+	c.phase, c.heard = answering, time.Now()
 	t.free()
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -59,5 +60,38 @@ func TestCloseSparesAnswers(t *testing.T) {
 	late, _ := pipe(t)
 	if table.add(t.Context(), late) {
 		t.Error("a connection was added to a closed table")
+	}
+}
+
+// Whoever has just come, or is just being answered after a long request, is not driven out by a newcomer.
+func TestNobodyIsDrivenOutAtOnce(t *testing.T) {
+	for name, occupy := range map[string]func(*connTable, *conn){
+		"new": func(*connTable, *conn) {},
+		"answering": func(table *connTable, c *conn) {
+			table.handling(c)
+			time.Sleep(time.Hour)
+			table.answering(c)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := newConnTable(1)
+				old, gone := pipe(t)
+				old.heard = time.Now()
+				table.add(t.Context(), old)
+				occupy(table, old)
+				next, _ := pipe(t)
+				began := time.Now()
+				go table.add(t.Context(), next)
+				time.Sleep(minSilence - 1)
+				if synctest.Wait(); gone() {
+					t.Fatalf("driven out after %v", time.Since(began))
+				}
+				time.Sleep(minSilence)
+				if synctest.Wait(); !gone() {
+					t.Errorf("keeps its place for %v", time.Since(began))
+				}
+			})
+		})
 	}
 }
