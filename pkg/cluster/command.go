@@ -133,7 +133,7 @@ func (x *stepper) setOnline(host string, agentUp bool) string {
 	if !ok {
 		good = h.Good
 	}
-	if !good.alive() {
+	if !good.Ping || !good.MySQL {
 		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.", host)
 	}
 	if peer, ok := x.s.Hosts[t.Peer]; ok && peer.State == Online && !peer.Good.replicates() {

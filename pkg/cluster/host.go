@@ -41,7 +41,13 @@ func (x *stepper) peer(t Host) (HostInfo, bool) {
 }
 
 func (x *stepper) fromOnline(t Host, h HostInfo) {
-	if !h.Good.alive() {
+	if !x.alive(h) && x.outOfReach(t.Name) {
+		return
+	}
+	if !x.alive(h) {
+		if x.unanimous(h) {
+			x.out.add(Info, t.Name, "The server's port on host '%s' refuses, and its agent says that the process is gone: not waiting for trap_period", t.Name)
+		}
 		why := fmt.Sprintf(" (ping: %s, mysql: %s)", okText(h.Good.Ping), okText(h.Good.MySQL))
 		x.enter(t.Name, HardOffline, why)
 		if !x.s.manual() {
@@ -54,7 +60,7 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 		return // its replication has no say in whether it may be written to
 	}
 	peer, known := x.peer(t)
-	if !known || peer.State != Online || !peer.Good.alive() || x.in.Now-peer.Since < freshPeer && peer.Since > 0 {
+	if !known || peer.State != Online || !x.alive(peer) || x.in.Now-peer.Since < freshPeer && peer.Since > 0 {
 		return
 	}
 	switch {
@@ -81,7 +87,7 @@ func (x *stepper) writerToBe(host string) bool {
 }
 
 func (x *stepper) fromHardOffline(t Host, h HostInfo) {
-	if !h.Good.alive() {
+	if !x.alive(h) {
 		return
 	}
 	if to, bad := x.replicationTrouble(t, h); bad {
@@ -109,7 +115,7 @@ func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
 }
 
 func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
-	if !h.Good.alive() {
+	if !x.alive(h) {
 		x.enter(t.Name, HardOffline, "")
 		return
 	}
@@ -139,7 +145,7 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 func (x *stepper) fromReplicationTrouble(t Host, h HostInfo) {
 	peer, known := x.peer(t)
 	switch {
-	case !h.Good.alive():
+	case !x.alive(h):
 		x.enter(t.Name, HardOffline, "")
 	case h.Good.replicates() || !known || peer.State != Online:
 		if h.Flapping {

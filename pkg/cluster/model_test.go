@@ -158,7 +158,7 @@ func TestModel(t *testing.T) {
 	first := modelState{now: time.Hour, verdicts: map[string]Verdicts{}, have: map[string][]RoleIP{}, cut: map[string]bool{}}
 	found := map[string]Found{}
 	for _, h := range topology.Hosts {
-		first.verdicts[h.Name] = Verdicts{true, true, true, true}
+		first.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 		found[h.Name] = Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
 	}
 	first.s, _ = Start(topology, Active, Durable{}, found, first.verdicts, first.now)
@@ -237,7 +237,7 @@ func (m modelState) broken(t Topology) string {
 func (m modelState) recover(t Topology) string {
 	m = m.clone()
 	for _, h := range t.Hosts {
-		m.verdicts[h.Name] = Verdicts{true, true, true, true}
+		m.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 		m.cut[h.Name] = false
 	}
 	for range 6 {

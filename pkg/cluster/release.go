@@ -8,7 +8,7 @@ import (
 // take starts to take an address from its holder; next is the host it is meant for, or "" for whoever fits.
 func (x *stepper) take(a *Address, next string) {
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
-	a.Confirmed, a.failed, a.origin = false, "", ""
+	a.Confirmed, a.failed, a.origin, a.gone = false, "", "", ""
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
 }
@@ -18,7 +18,11 @@ func (x *stepper) give(a *Address, host string) {
 	a.Holder, a.Next, a.Confirmed = host, "", false
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
-	if a.Role == x.t.ActiveMasterRole && host != x.s.LastWriter {
+	if a.Role != x.t.ActiveMasterRole {
+		return
+	}
+	x.s.vouched = x.in.Now
+	if host != x.s.LastWriter {
 		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
 		x.s.LastWriter = host
 	}
@@ -46,7 +50,9 @@ func (x *stepper) answers() {
 			if ans.Seq >= h.tellSeq {
 				h.tellSeq = 0
 			}
+			h.ServerGone = ans.ServerGone
 			h.Problems = x.problems(h, ans)
+			x.heard(&h, ans)
 		}
 		x.s.Hosts[ans.Host] = h
 		if !ans.Reached && h.tellSeq > 0 && ans.Seq >= h.tellSeq {
@@ -88,20 +94,31 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 		}
 	case a.Leaving == ans.Host:
 		switch {
+		case ans.Reached && x.protected(a, ans.Host):
+			if x.hasLeft(a, ans) {
+				x.left(a, ans.Host)
+			} else if !ans.Busy {
+				a.failed = notLeft(ans)
+			}
 		case ans.Reached && x.free(a, ans):
-			a.Leaving, a.failed = "", ""
+			x.left(a, "")
 		case !ans.Reached:
 			a.failed = "its agent can't be reached: " + ans.Text
 		case !ans.Busy:
-			a.failed = ans.Text
-			if ans.OK {
-				a.failed = "it still has it"
-			}
-			if len(ans.Problems) > 0 {
-				a.failed = ans.Problems[0]
-			}
+			a.failed = notLeft(ans)
 		}
 	}
+}
+
+// notLeft is why an address has not left the host that answers so.
+func notLeft(ans Answer) string {
+	switch {
+	case len(ans.Problems) > 0:
+		return ans.Problems[0]
+	case ans.OK:
+		return "it still has it"
+	}
+	return ans.Text
 }
 
 func holds(a *Address, ans Answer) bool {
@@ -151,21 +168,33 @@ func (x *stepper) kills() {
 		}
 		h.killing = false
 		x.s.Hosts[k.Host] = h
-		if k.Err == "" {
-			x.out.add(Info, k.Host, "Host '%s' has been killed", k.Host)
-		} else {
-			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - there may be duplicate ips now!", k.Host, k.Err)
-		}
+		waits := false
 		for i := range x.s.Addresses {
-			if a := &x.s.Addresses[i]; a.Leaving == k.Host && a.failed != "" {
-				a.Leaving, a.failed = "", ""
+			a := &x.s.Addresses[i]
+			switch {
+			case a.Leaving != k.Host || a.failed == "":
+			case k.Err != "" && x.protected(a, k.Host):
+				waits = true // its lease is a better proof than none
+			default:
+				x.left(a, "")
 			}
+		}
+		switch {
+		case k.Err == "":
+			x.out.add(Info, k.Host, "Host '%s' has been killed", k.Host)
+		case waits:
+			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - its writer role waits until its lease has run out", k.Host, k.Err)
+		case x.t.leased() && !h.Classic:
+			x.out.add(Warn, k.Host, "Could not kill host '%s' (%s)", k.Host, k.Err)
+		default:
+			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - there may be duplicate ips now!", k.Host, k.Err)
 		}
 	}
 }
 
 // release decides about addresses that their host fails to give up, and about planned moves whose target fails.
 func (x *stepper) release() {
+	x.lapse()
 	for i := range x.s.Addresses {
 		a := &x.s.Addresses[i]
 		x.releaseStuck(a)
@@ -194,9 +223,10 @@ func (x *stepper) releaseStuck(a *Address) {
 		x.moved = true
 	case !r.Exclusive:
 		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
-		a.Leaving, a.failed = "", ""
-		x.moved = true
+		x.left(a, "")
+	case a.killed == a.seq:
 	case !x.s.Hosts[host].killing:
+		a.killed = a.seq
 		x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s) - killing it!", host, a.RoleIP, a.failed)
 		x.kill(host)
 	}

@@ -23,6 +23,14 @@ func Show(t Topology, s State) string {
 			fmt.Fprintf(&b, "# Warning: agent on host %s reports: %s\n", h.Name, p)
 		}
 	}
+	for _, name := range s.Unprotected(t) {
+		fmt.Fprintf(&b, "# Warning: host %s is unprotected: its agent knows no lease\n", name)
+	}
+	for _, h := range t.Hosts {
+		if w := s.Hosts[h.Name].Witness; w != "" {
+			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
+		}
+	}
 	for _, a := range s.Addresses {
 		if a.Leaving != "" {
 			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)

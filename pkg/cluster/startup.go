@@ -12,6 +12,7 @@ type Found struct {
 	Stored *StoredHost // its line of the status file; nil: none
 	Agent  *StoredHost // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing
 	System *SystemFound
+	Epoch  Epoch // newest that its agent knows
 }
 
 // SystemFound is what a host really has.
@@ -32,7 +33,8 @@ type startup struct {
 // Start makes the first state of a monitor from what its predecessor, the agents and the hosts say. It changes
 // no role that is where the sources say it is.
 func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdicts map[string]Verdicts, now time.Duration) (State, Output) {
-	s := State{Mode: mode, ModeSince: now, NetworkUp: true, Seq: 1, Hosts: map[string]HostInfo{}, LastWriter: saved.Writer, Switch: saved.Switch}
+	s := State{Mode: mode, ModeSince: now, NetworkUp: true, Seq: 1, Hosts: map[string]HostInfo{}, LastWriter: saved.Writer, Switch: saved.Switch,
+		Epoch: saved.Epoch, vouched: now, stepped: now}
 	var out Output
 	x := startup{t: t, found: found, s: &s, out: &out}
 	for _, h := range t.Hosts {
@@ -47,13 +49,24 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		s.Addresses = append(s.Addresses, Address{RoleIP: rip, since: now})
 	}
 	var conflicts bool
+	lease := stepper{t: t, s: &s, in: Input{Now: now}, out: &out, seq: s.Seq}
 	for i := range s.Addresses {
 		a := &s.Addresses[i]
 		on := x.configuredOn(a.RoleIP)
 		conflicts = conflicts || len(on) > 1
+		if a.Role == t.ActiveMasterRole && t.leased() && s.Epoch.Number > 0 {
+			lease.resume(a)
+			a.seq = s.Seq
+			continue
+		}
 		winner := x.vote(a.RoleIP)
 		x.place(a, winner, on, now)
 	}
+	for _, h := range t.Hosts {
+		lease.in.Answers = append(lease.in.Answers, Answer{Host: h.Name, Reached: true, Epoch: found[h.Name].Epoch})
+	}
+	lease.lostState()
+	lease.newEpoch()
 	table := x.table()
 	out.add(Info, "", "%s", table)
 	if conflicts {

@@ -7,9 +7,14 @@ import (
 )
 
 // Verdicts are the four checks of one host after the trap period: true is good.
-type Verdicts struct{ Ping, MySQL, RepThreads, RepBacklog bool }
+type Verdicts struct {
+	Ping, MySQL, RepThreads, RepBacklog bool
 
-func (v Verdicts) alive() bool      { return v.Ping && v.MySQL }
+	Refused bool // the newest probe of the server found its port closed
+}
+
+// alive: a server that answers is alive, whatever becomes of pings.
+func (v Verdicts) alive() bool      { return v.MySQL }
 func (v Verdicts) replicates() bool { return v.RepThreads && v.RepBacklog }
 
 // State is all that the monitor knows and has decided. It is a value: Step returns a new one and leaves the old alone.
@@ -24,6 +29,11 @@ type State struct {
 	Addresses   []Address // one for each configured address, sorted
 	LastWriter  string    // host that last was given the active master role
 	Switch      Switch    // how the present writer took over
+
+	Epoch    Epoch         // the newest decision about the writer, where it has a lease
+	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
+	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
+	stepped  time.Duration // time of the last Step
 }
 
 // HostInfo is what is known of one host.
@@ -37,6 +47,10 @@ type HostInfo struct {
 	Departures   []time.Duration
 	Flapping     bool
 	Problems     []string // what its agent's newest answer says is wrong
+	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
+	Classic      bool          // its agent has answered, and has no clock for a lease
+	ServerGone   bool          // its agent says that the server's process is gone
+	Witness      string        // another host that reaches its server at the moment
 	tellSeq      uint64   // order that tells a host it is offline; not yet answered if not 0
 	killing      bool     // kill_host is running for it
 }
@@ -50,6 +64,8 @@ type Address struct {
 	Next      string // host it is meant for once free
 	origin    string // planned move: where it goes back to if Holder can't take it
 	failed    string // why taking it from Leaving failed
+	gone      string // host whose agent has confirmed that it gave it up, before it was given to Holder
+	killed    uint64 // seq for which kill_host was asked for: once is enough, where something better proves it gone
 	seq       uint64 // order that gives it to Holder or takes it from Leaving
 	since     time.Duration
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
@@ -58,6 +74,7 @@ type Address struct {
 func (s State) clone() State {
 	s.Hosts = maps.Clone(s.Hosts)
 	s.Addresses = slices.Clone(s.Addresses)
+	s.unproven = slices.Clone(s.unproven)
 	return s
 }
 
@@ -96,6 +113,7 @@ type Durable struct {
 	Hosts  map[string]StoredHost
 	Switch Switch
 	Writer string // LastWriter
+	Epoch  Epoch
 }
 
 // StoredHost is one line of the status file.
@@ -106,7 +124,7 @@ type StoredHost struct {
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
-	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter}
+	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch}
 	for name, h := range s.Hosts {
 		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name)}
 	}

@@ -13,6 +13,7 @@ type Input struct {
 	Verdicts  map[string]Verdicts // of every host, as they stand now
 	Answers   []Answer
 	Killed    []KillResult
+	Witnesses map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
 	Command   *Command
 }
 
@@ -30,6 +31,13 @@ type Answer struct {
 	Writable bool // its server certainly or possibly accepts writes
 	Switch   Switch
 	Problems []string
+
+	// What the lease rests on; zero from an original agent.
+	Epoch      Epoch  // newest that it knows
+	Stamp      Stamp  // its clock at the answer
+	PromisedTo string // whom it last vouched for
+	PromiseAge time.Duration
+	ServerGone bool // its server's process is gone
 }
 
 // KillResult is how kill_host ended; Err is empty when the host is off for certain.
@@ -56,7 +64,10 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	var out Output
 	x := stepper{t: t, s: &next, in: in, out: &out, seq: s.Seq + 1}
 	x.network()
+	x.pause()
+	x.witnesses()
 	x.answers()
+	x.lostState()
 	x.kills()
 	if in.Command != nil {
 		x.command(*in.Command)
@@ -70,6 +81,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 			x.round()
 		}
 	}
+	x.newEpoch()
 	if x.numbered() || !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
 		next.Seq = x.seq
 	}
@@ -166,10 +178,12 @@ type Order struct {
 	Roles  []RoleIP
 	Master string // host name of the writer, "" where there is none
 	Switch Switch
+	Epoch  Epoch // zero where the writer has no lease
+	Lease  Lease
 }
 
 func (o Order) equal(p Order) bool {
-	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && slices.Equal(o.Roles, p.Roles)
+	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && slices.Equal(o.Roles, p.Roles)
 }
 
 // Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
@@ -182,6 +196,9 @@ func Orders(t Topology, s State) []Order {
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
+		if t.leased() && t.mayWrite(h.Name) {
+			o.Epoch, o.Lease = s.Epoch, t.Lease
+		}
 		if s.Switch.To == master {
 			o.Switch = s.Switch
 		}

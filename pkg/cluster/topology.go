@@ -29,6 +29,9 @@ type Topology struct {
 	WaitForOtherMaster time.Duration // in WAIT mode; 0 = for ever
 	CarefulStartup     bool          // conflicting addresses at start lead to PASSIVE mode
 
+	Lease        Lease // of the active master role; 0 = classic, none
+	FastFailover bool  // unanimous evidence counts without the trap period
+
 	// ReleaseTimeout is how long a host may take to give up an address before it counts as unable to.
 	ReleaseTimeout time.Duration
 	// SwitchTimeout is how long the target of a planned move may take before the role goes back.
@@ -76,6 +79,12 @@ func (t Topology) Role(name string) (Role, bool) {
 func (t Topology) mayWrite(host string) bool {
 	r, ok := t.Role(t.ActiveMasterRole)
 	return ok && slices.Contains(r.Hosts, host)
+}
+
+// leased says whether the writer needs a lease: with one candidate nobody else can be given the role.
+func (t Topology) leased() bool {
+	r, ok := t.Role(t.ActiveMasterRole)
+	return ok && t.Lease > 0 && len(r.Hosts) > 1
 }
 
 // roleIPs lists every virtual address of the configuration, sorted.

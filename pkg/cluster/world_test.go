@@ -57,7 +57,7 @@ func newWorld(t Topology) *world {
 	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{}, killErr: "no kill_host program"}
 	found := map[string]Found{}
 	for _, h := range t.Hosts {
-		w.verdicts[h.Name] = Verdicts{true, true, true, true}
+		w.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 		w.agents[h.Name] = &simAgent{mode: "up", boot: -1000 * time.Second}
 		found[h.Name] = Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
 	}

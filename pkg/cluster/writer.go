@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// This file is the monitor's half of the rules that keep two hosts from being the writer at once (docs/design.md,
+// "Never two writers"; R6, R7 and R10 in the comments are its rules). The agents' half is package lease.
+
+// pause: a step that comes late means that this process, and not the world, stood still. All suspicion starts anew (R7).
+func (x *stepper) pause() {
+	if x.s.stepped > 0 && x.t.leased() && x.in.Now-x.s.stepped > max(x.t.Lease.Late(), latestStep) {
+		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it disbelieves what it knew", (x.in.Now - x.s.stepped).Seconds())
+		x.s.vouched = x.in.Now
+	}
+	x.s.stepped = x.in.Now
+}
+
+// latestStep: steps come at least this often, on a machine that does its work.
+const latestStep = 500 * time.Millisecond
+
+// writer is the address of the active master role, or nil.
+func (x *stepper) writer() *Address {
+	for i := range x.s.Addresses {
+		if x.s.Addresses[i].Role == x.t.ActiveMasterRole {
+			return &x.s.Addresses[i]
+		}
+	}
+	return nil
+}
+
+// protected: the address is the writer's, and host has it under a lease. An agent that was never heard may be ours.
+func (x *stepper) protected(a *Address, host string) bool {
+	return a.Role == x.t.ActiveMasterRole && x.t.leased() && !x.s.Hosts[host].Classic
+}
+
+// heard takes over from an answer what the lease rests on.
+func (x *stepper) heard(h *HostInfo, ans Answer) {
+	if !x.t.leased() || !x.t.mayWrite(ans.Host) {
+		return
+	}
+	if !h.Classic && ans.Stamp == (Stamp{}) {
+		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
+	}
+	h.Classic = ans.Stamp == (Stamp{})
+	h.Stamp = ans.Stamp
+	a := x.writer()
+	if a.Holder == ans.Host {
+		// From now on it may be echoed, so from now on the lease counts (R6c).
+		x.s.vouched = max(x.s.vouched, x.in.Now)
+	}
+	if p := ans.PromisedTo; p != "" && (p == a.Holder || p == a.Leaving) {
+		x.s.vouched = max(x.s.vouched, x.in.Now-ans.PromiseAge)
+	}
+}
+
+// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock.
+func (x *stepper) leaseOver() bool { return x.in.Now >= x.s.vouched+x.t.Lease.Over() }
+
+// outOfReach: the host holds the writer role under a lease, and neither its agent nor the end of the lease has been heard of.
+// It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
+func (x *stepper) outOfReach(host string) bool {
+	a := x.writer()
+	return a != nil && a.Holder == host && x.protected(a, host) && !x.s.Hosts[host].AgentUp && !x.leaseOver()
+}
+
+// lapse takes the role from a writer that can't be reached and whose lease is over: its address is off by itself.
+func (x *stepper) lapse() {
+	a := x.writer()
+	if a == nil || !x.t.leased() || !x.leaseOver() {
+		return
+	}
+	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp {
+		x.out.add(Error, h, "Nobody has vouched for host '%s' for %.1f seconds: its lease is over", h, (x.in.Now - x.s.vouched).Seconds())
+		x.take(a, "")
+	}
+	if h := a.Leaving; h != "" && x.protected(a, h) {
+		x.out.add(Info, h, "Role '%s' has left host '%s': its lease is over", a.RoleIP, h)
+		x.left(a, "")
+	}
+}
+
+// left frees the address. gone is the host where its own agent has said so, in answer to the order to leave (R6a).
+func (x *stepper) left(a *Address, gone string) {
+	a.Leaving, a.failed = "", ""
+	x.moved = true
+	if a.Role != x.t.ActiveMasterRole {
+		return
+	}
+	a.gone = gone
+	if len(x.s.unproven) > 0 {
+		a.Leaving, a.gone = x.s.unproven[0], ""
+		x.s.unproven = x.s.unproven[1:]
+		a.seq, a.since = x.seq, x.in.Now
+	}
+}
+
+// lostState: an agent knows a later epoch than this monitor, which therefore has lost its state: nobody is the writer
+// until every host that may be has been proven not to be (R10).
+func (x *stepper) lostState() {
+	highest := x.s.Epoch.Number
+	for _, ans := range x.in.Answers {
+		if ans.Reached && x.t.leased() && x.t.mayWrite(ans.Host) {
+			highest = max(highest, ans.Epoch.Number)
+		}
+	}
+	if highest > x.s.Epoch.Number {
+		x.out.add(Fatal, "", "The agents know epoch %d and this monitor only %d: its state is lost, every host has to give up the writer role first", highest, x.s.Epoch.Number)
+		x.disown(highest)
+	}
+}
+
+// resume gives the address the place that the saved epoch says, whatever the votes: nobody else can have it.
+func (x *stepper) resume(a *Address) {
+	e := x.s.Epoch
+	a.gone = e.Gone
+	switch {
+	case e.Leaving && e.Holder == "":
+		x.disown(e.Number)
+	case e.Leaving:
+		a.Leaving = e.Holder
+	case e.Holder != "" && !x.t.mayWrite(e.Holder):
+		a.Leaving = e.Holder // it has been taken out of the configuration
+	default:
+		a.Holder = e.Holder
+	}
+	if h, known := x.s.Hosts[a.Holder]; known && h.State != AdminOffline {
+		h.State, h.Since = Online, 0
+		x.s.Hosts[a.Holder] = h
+		x.s.LastWriter = a.Holder
+	}
+}
+
+// disown makes an epoch of its own in which nobody is the writer.
+func (x *stepper) disown(highest uint64) {
+	a := x.writer()
+	r, _ := x.t.Role(x.t.ActiveMasterRole)
+	a.Holder, a.Next, a.Confirmed, a.failed, a.origin, a.gone = "", "", false, "", "", ""
+	a.Leaving, x.s.unproven = r.Hosts[0], slices.Clone(r.Hosts[1:])
+	a.seq, a.since = x.seq, x.in.Now
+	x.s.vouched = x.in.Now
+	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true}
+}
+
+// newEpoch numbers the decision about the writer, where this step has changed it (R2).
+func (x *stepper) newEpoch() {
+	a := x.writer()
+	if a == nil || !x.t.leased() || x.s.Mode == Passive {
+		return
+	}
+	e := Epoch{Holder: a.Holder, Gone: a.gone}
+	if a.Leaving != "" {
+		e = Epoch{Holder: a.Leaving, Leaving: true}
+		if len(x.s.unproven) > 0 || x.s.Epoch.Holder == "" && x.s.Epoch.Leaving {
+			e.Holder = ""
+		}
+	}
+	if e.same(x.s.Epoch) && x.s.Epoch.Number > 0 {
+		return
+	}
+	e.Number = x.s.Epoch.Number + 1
+	e.Since = e.Number
+	if e.Holder == x.s.Epoch.Holder {
+		e.Since = x.s.Epoch.Since
+		if x.s.Epoch.Leaving && !e.Leaving {
+			e.Since = e.Number
+		}
+	}
+	x.s.Epoch = e
+}
+
+// hasLeft: the answer, given in knowledge of the epoch that says so, proves that the host is the writer no more (R6a).
+func (x *stepper) hasLeft(a *Address, ans Answer) bool {
+	return ans.Extended && ans.Epoch.Number >= x.s.Epoch.Number && x.s.Epoch.Leaving &&
+		(x.s.Epoch.Holder == ans.Host || x.s.Epoch.Holder == "") &&
+		!slices.Contains(ans.Have, a.RoleIP) && !ans.Writable
+}
+
+// witnesses takes over which hosts can be reached by others.
+func (x *stepper) witnesses() {
+	if x.in.Witnesses == nil {
+		return
+	}
+	for name, h := range x.s.Hosts {
+		w := x.in.Witnesses[name]
+		if h.Witness == w {
+			continue
+		}
+		if w != "" && h.Witness == "" && h.State == Online {
+			x.out.add(Warn, name, "Host '%s' can't be reached from here, but host '%s' reaches its server: it stays as it is", name, w)
+		}
+		h.Witness = w
+		x.s.Hosts[name] = h
+	}
+}
+
+// alive says whether the host counts as up: its server answers this monitor, or another host while the line between the
+// two of them is cut. Evidence against it that is unanimous needs no trap period.
+func (x *stepper) alive(h HostInfo) bool {
+	if x.unanimous(h) {
+		return false
+	}
+	return h.Good.alive() || !h.Good.Ping && h.Witness != ""
+}
+
+// unanimous: the port refuses, and the host's own agent says that the server's process is gone.
+func (x *stepper) unanimous(h HostInfo) bool {
+	return x.t.FastFailover && h.AgentUp && h.Good.Refused && h.ServerGone
+}
+
+// Unprotected lists the hosts that may be the writer and whose agents know no lease, sorted.
+func (s State) Unprotected(t Topology) []string {
+	var names []string
+	for _, h := range t.Hosts {
+		if t.mayWrite(h.Name) && t.leased() && s.Hosts[h.Name].Classic {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is not any more.
+func (s State) Echo(t Topology, host string, e Epoch) Stamp {
+	if e.Grants(host) && !s.Epoch.Grants(host) {
+		return Stamp{}
+	}
+	return s.Hosts[host].Stamp
+}
+
+// leaseLeft says for people how long it may take until the role of an unreachable writer can move.
+func (s State) leaseLeft(t Topology) string {
+	left := s.vouched + t.Lease.Over() - s.stepped
+	return fmt.Sprintf("%.1f seconds", max(left, 0).Seconds())
+}
