@@ -21,6 +21,9 @@ import (
 
 var version = "dev" // set by the linker
 
+// peerTimeout bounds connecting to another agent: on a network that works it takes no time.
+const peerTimeout = 500 * time.Millisecond
+
 func main() {
 	os.Exit(daemon.Main(daemon.Program{Name: "mmm_agentd", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -40,7 +43,19 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
 	server := mysqlctl.New(agent.Account(c, local))
+	clock, err := agent.NewMachineClock()
+	if err != nil {
+		return daemon.Service{}, err
+	}
+	peers := wire.Dialer{ConnectTimeout: peerTimeout}
+	if s := c.Socket; s.SSL {
+		if peers.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
+			return daemon.Service{}, err
+		}
+	}
 	a := agent.New(agent.Config{
+		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Conflict: nic,
+		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
 		Gate: server, Local: server, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{

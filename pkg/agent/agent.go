@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -30,6 +31,11 @@ type Config struct {
 	Watch    Watcher
 	Announce Announcer
 	Gate     Gate
+	Sockets  func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
+	Fence    Fence                                                 // nil: none
+	Conflict Conflict                                              // nil: addresses are added without looking
+	Process  Process                                               // nil: nothing is said about the server's process
+	Leasing  *Leasing                                              // nil: as an original agent, without leases
 	Local    Following
 	Peers    Peers
 	Sources  func(host string) (Source, bool) // how this host replicates from another
@@ -50,6 +56,8 @@ type Agent struct {
 	version  string
 	log      *slog.Logger
 	asked    chan ask
+	leasing  *Leasing
+	vouches  chan askedToVouch
 }
 
 // New makes an Agent and starts nothing.
@@ -57,6 +65,7 @@ func New(c Config) *Agent {
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
+			sockets: c.Sockets, fence: c.Fence, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, peers: c.Peers, log: c.Log}},
 		watch:    c.Watch,
 		local:    c.Local,
@@ -65,6 +74,8 @@ func New(c Config) *Agent {
 		version:  c.Version,
 		log:      c.Log,
 		asked:    make(chan ask),
+		leasing:  c.Leasing,
+		vouches:  make(chan askedToVouch),
 	}
 }
 
@@ -106,6 +117,9 @@ type owner struct {
 	again    bool // something has changed since the round began
 	waiting  []ask
 	ending   context.CancelFunc // stops the ending of client connections
+	tenant   *tenant            // nil: this agent holds no leases
+	facts    Facts              // as last observed
+	unnerved bool               // the lease has lapsed while the role is this host's: said once
 }
 
 // round is one pass of observe, plan, apply, observe.
@@ -125,6 +139,15 @@ type outcome struct {
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
 	o := &owner{Agent: a, group: group, ending: func() {}}
 	defer func() { o.ending() }()
+	beat, answered := newBeat(a.leasing), (chan vouch)(nil)
+	defer beat.Stop()
+	if a.leasing != nil {
+		t, err := newTenant(*a.leasing, a.site.Host)
+		if err != nil {
+			return err
+		}
+		o.tenant, answered = t, t.answered
+	}
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
 		if len(o.present) > 0 {
@@ -151,6 +174,14 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 			o.start(ctx)
 		case <-changed:
 			o.start(ctx)
+		case <-beat.C:
+			o.beat(ctx)
+		case q := <-a.vouches:
+			q.reply <- o.promise(q.question)
+			o.start(ctx)
+		case v := <-answered:
+			o.tenant.take(v)
+			o.renew(ctx)
 		case out := <-done:
 			o.finish(ctx, out)
 		}
@@ -164,20 +195,35 @@ func (o *owner) take(ctx context.Context, q ask) {
 		if o.order != nil {
 			last = *o.order
 		}
-		q.reply <- reply{order: last}
+		r := reply{order: last}
+		if o.tenant != nil {
+			o.tenant.fill(&r.report)
+		}
+		q.reply <- r
 		return
 	}
+	if o.tenant != nil && q.order.Lease > 0 {
+		if why := o.tenant.order(*q.order); why != "" {
+			q.reply <- o.refusal(*q.order, why)
+			o.interrupt(ctx)
+			return
+		}
+	}
 	o.logChange(*q.order)
-	same := o.order != nil && sameOrder(*o.order, *q.order)
 	o.order = q.order
+	o.renew(ctx)
 	o.waiting = append(o.waiting, q)
-	if o.round != nil && !same {
+	o.interrupt(ctx)
+}
+
+// interrupt sees to it that what this host is to be now is what is being worked on.
+func (o *owner) interrupt(ctx context.Context) {
+	if o.round != nil && o.order != nil && !sameOrder(o.round.order, o.want()) {
 		o.round.cancel()
 		o.again = true
+		return
 	}
-	if o.round == nil || same {
-		o.start(ctx)
-	}
+	o.start(ctx)
 }
 
 // sameOrder: what has to be done on this host is the same.
@@ -220,44 +266,65 @@ func (o *owner) logChange(next wire.Order) {
 
 // start begins a round, unless one is under way: then another follows it.
 func (o *owner) start(ctx context.Context) {
-	if o.order == nil {
+	if o.order == nil && !o.site.MayWrite {
 		return
 	}
 	if o.round != nil {
 		o.again = o.again || len(o.waiting) > 0
 		return
 	}
-	if o.site.writer(o.order.Roles) {
+	want := o.want()
+	if o.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &round{order: *o.order, cancel: cancel, done: make(chan outcome, 1)}
+	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	memory := o.memory
+	p := pass{order: want, memory: o.memory, unasked: o.order == nil, lapsed: o.lapsed(want), lifetime: o.lifetime()}
 	o.group.Go(func() error {
 		defer cancel()
-		r.done <- o.host.pass(ctx, r.order, memory)
+		r.done <- o.host.pass(ctx, p)
 		return nil
 	})
 }
 
+// pass is what one round starts from.
+type pass struct {
+	order    wire.Order
+	memory   Memory
+	unasked  bool // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
+	lapsed   bool // the role is this host's, and its lease is not live
+	lifetime func(cluster.RoleIP) time.Duration
+}
+
 // pass observes, plans, applies and observes again.
-func (h *host) pass(ctx context.Context, order wire.Order, m Memory) outcome {
+func (h *host) pass(ctx context.Context, p pass) outcome {
+	order, m := p.order, p.memory
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{}
+		m = Memory{Port: m.Port}
 	}
 	facts, err := h.observe(ctx)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
-	plan := Plan(h.site, order, facts, m)
+	plan := Plan(h.site, order, facts, m, p.lapsed)
+	if p.unasked {
+		adopted := h.site.writer(h.site.roles(facts.Present)) // a writer at work, as it seems: the monitor will say
+		plan = slices.DeleteFunc(plan, func(a Action) bool { return a.Kind != Deny || adopted })
+	}
 	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
 		m.Opened = true // adopted
 	}
 	var problems []string
 	if len(plan) > 0 {
-		m, problems = h.apply(ctx, plan, was, m)
+		m, problems = h.apply(ctx, p, plan, was, m)
 		facts, err = h.observe(context.WithoutCancel(ctx))
+	}
+	if !writer && h.site.MayWrite {
+		var problem string
+		if facts, m, problem = h.shut(ctx, facts, m, was); problem != "" {
+			problems = append(problems, problem)
+		}
 	}
 	if err != nil {
 		problems = append(problems, "Couldn't observe this host: "+err.Error())
@@ -289,9 +356,12 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		out.memory.endClients = false
 		o.endClients(ctx)
 	}
-	o.memory, o.problems = out.memory, out.problems
+	o.memory, o.problems, o.facts = out.memory, out.problems, out.facts
 	o.present = o.site.roles(out.facts.Present)
-	if !sameOrder(ended, *o.order) {
+	if o.order == nil {
+		return
+	}
+	if !sameOrder(ended, o.want()) {
 		o.start(ctx) // those who wait are answered when what they ordered has been tried
 		return
 	}
@@ -305,18 +375,32 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 }
 
 func (o *owner) replyTo(order wire.Order, f Facts) reply {
-	return reply{
-		order: order,
-		report: wire.Report{
-			Extended: order.Extended,
-			Seq:      order.Seq,
-			Have:     o.present,
-			Writable: f.Writable,
-			Switch:   o.memory.Switch,
-			Problems: slices.Clone(o.problems),
-		},
-		followed: o.follower.want(order),
+	return reply{order: order, report: o.report(order, f), followed: o.follower.want(order)}
+}
+
+func (o *owner) report(order wire.Order, f Facts) wire.Report {
+	r := wire.Report{
+		Extended:   order.Extended,
+		Seq:        order.Seq,
+		Have:       o.present,
+		Writable:   f.Writable,
+		Switch:     o.memory.Switch,
+		ServerGone: f.Gone,
+		Problems:   slices.Clone(o.problems),
 	}
+	if o.tenant != nil && order.Lease > 0 {
+		o.tenant.fill(&r)
+	}
+	return r
+}
+
+// refusal answers an order that nothing may be done about.
+func (o *owner) refusal(order wire.Order, why string) reply {
+	r := o.report(order, o.facts)
+	r.Problems = append(r.Problems, why)
+	done := make(chan struct{})
+	close(done)
+	return reply{order: order, report: r, followed: done}
 }
 
 // endClients ends connections in the background: the role is gone already, nobody waits for it.

@@ -78,6 +78,9 @@ func (s *sim) Remove(ctx context.Context, ip netip.Addr) error {
 		s.present = slices.DeleteFunc(s.present, func(p netip.Addr) bool { return p == ip })
 	})
 }
+func (s *sim) Renew(ctx context.Context, ip netip.Addr, _ time.Duration) error {
+	return s.op(ctx, "list", func() {})
+}
 func (s *sim) Watch(ctx context.Context, changed chan<- struct{}) error {
 	s.set(func() { s.changed = changed })
 	<-ctx.Done()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -22,6 +23,24 @@ type Addresses interface {
 	List(ctx context.Context) ([]netip.Addr, error)
 	Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error
 	Remove(ctx context.Context, ip netip.Addr) error
+	Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // never adds
+}
+
+// Fence closes the server's port to clients, for a server that can't be closed for writes, and opens it again.
+type Fence interface {
+	Close(ctx context.Context) error
+	Open(ctx context.Context) error
+}
+
+// Conflict looks for another machine that has an address (RFC 5227, RFC 4862).
+type Conflict interface {
+	Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error)
+}
+
+// Process says whether the process that the server was when it last answered is gone.
+type Process interface {
+	Answered(ctx context.Context)
+	Gone() bool
 }
 
 // Announcer tells the network where an address is now. Its methods never block.
@@ -64,6 +83,10 @@ type host struct {
 	gate     Gate
 	catchUp  catchUp
 	blocking Blocking
+	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
+	fence    Fence
+	conflict Conflict
+	process  Process
 	log      *slog.Logger
 }
 
@@ -74,6 +97,12 @@ func (h *host) observe(ctx context.Context) (Facts, error) {
 	f.Present = present
 	var reason error
 	f.Writable, f.Down, reason = h.writable(ctx)
+	if h.process != nil {
+		if f.Writable != wire.Unsure && !f.Down {
+			h.process.Answered(ctx)
+		}
+		f.Gone = f.Down && h.process.Gone()
+	}
 	return f, errors.Join(err, reason)
 }
 
@@ -106,7 +135,7 @@ func (h *host) writable(ctx context.Context) (writable wire.Tri, down bool, err 
 
 // apply carries out a plan. Taking away goes on whatever fails; the writer's address only comes when all before it
 // has succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
-func (h *host) apply(ctx context.Context, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
+func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
 	blocked := false
 	if wasWriter && h.blocking.Soft && slices.ContainsFunc(plan, func(a Action) bool { return a.Kind == Deny }) {
@@ -121,14 +150,14 @@ func (h *host) apply(ctx context.Context, plan []Action, wasWriter bool, m Memor
 		var err error
 		switch a.Kind {
 		case Deny:
-			err = h.deny(ctx, wasWriter)
+			err = h.deny(ctx, wasWriter, m.Port == PortClosed || p.lapsed)
 		case Remove:
 			err = h.remove(ctx, a.Address)
 		case Add:
 			if blocked && a.Address.Role == h.site.ActiveMasterRole {
 				continue
 			}
-			err = h.add(ctx, a.Address)
+			err = h.add(ctx, a.Address, p.lifetime)
 		case CatchUp:
 			m.Switch, err = h.catchUp.run(ctx)
 			blocked = err != nil
@@ -136,7 +165,14 @@ func (h *host) apply(ctx context.Context, plan []Action, wasWriter bool, m Memor
 			if blocked {
 				continue
 			}
-			err = h.allow(ctx)
+			if m.Port != PortOpen && h.fence != nil {
+				if err = h.openPort(ctx); err == nil {
+					m.Port = PortOpen
+				}
+			}
+			if err == nil {
+				err = h.allow(ctx)
+			}
 			blocked = err != nil
 			m.Opened = m.Opened || err == nil
 		}
@@ -159,14 +195,44 @@ func (h *host) remove(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
 	h.announce.Forget(r.IP)
-	return h.addrs.Remove(ctx, r.IP)
+	h.endSockets(ctx, r.IP) // while a reset still finds its way
+	err := h.addrs.Remove(ctx, r.IP)
+	h.endSockets(ctx, r.IP)
+	return err
 }
 
-func (h *host) add(ctx context.Context, r cluster.RoleIP) error {
+// endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
+func (h *host) endSockets(ctx context.Context, ip netip.Addr) {
+	if h.sockets == nil {
+		return
+	}
+	if _, err := h.sockets(ctx, ip); err != nil {
+		h.log.Warn(fmt.Sprintf("Couldn't end the connections to %s: %v", ip, err))
+	}
+}
+
+// probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover can't.
+const probeTime = 40 * time.Millisecond
+
+func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	if err := h.addrs.Add(ctx, r.IP, 0); err != nil {
+	if h.conflict != nil {
+		switch owner, err := h.conflict.Probe(ctx, r.IP, probeTime); {
+		case err != nil:
+			return fmt.Errorf("look whether somebody has %s: %w", r.IP, err)
+		case owner != nil:
+			return fmt.Errorf("the machine %s has %s: address conflict", owner, r.IP)
+		}
+	}
+	began := time.Now()
+	if err := h.addrs.Add(ctx, r.IP, lifetime(r)); err != nil {
 		return err
+	}
+	if lifetime(r) > 0 && time.Since(began) > slowCall {
+		if err := h.addrs.Renew(ctx, r.IP, lifetime(r)); err != nil {
+			return err
+		}
 	}
 	h.announce.Announce(r.IP)
 	return nil
@@ -180,16 +246,56 @@ func (h *host) allow(ctx context.Context) error {
 
 // deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its address
 // goes, while there is still a way to reach them; those that run a statement are left to endClients.
-func (h *host) deny(ctx context.Context, wasWriter bool) error {
-	denying, cancel := context.WithTimeout(ctx, h.blocking.Grace+denySlack)
+func (h *host) deny(ctx context.Context, wasWriter, atOnce bool) error {
+	grace := h.blocking.Grace
+	if atOnce {
+		grace = 0 // whoever writes now writes without a lease
+	}
+	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()
-	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: h.blocking.Grace}); err != nil || !wasWriter {
+	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace}); err != nil || !wasWriter {
 		return err
 	}
 	ending, cancel := context.WithTimeout(ctx, idleTimeout)
 	defer cancel()
 	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // what it leaves, endClients ends and reports
 	return nil
+}
+
+// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in again once
+// it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
+func (h *host) shut(ctx context.Context, f Facts, m Memory, _ bool) (Facts, Memory, string) {
+	if h.fence == nil {
+		return f, m, ""
+	}
+	switch {
+	case f.Writable == wire.Unsure && m.Port != PortClosed:
+		limited, cancel := context.WithTimeout(ctx, blockTimeout)
+		defer cancel()
+		if err := h.fence.Close(limited); err != nil {
+			return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
+		}
+		m.Port = PortClosed
+		h.log.Warn("The server does not answer: its port is closed to clients until it does")
+	case f.Writable == wire.No && !f.Down && m.Port != PortOpen:
+		if err := h.openPort(ctx); err != nil {
+			return f, m, fmt.Sprintf("Couldn't open the server's port to clients: %v", err)
+		}
+		if m.Port == PortClosed {
+			h.log.Info("The server is closed for writes: its port is open to clients again")
+		}
+		m.Port = PortOpen
+	}
+	if f.Writable == wire.Unsure && m.Port == PortClosed {
+		f.Writable = wire.No
+	}
+	return f, m, ""
+}
+
+func (h *host) openPort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	return h.fence.Open(ctx)
 }
 
 // shell runs a command of the configuration. That it fails is logged and no more: read_only is what stops the writes.

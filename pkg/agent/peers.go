@@ -1,10 +1,14 @@
 package agent
 
 import (
+	"context"
+	"net"
 	"net/netip"
+	"slices"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -63,11 +67,81 @@ func NewSources(c *config.Config) func(string) (Source, bool) {
 // NewSite takes from the configuration what this host is.
 func NewSite(c *config.Config) Site {
 	local := c.Local()
-	s := Site{Host: local.Name, Slave: local.Mode == config.Slave, MayWrite: local.Mode == config.Master, ActiveMasterRole: c.ActiveMasterRole}
+	s := Site{Host: local.Name, Slave: local.Mode == config.Slave, MayWrite: slices.Contains(candidates(c), local.Name), ActiveMasterRole: c.ActiveMasterRole}
 	for _, r := range c.Roles {
 		for _, ip := range r.IPs {
 			s.Addresses = append(s.Addresses, cluster.RoleIP{Role: r.Name, IP: ip})
 		}
 	}
 	return s
+}
+
+// candidates are the hosts that may be the writer. An agent's file may leave the hosts of roles out; then they are the masters.
+func candidates(c *config.Config) []string {
+	var masters []string
+	for _, h := range c.Hosts {
+		if h.Mode == config.Master {
+			masters = append(masters, h.Name)
+		}
+	}
+	for _, r := range c.Roles {
+		if r.Name == c.ActiveMasterRole && len(r.Hosts) > 0 {
+			return r.Hosts
+		}
+	}
+	return masters
+}
+
+// Asker sends one line to the agent at an address.
+type Asker interface {
+	Ask(ctx context.Context, addr, line string) (string, error)
+}
+
+// NewLeasing makes what a lease needs of a configuration; nil where it asks for none.
+func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
+	local := c.Local()
+	l := &Leasing{StatePath: local.StatePath, Lease: cluster.Lease(c.WriterLease), Clock: clock}
+	addresses, servers := map[string]string{}, map[string]string{}
+	for _, h := range c.Hosts {
+		addresses[h.Name] = netip.AddrPortFrom(h.IP, uint16(h.AgentPort)).String()
+		servers[h.Name] = netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String()
+		if h.Name != local.Name {
+			l.Everybody = append(l.Everybody, h.Name)
+		}
+	}
+	for _, name := range candidates(c) {
+		if name != local.Name {
+			l.Others = append(l.Others, name)
+		}
+	}
+	l.Ask = func(ctx context.Context, host, line string) (string, error) {
+		return agents.Ask(ctx, addresses[host], line)
+	}
+	l.Reach = func(ctx context.Context, host string) error { return greeted(ctx, servers[host]) }
+	return l
+}
+
+// greeted connects and waits for the first byte of the server's greeting: a server that hangs is connected to by the kernel alone.
+func greeted(ctx context.Context, addr string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
+}
+
+// NewFence is the firewall around the local server: the other hosts of the configuration are let through.
+func NewFence(c *config.Config) fence.Port {
+	p := fence.Port{Number: c.Local().MySQLPort}
+	for _, h := range c.Hosts {
+		p.Allowed = append(p.Allowed, h.IP)
+	}
+	return p
 }

@@ -22,6 +22,7 @@ type Facts struct {
 	Present  []netip.Addr // configured addresses on the interface
 	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
 	Down     bool         // the server certainly does not run
+	Gone     bool         // the process that it was is gone
 }
 
 // Memory is what an agent knows beyond the facts.
@@ -30,10 +31,21 @@ type Memory struct {
 	// that it may be opened again without catching up, and its address put back.
 	Opened bool
 	Switch cluster.Switch // where in the logs it took over
+	Port   Port           // whether the firewall keeps clients from the server
 
 	// endClients: this pass took the writer role away, so client connections are to be ended.
 	endClients bool
 }
+
+// Port is what is known of the firewall rule that keeps clients away from a server that can't be closed for writes.
+type Port uint8
+
+// An agent does not know at its start whether a former one has left the rule.
+const (
+	PortUnknown Port = iota
+	PortOpen
+	PortClosed
+)
 
 // Kind is what an Action does.
 type Kind string
@@ -68,19 +80,28 @@ func (s Site) roles(ips []netip.Addr) []cluster.RoleIP {
 	return slices.DeleteFunc(slices.Clone(s.Addresses), func(r cluster.RoleIP) bool { return !slices.Contains(ips, r.IP) })
 }
 
+// mustFlee: there is no time to close the server for writes before its address goes: the lease is over, or it does not answer.
+func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.Unsure }
+
 // Plan lists the actions that make a host with these facts what the order says, in their order: writes are denied
 // before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,
-// after the server has caught up and been opened. At rest the list is empty.
-func Plan(site Site, order wire.Order, f Facts, m Memory) []Action {
+// after the server has caught up and been opened. At rest the list is empty. A host whose lease has lapsed, or whose server does
+// not answer, gives up its address first.
+func Plan(site Site, order wire.Order, f Facts, m Memory, lapsed bool) []Action {
 	var plan []Action
 	writer := site.writer(order.Roles)
-	if !writer && site.MayWrite && f.Writable != wire.No {
+	deny := !writer && site.MayWrite && f.Writable != wire.No
+	late := deny && mustFlee(f, lapsed)
+	if deny && !late {
 		plan = append(plan, Action{Kind: Deny})
 	}
 	for _, r := range site.Addresses {
 		if slices.Contains(f.Present, r.IP) && !slices.Contains(order.Roles, r) {
 			plan = append(plan, Action{Kind: Remove, Address: r})
 		}
+	}
+	if late {
+		plan = append(plan, Action{Kind: Deny})
 	}
 	var last []Action
 	for _, r := range order.Roles {

@@ -97,18 +97,18 @@ func checkPlan(t *testing.T, order wire.Order, m machine) {
 		m.memory = Memory{} // as pass does
 	}
 	start := m
-	plan := Plan(site(), order, m.facts, m.memory)
+	plan := Plan(site(), order, m.facts, m.memory, false)
 	for i, a := range plan {
 		// A crash before this action, a new agent without memory: it must not open or serve what has not caught up.
 		crashed := m
 		crashed.memory = Memory{}
 		again := crashed
-		for _, b := range Plan(site(), order, crashed.facts, crashed.memory) {
+		for _, b := range Plan(site(), order, crashed.facts, crashed.memory, false) {
 			again = again.after(b)
 			checkWriter(t, again, start, order)
 		}
 		switch {
-		case a.Kind == Remove && a.Address == writer && start.facts.Writable != wire.No && plan[0].Kind != Deny:
+		case a.Kind == Remove && a.Address == writer && start.facts.Writable == wire.Yes && plan[0].Kind != Deny:
 			t.Errorf("the writer's address goes before writes are denied: %v", plan)
 		case a.Kind == Remove && slices.ContainsFunc(plan[:i], func(b Action) bool { return b.Kind == Add || b.Kind == Allow }):
 			t.Errorf("something comes before something else goes: %v", plan)
@@ -116,7 +116,7 @@ func checkPlan(t *testing.T, order wire.Order, m machine) {
 		m = m.after(a)
 		checkWriter(t, m, start, order)
 	}
-	if rest := Plan(site(), order, m.facts, m.memory); len(rest) > 0 {
+	if rest := Plan(site(), order, m.facts, m.memory, false); len(rest) > 0 {
 		t.Errorf("plan %v leads to a state that wants %v", plan, rest)
 	}
 	for _, r := range site().Addresses {
@@ -144,11 +144,11 @@ func checkWriter(t *testing.T, m, start machine, order wire.Order) {
 // TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor says otherwise, and nothing else is tried.
 func TestPlanOfDeadServer(t *testing.T) {
 	f := Facts{Present: []netip.Addr{writer.IP}, Writable: wire.No, Down: true}
-	if plan := Plan(site(), wire.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}); len(plan) > 0 {
+	if plan := Plan(site(), wire.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}, false); len(plan) > 0 {
 		t.Errorf("plan is %v", plan)
 	}
 	want := []Action{{Kind: Remove, Address: writer}}
-	if plan := Plan(site(), wire.Order{}, f, Memory{}); !slices.Equal(plan, want) {
+	if plan := Plan(site(), wire.Order{}, f, Memory{}, false); !slices.Equal(plan, want) {
 		t.Errorf("plan is %v, want %v", plan, want)
 	}
 }
@@ -156,7 +156,7 @@ func TestPlanOfDeadServer(t *testing.T) {
 // TestPlanOfUnknownRole: what the configuration of this host does not have is not added.
 func TestPlanOfUnknownRole(t *testing.T) {
 	order := wire.Order{Roles: []cluster.RoleIP{role("reader", "10.9.9.9")}}
-	if plan := Plan(site(), order, Facts{Writable: wire.No}, Memory{}); len(plan) > 0 {
+	if plan := Plan(site(), order, Facts{Writable: wire.No}, Memory{}, false); len(plan) > 0 {
 		t.Errorf("plan is %v", plan)
 	}
 	if u := site().unknown(order.Roles); len(u) != 1 {

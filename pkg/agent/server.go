@@ -47,12 +47,18 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		if err != nil {
 			return wire.Answer{Text: "ERROR: " + err.Error()}
 		}
-		s := wire.AgentStatus{State: last.order.State, Roles: last.order.Roles, Master: last.order.Master}
+		s := wire.AgentStatus{Epoch: last.report.Epoch, State: last.order.State, Roles: last.order.Roles, Master: last.order.Master}
 		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
 	case "GET_SYSTEM_STATUS":
 		return wire.Answer{Text: "OK: Returning status!", Fields: a.systemStatus(ctx).Fields()}
 	case "CLEAR_BAD_ROLES":
 		return a.clearBadRoles(ctx)
+	case wire.PeerStatus:
+		return a.peerStatus(ctx, req)
+	case wire.CheckHost:
+		return a.checkHost(ctx, req)
+	case wire.Relay:
+		return a.relay(ctx, req)
 	case "GET_AGENT_VERSION":
 		return wire.Answer{Text: a.version}
 	}
@@ -134,6 +140,12 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 		}
 	}
 	report.Have = a.site.roles(present)
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+	defer cancel()
+	if r, err := a.ask(asking, nil); err == nil && order.Lease > 0 {
+		report.Epoch, report.Stamp = r.report.Epoch, r.report.Stamp
+		report.PromisedTo, report.PromiseAge = r.report.PromisedTo, r.report.PromiseAge
+	}
 	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}
 }
 

@@ -35,6 +35,7 @@ type Result struct {
 	Status  Status
 	Message string // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
 	Detail  string // what Message has no room for, one line; mostly empty
+	Refused bool   // nobody listens on the server's port
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/mysqlctl"
@@ -55,7 +56,9 @@ func judgeServer(err error) Result {
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
 	case errors.As(err, &refused):
-		return result(Error, "ERROR: %s", connectError(refused))
+		r := result(Error, "ERROR: %s", connectError(refused))
+		r.Refused = errors.Is(err, syscall.ECONNREFUSED)
+		return r
 	}
 	return result(Error, "ERROR: SQL Query Error: %s", text(err))
 }

@@ -50,7 +50,7 @@ func (x *stepper) answers() {
 			if ans.Seq >= h.tellSeq {
 				h.tellSeq = 0
 			}
-			h.ServerGone = ans.ServerGone
+			h.ServerGone, h.Via = ans.ServerGone, ans.Via
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)
 		}

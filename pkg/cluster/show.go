@@ -27,6 +27,9 @@ func Show(t Topology, s State) string {
 		fmt.Fprintf(&b, "# Warning: host %s is unprotected: its agent knows no lease\n", name)
 	}
 	for _, h := range t.Hosts {
+		if via := s.Hosts[h.Name].Via; via != "" {
+			fmt.Fprintf(&b, "# Warning: agent on host %s is reached through host %s only\n", h.Name, via)
+		}
 		if w := s.Hosts[h.Name].Witness; w != "" {
 			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
 		}

@@ -47,10 +47,11 @@ type HostInfo struct {
 	Departures   []time.Duration
 	Flapping     bool
 	Problems     []string // what its agent's newest answer says is wrong
-	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
-	Classic      bool          // its agent has answered, and has no clock for a lease
-	ServerGone   bool          // its agent says that the server's process is gone
-	Witness      string        // another host that reaches its server at the moment
+	Stamp        Stamp    // newest moment on its agent's clock, to be echoed
+	Classic      bool     // its agent has answered, and has no clock for a lease
+	ServerGone   bool     // its agent says that the server's process is gone
+	Via          string   // host through which its agent is reached; "" for directly
+	Witness      string   // another host that reaches its server at the moment
 	tellSeq      uint64   // order that tells a host it is offline; not yet answered if not 0
 	killing      bool     // kill_host is running for it
 }

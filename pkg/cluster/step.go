@@ -37,7 +37,8 @@ type Answer struct {
 	Stamp      Stamp  // its clock at the answer
 	PromisedTo string // whom it last vouched for
 	PromiseAge time.Duration
-	ServerGone bool // its server's process is gone
+	ServerGone bool   // its server's process is gone
+	Via        string // host whose agent passed it on; "" for none
 }
 
 // KillResult is how kill_host ended; Err is empty when the host is off for certain.
@@ -197,7 +198,10 @@ func Orders(t Topology, s State) []Order {
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
 		if t.leased() && t.mayWrite(h.Name) {
-			o.Epoch, o.Lease = s.Epoch, t.Lease
+			o.Epoch = s.Epoch
+		}
+		if t.leased() {
+			o.Lease = t.Lease
 		}
 		if s.Switch.To == master {
 			o.Switch = s.Switch

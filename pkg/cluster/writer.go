@@ -202,7 +202,8 @@ func (x *stepper) alive(h HostInfo) bool {
 	if x.unanimous(h) {
 		return false
 	}
-	return h.Good.alive() || !h.Good.Ping && h.Witness != ""
+	relayed := h.AgentUp && h.Via != "" && !h.ServerGone
+	return h.Good.alive() || !h.Good.Ping && (h.Witness != "" || relayed)
 }
 
 // unanimous: the port refuses, and the host's own agent says that the server's process is gone.

@@ -71,8 +71,11 @@ type Config struct {
 	ActiveMasterRole string // names one of Roles
 	MaxKillRetries   int    // seconds, also the number of rounds
 	Blocking         Blocking
-	BlockCommand     string // never empty for the agent
-	UnblockCommand   string // never empty for the agent
+	BlockCommand     string        // never empty for the agent
+	UnblockCommand   string        // never empty for the agent
+	WriterLease      time.Duration // 0: classic, no lease; else at least a second
+	FastFailover     bool
+	ARPRefresh       time.Duration // 0: never
 
 	Monitor MonitorConfig
 	Hosts   []Host // sorted by name; the template default is not among them
@@ -107,6 +110,7 @@ type Host struct {
 	Peer                string // of a master: the other master, which names this one as its peer
 	PIDPath             string
 	BinPath             string
+	StatePath           string
 	ClusterInterface    string
 	AgentPort           int
 	MySQLPort           int
@@ -169,6 +173,9 @@ func (m *model) config(file string) *Config {
 		This:             get[string](top, "this"),
 		Debug:            get[bool](top, "debug"),
 		ActiveMasterRole: get[string](top, "active_master_role"),
+		WriterLease:      get[time.Duration](top, "writer_lease"),
+		FastFailover:     get[bool](top, "fast_failover"),
+		ARPRefresh:       get[time.Duration](top, "arp_refresh"),
 		MaxKillRetries:   int(math.Ceil(get[time.Duration](top, "max_kill_retries").Seconds())),
 		Blocking:         Blocking(get[string](top, "blocking_type")),
 		BlockCommand:     get[string](top, "iptables_block_cmd"),
@@ -242,6 +249,7 @@ func host(s *section) Host {
 		Peer:                get[string](s, "peer"),
 		PIDPath:             get[string](s, "pid_path"),
 		BinPath:             get[string](s, "bin_path"),
+		StatePath:           get[string](s, "state_path"),
 		ClusterInterface:    get[string](s, "cluster_interface"),
 		AgentPort:           get[int](s, "agent_port"),
 		MySQLPort:           get[int](s, "mysql_port"),

@@ -34,7 +34,7 @@ func TestMonitorDefaults(t *testing.T) {
 	db1.Name, db1.IP, db1.Peer = "db1", netip.MustParseAddr("192.168.100.51"), "db2"
 	db2.Name, db2.IP, db2.Peer = "db2", netip.MustParseAddr("192.168.100.52"), "db1"
 	want := &Config{
-		File: "f.conf", ActiveMasterRole: "writer",
+		File: "f.conf", ActiveMasterRole: "writer", WriterLease: 6 * time.Second,
 		Monitor: MonitorConfig{
 			IP: netip.MustParseAddr("192.168.100.49"), Port: 9988,
 			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm", StatusPath: "/var/lib/mysql-mmm/mmm_mond.status",
@@ -60,7 +60,7 @@ func TestMonitorDefaults(t *testing.T) {
 func TestAgentDefaults(t *testing.T) {
 	c := mustBuild(t, Agent, valid)
 	want := &Config{
-		File: "f.conf", This: "db1", ActiveMasterRole: "writer", MaxKillRetries: 10, Blocking: Soft,
+		File: "f.conf", This: "db1", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, ARPRefresh: 30 * time.Second, MaxKillRetries: 10, Blocking: Soft,
 		BlockCommand:   "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT",
 		UnblockCommand: "iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT",
 		Hosts:          c.Hosts, Roles: c.Roles,
@@ -70,7 +70,7 @@ func TestAgentDefaults(t *testing.T) {
 	}
 	local := Host{
 		Name: "db1", IP: netip.MustParseAddr("192.168.100.51"), Mode: Master, Peer: "db2",
-		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306,
+		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", StatePath: "/var/lib/mysql-mmm/mmm_agentd.state", ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306,
 		AgentUser: "mmm_agent", AgentPassword: "agent-secret", ReplicationUser: "replication", ReplicationPassword: "replication-secret",
 	}
 	if c.Local() != local {
@@ -98,7 +98,7 @@ func TestEveryVariableArrives(t *testing.T) {
 		choiceKind: "", nameKind: "", namesKind: "",
 	}
 	special := map[string]string{ // where another value must make sense with the rest
-		"this": "db2", "debug": "1", "active_master_role": "lone", "blocking_type": "hard",
+		"this": "db2", "debug": "1", "fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
 		"monitor careful_startup": "0", "monitor mode": "wait", "host mode": "slave", "host peer": "db1",
 		"role mode": "exclusive", "role hosts": "db2", "role prefer": "db1", "socket type": "ssl",
 	}

@@ -159,5 +159,9 @@ func (t *Tenure) PromiseAge(now time.Duration) (to string, age time.Duration) {
 	return t.promisedTo, now - t.promised
 }
 
-// Lapse ends a lease that its host has reason not to trust any more.
-func (t *Tenure) Lapse() { t.until = 0 }
+// Lapse ends a lease that its host has reason not to trust any more: the machine stood still and its clock with it. What
+// was stamped before counts as of another boot.
+func (t *Tenure) Lapse(boot string) {
+	t.until, t.boot = 0, boot
+	clear(t.vouched)
+}

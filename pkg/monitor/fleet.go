@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -32,6 +33,9 @@ type courier struct {
 	ask     asker
 	answers chan<- cluster.Answer
 	posted  chan letter // one slot; the newest wins
+	beat    time.Duration
+	relays  []relay
+	detour  bool // the direct way failed last time
 }
 
 // letter is an order with its number; without an order nothing is sent.
@@ -39,10 +43,15 @@ type letter struct {
 	order *cluster.Order
 	seq   uint64
 	clear bool // CLEAR_BAD_ROLES afterwards
+	echo  cluster.Stamp
+	calm  bool // nothing new but the echo: it goes with the next heartbeat
 }
 
+// relay is another host whose agent may pass lines on.
+type relay struct{ host, addr string }
+
 func newCourier(host string, ip netip.Addr, port int, ask asker, answers chan<- cluster.Answer) *courier {
-	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, answers: answers, posted: make(chan letter, 1)}
+	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, answers: answers, posted: make(chan letter, 1), beat: heartbeat}
 }
 
 // post hands over the newest order; only the owner may call it. A demand to clear that was not yet met stays.
@@ -50,6 +59,7 @@ func (c *courier) post(l letter) {
 	select {
 	case old := <-c.posted:
 		l.clear = l.clear || old.clear
+		l.calm = l.calm && old.calm
 	default:
 	}
 	c.posted <- l
@@ -69,13 +79,16 @@ func (c *courier) Run(ctx context.Context) error {
 		case l := <-c.posted:
 			l.clear = l.clear || now.clear
 			now = l
+			if l.calm {
+				continue
+			}
 		case <-timer.C:
 		}
 		if now.order == nil {
 			timer.Stop()
 			continue
 		}
-		answer, newer, err := c.deliver(ctx, now, timeout)
+		answer, newer, err := c.deliver(ctx, &now, timeout)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -85,7 +98,7 @@ func (c *courier) Run(ctx context.Context) error {
 			timer.Reset(0)
 			continue
 		}
-		period, timeout = heartbeat, orderTimeout
+		period, timeout = c.beat, orderTimeout
 		if err == nil && !answer.Extended {
 			period, timeout = classicHeartbeat, classicTimeout
 		}
@@ -105,29 +118,30 @@ func (c *courier) Run(ctx context.Context) error {
 }
 
 // deliver sends one order. An order that says something else ends the wait for its answer.
-func (c *courier) deliver(ctx context.Context, l letter, timeout time.Duration) (cluster.Answer, *letter, error) {
+func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration) (cluster.Answer, *letter, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	type result struct {
-		line string
-		err  error
+		line, via string
+		err       error
 	}
 	o := l.order
-	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch}
+	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo}
 	done := make(chan result, 1)
 	go func() {
-		line, err := c.ask.Ask(ctx, c.addr, order.Request(c.host).String())
-		done <- result{line, err}
+		line, via, err := c.bring(ctx, order.Request(c.host).String())
+		done <- result{line, via, err}
 	}()
 	for {
 		select {
 		case r := <-done:
 			a, err := c.read(r.line, r.err)
-			a.Host, a.Seq = c.host, l.seq
+			a.Host, a.Seq, a.Via = c.host, l.seq, r.via
 			return a, nil, err
 		case next := <-c.posted:
 			if next.order != nil && sameOrder(*next.order, *o) {
-				l.seq = next.seq
+				next.clear = next.clear || l.clear
+				*l = next
 				continue
 			}
 			cancel()
@@ -138,7 +152,67 @@ func (c *courier) deliver(ctx context.Context, l letter, timeout time.Duration) 
 }
 
 func sameOrder(a, b cluster.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && slices.Equal(a.Roles, b.Roles)
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && slices.Equal(a.Roles, b.Roles)
+}
+
+// bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
+// order may come twice.
+func (c *courier) bring(ctx context.Context, line string) (answer, via string, err error) {
+	type result struct {
+		line, via string
+		err       error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan result, 1+len(c.relays))
+	go func() {
+		line, err := c.ask.Ask(ctx, c.addr, line)
+		done <- result{line, "", err}
+	}()
+	waiting := 1
+	around := func() {
+		for _, r := range c.relays {
+			waiting++
+			go func() {
+				text, err := c.through(ctx, r, line)
+				done <- result{text, r.host, err}
+			}()
+		}
+	}
+	started := c.detour
+	if started {
+		around()
+	}
+	for waiting > 0 {
+		r := <-done
+		waiting--
+		if r.err == nil {
+			c.detour = r.via != ""
+			return r.line, r.via, nil
+		}
+		if r.via == "" {
+			err = r.err
+			// A port that refuses says that the host can be reached and its agent does not run.
+			if !started && !errors.Is(r.err, syscall.ECONNREFUSED) && ctx.Err() == nil {
+				started = true
+				around()
+			}
+		}
+	}
+	c.detour = started
+	return "", "", err
+}
+
+func (c *courier) through(ctx context.Context, r relay, line string) (string, error) {
+	text, err := c.ask.Ask(ctx, r.addr, wire.RelayRequest(r.host, c.host, line).String())
+	if err != nil {
+		return "", err
+	}
+	a, err := wire.ParseAnswer(text)
+	if err != nil {
+		return "", err
+	}
+	return wire.ParseRelayAnswer(a)
 }
 
 // read turns what came back into an Answer. An answer that can't be understood is no answer.
@@ -154,7 +228,8 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 	return cluster.Answer{
 		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
-		Switch: report.Switch, Problems: report.Problems,
+		Switch: report.Switch, Problems: report.Problems, Epoch: report.Epoch, Stamp: report.Stamp,
+		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 	}, nil
 }
 
@@ -193,6 +268,7 @@ func (c *courier) found(ctx context.Context) cluster.Found {
 	if a, err := c.query(ctx, wire.NewRequest("GET_AGENT_STATUS", c.host)); err == nil {
 		if s, err := wire.ParseAgentStatus(a); err == nil {
 			f.Agent = &cluster.StoredHost{State: s.State, Roles: s.Roles}
+			f.Epoch = s.Epoch
 		}
 	}
 	if a, err := c.query(ctx, wire.NewRequest("GET_SYSTEM_STATUS", c.host)); err == nil {
@@ -201,4 +277,10 @@ func (c *courier) found(ctx context.Context) cluster.Found {
 		}
 	}
 	return f
+}
+
+// reaches asks the agent whether it reaches the server of another host.
+func (c *courier) reaches(ctx context.Context, host string) bool {
+	a, err := c.query(ctx, wire.NewRequest(wire.CheckHost, c.host, host))
+	return err == nil && a.OK()
 }

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	tick        = 250 * time.Millisecond // for what the state machine does because of time alone
-	saveTimeout = time.Second            // a disk slower than this is not waited for
-	levelFatal  = slog.Level(12)         // as in pkg/daemon
+	tick          = 250 * time.Millisecond // for what the state machine does because of time alone
+	saveTimeout   = time.Second            // a disk slower than this is not waited for, unless for an epoch
+	repeatWarning = 10 * time.Second
+	levelFatal    = slog.Level(12) // as in pkg/daemon
 )
 
 // Checks are the checks to run: each calls emit after each of its probes.
@@ -64,6 +65,7 @@ type Monitor struct {
 	network  chan bool
 	killed   chan cluster.KillResult
 	commands chan command
+	seen     chan witness
 	store    *store
 	snapshot atomic.Pointer[Snapshot]
 	begin    time.Time
@@ -85,11 +87,15 @@ func New(c Config) *Monitor {
 		network:  make(chan bool),
 		killed:   make(chan cluster.KillResult),
 		commands: make(chan command),
+		seen:     make(chan witness),
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
 	for _, h := range c.Topology.Hosts {
 		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, m.answers)
+	}
+	if c.Topology.Lease > 0 {
+		m.prepareLease()
 	}
 	return m
 }
@@ -131,16 +137,23 @@ type owner struct {
 	pending *pending
 	sent    uint64 // Seq of the orders that are out
 	clear   bool   // the next orders are to be followed by CLEAR_BAD_ROLES
+
+	out        map[string]cluster.Order // what every agent is being told
+	outSeq     uint64
+	savedEpoch cluster.Epoch // as last handed to the store
+	suspects   *suspects
+	refused    map[string]bool // hosts whose server's port refused when last tried
 }
 
 // pending are orders that wait for the status file.
 type pending struct {
 	version  uint64
 	deadline time.Time
+	epoch    bool // an epoch is among what is to be saved: nobody hears of it before (R2)
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group}
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(), refused: map[string]bool{}}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil
@@ -150,7 +163,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return c.Run(ctx) })
 	}
 	o.settle(ctx, out, true)
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(m.tick())
 	defer ticker.Stop()
 	for {
 		in := cluster.Input{}
@@ -170,10 +183,16 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case s := <-m.store.done:
 			o.saved(s)
 			continue
+		case w := <-m.seen:
+			in.Witnesses = o.suspects.take(w)
 		case <-ticker.C:
 			o.overdue()
+			o.question(ctx)
 		}
 		out := o.step(ctx, in)
+		for _, a := range in.Answers {
+			o.refresh(a.Host)
+		}
 		if cmd != nil {
 			cmd.reply <- out
 		}
@@ -184,8 +203,20 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 func (o *owner) note(u check.Update) {
 	logCheck(o.Log, u)
 	o.board = o.board.with(u)
+	o.suspects.note(u)
+	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
+		o.refused[u.Host] = u.Result.Refused
+		o.good = nil
+		if order, ok := o.out[u.Host]; ok && u.Result.Refused && o.Topology.FastFailover {
+			o.couriers[u.Host].post(o.letter(order)) // its agent knows more
+		}
+	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
 		o.good = o.board.verdicts(o.Topology)
+		for host, v := range o.good {
+			v.Refused = o.refused[host]
+			o.good[host] = v
+		}
 	}
 }
 
@@ -195,7 +226,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
-	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || len(out.Events) > 0)
+	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0)
 	return out
 }
 
@@ -244,7 +275,9 @@ func (o *owner) save() {
 	o.durable = text
 	o.version++
 	o.store.save(version{number: o.version, text: text})
-	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout)}
+	epoch := o.state.Epoch != o.savedEpoch || o.pending != nil && o.pending.epoch
+	o.savedEpoch = o.state.Epoch
+	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout), epoch: epoch}
 }
 
 // saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
@@ -252,7 +285,7 @@ func (o *owner) saved(s saved) {
 	if s.err != nil {
 		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.err))
 	}
-	if o.pending != nil && s.version >= o.pending.version {
+	if o.pending != nil && s.version >= o.pending.version && (s.err == nil || !o.pending.epoch) {
 		o.pending = nil
 	}
 	o.tell()
@@ -261,6 +294,11 @@ func (o *owner) saved(s saved) {
 // overdue stops waiting for a disk that hangs.
 func (o *owner) overdue() {
 	if o.pending != nil && time.Now().After(o.pending.deadline) {
+		if o.pending.epoch {
+			o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.StatusPath))
+			o.pending.deadline = time.Now().Add(repeatWarning)
+			return
+		}
 		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.StatusPath))
 		o.pending = nil
 		o.tell()
@@ -280,15 +318,36 @@ func (o *owner) tell() {
 		o.sent = o.state.Seq
 	}
 	if orders == nil {
+		clear(o.out)
 		for _, c := range o.couriers {
 			c.post(letter{})
 		}
 		return
 	}
+	o.outSeq = o.state.Seq
 	for _, order := range orders {
-		o.couriers[order.Host].post(letter{order: &order, seq: o.state.Seq, clear: o.clear})
+		o.out[order.Host] = order
+		l := o.letter(order)
+		l.clear = o.clear
+		o.couriers[order.Host].post(l)
 	}
 	o.clear = false
+}
+
+// letter is an order with the newest stamp of its host, as far as that may be echoed.
+func (o *owner) letter(order cluster.Order) letter {
+	return letter{order: &order, seq: o.outSeq, echo: o.state.Echo(o.Topology, order.Host, order.Epoch)}
+}
+
+// refresh lets a host's next heartbeat echo its newest stamp, also while newer orders wait for the disk.
+func (o *owner) refresh(host string) {
+	order, told := o.out[host]
+	if !told || order.Lease == 0 {
+		return
+	}
+	l := o.letter(order)
+	l.calm = true
+	o.couriers[host].post(l)
 }
 
 func (o *owner) publish() {

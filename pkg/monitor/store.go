@@ -18,6 +18,9 @@ import (
 // switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes on.
 const switchLine = "#switch"
 
+// epochLine holds the newest decision about the writer, where it has a lease.
+const epochLine = "#epoch"
+
 // formatStatus writes a status file: one line a host, as the original does, and how the writer took over.
 func formatStatus(d cluster.Durable) string {
 	var b strings.Builder
@@ -32,6 +35,9 @@ func formatStatus(d cluster.Durable) string {
 	if d.Writer != "" {
 		s := d.Switch
 		fmt.Fprintf(&b, "%s|%s|%s|%s|%s|%s\n", switchLine, d.Writer, s.From, s.After, s.To, s.Start)
+	}
+	if d.Epoch.Number > 0 {
+		fmt.Fprintf(&b, "%s|%s\n", epochLine, d.Epoch)
 	}
 	return b.String()
 }
@@ -56,6 +62,12 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 		case fields[0] == switchLine && len(fields) == 6 && known(fields[1]):
 			d.Writer = fields[1]
 			d.Switch = cluster.Switch{From: fields[2], After: fields[3], To: fields[4], Start: fields[5]}
+		case fields[0] == epochLine && len(fields) == 2:
+			e, err := cluster.ParseEpoch(fields[1])
+			if err != nil {
+				warnings = append(warnings, err.Error())
+			}
+			d.Epoch = e
 		case len(fields) != 3:
 			warnings = append(warnings, fmt.Sprintf("line %q is not HOST|STATE|ROLES: ignored", clip(line)))
 		case !known(fields[0]):

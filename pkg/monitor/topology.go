@@ -23,6 +23,8 @@ func Topology(c *config.Config) cluster.Topology {
 		CarefulStartup:     c.Monitor.CarefulStartup,
 		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,
 		SwitchTimeout:      switchTimeout,
+		Lease:              cluster.Lease(c.WriterLease),
+		FastFailover:       c.FastFailover,
 	}
 	for _, k := range []config.Check{c.Checks.Ping, c.Checks.MySQL, c.Checks.RepThreads, c.Checks.RepBacklog} {
 		t.NetworkGrace = max(t.NetworkGrace, k.Trap+k.Period+k.Timeout)

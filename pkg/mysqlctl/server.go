@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -125,6 +126,19 @@ func (s *Server) Settings(ctx context.Context) (Settings, error) {
 		return Settings{}, fmt.Errorf("read auto_increment_offset of %s: %w", s.cfg.Addr, err)
 	}
 	return set, nil
+}
+
+// PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made absolute.
+func (s *Server) PIDFile(ctx context.Context) (string, error) {
+	v, err := s.variables(ctx, "pid_file", "datadir")
+	if err != nil {
+		return "", err
+	}
+	path := v["pid_file"]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(v["datadir"], path)
+	}
+	return path, nil
 }
 
 // variables reads global variables; those that the server does not know are missing.

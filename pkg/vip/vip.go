@@ -20,6 +20,9 @@ import (
 // ErrNoInterface means that no interface of the name exists at the moment.
 var ErrNoInterface = errors.New("no such interface")
 
+// ErrNotPresent means that an address to be renewed is not on the interface.
+var ErrNotPresent = errors.New("address is not there")
+
 // The kernel answers netlink at once; this only bounds the day it does not.
 const kernelTimeout = 5 * time.Second
 
@@ -60,7 +63,7 @@ func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 // Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
 // detection, so that it can be used at once. After lifetime, rounded up to seconds, the kernel removes the address
 // by itself; 0 is for ever. Add again renews the lifetime. An address that is present with another prefix length
-// counts as present and is left as it is, lifetime included.
+// counts as present and is left as it is; with a lifetime it is replaced, as its own would have none.
 func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -72,6 +75,31 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	err := i.do(ctx, func(c conn) error { return c.add(ctx, ip, lifetime) })
 	if err != nil {
 		return fmt.Errorf("add %s/%d to %s: %w", ip, ip.BitLen(), i.name, err)
+	}
+	return nil
+}
+
+// Renew sets the lifetime of an address that is on the interface as /32 or /128, rounded up to seconds; 0 is for ever.
+// It never adds one: the error is then ErrNotPresent.
+func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	ip = ip.Unmap()
+	if err := check(ip); err != nil {
+		return fmt.Errorf("renew address of %s: %w", i.name, err)
+	}
+	err := i.do(ctx, func(c conn) error {
+		entries, err := c.entries(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if local(e) == ip && prefix(e).Bits() == ip.BitLen() && !dadFailed(e) {
+				return c.h.AddrReplace(c.link, entry(ip, lifetime))
+			}
+		}
+		return ErrNotPresent
+	})
+	if err != nil {
+		return fmt.Errorf("renew %s on %s: %w", ip, i.name, err)
 	}
 	return nil
 }
@@ -151,6 +179,10 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 			}
 		case prefix(e).Bits() == ip.BitLen():
 			return c.h.AddrReplace(c.link, entry(ip, lifetime))
+		case lifetime > 0:
+			if err := c.deleteAlone(e, entries); err != nil {
+				return err
+			}
 		default:
 			foreign = true
 		}

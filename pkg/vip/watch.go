@@ -53,6 +53,7 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 		return err
 	}
 	signal(changed)
+	known := map[string]bool{} // addresses seen to be there: news of them is a renewed lifetime, which changes nothing
 	for {
 		msgs, from, err := sock.Receive()
 		if err != nil {
@@ -65,7 +66,12 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 		for _, m := range msgs {
 			switch m.Header.Type {
 			case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-				ours = ours || int(nl.DeserializeIfAddrmsg(m.Data).Index) == index
+				if int(nl.DeserializeIfAddrmsg(m.Data).Index) != index {
+					continue
+				}
+				added, key := m.Header.Type == unix.RTM_NEWADDR, addressKey(m.Data)
+				ours = ours || !added || !known[key]
+				known[key] = added
 			case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 				// The name may have come to, or gone from, an interface: created, deleted, renamed.
 				before := index
@@ -73,13 +79,29 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 					return err
 				}
 				about := int(nl.DeserializeIfInfomsg(m.Data).Index)
-				ours = ours || about == before || about == index
+				if about == before || about == index {
+					ours = true
+					clear(known)
+				}
 			}
 		}
 		if ours {
 			signal(changed)
 		}
 	}
+}
+
+// addressKey names the entry that an address message is about.
+func addressKey(data []byte) string {
+	msg := nl.DeserializeIfAddrmsg(data)
+	attrs, err := nl.ParseRouteAttr(data[msg.Len():])
+	key := fmt.Sprint(msg.Prefixlen)
+	for _, a := range attrs {
+		if err == nil && (a.Attr.Type == unix.IFA_LOCAL || a.Attr.Type == unix.IFA_ADDRESS) {
+			key += fmt.Sprintf(" %x", a.Value)
+		}
+	}
+	return key
 }
 
 // index is the number of the interface now, 0 when it is missing.

@@ -20,6 +20,15 @@ const (
 	extWritable = "writable"
 	extBusy     = "busy"
 	extProblem  = "problem"
+	extEpoch    = "epoch"
+	extLease    = "lease"
+	extEcho     = "echo"
+	extStamp    = "stamp"
+	extPromised = "promised"
+	extAge      = "age"
+	extServer   = "server"
+	extLive     = "live"
+	extAnswer   = "answer"
 )
 
 // extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it:

@@ -244,7 +244,7 @@ func TestStatuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := AgentStatus{cluster.Online, []cluster.RoleIP{role("writer", "10.0.0.1"), role("reader", "10.0.0.2")}, "db1"}
+	want := AgentStatus{State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "10.0.0.1"), role("reader", "10.0.0.2")}, Master: "db1"}
 	if diff := cmp.Diff(want, agent, sameIP); diff != "" {
 		t.Errorf("agent status (-want +got):\n%s", diff)
 	}

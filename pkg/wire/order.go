@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 )
@@ -19,6 +20,10 @@ type Order struct {
 	Extended bool
 	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
 	Switch   cluster.Switch // how Master became the writer
+
+	Lease cluster.Lease // of the writer; 0: there is none, and the rest has no meaning
+	Epoch cluster.Epoch // who is the writer
+	Echo  cluster.Stamp // newest moment on the agent's clock that the monitor knows
 }
 
 // Request gives the order as a request to host. An order that is not Extended has the classic parameters only.
@@ -27,6 +32,9 @@ func (o Order) Request(host string) Request {
 	if o.Extended {
 		params = append(params, extra(extVersion, "1"), extra(extSeq, strconv.FormatUint(o.Seq, 10)))
 		params = append(params, switchExtras(o.Switch)...)
+		if o.Lease > 0 {
+			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()), extra(extEcho, o.Echo.String()))
+		}
 	}
 	return NewRequest(SetStatus, host, params...)
 }
@@ -64,7 +72,34 @@ func ParseOrder(r Request) (Order, error) {
 		return Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	o.Switch = parseSwitch(pairs)
+	if o.Lease, err = parseLease(pairs); err != nil || o.Lease == 0 {
+		return o, err
+	}
+	if o.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
+	if o.Echo, err = cluster.ParseStamp(pairs.get(extEcho)); err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
+	}
 	return o, nil
+}
+
+func leaseExtra(l cluster.Lease) string {
+	return extra(extLease, strconv.FormatInt(time.Duration(l).Milliseconds(), 10))
+}
+
+// maxLease keeps sums with a lease far from overflow.
+const maxLease = 24 * time.Hour
+
+func parseLease(pairs extras) (cluster.Lease, error) {
+	ms, err := pairs.number(extLease)
+	if err != nil {
+		return 0, err
+	}
+	if ms > uint64(maxLease.Milliseconds()) {
+		return 0, fmt.Errorf("read %s: %d ms is more than a day", extLease, ms)
+	}
+	return cluster.Lease(time.Duration(ms) * time.Millisecond), nil
 }
 
 // switchExtras leaves out what is not known.

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 )
@@ -46,7 +47,14 @@ type Report struct {
 	Writable Tri              // whether clients can write to the server; Unsure where it does not answer
 	Busy     bool             // the order is still being carried out: what follows is what is there at the moment
 	Switch   cluster.Switch   // the switch that this host noted when it became the writer
-	Problems []string         // what of the order could not be done, one sentence each
+
+	Epoch      cluster.Epoch // newest that the agent knows
+	Stamp      cluster.Stamp // its clock when it answered; zero where it holds no leases
+	PromisedTo string        // host that it last vouched for; "" for none since its start
+	PromiseAge time.Duration // how long ago
+	ServerGone bool          // the server's process is gone for certain
+
+	Problems []string // what of the order could not be done, one sentence each
 }
 
 // Fields gives the report as fields of an answer.
@@ -64,6 +72,15 @@ func (r Report) Fields() []string {
 		fields = append(fields, extra(extBusy, "1"))
 	}
 	fields = append(fields, switchExtras(r.Switch)...)
+	if r.Stamp != (cluster.Stamp{}) {
+		fields = append(fields, extra(extEpoch, r.Epoch.String()), extra(extStamp, r.Stamp.String()))
+	}
+	if r.PromisedTo != "" {
+		fields = append(fields, extra(extPromised, r.PromisedTo), extra(extAge, strconv.FormatInt(r.PromiseAge.Milliseconds(), 10)))
+	}
+	if r.ServerGone {
+		fields = append(fields, extra(extServer, serverGone))
+	}
 	for _, p := range r.Problems {
 		fields = append(fields, extra(extProblem, p))
 	}
@@ -99,8 +116,25 @@ func ParseReport(a Answer) Report {
 	if r.Have, err = cluster.ParseRoleIPs(pairs.get(extHave)); err != nil {
 		return unreadable(err)
 	}
+	r.ServerGone = pairs.get(extServer) == serverGone
+	if r.Stamp, err = cluster.ParseStamp(pairs.get(extStamp)); err != nil {
+		return unreadable(err)
+	}
+	if r.Stamp != (cluster.Stamp{}) {
+		if r.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
+			return unreadable(err)
+		}
+	}
+	r.PromisedTo = pairs.get(extPromised)
+	age, err := pairs.number(extAge)
+	if err != nil || age > uint64(maxLease.Milliseconds()) {
+		return unreadable(fmt.Errorf("read %s: %q", extAge, pairs.get(extAge)))
+	}
+	r.PromiseAge = time.Duration(age) * time.Millisecond
 	return r
 }
+
+const serverGone = "gone"
 
 func unreadable(err error) Report {
 	return Report{Extended: true, Problems: []string{fmt.Sprintf("unreadable report: %v", err)}}

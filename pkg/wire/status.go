@@ -11,12 +11,17 @@ import (
 type AgentStatus struct {
 	State  cluster.HostState
 	Roles  []cluster.RoleIP
-	Master string // host name; "" where none
+	Master string        // host name; "" where none
+	Epoch  cluster.Epoch // newest that an agent of ours knows
 }
 
 // Fields gives the status as fields of an answer.
 func (s AgentStatus) Fields() []string {
-	return []string{string(s.State), cluster.FormatRoleIPs(s.Roles, ","), s.Master}
+	fields := []string{string(s.State), cluster.FormatRoleIPs(s.Roles, ","), s.Master}
+	if s.Epoch.Number > 0 {
+		fields = append(fields, extra(extEpoch, s.Epoch.String()))
+	}
+	return fields
 }
 
 // ParseAgentStatus reads the answer of an agent, ours or an original one. An answer that is not OK is an error with its
@@ -34,7 +39,14 @@ func ParseAgentStatus(a Answer) (AgentStatus, error) {
 	if err != nil {
 		return AgentStatus{}, fmt.Errorf("parse agent status: %w", err)
 	}
-	return AgentStatus{State: state, Roles: roles, Master: fields[2]}, nil
+	status := AgentStatus{State: state, Roles: roles, Master: fields[2]}
+	pairs, err := parseExtras(a.Fields)
+	if text := pairs.get(extEpoch); err == nil && text != "" {
+		if status.Epoch, err = cluster.ParseEpoch(text); err != nil {
+			return AgentStatus{}, fmt.Errorf("parse agent status: %w", err)
+		}
+	}
+	return status, nil
 }
 
 // SystemStatus is the answer to GET_SYSTEM_STATUS: what the host really has.

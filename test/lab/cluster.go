@@ -34,6 +34,8 @@ type Options struct {
 	Common        string        // more lines of mmm_common.conf
 	Mon           string        // more lines for <monitor>
 	WriterPrefer  string
+	Lease         int // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
+	FastFailover  bool
 	StatusDir     string // where the status file is; "" beside the rest
 }
 
@@ -126,6 +128,11 @@ func (c *Cluster) Close() error {
 		}
 		_ = n.Server.db.Close() // its connections broke with the server
 		errs = append(errs, os.RemoveAll(n.Server.dir))
+		states, err := filepath.Glob(filepath.Join(c.dir, n.Name, "mmm_agentd.state*"))
+		errs = append(errs, err)
+		for _, f := range states {
+			errs = append(errs, os.Remove(f))
+		}
 	}
 	for _, h := range hosts {
 		errs = append(errs, h.remove())
@@ -179,6 +186,14 @@ var Grants = []string{
 // configure writes the files as a user of MMM would.
 func (c *Cluster) configure() error {
 	var b strings.Builder
+	lease := c.Lease
+	switch {
+	case lease == 0:
+		lease = 2
+	case lease < 0:
+		lease = 0
+	}
+	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\n", lease, map[bool]int{true: 1}[c.FastFailover])
 	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
 		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
 	for i, n := range c.DBs {
@@ -186,7 +201,7 @@ func (c *Cluster) configure() error {
 		if i < 2 {
 			mode = fmt.Sprintf("mode master\n peer db%d", 2-i)
 		}
-		fmt.Fprintf(&b, "<host %s>\n ip %s\n %s\n</host>\n", n.Name, n.IP, mode)
+		fmt.Fprintf(&b, "<host %s>\n ip %s\n %s\n state_path %s\n</host>\n", n.Name, n.IP, mode, filepath.Join(c.dir, n.Name, "mmm_agentd.state"))
 	}
 	prefer := ""
 	if c.WriterPrefer != "" {

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"mysql-mmm/pkg/wire"
+)
+
+// Deadlines of what is asked about other hosts.
+const (
+	reachTimeout = 700 * time.Millisecond
+	relayTimeout = 2500 * time.Millisecond
+)
+
+// peerStatus answers a writer that asks this host to vouch for it.
+func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
+	q, err := wire.ParseQuestion(req)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	if a.leasing == nil || !slices.Contains(a.leasing.Others, q.From) {
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' can't be the writer here", printable(q.From))}
+	}
+	asked := askedToVouch{question: q, reply: make(chan vouchReply, 1)}
+	select {
+	case a.vouches <- asked:
+	case <-ctx.Done():
+		return wire.Answer{Text: "ERROR: " + ctx.Err().Error()}
+	}
+	r := <-asked.reply
+	if !r.promised {
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Not promised: this host knows epoch %s", r.epoch)}
+	}
+	return wire.Answer{Text: wire.PromisedText}
+}
+
+// checkHost says whether this host reaches the server of another one.
+func (a *Agent) checkHost(ctx context.Context, req wire.Request) wire.Answer {
+	host, ok := a.neighbour(req)
+	if !ok {
+		return wire.Answer{Text: "ERROR: Unknown host"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := a.leasing.Reach(ctx, host); err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't reach host '%s': %v", host, err))}
+	}
+	return wire.Answer{Text: fmt.Sprintf("OK: Reached host '%s'", host)}
+}
+
+// relay passes a line on to the agent of another host, for a monitor that can't reach it.
+func (a *Agent) relay(ctx context.Context, req wire.Request) wire.Answer {
+	host, ok := a.neighbour(req)
+	if !ok {
+		return wire.Answer{Text: "ERROR: Unknown host"}
+	}
+	_, line, err := wire.ParseRelay(req)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
+	defer cancel()
+	answer, err := a.leasing.Ask(ctx, host, line)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't relay to host '%s': %v", host, err))}
+	}
+	return wire.RelayAnswer(answer)
+}
+
+// neighbour is the other host that a request is about.
+func (a *Agent) neighbour(req wire.Request) (string, bool) {
+	if a.leasing == nil || len(req.Params) == 0 || !slices.Contains(a.leasing.Everybody, req.Params[0]) {
+		return "", false
+	}
+	return req.Params[0], true
+}

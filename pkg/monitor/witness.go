@@ -1,0 +1,140 @@
+package monitor
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+)
+
+// A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether they reach it.
+
+const (
+	maxRelays  = 3
+	askAgain   = 500 * time.Millisecond
+	witnessTTL = 3 * time.Second // what was seen longer ago says nothing
+)
+
+// witness is what one round of questions about a host has found.
+type witness struct {
+	host string
+	by   string // host that reaches its server; "" for nobody
+}
+
+// suspects are the hosts that can't be pinged at the moment. They belong to the owner.
+type suspects struct {
+	silent map[string]bool      // newest ping failed
+	asking map[string]bool      // questions are out
+	asked  map[string]time.Time // when they were last sent
+	seen   map[string]witness
+	at     map[string]time.Time
+}
+
+func newSuspects() *suspects {
+	return &suspects{silent: map[string]bool{}, asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
+}
+
+// note takes in the result of a probe.
+func (s *suspects) note(u check.Update) {
+	if u.Name != check.Ping {
+		return
+	}
+	s.silent[u.Host] = u.Result.Status == check.Error
+}
+
+// take takes in what was found and returns who is vouched for now.
+func (s *suspects) take(w witness) map[string]string {
+	s.asking[w.host] = false
+	s.seen[w.host], s.at[w.host] = w, time.Now()
+	return s.witnesses()
+}
+
+func (s *suspects) witnesses() map[string]string {
+	all := map[string]string{}
+	for host, w := range s.seen {
+		if s.silent[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
+			all[host] = w.by
+		}
+	}
+	return all
+}
+
+// question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be pinged
+// again needs no witness.
+func (o *owner) question(ctx context.Context) {
+	for _, h := range o.Topology.Hosts {
+		s := o.suspects
+		if !s.silent[h.Name] {
+			if s.seen[h.Name].by != "" {
+				o.suspects.seen[h.Name] = witness{}
+				o.step(ctx, cluster.Input{Witnesses: s.witnesses()})
+			}
+			continue
+		}
+		if s.asking[h.Name] || time.Since(s.asked[h.Name]) < askAgain {
+			continue
+		}
+		s.asking[h.Name], s.asked[h.Name] = true, time.Now()
+		others := maps.Clone(o.couriers)
+		delete(others, h.Name)
+		o.group.Go(func() error {
+			send(ctx, o.seen)(witness{host: h.Name, by: askAll(ctx, others, h.Name)})
+			return nil
+		})
+	}
+}
+
+// askAll returns the first host whose agent reaches the server of host, or "" when none does.
+func askAll(ctx context.Context, others map[string]*courier, host string) string {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan string, len(others))
+	for name, c := range others {
+		go func() {
+			if c.reaches(ctx, host) {
+				answers <- name
+				return
+			}
+			answers <- ""
+		}()
+	}
+	for range others {
+		if by := <-answers; by != "" {
+			return by
+		}
+	}
+	return ""
+}
+
+// prepareLease gives every courier the pace of the lease, and other agents to go through.
+func (m *Monitor) prepareLease() {
+	r, _ := m.Topology.Role(m.Topology.ActiveMasterRole)
+	candidates := map[string]bool{}
+	for _, h := range r.Hosts {
+		candidates[h] = true
+	}
+	for _, h := range m.Topology.Hosts {
+		c := m.couriers[h.Name]
+		c.beat = min(heartbeat, time.Duration(m.Topology.Lease)/4)
+		if candidates[h.Name] {
+			c.beat = m.Topology.Lease.Heartbeat()
+		}
+		for _, first := range []bool{true, false} {
+			for _, other := range m.Topology.Hosts {
+				if other.Name != h.Name && candidates[other.Name] == first && len(c.relays) < maxRelays {
+					c.relays = append(c.relays, relay{other.Name, m.couriers[other.Name].addr})
+				}
+			}
+		}
+	}
+}
+
+// tick is how often the state machine is asked because of time alone.
+func (m *Monitor) tick() time.Duration {
+	if l := m.Topology.Lease; l > 0 {
+		return min(tick, l.Heartbeat())
+	}
+	return tick
+}

@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// What agents ask each other, and the monitor an agent about others. The original knows none of it.
+const (
+	PeerStatus = "PEER_STATUS" // a writer asks another candidate to vouch for it
+	CheckHost  = "CHECK_HOST"  // whether the agent reaches the server of another host
+	Relay      = "RELAY"       // to pass a line on to the agent of another host
+)
+
+// Question is what a writer asks the other candidates (docs/design.md, "Never two writers").
+type Question struct {
+	From  string
+	Epoch cluster.Epoch
+	Live  bool
+	Lease cluster.Lease
+}
+
+// Request gives the question as a request to host.
+func (q Question) Request(host string) Request {
+	live := "0"
+	if q.Live {
+		live = "1"
+	}
+	return NewRequest(PeerStatus, host, extra(extVersion, "1"), extra(extFrom, q.From), extra(extEpoch, q.Epoch.String()), leaseExtra(q.Lease), extra(extLive, live))
+}
+
+// ParseQuestion reads a PEER_STATUS request. Nothing in it may be missing.
+func ParseQuestion(r Request) (Question, error) {
+	pairs, err := parseExtras(r.Params)
+	if err != nil || !pairs.extended() {
+		return Question{}, fmt.Errorf("parse question: %w", errors.Join(err, errors.New("it is none of this version")))
+	}
+	q := Question{From: pairs.get(extFrom), Live: pairs.get(extLive) == "1"}
+	if q.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
+		return Question{}, fmt.Errorf("parse question: %w", err)
+	}
+	if q.Lease, err = parseLease(pairs); err != nil || q.Lease == 0 || q.From == "" {
+		return Question{}, errors.New("parse question: it lacks its sender or its lease")
+	}
+	return q, nil
+}
+
+// PromisedText answers a question with a promise; any other text is none.
+const PromisedText = "OK: Promised!"
+
+// RelayRequest asks the agent of via to pass line on to the agent of host.
+func RelayRequest(via, host, line string) Request {
+	return NewRequest(Relay, via, host, extra(extAnswer, line))
+}
+
+// ParseRelay reads a RELAY request.
+func ParseRelay(r Request) (host, line string, err error) {
+	if len(r.Params) < 2 {
+		return "", "", errors.New("parse relay: want a host and a line")
+	}
+	pairs, err := parseExtras(r.Params[1:])
+	if err != nil {
+		return "", "", fmt.Errorf("parse relay: %w", err)
+	}
+	line = pairs.get(extAnswer)
+	if strings.ContainsAny(line, "\n\r") {
+		return "", "", errors.New("parse relay: more than a line")
+	}
+	return r.Params[0], line, nil
+}
+
+// RelayAnswer wraps what the other agent answered.
+func RelayAnswer(line string) Answer {
+	return Answer{Text: "OK: Relayed!", Fields: []string{extra(extAnswer, line)}}
+}
+
+// ParseRelayAnswer unwraps it. The error of a relay that failed is its text.
+func ParseRelayAnswer(a Answer) (string, error) {
+	if !a.OK() {
+		return "", errors.New(strings.TrimPrefix(a.Text, "ERROR: "))
+	}
+	pairs, err := parseExtras(a.Fields)
+	if err != nil {
+		return "", err
+	}
+	return pairs.get(extAnswer), nil
+}
