@@ -105,6 +105,7 @@ func (t *Tenure) adopt(e cluster.Epoch) {
 // Question is what a writer asks the other candidates: whether they go on vouching for it (PEER_STATUS).
 type Question struct {
 	From  string
+	Boot  string        // of the asker: what was asked in another boot gives nothing
 	Asked time.Duration // on the asker's clock
 	Epoch cluster.Epoch
 	Live  bool // its lease has not run out
@@ -116,7 +117,7 @@ func (t *Tenure) Asks(now time.Duration) (Question, bool) {
 	if !t.Taken || !t.Epoch.Grants(t.self) || t.Lease == 0 || t.until-now >= time.Duration(t.Lease)*2/3 {
 		return Question{}, false
 	}
-	return Question{From: t.self, Asked: now, Epoch: t.Epoch, Live: t.until > now, Lease: t.Lease}, true
+	return Question{From: t.self, Boot: t.boot, Asked: now, Epoch: t.Epoch, Live: t.until > now, Lease: t.Lease}, true
 }
 
 // Promise answers a question (R4). A promise holds this host back from the role until the asker's lease is over for certain.
@@ -137,7 +138,7 @@ func (t *Tenure) Promise(now time.Duration, q Question) bool {
 
 // Promised takes in that another candidate has promised what was asked in q (R3).
 func (t *Tenure) Promised(now time.Duration, by string, q Question) {
-	if !t.Taken || !t.Epoch.Grants(t.self) || q.Epoch.Since != t.Epoch.Since {
+	if !t.Taken || !t.Epoch.Grants(t.self) || q.Epoch.Since != t.Epoch.Since || q.Boot != t.boot {
 		return
 	}
 	if v := t.vouched[by]; q.Asked >= v.asked {
