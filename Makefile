@@ -6,7 +6,7 @@ BIN      := $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
 SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server golden
+.PHONY: all build test unit e2e lint bench demo fuzz clean server golden sim matrix
 
 all: build
 
@@ -35,6 +35,12 @@ e2e: build server ## the real programs on real servers in network namespaces
 	MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v ./test/...
 
 test: lint unit e2e ## everything; fails where root or a server is missing
+
+sim: ## 100,000 simulated worlds are searched for two writers
+	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000
+
+matrix: build server ## every fault on a real cluster, healed after 1, 10 and 30 s, as a table
+	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix
 
 golden: ## write the scenario transcripts anew; look at the difference
 	$(GO) test ./pkg/cluster -run TestScenarios -rewrite

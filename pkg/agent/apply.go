@@ -225,17 +225,20 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 			return fmt.Errorf("the machine %s has %s: address conflict", owner, r.IP)
 		}
 	}
-	began := time.Now()
-	if err := h.addrs.Add(ctx, r.IP, lifetime(r)); err != nil {
-		return err
-	}
-	if lifetime(r) > 0 && time.Since(began) > slowCall {
-		if err := h.addrs.Renew(ctx, r.IP, lifetime(r)); err != nil {
+	for range 3 {
+		left, began := lifetime(r), time.Now()
+		if left < 0 {
+			break
+		}
+		if err := h.addrs.Add(ctx, r.IP, left); err != nil {
 			return err
 		}
+		if left == 0 || time.Since(began) <= slowCall {
+			h.announce.Announce(r.IP)
+			return nil
+		}
 	}
-	h.announce.Announce(r.IP)
-	return nil
+	return errors.Join(errors.New("its lease is over, or this machine too slow for it"), h.addrs.Remove(ctx, r.IP))
 }
 
 func (h *host) allow(ctx context.Context) error {

@@ -43,7 +43,7 @@ func (o *owner) lifetime() func(cluster.RoleIP) time.Duration {
 	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
 		return func(cluster.RoleIP) time.Duration { return 0 }
 	}
-	return o.tenant.lifetime(o.site, true)
+	return o.tenant.lifetime(o.site)
 }
 
 // beat asks the other candidates where the lease runs low, and fences where it has run out.
@@ -145,6 +145,9 @@ func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	defer cancel()
 	for range 3 {
 		left := o.lifetime()(r)
+		if left < 0 {
+			break
+		}
 		began := o.tenant.Clock.Now()
 		if err := o.host.addrs.Renew(ctx, r.IP, left); err != nil {
 			return err

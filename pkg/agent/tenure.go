@@ -141,11 +141,8 @@ func (t *tenant) alone(now time.Duration) bool {
 	return now-t.contact >= time.Duration(t.tenure.Lease)
 }
 
-// lifetimes says how long the kernel may keep an address: 0 is for ever.
-func (t *tenant) lifetime(site Site, leased bool) func(cluster.RoleIP) time.Duration {
-	if !leased {
-		return func(cluster.RoleIP) time.Duration { return 0 }
-	}
+// lifetime says how long the kernel may keep an address from the moment of asking; below 0 when its time is over.
+func (t *tenant) lifetime(site Site) func(cluster.RoleIP) time.Duration {
 	now := t.Clock.Now()
 	writer, other := now+t.tenure.Left(now), t.contact+time.Duration(t.tenure.Lease)
 	return func(r cluster.RoleIP) time.Duration {
@@ -153,7 +150,10 @@ func (t *tenant) lifetime(site Site, leased bool) func(cluster.RoleIP) time.Dura
 		if r.Role == site.ActiveMasterRole {
 			end = writer
 		}
-		return max(end-t.Clock.Now(), time.Millisecond) // asked for late, it is over at once
+		if left := end - t.Clock.Now(); left != 0 {
+			return left
+		}
+		return -1 // 0 would be for ever
 	}
 }
 

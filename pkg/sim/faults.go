@@ -14,7 +14,13 @@ func (w *World) faults() {
 	if w.rng.IntN(2) == 0 {
 		w.tails = 0.1 * w.rng.Float64()
 	}
-	for range 2 + w.rng.IntN(12) {
+	faults := 2 + w.rng.IntN(12)
+	if w.seed/4%6 < 3 {
+		w.story(w.seed)
+		faults = w.rng.IntN(3)
+		w.loss, w.tails = w.loss/4, w.tails/4
+	}
+	for range faults {
 		w.fault(w.between(6*time.Second, faultEnd-5*time.Second))
 	}
 	w.after(faultEnd, w.heal)

@@ -123,7 +123,7 @@ func (m *monitor) settle(out cluster.Output, changed bool) {
 	if m.w.Rules.SavedAfterSending {
 		m.release()
 	}
-	m.w.timer(&m.proc, m.w.between(0, 20*time.Millisecond), func() {
+	m.w.timer(&m.proc, m.w.between(0, m.w.slowDisk), func() {
 		if m.saving != serial {
 			return
 		}

@@ -61,7 +61,7 @@ func TestWorlds(t *testing.T) {
 
 // TestEachRuleIsNeeded: with a rule left out the search finds two writers. A search that finds nothing would prove nothing.
 func TestEachRuleIsNeeded(t *testing.T) {
-	const bound = 3000
+	const bound = 1000
 	for name, rules := range map[string]Rules{
 		"lease from the echo":                 {EchoFromReceipt: true},
 		"the monitor waits for the old lease": {NoWait: true},

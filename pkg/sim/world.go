@@ -52,9 +52,12 @@ type World struct {
 	cut    map[[2]string]bool
 	loss   float64
 	tails  float64 // part of the messages that take long
-	log    []string
-	broken string
-	epochs map[uint64]cluster.Epoch
+	seed   uint64
+
+	slowDisk time.Duration // of the monitor
+	log      []string
+	broken   string
+	epochs   map[uint64]cluster.Epoch
 }
 
 // event is something that happens at a time.
@@ -81,7 +84,7 @@ func (e *events) Pop() any {
 
 // New makes the world of a seed: two hosts that may be the writer, in every fourth world three, and a monitor.
 func New(seed uint64, rules Rules) *World {
-	w := &World{Rules: rules, rng: rand.New(rand.NewPCG(seed, 7)), cut: map[[2]string]bool{}, epochs: map[uint64]cluster.Epoch{}}
+	w := &World{Rules: rules, seed: seed, slowDisk: 20 * time.Millisecond, rng: rand.New(rand.NewPCG(seed, 7)), cut: map[[2]string]bool{}, epochs: map[uint64]cluster.Epoch{}}
 	names := []string{"db1", "db2"}
 	if seed%4 == 3 {
 		names = append(names, "db3")
