@@ -4,7 +4,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN      := $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
-SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables
+SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables nftables
 
 .PHONY: all build test unit e2e lint bench demo fuzz clean server golden sim matrix
 
@@ -15,14 +15,14 @@ build: ## the three static programs, in build/bin
 	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
 	@echo "built $(PROGRAMS) $(VERSION) in build/bin"
 
-server: ## MariaDB and iptables, installed where they are missing (needs root for that)
-	@if command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v iptables >/dev/null; then :; \
+server: ## MariaDB, iptables and nft, installed where they are missing (needs root for that)
+	@if command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v iptables >/dev/null && command -v nft >/dev/null; then :; \
 	elif command -v apt-get >/dev/null; then \
 		echo "installing $(SERVER_PACKAGES) with apt-get"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(SERVER_PACKAGES) >/dev/null; \
 	elif command -v dnf >/dev/null; then \
-		echo "installing mariadb-server, iptables-nft with dnf"; dnf -q -y install mariadb-server iptables-nft; \
-	else echo "install mariadbd, mariadb-install-db and iptables first" >&2; exit 1; fi
+		echo "installing mariadb-server, iptables-nft, nftables with dnf"; dnf -q -y install mariadb-server iptables-nft nftables; \
+	else echo "install mariadbd, mariadb-install-db, iptables and nft first" >&2; exit 1; fi
 
 lint: ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi

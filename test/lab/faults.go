@@ -1,0 +1,139 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Drop makes this host deaf to others: what they send does not arrive, ARP included, while what it sends does. Without
+// others it hears everybody again (nft(8), netdev family).
+func (h *Host) Drop(others ...*Host) error {
+	rules := "table netdev lab\ndelete table netdev lab\n"
+	if len(others) > 0 {
+		rules += "table netdev lab {\n chain in {\n  type filter hook ingress device \"eth0\" priority 0;\n"
+		for _, o := range others {
+			mac, err := o.mac()
+			if err != nil {
+				return err
+			}
+			rules += fmt.Sprintf("  ether saddr %s drop\n", mac)
+		}
+		rules += " }\n}\n"
+	}
+	return h.nft(rules)
+}
+
+// Lose drops part of what reaches this host, in per cent.
+func (h *Host) Lose(percent int) error {
+	rules := "table netdev lab\ndelete table netdev lab\n"
+	if percent > 0 {
+		rules += fmt.Sprintf("table netdev lab {\n chain in {\n  type filter hook ingress device \"eth0\" priority 0;\n  numgen random mod 100 < %d drop\n }\n}\n", percent)
+	}
+	return h.nft(rules)
+}
+
+func (h *Host) nft(rules string) error {
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	return h.Do(func() error {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("nft on %s: %w: %s", h.Name, err, out)
+		}
+		return nil
+	})
+}
+
+func (h *Host) mac() (mac net.HardwareAddr, err error) {
+	nl, err := netlink.NewHandleAt(h.ns)
+	if err != nil {
+		return nil, err
+	}
+	defer nl.Close()
+	l, err := nl.LinkByName("eth0")
+	if err != nil {
+		return nil, err
+	}
+	return l.Attrs().HardwareAddr, nil
+}
+
+// CutLine cuts the line between two hosts, both ways, or mends it.
+func CutLine(a, b *Host, cut bool) error {
+	if !cut {
+		return errors.Join(a.Drop(), b.Drop())
+	}
+	return errors.Join(a.Drop(b), b.Drop(a))
+}
+
+// Pause stops every process of a database host, or lets them go on.
+func (n *Node) Pause(on bool) error {
+	s := syscall.SIGCONT
+	if on {
+		s = syscall.SIGSTOP
+	}
+	return errors.Join(n.Agent.Signal(s), n.Server.proc.Signal(s))
+}
+
+// Fault is something that goes wrong with the writer (db1), its peer (db2) or the monitor, and how it is mended.
+type Fault struct {
+	Name   string
+	Strike func(c *Cluster) error
+	Mend   func(c *Cluster) error
+	Cut    bool // the writer may go on unseen: how long its address outlives the fault matters
+}
+
+// Faults are the columns of the matrix.
+func Faults() []Fault {
+	w := func(c *Cluster) *Node { return c.DBs[0] }
+	signal := func(s syscall.Signal, of func(c *Cluster) *Daemon) func(c *Cluster) error {
+		return func(c *Cluster) error { return of(c).Signal(s) }
+	}
+	writersAgent := func(c *Cluster) *Daemon { return w(c).Agent }
+	monitor := func(c *Cluster) *Daemon { return c.Monitor }
+	return []Fault{
+		{Name: "line monitor-writer cut",
+			Strike: func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, true) },
+			Mend:   func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, false) }},
+		{Name: "writer cut from all", Cut: true,
+			Strike: func(c *Cluster) error { return w(c).Cut(true) },
+			Mend:   func(c *Cluster) error { return w(c).Cut(false) }},
+		{Name: "writer deaf to monitor",
+			Strike: func(c *Cluster) error { return w(c).Drop(c.Mon) },
+			Mend:   func(c *Cluster) error { return w(c).Drop() }},
+		{Name: "monitor deaf to writer",
+			Strike: func(c *Cluster) error { return c.Mon.Drop(w(c).Host) },
+			Mend:   func(c *Cluster) error { return c.Mon.Drop() }},
+		{Name: "writer deaf to all", Cut: true,
+			Strike: func(c *Cluster) error { return w(c).Drop(c.Mon, c.DBs[1].Host, c.DBs[2].Host, c.Client) },
+			Mend:   func(c *Cluster) error { return w(c).Drop() }},
+		{Name: "line writer-peer cut",
+			Strike: func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, true) },
+			Mend:   func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, false) }},
+		{Name: "agent killed", Cut: true,
+			Strike: signal(syscall.SIGKILL, writersAgent),
+			Mend:   func(c *Cluster) error { return w(c).Agent.Start() }},
+		{Name: "agent stopped", Cut: true,
+			Strike: signal(syscall.SIGSTOP, writersAgent), Mend: signal(syscall.SIGCONT, writersAgent)},
+		{Name: "mysqld killed",
+			Strike: func(c *Cluster) error { return w(c).Server.Kill() }},
+		{Name: "mysqld stopped",
+			Strike: func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGSTOP) },
+			Mend:   func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGCONT) }},
+		{Name: "monitor killed",
+			Strike: signal(syscall.SIGKILL, monitor),
+			Mend:   func(c *Cluster) error { return c.Monitor.Start() }},
+		{Name: "monitor stopped",
+			Strike: signal(syscall.SIGSTOP, monitor), Mend: signal(syscall.SIGCONT, monitor)},
+		{Name: "monitor and agent killed", Cut: true,
+			Strike: func(c *Cluster) error { return errors.Join(c.Monitor.Kill(), w(c).Agent.Kill()) },
+			Mend:   func(c *Cluster) error { return errors.Join(c.Monitor.Start(), w(c).Agent.Start()) }},
+		{Name: "host paused", Cut: true,
+			Strike: func(c *Cluster) error { return w(c).Pause(true) },
+			Mend:   func(c *Cluster) error { return w(c).Pause(false) }},
+	}
+}
