@@ -41,13 +41,13 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	log.Info("STARTING...")
 	local := c.Local()
 	nic := vip.Open(local.ClusterInterface)
-	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
+	announcer := vip.NewAnnouncer(local.ClusterInterface, c.ARPRefresh, log)
 	server := mysqlctl.New(agent.Account(c, local))
 	clock, err := agent.NewMachineClock()
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	peers := wire.Dialer{ConnectTimeout: peerTimeout}
+	peers := wire.Dialer{ConnectTimeout: peerTimeout, Secret: c.AgentSecret.Bytes()}
 	if s := c.Socket; s.SSL {
 		if peers.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
@@ -76,7 +76,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		listener = tls.NewListener(listener, server)
 	}
 	orders := &wire.Server{
-		Terminator: "\n", Log: log,
+		Terminator: "\n", Log: log, Secret: c.AgentSecret.Bytes(),
 		TooLong: func() string { return a.Refuse("Line too long") },
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}

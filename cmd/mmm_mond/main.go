@@ -39,7 +39,11 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	agents := wire.Dialer{ConnectTimeout: time.Second}
+	lock, err := daemon.LockState(c.Monitor.StatusPath)
+	if err != nil {
+		return daemon.Service{}, err
+	}
+	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: c.AgentSecret.Bytes()}
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(c.Monitor.IP, uint16(c.Monitor.Port)).String())
 	if err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
@@ -71,5 +75,5 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
+	return daemon.Service{Tasks: []daemon.Task{pinger, m, lock, wire.Listening{Server: control, Listener: listener}}}, nil
 }

@@ -294,6 +294,7 @@ type pass struct {
 	memory   Memory
 	unasked  bool // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
 	lapsed   bool // the role is this host's, and its lease is not live
+	hangs    bool // the server does not answer
 	lifetime func(cluster.RoleIP) time.Duration
 }
 
@@ -316,6 +317,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m.Opened = true // adopted
 	}
 	var problems []string
+	p.hangs = facts.Writable == wire.Unsure
 	if len(plan) > 0 {
 		m, problems = h.apply(ctx, p, plan, was, m)
 		facts, err = h.observe(context.WithoutCancel(ctx))

@@ -10,6 +10,8 @@ import (
 type Verdicts struct {
 	Ping, MySQL, RepThreads, RepBacklog bool
 
+	Mute    bool // the newest ping failed
+	Asking  bool // other hosts are being asked whether they reach it
 	Refused bool // the newest probe of the server found its port closed
 }
 

@@ -108,6 +108,7 @@ func (x *stepper) round() {
 	for _, h := range x.t.Hosts {
 		x.host(h)
 	}
+	x.coldStart()
 	x.waitMode()
 	x.release()
 	x.assign()

@@ -203,12 +203,43 @@ func (x *stepper) alive(h HostInfo) bool {
 		return false
 	}
 	relayed := h.AgentUp && h.Via != "" && !h.ServerGone
-	return h.Good.alive() || !h.Good.Ping && (h.Witness != "" || relayed)
+	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && (h.Witness != "" || relayed)
 }
 
 // unanimous: the port refuses, and the host's own agent says that the server's process is gone.
 func (x *stepper) unanimous(h HostInfo) bool {
 	return x.t.FastFailover && h.AgentUp && h.Good.Refused && h.ServerGone
+}
+
+// coldStart makes a host the writer that nobody has set online, where there would be no writer for ever: after a power cut. The
+// host that was the writer last has all that was acknowledged, and needs no asking; another one only after
+// wait_for_other_master, and not in silence.
+func (x *stepper) coldStart() {
+	a := x.writer()
+	if a == nil || x.s.Mode != Active || x.s.LastWriter == "" || a.Holder != "" || a.Leaving != "" {
+		return
+	}
+	r, _ := x.t.Role(a.Role)
+	best := ""
+	for _, name := range r.Hosts {
+		h := x.s.Hosts[name]
+		switch {
+		case x.s.eligible(r, name):
+			return
+		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp || h.Flapping:
+		case name == x.s.LastWriter:
+			x.enter(name, Online, " because it was the last writer and nobody else is the writer")
+			return
+		case best == "" || h.Since < x.s.Hosts[best].Since:
+			best = name
+		}
+	}
+	patience := x.t.WaitForOtherMaster
+	if best == "" || patience == 0 || x.in.Now-x.s.Hosts[best].Since < patience {
+		return
+	}
+	x.enter(best, Online, fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",
+		x.s.LastWriter, int(patience.Seconds()), x.s.LastWriter))
 }
 
 // Unprotected lists the hosts that may be the writer and whose agents know no lease, sorted.

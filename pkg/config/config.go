@@ -75,6 +75,7 @@ type Config struct {
 	UnblockCommand   string        // never empty for the agent
 	WriterLease      time.Duration // 0: classic, no lease; else at least a second
 	FastFailover     bool
+	AgentSecret      Secret        // "": none
 	ARPRefresh       time.Duration // 0: never
 
 	Monitor MonitorConfig
@@ -174,6 +175,7 @@ func (m *model) config(file string) *Config {
 		Debug:            get[bool](top, "debug"),
 		ActiveMasterRole: get[string](top, "active_master_role"),
 		WriterLease:      get[time.Duration](top, "writer_lease"),
+		AgentSecret:      get[Secret](top, "agent_secret"),
 		FastFailover:     get[bool](top, "fast_failover"),
 		ARPRefresh:       get[time.Duration](top, "arp_refresh"),
 		MaxKillRetries:   int(math.Ceil(get[time.Duration](top, "max_kill_retries").Seconds())),

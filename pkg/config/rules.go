@@ -107,6 +107,8 @@ func topRules() sectionRule {
 			doc: "Command that takes the block away again. The default uses the local host's mysql_port."},
 		{name: "writer_lease", kind: durationKind, def: "6", reads: forA | forM,
 			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. The same on all hosts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
+		{name: "agent_secret", kind: secretKind, reads: forA | forM,
+			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
 		{name: "fast_failover", kind: boolKind, def: "0", reads: forM,
 			doc: "Don't wait for trap_period where the evidence is unanimous: the server's port refuses and the host's own agent says that its process is gone."},
 		{name: "arp_refresh", kind: durationKind, def: "30", reads: forA, doc: "How often a host announces the virtual addresses that it has; 0: only when it gets them."},

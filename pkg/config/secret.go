@@ -6,7 +6,7 @@ import (
 )
 
 // Secret is a password. Whatever prints, logs or marshals it shows a mask of fixed length, also for an empty one;
-// only Reveal gives the text. (fmt does not call methods on unexported struct fields: keep a Secret in exported
+// only Reveal and Bytes give it away. (fmt does not call methods on unexported struct fields: keep a Secret in exported
 // fields or variables.)
 type Secret string
 
@@ -14,6 +14,14 @@ const mask = "******"
 
 // Reveal returns the password, for the one call that logs in with it.
 func (s Secret) Reveal() string { return string(s) }
+
+// Bytes returns the secret as a key; nil where it is empty.
+func (s Secret) Bytes() []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
 
 // String returns the mask.
 func (Secret) String() string { return mask }

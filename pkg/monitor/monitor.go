@@ -222,7 +222,7 @@ func (o *owner) note(u check.Update) {
 
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
-	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.good
+	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.suspects.judge(o.good)
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)

@@ -23,25 +23,57 @@ type witness struct {
 	by   string // host that reaches its server; "" for nobody
 }
 
-// suspects are the hosts that can't be pinged at the moment. They belong to the owner.
+// suspects are the hosts that this monitor can't ping, or whose server does not answer it. They belong to the owner.
 type suspects struct {
-	silent map[string]bool      // newest ping failed
+	mute   map[string]bool      // newest ping failed
+	hung   map[string]bool      // newest try of the server ended in nothing; a port that refuses is an answer
+	since  map[string]time.Time // when it became suspect
+	pinged map[string]time.Time // when the newest ping ended
 	asking map[string]bool      // questions are out
 	asked  map[string]time.Time // when they were last sent
 	seen   map[string]witness
-	at     map[string]time.Time
+	at     map[string]time.Time // when that was
 }
 
 func newSuspects() *suspects {
-	return &suspects{silent: map[string]bool{}, asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
+	return &suspects{mute: map[string]bool{}, hung: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
+		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
 }
+
+func (s *suspects) suspect(host string) bool { return s.mute[host] || s.hung[host] }
 
 // note takes in the result of a probe.
 func (s *suspects) note(u check.Update) {
-	if u.Name != check.Ping {
+	before := s.suspect(u.Host)
+	switch failed := u.Result.Status == check.Error; u.Name {
+	case check.Ping:
+		s.mute[u.Host], s.pinged[u.Host] = failed, time.Now()
+	case check.MySQL:
+		s.hung[u.Host] = failed && !u.Result.Refused
+	default:
 		return
 	}
-	s.silent[u.Host] = u.Result.Status == check.Error
+	if !before {
+		s.since[u.Host] = time.Now()
+		if u.Name == check.Ping {
+			s.pinged[u.Host] = s.since[u.Host]
+		}
+	}
+}
+
+// judge adds to verdicts what a suspicion is worth: a host is not condemned before the others were asked and it was pinged once more.
+func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Verdicts {
+	judged := maps.Clone(all)
+	for host, v := range all {
+		if !s.suspect(host) {
+			continue
+		}
+		since := s.since[host]
+		v.Mute = s.mute[host]
+		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since)
+		judged[host] = v
+	}
+	return judged
 }
 
 // take takes in what was found and returns who is vouched for now.
@@ -54,7 +86,7 @@ func (s *suspects) take(w witness) map[string]string {
 func (s *suspects) witnesses() map[string]string {
 	all := map[string]string{}
 	for host, w := range s.seen {
-		if s.silent[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
+		if s.mute[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
 			all[host] = w.by
 		}
 	}
@@ -66,7 +98,7 @@ func (s *suspects) witnesses() map[string]string {
 func (o *owner) question(ctx context.Context) {
 	for _, h := range o.Topology.Hosts {
 		s := o.suspects
-		if !s.silent[h.Name] {
+		if !s.suspect(h.Name) {
 			if s.seen[h.Name].by != "" {
 				o.suspects.seen[h.Name] = witness{}
 				o.step(ctx, cluster.Input{Witnesses: s.witnesses()})

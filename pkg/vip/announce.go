@@ -16,8 +16,9 @@ const announceTimeout = time.Second
 // Announcer tells the neighbours on one interface that an address is here now, so that they send to this machine
 // and not to the one that had it before. It announces only what is on the interface at that moment.
 type Announcer struct {
-	iface string
-	log   *slog.Logger
+	iface   string
+	refresh time.Duration
+	log     *slog.Logger
 
 	held func(context.Context) ([]netip.Addr, error) // addresses on the interface
 	send func(context.Context, netip.Addr) error     // one announcement
@@ -28,11 +29,11 @@ type Announcer struct {
 }
 
 // NewAnnouncer makes an announcer for the interface of that name; the interface need not exist. Nothing is sent
-// before Run.
-func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
+// before Run. What is held is announced again every refresh ("arp_refresh"); 0 is never.
+func NewAnnouncer(iface string, refresh time.Duration, log *slog.Logger) *Announcer {
 	i := Open(iface)
 	return &Announcer{
-		iface: iface,
+		iface: iface, refresh: refresh,
 		log:   log.With("interface", iface),
 		held:  i.List,
 		send:  i.announce,
@@ -102,7 +103,7 @@ func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 	defer cancel()
 	ann := p[ip]
 	first := ann.done == 0
-	p.advance(ip, time.Now())
+	p.advance(ip, time.Now(), a.refresh)
 	held, err := a.held(ctx)
 	if err == nil {
 		if !slices.Contains(held, ip) {

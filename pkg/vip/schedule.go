@@ -36,14 +36,19 @@ func (p plan) next() (netip.Addr, time.Time, bool) {
 }
 
 // advance takes the announcements of ip up to now off the plan. All that are overdue count as one: what was
-// missed in a sleep is not made up for in a burst.
-func (p plan) advance(ip netip.Addr, now time.Time) {
+// missed in a sleep is not made up for in a burst. After the last of the schedule comes one every refresh; 0 is none.
+func (p plan) advance(ip netip.Addr, now time.Time, refresh time.Duration) {
 	a := p[ip]
 	times := schedule()
 	for a.done < len(times) && !a.start.Add(times[a.done]).After(now) {
 		a.done++
 	}
-	if a.done == len(times) {
+	switch {
+	case a.done < len(times):
+	case refresh == 0:
 		delete(p, ip)
+	default:
+		a.done--
+		a.start = now.Add(refresh - times[a.done])
 	}
 }

@@ -30,7 +30,7 @@ type bench struct {
 
 func newBench(here ...netip.Addr) *bench {
 	b := &bench{start: time.Now(), here: here, sent: map[netip.Addr][]time.Duration{}}
-	b.Announcer = NewAnnouncer("eth0", slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.Announcer = NewAnnouncer("eth0", 0, slog.New(slog.NewTextHandler(&b.log, nil)))
 	b.held = func(context.Context) ([]netip.Addr, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -171,7 +171,7 @@ func TestAnnouncerFailure(t *testing.T) {
 }
 
 func TestAnnounceNeverBlocks(t *testing.T) {
-	a := NewAnnouncer("eth0", slog.New(slog.DiscardHandler))
+	a := NewAnnouncer("eth0", 0, slog.New(slog.DiscardHandler))
 	for range 1000 { // nobody runs it
 		a.Announce(vip4)
 		a.Forget(vip4)

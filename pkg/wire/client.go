@@ -16,6 +16,7 @@ import (
 // locks others out. The zero value speaks plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
+	Secret         []byte        // not empty: requests are signed with it, and answers have to be
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them
 }
 
@@ -37,20 +38,32 @@ func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 		return "", err
 	}
 	var answer string
-	err := d.exchange(ctx, addr, line+"\n", func(r io.Reader) error {
-		text, err := bufio.NewReader(io.LimitReader(r, MaxAnswer+1)).ReadString('\n')
-		switch {
-		case err == io.EOF && len(text) > MaxAnswer:
-			return fmt.Errorf("answer is longer than %d bytes", MaxAnswer)
-		case err == io.EOF:
-			return fmt.Errorf("connection ended after %d bytes of an answer: %w", len(text), io.ErrUnexpectedEOF)
-		case err != nil:
+	if len(d.Secret) > 0 {
+		err := d.exchange(ctx, addr, "", func(c io.ReadWriter) (err error) {
+			answer, err = askSigned(c, d.Secret, line)
 			return err
-		}
-		answer = strings.TrimSuffix(text, "\n")
-		return nil
+		})
+		return answer, err
+	}
+	err := d.exchange(ctx, addr, line+"\n", func(c io.ReadWriter) (err error) {
+		answer, err = readAnswer(bufio.NewReader(io.LimitReader(c, MaxAnswer+1)))
+		return err
 	})
 	return answer, err
+}
+
+// readAnswer reads one line, without its newline.
+func readAnswer(in *bufio.Reader) (string, error) {
+	text, err := in.ReadString('\n')
+	switch {
+	case err == io.EOF && len(text) > MaxAnswer:
+		return "", fmt.Errorf("answer is longer than %d bytes", MaxAnswer)
+	case err == io.EOF:
+		return "", fmt.Errorf("connection ended after %d bytes of an answer: %w", len(text), io.ErrUnexpectedEOF)
+	case err != nil:
+		return "", err
+	}
+	return strings.TrimSuffix(text, "\n"), nil
 }
 
 // Control sends one command to the monitor at addr as mmm_control does (control manual, "Wire"): the line, then quit;
@@ -64,7 +77,7 @@ func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) 
 		d.ConnectTimeout = controlConnectTimeout
 	}
 	var answer strings.Builder
-	err := d.exchange(ctx, addr, line+"\nquit\n", func(r io.Reader) error {
+	err := d.exchange(ctx, addr, line+"\nquit\n", func(r io.ReadWriter) error {
 		n, err := io.Copy(&answer, io.LimitReader(r, maxControlAnswer+1))
 		if err == nil && n > maxControlAnswer {
 			return fmt.Errorf("answer is longer than %d bytes", maxControlAnswer)
@@ -75,7 +88,7 @@ func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) 
 }
 
 // exchange connects, sends and lets read take the answer, all within ctx.
-func (d Dialer) exchange(ctx context.Context, addr, send string, read func(io.Reader) error) error {
+func (d Dialer) exchange(ctx context.Context, addr, send string, read func(io.ReadWriter) error) error {
 	if _, ok := ctx.Deadline(); !ok {
 		return fmt.Errorf("ask %s: the context has no deadline", addr)
 	}

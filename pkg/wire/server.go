@@ -32,6 +32,7 @@ type Server struct {
 	FirstLineTimeout time.Duration // from accepting a connection to the end of its first line, TLS handshake included; 0: 10 s
 	IdleTimeout      time.Duration // from an answer to the end of the next line; 0: 60 s
 	WriteTimeout     time.Duration // for one answer; 0: 10 s
+	Secret           []byte        // not empty: who asks has to know it, see auth.go
 	Log              *slog.Logger  // nil: nothing is logged
 }
 
@@ -125,6 +126,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, r
 func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 	in := bufio.NewReaderSize(c, s.MaxLine+1)
 	wait := s.FirstLineTimeout
+	door := &guard{secret: s.Secret, handler: s.Handler}
 	for {
 		// Both directions: a TLS handshake, done by the first read, writes as well.
 		if c.SetDeadline(time.Now().Add(wait)) != nil {
@@ -143,7 +145,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 		if tooLong {
 			answer = s.TooLong()
 		} else {
-			answer, done = s.Handler(ctx, string(line[:len(line)-1]))
+			answer, done = door.handle(ctx, string(line[:len(line)-1]))
 		}
 		table.answering(c)
 		if !s.answer(c, answer, done) {

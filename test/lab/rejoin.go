@@ -12,6 +12,11 @@ func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) 
 	if err := n.Server.Start(ctx); err != nil {
 		return false, err
 	}
+	return c.Joined(ctx, n)
+}
+
+// Joined waits until a host is part of the cluster again, with everything whole, or its replication says that it can't be.
+func (c *Cluster) Joined(ctx context.Context, n *Node) (joined bool, err error) {
 	err = Wait(ctx, n.Name+" to be part of the cluster again", func() (bool, string) {
 		r, err := n.Server.Replica(ctx)
 		if err != nil {
