@@ -153,7 +153,7 @@ type pending struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(), refused: map[string]bool{}}
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil

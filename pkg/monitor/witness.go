@@ -29,14 +29,16 @@ type suspects struct {
 	hung   map[string]bool      // newest try of the server ended in nothing; a port that refuses is an answer
 	since  map[string]time.Time // when it became suspect
 	pinged map[string]time.Time // when the newest ping ended
+	back   map[string]time.Time // when pings came through again
+	grace  time.Duration        // how long what failed before that says nothing
 	asking map[string]bool      // questions are out
 	asked  map[string]time.Time // when they were last sent
 	seen   map[string]witness
 	at     map[string]time.Time // when that was
 }
 
-func newSuspects() *suspects {
-	return &suspects{mute: map[string]bool{}, hung: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
+func newSuspects(grace time.Duration) *suspects {
+	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
 		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
 }
 
@@ -47,6 +49,9 @@ func (s *suspects) note(u check.Update) {
 	before := s.suspect(u.Host)
 	switch failed := u.Result.Status == check.Error; u.Name {
 	case check.Ping:
+		if s.mute[u.Host] && !failed {
+			s.back[u.Host] = time.Now()
+		}
 		s.mute[u.Host], s.pinged[u.Host] = failed, time.Now()
 	case check.MySQL:
 		s.hung[u.Host] = failed && !u.Result.Refused
@@ -70,7 +75,7 @@ func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Ver
 		}
 		since := s.since[host]
 		v.Mute = s.mute[host]
-		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since)
+		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || time.Since(s.back[host]) < s.grace
 		judged[host] = v
 	}
 	return judged
