@@ -320,7 +320,11 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	p.hangs = facts.Writable == wire.Unsure
 	if len(plan) > 0 {
 		m, problems = h.apply(ctx, p, plan, was, m)
-		facts, err = h.observe(context.WithoutCancel(ctx))
+		if after := context.WithoutCancel(ctx); p.hangs {
+			facts.Present, err = h.present(after) // a server that hangs is not asked twice
+		} else {
+			facts, err = h.observe(after)
+		}
 	}
 	if !writer && h.site.MayWrite {
 		var problem string

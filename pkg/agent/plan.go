@@ -128,8 +128,8 @@ func Plan(site Site, order wire.Order, f Facts, m Memory, lapsed bool) []Action 
 func openWriter(f Facts, m Memory, present bool) []Action {
 	open := f.Writable == wire.Yes
 	switch {
-	case open && (m.Opened || present), m.Opened && f.Down:
-		return nil
+	case open && (m.Opened || present), m.Opened && (f.Down || f.Writable == wire.Unsure):
+		return nil // a server that hangs would only keep us waiting
 	case m.Opened:
 		return []Action{{Kind: Allow}}
 	}

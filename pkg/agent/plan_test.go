@@ -124,7 +124,8 @@ func checkPlan(t *testing.T, order wire.Order, m machine) {
 			t.Errorf("plan %v leaves %v, ordered are %v", plan, m.facts.Present, order.Roles)
 		}
 	}
-	if isWriter != (m.facts.Writable == wire.Yes) {
+	hangs := start.memory.Opened && start.facts.Writable == wire.Unsure // left alone until it answers
+	if isWriter != (m.facts.Writable == wire.Yes) && !(isWriter && hangs) {
 		t.Errorf("plan %v leaves the server writable: %v", plan, m.facts.Writable)
 	}
 }

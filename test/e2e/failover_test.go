@@ -70,14 +70,14 @@ func TestServerStopped(t *testing.T) {
 	b.balance(l)
 }
 
-// TestHostCutOff: the writer's host is off the network. Without its word and without kill_host the classic way is to go on and
-// to say so. When it is back it gives up what it has no longer.
+// TestHostCutOff (S1, S2): the writer's host is off the network. Its role moves once its lease is over for certain, and its address
+// has gone by itself by then. When it is back it is read-only.
 func TestHostCutOff(t *testing.T) {
 	b := start(t, 90*time.Second, lab.Options{})
 	l := b.load()
 	b.must(b.Node("db1").Cut(true))
 	b.must(l.WaitServer(b.ctx, 2))
-	b.logged(b.Monitor, "there may be duplicate ips now!")
+	b.logged(b.Monitor, "its lease is over")
 	if show := b.show(); !strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") || !strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n") {
 		t.Errorf("show:\n%s", show)
 	}

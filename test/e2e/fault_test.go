@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// leased is the cluster of the fault tests: the settings of the samples, and a short lease.
+func leased() lab.Options {
+	return lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second, Mon: "flap_count 0"}
+}
+
+// TestFaults lets every fault strike once and mends it after a second (S1, S2, S4, S37 and others): never two holders of the writer's address,
+// nothing lost, and a whole cluster in the end. make matrix does the same with longer times.
+func TestFaults(t *testing.T) {
+	for _, f := range lab.Faults() {
+		t.Run(strings.ReplaceAll(f.Name, " ", "_"), func(t *testing.T) {
+			b := start(t, 90*time.Second, leased())
+			trial, err := b.Try(b.ctx, f, time.Second)
+			t.Log(trial)
+			b.must(err)
+			if trial.Verdict != "" {
+				t.Error(trial.Verdict)
+			}
+		})
+	}
+}
+
+// TestLineCut (S1): a line is not a host. The monitor can't reach the writer for far longer than a lease; others can, and nothing moves.
+func TestLineCut(t *testing.T) {
+	b := start(t, 90*time.Second, leased())
+	l := b.load()
+	db1 := b.Node("db1")
+	since := time.Now()
+	b.must(lab.CutLine(b.Mon, db1.Host, true))
+	b.logged(b.Monitor, "can't be reached from here, but host")
+	b.must(lab.Wait(b.ctx, "two leases", func() (bool, string) { return time.Since(since) > 10*time.Second, "" }))
+	if show := b.show(); b.Writer(show) != db1 || !strings.Contains(show, "db1(10.77.0.11) master/ONLINE") {
+		t.Errorf("show:\n%s", show)
+	}
+	if gap := l.Gap(since); gap > 500*time.Millisecond {
+		t.Errorf("write gap %v", gap)
+	}
+	b.must(lab.CutLine(b.Mon, db1.Host, false))
+	b.must(b.WaitWhole(b.ctx))
+	b.balance(l)
+	if w := b.writer(); w != "db1" {
+		t.Errorf("the writer is on %s after the line was mended", w)
+	}
+}
+
+// TestServerHangs (S36, S8): the writer's server is stopped and later continued. Its port is closed to clients meanwhile, another host
+// takes over, and the old server is read-only before a client can reach it.
+func TestServerHangs(t *testing.T) {
+	b := start(t, 90*time.Second, leased())
+	l := b.load()
+	db1 := b.Node("db1")
+	since := time.Now()
+	b.must(l.Between(db1.Server.Pause))
+	b.must(l.WaitServer(b.ctx, 2))
+	gap := l.Gap(since)
+	t.Logf("write gap %v", gap)
+	if gap > 8*time.Second {
+		t.Errorf("write gap %v", gap)
+	}
+	b.logged(db1.Agent, "its port is closed to clients until it does")
+	if _, err := b.Client.Dial(b.ctx, db1.IP.String()+":3306"); err == nil {
+		t.Error("a client reaches the server that hangs")
+	}
+	b.must(db1.Server.Continue())
+	b.logged(db1.Agent, "its port is open to clients again")
+	if got, err := db1.Server.Value(b.ctx, "SELECT @@read_only"); err != nil || got != "1" {
+		t.Errorf("read_only of db1 is %s (%v)", got, err)
+	}
+}
