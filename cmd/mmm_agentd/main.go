@@ -39,6 +39,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 
 func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	log.Info("STARTING...")
+	daemon.KeepResponsive(log)
 	local := c.Local()
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, c.ARPRefresh, log)

@@ -23,6 +23,9 @@ func Show(t Topology, s State) string {
 			fmt.Fprintf(&b, "# Warning: agent on host %s reports: %s\n", h.Name, p)
 		}
 	}
+	if r, ok := t.Role(t.ActiveMasterRole); ok && t.Lease == 0 && len(r.Hosts) > 1 {
+		b.WriteString("# Warning: writer_lease is 0: a writer that can't be reached may stay writer beside a new one\n")
+	}
 	for _, name := range s.Unprotected(t) {
 		fmt.Fprintf(&b, "# Warning: host %s is unprotected: its agent knows no lease\n", name)
 	}

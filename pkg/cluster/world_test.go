@@ -174,6 +174,12 @@ func (w *world) do(line string) string {
 		w.step(Input{})
 	case "agent":
 		w.agents[words[1]].mode = words[2]
+	case "auto_set_online":
+		d, err := time.ParseDuration(words[1] + "s")
+		if err != nil {
+			panic(err)
+		}
+		w.t.AutoSetOnline = d
 	case "reboot":
 		w.agents[words[1]].boot = w.now
 	case "network":

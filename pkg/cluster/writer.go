@@ -226,8 +226,8 @@ func (x *stepper) coldStart() {
 		switch {
 		case x.s.eligible(r, name):
 			return
-		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp || h.Flapping:
-		case name == x.s.LastWriter:
+		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp:
+		case name == x.s.LastWriter && !h.Flapping:
 			x.enter(name, Online, " because it was the last writer and nobody else is the writer")
 			return
 		case best == "" || h.Since < x.s.Hosts[best].Since:
@@ -236,6 +236,10 @@ func (x *stepper) coldStart() {
 	}
 	patience := x.t.WaitForOtherMaster
 	if best == "" || patience == 0 || x.in.Now-x.s.Hosts[best].Since < patience {
+		return
+	}
+	if best == x.s.LastWriter {
+		x.enter(best, Online, fmt.Sprintf(" because nobody else has become the writer for %d seconds", int(patience.Seconds())))
 		return
 	}
 	x.enter(best, Online, fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",

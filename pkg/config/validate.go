@@ -5,6 +5,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
+)
+
+const (
+	minLease  = time.Second // the kernel counts the lifetimes of addresses in seconds
+	maxLease  = time.Minute
+	minSecret = 16
 )
 
 // validate reports what the program at hand can't run with. Variables that it does not read have no value here, and so
@@ -137,6 +144,12 @@ func (m *model) validateRoles() {
 func (m *model) validateTop() {
 	top := m.unique("")
 	m.refer(top, "this", "host", get[string](top, "this"))
+	if lease := get[time.Duration](top, "writer_lease"); lease != 0 && (lease < minLease || lease > maxLease) {
+		m.errs.add(top.where("writer_lease"), "'writer_lease' must be 0 or from %s to %s, not %s", minLease, maxLease, lease)
+	}
+	if secret := get[Secret](top, "agent_secret"); secret != "" && len(secret) < minSecret {
+		m.errs.add(top.where("agent_secret"), "'agent_secret' must have at least %d characters", minSecret)
+	}
 	name := get[string](top, "active_master_role")
 	m.refer(top, "active_master_role", "role", name)
 	if role := m.sections[id{"role", name}]; role != nil && get[string](role, "mode") == "balanced" {

@@ -115,6 +115,8 @@ func TestErrorTexts(t *testing.T) {
 		{"choice in a template", []Program{a, m}, edit{10: "<host default>\nmode mastre", 28: ""}, `11: 'mode' must be master or slave, not "mastre"; did you mean 'master'?`},
 		{"port", []Program{m, a}, edit{22: "ip 192.168.100.51\nagent_port 0", 27: "ip 192.168.100.52\nmysql_port 65536"},
 			"23: 'agent_port' must be a port number from 1 to 65535, not \"0\"\n29: 'mysql_port' must be a port number from 1 to 65535, not \"65536\""},
+		{"lease", []Program{m, a}, edit{1: "this db1\nwriter_lease 0.2"}, "2: 'writer_lease' must be 0 or from 1s to 1m0s, not 200ms"},
+		{"secret", []Program{m, a}, edit{1: "this db1\nagent_secret short"}, "2: 'agent_secret' must have at least 16 characters"},
 		{"count", []Program{m}, edit{9: "flap_count -1\n</monitor>"}, `9: 'flap_count' must be a whole number from 0 to 2147483647, not "-1"`},
 		{"duration", []Program{m}, edit{9: "flap_duration 1 hour\n</monitor>"},
 			`9: 'flap_duration' must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not "1 hour"`},

@@ -50,6 +50,7 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 func Warnings(ctx context.Context, c *config.Config) []string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	warnings := safetyWarnings(c)
 	settings := map[string]mysqlctl.Settings{}
 	sources := map[string]string{}
 	for _, h := range c.Hosts {
@@ -65,7 +66,19 @@ func Warnings(ctx context.Context, c *config.Config) []string {
 		}
 		server.Close()
 	}
-	return masterWarnings(c, settings, sources)
+	return append(warnings, masterWarnings(c, settings, sources)...)
+}
+
+// safetyWarnings says which protections the configuration leaves out.
+func safetyWarnings(c *config.Config) []string {
+	var warnings []string
+	if c.WriterLease == 0 {
+		warnings = append(warnings, "writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
+	}
+	if c.AgentSecret == "" && !c.Socket.SSL {
+		warnings = append(warnings, "Agents obey anybody who can connect to them: set agent_secret, or <socket> type ssl")
+	}
+	return warnings
 }
 
 // masterWarnings is the pure part of Warnings; a master that could not be asked is left out of both maps.
