@@ -116,11 +116,11 @@ func TestBadConfiguration(t *testing.T) {
 	b := prepare(t, time.Minute, lab.Options{Common: "bogus 1\nmax_kill_retries many"})
 	for _, d := range []string{"configtest", "--foreground"} {
 		out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", "/run/lab/mmm_mon.conf", d)
-		if err == nil || !strings.Contains(out, "/run/lab/mmm_common.conf:2: ") {
+		if err == nil || !strings.Contains(out, "/run/lab/mmm_common.conf:4: ") {
 			t.Errorf("mmm_mond %s: %v, %s", d, err, out)
 		}
 		agent, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_agentd"), "--config", "/run/lab/db1/mmm_agent.conf", d)
-		if err == nil || !strings.Contains(agent, "/run/lab/mmm_common.conf:2: ") || !strings.Contains(agent, "/run/lab/mmm_common.conf:3: ") {
+		if err == nil || !strings.Contains(agent, "/run/lab/mmm_common.conf:4: ") || !strings.Contains(agent, "/run/lab/mmm_common.conf:5: ") {
 			t.Errorf("mmm_agentd %s: %v, %s", d, err, agent)
 		}
 	}

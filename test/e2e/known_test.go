@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// What MMM 2.2 failed its users in, each a test. S1, S2, S4, S8, S36 and S37 are in fault_test.go.
+
+// TestMonitorDeadThenHostCut (S3): no monitor, and then the writer's host is cut off. Its address goes by itself, and the role moves when
+// a monitor is back.
+func TestMonitorDeadThenHostCut(t *testing.T) {
+	b := start(t, 90*time.Second, leased())
+	l := b.load()
+	db1 := b.Node("db1")
+	b.must(b.Monitor.Kill())
+	cut := time.Now()
+	b.must(db1.Cut(true))
+	b.must(lab.Wait(b.ctx, "the address to go", func() (bool, string) {
+		have, err := db1.Addresses()
+		return err == nil && len(have) == 0, ""
+	}))
+	if d := time.Since(cut); d > 5*time.Second {
+		t.Errorf("the address was there for %v without anybody to vouch for it", d)
+	}
+	b.must(b.Monitor.Start())
+	b.must(l.WaitServer(b.ctx, 2))
+	b.must(db1.Cut(false))
+	b.must(b.WaitWhole(b.ctx))
+}
+
+// TestHeldReadOnly (S14): a host that may be the writer and is not is closed for writes, whoever opens it: at once with a monitor, and by an
+// agent that has just been started without one.
+func TestHeldReadOnly(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	db2 := b.Node("db2")
+	closed := func() {
+		t.Helper()
+		b.must(db2.Server.Exec(b.ctx, "SET GLOBAL read_only=0"))
+		b.must(lab.Wait(b.ctx, "db2 to be read-only", func() (bool, string) {
+			v, err := db2.Server.Value(b.ctx, "SELECT @@read_only")
+			return err == nil && v == "1", v
+		}))
+	}
+	closed()
+	b.must(b.Monitor.Kill())
+	b.must(db2.Agent.Kill())
+	b.must(db2.Agent.Start())
+	closed()
+}
+
+// TestNothingHappens (S17, S18): ICMP that is filtered while the server answers, lost packets, a busy machine: no failover.
+func TestNothingHappens(t *testing.T) {
+	b := start(t, 2*time.Minute, leased())
+	l := b.load()
+	calm := func(what string) {
+		t.Helper()
+		since := time.Now()
+		b.must(lab.Wait(b.ctx, what, func() (bool, string) { return time.Since(since) > 6*time.Second, "" }))
+		if show := b.show(); b.writer() != "db1" || strings.Count(show, "/ONLINE.") != 3 {
+			t.Errorf("%s:\n%s", what, show)
+		}
+	}
+	_, err := b.Node("db1").Run(b.ctx, "iptables", "-I", "INPUT", "-p", "icmp", "-j", "DROP")
+	b.must(err)
+	calm("ICMP filtered")
+	_, err = b.Node("db1").Run(b.ctx, "iptables", "-D", "INPUT", "-p", "icmp", "-j", "DROP")
+	b.must(err)
+	b.must(b.Node("db1").Lose(20))
+	b.must(b.Mon.Lose(20))
+	calm("one packet in five lost")
+	b.must(b.Node("db1").Lose(0))
+	b.must(b.Mon.Lose(0))
+	var busy []*exec.Cmd
+	for range 4 {
+		c := exec.Command("/bin/sh", "-c", "while :; do :; done")
+		b.must(c.Start())
+		busy = append(busy, c)
+	}
+	calm("every core busy")
+	for _, c := range busy {
+		b.must(c.Process.Kill())
+		_ = c.Wait()
+	}
+	l.Stop()
+	if log := b.Monitor.Log(); strings.Contains(log, "HARD_OFFLINE") {
+		t.Error(log)
+	}
+}
+
+// TestAddressConflict (S21): an address that another machine has is not added, and everybody is told.
+func TestAddressConflict(t *testing.T) {
+	b := prepare(t, time.Minute, leased())
+	writer := netip.MustParsePrefix(lab.WriterIP + "/32")
+	b.must(b.Client.SetAddress(writer, true))
+	for _, n := range b.DBs {
+		b.must(n.Agent.Start())
+	}
+	b.must(b.Monitor.Start())
+	b.must(lab.Wait(b.ctx, "the conflict to be shown", func() (bool, string) {
+		show, _, _ := b.Control(b.ctx, "show")
+		return strings.Contains(show, "address conflict"), show
+	}))
+	b.logged(b.Monitor, "has "+lab.WriterIP+": address conflict")
+	b.must(b.Client.SetAddress(writer, false))
+	b.must(b.WaitWhole(b.ctx))
+}
+
+// TestForgedOrder (S22): with agent_secret the agents obey nobody who does not know it, and the cluster works.
+func TestForgedOrder(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})
+	conn, err := b.Client.Dial(b.ctx, b.Node("db2").IP.String()+":9989")
+	b.must(err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("SET_STATUS|1|db2|ONLINE|writer(" + lab.WriterIP + ")|db2\n"))
+	b.must(err)
+	answer := make([]byte, 200)
+	n, err := conn.Read(answer)
+	b.must(err)
+	if got := string(answer[:n]); !strings.HasPrefix(got, "ERROR: Not authenticated") {
+		t.Errorf("answer %q", got)
+	}
+	if show := b.show(); strings.Contains(show, "#") || b.writer() != "db1" {
+		t.Errorf("show:\n%s", show)
+	}
+	for _, d := range []*lab.Daemon{b.Monitor, b.Node("db1").Agent} {
+		if strings.Contains(d.Log(), "a-secret") {
+			t.Error("the secret is in the log")
+		}
+	}
+}
+
+// TestDeadServerAtStart (S5, S39): a server that does not run while the monitor starts is an answer, not the agent's end.
+func TestDeadServerAtStart(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	b.must(b.Monitor.Kill())
+	b.must(b.Node("db1").Server.Kill())
+	conn, err := b.Mon.Dial(b.ctx, b.Node("db1").IP.String()+":9989")
+	b.must(err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("GET_SYSTEM_STATUS|1|db1\n"))
+	b.must(err)
+	answer := make([]byte, 500)
+	n, err := conn.Read(answer)
+	b.must(err)
+	if got := string(answer[:n]); !strings.HasPrefix(got, "OK: Returning status!||") || !strings.Contains(got, "does not run") {
+		t.Errorf("answer %q", got)
+	}
+	b.must(b.Monitor.Start())
+	b.until("db2 to be the writer", func(show string) bool {
+		w := b.Writer(show)
+		return w != nil && w.Name == "db2"
+	})
+}
+
+// TestSecondMonitorOnOneState: two monitors that decide on one state would give one epoch two contents.
+func TestSecondMonitorOnOneState(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	text, err := os.ReadFile("/run/lab/mmm_mon.conf")
+	b.must(err)
+	other := filepath.Join(t.TempDir(), "mmm_mon.conf")
+	conf := strings.Replace(string(text), "include mmm_common.conf", "include /run/lab/mmm_common.conf", 1)
+	conf = strings.Replace(conf, "ip 127.0.0.1", "ip 127.0.0.1\n port 9987", 1)
+	b.must(os.WriteFile(other, []byte(conf), 0o640))
+	out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", other, "--foreground", "--pid-file", other+".pid", "--log-file", other+".log")
+	if err == nil {
+		t.Fatal("a second monitor runs on the same state")
+	}
+	log, _ := os.ReadFile(other + ".log")
+	if !strings.Contains(out+string(log), "another monitor works on this status file") {
+		t.Errorf("it says %s %s", out, log)
+	}
+}
