@@ -228,10 +228,21 @@ func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Sw
 	if err != nil {
 		return err
 	}
-	if c, err := r.Executed.Compare(after); err == nil && c > 0 {
+	if c, err := r.Executed.Compare(after); err == nil && c > 0 && !f.answers(ctx, r.SourceHost) {
 		return ahead(r.Executed, sw)
 	}
 	return nil
+}
+
+// answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further in it means
+// nothing; should this slave have more than the new writer after all, the GTIDs will say so.
+func (f *follower) answers(ctx context.Context, ip string) bool {
+	_, old, known := f.peers.ByIP(ip)
+	if !known {
+		return false
+	}
+	_, err := old.Position(ctx)
+	return err == nil
 }
 
 // atSwitch brings this slave to where the new writer took over: the same place in the old writer's log.
