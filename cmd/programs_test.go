@@ -231,6 +231,11 @@ func testMonitor(t *testing.T, bin string) {
 	if got := call(t, filepath.Join(bin, "mmm_mond"), mond...); got != (result{1, "", "Can't run second copy of mmm_mond\n"}) {
 		t.Errorf("second copy: %+v", got)
 	}
+	for deadline := time.Now().Add(20 * time.Second); strings.Contains(control("show").out, "The monitor is starting"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the monitor does not get ready")
+		}
+	}
 	for line, want := range map[string]result{
 		"ping":             {out: "OK: Pinged successfully!\n"},
 		"set_online bogus": {code: 2, out: "ERROR: Unknown host name 'bogus'!\n"},

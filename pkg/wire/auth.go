@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// Authentication with a shared secret ("agent_secret"), for those who have no certificates. A connection begins with HELLO,
-// which is answered with a nonce of the agent's. Every request then ends in mac=HMAC-SHA256(secret, nonce|q|line)
+// Authentication with a shared secret ("agent_secret"), for those who have no certificates. A connection begins with HELLO and a
+// nonce of the asker's, which is answered with a nonce of the agent's; both go into what is signed, so that neither side can be
+// answered with what was recorded before. Every request then ends in mac=HMAC-SHA256(secret, nonce|q|line)
 // (RFC 2104), and every answer has the like before its |UP: field, so that each side knows the other. A line that was forged, altered or
 // recorded on another connection is refused. What is said can be read by anybody: that takes TLS.
 
@@ -50,8 +51,10 @@ func (g *guard) handle(ctx context.Context, line string) (string, bool) {
 	case len(g.secret) == 0, strings.HasPrefix(line, "PING|"):
 		return g.handler(ctx, line)
 	case strings.HasPrefix(line, Hello+"|"):
-		g.nonce = rand.Text()
-		return "OK: Hello!|" + extra(extNonce, g.nonce) + "|UP:0.00", false
+		own := rand.Text()
+		pairs, _ := parseExtras(strings.Split(line, "|"))
+		g.nonce = own + "|" + pairs.get(extNonce)
+		return "OK: Hello!|" + extra(extNonce, own) + "|UP:0.00", false
 	}
 	body, mac, signed := cutMAC(line)
 	if !signed || g.nonce == "" || !hmac.Equal([]byte(mac), []byte(sign(g.secret, g.nonce, "q", body))) {
@@ -100,7 +103,8 @@ func askSigned(conn io.ReadWriter, secret []byte, line string) (string, error) {
 		return "", errors.New("no request")
 	}
 	in := bufio.NewReader(io.LimitReader(conn, 2*MaxAnswer))
-	if _, err := fmt.Fprintf(conn, "%s|%s|%s\n", Hello, fields[1], fields[2]); err != nil {
+	own := rand.Text()
+	if _, err := fmt.Fprintf(conn, "%s|%s|%s|%s\n", Hello, fields[1], fields[2], extra(extNonce, own)); err != nil {
 		return "", err
 	}
 	text, err := readAnswer(in)
@@ -116,6 +120,7 @@ func askSigned(conn io.ReadWriter, secret []byte, line string) (string, error) {
 	if err != nil || nonce == "" {
 		return "", ErrForged
 	}
+	nonce += "|" + own
 	if _, err := fmt.Fprintf(conn, "%s|%s\n", line, extra(extMAC, sign(secret, nonce, "q", line))); err != nil {
 		return "", err
 	}

@@ -83,7 +83,7 @@ func TestForgedOrder(t *testing.T) {
 	hello := func(c talk) string {
 		_, nonce, _ := strings.Cut(say(c, "HELLO|1|db1"), "nonce=")
 		nonce, _, _ = strings.Cut(nonce, "|")
-		return nonce
+		return nonce + "|" // and none of ours
 	}
 	const order = "SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|epoch=7"
 	first := open()
