@@ -97,17 +97,19 @@ func (x *stepper) left(a *Address, gone string) {
 	}
 }
 
-// lostState: an agent knows a later epoch than this monitor, which therefore has lost its state: nobody is the writer
-// until every host that may be has been proven not to be (R10).
+// lostState: an agent knows an epoch that this monitor has not made, a later one or another of the same number. So the
+// monitor has lost its state: nobody is the writer until every host that may be has been proven not to be (R10).
 func (x *stepper) lostState() {
-	highest := x.s.Epoch.Number
+	ours, highest, lost := x.s.Epoch, x.s.Epoch.Number, false
 	for _, ans := range x.in.Answers {
-		if ans.Reached && x.t.leased() && x.t.mayWrite(ans.Host) {
-			highest = max(highest, ans.Epoch.Number)
+		if !ans.Reached || !x.t.leased() || !x.t.mayWrite(ans.Host) {
+			continue
 		}
+		lost = lost || ans.Epoch.Number > ours.Number || ans.Epoch.Number == ours.Number && ans.Epoch != ours
+		highest = max(highest, ans.Epoch.Number)
 	}
-	if highest > x.s.Epoch.Number {
-		x.out.add(Fatal, "", "The agents know epoch %d and this monitor only %d: its state is lost, every host has to give up the writer role first", highest, x.s.Epoch.Number)
+	if lost {
+		x.out.add(Fatal, "", "The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
 		x.disown(highest)
 	}
 }
