@@ -31,6 +31,7 @@ type bench struct {
 func newBench(here ...netip.Addr) *bench {
 	b := &bench{start: time.Now(), here: here, sent: map[netip.Addr][]time.Duration{}}
 	b.Announcer = NewAnnouncer("eth0", slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.Refresh = 0 // the tests that are about it set it
 	b.held = func(context.Context) ([]netip.Addr, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -134,6 +135,96 @@ func TestAnnouncerKeepsSchedulesApart(t *testing.T) {
 		synctest.Wait()
 		b.want(t, vip4, 0, 100, 300, 1000, 2000, 2500, 2600, 2800)
 		b.want(t, vip6, 2500, 2600, 2800, 3500, 4500, 5500, 6500, 7500)
+	})
+}
+
+func TestAnnouncerRefresh(t *testing.T) {
+	burst := []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}
+	for _, tc := range []struct {
+		name    string
+		refresh time.Duration // 0: as NewAnnouncer has it
+		then    func(*bench)  // at 40 s
+		want    []int
+	}{
+		{"default", 0, func(*bench) {}, append(burst, 35000, 65000, 95000)},
+		{"shorter", 20 * time.Second, func(*bench) {}, append(burst, 25000, 45000, 65000, 85000)},
+		{"forgotten", 0, func(b *bench) { b.Forget(vip4) }, append(burst, 35000)},
+		{"left the interface", 0, func(b *bench) { b.change(func() { b.here = nil }) }, append(burst, 35000)},
+		{"announced again", 0, func(b *bench) { b.Announce(vip4) }, append(burst, 35000,
+			40000, 40100, 40300, 41000, 42000, 43000, 44000, 45000, 75000)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(vip4)
+				b.Refresh = NewAnnouncer("eth0", slog.New(slog.DiscardHandler)).Refresh
+				if tc.refresh != 0 {
+					b.Refresh = tc.refresh
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go b.Run(ctx)
+				b.Announce(vip4)
+				time.Sleep(40 * time.Second)
+				tc.then(b)
+				time.Sleep(60 * time.Second)
+				cancel()
+				synctest.Wait()
+				b.want(t, vip4, tc.want...)
+			})
+		})
+	}
+}
+
+// Many addresses are due and slow to send: one that is new on this machine need not wait for their repeats.
+func TestNewAddressGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var others []netip.Addr
+		for n := range 20 {
+			others = append(others, netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + n)}))
+		}
+		last := netip.MustParseAddr("10.0.0.200")
+		b := newBench(append(others, last)...)
+		b.sendTime = 100 * time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		for _, ip := range others {
+			b.Announce(ip)
+		}
+		time.Sleep(2450 * time.Millisecond) // all have been announced once, all are overdue
+		b.Announce(last)
+		time.Sleep(100 * time.Millisecond)
+		for _, ip := range append(others, last) {
+			b.Forget(ip) // so that Run sends no more and can end
+		}
+		time.Sleep(10 * time.Second)
+		cancel()
+		synctest.Wait()
+		b.want(t, last, 2600) // one send was under way
+	})
+}
+
+// A failure of the refresh is told, as is its end, once each.
+func TestAnnouncerFailureOfRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(vip4)
+		b.Refresh = 10 * time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		b.Announce(vip4)
+		for range 2 {
+			time.Sleep(time.Minute)
+			b.change(func() { b.sendErr = errors.New("network is down") })
+			time.Sleep(time.Minute)
+			b.change(func() { b.sendErr = nil })
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		if n := strings.Count(b.log.String(), "level=WARN"); n != 2 {
+			t.Errorf("%d warnings, want 2:\n%s", n, b.log.String())
+		}
+		if n := strings.Count(b.log.String(), "address announced"); n != 3 {
+			t.Errorf("announced %d times by the log, want 3:\n%s", n, b.log.String())
+		}
 	})
 }
 
