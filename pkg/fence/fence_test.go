@@ -127,6 +127,14 @@ func TestClose(t *testing.T) {
 		w.wantAlive(w.dial(p[0], p[1])) // new ones too
 	}
 
+	for _, p := range [][2]string{{here4, "127.0.0.1"}, {here6, "::1"}} { // loopback is where it goes, not where it comes from
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(p[0])}, Timeout: 2 * time.Second}
+		c, err := d.Dial("tcp", net.JoinHostPort(p[1], strconv.Itoa(int(w.at))))
+		must(t, err)
+		w.wantAlive(c, <-w.accepted)
+		must(t, c.Close())
+	}
+
 	for range 2 { // a second Open is no error
 		must(t, Port{Number: w.at}.Open(t.Context())) // by another process
 		w.wantClosed(false)
@@ -177,7 +185,6 @@ func TestRulesTakenAwayByOthers(t *testing.T) {
 		if out, err := exec.Command("nft", args...).CombinedOutput(); err != nil {
 			t.Fatalf("nft %v: %v: %s", args, err, out)
 		}
-		t.Log("nft", args)
 		w.wantClosed(false)
 		w.wantAlive(w.dial(client4, here4))
 		must(t, w.port.Close(t.Context()))

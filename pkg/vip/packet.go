@@ -12,6 +12,7 @@ import (
 	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
 // announce sends one announcement of ip, now. On a loopback interface there is nobody to tell, and it does nothing.
@@ -36,6 +37,10 @@ func (i *Interface) hardware(ctx context.Context) (*net.Interface, error) {
 	err := i.do(ctx, func(c conn) error {
 		l := c.link.Attrs()
 		*ifi = net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.HardwareAddr, Flags: l.Flags}
+		// The kernel takes up to a second to call a link without a carrier not running.
+		if l.RawFlags&unix.IFF_LOWER_UP == 0 {
+			ifi.Flags &^= net.FlagRunning
+		}
 		return nil
 	})
 	return ifi, err

@@ -26,7 +26,8 @@ var ErrLinkDown = errors.New("link is down")
 //
 // wait is far shorter than the seconds of the RFCs: it has to be above zero, 50 ms is plenty between healthy hosts on
 // one switch. Silence therefore is a good sign, not a proof. It needs CAP_NET_RAW; the error is ErrLinkDown
-// if nobody could have answered, now or at the end of wait.
+// if nobody could have answered, at the start or at the end of wait; that a link is up again the kernel says up to a
+// second later.
 func (i *Interface) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {

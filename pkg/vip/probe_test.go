@@ -137,7 +137,7 @@ func TestProbeErrors(t *testing.T) {
 	l, r := eth0(t)
 	for _, ip := range []netip.Addr{vip4, vip6} {
 		must(t, r.h.LinkSetDown(r.link))
-		eventually(t, time.Second, "the carrier is lost", func() bool {
+		eventually(t, 5*time.Second, "the carrier is lost", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return errors.Is(err, ErrLinkDown)
 		})
@@ -147,7 +147,7 @@ func TestProbeErrors(t *testing.T) {
 			t.Errorf("interface down: %v", err)
 		}
 		must(t, netlink.LinkSetUp(l))
-		eventually(t, time.Second, "the link is up", func() bool {
+		eventually(t, 5*time.Second, "the link is up", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return err == nil
 		})
@@ -163,7 +163,7 @@ func TestProbeErrors(t *testing.T) {
 			t.Errorf("%s: carrier lost in between: %v", ip, err)
 		}
 		must(t, r.h.LinkSetUp(r.link))
-		eventually(t, time.Second, "the link is up", func() bool {
+		eventually(t, 5*time.Second, "the link is up", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return err == nil
 		})
