@@ -182,7 +182,8 @@ func TestNewAddressGoesFirst(t *testing.T) {
 			others = append(others, netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + n)}))
 		}
 		last := netip.MustParseAddr("10.0.0.200")
-		b := newBench(append(others, last)...)
+		all := append(others, last)
+		b := newBench(all...)
 		b.sendTime = 100 * time.Millisecond
 		ctx, cancel := context.WithCancel(t.Context())
 		go b.Run(ctx)
@@ -192,7 +193,7 @@ func TestNewAddressGoesFirst(t *testing.T) {
 		time.Sleep(2450 * time.Millisecond) // all have been announced once, all are overdue
 		b.Announce(last)
 		time.Sleep(100 * time.Millisecond)
-		for _, ip := range append(others, last) {
+		for _, ip := range all {
 			b.Forget(ip) // so that Run sends no more and can end
 		}
 		time.Sleep(10 * time.Second)
