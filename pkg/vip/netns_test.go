@@ -28,6 +28,15 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "these tests need root and IPv6:", err)
 			os.Exit(1)
 		}
+		// Without ::1 the net package would think that there is no IPv6.
+		lo, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetUp(lo)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "set lo up:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	runtime.LockOSThread() // Pdeathsig counts from the death of this thread
