@@ -93,10 +93,10 @@ func ask(ctx context.Context, ifi *net.Interface, ip netip.Addr, wait time.Durat
 		}
 	}
 	start := time.Now()
+	if err := c.SetWriteDeadline(start.Add(kernelTimeout)); err != nil { // wait may be over before this process gets to run
+		return nil, err
+	}
 	for _, until := range []time.Time{start.Add(wait / 2), start.Add(wait)} {
-		if err := c.SetWriteDeadline(until); err != nil {
-			return nil, err
-		}
 		if _, err := c.WriteTo(q.payload, &packet.Addr{HardwareAddr: q.to}); err != nil {
 			return nil, err
 		}
