@@ -39,8 +39,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	lock, err := daemon.LockState(c.Monitor.StatusPath)
-	if err != nil {
+	if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 		return daemon.Service{}, err
 	}
 	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: c.AgentSecret.Bytes()}
@@ -75,5 +74,5 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return daemon.Service{Tasks: []daemon.Task{pinger, m, lock, wire.Listening{Server: control, Listener: listener}}}, nil
+	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
 }
