@@ -41,6 +41,7 @@ type Config struct {
 	KillBin    string // kill_host program, absolute
 	AgentPorts map[string]int
 	Agents     Asker
+	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
 	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
 	Log        *slog.Logger
@@ -91,8 +92,11 @@ func New(c Config) *Monitor {
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
+	if c.Repeats == nil {
+		c.Repeats = c.Agents
+	}
 	for _, h := range c.Topology.Hosts {
-		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, m.answers)
+		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, c.Repeats, m.answers)
 	}
 	if c.Topology.Lease > 0 {
 		m.prepareLease()

@@ -12,7 +12,7 @@ import (
 )
 
 // Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open
-// locks others out. Link keeps one open. The zero value speaks plain TCP.
+// locks others out. Keeper keeps those to our agents. The zero value speaks plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them
@@ -43,7 +43,7 @@ func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer t.conn.Close()
+	defer t.end()
 	return t.ask(ctx, line)
 }
 

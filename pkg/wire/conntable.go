@@ -163,9 +163,12 @@ func (t *connTable) free() {
 
 // abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take
 // seconds: too long for whoever holds a lock or has a deadline.
-func abort(c net.Conn) {
+func abort(c net.Conn) { beneath(c).Close() }
+
+// beneath is the connection that carries c.
+func beneath(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+		return t.NetConn()
 	}
-	c.Close()
+	return c
 }

@@ -16,15 +16,8 @@ type talk struct {
 	in   *bufio.Reader
 	addr string
 	seal *seal // nil: lines are not signed
-	idle bool  // fit for another question
+	idle bool  // fit for another question; false also where the newest one was not answered
 }
-
-// goneError says that the other side ended the connection, or had ended it, and gave no byte of an answer.
-type goneError struct{ err error }
-
-func (e *goneError) Error() string { return e.err.Error() }
-
-func (e *goneError) Unwrap() error { return e.err }
 
 // open connects to the agent at addr for the sake of line, which it does not send. Its errors are ConnectErrors.
 func (d Dialer) open(ctx context.Context, addr, line string) (*talk, error) {
@@ -37,10 +30,19 @@ func (d Dialer) open(ctx context.Context, addr, line string) (*talk, error) {
 		return t, nil
 	}
 	if err := t.hello(ctx, d.Secret, line); err != nil {
-		conn.Close()
+		t.end()
 		return nil, &ConnectError{Addr: addr, Err: err}
 	}
 	return t, nil
+}
+
+// end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go on
+// sending it, for minutes, and an order could arrive after newer ones.
+func (t *talk) end() {
+	if tcp, ok := beneath(t.conn).(*net.TCPConn); ok && !t.idle {
+		_ = tcp.SetLinger(0) // where that fails it ends in the usual way
+	}
+	abort(t.conn)
 }
 
 // hello agrees on how lines are signed.
@@ -106,16 +108,8 @@ func readAnswer(in *bufio.Reader, most int) (string, error) {
 		case errors.Is(err, io.EOF):
 			err = fmt.Errorf("connection ended after %d bytes of an answer: %w", len(text), io.ErrUnexpectedEOF)
 		}
-		if len(text) == 0 && !isTimeout(err) {
-			err = &goneError{err}
-		}
 		return "", err
 	}
-}
-
-func isTimeout(err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return ok && timeout.Timeout()
 }
 
 // converse sends a text and lets read take the answer. The end of ctx ends both, and spoils the connection.
@@ -123,9 +117,6 @@ func converse(ctx context.Context, conn net.Conn, addr, send string, read func()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := io.WriteString(conn, send); err != nil {
-		if ctx.Err() == nil && !isTimeout(err) {
-			err = &goneError{err}
-		}
 		return fmt.Errorf("ask %s: send: %w", addr, cause(ctx, err))
 	}
 	if err := read(); err != nil {
