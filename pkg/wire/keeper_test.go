@@ -163,7 +163,8 @@ func TestKeeperKeepsToItsContext(t *testing.T) {
 	wantAnswer(t, k, addr, extended)
 	ctx, cancel := context.WithTimeout(t.Context(), keptPatience/4)
 	defer cancel()
-	if got, err := k.Ask(ctx, addr, "x"); !errors.Is(err, context.DeadlineExceeded) || connections() != 1 {
+	got, err := k.Ask(ctx, addr, "x")
+	if _, unasked := errors.AsType[*ConnectError](err); unasked || !errors.Is(err, context.DeadlineExceeded) || connections() != 1 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
 	}
 	if _, err := k.Ask(context.Background(), addr, "x"); err == nil {
