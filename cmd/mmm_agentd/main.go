@@ -14,6 +14,7 @@ import (
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/wire"
@@ -42,7 +43,8 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	daemon.KeepResponsive(log)
 	local := c.Local()
 	nic := vip.Open(local.ClusterInterface)
-	announcer := vip.NewAnnouncer(local.ClusterInterface, c.ARPRefresh, log)
+	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
+	announcer.Refresh = c.ARPRefresh
 	server := mysqlctl.New(agent.Account(c, local))
 	clock, err := agent.NewMachineClock()
 	if err != nil {
@@ -55,7 +57,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 	}
 	a := agent.New(agent.Config{
-		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Conflict: nic,
+		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
 		Gate: server, Local: server, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type Config struct {
 	Agents     Asker
 	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
+	Echo       check.Echoer                       // to look for the addresses of the roles; nil: nobody looks
 	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
 	Log        *slog.Logger
 }
@@ -115,6 +117,10 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.Checks.Network(send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
+	if m.Echo != nil {
+		l := lookout{Monitor: m, echo: m.Echo, missing: map[netip.Addr]bool{}}
+		group.Go(func() error { return l.Run(ctx) })
+	}
 	return group.Wait()
 }
 

@@ -32,7 +32,7 @@ func template(ctx context.Context) (string, error) {
 		return dir, nil
 	}
 	cmd := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--datadir="+dir, "--innodb-log-file-size=8M")
+		"--skip-test-db", "--datadir="+dir, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initialise a data folder with mariadb-install-db (package mariadb-server-core): %w: %s", err, out)
 	}
