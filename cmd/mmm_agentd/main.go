@@ -80,7 +80,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}
 	orders := &wire.Server{
 		Terminator: "\n", Log: log, Secret: c.AgentSecret.Bytes(),
-		TooLong: func() string { return a.Refuse("Line too long") },
+		Refuse:  a.Refuse,
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
 	return daemon.Service{Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
