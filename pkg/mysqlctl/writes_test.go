@@ -54,6 +54,7 @@ func TestWritable(t *testing.T) {
 	}
 }
 
+// TestDenyWritesClearsItsWay (S15, S29): what blocks read_only is killed, and replication survives, its dump threads too.
 func TestDenyWritesClearsItsWay(t *testing.T) {
 	master, s, slave, app := pair(t)
 	master.Exec("CREATE EVENT test.e ON SCHEDULE EVERY 1 DAY DO SELECT 1", "SET GLOBAL event_scheduler=1")

@@ -34,7 +34,7 @@ func TestMoveRole(t *testing.T) {
 	}
 }
 
-// TestMoveBehindLock: an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
+// TestMoveBehindLock (S15): an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
 func TestMoveBehindLock(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
