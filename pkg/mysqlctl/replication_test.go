@@ -11,15 +11,17 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-func TestReplicaOfRealPair(t *testing.T) {
-	master, onMaster := server(t, mysqltest.Options{ServerID: 1})
-	slave, s := server(t, mysqltest.Options{ServerID: 2, Args: []string{"--read-only=1"}})
+func TestReplicaOfRealPair(t *testing.T) { each(t, testReplicaOfRealPair) }
+
+func testReplicaOfRealPair(t *testing.T, kind string) {
+	master, onMaster := server(t, mysqltest.Options{Server: kind, ServerID: 1})
+	slave, s := server(t, mysqltest.Options{Server: kind, ServerID: 2, Args: []string{"--read-only=1"}})
 	ctx := within(t, time.Minute)
 
 	if _, err := s.Replica(ctx); !errors.Is(err, ErrNotReplica) {
 		t.Errorf("before it is set up: %v, want ErrNotReplica", err)
 	}
-	slave.Exec("SET GLOBAL gtid_ignore_duplicates=0", "DROP DATABASE test", "DROP USER agent@'%'")
+	slave.Exec("DROP DATABASE test", "DROP USER agent@'%'")
 	slave.Follow(master)
 	eventually(t, "the slave has what the master has", func() bool { return slave.Query("SHOW DATABASES LIKE 'test'") == "test" })
 
@@ -142,10 +144,12 @@ func TestReplicaOfRealPair(t *testing.T) {
 
 // A slave is moved from one master to the other, both of which have the same data at different positions. Each row must
 // arrive once.
-func TestRepoint(t *testing.T) {
-	a, onA := server(t, mysqltest.Options{ServerID: 1})
-	b, onB := server(t, mysqltest.Options{ServerID: 2})
-	c, onC := server(t, mysqltest.Options{ServerID: 3})
+func TestRepoint(t *testing.T) { each(t, testRepoint) }
+
+func testRepoint(t *testing.T, kind string) {
+	a, onA := server(t, mysqltest.Options{Server: kind, ServerID: 1, GTID: true})
+	b, onB := server(t, mysqltest.Options{Server: kind, ServerID: 2, GTID: true})
+	c, onC := server(t, mysqltest.Options{Server: kind, ServerID: 3, GTID: true})
 	ctx := within(t, time.Minute)
 	for _, i := range []*mysqltest.Instance{a, b, c} {
 		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
@@ -191,7 +195,7 @@ func TestRepoint(t *testing.T) {
 		c.Exec("SET GLOBAL sql_mode=''")
 	})
 	t.Run("GTID", func(t *testing.T) {
-		c.Exec("STOP SLAVE", fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos")))
+		c.Exec("STOP SLAVE", has(c, b))
 		src := source(b, Position{})
 		src.GTID = true
 		fatal(t, onC.Repoint(ctx, src))
@@ -251,6 +255,15 @@ func TestRepoint(t *testing.T) {
 	})
 }
 
+// has is the statement that makes c believe to have executed all that b has.
+func has(c, b *mysqltest.Instance) string {
+	if b.Kind.MySQL {
+		lacks := c.Query(fmt.Sprintf("SELECT GTID_SUBTRACT('%s', @@gtid_executed)", b.Query("SELECT @@gtid_executed")))
+		return fmt.Sprintf("SET GLOBAL gtid_purged='+%s'", lacks)
+	}
+	return fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos"))
+}
+
 // MariaDB under a false name is told MySQL's new words, and others when it does not know them.
 func TestFallbackToOtherWords(t *testing.T) {
 	i, s := server(t, mysqltest.Options{Args: []string{"--version=8.4.0"}})
@@ -272,41 +285,58 @@ func TestFallbackToOtherWords(t *testing.T) {
 	fatal(t, s.StopReplication(ctx))
 }
 
-func TestSettings(t *testing.T) {
-	i, s := server(t, mysqltest.Options{ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
+func TestSettings(t *testing.T) { each(t, testSettings) }
+
+func testSettings(t *testing.T, kind string) {
+	i, s := server(t, mysqltest.Options{Server: kind, ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
 	set, err := s.Settings(within(t, 10*time.Second))
 	fatal(t, err)
-	want := Settings{Version: i.Query("SELECT @@version"), Dialect: "MariaDB", ServerID: 7, LogBin: true, LogSlaveUpdates: true,
+	dialect := mariaDB
+	if i.Kind.MySQL {
+		dialect = mysqlNew
+	}
+	want := Settings{Version: i.Query("SELECT @@version"), Dialect: dialect.String(), ServerID: 7, LogBin: true, LogSlaveUpdates: true,
 		AutoIncrementIncrement: 2, AutoIncrementOffset: 2}
 	if set != want {
 		t.Errorf("got %+v, want %+v", set, want)
 	}
 }
 
-func TestNoBinlog(t *testing.T) {
-	_, s := server(t, mysqltest.Options{Args: []string{"--skip-log-bin"}})
+func TestNoBinlog(t *testing.T) { each(t, testNoBinlog) }
+
+func testNoBinlog(t *testing.T, kind string) {
+	_, s := server(t, mysqltest.Options{Server: kind, Args: []string{"--skip-log-bin"}})
 	if p, err := s.Position(within(t, 10*time.Second)); !errors.Is(err, ErrNoBinlog) {
 		t.Errorf("%q, %v, want ErrNoBinlog", p, err)
 	}
 }
 
-func TestMissingPrivilegeNamesTheGrant(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{})
+func TestMissingPrivilegeNamesTheGrant(t *testing.T) { each(t, testMissingPrivilegeNamesTheGrant) }
+
+func testMissingPrivilegeNamesTheGrant(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
 	s := New(account(i, "agent", "USAGE"))
 	defer s.Close()
 	ctx := within(t, 30*time.Second)
 	_, replica := s.Replica(ctx)
 	_, pos := s.Position(ctx)
 	_, end := s.EndClients(ctx, 0)
-	for grant, err := range map[string]error{
-		"SLAVE MONITOR":           replica,
-		"BINLOG MONITOR":          pos,
-		"PROCESS":                 end,
-		"READ_ONLY ADMIN":         s.DenyWrites(ctx, Deny{}),
-		"REPLICATION SLAVE ADMIN": s.StopReplication(ctx),
+	for _, c := range []struct {
+		mariaDB, mysql string
+		err            error
+	}{
+		{"SLAVE MONITOR", "REPLICATION CLIENT", replica},
+		{"BINLOG MONITOR", "REPLICATION CLIENT", pos},
+		{"PROCESS", "PROCESS", end},
+		{"READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN", s.DenyWrites(ctx, Deny{})},
+		{"REPLICATION SLAVE ADMIN", "REPLICATION_SLAVE_ADMIN", s.StopReplication(ctx)},
 	} {
-		if !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT "+grant+" ON *.* TO 'agent'@'%'") {
-			t.Errorf("want GRANT %s in: %v", grant, err)
+		grant := c.mariaDB
+		if i.Kind.MySQL {
+			grant = c.mysql
+		}
+		if !IsMissingPrivilege(c.err) || !strings.Contains(c.err.Error(), "GRANT "+grant+" ON *.* TO 'agent'@'%'") {
+			t.Errorf("want GRANT %s in: %v", grant, c.err)
 		}
 	}
 }
