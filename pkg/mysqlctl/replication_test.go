@@ -45,12 +45,16 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 		end, err := onMaster.Position(ctx)
 		fatal(t, err)
 		err = s.WaitExecuted(ctx, end)
-		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Duplicate entry") {
+		cause := "Duplicate entry"
+		if slave.Kind.MySQL { // a thread that leads others does not know more
+			cause = "Worker 1 failed executing transaction 'ANONYMOUS' at source log bin.000001"
+		}
+		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), cause) {
 			t.Errorf("waiting for a stopped thread: %v", err)
 		}
 		rep, err := s.Replica(ctx)
 		fatal(t, err)
-		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, "Duplicate entry") || rep.IORunning != "Yes" || rep.Lag != nil {
+		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, cause) || rep.IORunning != "Yes" || rep.Lag != nil {
 			t.Errorf("replication after a duplicate key: %+v", rep)
 		}
 		slave.Exec("DELETE FROM test.t", "START SLAVE")
