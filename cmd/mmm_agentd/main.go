@@ -42,7 +42,8 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	daemon.KeepResponsive(log)
 	local := c.Local()
 	nic := vip.Open(local.ClusterInterface)
-	announcer := vip.NewAnnouncer(local.ClusterInterface, c.ARPRefresh, log)
+	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
+	announcer.Refresh = c.ARPRefresh
 	server := mysqlctl.New(agent.Account(c, local))
 	clock, err := agent.NewMachineClock()
 	if err != nil {

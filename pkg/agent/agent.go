@@ -328,7 +328,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	}
 	if !writer && h.site.MayWrite {
 		var problem string
-		if facts, m, problem = h.shut(ctx, facts, m, was); problem != "" {
+		if facts, m, problem = h.shut(ctx, facts, m); problem != "" {
 			problems = append(problems, problem)
 		}
 	}

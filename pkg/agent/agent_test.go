@@ -147,6 +147,9 @@ func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
 func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
+func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
+	return nil, errGone
+}
 
 func at(offset uint64) mysqlctl.Position {
 	return mysqlctl.Position{File: "bin.000001", Offset: offset}

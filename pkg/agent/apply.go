@@ -30,6 +30,7 @@ type Addresses interface {
 type Fence interface {
 	Close(ctx context.Context) error
 	Open(ctx context.Context) error
+	Closed(ctx context.Context) (bool, error)
 }
 
 // Conflict looks for another machine that has an address (RFC 5227, RFC 4862).
@@ -270,19 +271,20 @@ func (h *host) deny(ctx context.Context, wasWriter, atOnce bool) error {
 
 // shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in again once
 // it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
-func (h *host) shut(ctx context.Context, f Facts, m Memory, _ bool) (Facts, Memory, string) {
+func (h *host) shut(ctx context.Context, f Facts, m Memory) (Facts, Memory, string) {
 	if h.fence == nil {
 		return f, m, ""
 	}
 	switch {
-	case f.Writable == wire.Unsure && m.Port != PortClosed:
-		limited, cancel := context.WithTimeout(ctx, blockTimeout)
-		defer cancel()
-		if err := h.fence.Close(limited); err != nil {
-			return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
+	case f.Writable == wire.Unsure:
+		was := m.Port
+		if m.Port = PortUnknown; was != PortClosed || !h.stillClosed(ctx) {
+			if err := h.closePort(ctx); err != nil {
+				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
+			}
+			h.log.Warn("The server does not answer: its port is closed to clients until it does")
 		}
 		m.Port = PortClosed
-		h.log.Warn("The server does not answer: its port is closed to clients until it does")
 	case f.Writable == wire.No && !f.Down && m.Port != PortOpen:
 		if err := h.openPort(ctx); err != nil {
 			return f, m, fmt.Sprintf("Couldn't open the server's port to clients: %v", err)
@@ -296,6 +298,20 @@ func (h *host) shut(ctx context.Context, f Facts, m Memory, _ bool) (Facts, Memo
 		f.Writable = wire.No
 	}
 	return f, m, ""
+}
+
+// stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.
+func (h *host) stillClosed(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	closed, err := h.fence.Closed(ctx)
+	return err == nil && closed
+}
+
+func (h *host) closePort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	return h.fence.Close(ctx)
 }
 
 func (h *host) openPort(ctx context.Context) error {

@@ -23,6 +23,7 @@ type Remote interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	Position(ctx context.Context) (mysqlctl.Position, error)
 	Writable(ctx context.Context) (bool, error)
+	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
 }
 
 // Peers are the servers of the other hosts.

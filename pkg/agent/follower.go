@@ -258,7 +258,46 @@ func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Po
 	if err := f.local.WaitExecuted(ctx, after); err != nil {
 		return mysqlctl.Position{}, fmt.Errorf("execute what the new writer had executed of %s (%s): %w", sw.From, after, err)
 	}
-	return start, f.stopAt(ctx, after, func(executed mysqlctl.Position) error { return ahead(executed, sw) })
+	err = f.stopAt(ctx, after, func(executed mysqlctl.Position) error {
+		var err error
+		start, err = f.translate(ctx, sw, place{old: after, new: start}, executed)
+		return err
+	})
+	return start, err
+}
+
+// mostBeyond is how many transactions a slave that hears late may be beyond the place where the new writer took over: half a
+// minute of a busy one.
+const mostBeyond = 100_000
+
+// translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there was when the
+// new one took over. Where that is what the new writer has written since, and the old one replicates, its logs tell.
+func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place, executed mysqlctl.Position) (mysqlctl.Position, error) {
+	_, from, okFrom := f.peers.ByName(sw.From)
+	_, to, okTo := f.peers.ByName(sw.To)
+	if !okFrom || !okTo {
+		return mysqlctl.Position{}, ahead(executed, sw)
+	}
+	was, err := from.Transactions(ctx, took.old, executed, mostBeyond)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("%w (looked what they are: %w)", ahead(executed, sw), err)
+	}
+	if len(was) == 0 || len(was) == mostBeyond {
+		return mysqlctl.Position{}, fmt.Errorf("%w (found %d transactions)", ahead(executed, sw), len(was))
+	}
+	end, err := to.Position(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	now, err := to.Transactions(ctx, took.new, end, len(was)+1)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	start, err := mysqlctl.Translate(was, now, end)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("%w: %w", ahead(executed, sw), err)
+	}
+	return start, nil
 }
 
 func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
@@ -266,14 +305,14 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 		executed, sw.From, sw.After, sw.To)
 }
 
-// stopAt stops the replication and makes sure that it stands at p; else it goes on as before.
-func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, wrong func(mysqlctl.Position) error) error {
+// stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
+func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
 	if err := f.local.StopReplication(ctx); err != nil {
 		return err
 	}
 	r, err := f.local.Replica(ctx)
 	if err == nil && r.Executed != p {
-		err = wrong(r.Executed)
+		err = elsewhere(r.Executed)
 	}
 	if err != nil {
 		return errors.Join(err, f.local.StartReplication(context.WithoutCancel(ctx)))

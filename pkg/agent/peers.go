@@ -137,11 +137,12 @@ func greeted(ctx context.Context, addr string) error {
 	return err
 }
 
-// NewFence is the firewall around the local server: the other hosts of the configuration are let through.
+// NewFence is the firewall around the local server: the hosts of the configuration are let through, this one too, as its agent
+// connects by its address.
 func NewFence(c *config.Config) fence.Port {
-	p := fence.Port{Number: c.Local().MySQLPort}
+	p := fence.Port{Number: uint16(c.Local().MySQLPort)}
 	for _, h := range c.Hosts {
-		p.Allowed = append(p.Allowed, h.IP)
+		p.Peers = append(p.Peers, h.IP)
 	}
 	return p
 }

@@ -1,81 +1,207 @@
-// Package fence closes one TCP port of this machine to clients, for a database server that can't be closed for writes
-// because it does not answer. It runs iptables and ip6tables, which every system that MMM runs on has for blocking_type soft.
+// Package fence closes a TCP port of this host to clients with a firewall rule, and opens it again.
+//
+// It is for a database server that must not be reached any more, whatever the server itself still does: one that hangs
+// can't be told to deny writes, the kernel can be told to let nobody in. The package speaks nftables over netlink and
+// runs no commands. It does not decide when to close, and ends no connection that is idle: see Close.
 package fence
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os/exec"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// Port is a TCP port with the hosts that are no clients: replicas that read its log, the monitor, other agents. They keep their
-// connections. What comes over the loopback interface is never kept out.
+const (
+	chainName = "input"
+	// Before the host's own filters (0), so that clients get a reset also where those would drop in silence.
+	priority = -10
+	// The kernel answers netlink at once; this only bounds the day it does not.
+	kernelTimeout = 5 * time.Second
+)
+
+// Port is one TCP port of this host, in the network namespace of the process. The rules are in an nftables table of
+// their own, "mmm_fence_" and the number (family inet), so that another process, or this one after a restart, finds
+// them again. Calls for one port are to be made one at a time.
+//
+// All methods need CAP_NET_ADMIN and a kernel with nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NFT_REJECT_INET).
 type Port struct {
-	Number  int
-	Allowed []netip.Addr
+	Number uint16 // 1 to 65535
+	// Peers may connect, and stay connected, while the port is closed: replicas, the monitor, and the host's own
+	// address if somebody here connects by it. IPv4 or IPv6 without a zone; IPv4 in IPv6 form counts as IPv4.
+	Peers []netip.Addr
 }
 
-// chain is ours alone, so that a rule left by an agent that died is found again.
-func (p Port) chain() string { return fmt.Sprintf("MMM-FENCE-%d", p.Number) }
-
-// Close resets and refuses every client connection to the port. Closing again is no error.
+// Close answers every TCP segment that comes to the port with a reset (RFC 9293 section 3.5.2), those of new and those of
+// established connections, unless it is for a loopback address or comes from one of Peers. A client notices with the
+// next thing it sends; one that only waits for an answer does not, and what the server writes still goes out until then.
+// Close again puts the rules of now in the place of those that are there, in one step.
+//
+// Who empties the whole ruleset ("nft flush ruleset", as a reload of the nftables service does) opens the port: look with
+// Closed from time to time.
 func (p Port) Close(ctx context.Context) error {
-	var failed error
-	for _, program := range []string{"iptables", "ip6tables"} {
-		failed = errors.Join(failed, p.close(ctx, program))
+	if p.Number == 0 {
+		return errors.New("close port: want a port from 1 to 65535, got 0")
 	}
-	return failed
-}
-
-func (p Port) close(ctx context.Context, program string) error {
-	_ = run(ctx, program, "-N", p.chain()) // it may be there from before
-	if err := run(ctx, program, "-F", p.chain()); err != nil {
-		return err
-	}
-	for _, ip := range p.Allowed {
-		if ip.Is4() == (program == "iptables") {
-			if err := run(ctx, program, "-A", p.chain(), "-s", ip.String(), "-j", "RETURN"); err != nil {
-				return err
-			}
+	var peers []netip.Addr
+	for _, ip := range p.Peers {
+		if !ip.IsValid() || ip.Zone() != "" {
+			return fmt.Errorf("close port %d: want peers without a zone, got %s", p.Number, ip)
 		}
+		peers = append(peers, ip.Unmap())
 	}
-	if err := run(ctx, program, "-A", p.chain(), "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"); err != nil {
-		return err
-	}
-	if run(ctx, program, append([]string{"-C", "INPUT"}, p.jump()...)...) == nil {
-		return nil
-	}
-	return run(ctx, program, append([]string{"-I", "INPUT", "1"}, p.jump()...)...)
-}
-
-func (p Port) jump() []string {
-	return []string{"!", "-i", "lo", "-p", "tcp", "--dport", strconv.Itoa(p.Number), "-j", p.chain()}
-}
-
-// Open takes the rules away, whoever left them. Nothing to take away is no error.
-func (p Port) Open(ctx context.Context) error {
-	var failed error
-	for _, program := range []string{"iptables", "ip6tables"} {
-		if run(ctx, program, "-n", "-L", p.chain()) != nil {
-			continue
+	err := p.do(ctx, func(c *nftables.Conn) error {
+		// One transaction. The first line is there so that the second can't fail.
+		c.AddTable(p.table())
+		c.DelTable(p.table())
+		table := c.AddTable(p.table())
+		policy := nftables.ChainPolicyAccept
+		chain := c.AddChain(&nftables.Chain{
+			Name: chainName, Table: table, Type: nftables.ChainTypeFilter, Policy: &policy,
+			Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityRef(priority),
+		})
+		for _, exprs := range rules(p.Number, peers) {
+			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs})
 		}
-		for run(ctx, program, append([]string{"-D", "INPUT"}, p.jump()...)...) == nil {
-		}
-		failed = errors.Join(failed, run(ctx, program, "-F", p.chain()), run(ctx, program, "-X", p.chain()))
-	}
-	return failed
-}
-
-func run(ctx context.Context, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, append([]string{"-w", "1"}, args...)...)
-	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return c.Flush()
+	})
+	if err != nil {
+		return fmt.Errorf("close port %d: %w", p.Number, err)
 	}
 	return nil
+}
+
+// Open takes the rules away; that there are none, or that the kernel knows no such rules, is no error.
+func (p Port) Open(ctx context.Context) error {
+	err := p.do(ctx, func(c *nftables.Conn) error {
+		c.DelTable(p.table())
+		return c.Flush()
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) && !unknown(err) {
+		return fmt.Errorf("open port %d: %w", p.Number, err)
+	}
+	return nil
+}
+
+// unknown is true where the kernel has no nf_tables: no netfilter sockets at all, or none that know the subsystem.
+func unknown(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
+}
+
+// Closed looks whether the rules are in force, whoever put them there and for whichever peers.
+func (p Port) Closed(ctx context.Context) (bool, error) {
+	closed := false
+	err := p.do(ctx, func(c *nftables.Conn) error {
+		t, err := c.ListTableOfFamily(p.table().Name, nftables.TableFamilyINet)
+		if err != nil || dormant(t) {
+			return err
+		}
+		// A chain that is missing has no rules, which is no error.
+		rules, err := c.GetRules(t, &nftables.Chain{Name: chainName, Table: t})
+		if err != nil || len(rules) == 0 {
+			return err
+		}
+		for _, e := range rules[len(rules)-1].Exprs {
+			if _, ok := e.(*expr.Reject); ok {
+				closed = true
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, fmt.Errorf("look whether port %d is closed: %w", p.Number, err)
+	}
+	return closed, nil
+}
+
+func (p Port) table() *nftables.Table {
+	return &nftables.Table{Family: nftables.TableFamilyINet, Name: fmt.Sprintf("mmm_fence_%d", p.Number)}
+}
+
+// dormant is true for a table that is there and does nothing: NFT_TABLE_F_DORMANT in linux/netfilter/nf_tables.h. The
+// kernel gives the flags in network order, the library (0.3.0) reads them in that of the machine.
+func dormant(t *nftables.Table) bool {
+	const flag = 1
+	return binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, t.Flags))&flag != 0
+}
+
+// do runs f with a connection to the kernel that keeps to the deadline.
+func (p Port) do(ctx context.Context, f func(*nftables.Conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(kernelTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return c.SetDeadline(deadline)
+	}))
+	if err != nil {
+		return fmt.Errorf("open nftables socket: %w", err)
+	}
+	defer c.CloseLasting()
+	if err := f(c); errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w (run as root or with CAP_NET_ADMIN)", err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// rules lets in what may come in, then rejects the rest of the port.
+func rules(port uint16, peers []netip.Addr) [][]expr.Any {
+	all := [][]expr.Any{
+		accept(port, destination, netip.MustParsePrefix("127.0.0.0/8")),
+		accept(port, destination, netip.MustParsePrefix("::1/128")),
+	}
+	for _, ip := range peers {
+		all = append(all, accept(port, source, netip.PrefixFrom(ip, ip.BitLen())))
+	}
+	reject := &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
+	return append(all, append(toPort(port), reject))
+}
+
+// side is where an address is in the IPv4 (RFC 791 section 3.1) and IPv6 (RFC 8200 section 3) header.
+type side struct{ v4, v6 uint32 }
+
+var (
+	source      = side{12, 8}
+	destination = side{16, 24}
+)
+
+func accept(port uint16, of side, network netip.Prefix) []expr.Any {
+	family, offset := byte(unix.NFPROTO_IPV4), of.v4
+	if network.Addr().Is6() {
+		family, offset = unix.NFPROTO_IPV6, of.v6
+	}
+	length := uint32(network.Addr().BitLen() / 8)
+	mask := make([]byte, length)
+	for bit := range network.Bits() {
+		mask[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return append(toPort(port),
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{family}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: length, Mask: mask, Xor: make([]byte, length)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: network.Addr().AsSlice()},
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	)
+}
+
+func toPort(port uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, port)},
+	}
 }

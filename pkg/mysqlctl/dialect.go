@@ -77,6 +77,7 @@ const (
 	nothing need = iota
 	seeReplica
 	seePosition
+	seeEvents
 	runReplica
 	setReadOnly
 	killOthers
@@ -104,6 +105,8 @@ func (f flavour) grant(n need) string {
 		return pick("SLAVE MONITOR", "REPLICATION CLIENT", "REPLICATION CLIENT")
 	case seePosition:
 		return pick("BINLOG MONITOR", "REPLICATION CLIENT", "REPLICATION CLIENT")
+	case seeEvents:
+		return pick("BINLOG MONITOR", "REPLICATION SLAVE", "REPLICATION SLAVE")
 	case runReplica:
 		return pick("REPLICATION SLAVE ADMIN", "REPLICATION_SLAVE_ADMIN", "SUPER")
 	case setReadOnly:

@@ -45,6 +45,7 @@ const (
 	errColumnAccessDenied = 1143
 	errUnknownVariable    = 1193
 	errNotConfigured      = 1200 // The server is not configured as slave
+	errReadingEvents      = 1220 // Error when executing command SHOW BINLOG EVENTS: Could not find target log
 	errSpecificAccess     = 1227
 	errNoConnectionName   = 1617 // MariaDB: There is no master connection 'x'
 	errNoChannel          = 3074 // MySQL: Replica channel 'x' does not exist

@@ -96,6 +96,12 @@ func (f flavour) showPosition() statement {
 	return statement{what: "read the binary log position", sql: sql, need: seePosition}
 }
 
+// showEvents reads the server's own log from a place where an event begins.
+func (f flavour) showEvents(from Position, limit int) statement {
+	return statement{what: "read the binary log", sql: "SHOW BINLOG EVENTS IN ? FROM ? LIMIT ?",
+		args: []driver.Value{from.File, from.Offset, int64(limit)}, need: seeEvents}
+}
+
 // denyWrites: MySQL's super_read_only sets read_only too, and binds administrators as well.
 func (f flavour) denyWrites() statement {
 	if f.dialect == mariaDB {

@@ -10,15 +10,23 @@ import (
 	"time"
 )
 
-// An announcement that hangs for longer has missed its time.
-const announceTimeout = time.Second
+const (
+	// An announcement that hangs for longer has missed its time.
+	announceTimeout = time.Second
+	// How often an address is announced while it is held, if not told otherwise.
+	defaultRefresh = 30 * time.Second
+)
 
 // Announcer tells the neighbours on one interface that an address is here now, so that they send to this machine
 // and not to the one that had it before. It announces only what is on the interface at that moment.
 type Announcer struct {
-	iface   string
-	refresh time.Duration
-	log     *slog.Logger
+	// Refresh is how often an address is announced after the first seconds, for as long as it is held: it mends what
+	// a second host with the address, a switch or a gateway that lost or mixed up its tables left behind. 30 seconds
+	// unless it is set before Run; 0 is never.
+	Refresh time.Duration
+
+	iface string
+	log   *slog.Logger
 
 	held func(context.Context) ([]netip.Addr, error) // addresses on the interface
 	send func(context.Context, netip.Addr) error     // one announcement
@@ -29,21 +37,23 @@ type Announcer struct {
 }
 
 // NewAnnouncer makes an announcer for the interface of that name; the interface need not exist. Nothing is sent
-// before Run. What is held is announced again every refresh ("arp_refresh"); 0 is never.
-func NewAnnouncer(iface string, refresh time.Duration, log *slog.Logger) *Announcer {
+// before Run.
+func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
 	i := Open(iface)
 	return &Announcer{
-		iface: iface, refresh: refresh,
-		log:   log.With("interface", iface),
-		held:  i.List,
-		send:  i.announce,
-		inbox: make(map[netip.Addr]bool),
-		wake:  make(chan struct{}, 1),
+		Refresh: defaultRefresh,
+		iface:   iface,
+		log:     log.With("interface", iface),
+		held:    i.List,
+		send:    i.announce,
+		inbox:   make(map[netip.Addr]bool),
+		wake:    make(chan struct{}, 1),
 	}
 }
 
-// Announce has ip announced at once and again for five seconds, from now on also if it is being announced already.
-// It never blocks. An announcement that cannot be sent is logged, once, and its repeats are still tried.
+// Announce has ip announced at once, again for five seconds, and then every Refresh until it is forgotten or has left
+// the interface; if it is being announced already this begins anew. It never blocks. An announcement that cannot be
+// sent is logged, as is the next that can, and the repeats are still tried.
 func (a *Announcer) Announce(ip netip.Addr) { a.tell(ip, true) }
 
 // Forget ends the announcing of ip, because the address has left. It never blocks: an announcement that is being
@@ -72,7 +82,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		for ip, announce := range a.hear() {
 			delete(p, ip)
 			if announce {
-				p[ip] = &announcement{start: time.Now()}
+				p.begin(ip, time.Now())
 			}
 		}
 		ip, when, any := p.next()
@@ -103,7 +113,7 @@ func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 	defer cancel()
 	ann := p[ip]
 	first := ann.done == 0
-	p.advance(ip, time.Now(), a.refresh)
+	p.advance(ip, time.Now(), a.Refresh)
 	held, err := a.held(ctx)
 	if err == nil {
 		if !slices.Contains(held, ip) {
@@ -114,8 +124,11 @@ func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 		err = a.send(ctx, ip)
 	}
 	switch {
-	case err == nil && first:
-		a.log.Info("address announced", "ip", ip)
+	case err == nil:
+		if first || ann.failed {
+			a.log.Info("address announced", "ip", ip)
+		}
+		ann.failed = false
 	case err != nil && !ann.failed && !errors.Is(ctx.Err(), context.Canceled):
 		ann.failed = true
 		a.log.Warn("address not announced", "ip", ip, "error", err)

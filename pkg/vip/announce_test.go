@@ -37,7 +37,7 @@ func (s *syncBuffer) String() string {
 func startAnnouncer(t *testing.T) (*Announcer, *syncBuffer) {
 	t.Helper()
 	out := &syncBuffer{}
-	a := NewAnnouncer("eth0", 0, slog.New(slog.NewTextHandler(out, nil)))
+	a := NewAnnouncer("eth0", slog.New(slog.NewTextHandler(out, nil)))
 	run(t, a.Run)
 	return a, out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
 // announce sends one announcement of ip, now. On a loopback interface there is nobody to tell, and it does nothing.
@@ -36,6 +37,10 @@ func (i *Interface) hardware(ctx context.Context) (*net.Interface, error) {
 	err := i.do(ctx, func(c conn) error {
 		l := c.link.Attrs()
 		*ifi = net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.HardwareAddr, Flags: l.Flags}
+		// The kernel takes up to a second to call a link without a carrier not running.
+		if l.RawFlags&unix.IFF_LOWER_UP == 0 {
+			ifi.Flags &^= net.FlagRunning
+		}
 		return nil
 	})
 	return ifi, err
@@ -109,15 +114,31 @@ func unsolicitedAdvertisement(mac net.HardwareAddr, ip netip.Addr) ([][]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("build neighbour advertisement: %w", err)
 	}
-	// RFC 8200 section 3. Neighbours drop any hop limit but 255 (RFC 4861 section 7.1.2).
-	const version, icmpv6, hopLimit = 6 << 4, 58, 255
-	b := []byte{version, 0, 0, 0}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(body)))
-	b = append(b, icmpv6, hopLimit)
-	b = append(b, ip.AsSlice()...)
-	b = append(b, netip.IPv6LinkLocalAllNodes().AsSlice()...)
-	return [][]byte{append(b, body...)}, nil
+	return [][]byte{icmpv6Packet(ip, netip.IPv6LinkLocalAllNodes(), body)}, nil
 }
 
-// allNodesHardware is the Ethernet group of ff02::1 (RFC 2464 section 7).
-func allNodesHardware() net.HardwareAddr { return net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1} }
+// RFC 8200 section 3. Neighbours drop any hop limit but 255 (RFC 4861 section 7.1).
+const (
+	ipv6HeaderLen    = 40
+	nextHeaderICMPv6 = 58
+	ndpHopLimit      = 255
+)
+
+func icmpv6Packet(from, to netip.Addr, body []byte) []byte {
+	const version = 6 << 4
+	b := []byte{version, 0, 0, 0}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(body)))
+	b = append(b, nextHeaderICMPv6, ndpHopLimit)
+	b = append(b, from.AsSlice()...)
+	b = append(b, to.AsSlice()...)
+	return append(b, body...)
+}
+
+// allNodesHardware is the Ethernet group of ff02::1.
+func allNodesHardware() net.HardwareAddr { return groupHardware(netip.IPv6LinkLocalAllNodes()) }
+
+// groupHardware is the Ethernet group of an IPv6 group (RFC 2464 section 7).
+func groupHardware(group netip.Addr) net.HardwareAddr {
+	b := group.As16()
+	return append(net.HardwareAddr{0x33, 0x33}, b[12:]...)
+}

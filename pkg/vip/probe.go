@@ -12,78 +12,229 @@ import (
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
+	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
-	"golang.org/x/sys/unix"
 )
 
-// Probe asks the neighbours whether one of them has ip, as RFC 5227 section 2.1.1 has it: ARP requests without a sender's
-// address, two of them, within wait. It returns the hardware address of who answers, or who asks for the same
-// address; nil for nobody. The RFC waits for seconds; the caller knows how long it can. IPv6 addresses are
-// not asked for: the answer is nil.
-// It needs CAP_NET_RAW.
+// ErrLinkDown means that the interface is there but can't reach anybody: it is set down or has no carrier.
+var ErrLinkDown = errors.New("link is down")
+
+// Probe asks the network whether somebody else has ip, before it is put on this interface. It sends two probes in the
+// course of wait and returns the hardware address of the first that has ip or is probing for it too; nil if nobody
+// spoke up: RFC 5227 section 2.1 for IPv4, duplicate address detection of RFC 4862 section 5.4 for IPv6. What this
+// interface itself sends does not count, so ip may be on it already. On a loopback interface there is nobody to ask.
+//
+// wait is far shorter than the seconds of the RFCs: it has to be above zero, 50 ms is plenty between healthy hosts on
+// one switch. Silence therefore is a good sign, not a proof. It needs CAP_NET_RAW; the error is ErrLinkDown
+// if nobody could have answered, at the start or at the end of wait; that a link is up again the kernel says up to a
+// second later.
 func (i *Interface) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip = ip.Unmap()
-	ifi, err := i.hardware(ctx)
+	if err := check(ip); err != nil {
+		return nil, fmt.Errorf("probe for an address on %s: %w", i.name, err)
+	}
+	if wait <= 0 {
+		return nil, fmt.Errorf("probe for %s on %s: want a time to wait above zero, got %s", ip, i.name, wait)
+	}
+	mac, err := i.probe(ctx, ip, wait)
 	if err != nil {
-		return nil, fmt.Errorf("probe %s on %s: %w", ip, i.name, err)
+		return nil, fmt.Errorf("probe for %s on %s: %w", ip, i.name, explain(err, "CAP_NET_RAW"))
 	}
-	if ip.Is6() || ifi.Flags&net.FlagLoopback != 0 || len(ifi.HardwareAddr) != 6 {
-		return nil, nil
-	}
-	owner, err := probe(ifi, ip, wait)
-	if err != nil {
-		return nil, fmt.Errorf("probe %s on %s: %w", ip, i.name, explain(err, "CAP_NET_RAW"))
-	}
-	return owner, nil
+	return mac, nil
 }
 
-func probe(ifi *net.Interface, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
-	c, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_ARP, nil)
+func (i *Interface) probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
+	ifi, err := i.hardware(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ifi.Flags&net.FlagLoopback != 0 {
+		return nil, nil
+	}
+	if err := running(ifi); err != nil {
+		return nil, err
+	}
+	mac, err := ask(ctx, ifi, ip, wait)
+	if err != nil || mac != nil {
+		return mac, err
+	}
+	// Nobody answered: was there anybody to hear the question?
+	after, err := i.hardware(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if after.Index != ifi.Index {
+		return nil, fmt.Errorf("%w: it was replaced by another of its name", ErrNoInterface)
+	}
+	return nil, running(after)
+}
+
+func running(ifi *net.Interface) error {
+	if ifi.Flags&net.FlagUp == 0 || ifi.Flags&net.FlagRunning == 0 {
+		return ErrLinkDown
+	}
+	return nil
+}
+
+// ask sends the probes and listens.
+func ask(ctx context.Context, ifi *net.Interface, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
+	q, err := questionFor(ifi.HardwareAddr, ip)
+	if err != nil {
+		return nil, err
+	}
+	c, err := packet.Listen(ifi, packet.Datagram, int(q.protocol), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
 	defer c.Close()
-	request, err := arp.NewPacket(arp.OperationRequest, ifi.HardwareAddr, netip.IPv4Unspecified(), net.HardwareAddr{0, 0, 0, 0, 0, 0}, ip)
-	if err != nil {
+	for _, group := range q.groups {
+		if err := c.JoinGroup(group); err != nil {
+			return nil, fmt.Errorf("join %s: %w", group, err)
+		}
+	}
+	start := time.Now()
+	if err := c.SetWriteDeadline(start.Add(kernelTimeout)); err != nil { // wait may be over before this process gets to run
 		return nil, err
 	}
-	b, err := request.MarshalBinary()
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	for n := range 2 {
-		if _, err := c.WriteTo(b, &packet.Addr{HardwareAddr: ethernet.Broadcast}); err != nil {
+	for _, until := range []time.Time{start.Add(wait / 2), start.Add(wait)} {
+		if _, err := c.WriteTo(q.payload, &packet.Addr{HardwareAddr: q.to}); err != nil {
 			return nil, err
 		}
-		if owner, err := listen(c, ifi, ip, began.Add(wait*time.Duration(n+1)/2)); owner != nil || err != nil {
-			return owner, err
+		mac, err := answer(ctx, c, ifi.HardwareAddr, until, q.claims)
+		if err != nil || mac != nil {
+			return mac, err
 		}
 	}
 	return nil, nil
 }
 
-// listen waits until somebody speaks for ip, or asks who does.
-func listen(c *packet.Conn, ifi *net.Interface, ip netip.Addr, until time.Time) (net.HardwareAddr, error) {
+// answer waits for a claim of somebody else; nil is the end of the time.
+func answer(ctx context.Context, c *packet.Conn, own net.HardwareAddr, until time.Time, claims claim) (net.HardwareAddr, error) {
 	if err := c.SetReadDeadline(until); err != nil {
 		return nil, err
 	}
-	b := make([]byte, ifi.MTU+64)
+	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Now()) })
+	defer stop()
+	b := make([]byte, 65536)
 	for {
-		n, _, err := c.ReadFrom(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, nil
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		if err != nil {
+		n, from, err := c.ReadFrom(b)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, nil
+		case err != nil:
 			return nil, err
 		}
-		var p arp.Packet
-		if p.UnmarshalBinary(b[:n]) != nil || bytes.Equal(p.SenderHardwareAddr, ifi.HardwareAddr) {
-			continue
+		var sender net.HardwareAddr
+		if a, ok := from.(*packet.Addr); ok {
+			sender = a.HardwareAddr
 		}
-		probesToo := p.Operation == arp.OperationRequest && p.SenderIP.IsUnspecified() && p.TargetIP == ip
-		if p.SenderIP == ip || probesToo {
-			return bytes.Clone(p.SenderHardwareAddr), nil
+		if mac := claims(b[:n], sender); mac != nil && !bytes.Equal(mac, own) && !bytes.Equal(sender, own) {
+			return bytes.Clone(mac), nil
 		}
 	}
+}
+
+// claim reads a packet: the hardware address of whoever claims the address in it, nil if nobody does.
+// from is the sender of the frame.
+type claim func(b []byte, from net.HardwareAddr) net.HardwareAddr
+
+// question is what a probe sends and how it is answered.
+type question struct {
+	protocol ethernet.EtherType
+	to       net.HardwareAddr
+	payload  []byte
+	groups   []net.HardwareAddr // to listen to
+	claims   claim
+}
+
+func questionFor(own net.HardwareAddr, ip netip.Addr) (question, error) {
+	if len(own) != 6 {
+		return question{}, fmt.Errorf("want an Ethernet address, the interface has %q", own)
+	}
+	if ip.Is4() {
+		return arpQuestion(own, ip)
+	}
+	return ndpQuestion(ip)
+}
+
+// arpQuestion is the probe of RFC 5227 section 2.1.1: it comes from no address, so that it changes no cache.
+func arpQuestion(own net.HardwareAddr, ip netip.Addr) (question, error) {
+	msg, err := arp.NewPacket(arp.OperationRequest, own, netip.IPv4Unspecified(), make(net.HardwareAddr, len(own)), ip)
+	if err != nil {
+		return question{}, fmt.Errorf("build ARP probe: %w", err)
+	}
+	payload, err := msg.MarshalBinary()
+	if err != nil {
+		return question{}, fmt.Errorf("build ARP probe: %w", err)
+	}
+	return question{
+		protocol: ethernet.EtherTypeARP, to: ethernet.Broadcast, payload: payload,
+		claims: func(b []byte, _ net.HardwareAddr) net.HardwareAddr { return arpClaim(b, ip) },
+	}, nil
+}
+
+// arpClaim: any packet from ip, whatever it asks or answers, and any probe for it.
+func arpClaim(b []byte, ip netip.Addr) net.HardwareAddr {
+	var p arp.Packet
+	if p.UnmarshalBinary(b) != nil {
+		return nil
+	}
+	probe := p.Operation == arp.OperationRequest && p.SenderIP == netip.IPv4Unspecified() && p.TargetIP == ip
+	if p.SenderIP == ip || probe {
+		return p.SenderHardwareAddr
+	}
+	return nil
+}
+
+// ndpQuestion is the solicitation of RFC 4862 section 5.4.2. Switches that snoop on MLD may keep other hosts' probes
+// from us, as we only listen at the interface and do not report the group; advertisements go to all nodes.
+func ndpQuestion(ip netip.Addr) (question, error) {
+	group, err := ndp.SolicitedNodeMulticast(ip)
+	if err != nil {
+		return question{}, fmt.Errorf("build neighbour solicitation: %w", err)
+	}
+	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: ip}, netip.IPv6Unspecified(), group)
+	if err != nil {
+		return question{}, fmt.Errorf("build neighbour solicitation: %w", err)
+	}
+	return question{
+		protocol: ethernet.EtherTypeIPv6, to: groupHardware(group),
+		payload: icmpv6Packet(netip.IPv6Unspecified(), group, body),
+		groups:  []net.HardwareAddr{groupHardware(group), allNodesHardware()},
+		claims:  func(b []byte, from net.HardwareAddr) net.HardwareAddr { return ndpClaim(b, from, ip) },
+	}, nil
+}
+
+// ndpClaim: an advertisement of ip, or a solicitation for it that comes from no address (RFC 4862 section 5.4.3).
+func ndpClaim(b []byte, from net.HardwareAddr, ip netip.Addr) net.HardwareAddr {
+	if len(b) < ipv6HeaderLen || b[6] != nextHeaderICMPv6 || b[7] != ndpHopLimit {
+		return nil
+	}
+	m, err := ndp.ParseMessage(b[ipv6HeaderLen:])
+	if err != nil {
+		return nil
+	}
+	source, _ := netip.AddrFromSlice(b[8:24])
+	switch m := m.(type) {
+	case *ndp.NeighborAdvertisement:
+		if m.TargetAddress != ip {
+			return nil
+		}
+		for _, o := range m.Options {
+			if lla, ok := o.(*ndp.LinkLayerAddress); ok && lla.Direction == ndp.Target {
+				return lla.Addr
+			}
+		}
+		return from
+	case *ndp.NeighborSolicitation:
+		if m.TargetAddress == ip && source == netip.IPv6Unspecified() {
+			return from
+		}
+	}
+	return nil
 }

@@ -18,25 +18,35 @@ type plan map[netip.Addr]*announcement
 
 type announcement struct {
 	start  time.Time
-	done   int  // how many entries of the schedule are behind it
-	failed bool // one of them failed
+	due    time.Time // the next one
+	done   int       // how many entries of the schedule are behind it
+	failed bool      // the last one failed
 }
 
-// next is the address to be announced first, and when.
+// begin has ip announced from now on, at once.
+func (p plan) begin(ip netip.Addr, now time.Time) { p[ip] = &announcement{start: now, due: now} }
+
+// next is the address to be announced first, and when. One that nobody has heard of yet goes before all repeats.
 func (p plan) next() (netip.Addr, time.Time, bool) {
 	var first netip.Addr
 	var when time.Time
 	for ip, a := range p {
-		at := a.start.Add(schedule()[a.done])
-		if !first.IsValid() || at.Before(when) || at.Equal(when) && ip.Less(first) {
-			first, when = ip, at
+		if !first.IsValid() || a.before(p[first]) || !p[first].before(a) && ip.Less(first) {
+			first, when = ip, a.due
 		}
 	}
 	return first, when, first.IsValid()
 }
 
+func (a *announcement) before(b *announcement) bool {
+	if fresh := a.done == 0; fresh != (b.done == 0) {
+		return fresh
+	}
+	return a.due.Before(b.due)
+}
+
 // advance takes the announcements of ip up to now off the plan. All that are overdue count as one: what was
-// missed in a sleep is not made up for in a burst. After the last of the schedule comes one every refresh; 0 is none.
+// missed in a sleep is not made up for in a burst. After the schedule ip is due every refresh.
 func (p plan) advance(ip netip.Addr, now time.Time, refresh time.Duration) {
 	a := p[ip]
 	times := schedule()
@@ -45,10 +55,10 @@ func (p plan) advance(ip netip.Addr, now time.Time, refresh time.Duration) {
 	}
 	switch {
 	case a.done < len(times):
-	case refresh == 0:
-		delete(p, ip)
+		a.due = a.start.Add(times[a.done])
+	case refresh > 0:
+		a.due = now.Add(refresh)
 	default:
-		a.done--
-		a.start = now.Add(refresh - times[a.done])
+		delete(p, ip)
 	}
 }

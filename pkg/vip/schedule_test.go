@@ -30,7 +30,8 @@ type bench struct {
 
 func newBench(here ...netip.Addr) *bench {
 	b := &bench{start: time.Now(), here: here, sent: map[netip.Addr][]time.Duration{}}
-	b.Announcer = NewAnnouncer("eth0", 0, slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.Announcer = NewAnnouncer("eth0", slog.New(slog.NewTextHandler(&b.log, nil)))
+	b.Refresh = 0 // the tests that are about it set it
 	b.held = func(context.Context) ([]netip.Addr, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -137,6 +138,97 @@ func TestAnnouncerKeepsSchedulesApart(t *testing.T) {
 	})
 }
 
+func TestAnnouncerRefresh(t *testing.T) {
+	burst := []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}
+	for _, tc := range []struct {
+		name    string
+		refresh time.Duration // 0: as NewAnnouncer has it
+		then    func(*bench)  // at 40 s
+		want    []int
+	}{
+		{"default", 0, func(*bench) {}, append(burst, 35000, 65000, 95000)},
+		{"shorter", 20 * time.Second, func(*bench) {}, append(burst, 25000, 45000, 65000, 85000)},
+		{"forgotten", 0, func(b *bench) { b.Forget(vip4) }, append(burst, 35000)},
+		{"left the interface", 0, func(b *bench) { b.change(func() { b.here = nil }) }, append(burst, 35000)},
+		{"announced again", 0, func(b *bench) { b.Announce(vip4) }, append(burst, 35000,
+			40000, 40100, 40300, 41000, 42000, 43000, 44000, 45000, 75000)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(vip4)
+				b.Refresh = NewAnnouncer("eth0", slog.New(slog.DiscardHandler)).Refresh
+				if tc.refresh != 0 {
+					b.Refresh = tc.refresh
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go b.Run(ctx)
+				b.Announce(vip4)
+				time.Sleep(40 * time.Second)
+				tc.then(b)
+				time.Sleep(60 * time.Second)
+				cancel()
+				synctest.Wait()
+				b.want(t, vip4, tc.want...)
+			})
+		})
+	}
+}
+
+// Many addresses are due and slow to send: one that is new on this machine need not wait for their repeats.
+func TestNewAddressGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var others []netip.Addr
+		for n := range 20 {
+			others = append(others, netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + n)}))
+		}
+		last := netip.MustParseAddr("10.0.0.200")
+		all := append(others, last)
+		b := newBench(all...)
+		b.sendTime = 100 * time.Millisecond
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		for _, ip := range others {
+			b.Announce(ip)
+		}
+		time.Sleep(2450 * time.Millisecond) // all have been announced once, all are overdue
+		b.Announce(last)
+		time.Sleep(100 * time.Millisecond)
+		for _, ip := range all {
+			b.Forget(ip) // so that Run sends no more and can end
+		}
+		time.Sleep(10 * time.Second)
+		cancel()
+		synctest.Wait()
+		b.want(t, last, 2600) // one send was under way
+	})
+}
+
+// A failure of the refresh is told, as is its end, once each.
+func TestAnnouncerFailureOfRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(vip4)
+		b.Refresh = 10 * time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		b.Announce(vip4)
+		for range 2 {
+			time.Sleep(time.Minute)
+			b.change(func() { b.sendErr = errors.New("network is down") })
+			time.Sleep(time.Minute)
+			b.change(func() { b.sendErr = nil })
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		if n := strings.Count(b.log.String(), "level=WARN"); n != 2 {
+			t.Errorf("%d warnings, want 2:\n%s", n, b.log.String())
+		}
+		if n := strings.Count(b.log.String(), "address announced"); n != 3 {
+			t.Errorf("announced %d times by the log, want 3:\n%s", n, b.log.String())
+		}
+	})
+}
+
 // An announcement that fails is tried to the end of its schedule, no oftener, and logged once.
 func TestAnnouncerFailure(t *testing.T) {
 	for _, where := range []string{"held", "send"} {
@@ -171,7 +263,7 @@ func TestAnnouncerFailure(t *testing.T) {
 }
 
 func TestAnnounceNeverBlocks(t *testing.T) {
-	a := NewAnnouncer("eth0", 0, slog.New(slog.DiscardHandler))
+	a := NewAnnouncer("eth0", slog.New(slog.DiscardHandler))
 	for range 1000 { // nobody runs it
 		a.Announce(vip4)
 		a.Forget(vip4)

@@ -6,72 +6,165 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// DestroySockets ends every TCP connection of this machine whose own end is ip (sock_diag(7), SOCK_DESTROY): programs get
-// ECONNABORTED, and the other ends a reset as long as ip is still on an interface. So it is to be called before the
-// address is removed; and again afterwards, for what connected in between. Sockets that listen are left alone. It
-// returns how many it ended. It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY.
-func DestroySockets(_ context.Context, ip netip.Addr) (int, error) {
+// DestroySockets ends every TCP connection of this network namespace whose local address is ip, IPv4 sockets and
+// IPv6 sockets that carry IPv4 (a server that listens on "::") alike, and returns how many it ended. The owner of such
+// a socket gets ECONNABORTED, the client a reset at once, also while it waits for an answer and sends nothing itself.
+// Listening sockets are not touched, nor are connections that are closed already (TIME_WAIT).
+//
+// Call it while ip is still on the interface: in IPv4 the kernel can't send the reset from an address that it no
+// longer has, and the client would hang until its own timeout. Clients may connect again before the address is gone,
+// so close the port to them first (package fence), then destroy, then remove. Where the address is gone already, by the
+// end of its lifetime, call it all the same: it frees the server from connections that nobody can reach.
+//
+// It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (sock_diag(7), Linux 4.9). A connection that can't be
+// ended does not keep it from the others; the first such error is returned.
+func DestroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	ip = ip.Unmap()
-	ended := 0
-	var failed error
-	// A server that listens on :: has IPv4 connections as IPv6 sockets.
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		if ip.Is6() && family == unix.AF_INET {
-			continue
-		}
-		sockets, err := netlink.SocketDiagTCP(family)
-		if err != nil {
-			return ended, fmt.Errorf("list connections: %w", explain(err, "CAP_NET_ADMIN"))
-		}
-		for _, s := range sockets {
-			local, ok := netip.AddrFromSlice(s.ID.Source)
-			if !ok || local.Unmap() != ip || s.State == netlink.TCP_LISTEN || s.State == netlink.TCP_TIME_WAIT {
-				continue
-			}
-			err := destroy(family, s.ID)
-			switch {
-			case err == nil:
-				ended++
-			case !errors.Is(err, unix.ENOENT): // it ended by itself
-				failed = fmt.Errorf("end connection from %s: %w", s.ID.Destination, explain(err, "CAP_NET_ADMIN"))
-			}
-		}
+	if err := check(ip); err != nil {
+		return 0, fmt.Errorf("destroy sockets: %w", err)
 	}
-	if errors.Is(failed, unix.EOPNOTSUPP) {
-		failed = errors.New("end connections: this kernel can't (CONFIG_INET_DIAG_DESTROY)")
+	n, err := destroySockets(ctx, ip)
+	if err != nil {
+		return n, fmt.Errorf("destroy sockets of %s: %w", ip, explainDiag(err))
 	}
-	return ended, failed
+	return n, nil
 }
 
-// destroy sends struct inet_diag_req_v2 (linux/inet_diag.h) for one socket; the library's own call knows IPv4 only.
-func destroy(family uint8, id netlink.SocketID) error {
-	b := make([]byte, 56)
-	b[0], b[1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(b[4:], 0xffffffff) // any state
-	binary.BigEndian.PutUint16(b[8:], id.SourcePort)
-	binary.BigEndian.PutUint16(b[10:], id.DestinationPort)
-	copy(b[12:28], address(family, id.Source))
-	copy(b[28:44], address(family, id.Destination))
-	binary.NativeEndian.PutUint32(b[44:], id.Interface)
-	binary.NativeEndian.PutUint32(b[48:], id.Cookie[0])
-	binary.NativeEndian.PutUint32(b[52:], id.Cookie[1])
+func destroySockets(ctx context.Context, ip netip.Addr) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	d, err := openDiag(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer d.close()
+	families := []uint8{unix.AF_INET6}
+	if ip.Is4() {
+		families = []uint8{unix.AF_INET, unix.AF_INET6}
+	}
+	n := 0
+	var failed error
+	for _, family := range families {
+		sockets, err := d.connections(ctx, family, ip)
+		if err != nil {
+			return n, fmt.Errorf("list sockets: %w", err)
+		}
+		for _, s := range sockets {
+			if ctx.Err() != nil {
+				return n, ctx.Err()
+			}
+			switch err := d.destroy(s); {
+			case err == nil:
+				n++
+			case errors.Is(err, unix.ENOENT): // it has ended by itself
+			case failed == nil:
+				failed = err
+			}
+		}
+	}
+	return n, failed
+}
+
+// diag is a pair of sock_diag sockets for the length of one call: the library lists, but destroys IPv4 sockets only.
+type diag struct {
+	lister    *netlink.Handle
+	destroyer *nl.NetlinkSocket
+}
+
+func openDiag(ctx context.Context) (*diag, error) {
+	timeout := kernelTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
+	}
+	lister, err := netlink.NewHandle(unix.NETLINK_INET_DIAG)
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag socket: %w", err)
+	}
+	destroyer, err := nl.Subscribe(unix.NETLINK_INET_DIAG)
+	if err != nil {
+		lister.Close()
+		return nil, fmt.Errorf("open sock_diag socket: %w", err)
+	}
+	d := &diag{lister, destroyer}
+	limit := unix.NsecToTimeval(timeout.Nanoseconds())
+	err = errors.Join(lister.SetSocketTimeout(timeout), destroyer.SetSendTimeout(&limit), destroyer.SetReceiveTimeout(&limit))
+	if err != nil {
+		d.close()
+		return nil, fmt.Errorf("set sock_diag timeout: %w", err)
+	}
+	return d, nil
+}
+
+func (d *diag) close() {
+	d.lister.Close()
+	d.destroyer.Close()
+}
+
+// connections lists the sockets of one family that are connections from ip.
+func (d *diag) connections(ctx context.Context, family uint8, ip netip.Addr) ([]*netlink.Socket, error) {
+	all, err := d.lister.SocketDiagTCP(family)
+	for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
+		all, err = d.lister.SocketDiagTCP(family)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ours []*netlink.Socket
+	for _, s := range all {
+		switch s.State {
+		case netlink.TCP_LISTEN, netlink.TCP_CLOSE, netlink.TCP_TIME_WAIT:
+			continue
+		}
+		if local, ok := netip.AddrFromSlice(s.ID.Source); ok && local.Unmap() == ip {
+			ours = append(ours, s)
+		}
+	}
+	return ours, nil
+}
+
+func (d *diag) destroy(s *netlink.Socket) error {
 	req := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
-	req.AddRawData(b)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: {Socket: d.destroyer, Seq: req.Seq}}
+	req.AddRawData(destroyRequest(s))
 	_, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
 	return err
 }
 
-func address(family uint8, ip []byte) []byte {
-	a, _ := netip.AddrFromSlice(ip)
-	if family == unix.AF_INET {
-		return a.Unmap().AsSlice()
+// destroyRequest is struct inet_diag_req_v2 (linux/inet_diag.h). The cookie names this very socket, so that no later one
+// of the same ports is hit.
+func destroyRequest(s *netlink.Socket) []byte {
+	b := []byte{s.Family, unix.IPPROTO_TCP, 0, 0}
+	b = binary.NativeEndian.AppendUint32(b, 1<<s.State)
+	b = binary.BigEndian.AppendUint16(b, s.ID.SourcePort)
+	b = binary.BigEndian.AppendUint16(b, s.ID.DestinationPort)
+	for _, ip := range [][]byte{s.ID.Source, s.ID.Destination} {
+		var field [16]byte
+		if s.Family == unix.AF_INET {
+			copy(field[:], ip[len(ip)-4:])
+		} else {
+			copy(field[:], ip)
+		}
+		b = append(b, field[:]...)
 	}
-	b := a.As16()
-	return b[:]
+	b = binary.NativeEndian.AppendUint32(b, s.ID.Interface)
+	b = binary.NativeEndian.AppendUint32(b, s.ID.Cookie[0])
+	return binary.NativeEndian.AppendUint32(b, s.ID.Cookie[1])
+}
+
+func explainDiag(err error) error {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("kernel was built without CONFIG_INET_DIAG_DESTROY: %w", err)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EPROTONOSUPPORT):
+		return fmt.Errorf("kernel has no TCP sock_diag (CONFIG_INET_DIAG, modules inet_diag and tcp_diag): %w", err)
+	}
+	return explain(err, "CAP_NET_ADMIN")
 }

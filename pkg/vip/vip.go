@@ -17,11 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoInterface means that no interface of the name exists at the moment.
-var ErrNoInterface = errors.New("no such interface")
-
-// ErrNotPresent means that an address to be renewed is not on the interface.
-var ErrNotPresent = errors.New("address is not there")
+var (
+	// ErrNoInterface means that no interface of the name exists at the moment.
+	ErrNoInterface = errors.New("no such interface")
+	// ErrNotPresent means that there is no entry of the address that Renew could renew.
+	ErrNotPresent = errors.New("address is not present")
+)
 
 // The kernel answers netlink at once; this only bounds the day it does not.
 const kernelTimeout = 5 * time.Second
@@ -44,26 +45,23 @@ func Open(name string) *Interface { return &Interface{name: name} }
 // usable and is left out.
 func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 	var ips []netip.Addr
-	err := i.do(ctx, func(c conn) error {
-		entries, err := c.entries(ctx)
-		for _, e := range entries {
-			if !dadFailed(e) {
-				ips = append(ips, local(e))
-			}
-		}
+	err := i.do(ctx, func(c conn) (err error) {
+		ips, err = c.addresses(ctx)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", i.name, err)
 	}
-	slices.SortFunc(ips, netip.Addr.Compare)
-	return slices.Compact(ips), nil
+	return ips, nil
 }
 
 // Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
 // detection, so that it can be used at once. After lifetime, rounded up to seconds, the kernel removes the address
-// by itself; 0 is for ever. Add again renews the lifetime. An address that is present with another prefix length
-// counts as present and is left as it is; with a lifetime it is replaced, as its own would have none.
+// by itself; 0 is for ever. Add again renews the lifetime.
+//
+// An address that is present with another prefix length, put there by hand, counts as present and is left as it is
+// when lifetime is 0. With a lifetime it is replaced by the /32 or /128, for a moment absent, as an entry that
+// never ends would outlive the lease.
 func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -79,27 +77,21 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	return nil
 }
 
-// Renew sets the lifetime of an address that is on the interface as /32 or /128, rounded up to seconds; 0 is for ever.
-// It never adds one: the error is then ErrNotPresent.
+// Renew gives the /32 or /128 of ip, as Add put it there, a new lifetime from now, rounded up to seconds. It returns
+// ErrNotPresent if there is no such entry, or only one with another prefix length, or one that the kernel is about to
+// take away because its time is over: it never adds an address. (The kernel has no renewal that fails on a missing
+// address: one that leaves in the microseconds between the look and the call does come back, for lifetime.)
 func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
-		return fmt.Errorf("renew address of %s: %w", i.name, err)
+		return fmt.Errorf("renew address on %s: %w", i.name, err)
 	}
-	err := i.do(ctx, func(c conn) error {
-		entries, err := c.entries(ctx)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if local(e) == ip && prefix(e).Bits() == ip.BitLen() && !dadFailed(e) {
-				return c.h.AddrReplace(c.link, entry(ip, lifetime))
-			}
-		}
-		return ErrNotPresent
-	})
+	if lifetime <= 0 {
+		return fmt.Errorf("renew %s on %s: want a lifetime above zero, got %s", ip, i.name, lifetime)
+	}
+	err := i.do(ctx, func(c conn) error { return c.renew(ctx, ip, lifetime) })
 	if err != nil {
-		return fmt.Errorf("renew %s on %s: %w", ip, i.name, err)
+		return fmt.Errorf("renew %s/%d on %s: %w", ip, ip.BitLen(), i.name, err)
 	}
 	return nil
 }
@@ -163,12 +155,28 @@ func (c conn) entries(ctx context.Context) ([]netlink.Addr, error) {
 	}
 }
 
+// addresses are those that can be used, sorted, each once.
+func (c conn) addresses(ctx context.Context) ([]netip.Addr, error) {
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	for _, e := range entries {
+		if !dadFailed(e) {
+			ips = append(ips, local(e))
+		}
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	return slices.Compact(ips), nil
+}
+
 func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	entries, err := c.entries(ctx)
 	if err != nil {
 		return err
 	}
-	foreign := false
+	ours, foreign := false, false
 	for _, e := range entries {
 		switch {
 		case local(e) != ip:
@@ -177,20 +185,35 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 			if err := c.delete(e); err != nil {
 				return err
 			}
-		case prefix(e).Bits() == ip.BitLen():
-			return c.h.AddrReplace(c.link, entry(ip, lifetime))
-		case lifetime > 0:
-			if err := c.deleteAlone(e, entries); err != nil {
-				return err
-			}
-		default:
+		case single(e):
+			ours = true
+		case lifetime == 0:
 			foreign = true
+		default:
+			// It goes first: in IPv6 an address is on an interface once, and replacing would keep its prefix.
+			if err := c.deleteAlone(e, entries); err != nil {
+				return fmt.Errorf("replace %s: %w", e.IPNet, err)
+			}
 		}
 	}
-	if foreign {
+	if foreign && !ours {
 		return nil
 	}
 	return c.h.AddrReplace(c.link, entry(ip, lifetime))
+}
+
+func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		// Nothing left of its lifetime: it is over, only the kernel's timer has not come round yet.
+		if local(e) == ip && single(e) && !dadFailed(e) && e.ValidLft != 0 {
+			return c.h.AddrReplace(c.link, entry(ip, lifetime))
+		}
+	}
+	return ErrNotPresent
 }
 
 func (c conn) remove(ctx context.Context, ip netip.Addr) error {
@@ -254,6 +277,12 @@ func prefix(e netlink.Addr) netip.Prefix {
 	ip, _ := netip.AddrFromSlice(network.IP)
 	bits, _ := network.Mask.Size()
 	return netip.PrefixFrom(ip.Unmap(), bits).Masked()
+}
+
+// single is true for an entry that covers its own address and nothing else, like those of Add.
+func single(e netlink.Addr) bool {
+	ip := local(e)
+	return prefix(e) == netip.PrefixFrom(ip, ip.BitLen())
 }
 
 func dadFailed(e netlink.Addr) bool { return local(e).Is6() && e.Flags&unix.IFA_F_DADFAILED != 0 }

@@ -109,10 +109,26 @@ func TestForeignPrefixLength(t *testing.T) {
 			wantListed(t, i, tc.ip, true)
 			must(t, i.Add(t.Context(), tc.ip, 0))
 			wantEntries(t, l, tc.foreign)
+			if err := i.Renew(t.Context(), tc.ip, time.Minute); !errors.Is(err, ErrNotPresent) {
+				t.Errorf("Renew: %v, want ErrNotPresent", err)
+			}
+			wantValid(t, l, tc.ip, forEver)
+			must(t, i.Add(t.Context(), tc.ip, time.Minute))
+			wantEntries(t, l, netip.PrefixFrom(tc.ip, tc.ip.BitLen()).String())
+			wantValid(t, l, tc.ip, 60)
 			must(t, i.Remove(t.Context(), tc.ip))
 			wantEntries(t, l)
 		})
 	}
+}
+
+// The host's own address hangs on the foreign entry and must not go with it.
+func TestLeaseReplacesAPrimaryAlone(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.5/24", "10.0.0.1/24", "10.0.0.5/32")
+	must(t, Open("eth0").Add(t.Context(), vip4, time.Minute))
+	wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32")
+	wantValid(t, l, vip4, 60)
+	wantValid(t, l, netip.MustParseAddr("10.0.0.1"), forEver)
 }
 
 func TestRemoveTakesEveryEntryOfTheAddress(t *testing.T) {
@@ -129,9 +145,12 @@ func TestRemoveTakesEveryEntryOfTheAddress(t *testing.T) {
 func TestRemoveTakesPointToPointEntry(t *testing.T) {
 	l, _ := eth0(t)
 	a := parse(t, "10.0.0.5/32")
-	a.Peer = parse(t, "10.9.0.1/24").IPNet
+	a.Peer = parse(t, "10.9.0.1/32").IPNet
 	must(t, netlink.AddrAdd(l, a))
 	wantListed(t, Open("eth0"), vip4, true)
+	if err := Open("eth0").Renew(t.Context(), vip4, time.Minute); !errors.Is(err, ErrNotPresent) {
+		t.Errorf("Renew of a point-to-point entry: %v, want ErrNotPresent", err)
+	}
 	must(t, Open("eth0").Remove(t.Context(), vip4))
 	wantEntries(t, l)
 }
@@ -182,13 +201,85 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
+const forEver = 1<<32 - 1
+
+// wantValid checks what is left of the lifetime of every entry of ip, in seconds; one may have passed.
+func wantValid(t *testing.T, l netlink.Link, ip netip.Addr, seconds int) {
+	t.Helper()
+	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	must(t, err)
+	found := false
+	for _, a := range list {
+		if local(a) != ip {
+			continue
+		}
+		found = true
+		for _, left := range []int{a.ValidLft, a.PreferedLft} {
+			if left != seconds && left != seconds-1 {
+				t.Errorf("%s has a lifetime of %d s, want %d", a.IPNet, left, seconds)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("%s is not on the interface", ip)
+	}
+}
+
+func TestRenew(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
+	i := Open("eth0")
+	for _, ip := range []netip.Addr{vip4, vip6} {
+		before := entriesOf(t, l)
+		for range 2 { // never there, then there no more
+			if err := i.Renew(t.Context(), ip, time.Minute); !errors.Is(err, ErrNotPresent) {
+				t.Errorf("%s: Renew of a missing address: %v, want ErrNotPresent", ip, err)
+			}
+			wantEntries(t, l, before...)
+			must(t, i.Add(t.Context(), ip, 0))
+			must(t, i.Renew(t.Context(), ip, time.Hour)) // for ever no more
+			wantValid(t, l, ip, 3600)
+			must(t, i.Renew(t.Context(), ip, 90*time.Second+1)) // shorter, and rounded up
+			wantValid(t, l, ip, 91)
+			must(t, i.Renew(t.Context(), ip, 200*time.Second))
+			wantValid(t, l, ip, 200)
+			must(t, i.Remove(t.Context(), ip))
+		}
+		for _, lifetime := range []time.Duration{0, -time.Second} { // 0 would be for ever
+			must(t, i.Add(t.Context(), ip, time.Minute))
+			if i.Renew(t.Context(), ip, lifetime) == nil {
+				t.Errorf("%s: a lifetime of %s was taken", ip, lifetime)
+			}
+			wantValid(t, l, ip, 60)
+		}
+		must(t, i.Remove(t.Context(), ip))
+	}
+}
+
+// Renewed several times a second, an address stays; one that is not renewed goes, and is not brought back.
+func TestRenewKeepsTheAddress(t *testing.T) {
+	l, _ := eth0(t)
+	i := Open("eth0")
+	must(t, i.Add(t.Context(), vip4, time.Second))
+	must(t, i.Add(t.Context(), vip6, time.Second))
+	for start := time.Now(); time.Since(start) < 2500*time.Millisecond; {
+		must(t, i.Renew(t.Context(), vip4, time.Second))
+		must(t, i.Renew(t.Context(), vip6, time.Second))
+		time.Sleep(300 * time.Millisecond) // the pace under test
+	}
+	eventually(t, 3*time.Second, "the lifetimes end", func() bool { return len(entriesOf(t, l)) == 0 })
+	if err := i.Renew(t.Context(), vip4, time.Second); !errors.Is(err, ErrNotPresent) {
+		t.Errorf("got %v, want ErrNotPresent", err)
+	}
+	wantEntries(t, l)
+}
+
 func TestLifetimeInSeconds(t *testing.T) {
 	for _, tc := range []struct {
 		lifetime time.Duration
 		seconds  int
 	}{
 		{0, 0}, {time.Nanosecond, 1}, {time.Second, 1}, {time.Second + 1, 2}, {3 * time.Second, 3},
-		{1 << 62, 1<<32 - 1}, // the kernel's for ever
+		{1 << 62, forEver},
 	} {
 		if e := entry(vip4, tc.lifetime); e.ValidLft != tc.seconds || e.PreferedLft != tc.seconds {
 			t.Errorf("%s: valid %d, preferred %d, want %d", tc.lifetime, e.ValidLft, e.PreferedLft, tc.seconds)
@@ -232,7 +323,8 @@ func TestMissingInterface(t *testing.T) {
 	wantMissing := func() {
 		t.Helper()
 		_, err := i.List(t.Context())
-		for _, err := range []error{err, i.Add(t.Context(), vip4, 0), i.Remove(t.Context(), vip4)} {
+		for _, err := range []error{err, i.Add(t.Context(), vip4, 0), i.Remove(t.Context(), vip4),
+			i.Renew(t.Context(), vip4, time.Second)} {
 			if !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), "eth0") {
 				t.Errorf("got %v, want ErrNoInterface with the name", err)
 			}
@@ -253,7 +345,7 @@ func TestWrongArguments(t *testing.T) {
 	eth0(t)
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{{}, netip.MustParseAddr("fe80::1%eth0")} {
-		if i.Add(t.Context(), ip, 0) == nil || i.Remove(t.Context(), ip) == nil {
+		if i.Add(t.Context(), ip, 0) == nil || i.Remove(t.Context(), ip) == nil || i.Renew(t.Context(), ip, time.Second) == nil {
 			t.Errorf("address %s was taken", ip)
 		}
 	}

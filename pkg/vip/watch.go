@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -13,8 +15,9 @@ import (
 // A subscription that breaks (too many messages at once, no file descriptors left) is made anew after this.
 const resubscribePause = 200 * time.Millisecond
 
-// Watch signals whenever addresses or the link of the interface change, by whomever, and once when it begins to
-// listen (again), as it has not seen what came before. A signal says only "look": it is a send to changed that does
+// Watch signals whenever the link of the interface or what List tells of it changes, by whomever, and once when it
+// begins to listen (again), as it has not seen what came before. An address that leaves is signalled even if it is
+// back at once; one that only gets a new lifetime is not. A signal says only "look": it is a send to changed that does
 // not wait, so give changed a buffer of one. Watch returns when ctx ends: nil, or what kept it from listening then.
 func (i *Interface) Watch(ctx context.Context, changed chan<- struct{}) error {
 	for {
@@ -47,13 +50,12 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 		}
 	}()
 
-	// Subscribed first, looked up second: an interface that appears in between is in both.
-	index, err := i.index(ctx)
+	// Subscribed first, looked up second: what happens in between is in both.
+	seen, err := i.look(ctx)
 	if err != nil {
 		return err
 	}
 	signal(changed)
-	known := map[string]bool{} // addresses seen to be there: news of them is a renewed lifetime, which changes nothing
 	for {
 		msgs, from, err := sock.Receive()
 		if err != nil {
@@ -62,59 +64,49 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 		if from.Pid != nl.PidKernel {
 			continue
 		}
-		ours := false
 		for _, m := range msgs {
+			var about int
 			switch m.Header.Type {
 			case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-				if int(nl.DeserializeIfAddrmsg(m.Data).Index) != index {
+				if about = int(nl.DeserializeIfAddrmsg(m.Data).Index); about != seen.index {
 					continue
 				}
-				added, key := m.Header.Type == unix.RTM_NEWADDR, addressKey(m.Data)
-				ours = ours || !added || !known[key]
-				known[key] = added
 			case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 				// The name may have come to, or gone from, an interface: created, deleted, renamed.
-				before := index
-				if index, err = i.index(ctx); err != nil {
-					return err
-				}
-				about := int(nl.DeserializeIfInfomsg(m.Data).Index)
-				if about == before || about == index {
-					ours = true
-					clear(known)
-				}
+				about = int(nl.DeserializeIfInfomsg(m.Data).Index)
+			default:
+				continue
+			}
+			before := seen
+			if seen, err = i.look(ctx); err != nil {
+				return err
+			}
+			mayBeRenewal := m.Header.Type == unix.RTM_NEWADDR
+			ours := about == before.index || about == seen.index
+			if ours && !mayBeRenewal || !slices.Equal(seen.addresses, before.addresses) {
+				signal(changed)
 			}
 		}
-		if ours {
-			signal(changed)
-		}
 	}
 }
 
-// addressKey names the entry that an address message is about.
-func addressKey(data []byte) string {
-	msg := nl.DeserializeIfAddrmsg(data)
-	attrs, err := nl.ParseRouteAttr(data[msg.Len():])
-	key := fmt.Sprint(msg.Prefixlen)
-	for _, a := range attrs {
-		if err == nil && (a.Attr.Type == unix.IFA_LOCAL || a.Attr.Type == unix.IFA_ADDRESS) {
-			key += fmt.Sprintf(" %x", a.Value)
-		}
-	}
-	return key
+// view is what Watch compares to tell a change from a renewal.
+type view struct {
+	index     int // of the interface, 0 when it is missing
+	addresses []netip.Addr
 }
 
-// index is the number of the interface now, 0 when it is missing.
-func (i *Interface) index(ctx context.Context) (int, error) {
-	var index int
-	err := i.do(ctx, func(c conn) error {
-		index = c.link.Attrs().Index
-		return nil
+func (i *Interface) look(ctx context.Context) (view, error) {
+	var v view
+	err := i.do(ctx, func(c conn) (err error) {
+		v.index = c.link.Attrs().Index
+		v.addresses, err = c.addresses(ctx)
+		return err
 	})
 	if errors.Is(err, ErrNoInterface) {
-		return 0, nil
+		return view{}, nil
 	}
-	return index, err
+	return v, err
 }
 
 func signal(changed chan<- struct{}) {

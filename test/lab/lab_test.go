@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -70,9 +71,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			line, err := bufio.NewReader(out).ReadString('\n')
+			text := bufio.NewReader(out)
+			line, err := text.ReadString('\n')
 			if line != "ready\n" {
-				t.Errorf("the lab says %q (%v)", line, err)
+				rest, _ := io.ReadAll(text) // what there is of it
+				t.Fatalf("the lab says %s%s (%v)", line, rest, err)
 			}
 			if p := marked(t, mark); len(p) < 3 { // the program twice and a server
 				t.Errorf("the lab has only the processes %v", p)

@@ -62,13 +62,13 @@ func (k Kind) initialise(ctx context.Context) (folder, error) {
 func (k Kind) initialiser(ctx context.Context, data string) (*exec.Cmd, error) {
 	if k.tree == "" {
 		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-			"--skip-test-db", "--datadir="+data, "--innodb-log-file-size=8M"), nil
+			"--skip-test-db", "--datadir="+data, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0"), nil
 	}
 	argv, err := k.program()
 	if err != nil {
 		return nil, err
 	}
-	argv = append(argv, "--user=root", "--datadir="+data)
+	argv = append(argv, "--user=root", "--datadir="+data, "--innodb-use-native-aio=0")
 	if k.MySQL {
 		argv = append(argv, "--initialize-insecure", "--secure-file-priv=NULL", "--innodb-redo-log-capacity=16M")
 		return exec.CommandContext(ctx, argv[0], argv[1:]...), nil

@@ -1,0 +1,138 @@
+package mysqlctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Transaction is one transaction, or statement that commits by itself, in a server's binary log.
+type Transaction struct {
+	At       Position // where it begins
+	ServerID uint32   // of the server on which it was committed first
+	GTID     string   // as the log has it; empty on MySQL without GTIDs
+}
+
+// ErrLogGone means that the binary log has no such place (any more): it has been purged, or is another server's.
+var ErrLogGone = errors.New("the binary log does not have this position")
+
+var errEnough = errors.New("no more is wanted")
+
+// logChunk is how many events are asked for at a time.
+const logChunk = 2000
+
+// Transactions reads the server's binary log from start, which must be where one begins or the log ends, up to end, and
+// returns the transactions that begin in between, in order, the first limit of them. It fails with ErrLogGone, and finds none
+// on servers that mark no beginnings (MySQL before 5.7).
+func (s *Server) Transactions(ctx context.Context, start, end Position, limit int) ([]Transaction, error) {
+	var list []Transaction
+	err := s.walkLog(ctx, start, end, func(e row, at Position) error {
+		gtid, begins := beginning(e)
+		if !begins {
+			return nil
+		}
+		id, err := strconv.ParseUint(e["Server_id"], 10, 32)
+		if err != nil {
+			return fmt.Errorf("read server id: %w", err)
+		}
+		list = append(list, Transaction{At: at, ServerID: uint32(id), GTID: gtid})
+		if len(list) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("read the binary log of %s from %s to %s: %w", s.cfg.Addr, start, end, err)
+	}
+	return list, nil
+}
+
+// walkLog visits the events from start to end, across files.
+func (s *Server) walkLog(ctx context.Context, start, end Position, visit func(e row, at Position) error) error {
+	for at := start; ; {
+		if c, err := at.Compare(end); err != nil || c >= 0 {
+			return err
+		}
+		events, err := s.ask(ctx, func(f flavour) statement { return f.showEvents(at, logChunk) })
+		if isServerError(err, errReadingEvents) {
+			return fmt.Errorf("%w: %w", ErrLogGone, err)
+		}
+		if err != nil {
+			return err
+		}
+		next := at
+		for _, e := range events {
+			here, err := position(e["Log_name"], e["Pos"])
+			if err != nil {
+				return err
+			}
+			if c, err := here.Compare(end); err != nil || c >= 0 {
+				return err
+			}
+			if err := visit(e, here); err != nil {
+				return err
+			}
+			if next, err = position(e["Log_name"], e["End_log_pos"]); err != nil {
+				return err
+			}
+		}
+		if len(events) < logChunk { // the end of the file
+			if next, err = next.nextFile(); err != nil {
+				return err
+			}
+		}
+		at = next
+	}
+}
+
+// nextFile is the first place in the log file that follows p's: behind the four bytes that mark a log file.
+func (p Position) nextFile() (Position, error) {
+	base, number, err := splitLogFile(p.File)
+	digits := len(p.File) - len(base) - len(".")
+	return Position{File: fmt.Sprintf("%s.%0*d", base, digits, number+1), Offset: 4}, err
+}
+
+var (
+	mariaGTID = regexp.MustCompile(`GTID (\d+-\d+-\d+)`)                // "BEGIN GTID 0-1-5 cid=12", "GTID 0-1-6"
+	mysqlGTID = regexp.MustCompile(`GTID_NEXT\s*=\s*'([0-9a-f-]+:.+)'`) // "SET @@SESSION.GTID_NEXT= 'uuid:5'", "… 'ANONYMOUS'"
+)
+
+// beginning says whether a transaction begins with the event, and which ("SHOW BINLOG EVENTS", the manuals of both servers).
+func beginning(e row) (gtid string, begins bool) {
+	switch e["Event_type"] {
+	case "Gtid", "Anonymous_Gtid", "Gtid_tagged":
+	default:
+		return "", false
+	}
+	for _, r := range []*regexp.Regexp{mariaGTID, mysqlGTID} {
+		if m := r.FindStringSubmatch(e["Info"]); m != nil {
+			return m[1], true
+		}
+	}
+	return "", true
+}
+
+// Translate returns the place in the log of one server that means the same as the end of a stretch of another's: was is
+// what the other has logged from a place that means the same as the start of now, up to that end. now goes up to
+// its own end. It fails where the two did not log the same transactions: then there is no such place.
+func Translate(was, now []Transaction, end Position) (Position, error) {
+	for i, t := range was {
+		if i >= len(now) {
+			return Position{}, fmt.Errorf("%s is not there", t)
+		}
+		if now[i].ServerID != t.ServerID || now[i].GTID != t.GTID {
+			return Position{}, fmt.Errorf("%s is not there, but %s", t, now[i])
+		}
+	}
+	if len(now) > len(was) {
+		return now[len(was)].At, nil
+	}
+	return end, nil
+}
+
+// String names the transaction for errors.
+func (t Transaction) String() string {
+	return fmt.Sprintf("transaction %s of server_id %d at %s", t.GTID, t.ServerID, t.At)
+}
