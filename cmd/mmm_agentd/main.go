@@ -14,6 +14,7 @@ import (
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/wire"
@@ -56,7 +57,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 	}
 	a := agent.New(agent.Config{
-		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Conflict: nic,
+		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
 		Gate: server, Local: server, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
@@ -79,7 +80,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}
 	orders := &wire.Server{
 		Terminator: "\n", Log: log, Secret: c.AgentSecret.Bytes(),
-		TooLong: func() string { return a.Refuse("Line too long") },
+		Refuse:  a.Refuse,
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
 	return daemon.Service{Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil

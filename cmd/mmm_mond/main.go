@@ -39,8 +39,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	lock, err := daemon.LockState(c.Monitor.StatusPath)
-	if err != nil {
+	if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 		return daemon.Service{}, err
 	}
 	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: c.AgentSecret.Bytes()}
@@ -65,7 +64,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	m := monitor.New(monitor.Config{
 		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
-		AgentPorts: ports, Agents: agents, Checks: monitor.NewChecks(c, pinger),
+		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
 		Warnings: func(ctx context.Context) []string { return monitor.Warnings(ctx, c) },
 		Log:      log,
 	})
@@ -75,5 +74,5 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return daemon.Service{Tasks: []daemon.Task{pinger, m, lock, wire.Listening{Server: control, Listener: listener}}}, nil
+	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
 }

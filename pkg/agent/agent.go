@@ -26,23 +26,24 @@ type Watcher interface {
 
 // Config is what an Agent is made of.
 type Config struct {
-	Site     Site
-	Address  Addresses
-	Watch    Watcher
-	Announce Announcer
-	Gate     Gate
-	Sockets  func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
-	Fence    Fence                                                 // nil: none
-	Conflict Conflict                                              // nil: addresses are added without looking
-	Process  Process                                               // nil: nothing is said about the server's process
-	Leasing  *Leasing                                              // nil: as an original agent, without leases
-	Local    Following
-	Peers    Peers
-	Sources  func(host string) (Source, bool) // how this host replicates from another
-	Blocking Blocking
-	Uptime   func() (float64, error) // seconds since the host's boot
-	Version  string
-	Log      *slog.Logger
+	Site       Site
+	Address    Addresses
+	Watch      Watcher
+	Announce   Announcer
+	Gate       Gate
+	Sockets    func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
+	Fence      Fence                                                 // nil: none
+	Departures Departures                                            // nil: clients of an address that has left are not told
+	Conflict   Conflict                                              // nil: addresses are added without looking
+	Process    Process                                               // nil: nothing is said about the server's process
+	Leasing    *Leasing                                              // nil: as an original agent, without leases
+	Local      Following
+	Peers      Peers
+	Sources    func(host string) (Source, bool) // how this host replicates from another
+	Blocking   Blocking
+	Uptime     func() (float64, error) // seconds since the host's boot
+	Version    string
+	Log        *slog.Logger
 }
 
 // Agent obeys one monitor on one host.
@@ -65,7 +66,7 @@ func New(c Config) *Agent {
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
-			sockets: c.Sockets, fence: c.Fence, conflict: c.Conflict, process: c.Process,
+			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, peers: c.Peers, log: c.Log}},
 		watch:    c.Watch,
 		local:    c.Local,
@@ -99,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
+	group.Go(func() error { a.host.prepare(ctx); return nil })
 	return group.Wait()
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,13 @@ type Fence interface {
 	Close(ctx context.Context) error
 	Open(ctx context.Context) error
 	Closed(ctx context.Context) (bool, error)
+}
+
+// Departures answers with a reset who still looks here for an address that has left.
+type Departures interface {
+	Prepare(ctx context.Context) error
+	Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error
+	Welcome(ctx context.Context, ip netip.Addr) error
 }
 
 // Conflict looks for another machine that has an address (RFC 5227, RFC 4862).
@@ -86,9 +94,22 @@ type host struct {
 	blocking Blocking
 	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
 	fence    Fence
+	departed Departures
 	conflict Conflict
 	process  Process
 	log      *slog.Logger
+}
+
+// prepare makes ready what would cost time when an address leaves.
+func (h *host) prepare(ctx context.Context) {
+	if h.departed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	if err := h.departed.Prepare(ctx); err != nil {
+		h.log.Info(fmt.Sprintf("Clients of an address that leaves will have to wait for their timeouts: %v", err))
+	}
 }
 
 // observe finds out what this host is.
@@ -144,6 +165,8 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 		h.shell(ctx, h.blocking.Block)
 		defer h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
 	}
+	conflict, stop := h.probes(ctx, plan)
+	defer stop()
 	for _, a := range plan {
 		if ctx.Err() != nil {
 			return m, append(problems, "Interrupted by a newer order")
@@ -161,7 +184,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if blocked && a.Address.Role == h.site.ActiveMasterRole {
 				continue
 			}
-			err = h.add(ctx, a.Address, p.lifetime)
+			if err = conflict(a.Address.IP); err == nil {
+				err = h.add(ctx, a.Address, p.lifetime)
+			}
 		case CatchUp:
 			m.Switch, err = h.catchUp.run(ctx)
 			blocked = err != nil
@@ -199,11 +224,19 @@ func (h *host) remove(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
 	h.announce.Forget(r.IP)
+	if h.departed != nil {
+		if err := h.departed.Refuse(ctx, r.IP, refuseTime); err != nil {
+			h.log.Debug(fmt.Sprintf("Clients of %s will have to wait for their timeouts: %v", r.IP, err))
+		}
+	}
 	h.endSockets(ctx, r.IP) // while a reset still finds its way
 	err := h.addrs.Remove(ctx, r.IP)
 	h.endSockets(ctx, r.IP)
 	return err
 }
+
+// refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
+const refuseTime = 2 * time.Second
 
 // endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
 func (h *host) endSockets(ctx context.Context, ip netip.Addr) {
@@ -216,17 +249,52 @@ func (h *host) endSockets(ctx context.Context, ip netip.Addr) {
 }
 
 // probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover can't.
-const probeTime = 40 * time.Millisecond
+const probeTime = 25 * time.Millisecond
+
+// probes looks for all addresses that a plan adds at once, while what comes before them is done. Ask for the result of one when it
+// is to be added.
+func (h *host) probes(ctx context.Context, plan []Action) (result func(netip.Addr) error, stop func()) {
+	limited, cancel := context.WithCancel(ctx)
+	began := time.Now()
+	found := map[netip.Addr]chan error{}
+	var running sync.WaitGroup
+	for _, a := range plan {
+		if a.Kind == Add && h.conflict != nil {
+			answer := make(chan error, 1)
+			found[a.Address.IP] = answer
+			running.Go(func() { answer <- h.probe(limited, a.Address.IP) })
+		}
+	}
+	result = func(ip netip.Addr) error {
+		switch {
+		case found[ip] == nil:
+			return nil
+		case time.Since(began) > time.Second: // what was seen before a long wait says nothing now
+			return h.probe(ctx, ip)
+		}
+		return <-found[ip]
+	}
+	return result, func() { cancel(); running.Wait() }
+}
+
+func (h *host) probe(ctx context.Context, ip netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
+	defer cancel()
+	switch owner, err := h.conflict.Probe(ctx, ip, probeTime); {
+	case err != nil:
+		return fmt.Errorf("look whether somebody has %s: %w", ip, err)
+	case owner != nil:
+		return fmt.Errorf("the machine %s has %s: address conflict", owner, ip)
+	}
+	return nil
+}
 
 func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	if h.conflict != nil {
-		switch owner, err := h.conflict.Probe(ctx, r.IP, probeTime); {
-		case err != nil:
-			return fmt.Errorf("look whether somebody has %s: %w", r.IP, err)
-		case owner != nil:
-			return fmt.Errorf("the machine %s has %s: address conflict", owner, r.IP)
+	if h.departed != nil {
+		if err := h.departed.Welcome(ctx, r.IP); err != nil {
+			return err
 		}
 	}
 	for range 3 {

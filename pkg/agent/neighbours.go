@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -49,6 +50,26 @@ func (a *Agent) checkHost(ctx context.Context, req wire.Request) wire.Answer {
 		return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't reach host '%s': %v", host, err))}
 	}
 	return wire.Answer{Text: fmt.Sprintf("OK: Reached host '%s'", host)}
+}
+
+// announceAgain tells the network where an address is, for a monitor that can't reach it.
+func (a *Agent) announceAgain(ctx context.Context, req wire.Request) wire.Answer {
+	if len(req.Params) == 0 {
+		return wire.Answer{Text: "ERROR: Unknown address"}
+	}
+	ip, err := netip.ParseAddr(req.Params[0])
+	if err != nil {
+		return wire.Answer{Text: "ERROR: Unknown address"}
+	}
+	present, err := a.host.present(ctx)
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	if !slices.Contains(present, ip) {
+		return wire.Answer{Text: fmt.Sprintf("ERROR: This host does not have %s", ip)}
+	}
+	a.host.announce.Announce(ip)
+	return wire.Answer{Text: fmt.Sprintf("OK: Announced %s", ip)}
 }
 
 // relay passes a line on to the agent of another host, for a monitor that can't reach it.

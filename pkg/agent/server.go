@@ -57,6 +57,8 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		return a.peerStatus(ctx, req)
 	case wire.CheckHost:
 		return a.checkHost(ctx, req)
+	case wire.Announce:
+		return a.announceAgain(ctx, req)
 	case wire.Relay:
 		return a.relay(ctx, req)
 	case "GET_AGENT_VERSION":

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/lease"
 )
 
@@ -42,28 +42,11 @@ func LoadState(path string) (lease.Saved, error) {
 }
 
 // saveState replaces the file and has it on disk when it returns.
-func saveState(path string, s lease.Saved) (err error) {
+func saveState(path string, s lease.Saved) error {
 	taken := "0"
 	if s.Taken {
 		taken = "1"
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s|%s|%d\n", s.Epoch, taken, time.Duration(s.Lease).Milliseconds())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", f.Name(), err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	text := fmt.Sprintf("%s|%s|%d\n", s.Epoch, taken, time.Duration(s.Lease).Milliseconds())
+	return durable.Replace(path, []byte(text))
 }

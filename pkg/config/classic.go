@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -121,7 +122,7 @@ func (p *parser) tag(s string) {
 	if len(words) == 2 {
 		n.value = words[1]
 		if !isWord(n.value, "_-.") {
-			p.errs.add(p.at, "section name %q: only letters, digits, '_', '-' and '.' can be used", n.value)
+			p.errs.add(p.at, "section name %s: only letters, digits, '_', '-' and '.' can be used", quoteName(n.key, n.value))
 		}
 	}
 	if p.open != nil {
@@ -201,8 +202,20 @@ func isWord(s, others string) bool {
 
 // tag writes a section's opening tag for messages.
 func tag(typ, name string) string {
-	if name == "" {
+	if name == "" || secretName(typ) {
 		return "<" + typ + ">"
 	}
 	return "<" + typ + " " + name + ">"
 }
+
+// quoteName quotes a section's name for messages.
+func quoteName(typ, name string) string {
+	if secretName(typ) {
+		return "of " + tag(typ, name)
+	}
+	return strconv.Quote(name)
+}
+
+// secretName tells that a section's name must not be shown. Where the type is none that we know, it may be a password:
+// <agent_password SECRET>.
+func secretName(typ string) bool { return nearest(typ, sectionTypes()) == "" }

@@ -75,7 +75,8 @@ type Config struct {
 	UnblockCommand   string        // never empty for the agent
 	WriterLease      time.Duration // 0: classic, no lease; else at least a second
 	FastFailover     bool
-	AgentSecret      Secret        // "": none
+	SwitchTimeout    time.Duration // above 0 for the monitor
+	AgentSecret      Secret        // "": none, else at least 16 characters
 	ARPRefresh       time.Duration // 0: never
 
 	Monitor MonitorConfig
@@ -177,6 +178,7 @@ func (m *model) config(file string) *Config {
 		WriterLease:      get[time.Duration](top, "writer_lease"),
 		AgentSecret:      get[Secret](top, "agent_secret"),
 		FastFailover:     get[bool](top, "fast_failover"),
+		SwitchTimeout:    get[time.Duration](top, "switch_timeout"),
 		ARPRefresh:       get[time.Duration](top, "arp_refresh"),
 		MaxKillRetries:   int(math.Ceil(get[time.Duration](top, "max_kill_retries").Seconds())),
 		Blocking:         Blocking(get[string](top, "blocking_type")),

@@ -34,7 +34,7 @@ func TestMonitorDefaults(t *testing.T) {
 	db1.Name, db1.IP, db1.Peer = "db1", netip.MustParseAddr("192.168.100.51"), "db2"
 	db2.Name, db2.IP, db2.Peer = "db2", netip.MustParseAddr("192.168.100.52"), "db1"
 	want := &Config{
-		File: "f.conf", ActiveMasterRole: "writer", WriterLease: 6 * time.Second,
+		File: "f.conf", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, SwitchTimeout: 10 * time.Second,
 		Monitor: MonitorConfig{
 			IP: netip.MustParseAddr("192.168.100.49"), Port: 9988,
 			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm", StatusPath: "/var/lib/mysql-mmm/mmm_mond.status",

@@ -136,10 +136,7 @@ func (m *model) rule(typ string) (sectionRule, bool) {
 func (m *model) find(n node) *section {
 	typ := n.key
 	if _, ok := m.rule(typ); !ok {
-		var types []string
-		for _, r := range m.rules[1:] {
-			types = append(types, r.typ)
-		}
+		types := sectionTypes()
 		if _, ok := m.rules[0].variable(typ); ok {
 			m.errs.add(n.at, "'%s' is a variable, not a section; write: %s VALUE", typ, typ)
 			return nil
@@ -186,7 +183,9 @@ func (m *model) assign(s *section, n node) {
 
 // mistaken reports a name that the section does not have, and returns what it was probably meant to be.
 func (m *model) mistaken(s *section, n node) (rule, bool) {
-	if r, ok := s.rule.variable(nearest(n.key, s.rule.varNames())); ok {
+	r, ok := s.rule.variable(nearest(n.key, s.rule.varNames()))
+	// A secret that is taken for something else would be quoted as a wrong value of that.
+	if ok && (r.kind == secretKind || nearest(n.key, m.secretNames()) == "") {
 		m.errs.add(n.at, "unknown variable '%s' in %s%s", n.key, s.label(), hint(n.key, s.rule.varNames()))
 		return r, true
 	}
@@ -206,6 +205,19 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 		m.errs.add(n.at, "variable '%s' does not belong in %s but in %s", n.key, s.label(), either(homes))
 	}
 	return rule{}, false
+}
+
+// secretNames are the variables, of any section, whose values must not be shown.
+func (m *model) secretNames() []string {
+	var names []string
+	for _, s := range m.rules {
+		for _, r := range s.vars {
+			if r.kind == secretKind {
+				names = append(names, r.name)
+			}
+		}
+	}
+	return names
 }
 
 // interpret reads the texts that count in this section. A wrong one stays without a value, but is not missing.

@@ -93,6 +93,15 @@ func ruleset() []sectionRule {
 	return []sectionRule{topRules(), monitorRules(), hostRules(), roleRules(), checkRules(), socketRules(), copyMethodRules()}
 }
 
+// sectionTypes are the words that can begin a section.
+func sectionTypes() []string {
+	var types []string
+	for _, s := range ruleset()[1:] {
+		types = append(types, s.typ)
+	}
+	return types
+}
+
 func topRules() sectionRule {
 	return sectionRule{doc: "Outside any section.", vars: []rule{
 		{name: "this", kind: nameKind, reads: forA, needs: forA, doc: "Name of the local host's section."},
@@ -111,6 +120,8 @@ func topRules() sectionRule {
 			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
 		{name: "fast_failover", kind: boolKind, def: "0", reads: forM,
 			doc: "Don't wait for trap_period where the evidence is unanimous: the server's port refuses and the host's own agent says that its process is gone."},
+		{name: "switch_timeout", kind: periodKind, def: "10", reads: forM,
+			doc: "How long the target of a planned move of a role may take; then the role goes back to the host that had it."},
 		{name: "arp_refresh", kind: durationKind, def: "30", reads: forA, doc: "How often a host announces the virtual addresses that it has; 0: only when it gets them."},
 		{name: "default_copy_method", kind: ignoredKind, doc: toolsOnly},
 		{name: "clone_dirs", kind: ignoredKind, doc: toolsOnly},

@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
 	minLease  = time.Second // the kernel counts the lifetimes of addresses in seconds
 	maxLease  = time.Minute
-	minSecret = 16
+	minSecret = 16 // whoever records one signed line can try secrets at home
 )
 
 // validate reports what the program at hand can't run with. Variables that it does not read have no value here, and so
@@ -147,8 +148,8 @@ func (m *model) validateTop() {
 	if lease := get[time.Duration](top, "writer_lease"); lease != 0 && (lease < minLease || lease > maxLease) {
 		m.errs.add(top.where("writer_lease"), "'writer_lease' must be 0 or from %s to %s, not %s", minLease, maxLease, lease)
 	}
-	if secret := get[Secret](top, "agent_secret"); secret != "" && len(secret) < minSecret {
-		m.errs.add(top.where("agent_secret"), "'agent_secret' must have at least %d characters", minSecret)
+	if secret := get[Secret](top, "agent_secret"); secret != "" && utf8.RuneCountInString(secret.Reveal()) < minSecret {
+		m.errs.add(top.where("agent_secret"), "'agent_secret' must have at least %d characters; this makes a good one: openssl rand -hex 32", minSecret)
 	}
 	name := get[string](top, "active_master_role")
 	m.refer(top, "active_master_role", "role", name)

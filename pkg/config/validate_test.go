@@ -116,7 +116,11 @@ func TestErrorTexts(t *testing.T) {
 		{"port", []Program{m, a}, edit{22: "ip 192.168.100.51\nagent_port 0", 27: "ip 192.168.100.52\nmysql_port 65536"},
 			"23: 'agent_port' must be a port number from 1 to 65535, not \"0\"\n29: 'mysql_port' must be a port number from 1 to 65535, not \"65536\""},
 		{"lease", []Program{m, a}, edit{1: "this db1\nwriter_lease 0.2"}, "2: 'writer_lease' must be 0 or from 1s to 1m0s, not 200ms"},
-		{"secret", []Program{m, a}, edit{1: "this db1\nagent_secret short"}, "2: 'agent_secret' must have at least 16 characters"},
+		{"secret", []Program{m, a}, edit{1: "this db1\nagent_secret short"}, "2: 'agent_secret' must have at least 16 characters; this makes a good one: openssl rand -hex 32"},
+		{"secret of many bytes", []Program{m, a}, edit{1: "this db1\nagent_secret äöüäöüäöüäöüäöü"}, "2: 'agent_secret' must have at least 16 characters; this makes a good one: openssl rand -hex 32"},
+		{"switch timeout of zero", []Program{m}, edit{1: "this db1\nswitch_timeout 0"}, `2: 'switch_timeout' must be above zero, not "0"`},
+		{"switch timeout that is none", []Program{m}, edit{1: "this db1\nswitch_timeout never"},
+			`2: 'switch_timeout' must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not "never"`},
 		{"count", []Program{m}, edit{9: "flap_count -1\n</monitor>"}, `9: 'flap_count' must be a whole number from 0 to 2147483647, not "-1"`},
 		{"duration", []Program{m}, edit{9: "flap_duration 1 hour\n</monitor>"},
 			`9: 'flap_duration' must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not "1 hour"`},
@@ -221,6 +225,7 @@ func TestOthersMistakesAreNotChecked(t *testing.T) {
 	}
 }
 
+// No error shows a password, whatever section it was put into and however it was written there.
 func TestErrorsShowNoSecrets(t *testing.T) {
 	const secret = "qhdks-123"
 	for _, line := range []string{"agent_password=" + secret, "agent_pasword " + secret, "<agent_password " + secret, "=" + secret, "agent_password #" + secret,
@@ -229,6 +234,45 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 		if len(errs) == 0 || strings.Contains(errs.Error(), secret) {
 			t.Errorf("%s:\n%v", line, errs)
 		}
+	}
+}
+
+// The same for every secret there is, in every section, for every program.
+func TestMisplacedSecretsAreNotShown(t *testing.T) {
+	const secret = "qhdks-123"
+	opened := map[string]string{"": "", "monitor": "<monitor>", "host": "<host db1>", "role": "<role writer>", "check": "<check ping>", "socket": "<socket>", "copy_method": "<copy_method x>"}
+	secrets := 0
+	for _, home := range ruleset() {
+		for _, r := range home.vars {
+			if r.kind != secretKind {
+				continue
+			}
+			secrets++
+			half := len(r.name) / 2
+			for _, name := range []string{r.name, strings.ToUpper(r.name), r.name + "s", r.name[1:], r.name[:half] + r.name[half+1:], strings.ReplaceAll(r.name, "_", "-")} {
+				for _, form := range []string{"NAME SECRET", "NAME=SECRET", "NAME = SECRET", "NAME: SECRET", "NAME SECRET more", "<NAME SECRET>\n</NAME>", "<NAME SECRET/>", "<NAME SECRET", "<NAME> SECRET"} {
+					line := strings.NewReplacer("NAME", name, "SECRET", secret).Replace(form)
+					for _, s := range ruleset() {
+						open, known := opened[s.typ]
+						if !known {
+							t.Fatalf("how is a section %s opened?", s.tag())
+						}
+						text := valid + open + "\n" + line + "\n"
+						if s.typ != "" {
+							text += "</" + s.typ + ">\n"
+						}
+						for _, p := range []Program{Monitor, Agent, Control} {
+							if _, errs := buildText(p, text); strings.Contains(errs.Error(), secret) {
+								t.Errorf("%v, %q in %s:\n%v", p, line, s.tag(), errs)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if secrets < 4 {
+		t.Errorf("the rules have %d secrets", secrets)
 	}
 }
 

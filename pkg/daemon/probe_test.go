@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(probeVar) != "" {
 		os.Exit(Main(Program{Name: "probe", Version: "1.2.3", Load: loadProbe}, os.Args[1:], os.Stdout, os.Stderr))
 	}
+	if mode := os.Getenv(responsiveVar); mode != "" {
+		os.Exit(beResponsive(mode))
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -49,6 +52,11 @@ func loadProbe(inv Invocation) (Settings, error) {
 				return Service{}, errors.New("listen: no")
 			}
 			log.Debug("some detail")
+			if has("lock") {
+				if err := LockState(inv.ConfigFile + ".status"); err != nil {
+					return Service{}, err
+				}
+			}
 			if has("panic") {
 				panic("on purpose")
 			}
@@ -64,6 +72,12 @@ func loadProbe(inv Invocation) (Settings, error) {
 					return errors.New("no more")
 				}
 				<-ctx.Done()
+				if has("lock") {
+					log.Info("saving")
+					for !exists(inv.ConfigFile + ".saved") {
+						time.Sleep(5 * time.Millisecond)
+					}
+				}
 				if has("hang") {
 					select {}
 				}
@@ -74,6 +88,11 @@ func loadProbe(inv Invocation) (Settings, error) {
 			}}}}, nil
 		},
 	}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // probe is the daemon with its files.

@@ -1,37 +1,142 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	urgency  = -10 // nice(2): before the database server, which is what makes hosts busy
-	lastKill = -900
+	niceness = -10  // before everything that was not given a priority of its own
+	oomScore = -900 // the last but for what the kernel must not kill at all
 )
 
-// KeepResponsive asks the kernel to let this process run on a host that is short of CPU and memory: a lease that is not renewed in
-// time costs the writer. What it may not do, for want of privileges, is logged and no error.
+// KeepResponsive makes this process run also on a machine that is short of memory or processor time: its memory is not
+// swapped out, it goes before others, and the OOM killer takes others first. That is for the agent: an agent that hangs
+// can't take its addresses away. What can't be had is a warning. Programs started afterwards inherit the priority and
+// the OOM score, not the locked memory.
 func KeepResponsive(log *slog.Logger) {
-	// Only what has been touched is locked: Go reserves far more than it uses.
-	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
-		log.Warn(fmt.Sprintf("Couldn't lock this process in memory: %v", err))
-	}
-	threads, err := os.ReadDir("/proc/self/task")
-	for _, t := range threads {
-		// Threads have a priority each; those to come have that of the thread that starts them.
-		if tid, convErr := strconv.Atoi(t.Name()); convErr == nil && err == nil {
-			err = unix.Setpriority(unix.PRIO_PROCESS, tid, urgency)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"Can't keep the memory from being swapped out", lockMemory},
+		{"Can't raise the priority", raisePriority},
+		{"Can't lower the OOM score", func() error { return setOOMScore(oomScore) }},
+	} {
+		if err := step.do(); err != nil {
+			log.Warn(step.what, "cause", err)
 		}
 	}
+}
+
+// lockMemory locks what the process uses and will use.
+func lockMemory() error {
+	limit, effective, err := lockLimits()
 	if err != nil {
-		log.Warn(fmt.Sprintf("Couldn't raise the priority of this process: %v", err))
+		return err
 	}
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(lastKill)), 0); err != nil {
-		log.Warn(fmt.Sprintf("Couldn't keep this process from being killed when memory runs out: %v", err))
+	if err := mayLock(limit, effective); err != nil {
+		return err
 	}
+	// The Go runtime maps much more than it uses; ONFAULT (Linux 4.4) locks a page once it is used. Older kernels
+	// would fill all of it, so they lock only what is there now.
+	err = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mlockall(unix.MCL_CURRENT)
+	}
+	if err != nil {
+		return fmt.Errorf("mlockall: %w", err)
+	}
+	return lockProgram()
+}
+
+// lockProgram reads in and locks the whole program file: code that has not run yet would else have to come from a disk
+// that hangs, when it is needed.
+func lockProgram() error {
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("find the program: %w", err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("find the program in memory: %w", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		// START-END and four more fields before the file's name (proc_pid_maps(5)).
+		var start, end uintptr
+		if n, _ := fmt.Sscanf(line, "%x-%x ", &start, &end); n != 2 || !strings.HasSuffix(line, " "+self+"\n") {
+			continue
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_MLOCK, start, end-start, 0); errno != 0 {
+			return fmt.Errorf("mlock of the program: %w", errno)
+		}
+	}
+	return nil
+}
+
+// lockLimits gives the limit of locked memory in bytes (RLIMIT_MEMLOCK) and the first 32 capabilities in effect.
+func lockLimits() (limit uint64, effective uint32, err error) {
+	var rlimit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &rlimit); err != nil {
+		return 0, 0, fmt.Errorf("read the limit of locked memory: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData // 64 bits, the low ones first (capget(2))
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return 0, 0, fmt.Errorf("read capabilities: %w", err)
+	}
+	return rlimit.Cur, sets[0].Effective, nil
+}
+
+// mayLock refuses where the limit applies: once memory is locked, every mapping counts in it, used or not (mlock(2)),
+// and the Go runtime ends the process when it gets no more.
+func mayLock(limit uint64, effective uint32) error {
+	if limit == unix.RLIM_INFINITY || effective&(1<<unix.CAP_IPC_LOCK) != 0 {
+		return nil
+	}
+	return fmt.Errorf("the process may lock %d bytes only and has no CAP_IPC_LOCK", limit)
+}
+
+// raisePriority sets the niceness of every thread: on Linux it belongs to threads (setpriority(2), "C library/kernel
+// differences"), and new ones have that of the thread that starts them. PRIO_PGRP would reach all threads at once, but
+// also the other processes of the group, such as the shell script that runs us.
+func raisePriority() error {
+	done := map[int]bool{}
+	for again := true; again; { // until no thread has been started by one whose turn had not come yet
+		again = false
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("list threads: %w", err)
+		}
+		for _, task := range tasks {
+			tid, err := strconv.Atoi(task.Name())
+			if err != nil || done[tid] {
+				continue
+			}
+			done[tid], again = true, true
+			err = unix.Setpriority(unix.PRIO_PROCESS, tid, niceness)
+			if err != nil && !errors.Is(err, unix.ESRCH) { // the thread may have ended
+				return fmt.Errorf("set niceness %d: %w", niceness, err)
+			}
+		}
+	}
+	return nil
+}
+
+// setOOMScore needs CAP_SYS_RESOURCE to go below 0 (proc_pid_oom_score_adj(5)).
+func setOOMScore(score int) error {
+	// No O_CREATE, no O_TRUNC: this is no file.
+	f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(strconv.Itoa(score))
+	return err
 }

@@ -3,6 +3,8 @@
 // It is for a database server that must not be reached any more, whatever the server itself still does: one that hangs
 // can't be told to deny writes, the kernel can be told to let nobody in. The package speaks nftables over netlink and
 // runs no commands. It does not decide when to close, and ends no connection that is idle: see Close.
+//
+// Departures is the friendly relative: a quick no for those who look for an address that has moved.
 package fence
 
 import (
@@ -57,7 +59,7 @@ func (p Port) Close(ctx context.Context) error {
 		}
 		peers = append(peers, ip.Unmap())
 	}
-	err := p.do(ctx, func(c *nftables.Conn) error {
+	err := do(ctx, func(c *nftables.Conn) error {
 		// One transaction. The first line is there so that the second can't fail.
 		c.AddTable(p.table())
 		c.DelTable(p.table())
@@ -80,7 +82,7 @@ func (p Port) Close(ctx context.Context) error {
 
 // Open takes the rules away; that there are none, or that the kernel knows no such rules, is no error.
 func (p Port) Open(ctx context.Context) error {
-	err := p.do(ctx, func(c *nftables.Conn) error {
+	err := do(ctx, func(c *nftables.Conn) error {
 		c.DelTable(p.table())
 		return c.Flush()
 	})
@@ -98,7 +100,7 @@ func unknown(err error) bool {
 // Closed looks whether the rules are in force, whoever put them there and for whichever peers.
 func (p Port) Closed(ctx context.Context) (bool, error) {
 	closed := false
-	err := p.do(ctx, func(c *nftables.Conn) error {
+	err := do(ctx, func(c *nftables.Conn) error {
 		t, err := c.ListTableOfFamily(p.table().Name, nftables.TableFamilyINet)
 		if err != nil || dormant(t) {
 			return err
@@ -133,7 +135,7 @@ func dormant(t *nftables.Table) bool {
 }
 
 // do runs f with a connection to the kernel that keeps to the deadline.
-func (p Port) do(ctx context.Context, f func(*nftables.Conn) error) error {
+func do(ctx context.Context, f func(*nftables.Conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ type courier struct {
 	host    string
 	addr    string
 	ask     asker
+	repeat  asker          // for an order that is being repeated; see Config.Repeats
+	told    *cluster.Order // was answered last
 	answers chan<- cluster.Answer
 	posted  chan letter // one slot; the newest wins
 	beat    time.Duration
@@ -50,8 +52,8 @@ type letter struct {
 // relay is another host whose agent may pass lines on.
 type relay struct{ host, addr string }
 
-func newCourier(host string, ip netip.Addr, port int, ask asker, answers chan<- cluster.Answer) *courier {
-	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, answers: answers, posted: make(chan letter, 1), beat: heartbeat}
+func newCourier(host string, ip netip.Addr, port int, ask, repeat asker, answers chan<- cluster.Answer) *courier {
+	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, repeat: repeat, answers: answers, posted: make(chan letter, 1), beat: heartbeat}
 }
 
 // post hands over the newest order; only the owner may call it. A demand to clear that was not yet met stays.
@@ -126,10 +128,15 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		err       error
 	}
 	o := l.order
+	direct := c.ask
+	if c.told != nil && sameOrder(*c.told, *o) {
+		direct = c.repeat
+	}
+	c.told = nil
 	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo}
 	done := make(chan result, 1)
 	go func() {
-		line, via, err := c.bring(ctx, order.Request(c.host).String())
+		line, via, err := c.bring(ctx, direct, order.Request(c.host).String())
 		done <- result{line, via, err}
 	}()
 	for {
@@ -137,6 +144,9 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		case r := <-done:
 			a, err := c.read(r.line, r.err)
 			a.Host, a.Seq, a.Via = c.host, l.seq, r.via
+			if err == nil {
+				c.told = o
+			}
 			return a, nil, err
 		case next := <-c.posted:
 			if next.order != nil && sameOrder(*next.order, *o) {
@@ -157,7 +167,7 @@ func sameOrder(a, b cluster.Order) bool {
 
 // bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
 // order may come twice.
-func (c *courier) bring(ctx context.Context, line string) (answer, via string, err error) {
+func (c *courier) bring(ctx context.Context, direct asker, line string) (answer, via string, err error) {
 	type result struct {
 		line, via string
 		err       error
@@ -166,7 +176,7 @@ func (c *courier) bring(ctx context.Context, line string) (answer, via string, e
 	defer cancel()
 	done := make(chan result, 1+len(c.relays))
 	go func() {
-		line, err := c.ask.Ask(ctx, c.addr, line)
+		line, err := direct.Ask(ctx, c.addr, line)
 		done <- result{line, "", err}
 	}()
 	waiting := 1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,9 @@ type Config struct {
 	KillBin    string // kill_host program, absolute
 	AgentPorts map[string]int
 	Agents     Asker
+	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
+	Echo       check.Echoer                       // to look for the addresses of the roles; nil: nobody looks
 	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
 	Log        *slog.Logger
 }
@@ -91,8 +94,11 @@ func New(c Config) *Monitor {
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
+	if c.Repeats == nil {
+		c.Repeats = c.Agents
+	}
 	for _, h := range c.Topology.Hosts {
-		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, m.answers)
+		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, c.Repeats, m.answers)
 	}
 	if c.Topology.Lease > 0 {
 		m.prepareLease()
@@ -111,6 +117,10 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.Checks.Network(send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
+	if m.Echo != nil {
+		l := lookout{Monitor: m, echo: m.Echo, missing: map[netip.Addr]bool{}}
+		group.Go(func() error { return l.Run(ctx) })
+	}
 	return group.Wait()
 }
 

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 )
 
 // switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes on.
@@ -105,36 +105,6 @@ func loadStatus(path string, known func(string) bool) (cluster.Durable, []string
 	return d, warnings, nil
 }
 
-// saveStatus replaces the file and has it on disk when it returns.
-func saveStatus(path, text string) (err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(0o640), f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", f.Name(), err)
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // saved is how the saving of one version ended.
 type saved struct {
 	version uint64
@@ -183,15 +153,15 @@ func (s *store) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			select {
 			case v := <-s.wanted:
-				return saveStatus(s.path, v.text)
+				return durable.Replace(s.path, []byte(v.text))
 			default:
 			}
 			if failed != nil {
-				return saveStatus(s.path, failed.text)
+				return durable.Replace(s.path, []byte(failed.text))
 			}
 			return nil
 		}
-		err := saveStatus(s.path, v.text)
+		err := durable.Replace(s.path, []byte(v.text))
 		failed = nil
 		retry.Stop()
 		if err != nil {

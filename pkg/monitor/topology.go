@@ -7,10 +7,8 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-const (
-	releaseSlack  = 5 * time.Second // for a host to give up an address, beyond max_kill_retries
-	switchTimeout = 10 * time.Second
-)
+// releaseSlack is the time for a host to give up an address, beyond max_kill_retries.
+const releaseSlack = 5 * time.Second
 
 // Topology takes from the configuration what the brain needs.
 func Topology(c *config.Config) cluster.Topology {
@@ -22,7 +20,7 @@ func Topology(c *config.Config) cluster.Topology {
 		WaitForOtherMaster: c.Monitor.WaitForOtherMaster,
 		CarefulStartup:     c.Monitor.CarefulStartup,
 		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,
-		SwitchTimeout:      switchTimeout,
+		SwitchTimeout:      c.SwitchTimeout,
 		Lease:              cluster.Lease(c.WriterLease),
 		FastFailover:       c.FastFailover,
 	}

@@ -86,7 +86,8 @@ func ask(ctx context.Context, ifi *net.Interface, ip netip.Addr, wait time.Durat
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	defer c.Close()
+	// Closing waits until no packet is under way to the socket, some 20 ms, which nobody who waits for the answer has to.
+	defer func() { go c.Close() }()
 	for _, group := range q.groups {
 		if err := c.JoinGroup(group); err != nil {
 			return nil, fmt.Errorf("join %s: %w", group, err)

@@ -1,135 +1,160 @@
 package wire
 
 import (
-	"bufio"
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
+	"strconv"
 	"strings"
 )
 
-// Authentication with a shared secret ("agent_secret"), for those who have no certificates. A connection begins with HELLO and a
-// nonce of the asker's, which is answered with a nonce of the agent's; both go into what is signed, so that neither side can be
-// answered with what was recorded before. Every request then ends in mac=HMAC-SHA256(secret, nonce|q|line)
-// (RFC 2104), and every answer has the like before its |UP: field, so that each side knows the other. A line that was forged, altered or
-// recorded on another connection is refused. What is said can be read by anybody: that takes TLS.
+// Authentication with a shared secret (configuration manual, agent_secret), for those who have no certificates:
+//
+//	> HELLO|1|db1|nonce=C           C, and S below: 16 random bytes in hex, new for every connection
+//	< OK: Hello!|nonce=S
+//	> REQUEST|mac=M                 M: HMAC-SHA256 (RFC 2104) of SC|1|q|REQUEST with the secret, in hex
+//	< ANSWER|mac=M|UP:SECONDS       M: the same of SC|1|a|ANSWER|UP:SECONDS
+//
+// The 1 counts the requests of the connection; the next pair of lines has 2. S keeps old requests from being accepted again, C
+// old answers, the count keeps lines in their order, q and a keep one from being taken for the other, and the host in every
+// request keeps it from being carried to another agent. The nonces have one length and one alphabet, and whoever finds another
+// refuses it: so there is one way only to take apart what was signed, and nobody can have a line of his own signed as a part of
+// a nonce. Nothing is encrypted: that takes TLS.
 
-// Hello begins a connection to an agent with a secret.
+// Hello opens a connection whose lines are signed. Only agents with a secret know it.
 const Hello = "HELLO"
 
-const (
-	extNonce = "nonce"
-	extMAC   = "mac"
+// notAuthenticated is what an agent with a secret answers to whoever has not signed for it.
+const notAuthenticated = "Not authenticated: agent_secret is set on this host and the request has no valid signature"
 
-	notAuthenticated = "ERROR: Not authenticated: agent_secret is set on this host, and the request has no valid signature"
+const (
+	helloText = "OK: Hello!"
+	extNonce  = "nonce"
+	macKey    = "|mac="
+	nonceSize = 16                          // bytes
+	macSize   = len(macKey) + 2*sha256.Size // what a signature adds to a line
 )
 
-// ErrForged says that an answer was not signed by somebody who knows the secret.
-var ErrForged = errors.New("the answer has no valid signature: agent_secret differs between the hosts, or is not set on the other")
+// AuthError says that a client with a secret got an answer that no agent with the same secret has signed, or that it
+// was an answer to something else.
+type AuthError struct {
+	Addr   string
+	Answer string // not to be trusted; for people
+}
 
-// sign is the signature of a line: kind is q for a request, a for an answer.
-func sign(secret []byte, nonce, kind, line string) string {
-	h := hmac.New(sha256.New, secret)
-	fmt.Fprintf(h, "%s|%s|%s", nonce, kind, line)
+func (e *AuthError) Error() string {
+	return fmt.Sprintf("%s gave an answer without a valid signature: is agent_secret set there, and the same? %q", e.Addr, abbreviate(e.Answer))
+}
+
+// seal signs and checks the lines of one connection, on either side of it.
+type seal struct {
+	secret []byte
+	nonce  string
+	count  uint64 // requests so far
+}
+
+// newNonce gives a number that nobody has used before, in hex.
+func newNonce() string {
+	var b [nonceSize]byte
+	_, _ = rand.Read(b[:]) // never fails, see its documentation
+	return hex.EncodeToString(b[:])
+}
+
+func newSeal(secret []byte, server, client string) *seal {
+	return &seal{secret: secret, nonce: server + client}
+}
+
+func (s *seal) mac(direction, text string) string {
+	h := hmac.New(sha256.New, s.secret)
+	h.Write([]byte(s.nonce + "|" + strconv.FormatUint(s.count, 10) + "|" + direction + "|" + text))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// guard stands before the handler on one connection.
-type guard struct {
-	secret  []byte
-	nonce   string
-	handler func(ctx context.Context, line string) (string, bool)
+// signRequest counts a request and gives it its signature.
+func (s *seal) signRequest(line string) string {
+	s.count++
+	return line + macKey + s.mac("q", line)
 }
 
-func (g *guard) handle(ctx context.Context, line string) (string, bool) {
-	switch {
-	case len(g.secret) == 0, strings.HasPrefix(line, "PING|"):
-		return g.handler(ctx, line)
-	case strings.HasPrefix(line, Hello+"|"):
-		own := rand.Text()
-		pairs, _ := parseExtras(strings.Split(line, "|"))
-		g.nonce = own + "|" + pairs.get(extNonce)
-		return "OK: Hello!|" + extra(extNonce, own) + "|UP:0.00", false
+// openRequest takes the signature off a request. One with a wrong signature, or none, does not count.
+func (s *seal) openRequest(signed string) (line string, ok bool) {
+	at := strings.LastIndex(signed, macKey)
+	if at < 0 {
+		return "", false
 	}
-	body, mac, signed := cutMAC(line)
-	if !signed || g.nonce == "" || !hmac.Equal([]byte(mac), []byte(sign(g.secret, g.nonce, "q", body))) {
-		return notAuthenticated + "|UP:0.00", false
+	line = signed[:at]
+	s.count++
+	if !equal(signed[at+len(macKey):], s.mac("q", line)) {
+		s.count--
+		return "", false
 	}
-	nonce := g.nonce
-	g.nonce = "" // once is enough: the same line again is a replay
-	answer, done := g.handler(ctx, body)
-	return signAnswer(g.secret, nonce, answer), done
+	return line, true
 }
 
-// cutMAC splits a signed line.
-func cutMAC(line string) (body, mac string, ok bool) {
-	i := strings.LastIndex(line, "|"+extMAC+"=")
-	if i < 0 {
-		return line, "", false
-	}
-	return line[:i], line[i+len(extMAC)+2:], true
+// signAnswer signs the answer to the newest request. The signature is the last field before the uptime, and covers that
+// too.
+func (s *seal) signAnswer(answer string) string {
+	at := answerEnd(answer)
+	return answer[:at] + macKey + s.mac("a", answer) + answer[at:]
 }
 
-func signAnswer(secret []byte, nonce, answer string) string {
-	mac := "|" + extra(extMAC, sign(secret, nonce, "a", answer))
-	if i := strings.LastIndex(answer, "|UP:"); i >= 0 {
-		return answer[:i] + mac + answer[i:]
+// openAnswer takes the signature off the answer to the newest request.
+func (s *seal) openAnswer(signed string) (answer string, ok bool) {
+	end := answerEnd(signed)
+	at := strings.LastIndex(signed[:end], macKey)
+	if at < 0 {
+		return "", false
 	}
-	return answer + mac
+	answer = signed[:at] + signed[end:]
+	return answer, equal(signed[at+len(macKey):end], s.mac("a", answer))
 }
 
-// checkAnswer takes the signature off an answer.
-func checkAnswer(secret []byte, nonce, answer string) (string, error) {
-	head, up := answer, ""
-	if i := strings.LastIndex(answer, "|UP:"); i >= 0 {
-		head, up = answer[:i], answer[i:]
+// answerEnd is where the fields of an answer end: at its uptime, if it has one.
+func answerEnd(answer string) int {
+	if at := strings.LastIndex(answer, "|UP:"); at >= 0 {
+		return at
 	}
-	body, mac, ok := cutMAC(head)
-	if !ok || !hmac.Equal([]byte(mac), []byte(sign(secret, nonce, "a", body+up))) {
-		return "", ErrForged
-	}
-	return body + up, nil
+	return len(answer)
 }
 
-// askSigned says hello, then asks. The host's name for the hello is the request's own.
-func askSigned(conn io.ReadWriter, secret []byte, line string) (string, error) {
-	fields := strings.SplitN(line, "|", 4)
-	if len(fields) < 3 {
-		return "", errors.New("no request")
+// equal takes the same time wherever the difference is.
+func equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
+
+// helloRequest opens a connection for line.
+func helloRequest(line, nonce string) string {
+	host := ""
+	if r, err := ParseRequest(line); err == nil {
+		host = r.Host
 	}
-	in := bufio.NewReader(io.LimitReader(conn, 2*MaxAnswer))
-	own := rand.Text()
-	if _, err := fmt.Fprintf(conn, "%s|%s|%s|%s\n", Hello, fields[1], fields[2], extra(extNonce, own)); err != nil {
-		return "", err
+	return NewRequest(Hello, host, extra(extNonce, nonce)).String()
+}
+
+// acceptHello answers a HELLO. It reports false where line is none.
+func acceptHello(secret []byte, line string) (s *seal, answer string, ok bool) {
+	r, err := ParseRequest(line)
+	if err != nil || r.Command != Hello {
+		return nil, "", false
 	}
-	text, err := readAnswer(in)
-	if err != nil {
-		return "", err
+	theirs, ok := nonceOf(r.Params)
+	if !ok {
+		return nil, "", false
 	}
-	hello, err := ParseAnswer(text)
-	if err != nil {
-		return "", err
-	}
-	pairs, err := parseExtras(hello.Fields)
-	nonce := pairs.get(extNonce)
-	if err != nil || nonce == "" {
-		return "", ErrForged
-	}
-	nonce += "|" + own
-	if _, err := fmt.Fprintf(conn, "%s|%s\n", line, extra(extMAC, sign(secret, nonce, "q", line))); err != nil {
-		return "", err
-	}
-	text, err = readAnswer(in)
-	if err != nil {
-		return "", err
-	}
-	if strings.HasPrefix(text, notAuthenticated) {
-		return text, nil // what it says helps more than that it is not signed
-	}
-	return checkAnswer(secret, nonce, text)
+	ours := newNonce()
+	return newSeal(secret, ours, theirs), helloText + "|" + extra(extNonce, ours), true
+}
+
+// parseHello gives the server's nonce.
+func parseHello(answer string) (nonce string, ok bool) {
+	fields := strings.Split(answer, "|")
+	nonce, ok = nonceOf(fields[1:])
+	return nonce, ok && fields[0] == helloText
+}
+
+func nonceOf(fields []string) (nonce string, ok bool) {
+	pairs, err := parseExtras(fields)
+	nonce = pairs.get(extNonce)
+	_, notHex := hex.DecodeString(nonce)
+	return nonce, err == nil && notHex == nil && len(nonce) == 2*nonceSize
 }

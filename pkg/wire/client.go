@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,14 +12,17 @@ import (
 )
 
 // Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open
-// locks others out. The zero value speaks plain TCP.
+// locks others out. Keeper keeps those to our agents. The zero value speaks plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
-	Secret         []byte        // not empty: requests are signed with it, and answers have to be
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them
+
+	// Secret signs what agents are asked, and only answers signed with it are believed (configuration manual,
+	// agent_secret); nil: nothing is signed. Control does not use it.
+	Secret []byte
 }
 
-// ConnectError says that nobody was asked: no connection, or no TLS session, came about.
+// ConnectError says that nobody was asked: no connection, no TLS session, or no agreement on signatures came about.
 type ConnectError struct {
 	Addr string
 	Err  error
@@ -34,51 +36,35 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 // newline. ctx must have a deadline; it bounds everything. The error is a *ConnectError where nothing was sent; after
 // any other error the agent may have done what it was asked. An answer that is too long or has no newline is an error.
 func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
-	if err := checkLine(line); err != nil {
+	if err := checkRequest(ctx, line); err != nil {
 		return "", err
 	}
-	var answer string
-	if len(d.Secret) > 0 {
-		err := d.exchange(ctx, addr, "", func(c io.ReadWriter) (err error) {
-			answer, err = askSigned(c, d.Secret, line)
-			return err
-		})
-		return answer, err
-	}
-	err := d.exchange(ctx, addr, line+"\n", func(c io.ReadWriter) (err error) {
-		answer, err = readAnswer(bufio.NewReader(io.LimitReader(c, MaxAnswer+1)))
-		return err
-	})
-	return answer, err
-}
-
-// readAnswer reads one line, without its newline.
-func readAnswer(in *bufio.Reader) (string, error) {
-	text, err := in.ReadString('\n')
-	switch {
-	case err == io.EOF && len(text) > MaxAnswer:
-		return "", fmt.Errorf("answer is longer than %d bytes", MaxAnswer)
-	case err == io.EOF:
-		return "", fmt.Errorf("connection ended after %d bytes of an answer: %w", len(text), io.ErrUnexpectedEOF)
-	case err != nil:
+	t, err := d.open(ctx, addr, line)
+	if err != nil {
 		return "", err
 	}
-	return strings.TrimSuffix(text, "\n"), nil
+	defer t.end()
+	return t.ask(ctx, line)
 }
 
 // Control sends one command to the monitor at addr as mmm_control does (control manual, "Wire"): the line, then quit;
 // everything up to the end of the connection is the answer. ctx must have a deadline; the connection has to come about
 // within ConnectTimeout, or 10 s where that is 0. What was read until an error comes back with it.
 func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) {
-	if err := checkLine(line); err != nil {
+	if err := checkRequest(ctx, line); err != nil {
 		return "", err
 	}
 	if d.ConnectTimeout == 0 {
 		d.ConnectTimeout = controlConnectTimeout
 	}
 	var answer strings.Builder
-	err := d.exchange(ctx, addr, line+"\nquit\n", func(r io.ReadWriter) error {
-		n, err := io.Copy(&answer, io.LimitReader(r, maxControlAnswer+1))
+	conn, err := d.connect(ctx, addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	err = converse(ctx, conn, addr, line+"\nquit\n", func() error {
+		n, err := io.Copy(&answer, io.LimitReader(conn, maxControlAnswer+1))
 		if err == nil && n > maxControlAnswer {
 			return fmt.Errorf("answer is longer than %d bytes", maxControlAnswer)
 		}
@@ -87,38 +73,24 @@ func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) 
 	return answer.String(), err
 }
 
-// exchange connects, sends and lets read take the answer, all within ctx.
-func (d Dialer) exchange(ctx context.Context, addr, send string, read func(io.ReadWriter) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		return fmt.Errorf("ask %s: the context has no deadline", addr)
-	}
-	conn, err := d.connect(ctx, addr)
-	if err != nil {
-		return &ConnectError{Addr: addr, Err: err}
-	}
-	defer conn.Close()
-	// A time that is over ends the calls below.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if _, err := io.WriteString(conn, send); err != nil {
-		return fmt.Errorf("ask %s: send: %w", addr, cause(ctx, err))
-	}
-	if err := read(conn); err != nil {
-		return fmt.Errorf("ask %s: read answer: %w", addr, cause(ctx, err))
-	}
-	return nil
-}
-
+// connect gives a ConnectError where there is no connection.
 func (d Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
 	if d.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.ConnectTimeout)
 		defer cancel()
 	}
+	var conn net.Conn
+	var err error
 	if d.TLS == nil {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	} else {
+		conn, err = (&tls.Dialer{Config: d.TLS}).DialContext(ctx, "tcp", addr)
 	}
-	return (&tls.Dialer{Config: d.TLS}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, &ConnectError{Addr: addr, Err: err}
+	}
+	return conn, nil
 }
 
 // cause puts a context's end in the place of the timeout that it led to.
@@ -129,7 +101,10 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-func checkLine(line string) error {
+func checkRequest(ctx context.Context, line string) error {
+	if _, ok := ctx.Deadline(); !ok {
+		return errors.New("a request needs a context with a deadline")
+	}
 	if strings.Contains(line, "\n") {
 		return errors.New("a request must be one line")
 	}

@@ -21,14 +21,16 @@ const (
 type conn struct {
 	net.Conn
 	phase phase
-	heard time.Time // when its last line came or its answer began, or else when it came itself
+	known bool      // has asked something, with a valid signature where one is wanted
+	heard time.Time // when its last line came or its answer began, or else when it was taken in
 }
 
 // minSilence is how long a connection may be silent before it makes room for another. Without it a burst of newcomers
 // would drive out a client between its connecting and its first line.
 const minSilence = 200 * time.Millisecond
 
-// connTable knows the open connections of one Server and closes the longest silent one when there are too many.
+// connTable knows the open connections of one Server and closes one when there are too many: the longest silent one of
+// those that have never asked anything, else the longest silent one of all.
 type connTable struct {
 	max   int
 	freed chan struct{} // holds a token after a request ended or a connection went away
@@ -42,8 +44,8 @@ func newConnTable(limit int) *connTable {
 	return &connTable{max: limit, freed: make(chan struct{}, 1), open: map[*conn]bool{}}
 }
 
-// add takes in c, in the place of the longest silent connection where the table is full. Where none has been silent for
-// minSilence, or every one has a request running, it waits. It reports false when ctx has ended.
+// add takes in c, in the place of another where the table is full. Where that has not been silent for minSilence, or
+// every one has a request running, it waits. It reports false when ctx has ended.
 func (t *connTable) add(ctx context.Context, c *conn) bool {
 	for {
 		if added, closed := t.tryAdd(c); added || closed {
@@ -68,21 +70,23 @@ func (t *connTable) tryAdd(c *conn) (added, closed bool) {
 		return false, false
 	}
 	t.open[c] = true
+	c.heard = time.Now() // not when it came: it has not had its chance to speak while it waited here
 	return true, false
 }
 
-// evict closes the longest silent connection, if there is one without a running request.
+// evict closes a connection, if there is one without a running request.
 func (t *connTable) evict() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.evictLocked(0)
 }
 
-// evictLocked reports false where no connection without a running request has been silent for that long.
+// evictLocked reports false where the one to be closed has not been silent for that long, or there is none. A
+// stranger that has just come does not make it close a known client instead: there will be a place soon enough.
 func (t *connTable) evictLocked(silence time.Duration) bool {
 	var oldest *conn
 	for c := range t.open {
-		if c.phase != handling && (oldest == nil || c.heard.Before(oldest.heard)) {
+		if c.phase != handling && (oldest == nil || c.before(oldest)) {
 			oldest = c
 		}
 	}
@@ -90,8 +94,16 @@ func (t *connTable) evictLocked(silence time.Duration) bool {
 		return false
 	}
 	delete(t.open, oldest)
-	abort(oldest)
+	abort(oldest.Conn)
 	return true
+}
+
+// before tells whether c is closed rather than other.
+func (c *conn) before(other *conn) bool {
+	if c.known != other.known {
+		return other.known
+	}
+	return c.heard.Before(other.heard)
 }
 
 // handling notes that c has a request to run, and reports false where c has been closed meanwhile.
@@ -102,10 +114,11 @@ func (t *connTable) handling(c *conn) bool {
 	return t.open[c]
 }
 
-// answering notes that c's request has ended.
-func (t *connTable) answering(c *conn) {
+// answering notes that c's request has ended, and whether it shows that c is no stranger.
+func (t *connTable) answering(c *conn, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	c.known = c.known || known
 	c.phase, c.heard = answering, time.Now()
 	t.free()
 }
@@ -116,7 +129,7 @@ func (t *connTable) waiting(c *conn) {
 	defer t.mu.Unlock()
 	c.phase = waiting
 	if t.closed {
-		abort(c)
+		abort(c.Conn)
 	}
 }
 
@@ -136,7 +149,7 @@ func (t *connTable) close() {
 	t.closed = true
 	for c := range t.open {
 		if c.phase == waiting {
-			abort(c)
+			abort(c.Conn)
 		}
 	}
 }
@@ -149,11 +162,13 @@ func (t *connTable) free() {
 }
 
 // abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take
-// seconds, and the table is locked.
-func abort(c *conn) {
-	if t, ok := c.Conn.(*tls.Conn); ok {
-		t.NetConn().Close()
-		return
+// seconds: too long for whoever holds a lock or has a deadline.
+func abort(c net.Conn) { beneath(c).Close() }
+
+// beneath is the connection that carries c.
+func beneath(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
 	}
-	c.Close()
+	return c
 }

@@ -48,7 +48,7 @@ func TestCloseSparesAnswers(t *testing.T) {
 	}
 	table.handling(running)
 	table.handling(answered)
-	table.answering(answered)
+	table.answering(answered, true)
 	table.close()
 	if !idleGone() || runningGone() || answeredGone() {
 		t.Errorf("closed: waiting %v, handling %v, answering %v", idleGone(), runningGone(), answeredGone())
@@ -63,6 +63,38 @@ func TestCloseSparesAnswers(t *testing.T) {
 	}
 }
 
+// A client that has asked something keeps its place for as long as there are strangers, however long it is silent.
+func TestStrangersGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newConnTable(3)
+		add := func() (c *conn, gone func() bool) {
+			c, gone = pipe(t)
+			table.add(t.Context(), c)
+			return c, gone
+		}
+		client, clientGone := add()
+		table.handling(client)
+		table.answering(client, true)
+		table.waiting(client)
+		time.Sleep(time.Hour)
+		_, oldestGone := add()
+		time.Sleep(time.Millisecond)
+		refused, refusedGone := add()
+		table.handling(refused)
+		table.answering(refused, false)
+		table.waiting(refused)
+		began := time.Now()
+		add()
+		if took := time.Since(began); clientGone() || !oldestGone() || refusedGone() || took < minSilence/2 {
+			t.Fatalf("after %v closed: client %v, oldest stranger %v, the other %v", took, clientGone(), oldestGone(), refusedGone())
+		}
+		add()
+		if clientGone() || !refusedGone() {
+			t.Fatalf("closed: client %v, second stranger %v", clientGone(), refusedGone())
+		}
+	})
+}
+
 // Whoever has just come, or is just being answered after a long request, is not driven out by a newcomer.
 func TestNobodyIsDrivenOutAtOnce(t *testing.T) {
 	for name, occupy := range map[string]func(*connTable, *conn){
@@ -70,14 +102,13 @@ func TestNobodyIsDrivenOutAtOnce(t *testing.T) {
 		"answering": func(table *connTable, c *conn) {
 			table.handling(c)
 			time.Sleep(time.Hour)
-			table.answering(c)
+			table.answering(c, true)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				table := newConnTable(1)
 				old, gone := pipe(t)
-				old.heard = time.Now()
 				table.add(t.Context(), old)
 				occupy(table, old)
 				next, _ := pipe(t)

@@ -12,6 +12,7 @@ import (
 const (
 	PeerStatus = "PEER_STATUS" // a writer asks another candidate to vouch for it
 	CheckHost  = "CHECK_HOST"  // whether the agent reaches the server of another host
+	Announce   = "ANNOUNCE"    // to tell the network again where an address is
 	Relay      = "RELAY"       // to pass a line on to the agent of another host
 )
 

@@ -23,16 +23,20 @@ type Server struct {
 	// must end when that does.
 	Handler func(ctx context.Context, line string) (answer string, done bool)
 
-	// TooLong answers a line longer than MaxLine in Handler's place; nil: "ERROR: Line too long".
-	TooLong func() string
+	// Secret makes this the port of an agent that answers only who signs with it (configuration manual, agent_secret);
+	// PING alone is for everybody. nil: signatures are not looked at.
+	Secret []byte
+
+	// Refuse makes the answer to what is kept from Handler, a line longer than MaxLine or without a valid signature;
+	// nil: "ERROR: " and why.
+	Refuse func(why string) string
 
 	Terminator       string        // follows every answer
-	MaxLine          int           // bytes of a line without its newline; 0: the constant MaxLine
+	MaxLine          int           // bytes of a line without its newline and signature; 0: the constant MaxLine
 	MaxConns         int           // 0: 512
 	FirstLineTimeout time.Duration // from accepting a connection to the end of its first line, TLS handshake included; 0: 10 s
 	IdleTimeout      time.Duration // from an answer to the end of the next line; 0: 60 s
 	WriteTimeout     time.Duration // for one answer; 0: 10 s
-	Secret           []byte        // not empty: who asks has to know it, see auth.go
 	Log              *slog.Logger  // nil: nothing is logged
 }
 
@@ -46,8 +50,8 @@ const (
 
 // withDefaults fills in what is zero.
 func (s Server) withDefaults() Server {
-	if s.TooLong == nil {
-		s.TooLong = func() string { return "ERROR: Line too long" }
+	if s.Refuse == nil {
+		s.Refuse = func(why string) string { return "ERROR: " + why }
 	}
 	if s.MaxLine == 0 {
 		s.MaxLine = MaxLine
@@ -110,7 +114,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, r
 			continue
 		}
 		failing = false
-		c := &conn{Conn: nc, heard: time.Now()}
+		c := &conn{Conn: nc}
 		if !table.add(ctx, c) {
 			nc.Close()
 			return nil
@@ -124,9 +128,13 @@ func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, r
 
 // serveConn answers the lines of one connection until one side ends it.
 func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
-	in := bufio.NewReaderSize(c, s.MaxLine+1)
+	longest := s.MaxLine
+	if len(s.Secret) > 0 {
+		longest += macSize
+	}
+	in := bufio.NewReaderSize(c, longest+1)
+	var seal *seal // nil until the client has said HELLO
 	wait := s.FirstLineTimeout
-	door := &guard{secret: s.Secret, handler: s.Handler}
 	for {
 		// Both directions: a TLS handshake, done by the first read, writes as well.
 		if c.SetDeadline(time.Now().Add(wait)) != nil {
@@ -141,13 +149,17 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 			return // closed to make room, or at the end: nobody would read the answer
 		}
 		var answer string
-		var done bool
-		if tooLong {
-			answer = s.TooLong()
-		} else {
-			answer, done = door.handle(ctx, string(line[:len(line)-1]))
+		var done, known bool
+		switch {
+		case tooLong:
+			answer = s.Refuse("Line too long")
+		case len(s.Secret) == 0:
+			answer, done = s.Handler(ctx, string(line[:len(line)-1]))
+			known = true
+		default:
+			seal, answer, done, known = s.guarded(ctx, seal, string(line[:len(line)-1]))
 		}
-		table.answering(c)
+		table.answering(c, known)
 		if !s.answer(c, answer, done) {
 			return
 		}
@@ -162,6 +174,24 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 		}
 		wait = s.IdleTimeout
 	}
+}
+
+// guarded answers a line where there is a secret. known tells whether the line was signed.
+func (s *Server) guarded(ctx context.Context, old *seal, line string) (now *seal, answer string, done, known bool) {
+	if fresh, hello, ok := acceptHello(s.Secret, line); ok {
+		return fresh, hello, false, false
+	}
+	if old != nil {
+		if plain, ok := old.openRequest(line); ok {
+			answer, done = s.Handler(ctx, plain)
+			return old, old.signAnswer(answer), done, true
+		}
+	}
+	if r, err := ParseRequest(line); err == nil && r.Command == Ping {
+		answer, done = s.Handler(ctx, line)
+		return old, answer, done, false
+	}
+	return old, s.Refuse(notAuthenticated), false, false
 }
 
 func (s *Server) answer(c *conn, text string, done bool) bool {

@@ -101,7 +101,7 @@ func agentLike() *Server {
 		Handler: func(_ context.Context, line string) (string, bool) {
 			return fmt.Sprintf("OK: %q", line), false
 		},
-		TooLong: func() string { return "ERROR: Line too long" },
+		Refuse: func(why string) string { return "ERROR: " + why },
 	}
 }
 

@@ -113,6 +113,22 @@ func TestAddressConflict(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
+// TestMisledNeighbour: a neighbour that looks for an address in the wrong place is told where it is as soon as the monitor notices.
+func TestMisledNeighbour(t *testing.T) {
+	o := leased()
+	o.Common = "arp_refresh 0"
+	b := start(t, time.Minute, o)
+	b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
+		// Again and again, as the agent announces a new address for some seconds.
+		b.must(b.Mon.Mislead(netip.MustParseAddr(lab.WriterIP)))
+		return strings.Contains(b.Monitor.Log(), "Address "+lab.WriterIP+" does not answer here, though host 'db1' has it and answers: it is announced again"), ""
+	}))
+	b.logged(b.Monitor, "Address "+lab.WriterIP+" of host 'db1' answers again")
+	if w := b.writer(); w != "db1" {
+		t.Errorf("the writer is on %s", w)
+	}
+}
+
 // TestForgedOrder (S22): with agent_secret the agents obey nobody who does not know it, and the cluster works.
 func TestForgedOrder(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})

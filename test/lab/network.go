@@ -194,6 +194,21 @@ func (h *Host) SetAddress(p netip.Prefix, on bool) error {
 	return nl.AddrDel(l, a)
 }
 
+// Mislead makes this host believe that ip is at a hardware address that nobody has.
+func (h *Host) Mislead(ip netip.Addr) error {
+	nl, err := netlink.NewHandleAt(h.ns)
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	l, err := nl.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	return nl.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V4, State: netlink.NUD_REACHABLE,
+		IP: ip.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0x99}})
+}
+
 // Cut takes the host off the network, as pulling its cable would, or connects it again.
 func (h *Host) Cut(off bool) error {
 	l, err := netlink.LinkByName(h.port)

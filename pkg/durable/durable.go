@@ -1,0 +1,62 @@
+// Package durable replaces small files that must survive a crash at any moment and be replaceable on a full disk: a cluster
+// whose monitor can't write down a decision can't move the writer role, and a full disk is often what the trouble began with.
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Replace puts content in the file's place and has it on disk when it returns. After a crash the file has the old or
+// the new content, whole. The folder is made where it is missing.
+//
+// Beside the file stays PATH.spare, which the next content is written to and which then changes places with the file
+// (RENAME_EXCHANGE, renameat2(2)). It keeps its disk block, so that content of up to a block, 4 KiB on common file systems,
+// needs no space on a disk that has become full since. Where the file system can't exchange files, or writes
+// nothing in place (btrfs), a full disk is an error.
+func Replace(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	spare := path + ".spare"
+	if err := overwrite(spare, content); err != nil {
+		return err
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, spare, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+	if err != nil {
+		// There is no file yet, or the file system does not know how: without a spare until the next time.
+		err = os.Rename(spare, path)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s in the place of %s: %w", spare, path, err)
+	}
+	if _, err := os.Stat(spare); errors.Is(err, fs.ErrNotExist) {
+		_ = overwrite(spare, content) // it takes a block while there are some; that there is none now is no error
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// overwrite never gives a block back that it will need again.
+func overwrite(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	if err == nil {
+		err = f.Truncate(int64(len(content)))
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

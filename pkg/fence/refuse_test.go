@@ -1,0 +1,69 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// TestDepartures: an address that has left is refused at once, to IPv4 and IPv6, and not when it is back.
+func TestDepartures(t *testing.T) {
+	w := newWorld(t)
+	var d Departures
+	must(t, d.Welcome(t.Context(), netip.MustParseAddr(here4))) // nobody was refused
+	l, err := netlink.LinkByName("eth0")
+	must(t, err)
+	for _, vip := range []struct{ from, ip, cidr string }{{client4, "10.0.0.50", "10.0.0.50/32"}, {client6, "fd00::50", "fd00::50/128"}} {
+		ip := netip.MustParseAddr(vip.ip)
+		must(t, netlink.AddrAdd(l, parse(t, vip.cidr)))
+		w.dial(vip.from, vip.ip)
+
+		must(t, netlink.AddrDel(l, parse(t, vip.cidr)))
+		w.wantDial(vip.from, vip.ip, context.DeadlineExceeded) // what happens without it
+		for range 2 {
+			must(t, d.Refuse(t.Context(), ip, time.Minute))
+		}
+		w.wantDial(vip.from, vip.ip, unix.ECONNREFUSED)
+
+		must(t, netlink.AddrAdd(l, parse(t, vip.cidr)))
+		must(t, d.Welcome(t.Context(), ip))
+		w.dial(vip.from, vip.ip)
+	}
+}
+
+// TestDeparturesEnd: the kernel forgets an address by itself, and others are kept.
+func TestDeparturesEnd(t *testing.T) {
+	w := newWorld(t)
+	var d Departures
+	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here6), time.Minute))
+	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here4), 200*time.Millisecond))
+	w.wantDial(client4, here4, unix.ECONNREFUSED)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c, err := w.r.dial(client4, here4, w.at)
+		if err == nil {
+			c.Close()
+			<-w.accepted
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still refused: %v", err)
+		}
+	}
+	w.wantDial(client6, here6, unix.ECONNREFUSED)
+}
+
+func (w *world) wantDial(from, to string, want error) {
+	w.t.Helper()
+	c, err := w.r.dial(from, to, w.at)
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, want) {
+		w.t.Errorf("from %s to %s: %v, want %v", from, to, err, want)
+	}
+}

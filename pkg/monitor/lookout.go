@@ -1,0 +1,88 @@
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/wire"
+)
+
+// lookEvery is how often the addresses of the roles are looked for.
+const lookEvery = 5 * time.Second
+
+// lookout pings the addresses of the roles. One that does not answer, while its host does, is announced again by its agent: a
+// switch, a gateway or a neighbour may think that it is elsewhere.
+type lookout struct {
+	*Monitor
+	echo    check.Echoer
+	missing map[netip.Addr]bool // as logged
+}
+
+// Run looks until ctx ends.
+func (l *lookout) Run(ctx context.Context) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			l.look(ctx)
+		}
+	}
+}
+
+// look pings all addresses at once.
+func (l *lookout) look(ctx context.Context) {
+	s := l.snapshot.Load()
+	if s == nil {
+		return
+	}
+	type found struct {
+		ip        netip.Addr
+		missing   bool
+		announced error
+	}
+	results := make(chan found, len(s.State.Addresses))
+	var group errgroup.Group
+	asked := map[netip.Addr]string{}
+	for _, a := range s.State.Addresses {
+		h := s.State.Hosts[a.Holder]
+		if a.Holder == "" || !a.Confirmed || !h.AgentUp || !h.Good.Ping {
+			delete(l.missing, a.IP)
+			continue
+		}
+		asked[a.IP] = a.Holder
+		group.Go(func() error {
+			f := found{ip: a.IP, missing: l.echo.Ping(ctx, a.IP) != nil && l.echo.Ping(ctx, a.IP) != nil}
+			if f.missing && ctx.Err() == nil {
+				_, f.announced = l.couriers[a.Holder].query(ctx, wire.NewRequest(wire.Announce, a.Holder, a.IP.String()))
+			}
+			results <- f
+			return nil
+		})
+	}
+	_ = group.Wait() // there are no errors
+	for range asked {
+		f := <-results
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case f.missing && !l.missing[f.ip]:
+			text := "it is announced again"
+			if f.announced != nil {
+				text = "it can't be announced again: " + plain(f.announced)
+			}
+			l.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
+		case !f.missing && l.missing[f.ip]:
+			l.Log.Info(fmt.Sprintf("Address %s of host '%s' answers again", f.ip, asked[f.ip]))
+		}
+		l.missing[f.ip] = f.missing
+	}
+}

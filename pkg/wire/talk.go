@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// talk is an open connection to an agent.
+type talk struct {
+	conn net.Conn
+	in   *bufio.Reader
+	addr string
+	seal *seal // nil: lines are not signed
+	idle bool  // fit for another question; false also where the newest one was not answered
+}
+
+// open connects to the agent at addr for the sake of line, which it does not send. Its errors are ConnectErrors.
+func (d Dialer) open(ctx context.Context, addr, line string) (*talk, error) {
+	conn, err := d.connect(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	t := &talk{conn: conn, in: bufio.NewReader(conn), addr: addr}
+	if len(d.Secret) == 0 {
+		return t, nil
+	}
+	if err := t.hello(ctx, d.Secret, line); err != nil {
+		t.end()
+		return nil, &ConnectError{Addr: addr, Err: err}
+	}
+	return t, nil
+}
+
+// end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go on
+// sending it, for minutes, and an order could arrive after newer ones.
+func (t *talk) end() {
+	if tcp, ok := beneath(t.conn).(*net.TCPConn); ok && !t.idle {
+		_ = tcp.SetLinger(0) // where that fails it ends in the usual way
+	}
+	abort(t.conn)
+}
+
+// hello agrees on how lines are signed.
+func (t *talk) hello(ctx context.Context, secret []byte, line string) error {
+	ours := newNonce()
+	answer, err := t.exchange(ctx, helloRequest(line, ours))
+	if err != nil {
+		return err
+	}
+	theirs, ok := parseHello(answer)
+	if !ok {
+		return &AuthError{Addr: t.addr, Answer: answer}
+	}
+	t.seal = newSeal(secret, theirs, ours)
+	return nil
+}
+
+func (t *talk) ask(ctx context.Context, line string) (string, error) {
+	if t.seal == nil {
+		return t.exchange(ctx, line)
+	}
+	signed, err := t.exchange(ctx, t.seal.signRequest(line))
+	if err != nil {
+		return "", err
+	}
+	answer, ok := t.seal.openAnswer(signed)
+	if !ok {
+		return "", &AuthError{Addr: t.addr, Answer: signed}
+	}
+	return answer, nil
+}
+
+// exchange sends a line and reads one.
+func (t *talk) exchange(ctx context.Context, line string) (string, error) {
+	most := MaxAnswer
+	if t.seal != nil {
+		most += macSize
+	}
+	answer := ""
+	err := converse(ctx, t.conn, t.addr, line+"\n", func() (err error) {
+		answer, err = readAnswer(t.in, most)
+		return err
+	})
+	// An end of ctx spoils the connection, also just after the answer. And if more came than was asked for, the next
+	// answer would be the wrong one.
+	t.idle = err == nil && ctx.Err() == nil && t.in.Buffered() == 0
+	return answer, err
+}
+
+// readAnswer reads a line of at most so many bytes, without its newline.
+func readAnswer(in *bufio.Reader, most int) (string, error) {
+	var text []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case err == nil && len(text) <= most+1:
+			return string(text[:len(text)-1]), nil
+		case len(text) > most:
+			return "", fmt.Errorf("answer is longer than %d bytes", most)
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF):
+			err = fmt.Errorf("connection ended after %d bytes of an answer: %w", len(text), io.ErrUnexpectedEOF)
+		}
+		return "", err
+	}
+}
+
+// converse sends a text and lets read take the answer. The end of ctx ends both, and spoils the connection.
+func converse(ctx context.Context, conn net.Conn, addr, send string, read func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := io.WriteString(conn, send); err != nil {
+		return fmt.Errorf("ask %s: send: %w", addr, cause(ctx, err))
+	}
+	if err := read(); err != nil {
+		return fmt.Errorf("ask %s: read answer: %w", addr, cause(ctx, err))
+	}
+	return nil
+}
