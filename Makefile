@@ -6,7 +6,12 @@ BIN      := $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
 SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables nftables
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server golden sim matrix
+# Database servers that are fetched and not installed; those of every-server besides.
+SERVERS      := mysql-9.7
+MORE_SERVERS := mariadb-11.8 mariadb-10.5
+export MMM_SERVERS := $(CURDIR)/build/servers
+
+.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix
 
 all: build
 
@@ -24,17 +29,25 @@ server: ## MariaDB, iptables and nft, installed where they are missing (needs ro
 		echo "installing mariadb-server, iptables-nft, nftables with dnf"; dnf -q -y install mariadb-server iptables-nft nftables; \
 	else echo "install mariadbd, mariadb-install-db, iptables and nft first" >&2; exit 1; fi
 
+servers: server ## those that tests run on besides MariaDB as installed, in build/servers (Debian's packages, unpacked; no root)
+	@test/servers/fetch $(MMM_SERVERS) $(SERVERS)
+
 lint: ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
 
-unit: server ## every package's own tests: pure ones, and those on real kernels and servers (root)
+unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./cmd/... ./pkg/...
 
-e2e: build server ## the real programs on real servers in network namespaces
+e2e: build servers ## the real programs on real servers in network namespaces
 	MMM_BIN=$(BIN) $(GO) test -p 1 -timeout 12m -count=1 -v ./test/...
 
 test: lint unit e2e ## everything; fails where root or a server is missing
+
+every-server: build servers ## failover, moves and all statements on every server that can be had
+	@test/servers/fetch $(MMM_SERVERS) $(MORE_SERVERS)
+	MMM_ALSO="$(MORE_SERVERS)" $(GO) test -timeout 10m ./pkg/mysqlctl
+	MMM_ALSO="$(MORE_SERVERS)" MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v -run 'TestServerKilled|TestMoveRole' ./test/e2e
 
 sim: ## 100,000 simulated worlds are searched for two writers
 	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000

@@ -70,7 +70,7 @@ func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64
 // EndClients ends the connections of clients that were there when it was called, and returns how many it has killed.
 // Idle ones are killed at once, others get the grace to become idle. Never ended: this Server's own connections,
 // replication in both directions, the event scheduler and other threads of the server itself (agent manual, "Stop writes").
-// Without a deadline it ends Timeout after the grace.
+// Without a deadline it ends Timeout after the grace. One that it may not kill saves no other one: that error comes last.
 func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed int, err error) {
 	ctx, cancel := bounded(ctx, max(grace, 0)+s.cfg.Timeout)
 	defer cancel()
@@ -78,6 +78,7 @@ func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed in
 	// Clients that come later find a closed server; ending them too would never end with those that reconnect.
 	present := make(map[uint64]bool)
 	graceEnds := time.Now().Add(grace)
+	var denied error
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		list, err := s.listProcesses(ctx)
 		if err != nil {
@@ -97,8 +98,12 @@ func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed in
 		kill, left := sortOut(mine, s.owns(), !time.Now().Before(graceEnds))
 		n, err := s.killAll(ctx, kill)
 		killed += n
-		if err != nil || len(left) == 0 {
+		if err != nil && !IsMissingPrivilege(err) {
 			return killed, err
+		}
+		denied = cmp.Or(denied, err)
+		if len(left) == 0 {
+			return killed, denied
 		}
 		select {
 		case <-ctx.Done():

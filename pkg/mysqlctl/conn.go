@@ -41,6 +41,10 @@ func (c *Conn) Replica(ctx context.Context) (Replica, error) {
 func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	// A server that shuts down may leave a farewell in the socket, which would be taken for the answer.
+	if c.sess != nil && !c.sess.alive(ctx) {
+		c.Close()
+	}
 	if c.sess != nil {
 		rows, err := c.sess.ask(ctx, build)
 		if !c.sess.conn.IsValid() {

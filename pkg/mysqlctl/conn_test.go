@@ -14,9 +14,11 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-func TestWaitBroken(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{})
-	c := NewConn(account(i, "monitor", "SLAVE MONITOR"))
+func TestWaitBroken(t *testing.T) { each(t, testWaitBroken) }
+
+func testWaitBroken(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	c := NewConn(account(i, "monitor", i.Kind.MonitorRights()))
 	defer c.Close()
 	ctx := within(t, time.Minute)
 
@@ -85,8 +87,10 @@ func blockedIn(function string) bool {
 	return false
 }
 
-func TestServerSurvivesRestart(t *testing.T) {
-	i, s := server(t, mysqltest.Options{})
+func TestServerSurvivesRestart(t *testing.T) { each(t, testServerSurvivesRestart) }
+
+func testServerSurvivesRestart(t *testing.T, kind string) {
+	i, s := server(t, mysqltest.Options{Server: kind})
 	ctx := within(t, time.Minute)
 	fatal(t, s.Ping(ctx))
 	i.Kill()
@@ -97,9 +101,11 @@ func TestServerSurvivesRestart(t *testing.T) {
 	fatal(t, s.Ping(ctx))
 }
 
-func TestTooManyConnections(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{Args: []string{"--max-connections=10"}})
-	cfg := account(i, "monitor", "SLAVE MONITOR")
+func TestTooManyConnections(t *testing.T) { each(t, testTooManyConnections) }
+
+func testTooManyConnections(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind, Args: []string{"--max-connections=10"}})
+	cfg := account(i, "monitor", i.Kind.MonitorRights())
 	for range 30 {
 		c := NewConn(cfg)
 		defer c.Close()
@@ -113,9 +119,11 @@ func TestTooManyConnections(t *testing.T) {
 	t.Error("ten connections are never too many")
 }
 
-func TestWrongPassword(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{})
-	cfg := account(i, "monitor", "SLAVE MONITOR")
+func TestWrongPassword(t *testing.T) { each(t, testWrongPassword) }
+
+func testWrongPassword(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	cfg := account(i, "monitor", i.Kind.MonitorRights())
 	cfg.Password = "wr0ng"
 	err := NewConn(cfg).Ping(within(t, 5*time.Second))
 	if err == nil || !strings.Contains(err.Error(), "Access denied") || strings.Contains(err.Error(), "wr0ng") {

@@ -112,6 +112,9 @@ func (f flavour) grant(n need) string {
 	case setReadOnly:
 		return pick("READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN", "SUPER")
 	case killOthers:
+		if f.dialect != mariaDB && f.atLeast(8, 0, 16) {
+			return "CONNECTION_ADMIN, SYSTEM_USER" // who has ALL has SYSTEM_USER, and is killed by nobody without
+		}
 		return pick("CONNECTION ADMIN", "CONNECTION_ADMIN", "SUPER")
 	case seeProcesses:
 		return "PROCESS"

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
+	"mysql-mmm/test/servers"
 )
 
 const password = "ag'e\\nt-\"s3cret"
@@ -41,8 +42,15 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// agentGrants are the least rights of an agent on MariaDB 10.5 and later.
-const agentGrants = "BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, PROCESS"
+// each runs a test on every kind of server, all at the same time.
+func each(t *testing.T, test func(t *testing.T, kind string)) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, kind)
+		})
+	}
+}
 
 // account makes a user with the rights and returns how to log in as it.
 func account(i *mysqltest.Instance, user, rights string) Config {
@@ -55,9 +63,15 @@ func account(i *mysqltest.Instance, user, rights string) Config {
 func server(t *testing.T, opts mysqltest.Options) (*mysqltest.Instance, *Server) {
 	t.Helper()
 	i := mysqltest.Start(t, opts)
-	s := New(account(i, "agent", agentGrants))
+	return i, agent(t, i, "agent")
+}
+
+// agent is a Server of a new user with the rights of an agent.
+func agent(t *testing.T, i *mysqltest.Instance, user string) *Server {
+	t.Helper()
+	s := New(account(i, user, i.Kind.AgentRights()))
 	t.Cleanup(s.Close)
-	return i, s
+	return s
 }
 
 // eventually polls until ok or fails after half a minute.

@@ -11,15 +11,17 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-func TestReplicaOfRealPair(t *testing.T) {
-	master, onMaster := server(t, mysqltest.Options{ServerID: 1})
-	slave, s := server(t, mysqltest.Options{ServerID: 2, Args: []string{"--read-only=1"}})
+func TestReplicaOfRealPair(t *testing.T) { each(t, testReplicaOfRealPair) }
+
+func testReplicaOfRealPair(t *testing.T, kind string) {
+	master, onMaster := server(t, mysqltest.Options{Server: kind, ServerID: 1})
+	slave, s := server(t, mysqltest.Options{Server: kind, ServerID: 2, Args: []string{"--read-only=1"}})
 	ctx := within(t, time.Minute)
 
 	if _, err := s.Replica(ctx); !errors.Is(err, ErrNotReplica) {
 		t.Errorf("before it is set up: %v, want ErrNotReplica", err)
 	}
-	slave.Exec("SET GLOBAL gtid_ignore_duplicates=0", "DROP DATABASE test", "DROP USER agent@'%'")
+	slave.Exec("DROP DATABASE test", "DROP USER agent@'%'")
 	slave.Follow(master)
 	eventually(t, "the slave has what the master has", func() bool { return slave.Query("SHOW DATABASES LIKE 'test'") == "test" })
 
@@ -43,12 +45,16 @@ func TestReplicaOfRealPair(t *testing.T) {
 		end, err := onMaster.Position(ctx)
 		fatal(t, err)
 		err = s.WaitExecuted(ctx, end)
-		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Duplicate entry") {
+		cause := "Duplicate entry"
+		if slave.Kind.MySQL { // a thread that leads others does not know more
+			cause = "Worker 1 failed executing transaction 'ANONYMOUS' at source log bin.000001"
+		}
+		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), cause) {
 			t.Errorf("waiting for a stopped thread: %v", err)
 		}
 		rep, err := s.Replica(ctx)
 		fatal(t, err)
-		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, "Duplicate entry") || rep.IORunning != "Yes" || rep.Lag != nil {
+		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, cause) || rep.IORunning != "Yes" || rep.Lag != nil {
 			t.Errorf("replication after a duplicate key: %+v", rep)
 		}
 		slave.Exec("DELETE FROM test.t", "START SLAVE")
@@ -142,11 +148,20 @@ func TestReplicaOfRealPair(t *testing.T) {
 
 // A slave is moved from one master to the other, both of which have the same data at different positions. Each row must
 // arrive once.
-func TestRepoint(t *testing.T) {
-	a, onA := server(t, mysqltest.Options{ServerID: 1})
-	b, onB := server(t, mysqltest.Options{ServerID: 2})
-	c, onC := server(t, mysqltest.Options{ServerID: 3})
+func TestRepoint(t *testing.T) { each(t, testRepoint) }
+
+func testRepoint(t *testing.T, kind string) {
+	a, onA := server(t, mysqltest.Options{Server: kind, ServerID: 1, GTID: true})
+	var plain []string
+	if a.Kind.MySQL { // logging in with caching_sha2_password then takes the source's public key
+		plain = []string{"--tls-version="}
+	}
+	b, onB := server(t, mysqltest.Options{Server: kind, ServerID: 2, GTID: true, Args: plain})
+	c, onC := server(t, mysqltest.Options{Server: kind, ServerID: 3, GTID: true})
 	ctx := within(t, time.Minute)
+	if a.Kind.MySQL {
+		c.Exec("CHANGE MASTER TO MASTER_SSL=0") // Repoint leaves it at that
+	}
 	for _, i := range []*mysqltest.Instance{a, b, c} {
 		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
 			"CREATE TABLE test.t (id INT PRIMARY KEY)")
@@ -191,7 +206,7 @@ func TestRepoint(t *testing.T) {
 		c.Exec("SET GLOBAL sql_mode=''")
 	})
 	t.Run("GTID", func(t *testing.T) {
-		c.Exec("STOP SLAVE", fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos")))
+		c.Exec("STOP SLAVE", has(c, b))
 		src := source(b, Position{})
 		src.GTID = true
 		fatal(t, onC.Repoint(ctx, src))
@@ -238,17 +253,26 @@ func TestRepoint(t *testing.T) {
 		if _, err := s.Replica(ctx); !errors.Is(err, ErrNotReplica) {
 			t.Errorf("before it is set up: %v", err)
 		}
-		end, err := onB.Position(ctx)
+		end, err := onA.Position(ctx)
 		fatal(t, err)
-		fatal(t, s.Repoint(ctx, source(b, end)))
-		b.Exec("INSERT INTO test.t VALUES (5)")
-		end, err = onB.Position(ctx)
+		fatal(t, s.Repoint(ctx, source(a, end)))
+		a.Exec("INSERT INTO test.t VALUES (5)")
+		end, err = onA.Position(ctx)
 		fatal(t, err)
 		fatal(t, s.WaitExecuted(ctx, end))
 		if _, err := onC.Replica(ctx); !errors.Is(err, ErrNotReplica) {
 			t.Errorf("the default channel: %v, want ErrNotReplica", err)
 		}
 	})
+}
+
+// has is the statement that makes c believe to have executed all that b has.
+func has(c, b *mysqltest.Instance) string {
+	if b.Kind.MySQL {
+		lacks := c.Query(fmt.Sprintf("SELECT GTID_SUBTRACT('%s', @@gtid_executed)", b.Query("SELECT @@gtid_executed")))
+		return fmt.Sprintf("SET GLOBAL gtid_purged='+%s'", lacks)
+	}
+	return fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos"))
 }
 
 // MariaDB under a false name is told MySQL's new words, and others when it does not know them.
@@ -272,41 +296,58 @@ func TestFallbackToOtherWords(t *testing.T) {
 	fatal(t, s.StopReplication(ctx))
 }
 
-func TestSettings(t *testing.T) {
-	i, s := server(t, mysqltest.Options{ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
+func TestSettings(t *testing.T) { each(t, testSettings) }
+
+func testSettings(t *testing.T, kind string) {
+	i, s := server(t, mysqltest.Options{Server: kind, ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
 	set, err := s.Settings(within(t, 10*time.Second))
 	fatal(t, err)
-	want := Settings{Version: i.Query("SELECT @@version"), Dialect: "MariaDB", ServerID: 7, LogBin: true, LogSlaveUpdates: true,
+	dialect := mariaDB
+	if i.Kind.MySQL {
+		dialect = mysqlNew
+	}
+	want := Settings{Version: i.Query("SELECT @@version"), Dialect: dialect.String(), ServerID: 7, LogBin: true, LogSlaveUpdates: true,
 		AutoIncrementIncrement: 2, AutoIncrementOffset: 2}
 	if set != want {
 		t.Errorf("got %+v, want %+v", set, want)
 	}
 }
 
-func TestNoBinlog(t *testing.T) {
-	_, s := server(t, mysqltest.Options{Args: []string{"--skip-log-bin"}})
+func TestNoBinlog(t *testing.T) { each(t, testNoBinlog) }
+
+func testNoBinlog(t *testing.T, kind string) {
+	_, s := server(t, mysqltest.Options{Server: kind, Args: []string{"--skip-log-bin"}})
 	if p, err := s.Position(within(t, 10*time.Second)); !errors.Is(err, ErrNoBinlog) {
 		t.Errorf("%q, %v, want ErrNoBinlog", p, err)
 	}
 }
 
-func TestMissingPrivilegeNamesTheGrant(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{})
+func TestMissingPrivilegeNamesTheGrant(t *testing.T) { each(t, testMissingPrivilegeNamesTheGrant) }
+
+func testMissingPrivilegeNamesTheGrant(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
 	s := New(account(i, "agent", "USAGE"))
 	defer s.Close()
 	ctx := within(t, 30*time.Second)
 	_, replica := s.Replica(ctx)
 	_, pos := s.Position(ctx)
 	_, end := s.EndClients(ctx, 0)
-	for grant, err := range map[string]error{
-		"SLAVE MONITOR":           replica,
-		"BINLOG MONITOR":          pos,
-		"PROCESS":                 end,
-		"READ_ONLY ADMIN":         s.DenyWrites(ctx, Deny{}),
-		"REPLICATION SLAVE ADMIN": s.StopReplication(ctx),
+	for _, c := range []struct {
+		mariaDB, mysql string
+		err            error
+	}{
+		{"SLAVE MONITOR", "REPLICATION CLIENT", replica},
+		{"BINLOG MONITOR", "REPLICATION CLIENT", pos},
+		{"PROCESS", "PROCESS", end},
+		{"READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN", s.DenyWrites(ctx, Deny{})},
+		{"REPLICATION SLAVE ADMIN", "REPLICATION_SLAVE_ADMIN", s.StopReplication(ctx)},
 	} {
-		if !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT "+grant+" ON *.* TO 'agent'@'%'") {
-			t.Errorf("want GRANT %s in: %v", grant, err)
+		grant := c.mariaDB
+		if i.Kind.MySQL {
+			grant = c.mysql
+		}
+		if !IsMissingPrivilege(c.err) || !strings.Contains(c.err.Error(), "GRANT "+grant+" ON *.* TO 'agent'@'%'") {
+			t.Errorf("want GRANT %s in: %v", grant, c.err)
 		}
 	}
 }

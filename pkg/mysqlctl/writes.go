@@ -123,15 +123,16 @@ func (w *way) clear(ctx context.Context) {
 
 // describe names whom the statement may have waited for.
 func (w *way) describe() error {
-	if w.err != nil {
-		return w.err
-	}
 	if len(w.left) == 0 {
-		return nil
+		return w.err
 	}
 	texts := make([]string, 0, 3)
 	for _, p := range w.left[:min(len(w.left), 3)] {
 		texts = append(texts, p.String())
 	}
-	return fmt.Errorf("%d connections in the way, such as %s", len(w.left), strings.Join(texts, ", "))
+	err := fmt.Errorf("%d connections in the way, such as %s", len(w.left), strings.Join(texts, ", "))
+	if w.err != nil {
+		err = fmt.Errorf("%w; %w", err, w.err)
+	}
+	return err
 }

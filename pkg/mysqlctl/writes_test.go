@@ -17,10 +17,10 @@ import (
 )
 
 // pair is a master with a replica, and an application user on the master.
-func pair(t *testing.T) (master *mysqltest.Instance, onMaster *Server, slave *mysqltest.Instance, app *sql.DB) {
+func pair(t *testing.T, kind string) (master *mysqltest.Instance, onMaster *Server, slave *mysqltest.Instance, app *sql.DB) {
 	t.Helper()
-	master, onMaster = server(t, mysqltest.Options{ServerID: 1})
-	slave = mysqltest.Start(t, mysqltest.Options{ServerID: 2})
+	master, onMaster = server(t, mysqltest.Options{Server: kind, ServerID: 1})
+	slave = mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2})
 	slave.Exec("DROP DATABASE test")
 	slave.Follow(master)
 	master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)", "INSERT INTO test.t (n) VALUES (1), (2), (3)",
@@ -37,8 +37,10 @@ func dbConn(t *testing.T, db *sql.DB) *sql.Conn {
 	return c
 }
 
-func TestWritable(t *testing.T) {
-	i, s := server(t, mysqltest.Options{})
+func TestWritable(t *testing.T) { each(t, testWritable) }
+
+func testWritable(t *testing.T, kind string) {
+	i, s := server(t, mysqltest.Options{Server: kind})
 	ctx := within(t, 30*time.Second)
 	for _, want := range []bool{false, false, true, true, false} { // each twice: nothing to do is no error
 		set, err := s.AllowWrites, error(nil)
@@ -55,8 +57,10 @@ func TestWritable(t *testing.T) {
 }
 
 // TestDenyWritesClearsItsWay (S15, S29): what blocks read_only is killed, and replication survives, its dump threads too.
-func TestDenyWritesClearsItsWay(t *testing.T) {
-	master, s, slave, app := pair(t)
+func TestDenyWritesClearsItsWay(t *testing.T) { each(t, testDenyWritesClearsItsWay) }
+
+func testDenyWritesClearsItsWay(t *testing.T, kind string) {
+	master, s, slave, app := pair(t, kind)
 	master.Exec("CREATE EVENT test.e ON SCHEDULE EVERY 1 DAY DO SELECT 1", "SET GLOBAL event_scheduler=1")
 	ctx := within(t, 2*time.Minute)
 	eventually(t, "the replica has the rows", func() bool {
@@ -127,8 +131,7 @@ func TestDenyWritesClearsItsWay(t *testing.T) {
 		})
 	}
 
-	onSlave := New(account(slave, "agent2", agentGrants))
-	defer onSlave.Close()
+	onSlave := agent(t, slave, "agent2")
 	rep, err := onSlave.Replica(ctx)
 	fatal(t, err)
 	if rep.IORunning != "Yes" || rep.SQLRunning != "Yes" {
@@ -137,8 +140,10 @@ func TestDenyWritesClearsItsWay(t *testing.T) {
 }
 
 // Fifty clients write as fast as they can. Nothing may be acknowledged once DenyWrites has returned.
-func TestDenyWritesUnderLoad(t *testing.T) {
-	master, s, slave, app := pair(t)
+func TestDenyWritesUnderLoad(t *testing.T) { each(t, testDenyWritesUnderLoad) }
+
+func testDenyWritesUnderLoad(t *testing.T, kind string) {
+	master, s, slave, app := pair(t, kind)
 	app.SetMaxIdleConns(50)
 	ctx := within(t, time.Minute)
 	writers, stop := context.WithCancel(ctx)
@@ -191,8 +196,7 @@ func TestDenyWritesUnderLoad(t *testing.T) {
 	fatal(t, s.DenyWrites(ctx, Deny{})) // the server goes on with statements that the writers have given up
 	end, err := s.Position(ctx)
 	fatal(t, err)
-	onSlave := New(account(slave, "agent2", agentGrants))
-	defer onSlave.Close()
+	onSlave := agent(t, slave, "agent2")
 	fatal(t, onSlave.WaitExecuted(ctx, end))
 	if a, b := master.Query("SELECT COUNT(*) FROM test.t"), slave.Query("SELECT COUNT(*) FROM test.t"); a != b {
 		t.Errorf("%s rows on the master, %s on its replica", a, b)
@@ -212,8 +216,10 @@ func inTransaction(ctx context.Context, db *sql.DB, query string, args ...any) e
 }
 
 // What is in the way may not be killed: the deadline must hold, and the statement must not strike later.
-func TestDenyWritesGivesUp(t *testing.T) {
-	master, s, _, app := pair(t)
+func TestDenyWritesGivesUp(t *testing.T) { each(t, testDenyWritesGivesUp) }
+
+func testDenyWritesGivesUp(t *testing.T, kind string) {
+	master, s, _, app := pair(t, kind)
 	conn := dbConn(t, app)
 	_, err := conn.ExecContext(t.Context(), "LOCK TABLES t WRITE")
 	fatal(t, err)
@@ -253,8 +259,10 @@ func TestDenyWritesGivesUp(t *testing.T) {
 	}
 }
 
-func TestEndClients(t *testing.T) {
-	master, s, _, app := pair(t)
+func TestEndClients(t *testing.T) { each(t, testEndClients) }
+
+func testEndClients(t *testing.T, kind string) {
+	master, s, _, app := pair(t, kind)
 	ctx := within(t, time.Minute)
 	query := func(q string) (*sql.Conn, chan error) {
 		conn, done := dbConn(t, app), make(chan error, 1)
@@ -307,9 +315,37 @@ func TestEndClients(t *testing.T) {
 	}
 }
 
+// On MySQL who has all privileges has SYSTEM_USER, and is killed by nobody without. That saves nobody else, and is said.
+func TestEndClientsMayNotEndAll(t *testing.T) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: "mysql-9.7"}) // root, who has it, is connected
+	s := New(account(i, "agent", strings.Replace(i.Kind.AgentRights(), "SYSTEM_USER, ", "", 1)))
+	defer s.Close()
+	i.Exec("CREATE TABLE test.t (id INT)", "CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
+	ctx := within(t, time.Minute)
+	app := dbConn(t, i.DB("app", ""))
+	ended := make(chan error, 1)
+	go func() { _, err := app.ExecContext(ctx, "DO SLEEP(60)"); ended <- err }()
+	eventually(t, "the statement runs", func() bool {
+		return i.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep'") == "1"
+	})
+	n, err := s.EndClients(ctx, 100*time.Millisecond)
+	if n != 1 || !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'agent'@'%'") {
+		t.Errorf("ended %d, want 1; %v, want the GRANT", n, err)
+	}
+	if <-ended == nil {
+		t.Error("the other client goes on")
+	}
+	fatal(t, s.DenyWrites(ctx, Deny{}))
+	if closed := i.Query("SELECT @@super_read_only"); closed != "1" {
+		t.Errorf("super_read_only is %s, which binds root too", closed)
+	}
+}
+
 // A stopped server answers nothing; each call must be back by its deadline.
-func TestStoppedServer(t *testing.T) {
-	i, s := server(t, mysqltest.Options{})
+func TestStoppedServer(t *testing.T) { each(t, testStoppedServer) }
+
+func testStoppedServer(t *testing.T, kind string) {
+	i, s := server(t, mysqltest.Options{Server: kind})
 	cfg := s.cfg
 	cfg.ConnectTimeout = 500 * time.Millisecond
 	fresh := New(cfg)

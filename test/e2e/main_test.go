@@ -10,10 +10,21 @@ import (
 	"time"
 
 	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
 )
 
 func TestMain(m *testing.M) {
 	os.Exit(lab.Main(func(context.Context) int { return m.Run() }))
+}
+
+// each runs a test on every kind of server, by GTID and by position.
+func each(t *testing.T, test func(t *testing.T, o lab.Options)) {
+	for _, kind := range servers.Tested() {
+		for _, position := range []bool{false, true} {
+			name := servers.Kind{Name: kind}.String() + map[bool]string{false: " gtid", true: " position"}[position]
+			t.Run(name, func(t *testing.T) { test(t, lab.Options{Server: kind, Position: position}) })
+		}
+	}
 }
 
 // bench is one test's cluster.

@@ -64,7 +64,7 @@ func (l *Load) run(ctx context.Context, db *sql.DB, pause time.Duration) {
 	}
 }
 
-// write inserts one row and reads from the same connection who took it.
+// write asks the server who it is, and inserts one row on the same connection.
 func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -74,7 +74,10 @@ func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 	server := 0
 	if err == nil {
 		defer conn.Close()
-		err = conn.QueryRowContext(ctx, "INSERT INTO t VALUES (?, @@server_id, ?) RETURNING server", id, float64(time.Now().UnixNano())/1e9).Scan(&server)
+		err = conn.QueryRowContext(ctx, "SELECT @@server_id").Scan(&server)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "INSERT INTO t VALUES (?, ?, ?)", id, server, float64(time.Now().UnixNano())/1e9)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

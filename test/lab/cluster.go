@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"mysql-mmm/test/servers"
 )
 
 // The lab's addresses.
@@ -26,6 +28,7 @@ const (
 // Options say what cluster to make.
 type Options struct {
 	Bin           string        // folder with the three programs
+	Server        string        // kind of database server (package servers); "": the MariaDB that is installed
 	CheckPeriod   time.Duration // 0: 250 ms
 	TrapPeriod    time.Duration // 0: 500 ms
 	AutoSetOnline int           // seconds
@@ -77,18 +80,18 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 			return nil, fmt.Errorf("%w: build the programs first (make build)", err)
 		}
 	}
+	kind, err := servers.Find(o.Server)
+	if err != nil {
+		return nil, err
+	}
 	c := &Cluster{Options: o, dir: root}
 	if err := makeBridge(); err != nil {
 		return nil, err
 	}
-	var err error
 	if c.Mon, err = newHost("mon", netip.MustParseAddr(monIP)); err != nil {
 		return nil, err
 	}
 	if c.Client, err = newHost("client", netip.MustParseAddr(clientIP)); err != nil {
-		return nil, err
-	}
-	if _, err := template(ctx); err != nil {
 		return nil, err
 	}
 	for i := 1; i <= 3; i++ {
@@ -96,7 +99,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := newServer(ctx, h, i)
+		s, err := newServer(ctx, h, kind, i, !o.Position)
 		if err != nil {
 			return nil, err
 		}
@@ -152,35 +155,37 @@ func (c *Cluster) startServers(ctx context.Context) error {
 			if err := n.Server.Start(ctx2); err != nil {
 				return err
 			}
-			return n.Server.Exec(ctx2, slices.Concat([]string{"SET sql_log_bin=0"}, Grants, []string{"SET sql_log_bin=1"})...)
+			return n.Server.Exec(ctx2, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind), []string{"SET sql_log_bin=1"})...)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	db := c.DBs
-	if err := db[0].Server.follow(ctx, db[1].Host, !c.Position); err != nil {
+	if err := db[0].Server.follow(ctx, db[1].Host); err != nil {
 		return err
 	}
-	if err := db[1].Server.follow(ctx, db[0].Host, !c.Position); err != nil {
+	if err := db[1].Server.follow(ctx, db[0].Host); err != nil {
 		return err
 	}
-	if err := db[2].Server.follow(ctx, db[0].Host, !c.Position); err != nil {
+	if err := db[2].Server.follow(ctx, db[0].Host); err != nil {
 		return err
 	}
 	return db[0].Server.Exec(ctx, "CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB")
 }
 
-// Grants are the accounts of MMM and of the application, with no more than they need on MariaDB 10.11.
-var Grants = []string{
-	"CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'",
-	"GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'",
-	"CREATE USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'monpw'",
-	"GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO mmm_monitor@'10.77.0.%'",
-	"CREATE USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'agentpw'",
-	"GRANT PROCESS, CONNECTION ADMIN, READ_ONLY ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE ADMIN ON *.* TO mmm_agent@'10.77.0.%'",
-	"CREATE USER app@'10.77.0.%' IDENTIFIED BY 'apppw'",
-	"GRANT ALL ON app.* TO app@'10.77.0.%'",
+// grants make the accounts of MMM and of the application, with no more than they need.
+func grants(k servers.Kind) []string {
+	return []string{
+		"CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'",
+		"GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'",
+		"CREATE USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'monpw'",
+		"GRANT " + k.MonitorRights() + " ON *.* TO mmm_monitor@'10.77.0.%'",
+		"CREATE USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'agentpw'",
+		"GRANT " + k.AgentRights() + " ON *.* TO mmm_agent@'10.77.0.%'",
+		"CREATE USER app@'10.77.0.%' IDENTIFIED BY 'apppw'",
+		"GRANT ALL ON app.* TO app@'10.77.0.%'",
+	}
 }
 
 // configure writes the files as a user of MMM would.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mysql-mmm/test/servers"
 )
 
 // markVariable is in the environment of all processes of the lab under test; its value tells them apart from others'.
@@ -37,7 +39,7 @@ func runServer(ctx context.Context) int {
 		var h *Host
 		if h, err = newHost("db1", netip.MustParseAddr("10.77.0.11")); err == nil {
 			var s *Server
-			if s, err = newServer(ctx, h, 1); err == nil {
+			if s, err = newServer(ctx, h, servers.Kind{}, 1, true); err == nil {
 				err = s.Start(ctx)
 			}
 		}

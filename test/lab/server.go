@@ -6,53 +6,39 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"mysql-mmm/test/servers"
 )
 
-// Server is a mariadbd on one host.
+// Server is a database server on one host.
 type Server struct {
 	host *Host
+	kind servers.Kind
 	id   int
+	gtid bool
 	dir  string
 	proc *Process
 	args []string // beyond the usual ones
 	db   *sql.DB  // as root, through the Unix socket: no network fault disturbs it
 }
 
-// template makes an empty data folder, once a lab.
-func template(ctx context.Context) (string, error) {
-	dir := filepath.Join(root, "template")
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	cmd := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--datadir="+dir, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("initialise a data folder with mariadb-install-db (package mariadb-server-core): %w: %s", err, out)
-	}
-	return dir, nil
-}
-
-func newServer(ctx context.Context, h *Host, id int) (*Server, error) {
-	from, err := template(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{host: h, id: id, dir: filepath.Join(root, h.Name)}
+func newServer(ctx context.Context, h *Host, kind servers.Kind, id int, gtid bool) (*Server, error) {
+	s := &Server{host: h, kind: kind, id: id, gtid: gtid, dir: filepath.Join(root, h.Name)}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", from, filepath.Join(s.dir, "data")).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("copy data folder: %w: %s", err, out)
+	if err := kind.Lay(ctx, s.dir); err != nil {
+		return nil, err
 	}
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr = "root", "unix", s.socket()
+	cfg.User, cfg.Net, cfg.Addr = "root", "unix", s.config().Socket()
 	cfg.Timeout, cfg.ReadTimeout, cfg.InterpolateParams = 2*time.Second, 20*time.Second, true
 	cfg.Logger = &mysql.NopLogger{} // servers are killed here on purpose
 	connector, err := mysql.NewConnector(cfg)
@@ -63,24 +49,28 @@ func newServer(ctx context.Context, h *Host, id int) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) socket() string { return filepath.Join(s.dir, "sock") }
-
-// Start starts mariadbd and waits until it answers. Its replication starts with it.
-func (s *Server) Start(ctx context.Context) error {
-	cmd := exec.Command("mariadbd", "--no-defaults", "--user=root", "--datadir="+filepath.Join(s.dir, "data"), "--socket="+s.socket(),
-		"--pid-file="+filepath.Join(s.dir, "pid"), "--bind-address=0.0.0.0", "--port=3306", fmt.Sprintf("--server-id=%d", s.id),
-		"--log-bin=bin", "--log-slave-updates", "--binlog-format=ROW", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1",
-		"--gtid-strict-mode=1", "--relay-log=relay", "--relay-log-recovery=1", "--read-only=1", "--slave-net-timeout=5", "--master-retry-count=0",
+func (s *Server) config() servers.Config {
+	args := []string{"--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--relay-log-recovery=1", "--read-only=1",
 		"--auto-increment-increment=2", fmt.Sprintf("--auto-increment-offset=%d", (s.id-1)%2+1),
-		// A write is acknowledged when the other master has received it; what it has not is not committed after a crash.
-		"--rpl-semi-sync-master-enabled=1", "--rpl-semi-sync-slave-enabled="+semiSync(s.id), "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
-		"--rpl-semi-sync-master-timeout=250", "--rpl-semi-sync-master-wait-no-slave=0",
-		"--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--performance-schema=0", "--skip-name-resolve", "--max-connections=300",
-		"--thread-cache-size=32", "--innodb-flush-method=fsync")
-	cmd.Args = append(cmd.Args, s.args...)
+		"--skip-name-resolve", "--max-connections=300", "--thread-cache-size=32", "--innodb-flush-method=fsync"}
+	if !s.kind.MySQL {
+		args = append(args, "--binlog-format=ROW", "--gtid-strict-mode=1")
+	}
+	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash. Only masters
+	// acknowledge, so that what is acknowledged is on the other master and not just on a slave.
+	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: true, Acknowledge: s.id <= 2,
+		Args: slices.Concat(args, s.args)}
+}
+
+// Start starts the server and waits until it answers. Its replication starts with it.
+func (s *Server) Start(ctx context.Context) error {
+	cmd, err := s.kind.Command(s.config())
+	if err != nil {
+		return err
+	}
 	p, err := start(s.host, cmd, filepath.Join(s.dir, "server.log"))
 	if err != nil {
-		return fmt.Errorf("start mariadbd (package mariadb-server-core): %w", err)
+		return fmt.Errorf("start %s: %w", s.kind, err)
 	}
 	s.proc = p
 	return Wait(ctx, s.host.Name+"'s server to answer", func() (bool, string) {
@@ -90,14 +80,6 @@ func (s *Server) Start(ctx context.Context) error {
 		err := s.db.PingContext(ctx)
 		return err == nil, fmt.Sprint(err)
 	})
-}
-
-// semiSync: only masters acknowledge, so that what is acknowledged is on the other master and not just on a slave.
-func semiSync(id int) string {
-	if id <= 2 {
-		return "1"
-	}
-	return "0"
 }
 
 // Kill ends the server as kill -9 does. The rest is for signals and clean ends.
@@ -120,15 +102,22 @@ func (s *Server) Stop(ctx context.Context) error {
 // WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9 loses nothing,
 // and leaves nothing behind on the dead server that the others don't know.
 func (s *Server) WaitSemiSync(ctx context.Context) error {
-	const status = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = "
 	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) {
-		on, err := s.Value(ctx, status+"'Rpl_semi_sync_master_status'")
-		n, err2 := s.Value(ctx, status+"'Rpl_semi_sync_master_clients'")
+		on, err := s.status(ctx, "Rpl_semi_sync_master_status")
+		n, err2 := s.status(ctx, "Rpl_semi_sync_master_clients")
 		return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
 	})
 }
 
-// Exec runs statements, one after the other, on one connection.
+// status asks for a status variable by MariaDB's name.
+func (s *Server) status(ctx context.Context, name string) (value string, err error) {
+	if s.kind.MySQL {
+		name = strings.NewReplacer("master", "source", "slave", "replica").Replace(name)
+	}
+	return value, s.db.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE '"+name+"'").Scan(&name, &value)
+}
+
+// Exec runs statements, one after the other, on one connection. They are in MariaDB's words; MySQL is told its own.
 func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -136,7 +125,7 @@ func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	}
 	defer conn.Close()
 	for _, q := range statements {
-		if _, err := conn.ExecContext(ctx, q); err != nil {
+		if _, err := conn.ExecContext(ctx, s.kind.SQL(q)); err != nil {
 			return fmt.Errorf("%s: %s: %w", s.host.Name, q, err)
 		}
 	}
@@ -150,9 +139,9 @@ func (s *Server) Value(ctx context.Context, query string) (string, error) {
 	return v.String, err
 }
 
-// Replica returns SHOW SLAVE STATUS by column name.
+// Replica returns SHOW SLAVE STATUS by MariaDB's column name.
 func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, "SHOW SLAVE STATUS")
+	rows, err := s.db.QueryContext(ctx, s.kind.SQL("SHOW SLAVE STATUS"))
 	if err != nil {
 		return nil, err
 	}
@@ -173,19 +162,14 @@ func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
 	}
 	status := map[string]string{}
 	for i, n := range names {
-		status[n] = values[i].String
+		status[s.kind.Column(n)] = values[i].String
 	}
 	return status, nil
 }
 
 // follow points the server at a source, at the start of its log.
-func (s *Server) follow(ctx context.Context, source *Host, gtid bool) error {
-	where := "MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4, MASTER_USE_GTID=no"
-	if gtid {
-		where = "MASTER_USE_GTID=slave_pos"
-	}
-	return s.Exec(ctx, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_USER='repl', MASTER_PASSWORD='replpw', MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1, %s", source.IP, where),
-		"START SLAVE")
+func (s *Server) follow(ctx context.Context, source *Host) error {
+	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid})...)
 }
 
 // Wait asks every 10 ms until done says so; when ctx ends it says what it last saw.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"mysql-mmm/pkg/wire"
+	"mysql-mmm/test/servers"
 )
 
 // Swarm is one real monitor in front of many hosts that are one: a namespace with many addresses, one mariadbd behind all of them
@@ -61,7 +62,7 @@ func NewSwarm(ctx context.Context, bin string, n int) (*Swarm, error) {
 	if err := s.Mon.SetAddress(netip.MustParsePrefix("10.77.250.1/16"), true); err != nil {
 		return nil, err
 	}
-	if s.server, err = newServer(ctx, s.Crowd, 1); err != nil {
+	if s.server, err = newServer(ctx, s.Crowd, servers.Kind{}, 1, true); err != nil {
 		return nil, err
 	}
 	s.server.args = []string{"--max-connections=5000", "--thread-handling=pool-of-threads"}

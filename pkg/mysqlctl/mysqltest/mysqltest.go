@@ -1,25 +1,25 @@
-// Package mysqltest starts real MariaDB servers for tests: each with its own data, on a loopback port of its own. It
-// needs mariadbd and mariadb-install-db, and fails the test where they are missing.
+// Package mysqltest starts real database servers for tests: each with its own data, on a loopback port of its own. It fails the
+// test where the server is missing (package servers).
 package mysqltest
 
 import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/test/servers"
 )
 
 // startLimit is long for a machine that runs other tests at the same time; a server starts in 0.2 s.
@@ -27,14 +27,17 @@ const startLimit = 30 * time.Second
 
 // Options are what differs from server to server.
 type Options struct {
+	Server   string   // name of the kind of server; "" is the MariaDB that is installed
 	ServerID int      // default 1; must differ between servers that replicate
-	Args     []string // further arguments of mariadbd, such as "--read-only=1"
+	GTID     bool     // MySQL: gtid_mode; MariaDB always has them
+	Args     []string // further arguments of the server, such as "--read-only=1"
 }
 
 // Instance is one server. Its methods fail the test it was started for.
 type Instance struct {
 	Addr string // 127.0.0.1:port
 	Port int
+	Kind servers.Kind
 
 	t    testing.TB
 	opts Options
@@ -51,30 +54,24 @@ func Start(t testing.TB, opts Options) *Instance {
 	if opts.ServerID == 0 {
 		opts.ServerID = 1
 	}
-	files, err := template()
+	kind, err := servers.Find(opts.Server)
 	if err != nil {
-		t.Fatalf("make a data directory: %v", err)
+		t.Fatal(err)
 	}
 	// Not t.TempDir: its names can be too long for the path of a socket.
 	dir, err := os.MkdirTemp("", "mysqltest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &Instance{t: t, opts: opts, dir: dir}
+	i := &Instance{Kind: kind, t: t, opts: opts, dir: dir}
 	t.Cleanup(func() {
 		i.Kill()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("remove data directory: %v", err)
 		}
 	})
-	for name, content := range files {
-		name = filepath.Join(dir, "data", name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := kind.Lay(t.Context(), dir); err != nil {
+		t.Fatal(err)
 	}
 	// The port is free now and may be another's in a moment: then try the next.
 	for try := 1; ; try++ {
@@ -85,7 +82,7 @@ func Start(t testing.TB, opts Options) *Instance {
 			break
 		}
 		if try == 3 {
-			t.Fatalf("start mariadbd: %v", err)
+			t.Fatalf("start %s: %v", kind, err)
 		}
 	}
 	i.Exec("CREATE DATABASE test")
@@ -96,7 +93,7 @@ func Start(t testing.TB, opts Options) *Instance {
 func (i *Instance) Restart() {
 	i.t.Helper()
 	if err := i.launch(); err != nil {
-		i.t.Fatalf("restart mariadbd: %v", err)
+		i.t.Fatalf("restart %s: %v", i.Kind, err)
 	}
 }
 
@@ -110,22 +107,22 @@ func (i *Instance) Stop() { i.end(syscall.SIGTERM) }
 func (i *Instance) Signal(sig syscall.Signal) {
 	i.t.Helper()
 	if err := i.cmd.Process.Signal(sig); err != nil {
-		i.t.Fatalf("send %v to mariadbd: %v", sig, err)
+		i.t.Fatalf("send %v to %s: %v", sig, i.Kind, err)
 	}
 	if sig != syscall.SIGSTOP {
 		return
 	}
 	// The signal is only on its way: some of the threads would still answer.
 	if err := unix.Waitid(unix.P_PID, i.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
-		i.t.Fatalf("wait for mariadbd to stop: %v", err)
+		i.t.Fatalf("wait for %s to stop: %v", i.Kind, err)
 	}
 }
 
-// Exec runs statements as root, each on any connection.
+// Exec runs statements as root, each on any connection. They are in MariaDB's words; MySQL is told its own.
 func (i *Instance) Exec(statements ...string) {
 	i.t.Helper()
 	for _, s := range statements {
-		if _, err := i.db.Exec(s); err != nil {
+		if _, err := i.db.Exec(i.Kind.SQL(s)); err != nil {
 			i.t.Fatalf("%s: %v", s, err)
 		}
 	}
@@ -135,7 +132,7 @@ func (i *Instance) Exec(statements ...string) {
 func (i *Instance) Query(query string) string {
 	i.t.Helper()
 	var v sql.NullString
-	if err := i.db.QueryRow(query).Scan(&v); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := i.db.QueryRow(i.Kind.SQL(query)).Scan(&v); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		i.t.Fatalf("%s: %v", query, err)
 	}
 	return v.String
@@ -144,7 +141,7 @@ func (i *Instance) Query(query string) string {
 // DB opens a pool of connections as the given user to the database "test"; it is closed when the test ends.
 func (i *Instance) DB(user, password string) *sql.DB {
 	i.t.Helper()
-	db, err := i.open(user, password, "test")
+	db, err := i.open(user, password, "test", "tcp", i.Addr)
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -156,13 +153,12 @@ func (i *Instance) DB(user, password string) *sql.DB {
 func (i *Instance) Follow(source *Instance) {
 	i.t.Helper()
 	source.Exec("CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-secret'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
-	i.Exec(fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl', MASTER_PASSWORD='repl-secret', "+
-		"MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4, MASTER_USE_GTID=no, MASTER_CONNECT_RETRY=1", source.Port), "START SLAVE")
+	i.Exec(i.Kind.Follow(servers.Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: "repl-secret"})...)
 }
 
-func (i *Instance) open(user, password, database string) (*sql.DB, error) {
+func (i *Instance) open(user, password, database, network, addr string) (*sql.DB, error) {
 	c := mysql.NewConfig()
-	c.Net, c.Addr, c.User, c.Passwd, c.DBName = "tcp", i.Addr, user, password, database
+	c.Net, c.Addr, c.User, c.Passwd, c.DBName = network, addr, user, password, database
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = 5*time.Second, startLimit, startLimit
 	c.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(c)
@@ -178,12 +174,11 @@ func (i *Instance) launch() error {
 		return err
 	}
 	defer log.Close()
-	i.cmd = exec.Command("mariadbd", append([]string{"--no-defaults", "--user=root",
-		"--datadir=" + filepath.Join(i.dir, "data"), "--socket=" + filepath.Join(i.dir, "socket"), "--pid-file=" + filepath.Join(i.dir, "pid"),
-		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(i.Port), "--server-id=" + strconv.Itoa(i.opts.ServerID),
-		"--log-bin=bin", "--relay-log=relay", "--log-slave-updates", "--slave-net-timeout=10",
-		"--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"},
-		i.opts.Args...)...)
+	conf := servers.Config{Dir: i.dir, Bind: "127.0.0.1", Port: i.Port, ID: i.opts.ServerID, GTID: i.opts.GTID,
+		Args: append([]string{"--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"}, i.opts.Args...)}
+	if i.cmd, err = i.Kind.Command(conf); err != nil {
+		return err
+	}
 	i.cmd.Stdout, i.cmd.Stderr = log, log
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an aborted test leaves none behind
 	started := make(chan error, 1)
@@ -204,7 +199,7 @@ func (i *Instance) launch() error {
 	if err := <-started; err != nil {
 		return err
 	}
-	if i.db, err = i.open("root", "", ""); err != nil {
+	if i.db, err = i.open("root", "", "", "unix", conf.Socket()); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(startLimit); ; {
@@ -234,7 +229,7 @@ func (i *Instance) end(sig syscall.Signal) {
 	select {
 	case <-i.gone:
 	case <-time.After(startLimit):
-		i.t.Errorf("mariadbd did not end on %v", sig)
+		i.t.Errorf("%s did not end on %v", i.Kind, sig)
 		_ = i.cmd.Process.Kill()
 		<-i.gone
 	}
@@ -249,27 +244,3 @@ func freePort(t testing.TB) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
-
-// template is a fresh data directory, made once in a test binary and kept in memory, so that nothing is left on disk.
-var template = sync.OnceValues(func() (map[string][]byte, error) {
-	dir, err := os.MkdirTemp("", "mysqltest")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	data := filepath.Join(dir, "data")
-	out, err := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--datadir="+data, "--innodb-log-file-size=8M").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("run mariadb-install-db: %w\n%s", err, out)
-	}
-	files := make(map[string][]byte)
-	err = fs.WalkDir(os.DirFS(data), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		files[name], err = os.ReadFile(filepath.Join(data, name))
-		return err
-	})
-	return files, err
-})

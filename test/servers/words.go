@@ -1,0 +1,84 @@
+package servers
+
+import "strings"
+
+// The least rights on *.* of MMM's accounts (GRANT in the MariaDB manual; "Privileges Provided by MySQL" in MySQL's).
+const (
+	mariaDBAgent   = "PROCESS, CONNECTION ADMIN, READ_ONLY ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE ADMIN"
+	mariaDBMonitor = "BINLOG MONITOR, SLAVE MONITOR"
+	mysqlAgent     = "PROCESS, CONNECTION_ADMIN, SYSTEM_USER, SYSTEM_VARIABLES_ADMIN, REPLICATION CLIENT, REPLICATION SLAVE, REPLICATION_SLAVE_ADMIN"
+	mysqlMonitor   = "REPLICATION CLIENT"
+)
+
+// AgentRights are the least that an agent needs.
+func (k Kind) AgentRights() string {
+	if k.MySQL {
+		return mysqlAgent
+	}
+	return mariaDBAgent
+}
+
+// MonitorRights are the least that the monitor needs.
+func (k Kind) MonitorRights() string {
+	if k.MySQL {
+		return mysqlMonitor
+	}
+	return mariaDBMonitor
+}
+
+// SQL puts a statement that is in MariaDB's words into those of the server.
+func (k Kind) SQL(s string) string {
+	if !k.MySQL {
+		return s
+	}
+	return strings.NewReplacer(
+		"REPLICATION SLAVE", "REPLICATION SLAVE", // the privileges have kept their names
+		"REPLICATION_SLAVE_ADMIN", "REPLICATION_SLAVE_ADMIN",
+		"CHANGE MASTER", "CHANGE REPLICATION SOURCE",
+		"SHOW MASTER STATUS", "SHOW BINARY LOG STATUS",
+		"STOP ALL SLAVES", "STOP REPLICA",
+		"SLAVE", "REPLICA",
+		"MASTER_", "SOURCE_",
+	).Replace(s)
+}
+
+// Column gives a column of SHOW REPLICA STATUS, and a variable, its old name, which MariaDB has kept.
+func (k Kind) Column(name string) string {
+	if !k.MySQL {
+		return name
+	}
+	return strings.NewReplacer("Source", "Master", "Replica_", "Slave_").Replace(name)
+}
+
+// Source says where a server is to replicate from.
+type Source struct {
+	Host           string
+	Port           int
+	User, Password string
+	GTID           bool // else from the start of the first log
+}
+
+// Follow are the statements that make a server without data replicate. It tries again every second, for ever.
+func (k Kind) Follow(s Source) []string {
+	quote := func(t string) string { return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(t) + "'" }
+	change := "CHANGE MASTER TO MASTER_HOST=" + quote(s.Host) + ", MASTER_PORT=" + itoa(s.Port) + ", MASTER_USER=" + quote(s.User) +
+		", MASTER_PASSWORD=" + quote(s.Password) + ", MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1"
+	if !s.GTID {
+		change += ", MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4"
+	}
+	switch {
+	case k.MySQL && s.GTID:
+		change += ", MASTER_AUTO_POSITION=1"
+	case k.MySQL:
+		change += ", MASTER_AUTO_POSITION=0"
+	case s.GTID:
+		change += ", MASTER_USE_GTID=slave_pos"
+	default:
+		change += ", MASTER_USE_GTID=no"
+	}
+	if k.MySQL {
+		// Its default since 8.4 is to give up after ten times; the key is for a password that goes over a line without TLS.
+		change += ", MASTER_RETRY_COUNT=0, GET_MASTER_PUBLIC_KEY=1"
+	}
+	return []string{k.SQL(change), k.SQL("START SLAVE")}
+}
