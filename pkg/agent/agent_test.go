@@ -28,6 +28,7 @@ type sim struct {
 	done     []string
 	replica  mysqlctl.Replica
 	position mysqlctl.Position
+	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
 }
 
@@ -126,6 +127,22 @@ func (s *sim) StartReplication(ctx context.Context) error {
 	return s.op(ctx, "start replication", func() {})
 }
 
+func (s *sim) StopReceiving(ctx context.Context) error {
+	return s.op(ctx, "stop receiving", func() { s.replica.IORunning = "No" })
+}
+func (s *sim) Aim(ctx context.Context, src mysqlctl.Source) error {
+	return s.op(ctx, "aim "+src.Host, func() { s.replica.SourceHost = src.Host })
+}
+func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction, err error) {
+	err = s.op(ctx, "transactions", func() { list = s.log })
+	return list, err
+}
+func (s *sim) Settings(ctx context.Context) (set mysqlctl.Settings, err error) {
+	err = s.op(ctx, "settings", func() { set.ServerID = 2 })
+	return set, err
+}
+func (s *sim) Names() []string { return []string{"db1", "db2"} }
+
 func (s *sim) ByIP(ip string) (string, Remote, bool) {
 	name, ok := map[string]string{"10.0.0.1": "db1", "10.0.0.2": "db2"}[ip]
 	return name, deadRemote{}, ok
@@ -197,7 +214,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
 			t.Errorf("answer %v", a)
 		}
-		if got, want := s.history(), "add 10.0.0.101, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "add 10.0.0.101, stop receiving, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 		s.set(func() { s.done = nil })
@@ -221,12 +238,12 @@ func TestCatchUpFails(t *testing.T) {
 			t.Errorf("answer %v", a)
 		}
 		time.Sleep(10 * time.Second) // rounds of its own
-		if got := s.history(); got != "" {
+		if got := strings.ReplaceAll(s.history()+", ", "stop receiving, ", ""); got != "" {
 			t.Errorf("it did %s", got)
 		}
-		s.set(func() { delete(s.fail, "wait bin.000001:100") })
+		s.set(func() { delete(s.fail, "wait bin.000001:100"); s.done = nil })
 		time.Sleep(2 * time.Second)
-		if got, want := s.history(), "wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "stop receiving, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 	})

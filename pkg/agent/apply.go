@@ -188,7 +188,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:
-			m.Switch, err = h.catchUp.run(ctx)
+			m.Switch, err = h.catchUp.run(ctx, p.order.Forced)
 			blocked = err != nil
 		case Allow:
 			if blocked {

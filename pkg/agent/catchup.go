@@ -5,17 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Replicating is the local server's replication, as far as waiting for it goes.
+// Replicating is the local server's replication, as far as looking on goes.
 type Replicating interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
-	Position(ctx context.Context) (mysqlctl.Position, error)
 	WaitExecuted(ctx context.Context, p mysqlctl.Position) error
+}
+
+// Steering changes the local server's replication.
+type Steering interface {
+	StopReceiving(ctx context.Context) error
+	StopReplication(ctx context.Context) error
+	Repoint(ctx context.Context, s mysqlctl.Source) error
+	Aim(ctx context.Context, s mysqlctl.Source) error
 }
 
 // Remote is another host's server.
@@ -30,6 +38,7 @@ type Remote interface {
 type Peers interface {
 	ByIP(ip string) (name string, server Remote, ok bool) // ok is false for an address of no configured host
 	ByName(name string) (ip string, server Remote, ok bool)
+	Names() []string
 }
 
 // remoteTimeout bounds a question to another host's server: one that is dead must not hold up the new writer.
@@ -38,16 +47,27 @@ const remoteTimeout = time.Second
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
 	self  string
-	local Replicating
-	peers Peers
-	log   *slog.Logger
+	local interface {
+		Replicating
+		Steering
+	}
+	own      OwnLog
+	peers    Peers
+	sources  func(string) (Source, bool)
+	embargo  *embargo
+	patience time.Duration // for fetching what others have received ("catch_up_timeout")
+	log      *slog.Logger
+
+	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
-// run waits until the local server has executed all that the old master wrote, or all that it has received where the
-// old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over.
-func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
+// run waits until the local server has executed all that the old master wrote, or all that it and others have received where
+// the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
+// what is not executed: that is lost, and said.
+func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
+	defer c.say("")
 	sw := cluster.Switch{To: c.self}
 	replica, err := c.local.Replica(ctx)
 	switch {
@@ -57,13 +77,13 @@ func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
 		return sw, err
 	default:
 		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
-		after, err := c.wait(ctx, replica)
+		after, err := c.level(ctx, replica, sw.From, forced)
 		if err != nil {
 			return sw, err
 		}
 		sw.After = after.String()
 	}
-	start, err := c.local.Position(ctx)
+	start, err := c.own.Position(ctx)
 	if errors.Is(err, mysqlctl.ErrNoBinlog) {
 		return sw, nil // it can have no slaves
 	}
@@ -74,16 +94,73 @@ func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
 	return sw, nil
 }
 
-// wait returns the position in the source's log up to which all has been executed.
-func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, error) {
-	target, known := c.sourcePosition(ctx, r)
-	for {
-		if !known {
-			target = r.Received
+// level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
+// nothing more of it comes in before the monitor trusts it again.
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, forced bool) (mysqlctl.Position, error) {
+	if forced {
+		return c.force(ctx, r, from)
+	}
+	if old := c.embargo.get(); old.Host == from && old.Host != "" && r.IORunning == "No" {
+		if r.Executed.IsZero() || r.Executed.String() == old.At {
+			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
+	}
+	if target, known := c.sourcePosition(ctx, r); known {
+		return c.wait(ctx, r, target)
+	}
+	if err := c.local.StopReceiving(ctx); err != nil {
+		return mysqlctl.Position{}, err
+	}
+	r, err := c.local.Replica(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	after, err := c.wait(ctx, r, r.Received)
+	if err != nil {
+		return after, err
+	}
+	if more, err := c.fetch(ctx, r, from); err != nil {
+		c.log.Warn(fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not: %v", from, err))
+	} else if more != (mysqlctl.Position{}) {
+		after = more
+	}
+	return after, c.cutOff(from, after)
+}
+
+// cutOff notes that nothing more is to be had from a former writer.
+func (c catchUp) cutOff(from string, at mysqlctl.Position) error {
+	if from == "" || at.IsZero() {
+		return nil
+	}
+	if err := c.embargo.set(cluster.Embargo{Host: from, At: at.String()}); err != nil {
+		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
+	}
+	c.log.Info(fmt.Sprintf("Host '%s' does not answer: nothing beyond %s of it is replicated until it has been looked at", from, at))
+	return nil
+}
+
+// force takes over from wherever this server stands.
+func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (mysqlctl.Position, error) {
+	if err := c.local.StopReplication(ctx); err != nil {
+		return mysqlctl.Position{}, err
+	}
+	r, err := c.local.Replica(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	if done, err := reached(r.Executed, r.Received); err != nil || !done {
+		c.log.Log(ctx, levelFatal, fmt.Sprintf("Opened by force at %s of '%s', though %s has been received: DATA LOSS of what is between", r.Executed, from, r.Received))
+	}
+	return r.Executed, c.cutOff(from, r.Executed)
+}
+
+// wait returns the position in the source's log up to which all that has been received has been executed, target at least.
+func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.Position) (mysqlctl.Position, error) {
+	for {
 		if done, err := reached(r.Executed, target); err != nil {
 			return target, err
 		} else if !done {
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
 			if err := c.local.WaitExecuted(ctx, target); err != nil {
 				return target, fmt.Errorf("wait for %s of %s: %w", target, r.SourceHost, err)
 			}
@@ -92,18 +169,23 @@ func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Positio
 		if err != nil {
 			return target, err
 		}
-		// More may have come in while it waited, out of the network's buffers of a source that has just died.
+		// More may have come in while it waited.
 		if done, err := reached(next.Executed, next.Received); err != nil {
 			return target, err
 		} else if done {
 			return next.Executed, nil
 		}
-		r, known = next, false
+		r, target = next, next.Received
 	}
 }
 
-// sourcePosition asks the source for the end of its log. A position of other files than those that were received
-// (a source set up anew) is no position to wait for.
+func (c catchUp) say(text string) {
+	if c.progress != nil {
+		c.progress.Store(&text)
+	}
+}
+
+// sourcePosition asks the source for the end of its log.
 func (c catchUp) sourcePosition(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, bool) {
 	_, source, ok := c.peers.ByIP(r.SourceHost)
 	if !ok {

@@ -142,6 +142,9 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 		}
 	}
 	report.Have = a.site.roles(present)
+	if p := a.progress.Load(); p != nil && *p != "" {
+		report.Problems = append(report.Problems, *p)
+	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()
 	if r, err := a.ask(asking, nil); err == nil && order.Lease > 0 {

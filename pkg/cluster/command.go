@@ -136,13 +136,15 @@ func (x *stepper) setOnline(host string, agentUp bool) string {
 	if !good.Ping || !good.MySQL {
 		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.", host)
 	}
-	if peer, ok := x.s.Hosts[t.Peer]; ok && peer.State == Online && !peer.Good.replicates() {
+	open := h.Audit.open() // its peer replicates nothing from it until it is let in
+	if peer, ok := x.s.Hosts[t.Peer]; ok && !open && peer.State == Online && !peer.Good.replicates() {
 		return fmt.Sprintf("ERROR: Some replication checks failed on peer '%s'. We can't set '%s' online now. Please, wait some time.", t.Peer, host)
 	}
 	if !agentUp {
 		return fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't switch its state!", host)
 	}
 	x.forgetFlapping(host)
+	x.waive(host)
 	x.adminState(host, Online)
 	return fmt.Sprintf("OK: State of '%s' changed to ONLINE. Now you can wait some time and check its new roles!", host)
 }
@@ -195,6 +197,7 @@ func (x *stepper) moveRole(role, host string, agentUp bool) string {
 	if x.s.Mode == Active && r.Prefer != "" && a.Holder == r.Prefer {
 		return fmt.Sprintf("ERROR: Role '%s' is assigned to preferred host '%s'. Can't move it!", role, r.Prefer)
 	}
+	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s'", role, a.Holder, host)
 	x.move(a, host)
@@ -261,6 +264,7 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 		x.take(a, host)
 		x.demote(old)
 	}
+	a.Forced = true
 	return x.out.Move.done()
 }
 
@@ -342,7 +346,11 @@ func (m Move) Outcome(s State) (answer string, decided bool) {
 	case a.Holder == "" && a.Next == m.To:
 		return "", false
 	case a.Holder != "":
-		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. See the monitor's log for the cause.", m.Role, m.To, a.Holder), true
+		why := "See the monitor's log for the cause."
+		if a.Why != "" {
+			why = a.Why
+		}
+		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. %s", m.Role, m.To, a.Holder, why), true
 	}
 	return "", false
 }

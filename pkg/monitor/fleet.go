@@ -133,7 +133,8 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		direct = c.repeat
 	}
 	c.told = nil
-	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo}
+	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
+		Forced: o.Forced, Left: o.Left, Trust: o.Trust}
 	done := make(chan result, 1)
 	go func() {
 		line, via, err := c.bring(ctx, direct, order.Request(c.host).String())
@@ -162,7 +163,7 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 }
 
 func sameOrder(a, b cluster.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && slices.Equal(a.Roles, b.Roles)
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && a.Forced == b.Forced && a.Left == b.Left && a.Trust == b.Trust && slices.Equal(a.Roles, b.Roles)
 }
 
 // bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
@@ -240,6 +241,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
 		Switch: report.Switch, Problems: report.Problems, Epoch: report.Epoch, Stamp: report.Stamp,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
+		Embargo: report.Embargo, Audit: report.Audit,
 	}, nil
 }
 

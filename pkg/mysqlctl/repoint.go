@@ -25,11 +25,7 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	}
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
-		return err
-	}
-	change := func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }
-	if err := s.change(ctx, change, nil); err != nil {
+	if err := s.Aim(ctx, src); err != nil {
 		return err
 	}
 	if err := s.StartReplication(ctx); err != nil {
@@ -39,6 +35,16 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 		return fmt.Errorf("repoint %s to %s:%d: %w", s.cfg.Addr, src.Host, src.Port, err)
 	}
 	return nil
+}
+
+// Aim stops replication and points it at src, as Repoint does, and leaves it stopped.
+func (s *Server) Aim(ctx context.Context, src Source) error {
+	ctx, cancel := bounded(ctx, s.cfg.Timeout)
+	defer cancel()
+	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
+		return err
+	}
+	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }, nil)
 }
 
 // awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the
@@ -80,6 +86,11 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 // ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil))
+}
+
+// StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of StopReplication.
+func (s *Server) StopReceiving(ctx context.Context) error {
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, nil))
 }
 
 // StartReplication starts both threads. That they run already is no error; that replication is not set up is

@@ -46,6 +46,11 @@ func (f flavour) stopReplica(channel string) statement {
 	return statement{what: "stop replication", sql: sql, args: args, need: runReplica}
 }
 
+func (f flavour) stopReceiving(channel string) statement {
+	sql, args := f.onChannel(f.words("STOP SLAVE"), " IO_THREAD", nil, channel)
+	return statement{what: "stop receiving", sql: sql, args: args, need: runReplica}
+}
+
 func (f flavour) startReplica(channel string) statement {
 	sql, args := f.onChannel(f.words("START SLAVE"), "", nil, channel)
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
@@ -94,6 +99,10 @@ func (f flavour) showPosition() statement {
 		sql = "SHOW BINARY LOG STATUS"
 	}
 	return statement{what: "read the binary log position", sql: sql, need: seePosition}
+}
+
+func (f flavour) showLogs() statement {
+	return statement{what: "list the binary logs", sql: "SHOW BINARY LOGS", need: seePosition}
 }
 
 // showEvents reads the server's own log from a place where an event begins.
