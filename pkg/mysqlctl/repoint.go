@@ -29,7 +29,7 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 		return err
 	}
 	change := func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }
-	if err := s.change(ctx, change, nil); err != nil {
+	if err := s.change(ctx, change, during{}); err != nil {
 		return err
 	}
 	if err := s.StartReplication(ctx); err != nil {
@@ -79,11 +79,11 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 // StopReplication stops both threads. That they are stopped already is no error; that there is no such channel is
 // ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, during{}))
 }
 
 // StartReplication starts both threads. That they run already is no error; that replication is not set up is
 // ErrNotReplica.
 func (s *Server) StartReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, during{}))
 }
