@@ -12,7 +12,8 @@ type Found struct {
 	Stored *StoredHost // its line of the status file; nil: none
 	Agent  *StoredHost // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing
 	System *SystemFound
-	Epoch  Epoch // newest that its agent knows
+	Epoch  Epoch   // newest that its agent knows
+	Uptime float64 // seconds since its boot; 0: not known
 }
 
 // SystemFound is what a host really has.
@@ -65,6 +66,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	for _, h := range t.Hosts {
 		lease.in.Answers = append(lease.in.Answers, Answer{Host: h.Name, Reached: true, Epoch: found[h.Name].Epoch})
 	}
+	lease.powerCut(found)
 	lease.lostState()
 	lease.newEpoch()
 	table := x.table()

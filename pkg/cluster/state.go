@@ -33,6 +33,7 @@ type State struct {
 	Switch      Switch    // how the present writer took over
 
 	Epoch    Epoch         // the newest decision about the writer, where it has a lease
+	patience time.Duration // until then a last writer that has not come back from a power cut keeps its role
 	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
 	stepped  time.Duration // time of the last Step

@@ -63,13 +63,41 @@ func (x *stepper) leaseOver() bool { return x.in.Now >= x.s.vouched+x.t.Lease.Ov
 // It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
 func (x *stepper) outOfReach(host string) bool {
 	a := x.writer()
-	return a != nil && a.Holder == host && x.protected(a, host) && !x.s.Hosts[host].AgentUp && !x.leaseOver()
+	return a != nil && a.Holder == host && x.protected(a, host) && !x.s.Hosts[host].AgentUp && !(x.leaseOver() && x.patienceOver())
+}
+
+// patienceOver: after a power cut the last writer is waited for.
+func (x *stepper) patienceOver() bool { return x.in.Now >= x.s.patience }
+
+// powerCut looks at a monitor's start whether everything has just booted, and only the last writer is not back yet. It has all that was
+// acknowledged: it is waited for, for wait_for_other_master.
+func (x *stepper) powerCut(found map[string]Found) {
+	a := x.writer()
+	if a == nil || !x.t.leased() || a.Holder == "" || x.s.Hosts[a.Holder].AgentUp {
+		return
+	}
+	r, _ := x.t.Role(a.Role)
+	booted := false
+	for _, name := range r.Hosts {
+		if up := found[name].Uptime; up > 0 {
+			if up > x.t.WaitForOtherMaster.Seconds() {
+				return
+			}
+			booted = true
+		}
+	}
+	if !booted {
+		return
+	}
+	x.s.patience = x.in.Now + x.t.WaitForOtherMaster
+	x.out.add(Warn, a.Holder, "Host '%s' was the writer and can't be reached, and the others have just booted: waiting up to %d seconds for it",
+		a.Holder, int(x.t.WaitForOtherMaster.Seconds()))
 }
 
 // lapse takes the role from a writer that can't be reached and whose lease is over: its address is off by itself.
 func (x *stepper) lapse() {
 	a := x.writer()
-	if a == nil || !x.t.leased() || !x.leaseOver() {
+	if a == nil || !x.t.leased() || !x.leaseOver() || !x.patienceOver() {
 		return
 	}
 	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp {
@@ -269,6 +297,6 @@ func (s State) Echo(t Topology, host string, e Epoch) Stamp {
 
 // leaseLeft says for people how long it may take until the role of an unreachable writer can move.
 func (s State) leaseLeft(t Topology) string {
-	left := s.vouched + t.Lease.Over() - s.stepped
+	left := max(s.vouched+t.Lease.Over(), s.patience) - s.stepped
 	return fmt.Sprintf("%.1f seconds", max(left, 0).Seconds())
 }

@@ -278,7 +278,7 @@ func (c *courier) found(ctx context.Context) cluster.Found {
 	if a, err := c.query(ctx, wire.NewRequest("GET_AGENT_STATUS", c.host)); err == nil {
 		if s, err := wire.ParseAgentStatus(a); err == nil {
 			f.Agent = &cluster.StoredHost{State: s.State, Roles: s.Roles}
-			f.Epoch = s.Epoch
+			f.Epoch, f.Uptime = s.Epoch, a.Uptime
 		}
 	}
 	if a, err := c.query(ctx, wire.NewRequest("GET_SYSTEM_STATUS", c.host)); err == nil {

@@ -90,7 +90,7 @@ func TestHostCutOff(t *testing.T) {
 	}
 }
 
-// TestHungAgentOfSlave (S33): a slave's agent that hangs holds up nobody.
+// TestHungAgentOfSlave (S16, S33): a slave's agent that hangs holds up nobody.
 func TestHungAgentOfSlave(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
@@ -108,7 +108,7 @@ func TestHungAgentOfSlave(t *testing.T) {
 	}
 }
 
-// TestAddressByHand: a virtual address that somebody takes off is back within a second; one that somebody put elsewhere, with
+// TestAddressByHand (S20): a virtual address that somebody takes off is back within a second; one that somebody put elsewhere, with
 // another prefix length, goes.
 func TestAddressByHand(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})

@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHostileClients (S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay nobody.
+// TestHostileClients (S23, S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay nobody.
 func TestHostileClients(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()

@@ -113,7 +113,7 @@ func TestAddressConflict(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestMisledNeighbour: a neighbour that looks for an address in the wrong place is told where it is as soon as the monitor notices.
+// TestMisledNeighbour (S19): a neighbour that looks for an address in the wrong place is told where it is as soon as the monitor notices.
 func TestMisledNeighbour(t *testing.T) {
 	o := leased()
 	o.Common = "arp_refresh 0"

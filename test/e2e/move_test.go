@@ -32,7 +32,7 @@ func moveRole(t *testing.T, o lab.Options) {
 	b.logged(b.Node("db1").Agent, "INFO Deleted: writer(10.77.0.100)")
 }
 
-// TestMoveBehindLock: an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
+// TestMoveBehindLock (S15): an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
 func TestMoveBehindLock(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
