@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -93,7 +96,10 @@ func (s *sim) Writable(ctx context.Context) (open bool, err error) {
 	err = s.op(ctx, "writable", func() { open = s.open })
 	return open, err
 }
-func (s *sim) DenyWrites(ctx context.Context, _ mysqlctl.Deny) error {
+func (s *sim) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
+	if d.Ready != nil && s.fail["deny"] == nil {
+		d.Ready()
+	}
 	return s.op(ctx, "deny", func() { s.open = false })
 }
 func (s *sim) AllowWrites(ctx context.Context) error {
@@ -397,4 +403,29 @@ func TestAdminOffline(t *testing.T) {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 	})
+}
+
+// TestSoftBlocking: new clients are kept away while writes are denied, once the server can be told so at all, and always let in again.
+func TestSoftBlocking(t *testing.T) {
+	for _, c := range []struct {
+		wasWriter bool
+		fail      error
+		want      string
+	}{
+		{wasWriter: true, want: "block\nunblock\n"},
+		{wasWriter: false, want: ""},
+		{wasWriter: true, fail: errGone, want: ""},
+	} {
+		said := filepath.Join(t.TempDir(), "said")
+		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
+		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
+		h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v: it ran %q (%v)", c, got, err)
+		}
+		if len(s.present) != 0 {
+			t.Errorf("%+v: the address stays", c)
+		}
+	}
 }

@@ -44,7 +44,7 @@ func (s *Server) Aim(ctx context.Context, src Source) error {
 	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
 		return err
 	}
-	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }, nil)
+	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }, during{})
 }
 
 // awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the
@@ -85,16 +85,16 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 // StopReplication stops both threads. That they are stopped already is no error; that there is no such channel is
 // ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, during{}))
 }
 
 // StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of StopReplication.
 func (s *Server) StopReceiving(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, during{}))
 }
 
 // StartReplication starts both threads. That they run already is no error; that replication is not set up is
 // ErrNotReplica.
 func (s *Server) StartReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, during{}))
 }
