@@ -41,6 +41,7 @@ type follower struct {
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
+	looked time.Time                     // when; Run's alone
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -180,17 +181,22 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	return nil
 }
 
-// lookBack audits this server's own log, once for each place that the monitor names.
+// lookAgain: a server that was not in order may be set up anew, under the same agent.
+const lookAgain = 5 * time.Second
+
+// lookBack audits this server's own log for each place that the monitor names, until it is in order.
 func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
-	if o.Left == "" || f.audit.Load().At == o.Left {
+	last := f.audit.Load()
+	if o.Left == "" || last.At == o.Left && (last.Finding == "" || time.Since(f.looked) < lookAgain) {
 		return nil
 	}
+	f.looked = time.Now()
 	found, err := audit(ctx, f.own, o.Left)
 	if err != nil {
 		return fmt.Errorf("look for transactions that only this host has: %w", err)
 	}
 	f.audit.Store(&found)
-	if found.Finding != "" {
+	if found.Finding != "" && found.Finding != last.Finding {
 		f.log.Log(ctx, levelFatal, "This host was the writer, and "+found.Finding)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -51,6 +52,9 @@ type simAgent struct {
 	have []RoleIP
 	boot time.Duration // when its host was booted
 	told HostState
+
+	embargo Embargo // whom it replicates nothing more from, until it is trusted
+	audit   Audit   // what it finds in its own log when told to look
 }
 
 func newWorld(t Topology) *world {
@@ -131,6 +135,14 @@ func (w *world) answer(o Order) Answer {
 		a.have = o.Roles
 	}
 	ans.Have = a.have
+	if Trusts(o.Trust, a.embargo) {
+		a.embargo = Embargo{}
+	}
+	ans.Embargo = a.embargo
+	if o.Left != "" && a.audit.Done {
+		ans.Audit = a.audit
+		ans.Audit.At = o.Left
+	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
 	if a.mode == "up" && ans.Writable {
 		ans.Switch = w.s.Switch
@@ -172,6 +184,23 @@ func (w *world) do(line string) string {
 		}
 		w.verdicts[words[1]] = v
 		w.step(Input{})
+	case "embargo": // HOST on OTHER at POSITION
+		w.agents[words[1]].embargo = Embargo{Host: words[3], At: words[5]}
+	case "audit": // HOST finds N...
+		n, err := strconv.Atoi(words[3])
+		if err != nil {
+			panic(err)
+		}
+		w.agents[words[1]].audit = Audit{Done: true, Beyond: n}
+		if n > 0 {
+			w.agents[words[1]].audit.Finding = fmt.Sprintf("it has %d transactions that nobody else has", n)
+		}
+	case "orders":
+		text := ""
+		for _, o := range Orders(w.t, w.s) {
+			text += fmt.Sprintf("%s: left %q, trust %q, forced %v\n", o.Host, o.Left, o.Trust, o.Forced)
+		}
+		return text
 	case "agent":
 		w.agents[words[1]].mode = words[2]
 	case "auto_set_online":
