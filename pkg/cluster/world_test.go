@@ -45,6 +45,7 @@ type world struct {
 	killErr  string
 	log      []string
 	pings    map[string]bool
+	behind   map[string]time.Duration
 }
 
 type simAgent struct {
@@ -184,6 +185,12 @@ func (w *world) do(line string) string {
 		}
 		w.verdicts[words[1]] = v
 		w.step(Input{})
+	case "behind": // HOST DURATION
+		d, err := time.ParseDuration(words[2])
+		if err != nil {
+			panic(err)
+		}
+		w.behind = map[string]time.Duration{words[1]: d}
 	case "embargo": // HOST on OTHER at POSITION
 		w.agents[words[1]].embargo = Embargo{Host: words[3], At: words[5]}
 	case "audit": // HOST finds N...
@@ -225,7 +232,7 @@ func (w *world) do(line string) string {
 		for name, a := range w.agents {
 			up[name] = a.mode != "down"
 		}
-		out := w.step(Input{Command: &Command{Words: words, AgentUp: up}})
+		out := w.step(Input{Command: &Command{Words: words, AgentUp: up, Behind: w.behind}})
 		answer = strings.TrimSuffix(out.Answer, "\n") + "\n"
 		w.settle()
 		if out.Move != nil {
