@@ -16,6 +16,7 @@ import (
 type Replicating interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	WaitExecuted(ctx context.Context, p mysqlctl.Position) error
+	WaitGTIDs(ctx context.Context, set string) error
 }
 
 // Steering changes the local server's replication.
@@ -28,10 +29,16 @@ type Steering interface {
 
 // Remote is another host's server.
 type Remote interface {
+	Log
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
-	Position(ctx context.Context) (mysqlctl.Position, error)
 	Writable(ctx context.Context) (bool, error)
+}
+
+// Log is what a server has committed.
+type Log interface {
+	Position(ctx context.Context) (mysqlctl.Position, error)
 	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
+	GTIDs(ctx context.Context) (string, error) // "" where they don't tell
 }
 
 // Peers are the servers of the other hosts.
@@ -105,7 +112,10 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
 	}
-	if target, known := c.sourcePosition(ctx, r); known {
+	if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+		return target, c.local.WaitGTIDs(ctx, set)
+	} else if known {
 		return c.wait(ctx, r, target)
 	}
 	if err := c.local.StopReceiving(ctx); err != nil {
@@ -115,7 +125,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 	if err != nil {
 		return mysqlctl.Position{}, err
 	}
-	after, err := c.wait(ctx, r, r.Received)
+	after, err := c.drain(ctx, from)
 	if err != nil {
 		return after, err
 	}
@@ -185,20 +195,63 @@ func (c catchUp) say(text string) {
 	}
 }
 
-// sourcePosition asks the source for the end of its log.
-func (c catchUp) sourcePosition(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, bool) {
+// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up: parallel workers
+// report their progress only from time to time.
+const unfinished = time.Second
+
+// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps in the middle of
+// a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen it.
+func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
+	var last mysqlctl.Position
+	moved := time.Now()
+	for {
+		r, err := c.local.Replica(ctx)
+		if err != nil {
+			return last, err
+		}
+		done, err := reached(r.Executed, r.Received)
+		if err != nil || done {
+			return r.Executed, err
+		}
+		if r.SQLRunning != "Yes" {
+			return last, fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
+				from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
+		}
+		if r.Executed != last || !r.Drained {
+			last, moved = r.Executed, time.Now()
+		}
+		if time.Since(moved) > unfinished {
+			c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
+			return r.Executed, c.local.StopReplication(ctx)
+		}
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed, r.Received))
+		select {
+		case <-ctx.Done():
+			return last, fmt.Errorf("execute what was received of '%s': %w", from, ctx.Err())
+		case <-time.After(drainPause):
+		}
+	}
+}
+
+const drainPause = 10 * time.Millisecond
+
+// source asks the source for the end of its log, and what it has committed.
+func (c catchUp) source(ctx context.Context, r mysqlctl.Replica) (end mysqlctl.Position, set string, known bool) {
 	_, source, ok := c.peers.ByIP(r.SourceHost)
 	if !ok {
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	p, err := source.Position(ctx)
 	if err != nil {
 		c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received", r.SourceHost, err))
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
-	return p, true
+	if set, err = source.GTIDs(ctx); err != nil {
+		set = "" // the position is enough
+	}
+	return p, set, true
 }
 
 // reached says whether executed is at or past target. Nothing to reach is reached.

@@ -93,6 +93,12 @@ func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) s
 	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"), args: args}
 }
 
+// waitGTIDs waits in the server, for whole seconds; its answer is 0 when all are executed.
+func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
+	return statement{what: "wait for GTIDs", sql: "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?) AS missing",
+		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
+}
+
 func (f flavour) showPosition() statement {
 	sql := "SHOW MASTER STATUS"
 	if f.dialect == mysqlNew {
