@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
 )
 
 // Replicating is the local server's replication, as far as looking on goes.
@@ -65,13 +67,14 @@ type catchUp struct {
 	patience time.Duration // for fetching what others have received ("catch_up_timeout")
 	log      *slog.Logger
 
+	stopping *sync.WaitGroup         // what still goes on when run has returned
 	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
 // run waits until the local server has executed all that the old master wrote, or all that it and others have received where
 // the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
 // what is not executed: that is lost, and said.
-func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
+func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	defer c.say("")
@@ -84,7 +87,7 @@ func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
 		return sw, err
 	default:
 		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
-		after, err := c.level(ctx, replica, sw.From, forced)
+		after, err := c.level(ctx, replica, sw.From, o)
 		if err != nil {
 			return sw, err
 		}
@@ -103,8 +106,8 @@ func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
 // nothing more of it comes in before the monitor trusts it again.
-func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, forced bool) (mysqlctl.Position, error) {
-	if forced {
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o wire.Order) (mysqlctl.Position, error) {
+	if o.Forced {
 		return c.force(ctx, r, from)
 	}
 	if old := c.embargo.get(); old.Host == from && old.Host != "" && r.IORunning == "No" {
@@ -112,13 +115,15 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
 	}
-	if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
-		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
-		return target, c.local.WaitGTIDs(ctx, set)
-	} else if known {
-		return c.wait(ctx, r, target)
+	if unheard := o.Lease > 0 && from != "" && o.Switch.From == from && o.Epoch.Gone != from; !unheard { // it can't even say that it is gone
+		if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+			return target, c.local.WaitGTIDs(ctx, set)
+		} else if known {
+			return c.wait(ctx, r, target)
+		}
 	}
-	if err := c.local.StopReceiving(ctx); err != nil {
+	if err := c.stopReceiving(ctx); err != nil {
 		return mysqlctl.Position{}, err
 	}
 	r, err := c.local.Replica(ctx)
@@ -135,6 +140,30 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 		after = more
 	}
 	return after, c.cutOff(from, after)
+}
+
+// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a
+// thread that has been told to stop takes nothing from its source any more.
+const (
+	stopPatience = 200 * time.Millisecond
+	stopTimeout  = 5 * time.Second
+)
+
+func (c catchUp) stopReceiving(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	c.stopping.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		stopped <- c.local.StopReceiving(ctx)
+	})
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(stopPatience):
+		return nil
+	}
 }
 
 // cutOff notes that nothing more is to be had from a former writer.

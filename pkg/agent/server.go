@@ -107,6 +107,9 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if order.Extended {
 		wait = patience
 	}
+	if order.Lease > 0 {
+		wait = min(wait, time.Duration(order.Lease)/4) // an answer renews the lease, also that of a host that is still busy
+	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	r, err := a.ask(limited, &order)
