@@ -40,7 +40,8 @@ unit: servers ## every package's own tests: pure ones, and those on real kernels
 	$(GO) test -timeout 10m ./cmd/... ./pkg/...
 
 e2e: build servers ## the real programs on real servers in network namespaces
-	MMM_BIN=$(BIN) $(GO) test -p 1 -timeout 12m -count=1 -v ./test/...
+	MMM_BIN=$(BIN) test/e2e/run
+	MMM_BIN=$(BIN) $(GO) test -count=1 -v $$($(GO) list ./test/... | grep -v /e2e$$)
 
 test: lint unit e2e ## everything; fails where root or a server is missing
 
