@@ -37,6 +37,9 @@ func Show(t Topology, s State) string {
 			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
 		}
 	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(&b, "# Warning: %s\n", w)
+	}
 	for _, a := range s.Addresses {
 		if a.Leaving != "" {
 			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)
@@ -78,6 +81,8 @@ type View struct {
 	Cause string     `json:"cause,omitempty"`
 	Hosts []HostView `json:"hosts"`
 	Roles []RoleView `json:"roles"`
+
+	Warnings []string `json:"warnings"`
 }
 
 // HostView is one host in a View.
@@ -104,7 +109,7 @@ type RoleView struct {
 
 // MakeView collects the View of a state.
 func MakeView(t Topology, s State) View {
-	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}}
+	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}, Warnings: append([]string{}, s.Warnings...)}
 	for _, h := range t.Hosts {
 		info := s.Hosts[h.Name]
 		hv := HostView{Name: h.Name, IP: h.IP.String(), Mode: hostMode(h), State: info.State, AgentUp: info.AgentUp,
