@@ -49,7 +49,7 @@ type replicaProbe struct {
 func (p replicaProbe) Probe(ctx context.Context) Result {
 	r, err := p.conn.Replica(ctx)
 	if err != nil {
-		return judgeReplicaError(err, p.user)
+		return judgeReplicaError(err, p.user, p.conn.Channel())
 	}
 	return p.judge(ctx, r)
 }
@@ -75,7 +75,7 @@ func judgeServer(err error) Result {
 
 // judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the monitor
 // in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang.
-func judgeReplicaError(err error, user string) Result {
+func judgeReplicaError(err error, user, channel string) Result {
 	var refused *mysqlctl.ConnectError
 	switch {
 	case errors.As(err, &refused):
@@ -83,6 +83,9 @@ func judgeReplicaError(err error, user string) Result {
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
 	case errors.Is(err, mysqlctl.ErrNotReplica):
+		if channel != "" {
+			return result(Error, "ERROR: Replication is not set up on channel %q", channel)
+		}
 		return Result{Status: Error, Message: "ERROR: Replication is not set up"}
 	case mysqlctl.IsMissingPrivilege(err):
 		return result(Error, "ERROR: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
