@@ -100,6 +100,10 @@ func TestFindings(t *testing.T) {
 			*st = writerOn("")
 			st.Addresses[0].Leaving = "db2"
 		}, ""},
+		"the last writer has not left": {func(_ map[string]Surveyed, st *cluster.State) {
+			*st = writerOn("db2")
+			st.Addresses[0].Leaving = "db1"
+		}, ""},
 		"passive": {func(_ map[string]Surveyed, st *cluster.State) {
 			*st = writerOn("db2")
 			st.Mode = cluster.Passive
@@ -161,6 +165,28 @@ func TestNotices(t *testing.T) {
 		if got != c.want {
 			t.Errorf("step %d: %q, want %q", i+1, got, c.want)
 		}
+	}
+}
+
+// What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
+func TestOnlyTheLivingAreJudged(t *testing.T) {
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	o := &owner{Monitor: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{},
+		good: map[string]cluster.Verdicts{"db1": {MySQL: true}, "db2": {MySQL: true}, "db3": {MySQL: true}}}
+	s := rightServers()["db2"]
+	s.LogBin = false
+	o.survey(s)
+	if len(o.warnings) != 1 {
+		t.Fatalf("warnings %q", o.warnings)
+	}
+	o.good["db2"] = cluster.Verdicts{Ping: true}
+	o.up = false
+	if o.look(); len(o.warnings) != 1 {
+		t.Errorf("without a network: %q", o.warnings)
+	}
+	o.up = true
+	if o.look(); len(o.warnings) != 0 {
+		t.Errorf("of a dead server: %q", o.warnings)
 	}
 }
 
