@@ -66,7 +66,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
 		Behind:   monitor.NewBehind(c),
-		Warnings: func(ctx context.Context) []string { return monitor.Warnings(ctx, c) },
+		Warnings: monitor.Warnings(c),
 		Log:      log,
 	})
 	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {

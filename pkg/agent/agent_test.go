@@ -148,9 +148,9 @@ func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ 
 	err = s.op(ctx, "transactions", func() { list = s.log })
 	return list, err
 }
-func (s *sim) Settings(ctx context.Context) (set mysqlctl.Settings, err error) {
-	err = s.op(ctx, "settings", func() { set.ServerID = 2 })
-	return set, err
+func (s *sim) ServerID(ctx context.Context) (id uint32, err error) {
+	err = s.op(ctx, "server id", func() { id = 2 })
+	return id, err
 }
 func (s *sim) WaitGTIDs(ctx context.Context, set string) error {
 	return s.op(ctx, "wait "+set, func() {})

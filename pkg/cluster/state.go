@@ -31,6 +31,7 @@ type State struct {
 	Addresses   []Address // one for each configured address, sorted
 	LastWriter  string    // host that last was given the active master role
 	Switch      Switch    // how the present writer took over
+	Warnings    []string  // about the servers; for people
 
 	Epoch    Epoch         // the newest decision about the writer, where it has a lease
 	patience time.Duration // until then a last writer that has not come back from a power cut keeps its role

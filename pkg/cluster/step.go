@@ -14,6 +14,7 @@ type Input struct {
 	Answers   []Answer
 	Killed    []KillResult
 	Witnesses map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
+	Warnings  []string          // about the servers, as they stand now
 	Command   *Command
 }
 
@@ -65,6 +66,7 @@ type stepper struct {
 // The same values give the same answer, always.
 func Step(t Topology, s State, in Input) (State, Output) {
 	next := s.clone()
+	next.Warnings = in.Warnings
 	var out Output
 	x := stepper{t: t, s: &next, in: in, out: &out, seq: s.Seq + 1}
 	x.network()

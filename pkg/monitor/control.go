@@ -76,9 +76,9 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	if asJSON {
-		return document(snap.board.lines(m.Topology, host, name))
+		return document(snap.board.lines(m.Topology, snap.remarks, host, name))
 	}
-	return snap.board.text(m.Topology, host, name)
+	return snap.board.text(m.Topology, snap.remarks, host, name)
 }
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.

@@ -27,6 +27,8 @@ const (
 type Checks struct {
 	Network func(emit func(up bool)) Task
 	Hosts   func(emit func(check.Update)) []Task
+	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
+	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
 }
 
 // Task is something that runs until its context ends.
@@ -46,7 +48,7 @@ type Config struct {
 	Checks     Checks
 	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
 	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
-	Warnings   func(ctx context.Context) []string                   // about the servers' settings, asked once at start
+	Warnings   []string                                             // about the configuration, logged at start
 	Log        *slog.Logger
 }
 
@@ -57,6 +59,7 @@ type Asker = asker
 type Snapshot struct {
 	State   cluster.State
 	board   board
+	remarks map[checkKey]string
 	changed chan struct{} // closed when there is a newer one
 }
 
@@ -70,6 +73,7 @@ type Monitor struct {
 	killed   chan cluster.KillResult
 	commands chan command
 	seen     chan witness
+	surveys  chan Surveyed
 	store    *store
 	snapshot atomic.Pointer[Snapshot]
 	begin    time.Time
@@ -92,6 +96,7 @@ func New(c Config) *Monitor {
 		killed:   make(chan cluster.KillResult),
 		commands: make(chan command),
 		seen:     make(chan witness),
+		surveys:  make(chan Surveyed),
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
@@ -154,6 +159,11 @@ type owner struct {
 	savedEpoch cluster.Epoch // as last handed to the store
 	suspects   *suspects
 	refused    map[string]bool // hosts whose server's port refused when last tried
+
+	surveys  map[string]Surveyed // newest of each host
+	notices  notices
+	warnings []string
+	remarks  map[checkKey]string
 }
 
 // pending are orders that wait for the status file.
@@ -164,7 +174,8 @@ type pending struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}}
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{},
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil
@@ -172,6 +183,11 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	group.Go(func() error { return m.store.Run(ctx) })
 	for _, c := range m.couriers {
 		group.Go(func() error { return c.Run(ctx) })
+	}
+	if m.Checks.Servers != nil {
+		for _, t := range m.Checks.Servers(send(ctx, m.surveys)) {
+			group.Go(func() error { return t.Run(ctx) })
+		}
 	}
 	o.settle(ctx, out, true)
 	ticker := time.NewTicker(m.tick())
@@ -196,9 +212,12 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 			continue
 		case w := <-m.seen:
 			in.Witnesses = o.suspects.take(w)
+		case s := <-m.surveys:
+			o.survey(s)
 		case <-ticker.C:
 			o.overdue()
 			o.question(ctx)
+			o.look()
 		}
 		out := o.step(ctx, in)
 		for _, a := range in.Answers {
@@ -234,6 +253,7 @@ func (o *owner) note(u check.Update) {
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.suspects.judge(o.good)
+	in.Warnings = o.warnings
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
@@ -362,7 +382,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.remarks, changed: make(chan struct{})}
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}
@@ -395,13 +415,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	if err := killable(o.KillBin); err != nil {
 		o.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.KillBin))
 	}
-	if o.Warnings != nil {
-		o.group.Go(func() error {
-			for _, w := range o.Warnings(ctx) {
-				o.Log.Warn(w)
-			}
-			return nil
-		})
+	for _, w := range o.Warnings {
+		o.Log.Warn(w)
 	}
 	stored := o.load()
 	found := o.ask(ctx, stored)

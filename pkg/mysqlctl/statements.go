@@ -13,7 +13,8 @@ type statement struct {
 	sql    string
 	args   []driver.Value
 	need   need
-	secret bool // args hold a password: the server's error text may quote it
+	on     string // what need is needed on; "" is everything, *.*
+	secret bool   // args hold a password: the server's error text may quote it
 }
 
 // words replaces SLAVE and MASTER by what the dialect says for them.
@@ -143,6 +144,11 @@ func (f flavour) showVariables(names ...string) statement {
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
 	return statement{what: "read variables", sql: "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" + marks + ")", args: args}
+}
+
+// showSemiSync works also for servers without semi-synchronous replication.
+func (f flavour) showSemiSync() statement {
+	return statement{what: "read the state of semi-synchronous replication", sql: "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"}
 }
 
 func (f flavour) showProcesses() statement {

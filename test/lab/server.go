@@ -167,6 +167,25 @@ func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
 	return status, nil
 }
 
+// FirstLog is the oldest binary log that the server still has.
+func (s *Server) FirstLog(ctx context.Context) (string, error) {
+	rows, err := s.db.QueryContext(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil || !rows.Next() {
+		return "", errors.Join(err, rows.Err(), errors.New("no binary log"))
+	}
+	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	err = rows.Scan(into...)
+	return values[0].String, err
+}
+
 // follow points the server at a source, at the start of its log.
 func (s *Server) follow(ctx context.Context, source *Host) error {
 	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid})...)
