@@ -14,9 +14,10 @@ type Purpose uint8
 
 // The accounts of MMM.
 const (
-	ForMonitor Purpose = iota
-	ForAgent
-	ForReplication
+	ForMonitor     Purpose = iota
+	ForAgent               // on the agent's own server
+	ForNeighbour           // of an agent on the other servers
+	ForReplication         // on the servers that others replicate from
 )
 
 // needs lists what the account has to be allowed.
@@ -26,6 +27,8 @@ func (p Purpose) needs() []need {
 		return []need{seePosition, seeReplica}
 	case ForAgent:
 		return []need{seeProcesses, killOthers, setReadOnly, seePosition, seeReplica, seeEvents, runReplica}
+	case ForNeighbour:
+		return []need{seePosition, seeReplica, seeEvents}
 	case ForReplication:
 		return nil // REPLICATION SLAVE, on all servers
 	}

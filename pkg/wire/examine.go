@@ -41,6 +41,9 @@ func ExamineRequest(host, nonce string) Request {
 	return NewRequest(Examine, host, extra(extVersion, "1"), extra(extNonce, nonce))
 }
 
+// ExaminingText answers where another examination is under way: ask again.
+const ExaminingText = "ERROR: An examination is under way"
+
 // NewNonce gives a number that nobody has used before, in hex.
 func NewNonce() string { return newNonce() }
 
