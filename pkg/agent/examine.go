@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -75,7 +76,7 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 		Interface: local.ClusterInterface, Lacks: lackedCapabilities(), Listens: listeners(uint16(local.MySQLPort)),
 		Faults: map[string]string{}, Agents: map[string]string{}, Seen: map[netip.Addr]string{}}
 	e.Link, e.Hardware, e.Addresses = interfaces(local.ClusterInterface, x.addresses())
-	if err := changeable(local.StatePath); err != nil {
+	if err := durable.Replaceable(local.StatePath); err != nil {
 		e.Faults[wire.FaultState] = brief(err)
 	}
 	if err := x.Sockets(ctx); err != nil {

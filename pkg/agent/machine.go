@@ -3,13 +3,9 @@ package agent
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,28 +63,6 @@ func lackedCapabilities() []string {
 	}
 	slices.Sort(lacks)
 	return lacks
-}
-
-// changeable tells whether a file could be replaced: it can be written where it is, or made, and so can others beside it.
-func changeable(path string) error {
-	if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	dir := filepath.Dir(path)
-	for {
-		err := unix.Access(dir, unix.W_OK|unix.X_OK)
-		switch up := filepath.Dir(dir); {
-		case err == nil:
-			if st, err := os.Stat(dir); err == nil && !st.IsDir() {
-				return fmt.Errorf("%s is no folder", dir)
-			}
-			return nil
-		case !errors.Is(err, fs.ErrNotExist) || up == dir:
-			return fmt.Errorf("write in %s: %w", dir, err)
-		default:
-			dir = up // the folder is made where it is missing
-		}
-	}
 }
 
 // listeners are the addresses on which something on this host listens on a TCP port (proc_pid_net(5), tcp).

@@ -76,3 +76,23 @@ func TestReplaceOnFullDisk(t *testing.T) {
 		t.Errorf("a new file: %v", err)
 	}
 }
+
+func TestReplaceable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := Replaceable(filepath.Join(dir, "new", "newer", "state")); err != nil {
+		t.Errorf("a folder that would be made: %v", err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replaceable(file); err != nil {
+		t.Errorf("a file that is there: %v", err)
+	}
+	// Root may write everywhere: what is left is what is no folder, and a file system that is read-only.
+	for _, path := range []string{filepath.Join(file, "state"), "/proc/state"} {
+		if err := Replaceable(path); err == nil {
+			t.Errorf("%s would be made", path)
+		}
+	}
+}

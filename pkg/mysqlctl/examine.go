@@ -228,3 +228,36 @@ func readSetup(v map[string]string) (Setup, error) {
 func IsDenied(err error) bool {
 	return isServerError(err, 1045, 1129, 1130, 1251, 1524, 1698, 1862, 3118, 4151)
 }
+
+// Privileges names what an account needs on a server of that version (as Setup.Version has it), the least there is.
+func Privileges(version string, p Purpose) []string { return detect(version, "").privileges(p) }
+
+// FollowText are the statements, for people, that make this server replicate from a host whose data it has: with a password to be filled in.
+func (s Setup) FollowText(host string, port int) string {
+	f := detect(s.Version, "")
+	head, tail := "CHANGE MASTER", "MASTER_USE_GTID=slave_pos"
+	if s.MySQL {
+		tail = "MASTER_LOG_FILE='…', MASTER_LOG_POS=…"
+		if s.GTIDMode == "ON" {
+			tail = "MASTER_AUTO_POSITION=1"
+		}
+		tail += ", MASTER_RETRY_COUNT=0"
+	}
+	if f.dialect == mysqlNew {
+		head = "CHANGE REPLICATION SOURCE"
+	}
+	return head + f.words(fmt.Sprintf(" TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='…', MASTER_PASSWORD='…', %s; START SLAVE;", host, port, tail))
+}
+
+// RetryText are the statements that make this server try a lost source for ever.
+func (s Setup) RetryText() string {
+	f := detect(s.Version, "")
+	change := "CHANGE MASTER"
+	if f.dialect == mysqlNew {
+		change = "CHANGE REPLICATION SOURCE"
+	}
+	return f.words("STOP SLAVE; ") + change + f.words(" TO MASTER_RETRY_COUNT=0; START SLAVE;")
+}
+
+// StartText is the statement that starts replication.
+func (s Setup) StartText() string { return detect(s.Version, "").words("START SLAVE;") }
