@@ -11,7 +11,7 @@ import (
 )
 
 // doctorTimeout bounds a whole examination: each of its questions has a shorter one of its own.
-const doctorTimeout = 15 * time.Second
+const doctorTimeout = 30 * time.Second
 
 // exitUnhealthy is for errors and warnings found by the doctor.
 const exitUnhealthy = 1
@@ -36,12 +36,12 @@ func examine(c call, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), doctorTimeout)
 	defer cancel()
-	facts, err := doctor.Gather(ctx, conf, version)
+	findings, err := doctor.Examine(ctx, conf, version)
 	if err != nil {
 		fmt.Fprintf(stderr, "mmm_control: examine the cluster: %v\n", err)
 		return exitRefused
 	}
-	return report(doctor.NewReport(doctor.Judge(facts), verbose), asJSON, stdout, stderr)
+	return report(doctor.NewReport(findings, verbose), asJSON, stdout, stderr)
 }
 
 func report(r doctor.Report, asJSON bool, stdout, stderr io.Writer) int {

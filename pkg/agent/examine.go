@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -153,6 +154,9 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	line, err := x.Agents.Ask(ctx, netip.AddrPortFrom(h.IP, uint16(h.AgentPort)).String(), wire.NewRequest(wire.Ping, h.Name).String())
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno
+	}
 	if err != nil {
 		return brief(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,8 +22,33 @@ const (
 	serverTimeout  = 4 * time.Second
 	agentTimeout   = 6 * time.Second // an examination takes up to 3 s, and may have to wait for another one
 	controlTimeout = 3 * time.Second
+	kernelTimeout  = time.Second // for a connection that only the other side's kernel has to take
 	pingTries      = 3
 )
+
+// settleTime is how long a cluster may be in the middle of something.
+const settleTime = time.Second
+
+// Examine gathers and judges; where it finds what a cluster in the middle of a move shows for a moment, it does so twice.
+func Examine(ctx context.Context, c *config.Config, version string) ([]Finding, error) {
+	f, err := Gather(ctx, c, version)
+	if err != nil {
+		return nil, err
+	}
+	first := Judge(f)
+	if !slices.ContainsFunc(first, passing) {
+		return first, nil
+	}
+	select {
+	case <-time.After(settleTime):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if f, err = Gather(ctx, c, version); err != nil {
+		return nil, err
+	}
+	return settled(first, Judge(f)), nil
+}
 
 // Gather learns what there is to know about the cluster of a configuration. It needs root, or CAP_NET_RAW, for pings.
 func Gather(ctx context.Context, c *config.Config, version string) (Facts, error) {
@@ -125,7 +151,7 @@ func unconnected(ctx context.Context, addr string, login error) error {
 	if !mysqlctl.IsTimeout(login) {
 		return nil
 	}
-	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", addr)
+	conn, err := (&net.Dialer{Timeout: kernelTimeout}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return errors.New("no answer")
 	}

@@ -45,6 +45,22 @@ func Unusable(err error) []Finding {
 	return list
 }
 
+// passing tells that a finding may be of a cluster that is just changing: hosts are not all asked at the same moment.
+func passing(f Finding) bool {
+	switch f.Name {
+	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem", "read-only", "replication-source", "replication-stopped":
+		return f.Severity > Note
+	}
+	return false
+}
+
+// settled leaves out of the later findings those that may pass and were not there before.
+func settled(earlier, later []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(later), func(f Finding) bool {
+		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool { return e.Name == f.Name && e.Host == f.Host && e.What == f.What })
+	})
+}
+
 // judge collects findings.
 type judge struct {
 	Facts

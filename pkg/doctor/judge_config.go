@@ -92,13 +92,13 @@ func (j *judge) pingIPs() {
 		j.add(Error, "ping-ips", MonitorHost, "ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
 			"none of ping_ips answers (%s): the monitor thinks that its own network is down, and does nothing", list(silent))
 	case len(silent) > 0:
-		j.add(Warning, "ping-ips", MonitorHost, "replace them in ping_ips of mmm_mon.conf", "%s of ping_ips don't answer pings", list(silent))
+		j.add(Warning, "ping-ips", MonitorHost, "replace them in ping_ips of mmm_mon.conf", "some of ping_ips answer no pings: %s", list(silent))
 	default:
 		j.ok("ping-ips", MonitorHost, "all of ping_ips answer")
 	}
 	if len(own) > 0 {
 		j.add(Warning, "ping-ips-own", MonitorHost, "ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
-			"%s of ping_ips say nothing about the network: they are this machine's own, or move from host to host", list(own))
+			"some of ping_ips say nothing about the network, as they are this machine's own, or move from host to host: %s", list(own))
 	}
 }
 

@@ -17,7 +17,7 @@ func (j *judge) host(h config.Host) {
 	if !f.reached() {
 		witness := j.witness(h.Name)
 		if len(witness) > 0 {
-			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s, but %s", h.IP, list(witness)+" does")
+			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s; from %s it is reached", h.IP, list(witness))
 			return
 		}
 		j.add(Error, "host-unreachable", h.Name, fmt.Sprintf("ping %s; switch it on, or correct ip in <host %s>", h.IP, h.Name),

@@ -27,7 +27,9 @@ func (j *judge) servers() {
 		for _, o := range asked[:i] {
 			j.pair(h, s, o, j.setup(o.Name))
 		}
-		j.replication(h, s)
+		if j.Hosts[h.Name].Server.Err == nil { // else its replication could not be asked for
+			j.replication(h, s)
+		}
 	}
 }
 
@@ -36,6 +38,11 @@ func (j *judge) setup(host string) *mysqlctl.Setup { return j.Hosts[host].Server
 // mycnf says what is to stand in a server's file.
 func mycnf(host, lines string) string {
 	return fmt.Sprintf("my.cnf of %s, [mysqld]: %s; then restart the server", host, lines)
+}
+
+// dynamic says how a variable is set in a server that runs, and for good.
+func dynamic(host string, assignments ...string) string {
+	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "), strings.Join(assignments, ", "))
 }
 
 // server judges one server by itself.
@@ -63,9 +70,9 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 		j.add(Error, "log-slave-updates", h.Name, mycnf(h.Name, "log_slave_updates = 1"), "it does not log what it replicates: slaves would miss what the other master wrote")
 	}
 	if s.AutoIncrementIncrement < 2 {
-		j.add(Warning, "auto-increment", h.Name, mycnf(h.Name, "auto_increment_increment = 2"), "its auto_increment_increment is %d: both masters give out the same ids", s.AutoIncrementIncrement)
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, "auto_increment_increment = 2"), "its auto_increment_increment is %d: both masters give out the same ids", s.AutoIncrementIncrement)
 	} else if s.AutoIncrementOffset > s.AutoIncrementIncrement {
-		j.add(Warning, "auto-increment", h.Name, mycnf(h.Name, "auto_increment_offset = 1 on one master, 2 on the other"),
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
 			"its auto_increment_offset %d is above its auto_increment_increment %d, and ignored", s.AutoIncrementOffset, s.AutoIncrementIncrement)
 	}
 	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
@@ -73,11 +80,12 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 		if strings.Contains(s.StartText(), "REPLICA") {
 			source, replica = "source", "replica"
 		}
-		mend := fmt.Sprintf("rpl_semi_sync_%s_enabled = 1, rpl_semi_sync_%s_enabled = 1", source, replica)
+		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source), fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
+		mend := dynamic(h.Name, enable...)
 		if s.MySQL {
-			mend = fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, ", source, replica) + mend
+			mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s", source, replica, strings.Join(enable, ", ")))
 		}
-		j.add(Warning, "semi-sync", h.Name, mycnf(h.Name, mend), "it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
+		j.add(Warning, "semi-sync", h.Name, mend, "it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
 	}
 }
 
@@ -96,7 +104,7 @@ func (j *judge) readOnly(h config.Host, s *mysqlctl.Setup) {
 			severity = Error
 		}
 	}
-	j.add(severity, "read-only", h.Name, fmt.Sprintf("on %s: SET GLOBAL read_only = 1; and read_only = 1 in its my.cnf", h.Name), "its server takes writes, and %s", why)
+	j.add(severity, "read-only", h.Name, dynamic(h.Name, "read_only = 1"), "its server takes writes, and %s", why)
 }
 
 // pair judges what two servers must not, or must, have in common.
@@ -121,14 +129,22 @@ func (j *judge) pair(h config.Host, s *mysqlctl.Setup, o config.Host, t *mysqlct
 	if h.Mode != config.Master || o.Mode != config.Master || h.Peer != o.Name {
 		return
 	}
-	if s.AutoIncrementIncrement != t.AutoIncrementIncrement {
-		j.add(Warning, "auto-increment", h.Name, mycnf(h.Name, fmt.Sprintf("auto_increment_increment = %d", t.AutoIncrementIncrement)),
+	if s.AutoIncrementIncrement != t.AutoIncrementIncrement && min(s.AutoIncrementIncrement, t.AutoIncrementIncrement) > 1 {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_increment = %d", t.AutoIncrementIncrement)),
 			"its auto_increment_increment is %d, that of %s %d", s.AutoIncrementIncrement, o.Name, t.AutoIncrementIncrement)
 	}
 	if s.AutoIncrementOffset == t.AutoIncrementOffset {
-		j.add(Warning, "auto-increment", h.Name, mycnf(h.Name, fmt.Sprintf("auto_increment_offset = %d", 3-min(t.AutoIncrementOffset, 2))),
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
 			"its auto_increment_offset %d is that of %s too: they give out the same ids", s.AutoIncrementOffset, o.Name)
 	}
+}
+
+// offset is the auto_increment_offset of a master: 1 for the first of a pair, 2 for the other.
+func (j *judge) offset(h config.Host) int {
+	if h.Name < h.Peer {
+		return 1
+	}
+	return 2
 }
 
 // freeID is a server_id that no server has.
