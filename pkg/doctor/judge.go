@@ -57,7 +57,7 @@ func passing(f Finding) bool {
 // settled leaves out of the later findings those that may pass and were not there before.
 func settled(earlier, later []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(later), func(f Finding) bool {
-		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool { return e.Name == f.Name && e.Host == f.Host && e.What == f.What })
+		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool { return e.Name == f.Name && e.Host == f.Host })
 	})
 }
 

@@ -31,6 +31,57 @@ func (j *judge) servers() {
 			j.replication(h, s)
 		}
 	}
+	j.alike(asked)
+}
+
+// alike judges what all servers are to have in common: the odd ones out are named.
+func (j *judge) alike(asked []config.Host) {
+	makes := odd(asked, func(h config.Host) (bool, bool) { return j.setup(h.Name).MySQL, true })
+	for name, usual := range makes {
+		s, t := j.setup(name), j.setup(usual)
+		j.add(Error, "server-mixed", name, "use MySQL on all hosts, or MariaDB on all", "its server is %s, that of %s %s: MySQL and MariaDB don't replicate from each other for long", s.Version, usual, t.Version)
+	}
+	if len(makes) > 0 {
+		return
+	}
+	for name, usual := range odd(asked, func(h config.Host) (string, bool) { return j.setup(h.Name).GTIDMode, true }) {
+		s, t := j.setup(name), j.setup(usual)
+		j.add(Error, "gtid-mode", name, mycnf(name, fmt.Sprintf("gtid_mode = %s, enforce_gtid_consistency = %[1]s", t.GTIDMode)), "its gtid_mode is %s, that of %s %s", s.GTIDMode, usual, t.GTIDMode)
+	}
+	words := map[bool]string{true: "by GTID", false: "by file and position"}
+	for name, usual := range odd(asked, func(h config.Host) (bool, bool) {
+		r := j.setup(h.Name).Replica
+		return r != nil && r.UsesGTID, r != nil
+	}) {
+		j.add(Warning, "gtid-mode", name, "use GTIDs on all: MASTER_USE_GTID=slave_pos on MariaDB, SOURCE_AUTO_POSITION=1 on MySQL",
+			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
+	}
+}
+
+// odd gives the hosts whose value is not the most common one, each with a host that has that. Of values as common as each other the first counts.
+func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bool)) map[string]string {
+	count, first := map[T]int{}, map[T]string{}
+	var most T
+	for _, h := range hosts {
+		if v, ok := of(h); ok {
+			if first[v] == "" {
+				first[v] = h.Name
+			}
+			count[v]++
+		}
+	}
+	for _, h := range hosts {
+		if v, ok := of(h); ok && count[v] > count[most] {
+			most = v
+		}
+	}
+	others := map[string]string{}
+	for _, h := range hosts {
+		if v, ok := of(h); ok && v != most {
+			others[h.Name] = first[most]
+		}
+	}
+	return others
 }
 
 func (j *judge) setup(host string) *mysqlctl.Setup { return j.Hosts[host].Server.Setup }
@@ -114,17 +165,6 @@ func (j *judge) pair(h config.Host, s *mysqlctl.Setup, o config.Host, t *mysqlct
 	}
 	if s.UUID != "" && s.UUID == t.UUID {
 		j.add(Error, "server-uuid", h.Name, fmt.Sprintf("on %s: stop the server, remove auto.cnf from its datadir, start it", h.Name), "its server_uuid is that of %s too: its data were copied with auto.cnf", o.Name)
-	}
-	if s.MySQL != t.MySQL {
-		j.add(Error, "server-mixed", h.Name, "use MySQL on all hosts, or MariaDB on all", "its server is %s, that of %s %s: MySQL and MariaDB don't replicate from each other for long", s.Version, o.Name, t.Version)
-		return
-	}
-	if s.GTIDMode != t.GTIDMode {
-		j.add(Error, "gtid-mode", h.Name, mycnf(h.Name, fmt.Sprintf("gtid_mode = %s, enforce_gtid_consistency = %[1]s", t.GTIDMode)), "its gtid_mode is %s, that of %s %s", s.GTIDMode, o.Name, t.GTIDMode)
-	}
-	if r, q := s.Replica, t.Replica; r != nil && q != nil && r.UsesGTID != q.UsesGTID {
-		words := map[bool]string{true: "by GTID", false: "by file and position"}
-		j.add(Warning, "gtid-mode", h.Name, "use GTIDs on all: MASTER_USE_GTID=slave_pos on MariaDB, SOURCE_AUTO_POSITION=1 on MySQL", "it replicates %s, %s %s", words[r.UsesGTID], o.Name, words[q.UsesGTID])
 	}
 	if h.Mode != config.Master || o.Mode != config.Master || h.Peer != o.Name {
 		return
