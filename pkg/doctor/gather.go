@@ -97,6 +97,9 @@ func Gather(ctx context.Context, c *config.Config, version string) (Facts, error
 		})
 	}
 	all.Go(func() {
+		if f.TLS.Err != nil {
+			return
+		}
 		m := askMonitor(ctx, dialer, c)
 		mu.Lock()
 		defer mu.Unlock()

@@ -110,6 +110,8 @@ func (j *judge) isRole(ip netip.Addr) bool {
 func (j *judge) monitor() {
 	port := fmt.Sprintf("%s:%d", j.Config.Monitor.IP, j.Config.Monitor.Port)
 	switch m := j.Monitor; {
+	case j.TLS.Err != nil: // nobody was asked
+		return
 	case m.Err != nil:
 		j.add(Error, "monitor-port", MonitorHost, fmt.Sprintf("see who has the port: ss -ltnp 'sport = :%d'", j.Config.Monitor.Port),
 			"what listens on %s is no monitor, or hangs: %s", port, plain(m.Err))

@@ -97,6 +97,7 @@ func (j *judge) agent(h config.Host, a AgentFacts) {
 	addr := fmt.Sprintf("%s:%d", h.IP, h.AgentPort)
 	same := "make agent_secret in mmm_common.conf the same on all hosts, then restart this agent"
 	switch {
+	case j.TLS.Err != nil: // nobody was asked
 	case a.Exam != nil:
 		j.examination(h, a)
 	case a.Err != nil:

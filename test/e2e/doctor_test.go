@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,12 +109,20 @@ func TestDoctorFindsOnMySQL(t *testing.T) {
 	b.finds(mySQLBreakages())
 }
 
+// companion is what else follows from a breakage.
+var companion = map[string]string{
+	"config-differs": "server-cut", "agents-differ": "replication-login", "interface-ip": "address-elsewhere",
+	"address-elsewhere": "address-twice", "address-twice": "address-elsewhere", "replication-source": "replication-stopped",
+}
+
 func (b *bench) finds(all []breakage) {
 	for _, br := range all {
 		began := time.Now()
 		b.must(br.strike(b))
+		var findings []found
 		b.must(lab.Wait(b.ctx, br.name+" to be found", func() (bool, string) {
-			findings, status := b.doctor()
+			var status int
+			findings, status = b.doctor()
 			for _, f := range findings {
 				if f.Name == br.name && f.Host == br.host && strings.Contains(f.What, br.what) && strings.Contains(f.Mend, br.mend) && status == 1 {
 					return true, ""
@@ -121,6 +130,11 @@ func (b *bench) finds(all []breakage) {
 			}
 			return false, fmt.Sprint(findings)
 		}))
+		for _, f := range findings {
+			if f.Severity == "error" && f.Name != br.name && f.Name != companion[br.name] && f.Name != "agent-problem" {
+				b.Errorf("%s: found besides: %v", br.name, f)
+			}
+		}
 		b.must(br.heal(b))
 		b.well()
 		b.Logf("%s on %s: %.1f s", br.name, br.host, time.Since(began).Seconds())
@@ -268,6 +282,19 @@ func restarted(host string, args ...string) func(b *bench) error {
 		s.Arguments(args...)
 		return s.Start(b.ctx)
 	}
+}
+
+// TestDoctorWithTLS: agents and monitor are talked to by their certificates, and one that is about to end is named.
+func TestDoctorWithTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, key := certificate(t, dir, "ca", nil, nil)
+	certificate(t, dir, "host", ca, key)
+	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " + dir + "/host.key\n ca_file " + dir + "/ca.crt\n</socket>"})
+	b.must(lab.Wait(b.ctx, "nothing but the certificate to be found", func() (bool, string) {
+		findings, _ := b.doctor()
+		findings = slices.DeleteFunc(findings, func(f found) bool { return f.Severity == "note" })
+		return len(findings) == 1 && findings[0].Name == "tls-expired", fmt.Sprint(findings)
+	}))
 }
 
 // TestDoctorIsQuick: a host that answers nothing delays nothing beyond the deadlines.
