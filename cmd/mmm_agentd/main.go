@@ -60,7 +60,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Local: server, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
+		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,

@@ -65,6 +65,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
+		Behind:   monitor.NewBehind(c),
 		Warnings: func(ctx context.Context) []string { return monitor.Warnings(ctx, c) },
 		Log:      log,
 	})

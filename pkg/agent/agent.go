@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +26,12 @@ type Watcher interface {
 	Watch(ctx context.Context, changed chan<- struct{}) error
 }
 
+// Server is the local database server.
+type Server interface {
+	Following
+	OwnLog
+}
+
 // Config is what an Agent is made of.
 type Config struct {
 	Site       Site
@@ -37,7 +45,8 @@ type Config struct {
 	Conflict   Conflict                                              // nil: addresses are added without looking
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
-	Local      Following
+	Local      Server
+	Patience   time.Duration // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
 	Peers      Peers
 	Sources    func(host string) (Source, bool) // how this host replicates from another
 	Blocking   Blocking
@@ -53,6 +62,8 @@ type Agent struct {
 	host     host
 	watch    Watcher
 	local    Following
+	embargo  *embargo
+	progress *atomic.Pointer[string] // what the catching up waits for
 	follower *follower
 	uptime   func() (float64, error)
 	version  string
@@ -65,14 +76,22 @@ type Agent struct {
 
 // New makes an Agent and starts nothing.
 func New(c Config) *Agent {
+	e := &embargo{}
+	if c.Leasing != nil {
+		e.path = c.Leasing.StatePath + ".embargo"
+	}
+	progress := &atomic.Pointer[string]{}
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
 			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
-			catchUp: catchUp{self: c.Site.Host, local: c.Local, peers: c.Peers, log: c.Log}},
+			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
+				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
+		embargo:  e,
+		progress: progress,
 		watch:    c.Watch,
 		local:    c.Local,
-		follower: newFollower(c.Site, c.Local, c.Peers, c.Sources, c.Log),
+		follower: newFollower(c, e),
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,
@@ -104,7 +123,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
 	group.Go(func() error { a.host.prepare(ctx); return nil })
-	return group.Wait()
+	err := group.Wait()
+	a.host.catchUp.stopping.Wait()
+	return err
 }
 
 // String names the task.
@@ -153,6 +174,9 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		}
 		o.tenant, answered = t, t.answered
 	}
+	if err := a.embargo.load(); err != nil {
+		return err
+	}
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
 		if len(o.present) > 0 {
@@ -162,6 +186,9 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	ticker := time.NewTicker(mendPeriod)
 	defer ticker.Stop()
 	for {
+		if o.tenant != nil {
+			o.tenant.publish()
+		}
 		var done <-chan outcome
 		if o.round != nil {
 			done = o.round.done
@@ -398,6 +425,8 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,
 		Problems:   slices.Clone(o.problems),
+		Embargo:    o.embargo.get(),
+		Audit:      *o.follower.audit.Load(),
 	}
 	if o.tenant != nil && order.Lease > 0 {
 		o.tenant.fill(&r)

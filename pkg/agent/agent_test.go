@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +31,7 @@ type sim struct {
 	done     []string
 	replica  mysqlctl.Replica
 	position mysqlctl.Position
+	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
 }
 
@@ -92,7 +96,10 @@ func (s *sim) Writable(ctx context.Context) (open bool, err error) {
 	err = s.op(ctx, "writable", func() { open = s.open })
 	return open, err
 }
-func (s *sim) DenyWrites(ctx context.Context, _ mysqlctl.Deny) error {
+func (s *sim) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
+	if d.Ready != nil && s.fail["deny"] == nil {
+		d.Ready()
+	}
 	return s.op(ctx, "deny", func() { s.open = false })
 }
 func (s *sim) AllowWrites(ctx context.Context) error {
@@ -126,6 +133,30 @@ func (s *sim) StartReplication(ctx context.Context) error {
 	return s.op(ctx, "start replication", func() {})
 }
 
+func (s *sim) StopReceiving(ctx context.Context) error {
+	return s.op(ctx, "stop receiving", func() {
+		s.replica.IORunning = "No"
+		if s.replica.SQLRunning == "Yes" {
+			s.replica.Executed = s.replica.Received
+		}
+	})
+}
+func (s *sim) Aim(ctx context.Context, src mysqlctl.Source) error {
+	return s.op(ctx, "aim "+src.Host, func() { s.replica.SourceHost = src.Host })
+}
+func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction, err error) {
+	err = s.op(ctx, "transactions", func() { list = s.log })
+	return list, err
+}
+func (s *sim) Settings(ctx context.Context) (set mysqlctl.Settings, err error) {
+	err = s.op(ctx, "settings", func() { set.ServerID = 2 })
+	return set, err
+}
+func (s *sim) WaitGTIDs(ctx context.Context, set string) error {
+	return s.op(ctx, "wait "+set, func() {})
+}
+func (s *sim) Names() []string { return []string{"db1", "db2"} }
+
 func (s *sim) ByIP(ip string) (string, Remote, bool) {
 	name, ok := map[string]string{"10.0.0.1": "db1", "10.0.0.2": "db2"}[ip]
 	return name, deadRemote{}, ok
@@ -146,6 +177,7 @@ func (deadRemote) Replica(context.Context) (mysqlctl.Replica, error) {
 func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
+func (deadRemote) GTIDs(context.Context) (string, error)  { return "", errGone }
 func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
 func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
 	return nil, errGone
@@ -197,7 +229,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
 			t.Errorf("answer %v", a)
 		}
-		if got, want := s.history(), "add 10.0.0.101, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "add 10.0.0.101, stop receiving, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 		s.set(func() { s.done = nil })
@@ -215,18 +247,18 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 // TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from the beginning.
 func TestCatchUpFails(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
-		s.set(func() { s.fail["wait bin.000001:100"] = mysqlctl.ErrNotReplicating })
+		s.set(func() { s.replica.SQLRunning = "No" })
 		a := say(order(writer))
 		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.No || len(r.Problems) != 1 {
 			t.Errorf("answer %v", a)
 		}
 		time.Sleep(10 * time.Second) // rounds of its own
-		if got := s.history(); got != "" {
+		if got := strings.ReplaceAll(s.history()+", ", "stop receiving, ", ""); got != "" {
 			t.Errorf("it did %s", got)
 		}
-		s.set(func() { delete(s.fail, "wait bin.000001:100") })
+		s.set(func() { s.replica.SQLRunning = "Yes"; s.done = nil })
 		time.Sleep(2 * time.Second)
-		if got, want := s.history(), "wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "stop receiving, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 	})
@@ -247,7 +279,7 @@ func TestDenyFails(t *testing.T) {
 // TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
 func TestBusy(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
-		s.set(func() { s.block["wait bin.000001:100"] = make(chan struct{}) })
+		s.set(func() { s.block["stop receiving"] = make(chan struct{}) })
 		began := time.Now()
 		answer := say(order(reader1, writer))
 		if r := wire.ParseReport(answer); answer.OK() || !r.Busy || !slices.Equal(r.Have, []cluster.RoleIP{reader1}) {
@@ -380,4 +412,29 @@ func TestAdminOffline(t *testing.T) {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 	})
+}
+
+// TestSoftBlocking: new clients are kept away while writes are denied, once the server can be told so at all, and always let in again.
+func TestSoftBlocking(t *testing.T) {
+	for _, c := range []struct {
+		wasWriter bool
+		fail      error
+		want      string
+	}{
+		{wasWriter: true, want: "block\nunblock\n"},
+		{wasWriter: false, want: ""},
+		{wasWriter: true, fail: errGone, want: ""},
+	} {
+		said := filepath.Join(t.TempDir(), "said")
+		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
+		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
+		h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v: it ran %q (%v)", c, got, err)
+		}
+		if len(s.present) != 0 {
+			t.Errorf("%+v: the address stays", c)
+		}
+	}
 }

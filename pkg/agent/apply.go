@@ -160,10 +160,19 @@ func (h *host) writable(ctx context.Context) (writable wire.Tri, down bool, err 
 func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
 	blocked := false
-	if wasWriter && h.blocking.Soft && slices.ContainsFunc(plan, func(a Action) bool { return a.Kind == Deny }) {
-		// Until its address is gone, whoever connects anew would only find a server that is read-only.
-		h.shell(ctx, h.blocking.Block)
-		defer h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
+	var block func() // may hit this agent's own connections too: it has to have those that it needs
+	if wasWriter && h.blocking.Soft {
+		shut := false
+		block = func() {
+			// Until its address is gone, whoever connects anew would only find a server that is read-only.
+			shut = true
+			h.shell(ctx, h.blocking.Block)
+		}
+		defer func() {
+			if shut {
+				h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
+			}
+		}()
 	}
 	conflict, stop := h.probes(ctx, plan)
 	defer stop()
@@ -177,7 +186,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if p.hangs && h.fence != nil {
 				continue // it would only hang as well: its port is closed instead
 			}
-			err = h.deny(ctx, wasWriter, m.Port == PortClosed || p.lapsed)
+			err = h.deny(ctx, wasWriter, m.Port == PortClosed || p.lapsed, block)
 		case Remove:
 			err = h.remove(ctx, a.Address)
 		case Add:
@@ -188,7 +197,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:
-			m.Switch, err = h.catchUp.run(ctx)
+			m.Switch, err = h.catchUp.run(ctx, p.order)
 			blocked = err != nil
 		case Allow:
 			if blocked {
@@ -321,14 +330,14 @@ func (h *host) allow(ctx context.Context) error {
 
 // deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its address
 // goes, while there is still a way to reach them; those that run a statement are left to endClients.
-func (h *host) deny(ctx context.Context, wasWriter, atOnce bool) error {
+func (h *host) deny(ctx context.Context, wasWriter, atOnce bool, block func()) error {
 	grace := h.blocking.Grace
 	if atOnce {
 		grace = 0 // whoever writes now writes without a lease
 	}
 	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()
-	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace}); err != nil || !wasWriter {
+	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace, Ready: block}); err != nil || !wasWriter {
 		return err
 	}
 	ending, cancel := context.WithTimeout(ctx, idleTimeout)

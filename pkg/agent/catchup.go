@@ -5,31 +5,49 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
 )
 
-// Replicating is the local server's replication, as far as waiting for it goes.
+// Replicating is the local server's replication, as far as looking on goes.
 type Replicating interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
-	Position(ctx context.Context) (mysqlctl.Position, error)
 	WaitExecuted(ctx context.Context, p mysqlctl.Position) error
+	WaitGTIDs(ctx context.Context, set string) error
+}
+
+// Steering changes the local server's replication.
+type Steering interface {
+	StopReceiving(ctx context.Context) error
+	StopReplication(ctx context.Context) error
+	Repoint(ctx context.Context, s mysqlctl.Source) error
+	Aim(ctx context.Context, s mysqlctl.Source) error
 }
 
 // Remote is another host's server.
 type Remote interface {
+	Log
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
-	Position(ctx context.Context) (mysqlctl.Position, error)
 	Writable(ctx context.Context) (bool, error)
+}
+
+// Log is what a server has committed.
+type Log interface {
+	Position(ctx context.Context) (mysqlctl.Position, error)
 	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
+	GTIDs(ctx context.Context) (string, error) // "" where they don't tell
 }
 
 // Peers are the servers of the other hosts.
 type Peers interface {
 	ByIP(ip string) (name string, server Remote, ok bool) // ok is false for an address of no configured host
 	ByName(name string) (ip string, server Remote, ok bool)
+	Names() []string
 }
 
 // remoteTimeout bounds a question to another host's server: one that is dead must not hold up the new writer.
@@ -38,16 +56,28 @@ const remoteTimeout = time.Second
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
 	self  string
-	local Replicating
-	peers Peers
-	log   *slog.Logger
+	local interface {
+		Replicating
+		Steering
+	}
+	own      OwnLog
+	peers    Peers
+	sources  func(string) (Source, bool)
+	embargo  *embargo
+	patience time.Duration // for fetching what others have received ("catch_up_timeout")
+	log      *slog.Logger
+
+	stopping *sync.WaitGroup         // what still goes on when run has returned
+	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
-// run waits until the local server has executed all that the old master wrote, or all that it has received where the
-// old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over.
-func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
+// run waits until the local server has executed all that the old master wrote, or all that it and others have received where
+// the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
+// what is not executed: that is lost, and said.
+func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
+	defer c.say("")
 	sw := cluster.Switch{To: c.self}
 	replica, err := c.local.Replica(ctx)
 	switch {
@@ -57,13 +87,13 @@ func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
 		return sw, err
 	default:
 		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
-		after, err := c.wait(ctx, replica)
+		after, err := c.level(ctx, replica, sw.From, o)
 		if err != nil {
 			return sw, err
 		}
 		sw.After = after.String()
 	}
-	start, err := c.local.Position(ctx)
+	start, err := c.own.Position(ctx)
 	if errors.Is(err, mysqlctl.ErrNoBinlog) {
 		return sw, nil // it can have no slaves
 	}
@@ -74,16 +104,102 @@ func (c catchUp) run(ctx context.Context) (cluster.Switch, error) {
 	return sw, nil
 }
 
-// wait returns the position in the source's log up to which all has been executed.
-func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, error) {
-	target, known := c.sourcePosition(ctx, r)
-	for {
-		if !known {
-			target = r.Received
+// level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
+// nothing more of it comes in before the monitor trusts it again.
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o wire.Order) (mysqlctl.Position, error) {
+	if o.Forced {
+		return c.force(ctx, r, from)
+	}
+	if old := c.embargo.get(); old.Host == from && old.Host != "" && r.IORunning == "No" {
+		if r.Executed.IsZero() || r.Executed.String() == old.At {
+			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
+	}
+	if unheard := o.Lease > 0 && from != "" && o.Switch.From == from && o.Epoch.Gone != from; !unheard { // it can't even say that it is gone
+		if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+			return target, c.local.WaitGTIDs(ctx, set)
+		} else if known {
+			return c.wait(ctx, r, target)
+		}
+	}
+	if err := c.stopReceiving(ctx); err != nil {
+		return mysqlctl.Position{}, err
+	}
+	r, err := c.local.Replica(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	after, err := c.drain(ctx, from)
+	if err != nil {
+		return after, err
+	}
+	if more, err := c.fetch(ctx, r, from); err != nil {
+		c.log.Warn(fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not: %v", from, err))
+	} else if more != (mysqlctl.Position{}) {
+		after = more
+	}
+	return after, c.cutOff(from, after)
+}
+
+// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a
+// thread that has been told to stop takes nothing from its source any more.
+const (
+	stopPatience = 200 * time.Millisecond
+	stopTimeout  = 5 * time.Second
+)
+
+func (c catchUp) stopReceiving(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	c.stopping.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		stopped <- c.local.StopReceiving(ctx)
+	})
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(stopPatience):
+		return nil
+	}
+}
+
+// cutOff notes that nothing more is to be had from a former writer.
+func (c catchUp) cutOff(from string, at mysqlctl.Position) error {
+	if from == "" || at.IsZero() {
+		return nil
+	}
+	if err := c.embargo.set(cluster.Embargo{Host: from, At: at.String()}); err != nil {
+		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
+	}
+	c.log.Info(fmt.Sprintf("Host '%s' does not answer: nothing beyond %s of it is replicated until it has been looked at", from, at))
+	return nil
+}
+
+// force takes over from wherever this server stands.
+func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (mysqlctl.Position, error) {
+	if err := c.local.StopReplication(ctx); err != nil {
+		return mysqlctl.Position{}, err
+	}
+	r, err := c.local.Replica(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	if done, err := reached(r.Executed, r.Received); err != nil || !done {
+		c.log.Log(ctx, levelFatal, fmt.Sprintf("Opened by force at %s of '%s', though %s has been received: DATA LOSS of what is between", r.Executed, from, r.Received))
+	}
+	return r.Executed, c.cutOff(from, r.Executed)
+}
+
+// wait returns the position in the source's log up to which all that has been received has been executed, target at least.
+func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.Position) (mysqlctl.Position, error) {
+	for {
 		if done, err := reached(r.Executed, target); err != nil {
 			return target, err
 		} else if !done {
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
 			if err := c.local.WaitExecuted(ctx, target); err != nil {
 				return target, fmt.Errorf("wait for %s of %s: %w", target, r.SourceHost, err)
 			}
@@ -92,31 +208,79 @@ func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Positio
 		if err != nil {
 			return target, err
 		}
-		// More may have come in while it waited, out of the network's buffers of a source that has just died.
+		// More may have come in while it waited.
 		if done, err := reached(next.Executed, next.Received); err != nil {
 			return target, err
 		} else if done {
 			return next.Executed, nil
 		}
-		r, known = next, false
+		r, target = next, next.Received
 	}
 }
 
-// sourcePosition asks the source for the end of its log. A position of other files than those that were received
-// (a source set up anew) is no position to wait for.
-func (c catchUp) sourcePosition(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, bool) {
+func (c catchUp) say(text string) {
+	if c.progress != nil {
+		c.progress.Store(&text)
+	}
+}
+
+// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up: parallel workers
+// report their progress only from time to time.
+const unfinished = time.Second
+
+// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps in the middle of
+// a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen it.
+func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
+	var last mysqlctl.Position
+	moved := time.Now()
+	for {
+		r, err := c.local.Replica(ctx)
+		if err != nil {
+			return last, err
+		}
+		done, err := reached(r.Executed, r.Received)
+		if err != nil || done {
+			return r.Executed, err
+		}
+		if r.SQLRunning != "Yes" {
+			return last, fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
+				from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
+		}
+		if r.Executed != last || !r.Drained {
+			last, moved = r.Executed, time.Now()
+		}
+		if time.Since(moved) > unfinished {
+			c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
+			return r.Executed, c.local.StopReplication(ctx)
+		}
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed, r.Received))
+		select {
+		case <-ctx.Done():
+			return last, fmt.Errorf("execute what was received of '%s': %w", from, ctx.Err())
+		case <-time.After(drainPause):
+		}
+	}
+}
+
+const drainPause = 10 * time.Millisecond
+
+// source asks the source for the end of its log, and what it has committed.
+func (c catchUp) source(ctx context.Context, r mysqlctl.Replica) (end mysqlctl.Position, set string, known bool) {
 	_, source, ok := c.peers.ByIP(r.SourceHost)
 	if !ok {
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	p, err := source.Position(ctx)
 	if err != nil {
 		c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received", r.SourceHost, err))
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
-	return p, true
+	if set, err = source.GTIDs(ctx); err != nil {
+		set = "" // the position is enough
+	}
+	return p, set, true
 }
 
 // reached says whether executed is at or past target. Nothing to reach is reached.

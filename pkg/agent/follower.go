@@ -16,8 +16,7 @@ import (
 // Following is the local server's replication, as far as steering it goes.
 type Following interface {
 	Replicating
-	Repoint(ctx context.Context, s mysqlctl.Source) error
-	StopReplication(ctx context.Context) error
+	Steering
 	StartReplication(ctx context.Context) error
 }
 
@@ -33,12 +32,16 @@ type Source struct {
 type follower struct {
 	site    Site
 	local   Following
+	own     OwnLog
 	peers   Peers
 	sources func(host string) (Source, bool)
+	embargo *embargo
 	log     *slog.Logger
 
-	wanted chan wish              // one slot; the newest wins
-	status atomic.Pointer[string] // what is wrong at the moment; "" for nothing
+	wanted chan wish                     // one slot; the newest wins
+	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
+	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
+	looked time.Time                     // when; Run's alone
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -53,10 +56,11 @@ var errNotYet = errors.New("the new writer has not yet taken over")
 // tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
 const tryTimeout = 10 * time.Second
 
-func newFollower(site Site, local Following, peers Peers, sources func(string) (Source, bool), log *slog.Logger) *follower {
-	f := &follower{site: site, local: local, peers: peers, sources: sources, log: log, wanted: make(chan wish, 1)}
+func newFollower(c Config, e *embargo) *follower {
+	f := &follower{site: c.Site, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, log: c.Log, wanted: make(chan wish, 1)}
 	none := ""
 	f.status.Store(&none)
+	f.audit.Store(&cluster.Audit{})
 	return f
 }
 
@@ -125,7 +129,7 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 		case err := <-done:
 			return wish{}, false, err
 		case w := <-f.wanted:
-			if w.order.State != now.order.State || w.order.Master != now.order.Master || w.order.Switch != now.order.Switch {
+			if !sameFollowing(w.order, now.order) {
 				return w, true, nil
 			}
 			same = append(same, w)
@@ -134,6 +138,10 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 			return wish{}, false, ctx.Err()
 		}
 	}
+}
+
+func sameFollowing(a, b wire.Order) bool {
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Left == b.Left && a.Trust == b.Trust
 }
 
 // note keeps and logs what went wrong, once for each new text.
@@ -153,6 +161,12 @@ func (f *follower) note(o wire.Order, err error, newer bool) {
 
 // try makes the replication what the order wants.
 func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState) error {
+	if err := f.lookBack(ctx, o); err != nil {
+		return err
+	}
+	if err := f.keepAway(ctx, o); err != nil {
+		return err
+	}
 	if f.site.Slave && o.State == cluster.Online && o.Master != "" {
 		if err := f.repoint(ctx, o); err != nil {
 			return err
@@ -161,8 +175,57 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	switch {
 	case o.State == cluster.AdminOffline && last != cluster.AdminOffline:
 		return ignoreNotReplica(f.local.StopReplication(ctx))
-	case o.State != cluster.AdminOffline && last == cluster.AdminOffline:
+	case o.State != cluster.AdminOffline && last == cluster.AdminOffline && f.embargo.get().Host == "":
 		return ignoreNotReplica(f.local.StartReplication(ctx))
+	}
+	return nil
+}
+
+// lookAgain: a server that was not in order may be set up anew, under the same agent.
+const lookAgain = 5 * time.Second
+
+// lookBack audits this server's own log for each place that the monitor names, until it is in order.
+func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
+	last := f.audit.Load()
+	if o.Left == "" || last.At == o.Left && (last.Finding == "" || time.Since(f.looked) < lookAgain) {
+		return nil
+	}
+	f.looked = time.Now()
+	found, err := audit(ctx, f.own, o.Left)
+	if err != nil {
+		return fmt.Errorf("look for transactions that only this host has: %w", err)
+	}
+	f.audit.Store(&found)
+	if found.Finding != "" && found.Finding != last.Finding {
+		f.log.Log(ctx, levelFatal, "This host was the writer, and "+found.Finding)
+	}
+	return nil
+}
+
+// keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
+func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
+	e := f.embargo.get()
+	if e.Host == "" || !o.Extended {
+		return nil
+	}
+	replica, err := f.local.Replica(ctx)
+	if err != nil && !errors.Is(err, mysqlctl.ErrNotReplica) {
+		return err
+	}
+	source, _, _ := f.peers.ByIP(replica.SourceHost)
+	trusted := cluster.Trusts(o.Trust, e)
+	switch {
+	case trusted && source == e.Host && o.State != cluster.AdminOffline:
+		if err := f.local.StartReplication(ctx); err != nil {
+			return err
+		}
+		f.log.Info(fmt.Sprintf("Host '%s' has been looked at: replicating from it again", e.Host))
+		return f.embargo.set(cluster.Embargo{})
+	case trusted && source != e.Host:
+		return f.embargo.set(cluster.Embargo{})
+	case source == e.Host && replica.IORunning != "No":
+		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started, which has not been looked at yet: stopping it", e.Host))
+		return f.local.StopReceiving(ctx)
 	}
 	return nil
 }

@@ -55,6 +55,14 @@ func (s servers) ByName(name string) (string, Remote, bool) {
 	return "", nil, false
 }
 
+func (s servers) Names() []string {
+	names := make([]string, len(s.hosts))
+	for i, h := range s.hosts {
+		names[i] = h.Name
+	}
+	return names
+}
+
 // NewSources says how this host replicates from another.
 func NewSources(c *config.Config) func(string) (Source, bool) {
 	local := c.Local()

@@ -111,6 +111,9 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if order.Extended {
 		wait = patience
 	}
+	if order.Lease > 0 {
+		wait = min(wait, time.Duration(order.Lease)/4) // an answer renews the lease, also that of a host that is still busy
+	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	r, err := a.ask(limited, &order)
@@ -146,6 +149,9 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 		}
 	}
 	report.Have = a.site.roles(present)
+	if p := a.progress.Load(); p != nil && *p != "" {
+		report.Problems = append(report.Problems, *p)
+	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()
 	if r, err := a.ask(asking, nil); err == nil && order.Lease > 0 {

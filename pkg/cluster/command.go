@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Command is an operator's command that changes something. The texts of all answers are those of the control manual.
@@ -12,6 +13,8 @@ type Command struct {
 	Words []string
 	// AgentUp says for the hosts that the command names whether their agents have just answered a PING.
 	AgentUp map[string]bool
+	// Behind says of the hosts that it names how far their replication is behind, where that is known.
+	Behind map[string]time.Duration
 }
 
 // Move is a planned move that was ordered and has yet to happen.
@@ -62,7 +65,7 @@ func (x *stepper) command(c Command) {
 	case forced:
 		x.out.Answer = x.forceRole(args[1], args[2], c.AgentUp[args[2]])
 	case name == "move_role" && len(args) == 2 && !strings.HasPrefix(args[0], "--"):
-		x.out.Answer = x.moveRole(args[0], args[1], c.AgentUp[args[1]])
+		x.out.Answer = x.moveRole(args[0], args[1], c.AgentUp[args[1]], c.Behind[args[1]])
 	case name == "set_ip" && len(args) == 2:
 		x.out.Answer = x.setIP(args[0], args[1])
 	default:
@@ -137,13 +140,15 @@ func (x *stepper) setOnline(host string, agentUp bool) string {
 	if !good.Ping || !good.MySQL {
 		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.", host)
 	}
-	if peer, ok := x.s.Hosts[t.Peer]; ok && peer.State == Online && !peer.Good.replicates() {
+	open := h.Audit.open() // its peer replicates nothing from it until it is let in
+	if peer, ok := x.s.Hosts[t.Peer]; ok && !open && peer.State == Online && !peer.Good.replicates() {
 		return fmt.Sprintf("ERROR: Some replication checks failed on peer '%s'. We can't set '%s' online now. Please, wait some time.", t.Peer, host)
 	}
 	if !agentUp {
 		return fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't switch its state!", host)
 	}
 	x.forgetFlapping(host)
+	x.waive(host)
 	x.adminState(host, Online)
 	return fmt.Sprintf("OK: State of '%s' changed to ONLINE. Now you can wait some time and check its new roles!", host)
 }
@@ -172,7 +177,10 @@ func (x *stepper) adminState(host string, to HostState) {
 	x.s.Hosts[host] = h
 }
 
-func (x *stepper) moveRole(role, host string, agentUp bool) string {
+// mostBehind is how far the target of a planned move may be behind: nobody can write while it catches up.
+func (x *stepper) mostBehind() time.Duration { return min(5*time.Second, x.t.SwitchTimeout/2) }
+
+func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration) string {
 	if x.s.Mode == Passive {
 		return "ERROR: This command is not allowed in passive mode"
 	}
@@ -196,6 +204,10 @@ func (x *stepper) moveRole(role, host string, agentUp bool) string {
 	if x.s.Mode == Active && r.Prefer != "" && a.Holder == r.Prefer {
 		return fmt.Sprintf("ERROR: Role '%s' is assigned to preferred host '%s'. Can't move it!", role, r.Prefer)
 	}
+	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
+		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
+	}
+	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s'", role, a.Holder, host)
 	x.move(a, host)
@@ -262,6 +274,7 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 		x.take(a, host)
 		x.demote(old)
 	}
+	a.Forced = true
 	return x.out.Move.done()
 }
 
@@ -343,7 +356,11 @@ func (m Move) Outcome(s State) (answer string, decided bool) {
 	case a.Holder == "" && a.Next == m.To:
 		return "", false
 	case a.Holder != "":
-		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. See the monitor's log for the cause.", m.Role, m.To, a.Holder), true
+		why := "See the monitor's log for the cause."
+		if a.Why != "" {
+			why = a.Why
+		}
+		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. %s", m.Role, m.To, a.Holder, why), true
 	}
 	return "", false
 }

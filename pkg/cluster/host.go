@@ -56,6 +56,11 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 		}
 		return
 	}
+	if h.Audit.open() && h.Audit.Done && !x.s.manual() {
+		x.enter(t.Name, AwaitingRecovery, " because it has transactions that others lack")
+		x.clearRoles(t.Name)
+		return
+	}
 	if x.writerToBe(t.Name) {
 		return // its replication has no say in whether it may be written to
 	}
@@ -90,7 +95,7 @@ func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 	if !x.alive(h) {
 		return
 	}
-	if to, bad := x.replicationTrouble(t, h); bad {
+	if to, bad := x.replicationTrouble(t, h); bad && !h.Audit.open() {
 		x.enter(t.Name, to, "")
 		return
 	}
@@ -118,6 +123,9 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 	if !x.alive(h) {
 		x.enter(t.Name, HardOffline, "")
 		return
+	}
+	if h.Audit.open() {
+		return // an operator's to decide, or its agent's to look first
 	}
 	if to, bad := x.replicationTrouble(t, h); bad {
 		x.enter(t.Name, to, "")
@@ -148,7 +156,7 @@ func (x *stepper) fromReplicationTrouble(t Host, h HostInfo) {
 	case !x.alive(h):
 		x.enter(t.Name, HardOffline, "")
 	case h.Good.replicates() || !known || peer.State != Online:
-		if h.Flapping {
+		if h.Flapping || h.Audit.open() {
 			x.enter(t.Name, AwaitingRecovery, "")
 			return
 		}

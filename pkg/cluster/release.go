@@ -8,13 +8,14 @@ import (
 // take starts to take an address from its holder; next is the host it is meant for, or "" for whoever fits.
 func (x *stepper) take(a *Address, next string) {
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
-	a.Confirmed, a.failed, a.origin, a.gone = false, "", "", ""
+	a.Confirmed, a.failed, a.origin, a.gone, a.Forced = false, "", "", "", false
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
 }
 
 // give hands a free address to a host.
 func (x *stepper) give(a *Address, host string) {
+	a.Forced = a.Forced && host == a.Next
 	a.Holder, a.Next, a.Confirmed = host, "", false
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
@@ -55,6 +56,9 @@ func (x *stepper) answers() {
 			x.heard(&h, ans)
 		}
 		x.s.Hosts[ans.Host] = h
+		if ans.Reached {
+			x.audits(ans)
+		}
 		if !ans.Reached && h.tellSeq > 0 && ans.Seq >= h.tellSeq {
 			x.out.add(Error, ans.Host, "Can't send offline status notification to '%s' - killing it!", ans.Host)
 			x.kill(ans.Host)
@@ -90,7 +94,7 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 	case a.Holder == ans.Host && ans.Reached:
 		a.Confirmed = holds(a, ans)
 		if a.Confirmed {
-			a.origin = ""
+			a.origin, a.Forced = "", false
 		}
 	case a.Leaving == ans.Host:
 		switch {
@@ -249,5 +253,6 @@ func (x *stepper) moveBack(a *Address) {
 	}
 	x.out.add(Fatal, target, "Role '%s' could not be moved to '%s' (%s) - moving it back to '%s'", a.RoleIP, target, why, origin)
 	x.take(a, origin)
+	a.Why = why
 	a.notBefore = x.in.Now + freshPeer
 }

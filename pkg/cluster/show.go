@@ -37,6 +37,9 @@ func Show(t Topology, s State) string {
 			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
 		}
 	}
+	for _, c := range s.concerns(t) {
+		fmt.Fprintf(&b, "# Warning: %s\n", c)
+	}
 	for _, a := range s.Addresses {
 		if a.Leaving != "" {
 			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)
@@ -90,6 +93,15 @@ type HostView struct {
 	Flapping bool      `json:"flapping"`
 	Roles    []string  `json:"roles"`
 	Problems []string  `json:"problems"`
+	Audit    *Finding  `json:"audit,omitempty"`
+}
+
+// Finding is what is wrong with a former writer's log, or that nobody has looked yet.
+type Finding struct {
+	At      string `json:"at"`
+	Looked  bool   `json:"looked"`
+	Beyond  int    `json:"transactions"`
+	Finding string `json:"finding,omitempty"`
 }
 
 // RoleView is one address in a View.
@@ -111,6 +123,9 @@ func MakeView(t Topology, s State) View {
 			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...)}
 		for _, r := range s.RolesOf(h.Name) {
 			hv.Roles = append(hv.Roles, r.String())
+		}
+		if a := info.Audit; a.open() {
+			hv.Audit = &Finding{At: a.At, Looked: a.Done, Beyond: a.Beyond, Finding: a.Finding}
 		}
 		v.Hosts = append(v.Hosts, hv)
 	}

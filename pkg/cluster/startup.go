@@ -44,6 +44,9 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		if info.State == Online {
 			info.Since = 0
 		}
+		if f.Stored != nil {
+			info.Audit = f.Stored.Audit
+		}
 		s.Hosts[h.Name] = info
 	}
 	for _, rip := range t.roleIPs() {

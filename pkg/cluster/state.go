@@ -55,6 +55,7 @@ type HostInfo struct {
 	ServerGone   bool     // its agent says that the server's process is gone
 	Via          string   // host through which its agent is reached; "" for directly
 	Witness      string   // another host that reaches its server at the moment
+	Audit        Audit    // of its log, after it was the writer
 	tellSeq      uint64   // order that tells a host it is offline; not yet answered if not 0
 	killing      bool     // kill_host is running for it
 }
@@ -66,6 +67,8 @@ type Address struct {
 	Confirmed bool   // Holder's agent has said that it has it
 	Leaving   string // host that had it and has not been proven without it
 	Next      string // host it is meant for once free
+	Forced    bool   // by an operator: Holder opens without having executed all
+	Why       string // the newest reason for which a planned move failed
 	origin    string // planned move: where it goes back to if Holder can't take it
 	failed    string // why taking it from Leaving failed
 	gone      string // host whose agent has confirmed that it gave it up, before it was given to Holder
@@ -120,17 +123,18 @@ type Durable struct {
 	Epoch  Epoch
 }
 
-// StoredHost is one line of the status file.
+// StoredHost is what the status file says of a host.
 type StoredHost struct {
 	State HostState
 	Roles []RoleIP
+	Audit Audit // At and Waived
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
 	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch}
 	for name, h := range s.Hosts {
-		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name)}
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}}
 	}
 	return d
 }

@@ -37,8 +37,11 @@ type Answer struct {
 	Stamp      Stamp  // its clock at the answer
 	PromisedTo string // whom it last vouched for
 	PromiseAge time.Duration
-	ServerGone bool   // its server's process is gone
-	Via        string // host whose agent passed it on; "" for none
+	ServerGone bool // its server's process is gone
+
+	Embargo Embargo // whom it replicates nothing more from
+	Audit   Audit   // what it found in its own log; without Waived
+	Via     string  // host whose agent passed it on; "" for none
 }
 
 // KillResult is how kill_host ended; Err is empty when the host is off for certain.
@@ -182,10 +185,14 @@ type Order struct {
 	Switch Switch
 	Epoch  Epoch // zero where the writer has no lease
 	Lease  Lease
+	Forced bool   // the writer is to open without having executed all
+	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
+	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
 }
 
 func (o Order) equal(p Order) bool {
-	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && slices.Equal(o.Roles, p.Roles)
+	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch &&
+		o.Forced == p.Forced && o.Left == p.Left && o.Trust == p.Trust && slices.Equal(o.Roles, p.Roles)
 }
 
 // Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
@@ -195,6 +202,7 @@ func Orders(t Topology, s State) []Order {
 		return nil
 	}
 	master := s.ActiveMaster(t)
+	trust, forced := s.trust(), slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
@@ -203,6 +211,10 @@ func Orders(t Topology, s State) []Order {
 		}
 		if t.leased() {
 			o.Lease = t.Lease
+		}
+		o.Trust, o.Forced = trust, forced && h.Name == master
+		if a := s.Hosts[h.Name].Audit; a.open() {
+			o.Left = a.At
 		}
 		if s.Switch.To == master {
 			o.Switch = s.Switch

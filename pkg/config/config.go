@@ -76,6 +76,7 @@ type Config struct {
 	WriterLease      time.Duration // 0: classic, no lease; else at least a second
 	FastFailover     bool
 	SwitchTimeout    time.Duration // above 0 for the monitor
+	CatchUpTimeout   time.Duration // above 0 for the agent
 	AgentSecret      Secret        // "": none, else at least 16 characters
 	ARPRefresh       time.Duration // 0: never
 
@@ -179,6 +180,7 @@ func (m *model) config(file string) *Config {
 		AgentSecret:      get[Secret](top, "agent_secret"),
 		FastFailover:     get[bool](top, "fast_failover"),
 		SwitchTimeout:    get[time.Duration](top, "switch_timeout"),
+		CatchUpTimeout:   get[time.Duration](top, "catch_up_timeout"),
 		ARPRefresh:       get[time.Duration](top, "arp_refresh"),
 		MaxKillRetries:   int(math.Ceil(get[time.Duration](top, "max_kill_retries").Seconds())),
 		Blocking:         Blocking(get[string](top, "blocking_type")),

@@ -60,7 +60,7 @@ func TestMonitorDefaults(t *testing.T) {
 func TestAgentDefaults(t *testing.T) {
 	c := mustBuild(t, Agent, valid)
 	want := &Config{
-		File: "f.conf", This: "db1", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, ARPRefresh: 30 * time.Second, MaxKillRetries: 10, Blocking: Soft,
+		File: "f.conf", This: "db1", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, CatchUpTimeout: 10 * time.Second, ARPRefresh: 30 * time.Second, MaxKillRetries: 10, Blocking: Soft,
 		BlockCommand:   "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT",
 		UnblockCommand: "iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT",
 		Hosts:          c.Hosts, Roles: c.Roles,

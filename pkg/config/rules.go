@@ -122,6 +122,8 @@ func topRules() sectionRule {
 			doc: "Don't wait for trap_period where the evidence is unanimous: the server's port refuses and the host's own agent says that its process is gone."},
 		{name: "switch_timeout", kind: periodKind, def: "10", reads: forM,
 			doc: "How long the target of a planned move of a role may take; then the role goes back to the host that had it."},
+		{name: "catch_up_timeout", kind: periodKind, def: "10", reads: forA,
+			doc: "How long a new writer may take to fetch from another host what that one has received of a dead writer and it has not, where they replicate by GTID. Then it goes on without."},
 		{name: "arp_refresh", kind: durationKind, def: "30", reads: forA, doc: "How often a host announces the virtual addresses that it has; 0: only when it gets them."},
 		{name: "default_copy_method", kind: ignoredKind, doc: toolsOnly},
 		{name: "clone_dirs", kind: ignoredKind, doc: toolsOnly},

@@ -18,6 +18,7 @@ const (
 	orderTimeout     = 3500 * time.Millisecond // our agents answer within 2 s, done or not
 	classicTimeout   = 20 * time.Second        // an original one answers when it is done
 	askTimeout       = 2 * time.Second
+	busyPause        = 20 * time.Millisecond // so that the next order echoes what this answer said
 )
 
 // asker sends one line to an agent and returns its answer.
@@ -105,7 +106,7 @@ func (c *courier) Run(ctx context.Context) error {
 			period, timeout = classicHeartbeat, classicTimeout
 		}
 		if answer.Busy {
-			period = 0
+			period = busyPause
 		}
 		if answer.Reached && now.clear && !answer.Busy {
 			now.clear = c.clear(ctx) != nil
@@ -133,7 +134,8 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		direct = c.repeat
 	}
 	c.told = nil
-	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo}
+	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
+		Forced: o.Forced, Left: o.Left, Trust: o.Trust}
 	done := make(chan result, 1)
 	go func() {
 		line, via, err := c.bring(ctx, direct, order.Request(c.host).String())
@@ -162,7 +164,7 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 }
 
 func sameOrder(a, b cluster.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && slices.Equal(a.Roles, b.Roles)
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && a.Forced == b.Forced && a.Left == b.Left && a.Trust == b.Trust && slices.Equal(a.Roles, b.Roles)
 }
 
 // bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
@@ -240,6 +242,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
 		Switch: report.Switch, Problems: report.Problems, Epoch: report.Epoch, Stamp: report.Stamp,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
+		Embargo: report.Embargo, Audit: report.Audit,
 	}, nil
 }
 

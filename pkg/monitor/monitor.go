@@ -44,8 +44,9 @@ type Config struct {
 	Agents     Asker
 	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
-	Echo       check.Echoer                       // to look for the addresses of the roles; nil: nobody looks
-	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
+	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
+	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
+	Warnings   func(ctx context.Context) []string                   // about the servers' settings, asked once at start
 	Log        *slog.Logger
 }
 

@@ -21,6 +21,13 @@ const switchLine = "#switch"
 // epochLine holds the newest decision about the writer, where it has a lease.
 const epochLine = "#epoch"
 
+// auditLine holds a former writer, the place in its log up to which the others have it, and whether it may be replicated from again.
+const (
+	auditLine   = "#audit"
+	trustedWord = "trusted"
+	openWord    = "open"
+)
+
 // formatStatus writes a status file: one line a host, as the original does, and how the writer took over.
 func formatStatus(d cluster.Durable) string {
 	var b strings.Builder
@@ -31,6 +38,11 @@ func formatStatus(d cluster.Durable) string {
 	slices.Sort(names)
 	for _, name := range names {
 		fmt.Fprintf(&b, "%s|%s|%s\n", name, d.Hosts[name].State, cluster.FormatRoleIPs(d.Hosts[name].Roles, ","))
+	}
+	for _, name := range names {
+		if a := d.Hosts[name].Audit; a.At != "" {
+			fmt.Fprintf(&b, "%s|%s|%s|%s\n", auditLine, name, a.At, map[bool]string{true: trustedWord, false: openWord}[a.Waived])
+		}
 	}
 	if d.Writer != "" {
 		s := d.Switch
@@ -68,6 +80,10 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 				warnings = append(warnings, err.Error())
 			}
 			d.Epoch = e
+		case fields[0] == auditLine && len(fields) == 4 && known(fields[1]):
+			h := d.Hosts[fields[1]]
+			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord}
+			d.Hosts[fields[1]] = h
 		case len(fields) != 3:
 			warnings = append(warnings, fmt.Sprintf("line %q is not HOST|STATE|ROLES: ignored", clip(line)))
 		case !known(fields[0]):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Transaction is one transaction, or statement that commits by itself, in a server's binary log.
@@ -23,10 +24,21 @@ var errEnough = errors.New("no more is wanted")
 // logChunk is how many events are asked for at a time.
 const logChunk = 2000
 
-// Transactions reads the server's binary log from start, which must be where one begins or the log ends, up to end, and
+// Transactions reads the server's binary log from start, which must be where one begins or the log ends, or zero for the first
+// that there still is, up to end, and
 // returns the transactions that begin in between, in order, the first limit of them. It fails with ErrLogGone, and finds none
 // on servers that mark no beginnings (MySQL before 5.7).
 func (s *Server) Transactions(ctx context.Context, start, end Position, limit int) ([]Transaction, error) {
+	if start.IsZero() {
+		logs, err := s.ask(ctx, flavour.showLogs)
+		if err != nil {
+			return nil, err
+		}
+		if len(logs) == 0 {
+			return nil, fmt.Errorf("list the binary logs of %s: %w", s.cfg.Addr, ErrNoBinlog)
+		}
+		start = Position{File: logs[0]["Log_name"], Offset: 4}
+	}
 	var list []Transaction
 	err := s.walkLog(ctx, start, end, func(e row, at Position) error {
 		gtid, begins := beginning(e)
@@ -130,6 +142,53 @@ func Translate(was, now []Transaction, end Position) (Position, error) {
 		return now[len(was)].At, nil
 	}
 	return end, nil
+}
+
+// Describe names transactions for people: ranges of GTIDs that follow each other, or places in the log. It is one line of bounded
+// length.
+func Describe(list []Transaction) string {
+	type span struct{ first, last string }
+	var spans []span
+	var prefix string
+	var number uint64
+	for _, t := range list {
+		name := t.GTID
+		if name == "" {
+			name = t.At.String()
+		}
+		head, n, ok := gtidNumber(t.GTID)
+		if ok && len(spans) > 0 && head == prefix && n == number+1 {
+			spans[len(spans)-1].last = name
+		} else if t.GTID == "" && len(spans) > 0 && prefix == "" {
+			spans[len(spans)-1].last = name
+		} else {
+			spans = append(spans, span{name, name})
+		}
+		prefix, number = head, n
+	}
+	const most = 5
+	var texts []string
+	for _, s := range spans[:min(len(spans), most)] {
+		if s.first == s.last {
+			texts = append(texts, s.first)
+		} else {
+			texts = append(texts, s.first+" to "+s.last)
+		}
+	}
+	if len(spans) > most {
+		texts = append(texts, "...")
+	}
+	return strings.Join(texts, ", ")
+}
+
+// gtidNumber splits a GTID into what stays and what counts.
+func gtidNumber(gtid string) (head string, number uint64, ok bool) {
+	i := strings.LastIndexAny(gtid, ":-")
+	if i < 0 {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(gtid[i+1:], 10, 64)
+	return gtid[:i], n, err == nil
 }
 
 // String names the transaction for errors.

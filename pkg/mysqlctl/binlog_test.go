@@ -132,3 +132,30 @@ func TestBeginning(t *testing.T) {
 		}
 	}
 }
+
+func TestDescribe(t *testing.T) {
+	at := func(n uint64) Transaction { return Transaction{At: Position{"bin.000003", n}} }
+	gtid := func(names ...string) (list []Transaction) {
+		for _, n := range names {
+			list = append(list, Transaction{GTID: n})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		list []Transaction
+		want string
+	}{
+		{nil, ""},
+		{gtid("0-1-7"), "0-1-7"},
+		{gtid("0-1-7", "0-1-8", "0-1-9"), "0-1-7 to 0-1-9"},
+		{gtid("0-1-7", "0-1-9", "1-1-10"), "0-1-7, 0-1-9, 1-1-10"},
+		{gtid("ab-cd:7", "ab-cd:8"), "ab-cd:7 to ab-cd:8"},
+		{gtid("a:1", "b:2", "c:3", "d:4", "e:5", "f:6"), "a:1, b:2, c:3, d:4, e:5, ..."},
+		{[]Transaction{at(4)}, "bin.000003:4"},
+		{[]Transaction{at(4), at(90), at(200)}, "bin.000003:4 to bin.000003:200"},
+	} {
+		if got := Describe(c.list); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.list, got, c.want)
+		}
+	}
+}

@@ -24,10 +24,15 @@ func mopUp(ctx context.Context) time.Duration {
 	return min(500*time.Millisecond, time.Until(deadline)/8)
 }
 
+// during is what a caller of change does meanwhile; both may be nil.
+type during struct {
+	ready func()                // once, when the connections are there, before the statement is sent
+	stuck func(context.Context) // again and again while the statement takes long
+}
+
 // change runs a statement that alters the server. Where it is not through shortly before the deadline of ctx, or when
-// ctx is cancelled, it is killed, so that it does not take effect when nobody expects it any more. While it takes
-// long, stuck is called again and again (nil: nothing can be done for it).
-func (s *Server) change(ctx context.Context, build func(flavour) statement, stuck func(context.Context)) error {
+// ctx is cancelled, it is killed, so that it does not take effect when nobody expects it any more.
+func (s *Server) change(ctx context.Context, build func(flavour) statement, do during) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
@@ -44,6 +49,9 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, stuc
 		return err
 	}
 	s.release(second)
+	if do.ready != nil {
+		do.ready()
+	}
 
 	// The statement outlives ctx by as long as it takes to kill it, and so can say what became of it.
 	running, abandon := context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(-spare))
@@ -63,8 +71,8 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, stuc
 		case err := <-done:
 			return err
 		case <-tick.C:
-			if stuck != nil {
-				stuck(patience)
+			if do.stuck != nil {
+				do.stuck(patience)
 			}
 		case <-patience.Done():
 			killing, cancel := context.WithTimeout(running, spare)

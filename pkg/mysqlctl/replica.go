@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Replica struct {
 	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
 	IORunning, SQLRunning string
 	IOError, SQLError     string // last error of the thread, empty where there is none
+	Drained               bool   // the SQL thread has nothing more to read (with parallel workers these may still be at work)
 
 	Lag *time.Duration // Seconds_Behind_Master; nil where the server says NULL: it does not know
 
@@ -66,6 +68,8 @@ func parseReplica(r row) (rep Replica, err error) {
 	rep.SQLRunning = get("Replica_SQL_Running", "Slave_SQL_Running")
 	rep.IOError = r["Last_IO_Error"]
 	rep.SQLError = r["Last_SQL_Error"]
+	// "Slave has read all relay log; waiting for more updates", and later wordings ("Replication SQL Thread States" in both manuals).
+	rep.Drained = strings.Contains(get("Replica_SQL_Running_State", "Slave_SQL_Running_State"), "has read all relay log")
 	// Using_Gtid is MariaDB's (No, Slave_Pos, Current_Pos), Auto_Position MySQL's (0, 1).
 	rep.UsesGTID = r["Auto_Position"] == "1" || (r["Using_Gtid"] != "" && r["Using_Gtid"] != "No")
 

@@ -25,11 +25,7 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	}
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
-		return err
-	}
-	change := func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }
-	if err := s.change(ctx, change, nil); err != nil {
+	if err := s.Aim(ctx, src); err != nil {
 		return err
 	}
 	if err := s.StartReplication(ctx); err != nil {
@@ -39,6 +35,16 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 		return fmt.Errorf("repoint %s to %s:%d: %w", s.cfg.Addr, src.Host, src.Port, err)
 	}
 	return nil
+}
+
+// Aim stops replication and points it at src, as Repoint does, and leaves it stopped.
+func (s *Server) Aim(ctx context.Context, src Source) error {
+	ctx, cancel := bounded(ctx, s.cfg.Timeout)
+	defer cancel()
+	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
+		return err
+	}
+	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }, during{})
 }
 
 // awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the
@@ -79,11 +85,16 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 // StopReplication stops both threads. That they are stopped already is no error; that there is no such channel is
 // ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, during{}))
+}
+
+// StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of StopReplication.
+func (s *Server) StopReceiving(ctx context.Context) error {
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, during{}))
 }
 
 // StartReplication starts both threads. That they run already is no error; that replication is not set up is
 // ErrNotReplica.
 func (s *Server) StartReplication(ctx context.Context) error {
-	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, nil))
+	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, during{}))
 }

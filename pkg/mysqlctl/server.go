@@ -39,8 +39,9 @@ type Server struct {
 	busy   map[*session]bool
 }
 
-// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full.
-const maxIdle = 2
+// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full, or closed to all
+// that is new; and one for who else asks something meanwhile.
+const maxIdle = 3
 
 // New makes a Server and starts nothing.
 func New(cfg Config) *Server {

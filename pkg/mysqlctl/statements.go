@@ -46,6 +46,11 @@ func (f flavour) stopReplica(channel string) statement {
 	return statement{what: "stop replication", sql: sql, args: args, need: runReplica}
 }
 
+func (f flavour) stopReceiving(channel string) statement {
+	sql, args := f.onChannel(f.words("STOP SLAVE"), " IO_THREAD", nil, channel)
+	return statement{what: "stop receiving", sql: sql, args: args, need: runReplica}
+}
+
 func (f flavour) startReplica(channel string) statement {
 	sql, args := f.onChannel(f.words("START SLAVE"), "", nil, channel)
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
@@ -88,12 +93,22 @@ func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) s
 	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"), args: args}
 }
 
+// waitGTIDs waits in the server, for whole seconds; its answer is 0 when all are executed.
+func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
+	return statement{what: "wait for GTIDs", sql: "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?) AS missing",
+		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
+}
+
 func (f flavour) showPosition() statement {
 	sql := "SHOW MASTER STATUS"
 	if f.dialect == mysqlNew {
 		sql = "SHOW BINARY LOG STATUS"
 	}
 	return statement{what: "read the binary log position", sql: sql, need: seePosition}
+}
+
+func (f flavour) showLogs() statement {
+	return statement{what: "list the binary logs", sql: "SHOW BINARY LOGS", need: seePosition}
 }
 
 // showEvents reads the server's own log from a place where an event begins.

@@ -34,7 +34,7 @@ func (s *Server) isClosed(ctx context.Context) (bool, error) {
 func (s *Server) AllowWrites(ctx context.Context) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.change(ctx, flavour.allowWrites, nil); err != nil {
+	if err := s.change(ctx, flavour.allowWrites, during{}); err != nil {
 		return err
 	}
 	open, err := s.Writable(ctx)
@@ -52,6 +52,10 @@ type Deny struct {
 	// Grace is how long a statement that is in the way may go on before its connection is killed; default 10 s,
 	// negative is none. Connections that are idle, in LOCK TABLES or in a transaction, get none.
 	Grace time.Duration
+
+	// Ready is called once the connections that it takes are had, before anything is changed: the place to keep new clients away by
+	// means that would keep this program away too. It is not called where no connection can be had. nil: nothing.
+	Ready func()
 }
 
 // DenyWrites closes the server for writes and reads back that it is closed: no transaction of an ordinary user is
@@ -69,9 +73,9 @@ func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 	spare := mopUp(ctx)
 
 	way := &way{server: s, started: time.Now(), grace: grace}
-	err := s.change(ctx, flavour.denyWrites, way.clear)
+	err := s.change(ctx, flavour.denyWrites, during{opts.Ready, way.clear})
 	if isServerError(err, errUnknownVariable) {
-		err = s.change(ctx, flavour.denyOrdinaryWrites, way.clear)
+		err = s.change(ctx, flavour.denyOrdinaryWrites, during{stuck: way.clear})
 	}
 
 	// What the server says now is the truth, whatever became of the statement, and wanted also by who has cancelled.

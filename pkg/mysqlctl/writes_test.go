@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,6 +139,63 @@ func testDenyWritesClearsItsWay(t *testing.T, kind string) {
 	if rep.IORunning != "Yes" || rep.SQLRunning != "Yes" {
 		t.Errorf("replication afterwards: %+v", rep)
 	}
+}
+
+// Once it has what it needs, nothing that keeps new connections away keeps it from its work.
+func TestDenyWritesBehindClosedDoors(t *testing.T) { each(t, denyWritesBehindClosedDoors) }
+
+func denyWritesBehindClosedDoors(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	i.Exec("CREATE TABLE test.t (id INT)", "CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
+	cfg := account(i, "agent", i.Kind.AgentRights())
+	var shut func()
+	cfg.Addr, shut = door(t, i.Addr)
+	s := New(cfg)
+	defer s.Close()
+	ctx := within(t, 30*time.Second)
+	fatal(t, s.Ping(ctx)) // one connection is there
+	lock := dbConn(t, i.DB("app", ""))
+	_, err := lock.ExecContext(ctx, "LOCK TABLES t WRITE")
+	fatal(t, err)
+	fatal(t, s.DenyWrites(ctx, Deny{Grace: time.Hour, Ready: shut}))
+	if c, err := net.Dial("tcp", cfg.Addr); err == nil {
+		_ = c.Close()
+		t.Error("the door is open")
+	}
+	if i.Query("SELECT @@global.read_only") != "1" {
+		t.Error("the server is open")
+	}
+	fresh := New(cfg)
+	defer fresh.Close()
+	if err := fresh.DenyWrites(ctx, Deny{Ready: func() { t.Error("it is ready without a connection") }}); err == nil {
+		t.Error("behind closed doors, and no error")
+	}
+}
+
+// door leads to an address until it is shut; who is in stays in.
+func door(t *testing.T, to string) (addr string, shut func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fatal(t, err)
+	var open sync.WaitGroup
+	t.Cleanup(open.Wait)
+	t.Cleanup(func() { _ = l.Close() }) // it may be shut already
+	open.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			open.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() }) // ends with either end
+			open.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+		}
+	})
+	return l.Addr().String(), func() { _ = l.Close() }
 }
 
 // Fifty clients write as fast as they can. Nothing may be acknowledged once DenyWrites has returned.

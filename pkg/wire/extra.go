@@ -29,6 +29,13 @@ const (
 	extServer   = "server"
 	extLive     = "live"
 	extAnswer   = "answer"
+	extForced   = "forced"
+	extLeft     = "left"
+	extTrust    = "trust"
+	extEmbargo  = "embargo"
+	extAudited  = "audited"
+	extBeyond   = "beyond"
+	extFinding  = "finding"
 )
 
 // extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it:

@@ -20,6 +20,9 @@ type Order struct {
 	Extended bool
 	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
 	Switch   cluster.Switch // how Master became the writer
+	Forced   bool           // to become the writer without having executed all
+	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
+	Trust    string         // former writers that may be replicated from again (cluster.Order)
 
 	Lease cluster.Lease // of the writer; 0: there is none, and the rest has no meaning
 	Epoch cluster.Epoch // who is the writer
@@ -32,6 +35,15 @@ func (o Order) Request(host string) Request {
 	if o.Extended {
 		params = append(params, extra(extVersion, "1"), extra(extSeq, strconv.FormatUint(o.Seq, 10)))
 		params = append(params, switchExtras(o.Switch)...)
+		if o.Forced {
+			params = append(params, extra(extForced, "1"))
+		}
+		if o.Left != "" {
+			params = append(params, extra(extLeft, o.Left))
+		}
+		if o.Trust != "" {
+			params = append(params, extra(extTrust, o.Trust))
+		}
 		if o.Lease > 0 {
 			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()), extra(extEcho, o.Echo.String()))
 		}
@@ -72,6 +84,7 @@ func ParseOrder(r Request) (Order, error) {
 		return Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	o.Switch = parseSwitch(pairs)
+	o.Forced, o.Left, o.Trust = pairs.get(extForced) == "1", pairs.get(extLeft), pairs.get(extTrust)
 	if o.Lease, err = parseLease(pairs); err != nil || o.Lease == 0 {
 		return o, err
 	}

@@ -2,7 +2,9 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -54,6 +56,9 @@ type Report struct {
 	PromiseAge time.Duration // how long ago
 	ServerGone bool          // the server's process is gone for certain
 
+	Embargo cluster.Embargo // whom it replicates nothing more from
+	Audit   cluster.Audit   // what it found in its own log; without Waived
+
 	Problems []string // what of the order could not be done, one sentence each
 }
 
@@ -80,6 +85,12 @@ func (r Report) Fields() []string {
 	}
 	if r.ServerGone {
 		fields = append(fields, extra(extServer, serverGone))
+	}
+	if r.Embargo.At != "" {
+		fields = append(fields, extra(extEmbargo, r.Embargo.Host+"@"+r.Embargo.At))
+	}
+	if r.Audit.Done {
+		fields = append(fields, extra(extAudited, r.Audit.At), extra(extBeyond, strconv.Itoa(r.Audit.Beyond)), extra(extFinding, r.Audit.Finding))
 	}
 	for _, p := range r.Problems {
 		fields = append(fields, extra(extProblem, p))
@@ -124,6 +135,14 @@ func ParseReport(a Answer) Report {
 		if r.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
 			return unreadable(err)
 		}
+	}
+	r.Embargo.Host, r.Embargo.At, _ = strings.Cut(pairs.get(extEmbargo), "@")
+	if at := pairs.get(extAudited); at != "" {
+		n, err := pairs.number(extBeyond)
+		if err != nil || n > math.MaxInt32 {
+			return unreadable(fmt.Errorf("read %s: %q", extBeyond, pairs.get(extBeyond)))
+		}
+		r.Audit = cluster.Audit{At: at, Done: true, Beyond: int(n), Finding: pairs.get(extFinding)}
 	}
 	r.PromisedTo = pairs.get(extPromised)
 	age, err := pairs.number(extAge)

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// OwnLog is the local server's binary log.
+type OwnLog interface {
+	Position(ctx context.Context) (mysqlctl.Position, error)
+	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
+	Settings(ctx context.Context) (mysqlctl.Settings, error)
+}
+
+// audit looks for what this host has committed beyond the place in its log up to which its successor has it.
+func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
+	found := cluster.Audit{At: at, Done: true}
+	from, err := mysqlctl.ParsePosition(at)
+	if err != nil {
+		return found, err
+	}
+	end, err := log.Position(ctx)
+	if err != nil {
+		return found, err
+	}
+	settings, err := log.Settings(ctx)
+	if err != nil {
+		return found, err
+	}
+	if c, err := end.Compare(from); err == nil && c < 0 {
+		// A server never pulls in its own transactions, so what it has lost it will not get back by replication.
+		own, err := ownTransactions(ctx, log, mysqlctl.Position{}, end, settings.ServerID)
+		if err != nil {
+			return found, err
+		}
+		if len(own) > 0 {
+			found.Finding = fmt.Sprintf("its binary log ends at %s, but the others have it up to %s: it has lost transactions that they have", end, from)
+		}
+		return found, nil // a server that was set up anew begins a new log
+	}
+	own, err := ownTransactions(ctx, log, from, end, settings.ServerID)
+	if errors.Is(err, mysqlctl.ErrLogGone) {
+		if own, err = ownTransactions(ctx, log, mysqlctl.Position{}, end, settings.ServerID); err == nil && len(own) > 0 {
+			found.Finding = fmt.Sprintf("its binary log no longer has %s, up to which the others have it: whether it has more than they is not known", from)
+			return found, nil
+		}
+	}
+	if err != nil {
+		return found, err
+	}
+	if found.Beyond = len(own); found.Beyond > 0 {
+		found.Finding = fmt.Sprintf("it has %s that nobody else has: %s", count(len(own), "transaction"), mysqlctl.Describe(own))
+	}
+	return found, nil
+}
+
+// ownTransactions are those that this server has committed itself, and not replicated.
+func ownTransactions(ctx context.Context, log OwnLog, from, end mysqlctl.Position, self uint32) ([]mysqlctl.Transaction, error) {
+	all, err := log.Transactions(ctx, from, end, mostBeyond)
+	if err != nil {
+		return nil, err
+	}
+	var own []mysqlctl.Transaction
+	for _, t := range all {
+		if t.ServerID == self {
+			own = append(own, t)
+		}
+	}
+	return own, nil
+}
+
+func count(n int, what string) string {
+	switch {
+	case n == 1:
+		return "1 " + what
+	case n >= mostBeyond:
+		return fmt.Sprintf("more than %d %ss", n-1, what)
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

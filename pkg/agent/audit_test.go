@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// ownLog is a binary log of the server with server_id 1 that begins at its first transaction and ends at end.
+type ownLog struct {
+	list []mysqlctl.Transaction
+	end  mysqlctl.Position
+}
+
+func (l ownLog) Position(context.Context) (mysqlctl.Position, error) { return l.end, nil }
+func (l ownLog) Settings(context.Context) (mysqlctl.Settings, error) {
+	return mysqlctl.Settings{ServerID: 1}, nil
+}
+func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ int) (found []mysqlctl.Transaction, err error) {
+	if !start.IsZero() && start.File < l.list[0].At.File {
+		return nil, mysqlctl.ErrLogGone
+	}
+	for _, t := range l.list {
+		if c, err := t.At.Compare(start); start.IsZero() || err == nil && c >= 0 {
+			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
+func logged(file string, offset uint64, server uint32, gtid string) mysqlctl.Transaction {
+	return mysqlctl.Transaction{At: mysqlctl.Position{File: file, Offset: offset}, ServerID: server, GTID: gtid}
+}
+
+// TestAudit: what a former writer has beyond the place that its successor knows.
+func TestAudit(t *testing.T) {
+	both := []mysqlctl.Transaction{logged("bin.000002", 4, 1, "0-1-1"), logged("bin.000002", 100, 1, "0-1-2"), logged("bin.000002", 200, 1, "0-1-3"), logged("bin.000002", 300, 2, "0-2-3")}
+	foreign := both[3:]
+	for name, c := range map[string]struct {
+		list   []mysqlctl.Transaction
+		end    uint64
+		at     string
+		beyond int
+		want   string // in the finding; "" is none
+	}{
+		"nothing beyond":                            {both, 400, "bin.000002:400", 0, ""},
+		"only what it has replicated":               {both, 400, "bin.000002:300", 0, ""},
+		"one of its own":                            {both, 400, "bin.000002:200", 1, "1 transaction that nobody else has: 0-1-3"},
+		"two of its own":                            {both, 400, "bin.000002:100", 2, "2 transactions that nobody else has: 0-1-2 to 0-1-3"},
+		"it has lost its tail":                      {both, 400, "bin.000002:900", 0, "it has lost transactions that they have"},
+		"set up anew, with a younger log":           {foreign, 400, "bin.000009:900", 0, ""},
+		"the place is purged":                       {both, 400, "bin.000001:900", 0, "is not known"},
+		"purged, and nothing of its own in the log": {foreign, 400, "bin.000001:900", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := audit(t.Context(), ownLog{c.list, mysqlctl.Position{File: "bin.000002", Offset: c.end}}, c.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.At != c.at || !got.Done || got.Beyond != c.beyond || (got.Finding == "") != (c.want == "") || !strings.Contains(got.Finding, c.want) {
+				t.Errorf("got %+v, want %d beyond, %q", got, c.beyond, c.want)
+			}
+		})
+	}
+	if _, err := audit(t.Context(), ownLog{both, mysqlctl.Position{}}, "rubbish"); err == nil {
+		t.Error("rubbish is a place")
+	}
+}
+
+// TestEmbargo: it outlives the agent, and a broken file is named.
+func TestEmbargo(t *testing.T) {
+	path := t.TempDir() + "/state.embargo"
+	first := embargo{path: path}
+	if err := first.load(); err != nil {
+		t.Fatal(err)
+	}
+	want := first.get()
+	want.Host, want.At = "db1", "bin.000001:100"
+	if err := first.set(want); err != nil {
+		t.Fatal(err)
+	}
+	second := embargo{path: path}
+	if err := second.load(); err != nil || second.get() != want {
+		t.Errorf("the next agent knows %v (%v), want %v", second.get(), err, want)
+	}
+	want.Host, want.At = "", ""
+	if err := second.set(want); err != nil {
+		t.Fatal(err)
+	}
+	third := embargo{path: path}
+	if err := third.load(); err != nil || third.get() != want {
+		t.Errorf("after it was lifted: %v (%v)", third.get(), err)
+	}
+}

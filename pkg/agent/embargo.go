@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
+)
+
+// embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that one has
+// beyond the place up to which its log was read here, nobody may pull in unseen. It outlives the agent, in a file of one
+// line, HOST|POSITION. It is safe for concurrent use.
+type embargo struct {
+	path string // "": it is not kept
+
+	mu  sync.Mutex
+	now cluster.Embargo
+}
+
+// load reads what a former agent noted.
+func (e *embargo) load() error {
+	if e.path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(e.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	host, at, ok := strings.Cut(strings.TrimSuffix(string(text), "\n"), "|")
+	if !ok && host != "" {
+		return fmt.Errorf("read %s: want HOST|POSITION; remove the file if replication runs as it should", e.path)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = cluster.Embargo{Host: host, At: at}
+	return nil
+}
+
+func (e *embargo) get() cluster.Embargo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.now
+}
+
+// set notes it, and has it on disk when it returns without an error. The zero Embargo lifts it.
+func (e *embargo) set(to cluster.Embargo) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = to
+	if e.path == "" {
+		return nil
+	}
+	text := ""
+	if to.Host != "" {
+		text = to.Host + "|" + to.At + "\n"
+	}
+	return durable.Replace(e.path, []byte(text))
+}

@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// This file is about transactions that only a former writer has. A host that takes over without the word of the one before it
+// (it was dead) notes how far it had its log, and replicates nothing more from it. When the former writer is back its agent
+// looks for what it has committed beyond that place. With nothing there it rejoins by itself; else an operator decides.
+
+// Audit is what is known of the end of a former writer's log.
+type Audit struct {
+	At      string // position up to which its successor has it; "": nothing is to be looked for
+	Done    bool   // its agent has looked
+	Beyond  int    // transactions of its own that it has beyond At
+	Finding string // what is wrong, for people; "" is nothing
+	Waived  bool   // an operator has set the host online in spite of it
+}
+
+// open: the host may not be ONLINE.
+func (a Audit) open() bool { return a.At != "" && !a.Waived && (!a.Done || a.Finding != "") }
+
+// trusted: replication from the host may go on.
+func (a Audit) trusted() bool { return a.At != "" && !a.open() }
+
+// Embargo is what the agent of a successor reports: it replicates nothing more from Host, whose log it has up to At.
+type Embargo struct{ Host, At string }
+
+// audits takes over what an answer says of its host's log and of others'.
+func (x *stepper) audits(ans Answer) {
+	if e := ans.Embargo; e.At != "" {
+		if h, known := x.s.Hosts[e.Host]; known && h.Audit.At != e.At {
+			h.Audit = Audit{At: e.At}
+			x.s.Hosts[e.Host] = h
+			x.out.add(Warn, e.Host, "Host '%s' has taken over without host '%s', whose log it has up to %s: what '%s' has beyond is looked for when it is back",
+				ans.Host, e.Host, e.At, e.Host)
+		}
+	}
+	h := x.s.Hosts[ans.Host]
+	a := ans.Audit
+	if a.At == "" || a.At != h.Audit.At || h.Audit.Done && a.Finding == h.Audit.Finding {
+		return
+	}
+	h.Audit.Done, h.Audit.Beyond, h.Audit.Finding = true, a.Beyond, a.Finding
+	x.s.Hosts[ans.Host] = h
+	x.moved = true
+	if a.Finding == "" {
+		x.out.add(Info, ans.Host, "Host '%s' has no transactions that others lack", ans.Host)
+		return
+	}
+	x.out.add(Fatal, ans.Host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", ans.Host, a.Finding)
+}
+
+// waive lets a host in whose log holds what others lack.
+func (x *stepper) waive(host string) {
+	h := x.s.Hosts[host]
+	if !h.Audit.open() {
+		return
+	}
+	h.Audit.Waived = true
+	x.s.Hosts[host] = h
+	why := h.Audit.Finding
+	if why == "" {
+		why = "nobody has looked yet"
+	}
+	x.out.add(Fatal, host, "Admin lets host '%s' in with what only it has (%s)", host, why)
+}
+
+// trust lists the hosts with the places beyond which their logs have been found to be in order.
+func (s State) trust() string {
+	var list []string
+	for name, h := range s.Hosts {
+		if h.Audit.trusted() {
+			list = append(list, name+"@"+h.Audit.At)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ",")
+}
+
+// Trusts says whether an order's list of trust names the host with that place.
+func Trusts(trust string, e Embargo) bool {
+	return slices.Contains(strings.Split(trust, ","), e.Host+"@"+e.At)
+}
+
+// concerns are what people should know of hosts whose logs are not in order, a line each.
+func (s State) concerns(t Topology) []string {
+	var lines []string
+	for _, h := range t.Hosts {
+		a := s.Hosts[h.Name].Audit
+		switch {
+		case !a.open():
+		case a.Finding != "":
+			lines = append(lines, fmt.Sprintf("host %s: %s. 'set_online %s' lets it in with them", h.Name, a.Finding, h.Name))
+		default:
+			lines = append(lines, fmt.Sprintf("host %s was the writer: what it has beyond %s is looked for when it is back", h.Name, a.At))
+		}
+	}
+	return lines
+}

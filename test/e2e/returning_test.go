@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// alone is a cluster in which fast_failover acts at once and no check has time to notice anything else.
+func alone(position bool) lab.Options {
+	o := leased()
+	o.Position, o.TrapPeriod = position, 30*time.Second
+	return o
+}
+
+// TestOldWriterReturns (S9): twenty transactions reach nobody before the writer dies. When it is back they are named, it stays out
+// whatever auto_set_online says, and nobody pulls them in.
+func TestOldWriterReturns(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, alone(position))
+			db1, db2 := b.Node("db1"), b.Node("db2")
+			b.load().Stop()
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			for _, n := range b.DBs[1:] {
+				b.must(n.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+			}
+			for i := range 20 {
+				b.must(db1.Server.Exec(b.ctx, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", 1_000_000+i)))
+			}
+			b.must(db1.Server.Kill())
+			l, err := b.StartLoad(b.ctx, 200)
+			b.must(err)
+			b.Cleanup(l.Stop)
+			b.must(l.WaitServer(b.ctx, 2))
+			b.must(db1.Server.Start(b.ctx))
+			if position { // MariaDB can only let them in out of order
+				b.must(db1.Server.Exec(b.ctx, "STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "START SLAVE"))
+				b.must(db2.Server.Exec(b.ctx, "SET GLOBAL gtid_strict_mode=0"))
+			}
+			b.until("the transactions to be named", func(show string) bool {
+				return strings.Contains(show, "# Warning: host db1: it has 20 transactions that nobody else has: ")
+			})
+			b.logged(b.Monitor, "Host 'db1' has lost touch: it has 20 transactions that nobody else has: ")
+			since := time.Now()
+			b.must(lab.Wait(b.ctx, "some seconds", func() (bool, string) { return time.Since(since) > 4*time.Second, "" }))
+			if show := b.show(); !strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY") || b.writer() != "db2" {
+				t.Errorf("show:\n%s", show)
+			}
+			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil || n != "0" {
+				t.Errorf("db2 has %s of them (%v)", n, err)
+			}
+			if !position {
+				return // GTIDs in strict order can't come after later ones
+			}
+			if out, status := b.control("set_online db1"); status != 0 {
+				t.Fatal(out)
+			}
+			b.must(lab.Wait(b.ctx, "db2 to have them", func() (bool, string) {
+				n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000")
+				return err == nil && n == "20", n
+			}))
+			b.logged(b.Monitor, "Admin lets host 'db1' in with what only it has (it has 20 transactions that nobody else has: ")
+			b.until("db1 to be ONLINE without a warning", func(show string) bool {
+				return strings.Contains(show, "db1(10.77.0.11) master/ONLINE") && !strings.Contains(show, "#")
+			})
+		})
+	}
+}
+
+// TestOldWriterRejoins (S9): with nothing that only it has the former writer is back by itself, and both masters replicate from each
+// other again.
+func TestOldWriterRejoins(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	l := b.load()
+	b.must(l.Between(b.Node("db1").Server.Kill))
+	b.must(l.WaitServer(b.ctx, 2))
+	b.logged(b.Node("db2").Agent, "Host 'db1' does not answer: nothing beyond ")
+	b.must(b.Node("db1").Server.Start(b.ctx))
+	b.logged(b.Monitor, "Host 'db1' has no transactions that others lack")
+	b.logged(b.Node("db2").Agent, "Host 'db1' has been looked at: replicating from it again")
+	b.must(b.WaitWhole(b.ctx))
+	b.balance(l)
+}
+
+// TestSlaveHasMore (S10): the dead writer's newest transactions have reached a slave and not the other master, which fetches them before it opens.
+func TestSlaveHasMore(t *testing.T) {
+	b := start(t, time.Minute, alone(false))
+	b.load().Stop()
+	b.must(b.WaitLevel(b.ctx, b.DBs...))
+	db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+	for i := range 20 {
+		b.must(db1.Server.Exec(b.ctx, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", 1_000_000+i)))
+	}
+	b.must(b.WaitLevel(b.ctx, db1, db3))
+	b.must(db1.Server.Kill())
+	l, err := b.StartLoad(b.ctx, 200)
+	b.must(err)
+	b.Cleanup(l.Stop)
+	b.must(l.WaitServer(b.ctx, 2))
+	if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil || n != "20" {
+		t.Errorf("db2 has %s of them (%v)", n, err)
+	}
+	b.follows("db3", "db2")
+	b.must(db1.Server.Start(b.ctx))
+	b.must(b.WaitWhole(b.ctx))
+	l.Stop()
+	b.must(b.WaitLevel(b.ctx, b.DBs...))
+}
+
+// TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of which the rest will never come: it
+// gives that up and opens.
+func TestHalfATransaction(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, alone(position))
+			b.load().Stop()
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			db1, db2 := b.Node("db1"), b.Node("db2")
+			b.must(db1.Server.Exec(b.ctx, "CREATE TABLE app.large (id INT PRIMARY KEY, b LONGBLOB)"))
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			before, err := db2.Server.Replica(b.ctx)
+			b.must(err)
+			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD")) // nobody else has it
+			b.must(db2.Slow(10_000_000))
+			written := make(chan error, 1)
+			go func() {
+				written <- db1.Server.Exec(b.ctx, "INSERT INTO app.large SELECT seq, REPEAT('x', 1000000) FROM app.seq_1_to_40")
+			}()
+			b.must(lab.Wait(b.ctx, "a part of it to arrive", func() (bool, string) {
+				r, err := db2.Server.Replica(b.ctx)
+				if err != nil {
+					return false, err.Error()
+				}
+				now, was := number(r["Read_Master_Log_Pos"]), number(before["Read_Master_Log_Pos"])
+				return now > was+2_000_000 && now < was+30_000_000, r["Read_Master_Log_Pos"]
+			}))
+			b.must(db1.Server.Kill())
+			b.must(db2.Lose(0))
+			<-written // with an error, or not: it was not acknowledged before
+			l, err := b.StartLoad(b.ctx, 200)
+			b.must(err)
+			b.Cleanup(l.Stop)
+			b.must(l.WaitServer(b.ctx, 2))
+			b.logged(db2.Agent, "The last transaction received of 'db1' is not whole")
+			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.large"); err != nil || n != "0" {
+				t.Errorf("db2 has %s rows of it (%v)", n, err)
+			}
+		})
+	}
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
+}
