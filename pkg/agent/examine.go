@@ -64,7 +64,7 @@ func (a *Agent) examine(ctx context.Context, req wire.Request) wire.Answer {
 	}
 	defer a.examiner.turn.Unlock()
 	e := a.examiner.examine(ctx, nonce)
-	e.State, e.Ordered = last.order.State, last.order.Roles
+	e.State, e.Ordered, e.Embargo = last.order.State, last.order.Roles, a.embargo.get().Host
 	return wire.Answer{Text: "OK: Examined!", Fields: e.Fields()}
 }
 
@@ -135,7 +135,7 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 			continue
 		}
 		try(h, wire.AgentAccount, local.AgentUser, local.AgentPassword, mysqlctl.ForNeighbour)
-		if h.Mode == config.Master {
+		if h.Mode == config.Master || local.Mode == config.Master { // a new writer may have to fetch from anybody
 			try(h, wire.ReplicationAccount, local.ReplicationUser, local.ReplicationPassword, mysqlctl.ForReplication)
 		}
 		group.Go(func() error {

@@ -153,6 +153,12 @@ func serverRows() []judged {
 			f.server("db1").ReadOnly = true
 			f.server("db3").Replica.SourceHost = "192.0.2.12"
 		}, "", ""},
+		// Nobody is told to start a replication that is stopped for a reason.
+		{func(f *Facts) { f.server("db2").Replica.IORunning = "No"; f.exam("db2").Embargo = "db1" }, "note replication-embargo db2", "mmm_control show"},
+		{func(f *Facts) {
+			f.server("db2").Replica.IORunning = "No"
+			f.Monitor.View.Hosts[0].Audit = &cluster.Finding{}
+		}, "warning audit db1, note replication-embargo db2", "mmm_control show"},
 		{func(f *Facts) { f.server("db2").Replica.SQLRunning = "No" }, "error replication-stopped db2", "on db2: START SLAVE;"},
 		{func(f *Facts) {
 			r := f.server("db2").Replica

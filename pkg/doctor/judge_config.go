@@ -14,6 +14,16 @@ import (
 // soon is how long before its end a certificate is named.
 const soon = 30 * 24 * time.Hour
 
+// audit: a former writer is back. What it alone has must not come in unseen, so its host is not just set online.
+func (j *judge) audit(h cluster.HostView) {
+	if !h.Audit.Looked {
+		j.add(Warning, "audit", h.Name, "start its server and its agent, which looks by itself; mmm_control show says what it finds", "it was the writer, and its log has not been looked at since")
+		return
+	}
+	j.add(Error, "audit", h.Name, fmt.Sprintf("save its log with mysqlbinlog, and set it up anew from the writer; or, to let all of that in everywhere: mmm_control set_online %s", h.Name),
+		"it was the writer and is not what the others know: %s", h.Audit.Finding)
+}
+
 // configuration judges what the monitor's files say, and this machine.
 func (j *judge) configuration() {
 	c := j.Config
@@ -130,6 +140,10 @@ func (j *judge) monitor() {
 			"the monitor is in passive mode and orders nothing: %s", strings.Join(strings.Fields(v.Cause), " "))
 	}
 	for _, h := range v.Hosts {
+		if h.Audit != nil {
+			j.audit(h)
+			continue
+		}
 		switch h.State {
 		case cluster.Online:
 			j.ok("host-state", h.Name, "the monitor has it ONLINE")

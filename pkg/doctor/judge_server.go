@@ -201,6 +201,11 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	source := j.source(h)
 	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(source.IP.String(), source.MySQLPort))
 	r := s.Replica
+	if from := j.embargo(h); from != "" && (r == nil || r.IORunning == "No") {
+		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+" has nothing that others lack",
+			"it replicates nothing from %s, which was the writer, until the log of that host has been looked at", from)
+		return
+	}
 	if r == nil {
 		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s", source.Name)
 		return
@@ -215,6 +220,21 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
 		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText()), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
 	}
+}
+
+// embargo names the former writer that a host may not replicate from yet.
+func (j *judge) embargo(h config.Host) string {
+	if e := j.exam(h.Name); e != nil && e.Embargo != "" {
+		return e.Embargo
+	}
+	if j.Monitor.View != nil {
+		for _, o := range j.Monitor.View.Hosts {
+			if o.Audit != nil && o.Name == h.Peer {
+				return o.Name
+			}
+		}
+	}
+	return ""
 }
 
 // threads judges whether replication runs.

@@ -93,6 +93,10 @@ func configRows() []judged {
 		{func(f *Facts) { f.Monitor.View.Mode = cluster.Passive }, "warning monitor-passive monitor", "set_active"},
 		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.AwaitingRecovery }, "warning host-state db3", "mmm_control set_online db3"},
 		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.ReplicationFail }, "warning host-state db3", "mmm_control checks db3"},
+		{func(f *Facts) {
+			f.Monitor.View.Hosts[0].State = cluster.AwaitingRecovery
+			f.Monitor.View.Hosts[0].Audit = &cluster.Finding{Looked: true, Beyond: 2, Finding: "it has 2 transactions that nobody else has"}
+		}, "error audit db1", "mysqlbinlog"},
 		{func(f *Facts) { f.Monitor.View.Hosts[2].Problems = []string{"Couldn't add"} }, "error agent-problem db3", ""},
 		{func(f *Facts) { f.Monitor.View.Roles[0].Host = "" }, "warning role-vacant monitor", "mmm_control show"},
 	}

@@ -129,6 +129,7 @@ type Examination struct {
 	Listens   []netip.AddrPort  // where something listens on the server's port
 	State     cluster.HostState // as last ordered; Unknown where nothing was
 	Ordered   []cluster.RoleIP
+	Embargo   string // host that it replicates nothing more from, until the monitor trusts it
 }
 
 // longestText keeps an answer about many hosts below MaxAnswer.
@@ -140,6 +141,9 @@ func (e Examination) Fields() []string {
 		extra(extAt, strconv.FormatInt(e.At.UnixMilli(), 10)), extra(extTook, strconv.FormatInt(e.Took.Milliseconds(), 10)),
 		extra(extInterface, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Interface, e.Link, e.Hardware))),
 		extra(extOrdered, string(e.State)+" "+cluster.FormatRoleIPs(e.Ordered, ","))}
+	if e.Embargo != "" {
+		fields = append(fields, extra(extEmbargo, e.Embargo))
+	}
 	for _, section := range slices.Sorted(maps.Keys(e.Settings)) {
 		text := section
 		for _, v := range slices.Sorted(maps.Keys(e.Settings[section])) {
@@ -185,7 +189,7 @@ func ParseExamination(a Answer) (Examination, error) {
 		return Examination{}, fmt.Errorf("parse examination: %w", errors.Join(err, fmt.Errorf("the agent answers %q", abbreviate(a.Text))))
 	}
 	e := Examination{Version: pairs.get(extSoftware), File: pairs.get(extFile), Settings: map[string]map[string]string{},
-		Seen: map[netip.Addr]string{}, Faults: map[string]string{}, Agents: map[string]string{}, Lacks: pairs[extLacks]}
+		Seen: map[netip.Addr]string{}, Faults: map[string]string{}, Agents: map[string]string{}, Lacks: pairs[extLacks], Embargo: pairs.get(extEmbargo)}
 	at, err1 := pairs.number(extAt)
 	took, err2 := pairs.number(extTook)
 	if err := errors.Join(err1, err2); err != nil || at > 1<<60 || took > 1<<30 {

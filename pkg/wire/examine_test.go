@@ -24,7 +24,7 @@ func examination() Examination {
 		Logins:    []Login{{"db1", AgentAccount, LoginOK, ""}, {"db2", ReplicationAccount, LoginDenied, "Access denied for user 'a'@'b' (100%)"}},
 		Agents:    map[string]string{"db2": "", "db3": "connection refused"},
 		Listens:   []netip.AddrPort{netip.MustParseAddrPort("[::]:3306")},
-		State:     cluster.Online, Ordered: []cluster.RoleIP{{Role: "writer", IP: netip.MustParseAddr("192.0.2.100")}},
+		State:     cluster.Online, Ordered: []cluster.RoleIP{{Role: "writer", IP: netip.MustParseAddr("192.0.2.100")}}, Embargo: "db2",
 	}
 }
 
