@@ -50,6 +50,7 @@ type Config struct {
 	Peers      Peers
 	Sources    func(host string) (Source, bool) // how this host replicates from another
 	Blocking   Blocking
+	Examiner   *Examiner               // nil: EXAMINE is not known
 	Uptime     func() (float64, error) // seconds since the host's boot
 	Version    string
 	Log        *slog.Logger
@@ -69,6 +70,7 @@ type Agent struct {
 	log      *slog.Logger
 	asked    chan ask
 	leasing  *Leasing
+	examiner *Examiner
 	vouches  chan askedToVouch
 }
 
@@ -95,6 +97,7 @@ func New(c Config) *Agent {
 		log:      c.Log,
 		asked:    make(chan ask),
 		leasing:  c.Leasing,
+		examiner: c.Examiner,
 		vouches:  make(chan askedToVouch),
 	}
 }

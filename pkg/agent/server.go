@@ -61,6 +61,10 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		return a.announceAgain(ctx, req)
 	case wire.Relay:
 		return a.relay(ctx, req)
+	case wire.Examine:
+		if a.examiner != nil {
+			return a.examine(ctx, req)
+		}
 	case "GET_AGENT_VERSION":
 		return wire.Answer{Text: a.version}
 	}

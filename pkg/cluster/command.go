@@ -39,6 +39,7 @@ const Help = `Valid commands are:
     move_role [--force] <role> <host> - move exclusive role <role> to host <host>
                                         (Only use --force if you know what you are doing!)
     set_ip <ip> <host>                - set role with ip <ip> to host <host>
+# doctor [--verbose]                  - find out what is wrong, and how to mend it (needs no monitor)
 `
 
 // Invalid is the answer to a line that is no command.

@@ -82,6 +82,10 @@ func ask(ctx context.Context, ifi *net.Interface, ip netip.Addr, wait time.Durat
 	if err != nil {
 		return nil, err
 	}
+	return askQuestion(ctx, ifi, q, wait)
+}
+
+func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.Duration) (net.HardwareAddr, error) {
 	c, err := packet.Listen(ifi, packet.Datagram, int(q.protocol), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)

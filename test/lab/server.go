@@ -82,6 +82,9 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 }
 
+// Arguments are given to the server beyond the usual ones from its next start on; the last of two counts.
+func (s *Server) Arguments(args ...string) { s.args = args }
+
 // Kill ends the server as kill -9 does. The rest is for signals and clean ends.
 func (s *Server) Kill() error { return s.proc.Signal(syscall.SIGKILL) }
 
