@@ -142,7 +142,7 @@ func judgeLag(lag, max time.Duration) Result {
 	case lag == 0:
 		return Result{Status: OK, Message: "OK: Backlog is null"}
 	}
-	return Result{Status: OK, Message: "OK"}
+	return Result{Status: OK, Message: "OK", Lag: lag}
 }
 
 // judgeBeats: without its table nothing is known of the backlog, which changes nothing.

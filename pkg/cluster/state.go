@@ -13,6 +13,8 @@ type Verdicts struct {
 	Mute    bool // the newest ping failed
 	Asking  bool // other hosts are being asked whether they reach it
 	Refused bool // the newest probe of the server found its port closed
+
+	Lag time.Duration // how far its replication was behind when it was last well
 }
 
 // alive: a server that answers is alive, whatever becomes of pings.

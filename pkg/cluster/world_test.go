@@ -185,6 +185,15 @@ func (w *world) do(line string) string {
 		}
 		w.verdicts[words[1]] = v
 		w.step(Input{})
+	case "lag": // HOST DURATION, as the checks see it
+		d, err := time.ParseDuration(words[2])
+		if err != nil {
+			panic(err)
+		}
+		v := w.verdicts[words[1]]
+		v.Lag = d
+		w.verdicts[words[1]] = v
+		w.step(Input{})
 	case "behind": // HOST DURATION
 		d, err := time.ParseDuration(words[2])
 		if err != nil {

@@ -259,3 +259,17 @@ func (n *notices) shown() (warnings []string, remarks map[checkKey]string) {
 	}
 	return warnings, remarks
 }
+
+// allRemarks adds to those of the findings what is wrong with a former writer's log.
+func (o *owner) allRemarks() map[checkKey]string {
+	all := maps.Clone(o.remarks)
+	for name, h := range o.state.Hosts {
+		if f := h.Audit.Finding; f != "" && !h.Audit.Waived {
+			if all == nil {
+				all = map[checkKey]string{}
+			}
+			all[checkKey{name, check.RepThreads}] = f
+		}
+	}
+	return all
+}

@@ -159,6 +159,7 @@ type owner struct {
 	savedEpoch cluster.Epoch // as last handed to the store
 	suspects   *suspects
 	refused    map[string]bool // hosts whose server's port refused when last tried
+	lags       map[string]time.Duration
 
 	surveys  map[string]Surveyed // newest of each host
 	notices  notices
@@ -174,7 +175,7 @@ type pending struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{},
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{},
 		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}}
 	out, ok := o.start(ctx)
 	if !ok {
@@ -241,10 +242,14 @@ func (o *owner) note(u check.Update) {
 			o.couriers[u.Host].post(o.letter(order)) // its agent knows more
 		}
 	}
+	if u.Name == check.RepBacklog && u.Result.Lag != o.lags[u.Host] {
+		o.lags[u.Host] = u.Result.Lag
+		o.good = nil
+	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
 		o.good = o.board.verdicts(o.Topology)
 		for host, v := range o.good {
-			v.Refused = o.refused[host]
+			v.Refused, v.Lag = o.refused[host], o.lags[host]
 			o.good[host] = v
 		}
 	}
@@ -382,7 +387,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, remarks: o.remarks, changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), changed: make(chan struct{})}
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}

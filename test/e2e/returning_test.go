@@ -46,6 +46,9 @@ func TestOldWriterReturns(t *testing.T) {
 				return strings.Contains(show, "# Warning: host db1: it has 20 transactions that nobody else has: ")
 			})
 			b.logged(b.Monitor, "Host 'db1' has lost touch: it has 20 transactions that nobody else has: ")
+			if out, _ := b.control("checks db1 rep_threads"); !strings.Contains(out, "it has 20 transactions that nobody else has: ") {
+				t.Errorf("checks: %s", out)
+			}
 			since := time.Now()
 			b.must(lab.Wait(b.ctx, "some seconds", func() (bool, string) { return time.Since(since) > 4*time.Second, "" }))
 			if show := b.show(); !strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY") || b.writer() != "db2" {
