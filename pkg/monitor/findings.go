@@ -190,7 +190,7 @@ func (e *examiner) source(h, writer cluster.Host) {
 	if s.Replica == nil || h.Name == want.Name || e.same(s, want) {
 		return
 	}
-	from := s.Replica.SourceHost
+	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // one line, whatever it is
 	if i := slices.IndexFunc(e.t.Hosts, func(other cluster.Host) bool { return other.IP.String() == from }); i >= 0 {
 		from = fmt.Sprintf("'%s' (%s)", e.t.Hosts[i].Name, from)
 	}
