@@ -41,7 +41,7 @@ func TestDeparturesEnd(t *testing.T) {
 	w := newWorld(t)
 	var d Departures
 	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here6), time.Minute))
-	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here4), 200*time.Millisecond))
+	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here4), 3*time.Second))
 	w.wantDial(client4, here4, unix.ECONNREFUSED)
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		c, err := w.r.dial(client4, here4, w.at)
