@@ -240,7 +240,7 @@ func TestParseRecordedReplica(t *testing.T) {
 		"percona-8.0": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, IOErrno: 2003, Retries: 86400, RetryEvery: time.Minute, IORunning: "Connecting", SQLRunning: "Yes",
 			IOError: "error reconnecting to master 'replication@192.168.100.51:3306' - retry-time: 60 retries: 3 message: " +
 				"Can't connect to MySQL server on '192.168.100.51:3306' (111)",
-			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, UsesGTID: true},
+			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, Drained: true, UsesGTID: true},
 	} {
 		got, err := readReplica(Config{}, recorded(t, "replica/"+name+".txt"), nil)
 		fatal(t, err)
