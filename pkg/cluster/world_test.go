@@ -83,7 +83,11 @@ func (w *world) note(out Output) {
 func (w *world) step(in Input) Output {
 	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.verdicts
 	var out Output
+	before := w.s
 	w.s, out = Step(w.t, w.s, in)
+	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.equal) {
+		panic("orders differ where nothing has changed that they are made of")
+	}
 	w.note(out)
 	for _, k := range out.Kills {
 		if w.killErr == "" {
