@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -192,6 +193,9 @@ func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
 	}
 	f.looked = time.Now()
 	found, err := audit(ctx, f.own, o.Left)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil // it does not run yet
+	}
 	if err != nil {
 		return fmt.Errorf("look for transactions that only this host has: %w", err)
 	}
