@@ -41,6 +41,7 @@ type follower struct {
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
+	end    mysqlctl.Position             // of the own log when it was last looked at; of the attempts alone, one at a time
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -180,13 +181,25 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	return nil
 }
 
-// lookBack audits this server's own log, once for each place that the monitor names.
+// lookBack audits this server's own log, once for each place that the monitor names, and again after a finding when the log ends before
+// where it did: the server has been set up anew.
 func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
-	if o.Left == "" || f.audit.Load().At == o.Left {
+	last := f.audit.Load()
+	if o.Left == "" || last.At == o.Left && last.Finding == "" {
+		return nil
+	}
+	end, err := f.own.Position(ctx)
+	if err != nil {
+		return fmt.Errorf("look for transactions that only this host has: %w", err)
+	}
+	before := f.end
+	f.end = end
+	if c, err := end.Compare(before); last.At == o.Left && err == nil && c >= 0 {
 		return nil
 	}
 	found, err := audit(ctx, f.own, o.Left)
 	if err != nil {
+		f.end = before
 		return fmt.Errorf("look for transactions that only this host has: %w", err)
 	}
 	f.audit.Store(&found)

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -232,6 +233,7 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 // settle waits until the cluster is whole, and sets up anew who is set aside.
 func (s *Soak) settle(ctx context.Context) error {
 	c := s.cluster
+	var failed error
 	err := Wait(ctx, "the cluster to be whole", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
 		if err != nil {
@@ -248,7 +250,8 @@ func (s *Soak) settle(ctx context.Context) error {
 			}
 			if why, err := c.Aside(ctx, show, n); err == nil && why != "" && told(show, n) {
 				if err := s.setUpAnew(ctx, n, w, why); err != nil {
-					return false, err.Error()
+					failed = fmt.Errorf("set up %s anew: %w", n.Name, err)
+					return true, ""
 				}
 			}
 		}
@@ -257,7 +260,7 @@ func (s *Soak) settle(ctx context.Context) error {
 	for name, text := range s.broken.take() {
 		s.wrong("replication of %s broke, and it was not set aside: %s", name, text)
 	}
-	return err
+	return errors.Join(err, failed)
 }
 
 func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
@@ -267,7 +270,17 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	if n.Server.id <= 2 {
 		s.broken.excuse(w) // it replicates from n
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return Wait(ctx, n.Name+" to be looked at anew", func() (bool, string) {
+		show, _, err := s.cluster.Control(ctx, "show")
+		if err != nil {
+			return false, err.Error()
+		}
+		why, err = s.cluster.Aside(ctx, show, n)
+		return err == nil && why == "", fmt.Sprint(why, err)
+	})
 }
 
 // told: somebody who looks at this `show` sees that something is wrong with the host.

@@ -68,8 +68,8 @@ func run(ctx context.Context) int {
 // soak makes a cluster for one mode.
 func soak(ctx context.Context, o lab.Options, n int) (*lab.Soak, error) {
 	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second, 3, true
-	o.Mon = "flap_count 0"          // the same hosts die again and again here
-	o.AckTimeout = 10 * time.Second // a machine that is busy is no reason to give up waiting
+	o.Mon = "flap_count 0"         // the same hosts die again and again here
+	o.AckTimeout = 2 * time.Second // a machine that is busy is no reason to give up waiting
 	c, err := lab.New(ctx, o)
 	if err != nil {
 		return nil, err
