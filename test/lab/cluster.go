@@ -52,6 +52,7 @@ type Cluster struct {
 	DBs         []*Node // db1 and db2 are the masters
 	Monitor     *Daemon
 	dir         string
+	others      []*Node // servers that are no part of it
 }
 
 // Node is a database host.
@@ -131,8 +132,11 @@ func (c *Cluster) Close() error {
 		}
 	}
 	hosts := []*Host{c.Mon, c.Client}
-	for _, n := range c.DBs {
+	for _, n := range slices.Concat(c.DBs, c.others) {
 		hosts = append(hosts, n.Host)
+		if n.Server == nil {
+			continue
+		}
 		if n.Server.proc != nil && !n.Server.proc.Ended() {
 			errs = append(errs, n.Server.Kill())
 		}
@@ -169,14 +173,14 @@ func (c *Cluster) startServers(ctx context.Context) error {
 		return err
 	}
 	db := c.DBs
-	if err := db[0].Server.follow(ctx, db[1].Host); err != nil {
+	if err := db[0].Server.Follow(ctx, db[1].Host, ""); err != nil {
 		return err
 	}
-	if err := db[1].Server.follow(ctx, db[0].Host); err != nil {
+	if err := db[1].Server.Follow(ctx, db[0].Host, ""); err != nil {
 		return err
 	}
 	for _, slave := range db[2:] {
-		if err := slave.Server.follow(ctx, db[0].Host); err != nil {
+		if err := slave.Server.Follow(ctx, db[0].Host, ""); err != nil {
 			return err
 		}
 	}

@@ -147,6 +147,19 @@ func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
 	return s.row(ctx, "SHOW SLAVE STATUS")
 }
 
+// Channel returns the same of one channel (MariaDB: connection).
+func (s *Server) Channel(ctx context.Context, name string) (map[string]string, error) {
+	if s.kind.MySQL {
+		return s.row(ctx, "SHOW SLAVE STATUS FOR CHANNEL '"+name+"'")
+	}
+	return s.row(ctx, "SHOW SLAVE '"+name+"' STATUS")
+}
+
+// Follow makes the server replicate from another host, on a channel, from the start of its log.
+func (s *Server) Follow(ctx context.Context, source *Host, channel string) error {
+	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid, Channel: channel})...)
+}
+
 // row is the one row of a statement in MariaDB's words, by MariaDB's column names.
 func (s *Server) row(ctx context.Context, statement string) (map[string]string, error) {
 	rows, err := s.db.QueryContext(ctx, s.kind.SQL(statement))
@@ -175,17 +188,16 @@ func (s *Server) row(ctx context.Context, statement string) (map[string]string, 
 	return status, nil
 }
 
-// follow points the server at a source, at the start of its log.
-func (s *Server) follow(ctx context.Context, source *Host) error {
-	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid})...)
-}
-
 // Wait asks every 10 ms until done says so; when ctx ends it says what it last saw.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
+	seen := ""
 	for {
-		ok, seen := done()
+		ok, now := done()
 		if ok {
 			return nil
+		}
+		if seen == "" || ctx.Err() == nil { // else it may say no more than that time is over
+			seen = now
 		}
 		select {
 		case <-ctx.Done():
@@ -232,3 +244,6 @@ func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 		return errors.Join(err, conn.Close())
 	}, nil
 }
+
+// ID is the server_id.
+func (s *Server) ID() int { return s.id }

@@ -34,9 +34,9 @@ type Soak struct {
 // pace is how many rows a second the soak writes.
 const pace = 200
 
-// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, again and again. After each the cluster must
+// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each the cluster must
 // become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything.
-func (c *Cluster) Soak(ctx context.Context, failovers, moves int) (*Soak, error) {
+func (c *Cluster) Soak(ctx context.Context, n int) (*Soak, error) {
 	l, err := c.StartLoad(ctx, pace)
 	if err != nil {
 		return nil, err
@@ -44,16 +44,13 @@ func (c *Cluster) Soak(ctx context.Context, failovers, moves int) (*Soak, error)
 	defer l.Stop()
 	s := &Soak{cluster: c, load: l, broken: c.watchBroken(ctx)}
 	defer s.broken.stop()
-	for s.Failovers < failovers || s.Moves < moves {
-		if s.Moves < moves {
-			if err := s.step(ctx, fmt.Sprintf("move %d", s.Moves+1), s.move); err != nil {
-				return s, err
-			}
+	for i := range 2 * n {
+		name, do := fmt.Sprintf("move %d", s.Moves+1), s.move
+		if i%4 == 1 || i%4 == 2 { // two in a row, so that both masters die
+			name, do = fmt.Sprintf("failover %d", s.Failovers+1), s.failover
 		}
-		if s.Failovers < failovers {
-			if err := s.step(ctx, fmt.Sprintf("failover %d", s.Failovers+1), s.failover); err != nil {
-				return s, err
-			}
+		if err := s.step(ctx, name, do); err != nil {
+			return s, err
 		}
 	}
 	l.Stop()
@@ -278,7 +275,7 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 		if err != nil {
 			return false, err.Error()
 		}
-		why, err = s.cluster.Aside(ctx, show, n)
+		why, err := s.cluster.Aside(ctx, show, n)
 		return err == nil && why == "", fmt.Sprint(why, err)
 	})
 }

@@ -78,7 +78,7 @@ func soak(ctx context.Context, o lab.Options, n int) (*lab.Soak, error) {
 	if err := c.StartAll(ctx); err != nil {
 		return nil, err
 	}
-	return c.Soak(ctx, n, n)
+	return c.Soak(ctx, n)
 }
 
 func spread(gaps []time.Duration) string {
