@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
 )
 
 // What becomes of hosts that are ahead of the new writer or behind it when the old one dies.
@@ -162,13 +163,13 @@ func TestLateSlave(t *testing.T) {
 
 // byPosition runs a test on every kind of server, by file and position.
 func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
-	each(t, func(t *testing.T, o lab.Options) {
-		if o.Position {
-			a := alone(true)
-			a.Server = o.Server
-			test(t, a)
-		}
-	})
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			o := alone(true)
+			o.Server = kind
+			test(t, o)
+		})
+	}
 }
 
 // TestSlaveAhead (S35): by position, a slave that has executed more of the dead writer's log than the new writer had is set aside with the
