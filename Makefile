@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm
+.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak
 
 all: build
 
@@ -48,7 +48,7 @@ test: lint unit e2e ## everything; fails where root or a server is missing
 every-server: build servers ## failover, moves and all statements on every server that can be had
 	@test/servers/fetch $(MMM_SERVERS) $(MORE_SERVERS)
 	MMM_ALSO="$(MORE_SERVERS)" $(GO) test -timeout 10m ./pkg/mysqlctl
-	MMM_ALSO="$(MORE_SERVERS)" MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v -run 'TestServerKilled|TestMoveRole' ./test/e2e
+	MMM_ALSO="$(MORE_SERVERS)" MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v -run TestSoak ./test/e2e
 
 sim: ## 100,000 simulated worlds are searched for two writers
 	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000
@@ -58,6 +58,9 @@ matrix: build server ## every fault on a real cluster, healed after 1, 10 and 30
 
 calm: build server ## five minutes each of filtered ICMP, lost packets and a busy machine, in which nothing is to happen
 	MMM_BIN=$(BIN) $(GO) test -timeout 30m -count=1 -v -run TestNothingHappens ./test/e2e -calmly 5m
+
+soak: build servers ## 50 failovers and 50 moves in a row under load in every way of replicating, as a table
+	@$(GO) build -o build/soak ./test/soak && MMM_BIN=$(BIN) build/soak
 
 golden: ## write the scenario transcripts anew; look at the difference
 	$(GO) test ./pkg/cluster -run TestScenarios -rewrite

@@ -37,45 +37,52 @@ func (c catchUp) fetch(ctx context.Context, r mysqlctl.Replica, from string) (my
 	c.say(fmt.Sprintf("Fetching from '%s' what it has received of '%s'", best.name, from))
 	limited, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	err := c.fetchFrom(limited, best, src)
+	up, err := c.fetchFrom(limited, best, src)
 	// Back to the old one whatever happened, stopped: the monitor says when it is trusted again.
 	aimed := c.local.Aim(ctx, mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true})
 	if err := errors.Join(err, aimed); err != nil {
 		return mysqlctl.Position{}, err
 	}
-	return best.up, nil
+	return up, nil
 }
 
-func (c catchUp) fetchFrom(ctx context.Context, best more, src Source) error {
-	if err := executesAll(ctx, best); err != nil {
-		return err
-	}
-	end, err := best.server.Position(ctx)
+// fetchFrom returns up to where the other host has the dead writer's log, and so this one now.
+func (c catchUp) fetchFrom(ctx context.Context, best more, src Source) (up mysqlctl.Position, err error) {
+	at, err := executesAll(ctx, best)
 	if err != nil {
-		return err
+		return up, err
 	}
 	if err := c.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: true}); err != nil {
-		return err
+		return up, err
 	}
-	if err := c.local.WaitExecuted(ctx, end); err != nil {
-		return err
+	if err := c.local.WaitExecuted(ctx, at.new); err != nil {
+		return up, err
 	}
-	return c.local.StopReplication(ctx)
+	return at.old, c.local.StopReplication(ctx)
 }
 
-// executesAll waits until the other host has executed, and so logged, what it has received.
-func executesAll(ctx context.Context, best more) error {
+// executesAll waits until the other host has executed, and so logged, what it has received, and returns where it stands in the dead
+// writer's log and in its own. The last of what the dead one has sent may still be coming in there.
+func executesAll(ctx context.Context, best more) (place, error) {
+	var last place
 	for {
 		r, err := best.server.Replica(ctx)
 		if err != nil {
-			return err
+			return last, err
 		}
-		if done, err := reached(r.Executed, best.up); err != nil || done {
-			return err
+		end, err := best.server.Position(ctx)
+		if err != nil {
+			return last, err
 		}
+		now := place{old: r.Executed, new: end}
+		done, err := reached(r.Executed, best.up)
+		if err != nil || done && now == last {
+			return now, err
+		}
+		last = now
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for '%s' to execute what it has received: %w", best.name, ctx.Err())
+			return last, fmt.Errorf("wait for '%s' to execute what it has received: %w", best.name, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -27,35 +27,6 @@ func TestStartFromNothing(t *testing.T) {
 	b.logged(b.Node("db1").Agent, "INFO Added:   reader(10.77.0.103), writer(10.77.0.100)")
 }
 
-// TestServerKilled: kill -9 of the writer's server under load, twice, both ways.
-func TestServerKilled(t *testing.T) { each(t, serverKilled) }
-
-func serverKilled(t *testing.T, o lab.Options) {
-	b := start(t, 90*time.Second, o)
-	l := b.load()
-	for _, step := range []struct {
-		dies, takes string
-		id          int
-	}{{"db1", "db2", 2}, {"db2", "db1", 1}} {
-		b.semiSync(step.dies)
-		since := time.Now()
-		b.must(l.Between(b.Node(step.dies).Server.Kill)) // a write in flight may survive on the dead server alone
-		b.must(l.WaitServer(b.ctx, step.id))
-		t.Logf("write gap %v", l.Gap(since))
-		b.state(step.dies, "HARD_OFFLINE")
-		if !b.rejoin(step.dies, l) {
-			return
-		}
-		b.follows("db3", step.takes) // by position only once it has what it lacks of the dead server's log
-		if w := b.writer(); w != step.takes {
-			t.Fatalf("the writer role went to %s when %s came back", w, step.dies)
-		}
-	}
-	b.logged(b.Monitor, "FATAL State of host 'db1' changed from ONLINE to HARD_OFFLINE (ping: OK, mysql: not OK)")
-	b.logged(b.Node("db3").Agent, "INFO Changing active master to 'db2'")
-	b.balance(l)
-}
-
 // TestServerStopped: a clean stop is a failover too, and the host comes back by itself.
 func TestServerStopped(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})

@@ -8,30 +8,6 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestMoveRole: move_role both ways under load: no acknowledged row is lost, and all servers end equal.
-func TestMoveRole(t *testing.T) { each(t, moveRole) }
-
-func moveRole(t *testing.T, o lab.Options) {
-	b := start(t, 90*time.Second, o)
-	l := b.load()
-	for i, to := range []string{"db2", "db1", "db2", "db1"} {
-		from := map[string]string{"db1": "db2", "db2": "db1"}[to]
-		since := time.Now()
-		out, status := b.control("move_role writer " + to)
-		want := "OK: Role 'writer' has been moved from '" + from + "' to '" + to + "'. Now you can wait some time and check new roles info!\n"
-		if status != 0 || out != want {
-			t.Fatalf("move %d: exit %d, %q", i, status, out)
-		}
-		b.must(l.WaitServer(b.ctx, int(to[2]-'0')))
-		t.Logf("write gap %v", l.Gap(since))
-		b.follows("db3", to)
-	}
-	b.must(b.WaitWhole(b.ctx))
-	b.balance(l)
-	b.logged(b.Monitor, "FATAL Admin moved role 'writer' from 'db1' to 'db2'")
-	b.logged(b.Node("db1").Agent, "INFO Deleted: writer(10.77.0.100)")
-}
-
 // TestMoveBehindLock (S15): an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
 func TestMoveBehindLock(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,8 +152,26 @@ func (l *Load) Gap(since time.Time) time.Duration {
 	return gap
 }
 
-// Lost lists acknowledged rows that a server lacks.
+// Lost lists acknowledged rows that a server lacks: those that were acknowledged before it was asked.
 func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
+	asked, _ := l.Acked()
+	there, err := s.ids(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lost []int64
+	for _, a := range l.acked[:min(asked, len(l.acked))] {
+		if !there[a.id] {
+			lost = append(lost, a.id)
+		}
+	}
+	return lost, nil
+}
+
+// ids are the rows that a server has.
+func (s *Server) ids(ctx context.Context) (map[int64]bool, error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT id FROM app.t")
 	if err != nil {
 		return nil, err
@@ -166,13 +185,12 @@ func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
 		}
 		there[id] = true
 	}
+	return there, rows.Err()
+}
+
+// Forget takes rows out of what was acknowledged: that they are lost is known.
+func (l *Load) Forget(ids []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var lost []int64
-	for _, a := range l.acked {
-		if !there[a.id] {
-			lost = append(lost, a.id)
-		}
-	}
-	return lost, rows.Err()
+	l.acked = slices.DeleteFunc(l.acked, func(a ack) bool { return slices.Contains(ids, a.id) })
 }

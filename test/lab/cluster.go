@@ -33,7 +33,10 @@ type Options struct {
 	TrapPeriod    time.Duration // 0: 500 ms
 	AutoSetOnline int           // seconds
 	MaxBacklog    int           // seconds; 0: the default of 60
+	Slaves        int           // beside the two masters; 0: 1
 	Position      bool          // replicate by file and position instead of GTID
+	Async         bool          // no semi-synchronous replication
+	AckTimeout    time.Duration // of semi-synchronous replication; 0: 250 ms
 	Common        string        // more lines of mmm_common.conf
 	Mon           string        // more lines for <monitor>
 	WriterPrefer  string
@@ -42,13 +45,14 @@ type Options struct {
 	StatusDir     string // where the status file is; "" beside the rest
 }
 
-// Cluster is two masters in a ring, a slave, a monitor and a client.
+// Cluster is two masters in a ring, slaves, a monitor and a client.
 type Cluster struct {
 	Options
 	Mon, Client *Host
-	DBs         []*Node // db1, db2, db3
+	DBs         []*Node // db1 and db2 are the masters
 	Monitor     *Daemon
 	dir         string
+	others      []*Node // servers that are no part of it
 }
 
 // Node is a database host.
@@ -75,6 +79,9 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if o.TrapPeriod == 0 {
 		o.TrapPeriod = 500 * time.Millisecond
 	}
+	if o.Slaves == 0 {
+		o.Slaves = 1
+	}
 	for _, p := range []string{"mmm_mond", "mmm_agentd", "mmm_control"} {
 		if _, err := os.Stat(filepath.Join(o.Bin, p)); err != nil {
 			return nil, fmt.Errorf("%w: build the programs first (make build)", err)
@@ -94,7 +101,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if c.Client, err = newHost("client", netip.MustParseAddr(clientIP)); err != nil {
 		return nil, err
 	}
-	for i := 1; i <= 3; i++ {
+	for i := 1; i <= 2+o.Slaves; i++ {
 		h, err := newHost(fmt.Sprintf("db%d", i), netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", 10+i)))
 		if err != nil {
 			return nil, err
@@ -103,6 +110,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.async, s.ackTimeout = o.Async, o.AckTimeout
 		c.DBs = append(c.DBs, &Node{Host: h, Server: s})
 	}
 	if err := c.startServers(ctx); err != nil {
@@ -124,8 +132,11 @@ func (c *Cluster) Close() error {
 		}
 	}
 	hosts := []*Host{c.Mon, c.Client}
-	for _, n := range c.DBs {
+	for _, n := range slices.Concat(c.DBs, c.others) {
 		hosts = append(hosts, n.Host)
+		if n.Server == nil {
+			continue
+		}
 		if n.Server.proc != nil && !n.Server.proc.Ended() {
 			errs = append(errs, n.Server.Kill())
 		}
@@ -162,17 +173,22 @@ func (c *Cluster) startServers(ctx context.Context) error {
 		return err
 	}
 	db := c.DBs
-	if err := db[0].Server.follow(ctx, db[1].Host); err != nil {
+	if err := db[0].Server.Follow(ctx, db[1].Host, ""); err != nil {
 		return err
 	}
-	if err := db[1].Server.follow(ctx, db[0].Host); err != nil {
+	if err := db[1].Server.Follow(ctx, db[0].Host, ""); err != nil {
 		return err
 	}
-	if err := db[2].Server.follow(ctx, db[0].Host); err != nil {
-		return err
+	for _, slave := range db[2:] {
+		if err := slave.Server.Follow(ctx, db[0].Host, ""); err != nil {
+			return err
+		}
 	}
-	return db[0].Server.Exec(ctx, "CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB")
+	return db[0].Server.Exec(ctx, schema...)
 }
+
+// schema is what the application has.
+var schema = []string{"CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB"}
 
 // grants make the accounts of MMM and of the application, with no more than they need.
 func grants(k servers.Kind) []string {
@@ -201,7 +217,9 @@ func (c *Cluster) configure() error {
 	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\n", lease, map[bool]int{true: 1}[c.FastFailover])
 	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
 		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
+	var names, ips, readers []string
 	for i, n := range c.DBs {
+		names, ips, readers = append(names, n.Name), append(ips, n.IP.String()), append(readers, fmt.Sprintf("10.77.0.%d", 101+i))
 		mode := "mode slave"
 		if i < 2 {
 			mode = fmt.Sprintf("mode master\n peer db%d", 2-i)
@@ -213,7 +231,7 @@ func (c *Cluster) configure() error {
 		prefer = " prefer " + c.WriterPrefer + "\n"
 	}
 	fmt.Fprintf(&b, "<role writer>\n hosts db1, db2\n ips %s\n mode exclusive\n%s</role>\n", WriterIP, prefer)
-	b.WriteString("<role reader>\n hosts db1, db2, db3\n ips 10.77.0.101, 10.77.0.102, 10.77.0.103\n mode balanced\n</role>\n")
+	fmt.Fprintf(&b, "<role reader>\n hosts %s\n ips %s\n mode balanced\n</role>\n", strings.Join(names, ", "), strings.Join(readers, ", "))
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_common.conf"), []byte(b.String()), 0o640); err != nil {
 		return err
 	}
@@ -230,8 +248,8 @@ func (c *Cluster) configure() error {
 		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
 	}
 	mon := fmt.Sprintf("include mmm_common.conf\n<monitor>\n ip 127.0.0.1\n pid_path %s/mmm_mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mmm_mond.status\n"+
-		" ping_ips 10.77.0.11, 10.77.0.12, 10.77.0.13\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",
-		c.dir, status, c.AutoSetOnline, c.dir, c.Options.Mon, checks)
+		" ping_ips %s\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",
+		c.dir, status, strings.Join(ips, ", "), c.AutoSetOnline, c.dir, c.Options.Mon, checks)
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_mon.conf"), []byte(mon), 0o640); err != nil {
 		return err
 	}
@@ -306,7 +324,7 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 
 // whole: all hosts ONLINE, every address where show says, nothing to warn of.
 func (c *Cluster) whole(show string) bool {
-	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "#") &&
+	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) && !strings.Contains(show, "#") &&
 		c.Writer(show) != nil && c.Placed(show) == nil
 }
 

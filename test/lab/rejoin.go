@@ -1,13 +1,15 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Rejoin starts a server that was killed and waits until its host is part of the cluster again. It is false where it can't be: a
 // server that dies between writing a transaction to its log and sending it comes back with a transaction that nobody else has and no
-// client was promised. Its replication then stops with an error, and it has to be set up anew; the cluster goes on without it.
+// client was promised. It has to be set up anew then; the cluster goes on without it.
 func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) {
 	if err := n.Server.Start(ctx); err != nil {
 		return false, err
@@ -15,22 +17,49 @@ func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) 
 	return c.Joined(ctx, n)
 }
 
-// Joined waits until a host is part of the cluster again, with everything whole, or its replication says that it can't be.
+// Joined waits until a host is part of the cluster again, with everything whole, or it is said that it can't be.
 func (c *Cluster) Joined(ctx context.Context, n *Node) (joined bool, err error) {
 	err = Wait(ctx, n.Name+" to be part of the cluster again", func() (bool, string) {
-		r, err := n.Server.Replica(ctx)
-		if err != nil {
-			return false, err.Error()
-		}
-		if r["Last_SQL_Errno"] != "0" || r["Last_IO_Errno"] == "1236" {
-			return true, ""
-		}
 		show, _, err := c.Control(ctx, "show")
 		if err != nil {
 			return false, err.Error()
 		}
-		joined = r["Slave_IO_Running"] == "Yes" && c.whole(show)
+		aside, err := c.Aside(ctx, show, n)
+		if err != nil || aside != "" {
+			return aside != "", fmt.Sprint(err)
+		}
+		joined = c.whole(show)
 		return joined, show + fmt.Sprint(c.Placed(show))
 	})
 	return joined, err
+}
+
+// Aside is why a host can't be part of the cluster before it is set up anew, in the words of `show` or of its own replication; "" where
+// it can be, for all that is known.
+func (c *Cluster) Aside(ctx context.Context, show string, n *Node) (string, error) {
+	for line := range strings.Lines(show) {
+		if finding, ok := strings.CutPrefix(line, "# Warning: host "+n.Name+": "); ok {
+			return strings.TrimSpace(finding), nil
+		}
+		problem, ok := strings.CutPrefix(line, "# Warning: agent on host "+n.Name+" reports: ")
+		if ok && (strings.Contains(problem, "must be set up anew") || strings.Contains(problem, "set this slave up by hand")) {
+			return strings.TrimSpace(problem), nil
+		}
+	}
+	return n.Server.Broken(ctx)
+}
+
+// Broken is the error that has ended the server's replication for good, or "".
+func (s *Server) Broken(ctx context.Context) (string, error) {
+	r, err := s.Replica(ctx)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case r["Last_SQL_Errno"] != "0":
+		return cmp.Or(r["Last_SQL_Error"], "error "+r["Last_SQL_Errno"]), nil
+	case r["Last_IO_Errno"] == "1236" || r["Last_IO_Errno"] == "13114": // the source's log does not have the place: MariaDB, MySQL
+		return cmp.Or(r["Last_IO_Error"], "error "+r["Last_IO_Errno"]), nil
+	}
+	return "", nil
 }

@@ -26,7 +26,10 @@ type Server struct {
 	dir  string
 	proc *Process
 	args []string // beyond the usual ones
-	db   *sql.DB  // as root, through the Unix socket: no network fault disturbs it
+
+	async      bool          // waits for no acknowledgement
+	ackTimeout time.Duration // 0: the usual
+	db         *sql.DB       // as root, through the Unix socket: no network fault disturbs it
 }
 
 func newServer(ctx context.Context, h *Host, kind servers.Kind, id int, gtid bool) (*Server, error) {
@@ -58,8 +61,8 @@ func (s *Server) config() servers.Config {
 	}
 	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash. Only masters
 	// acknowledge, so that what is acknowledged is on the other master and not just on a slave.
-	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: true, Acknowledge: s.id <= 2,
-		Args: slices.Concat(args, s.args)}
+	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: !s.async, Acknowledge: !s.async && s.id <= 2,
+		AckTimeout: s.ackTimeout, Args: slices.Concat(args, s.args)}
 }
 
 // Start starts the server and waits until it answers. Its replication starts with it.
@@ -144,7 +147,25 @@ func (s *Server) Value(ctx context.Context, query string) (string, error) {
 
 // Replica returns SHOW SLAVE STATUS by MariaDB's column name.
 func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
-	rows, err := s.db.QueryContext(ctx, s.kind.SQL("SHOW SLAVE STATUS"))
+	return s.row(ctx, "SHOW SLAVE STATUS")
+}
+
+// Channel returns the same of one channel (MariaDB: connection).
+func (s *Server) Channel(ctx context.Context, name string) (map[string]string, error) {
+	if s.kind.MySQL {
+		return s.row(ctx, "SHOW SLAVE STATUS FOR CHANNEL '"+name+"'")
+	}
+	return s.row(ctx, "SHOW SLAVE '"+name+"' STATUS")
+}
+
+// Follow makes the server replicate from another host, on a channel, from the start of its log.
+func (s *Server) Follow(ctx context.Context, source *Host, channel string) error {
+	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid, Channel: channel})...)
+}
+
+// row is the one row of a statement in MariaDB's words, by MariaDB's column names.
+func (s *Server) row(ctx context.Context, statement string) (map[string]string, error) {
+	rows, err := s.db.QueryContext(ctx, s.kind.SQL(statement))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +175,7 @@ func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), errors.New("not a replica"))
+		return nil, errors.Join(rows.Err(), errors.New(statement+" says nothing"))
 	}
 	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
 	for i := range values {
@@ -189,17 +210,16 @@ func (s *Server) FirstLog(ctx context.Context) (string, error) {
 	return values[0].String, err
 }
 
-// follow points the server at a source, at the start of its log.
-func (s *Server) follow(ctx context.Context, source *Host) error {
-	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid})...)
-}
-
 // Wait asks every 10 ms until done says so; when ctx ends it says what it last saw.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
+	seen := ""
 	for {
-		ok, seen := done()
+		ok, now := done()
 		if ok {
 			return nil
+		}
+		if seen == "" || ctx.Err() == nil { // else it may say no more than that time is over
+			seen = now
 		}
 		select {
 		case <-ctx.Done():
@@ -246,3 +266,6 @@ func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 		return errors.Join(err, conn.Close())
 	}, nil
 }
+
+// ID is the server_id.
+func (s *Server) ID() int { return s.id }

@@ -1,9 +1,11 @@
 package servers
 
 import (
+	"cmp"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // Config says how one server runs.
@@ -14,9 +16,10 @@ type Config struct {
 	ID   int  // server_id
 	GTID bool // MySQL: gtid_mode; MariaDB always has them
 
-	// SemiSync makes it wait for an acknowledgement before it tells a client that a transaction is committed; a quarter of a second
-	// without one makes it asynchronous. Acknowledge makes it give them.
+	// SemiSync makes it wait for an acknowledgement before it tells a client that a transaction is committed; AckTimeout (0: a quarter of
+	// a second) without one makes it asynchronous. Acknowledge makes it give them.
 	SemiSync, Acknowledge bool
+	AckTimeout            time.Duration
 
 	Args []string // beyond, in words that all servers know
 }
@@ -45,7 +48,7 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 func mariaDBArgs(c Config) []string {
 	return []string{"--log-slave-updates", "--slave-net-timeout=5", "--master-retry-count=0", "--innodb-log-file-size=8M",
 		"--rpl-semi-sync-master-enabled=" + onOff(c.SemiSync), "--rpl-semi-sync-slave-enabled=" + onOff(c.Acknowledge),
-		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=250", "--rpl-semi-sync-master-wait-no-slave=0"}
+		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(), "--rpl-semi-sync-master-wait-no-slave=0"}
 }
 
 func mysqlArgs(c Config) []string {
@@ -56,9 +59,14 @@ func mysqlArgs(c Config) []string {
 	if c.SemiSync || c.Acknowledge {
 		args = append(args, "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so",
 			"--rpl-semi-sync-source-enabled="+onOff(c.SemiSync), "--rpl-semi-sync-replica-enabled="+onOff(c.Acknowledge),
-			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout=250", "--rpl-semi-sync-source-wait-no-replica=0")
+			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(), "--rpl-semi-sync-source-wait-no-replica=0")
 	}
 	return args
+}
+
+// ackTimeout is in milliseconds.
+func (c Config) ackTimeout() string {
+	return strconv.FormatInt(cmp.Or(c.AckTimeout, 250*time.Millisecond).Milliseconds(), 10)
 }
 
 func onOff(on bool) string {

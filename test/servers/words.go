@@ -1,6 +1,9 @@
 package servers
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // The least rights on *.* of MMM's accounts (GRANT in the MariaDB manual; "Privileges Provided by MySQL" in MySQL's).
 const (
@@ -55,16 +58,26 @@ type Source struct {
 	Host           string
 	Port           int
 	User, Password string
-	GTID           bool // else from the start of the first log
+	GTID           bool   // else from a place:
+	File, Offset   string // empty: the start of the first log
+	Channel        string // MariaDB: connection; empty: the default one
 }
 
-// Follow are the statements that make a server without data replicate. It tries again every second, for ever.
+// Follow are the statements that make a server replicate whose replication does not run. It tries again every second, for ever.
 func (k Kind) Follow(s Source) []string {
 	quote := func(t string) string { return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(t) + "'" }
-	change := "CHANGE MASTER TO MASTER_HOST=" + quote(s.Host) + ", MASTER_PORT=" + itoa(s.Port) + ", MASTER_USER=" + quote(s.User) +
+	head, start, tail := "CHANGE MASTER", "START SLAVE", ""
+	switch {
+	case s.Channel == "":
+	case k.MySQL:
+		tail = " FOR CHANNEL " + quote(s.Channel)
+	default:
+		head, start = head+" "+quote(s.Channel), start+" "+quote(s.Channel)
+	}
+	change := head + " TO MASTER_HOST=" + quote(s.Host) + ", MASTER_PORT=" + itoa(s.Port) + ", MASTER_USER=" + quote(s.User) +
 		", MASTER_PASSWORD=" + quote(s.Password) + ", MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1"
 	if !s.GTID {
-		change += ", MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4"
+		change += ", MASTER_LOG_FILE=" + quote(cmp.Or(s.File, "bin.000001")) + ", MASTER_LOG_POS=" + cmp.Or(s.Offset, "4")
 	}
 	switch {
 	case k.MySQL && s.GTID:
@@ -80,5 +93,5 @@ func (k Kind) Follow(s Source) []string {
 		// Its default since 8.4 is to give up after ten times; the key is for a password that goes over a line without TLS.
 		change += ", MASTER_RETRY_COUNT=0, GET_MASTER_PUBLIC_KEY=1"
 	}
-	return []string{k.SQL(change), k.SQL("START SLAVE")}
+	return []string{k.SQL(change + tail), k.SQL(start + tail)}
 }

@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
+)
+
+// What becomes of hosts that are ahead of the new writer or behind it when the old one dies.
+
+// calm is a cluster without load whose servers are level.
+func calm(t *testing.T, o lab.Options) *bench {
+	t.Helper()
+	b := start(t, 90*time.Second, o)
+	b.load().Stop()
+	b.must(b.WaitLevel(b.ctx, b.DBs...))
+	return b
+}
+
+// extra is the first id of rows that are not of the load.
+const extra = 1_000_000
+
+// insert commits n rows on the writer, each a transaction of its own.
+func (b *bench) insert(n int) {
+	b.Helper()
+	var rows []string
+	for i := range n {
+		rows = append(rows, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", extra+i))
+	}
+	b.must(b.Node("db1").Server.Exec(b.ctx, rows...))
+}
+
+// has waits until a server has so many of them.
+func (b *bench) has(host string, n int) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, fmt.Sprintf("%s to have %d rows", host, n), func() (bool, string) {
+		v, err := b.Node(host).Server.Value(b.ctx, fmt.Sprintf("SELECT COUNT(*) FROM app.t WHERE id >= %d", extra))
+		return err == nil && v == fmt.Sprint(n), v
+	}))
+}
+
+// relieved starts the load on a cluster whose writer db1 has died, and waits for db2.
+func (b *bench) relieved() *lab.Load {
+	b.Helper()
+	l, err := b.StartLoad(b.ctx, 200)
+	b.must(err)
+	b.Cleanup(l.Stop)
+	b.must(l.WaitServer(b.ctx, 2))
+	return l
+}
+
+// TestStoppedCandidate (S6): the only candidate has ten thousand events that it does not execute when the writer dies. It is not opened, and
+// show says why; when its thread runs again it is, with every row.
+func TestStoppedCandidate(t *testing.T) { each(t, stoppedCandidate) }
+
+func stoppedCandidate(t *testing.T, o lab.Options) {
+	a := alone(o.Position)
+	a.Server = o.Server
+	b := calm(t, a)
+	db1, db2 := b.Node("db1"), b.Node("db2")
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
+	const n = 10_000
+	var rows []string
+	for i := range n {
+		if i%1000 == 0 {
+			rows = append(rows, "COMMIT", "BEGIN")
+		}
+		rows = append(rows, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", extra+i))
+	}
+	b.must(db1.Server.Exec(b.ctx, append(rows, "COMMIT")...))
+	b.has("db3", n)
+	b.received("db2", "db3")
+	b.must(db1.Server.Kill())
+	b.must(lab.Wait(b.ctx, "show to say why db2 is not the writer", func() (bool, string) {
+		show, _, err := b.Control(b.ctx, "show")
+		return err == nil && strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't catch up with the old master: ") &&
+			strings.Contains(show, "replication does not run: SQL thread: No"), show
+	}))
+	if v, err := db2.Server.Value(b.ctx, "SELECT @@read_only"); err != nil || v != "1" {
+		t.Errorf("read_only of db2 is %s (%v)", v, err)
+	}
+	if _, err := b.Client.Dial(b.ctx, lab.WriterIP+":3306"); err == nil {
+		t.Error("somebody has the writer's address")
+	}
+	b.must(db2.Server.Exec(b.ctx, "START SLAVE SQL_THREAD"))
+	b.relieved().Stop()
+	b.has("db2", n)
+	b.follows("db3", "db2")
+	b.must(b.WaitLevel(b.ctx, b.DBs[1:]...))
+}
+
+// received waits until one host has received as much of the same source as another.
+func (b *bench) received(host, as string) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, host+" to have received as much as "+as, func() (bool, string) {
+		x, err := b.Node(host).Server.Replica(b.ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		y, err := b.Node(as).Server.Replica(b.ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		place := func(r map[string]string) string { return r["Master_Log_File"] + ":" + r["Read_Master_Log_Pos"] }
+		return place(x) == place(y), place(x) + " " + place(y)
+	}))
+}
+
+// TestLateCandidate (S34): the candidate executes late when the writer dies. It is opened once it has executed everything, and slaves are
+// pointed at the place where it took over.
+func TestLateCandidate(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, alone(position))
+			l := b.load()
+			release, err := b.Node("db2").Server.Hold(b.ctx)
+			b.must(err)
+			before, _ := l.Acked()
+			b.must(lab.Wait(b.ctx, "writes that db2 has not executed", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+			b.must(l.Between(b.Node("db1").Server.Kill))
+			b.must(lab.Wait(b.ctx, "show to say what db2 waits for", func() (bool, string) {
+				show, _, err := b.Control(b.ctx, "show")
+				return err == nil && strings.Contains(show, "# Warning: agent on host db2 reports: Catching up with 10.77.0.11: "), show
+			}))
+			b.must(release())
+			b.must(l.WaitServer(b.ctx, 2))
+			if b.rejoin("db1", l) {
+				b.follows("db3", "db2")
+				b.balance(l)
+			}
+		})
+	}
+}
+
+// TestLateSlave (S9): a slave that executes nothing holds up no failover, and follows when it has caught up.
+func TestLateSlave(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, alone(position))
+			l := b.load()
+			release, err := b.Node("db3").Server.Hold(b.ctx)
+			b.must(err)
+			before, _ := l.Acked()
+			b.must(lab.Wait(b.ctx, "writes that db3 has not executed", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+			since := time.Now()
+			b.must(l.Between(b.Node("db1").Server.Kill))
+			b.must(l.WaitServer(b.ctx, 2))
+			if gap := l.Gap(since); gap > 5*time.Second {
+				t.Errorf("write gap %v behind a slave that is late", gap)
+			}
+			b.must(release())
+			if b.rejoin("db1", l) {
+				b.follows("db3", "db2")
+				b.balance(l)
+			}
+		})
+	}
+}
+
+// byPosition runs a test on every kind of server, by file and position.
+func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			o := alone(true)
+			o.Server = kind
+			test(t, o)
+		})
+	}
+}
+
+// TestSlaveAhead (S35): by position, a slave that has executed more of the dead writer's log than the new writer had is set aside with the
+// reason. So is the old writer when it is back; both are part of the cluster again when they have been set up anew.
+func TestSlaveAhead(t *testing.T) { byPosition(t, slaveAhead) }
+
+func slaveAhead(t *testing.T, o lab.Options) {
+	b := calm(t, o)
+	db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+	b.insert(20)
+	b.has("db3", 20)
+	b.must(db1.Server.Kill())
+	l := b.relieved()
+	b.aside("db3", "it has transactions that 'db2' lacks and must be set up anew")
+	b.must(db1.Server.Start(b.ctx))
+	b.aside("db1", "it has 20 transactions that nobody else has: ")
+	b.aside("db3", "must be set up anew")
+	b.has("db2", 0)
+	b.must(b.SetUpAnew(b.ctx, db1, db2))
+	b.must(b.SetUpAnew(b.ctx, db3, db2))
+	b.must(b.WaitWhole(b.ctx))
+	b.balance(l)
+}
+
+// aside waits until show names a host with a reason.
+func (b *bench) aside(host, reason string) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, host+" to be set aside: "+reason, func() (bool, string) {
+		show, _, err := b.Control(b.ctx, "show")
+		if err != nil {
+			return false, err.Error()
+		}
+		why, err := b.Aside(b.ctx, show, b.Node(host))
+		return err == nil && strings.Contains(why, reason) && strings.Contains(show, why), why + "\n" + show
+	}))
+}
+
+// TestSlaveBehind (S35): by position, a slave that has received less of the dead writer's log than the new writer had waits, and says so,
+// until the old writer is back and it has the rest.
+func TestSlaveBehind(t *testing.T) { byPosition(t, slaveBehind) }
+
+func slaveBehind(t *testing.T, o lab.Options) {
+	b := calm(t, o)
+	b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+	b.insert(20)
+	b.has("db2", 20)
+	b.must(b.Node("db1").Server.Kill())
+	l := b.relieved()
+	b.must(b.Node("db3").Server.Exec(b.ctx, "START SLAVE"))
+	b.must(lab.Wait(b.ctx, "show to say what db3 waits for", func() (bool, string) {
+		show, _, err := b.Control(b.ctx, "show")
+		return err == nil && strings.Contains(show, "# Warning: agent on host db3 reports: Couldn't change active master to 'db2': execute what the new writer had executed of db1"), show
+	}))
+	b.must(b.Node("db1").Server.Start(b.ctx))
+	b.must(b.WaitWhole(b.ctx))
+	b.follows("db3", "db2")
+	b.balance(l)
+}
+
+// TestSlaveAway (S35): by position, a slave whose server or agent does not run during the failover, and does later, with the old writer
+// back or not: no row is missing on it, then or ever.
+func TestSlaveAway(t *testing.T) { byPosition(t, slaveAway) }
+
+func slaveAway(t *testing.T, o lab.Options) {
+	for _, c := range []struct {
+		name       string
+		away, back func(b *bench, n *lab.Node) error
+		oldFirst   bool
+	}{
+		{"server", func(_ *bench, n *lab.Node) error { return n.Server.Kill() }, func(b *bench, n *lab.Node) error { return n.Server.Start(b.ctx) }, false},
+		{"agent", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() }, func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, false},
+		{"agent, old writer back before", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() }, func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := start(t, 90*time.Second, o)
+			l := b.load()
+			db1, db3 := b.Node("db1"), b.Node("db3")
+			b.must(c.away(b, db3))
+			before, _ := l.Acked()
+			b.must(lab.Wait(b.ctx, "writes", func() (bool, string) { n, _ := l.Acked(); return n > before+100, "" }))
+			b.must(l.Between(db1.Server.Kill))
+			b.must(l.WaitServer(b.ctx, 2))
+			if c.oldFirst {
+				b.must(db1.Server.Start(b.ctx))
+				b.logged(b.Node("db2").Agent, "Host 'db1' has been looked at: replicating from it again")
+				b.must(c.back(b, db3))
+			} else {
+				b.must(c.back(b, db3))
+				before, _ := l.Acked()
+				b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+				b.must(db1.Server.Start(b.ctx))
+			}
+			b.must(b.WaitWhole(b.ctx))
+			b.follows("db3", "db2")
+			b.balance(l)
+		})
+	}
+}

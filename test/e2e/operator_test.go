@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
+)
+
+// TestPreferred (S10, S26): a preferred host that lags does not get the role before it has caught up; and an operator can move the role away
+// from it all the same, in manual mode.
+func TestPreferred(t *testing.T) {
+	o := leased()
+	o.WriterPrefer, o.MaxBacklog = "db1", 1
+	b := prepare(t, 90*time.Second, o)
+	for _, n := range b.DBs {
+		b.must(n.Agent.Start())
+	}
+	b.must(b.Monitor.Start())
+	placed := func(show string) bool {
+		return strings.Contains(show, "# Role writer is assigned to it's preferred host db1.") && strings.Count(show, "/ONLINE.") == 3
+	}
+	b.until("db1 to be the writer", placed)
+	l := b.load()
+	b.steps([]step{
+		{"move_role writer db2", "ERROR: Role 'writer' is assigned to preferred host 'db1'. Can't move it!", 2},
+		{"set_manual", "OK: Switched into manual mode.", 0},
+		{"move_role writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!", 0},
+	})
+	b.must(l.WaitServer(b.ctx, 2))
+	release, err := b.Node("db1").Server.Hold(b.ctx)
+	b.must(err)
+	b.must(lab.Wait(b.ctx, "db1 to lag", func() (bool, string) {
+		out, _ := b.control("checks db1 rep_backlog")
+		return strings.Contains(out, "]  ERROR: Backlog is too big"), out
+	}))
+	since := time.Now()
+	b.steps([]step{{"set_active", "OK: Switched into active mode.", 0}})
+	before, _ := l.Acked()
+	b.must(lab.Wait(b.ctx, "writes to go on", func() (bool, string) { n, _ := l.Acked(); return n > before+400, "" }))
+	if w := b.writer(); w != "db2" {
+		t.Errorf("the writer is on %s, which lags", w)
+	}
+	b.must(release())
+	b.until("db1 to be the writer again", placed)
+	b.must(l.WaitServer(b.ctx, 1))
+	if gap := l.Gap(since); gap > 2*time.Second {
+		t.Errorf("write gap %v", gap)
+	}
+	b.balance(l)
+}
+
+// TestSuperUser (S25): an application whose user read_only does not bind loses nothing in a move, and writes nothing on the wrong side.
+func TestSuperUser(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		k := servers.Kind{Name: kind}
+		t.Run(k.String(), func(t *testing.T) {
+			right := "READ_ONLY ADMIN"
+			if strings.HasPrefix(kind, "mysql-") {
+				right = "CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN"
+			}
+			o := leased()
+			o.Server = kind
+			b := prepare(t, time.Minute, o)
+			for _, n := range b.DBs {
+				b.must(n.Server.Exec(b.ctx, "SET sql_log_bin=0", "GRANT "+right+" ON *.* TO app@'10.77.0.%'"))
+			}
+			b.must(b.StartAll(b.ctx))
+			l := b.load()
+			for _, to := range []string{"db2", "db1", "db2"} {
+				b.must(moved(b, to))
+				b.must(l.WaitServer(b.ctx, b.Node(to).Server.ID()))
+			}
+			b.must(b.WaitWhole(b.ctx))
+			b.balance(l)
+		})
+	}
+}
+
+// TestMissingGrant (S40): an agent that may not open the server says which GRANT mends it, and the role goes back.
+func TestMissingGrant(t *testing.T) {
+	b := prepare(t, time.Minute, lab.Options{})
+	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"))
+	b.must(b.StartAll(b.ctx))
+	out, status := b.control("move_role writer db2")
+	if status != 2 || !strings.HasPrefix(out, "ERROR: Role 'writer' could not be moved to 'db2'. It is on 'db1'. ") ||
+		!strings.Contains(out, "GRANT READ_ONLY ADMIN ON *.* TO 'mmm_agent'@'10.77.0.%'") {
+		t.Errorf("exit %d, %q", status, out)
+	}
+}
+
+// TestOtherConfiguration (S31): a role that an agent's own configuration does not have is not dropped in silence.
+func TestOtherConfiguration(t *testing.T) {
+	b := prepare(t, time.Minute, lab.Options{})
+	common, err := os.ReadFile("/run/lab/mmm_common.conf")
+	b.must(err)
+	text := strings.Replace(string(common), "10.77.0.101, 10.77.0.102, ", "10.77.0.101, ", 1)
+	if text == string(common) {
+		t.Fatalf("no such address in\n%s", common)
+	}
+	b.must(os.WriteFile("/run/lab/db3/mmm_agent.conf", []byte(text+"this db3\n"), 0o640))
+	for _, n := range b.DBs {
+		b.must(n.Agent.Start())
+	}
+	b.must(b.Monitor.Start())
+	b.must(lab.Wait(b.ctx, "show to say so", func() (bool, string) {
+		show, _, _ := b.Control(b.ctx, "show")
+		return strings.Contains(show, "# Warning: agent on host db3 reports: Role reader(10.77.0.102) is not in the configuration of this host"), show
+	}))
+}
+
+// TestConnecting (S11): replication that only tries to connect does not run: the host is no candidate.
+func TestConnecting(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wrong'", "START SLAVE"))
+	b.must(b.Monitor.Kill()) // one that knows the writer of old gives its peers no time to connect to it
+	b.must(b.Monitor.Start())
+	b.state("db2", "REPLICATION_FAIL")
+	b.steps([]step{{"move_role writer db2", "ERROR: Can't move role to host with state REPLICATION_FAIL.", 2}})
+}

@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mysql-mmm/test/servers"
+)
+
+// snapshot is all that a server has, and the place in its log that means the same.
+type snapshot struct {
+	rows   []appRow
+	file   string
+	offset string
+	gtids  string // MariaDB: gtid_binlog_pos; MySQL: the executed set
+}
+
+type appRow struct {
+	id     int64
+	server int
+	at     float64
+}
+
+// SetUpAnew gives a host an empty server, whatever it had, and the data of another one, from which it then replicates. A master's peer, which
+// from must be, replicates from it again as well. It is what an operator does with a host that was set aside.
+func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
+	if !n.Server.proc.Ended() {
+		if err := n.Server.Kill(); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(n.Server.dir, "data")); err != nil {
+		return err
+	}
+	if err := n.Server.kind.Lay(ctx, n.Server.dir); err != nil {
+		return err
+	}
+	if err := n.Server.Start(ctx); err != nil {
+		return err
+	}
+	if err := n.Server.Exec(ctx, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind), schema, []string{"SET sql_log_bin=1"})...); err != nil {
+		return err
+	}
+	s, err := from.Server.snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", from.Name, err)
+	}
+	if err := n.Server.fill(ctx, s); err != nil {
+		return fmt.Errorf("fill %s: %w", n.Name, err)
+	}
+	if err := n.Server.continueFrom(ctx, from.Host, s); err != nil {
+		return err
+	}
+	if n.Server.id > 2 {
+		return nil
+	}
+	return from.Server.followClone(ctx, n)
+}
+
+// snapshot reads everything at one moment (FLUSH TABLES WITH READ LOCK, START TRANSACTION WITH CONSISTENT SNAPSHOT).
+func (s *Server) snapshot(ctx context.Context) (snapshot, error) {
+	var snap snapshot
+	lock, err := s.db.Conn(ctx)
+	if err != nil {
+		return snap, err
+	}
+	defer lock.Close()
+	read, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return snap, err
+	}
+	defer func() { _ = read.Rollback() }() // it has only read
+	if _, err := lock.ExecContext(ctx, "FLUSH TABLES WITH READ LOCK"); err != nil {
+		return snap, err
+	}
+	rows, err := read.QueryContext(ctx, "SELECT id, server, at FROM app.t") // the first read makes the snapshot
+	if err == nil {
+		snap.file, snap.offset, snap.gtids, err = s.place(ctx)
+	}
+	if _, unlocked := lock.ExecContext(ctx, "UNLOCK TABLES"); err == nil {
+		err = unlocked
+	}
+	if err != nil {
+		return snap, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r appRow
+		if err := rows.Scan(&r.id, &r.server, &r.at); err != nil {
+			return snap, err
+		}
+		snap.rows = append(snap.rows, r)
+	}
+	return snap, rows.Err()
+}
+
+// place is the end of the server's log.
+func (s *Server) place(ctx context.Context) (file, offset, gtids string, err error) {
+	status, err := s.row(ctx, "SHOW MASTER STATUS")
+	if err != nil {
+		return "", "", "", err
+	}
+	gtids = strings.ReplaceAll(status["Executed_Gtid_Set"], "\n", "")
+	if !s.kind.MySQL {
+		gtids, err = s.Value(ctx, "SELECT @@gtid_binlog_pos")
+	}
+	return status["File"], status["Position"], gtids, err
+}
+
+// fill puts rows in that its log does not have.
+func (s *Server) fill(ctx context.Context, snap snapshot) error {
+	statements := []string{"SET sql_log_bin=0"}
+	for chunk := range slices.Chunk(snap.rows, 1000) {
+		var values []string
+		for _, r := range chunk {
+			values = append(values, fmt.Sprintf("(%d,%d,%.17g)", r.id, r.server, r.at))
+		}
+		statements = append(statements, "INSERT INTO app.t VALUES "+strings.Join(values, ","))
+	}
+	return s.Exec(ctx, append(statements, "SET sql_log_bin=1")...)
+}
+
+// continueFrom replicates from a source beginning at the snapshot of it.
+func (s *Server) continueFrom(ctx context.Context, source *Host, snap snapshot) error {
+	src := servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid}
+	switch {
+	case !s.gtid:
+		src.File, src.Offset = snap.file, snap.offset
+	case s.kind.MySQL:
+		// Its own accounts were made without the log, so that nothing has been executed yet.
+		if err := s.Exec(ctx, "SET GLOBAL gtid_purged='"+snap.gtids+"'"); err != nil {
+			return err
+		}
+	default:
+		if err := s.Exec(ctx, "SET GLOBAL gtid_slave_pos='"+snap.gtids+"'"); err != nil {
+			return err
+		}
+	}
+	return s.Exec(ctx, s.kind.Follow(src)...)
+}
+
+// followClone lets this server replicate from one that has just been made of it and writes nothing of its own.
+func (s *Server) followClone(ctx context.Context, clone *Node) error {
+	switch {
+	case s.gtid && s.kind.MySQL:
+		return s.Exec(ctx, "STOP SLAVE", "START SLAVE") // it finds the place by itself
+	case s.gtid:
+		_, _, gtids, err := s.place(ctx)
+		if err != nil {
+			return err
+		}
+		if err := Wait(ctx, clone.Name+" to have caught up", func() (bool, string) {
+			v, err := clone.Server.Value(ctx, "SELECT MASTER_GTID_WAIT('"+gtids+"', 1)")
+			return err == nil && v == "0", fmt.Sprint(v, err)
+		}); err != nil {
+			return err
+		}
+		return s.Exec(ctx, "STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "SET GLOBAL gtid_slave_pos='"+gtids+"'", "SET GLOBAL gtid_strict_mode=1", "START SLAVE")
+	}
+	file, offset, _, err := clone.Server.place(ctx)
+	if err != nil {
+		return err
+	}
+	src := servers.Source{Host: clone.IP.String(), Port: 3306, User: "repl", Password: "replpw", File: file, Offset: offset}
+	return s.Exec(ctx, slices.Concat([]string{"STOP SLAVE"}, s.kind.Follow(src))...)
+}

@@ -1,0 +1,396 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// Soak is a series of failovers and planned moves under load, and what became of the data.
+type Soak struct {
+	Failovers, Moves int
+	Acked            int             // rows that were acknowledged
+	Lost             int             // of those, rows that a failover has lost
+	Named            int             // transactions that `show` has named as the former writers' alone
+	Aside            []string        // hosts that were set aside and set up anew, with the reason that was shown
+	Gaps             []time.Duration // of the writes, one for each failover
+	MoveGaps         []time.Duration // and for each move
+	Wrong            []string        // what must not be; nothing is good
+
+	cluster *Cluster
+	load    *Load
+	broken  *brokenWatch
+}
+
+// pace is how many rows a second the soak writes.
+const pace = 200
+
+// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each the cluster must
+// become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything.
+func (c *Cluster) Soak(ctx context.Context, n int) (*Soak, error) {
+	l, err := c.StartLoad(ctx, pace)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Stop()
+	s := &Soak{cluster: c, load: l, broken: c.watchBroken(ctx)}
+	defer s.broken.stop()
+	for i := range 2 * n {
+		name, do := fmt.Sprintf("move %d", s.Moves+1), s.move
+		if i%4 == 1 || i%4 == 2 { // two in a row, so that both masters die
+			name, do = fmt.Sprintf("failover %d", s.Failovers+1), s.failover
+		}
+		if err := s.step(ctx, name, do); err != nil {
+			return s, err
+		}
+	}
+	l.Stop()
+	s.Acked, _ = l.Acked()
+	s.Acked += s.Lost
+	return s, s.compare(ctx)
+}
+
+// step does one thing in time and sees to it that the cluster is whole afterwards.
+func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *Node) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	show, _, err := s.cluster.Control(ctx, "show")
+	if err != nil {
+		return err
+	}
+	w := s.cluster.Writer(show)
+	if w == nil {
+		return fmt.Errorf("%s: nobody is the writer:\n%s", name, show)
+	}
+	if err := s.writes(ctx, pace/2); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if !s.cluster.Async {
+		if err := w.Server.WaitSemiSync(ctx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := do(ctx, w); err != nil {
+		return fmt.Errorf("%s from %s: %w", name, w.Name, err)
+	}
+	if err := s.settle(ctx); err != nil {
+		return fmt.Errorf("%s from %s: %w", name, w.Name, err)
+	}
+	return nil
+}
+
+// writes waits for n more rows.
+func (s *Soak) writes(ctx context.Context, n int) error {
+	before, _ := s.load.Acked()
+	return Wait(ctx, "writes", func() (bool, string) {
+		now, _ := s.load.Acked()
+		_, err := s.load.Errors()
+		return now >= before+n, fmt.Sprint(now-before, err)
+	})
+}
+
+func (c *Cluster) otherMaster(n *Node) *Node { return c.DBs[2-n.Server.id] }
+
+// move moves the role; nothing may be lost.
+func (s *Soak) move(ctx context.Context, w *Node) error {
+	to := s.cluster.otherMaster(w)
+	since := time.Now()
+	out, status, err := s.cluster.Control(ctx, "move_role", "writer", to.Name)
+	if err != nil || status != 0 {
+		return fmt.Errorf("move_role: %s %w", out, err)
+	}
+	if err := s.load.WaitServer(ctx, to.Server.id); err != nil {
+		return err
+	}
+	s.Moves++
+	s.MoveGaps = append(s.MoveGaps, s.load.Gap(since))
+	lost, err := s.load.Lost(ctx, to.Server)
+	if len(lost) > 0 {
+		s.wrong("the move to %s lost %d acknowledged rows: %v", to.Name, len(lost), lost)
+		s.load.Forget(lost)
+		s.Lost += len(lost)
+	}
+	return err
+}
+
+// failover kills the writer's server in the middle of whatever it does, and has it back. Of three times, one comes just so, in one nobody
+// has heard of the writer for a moment before, and in one only the other master has not, so that a slave may have more.
+func (s *Soak) failover(ctx context.Context, w *Node) error {
+	to := s.cluster.otherMaster(w)
+	var deaf []*Node
+	switch s.Failovers % 3 {
+	case 1:
+		deaf = slices.DeleteFunc(slices.Clone(s.cluster.DBs), func(n *Node) bool { return n == w })
+	case 2:
+		deaf = []*Node{to}
+	}
+	for _, n := range deaf {
+		if err := n.Drop(w.Host); err != nil {
+			return err
+		}
+	}
+	moment := rand.N(time.Second / pace) // any moment of a write's period
+	if len(deaf) > 0 {
+		moment += 20 * time.Second / pace
+	}
+	select {
+	case <-time.After(moment):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	since := time.Now()
+	if err := w.Server.Kill(); err != nil {
+		return err
+	}
+	if err := s.load.WaitServer(ctx, to.Server.id); err != nil {
+		return err
+	}
+	for _, n := range deaf {
+		if err := n.Drop(); err != nil {
+			return err
+		}
+	}
+	s.Failovers++
+	s.Gaps = append(s.Gaps, s.load.Gap(since))
+	lost, err := s.load.Lost(ctx, to.Server)
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 && !s.cluster.Async {
+		s.wrong("the failover to %s lost %d rows that were acknowledged semi-synchronously: %v", to.Name, len(lost), lost)
+	}
+	if err := w.Server.Start(ctx); err != nil {
+		return err
+	}
+	if err := s.returned(ctx, w, to, lost); err != nil {
+		return err
+	}
+	s.load.Forget(lost)
+	s.Lost += len(lost)
+	return nil
+}
+
+// returned compares what a former writer alone has with what `show` says of it.
+func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error {
+	var view cluster.HostView
+	if err := Wait(ctx, old.Name+" to have been looked at", func() (bool, string) {
+		show, _, err := s.cluster.Control(ctx, "show", "--json")
+		if err != nil {
+			return false, err.Error()
+		}
+		var all cluster.View
+		if err := json.Unmarshal([]byte(show), &all); err != nil {
+			return false, err.Error()
+		}
+		view = all.Hosts[slices.IndexFunc(all.Hosts, func(h cluster.HostView) bool { return h.Name == old.Name })]
+		return view.Audit == nil && view.State == cluster.Online || view.Audit != nil && view.Audit.Looked, show
+	}); err != nil {
+		return err
+	}
+	named := 0
+	if view.Audit != nil {
+		named = view.Audit.Beyond
+	}
+	s.Named += named
+	had, err := old.Server.ids(ctx)
+	if err != nil {
+		return err
+	}
+	// A row that waits for an acknowledgement is on the host that acknowledges it before it is to be seen on the writer.
+	soon, cancel := context.WithTimeout(ctx, 2*s.cluster.AckTimeout+time.Second)
+	defer cancel()
+	err = Wait(soon, "only what show names to be on "+old.Name+" alone", func() (bool, string) {
+		have, err := now.Server.ids(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		maps.DeleteFunc(had, func(id int64, _ bool) bool { return have[id] })
+		return named == len(had), fmt.Sprintf("show names %d transactions, it has %v", named, slices.Sorted(maps.Keys(had)))
+	})
+	if err != nil && ctx.Err() == nil {
+		s.wrong("%v", err)
+	}
+	for _, id := range lost {
+		if !had[id] {
+			s.wrong("the acknowledged row %d is lost, and %s has not got it either", id, old.Name)
+		}
+	}
+	return ctx.Err()
+}
+
+// settle waits until the cluster is whole, and sets up anew who is set aside.
+func (s *Soak) settle(ctx context.Context) error {
+	c := s.cluster
+	var failed error
+	err := Wait(ctx, "the cluster to be whole", func() (bool, string) {
+		show, _, err := c.Control(ctx, "show")
+		if err != nil {
+			return false, err.Error()
+		}
+		w := c.Writer(show)
+		if c.whole(show) {
+			bad := c.astray(ctx, w)
+			return bad == "", bad + "\n" + show
+		}
+		for _, n := range c.DBs {
+			if w == nil || n == w {
+				continue
+			}
+			if why, err := c.Aside(ctx, show, n); err == nil && why != "" && told(show, n) {
+				if err := s.setUpAnew(ctx, n, w, why); err != nil {
+					failed = fmt.Errorf("set up %s anew: %w", n.Name, err)
+					return true, ""
+				}
+			}
+		}
+		return false, show + fmt.Sprint(c.Placed(show))
+	})
+	for name, text := range s.broken.take() {
+		s.wrong("replication of %s broke, and it was not set aside: %s", name, text)
+	}
+	return errors.Join(err, failed)
+}
+
+func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
+	s.Aside = append(s.Aside, n.Name+": "+why)
+	err := s.cluster.SetUpAnew(ctx, n, w)
+	s.broken.excuse(n)
+	if n.Server.id <= 2 {
+		s.broken.excuse(w) // it replicates from n
+	}
+	if err != nil {
+		return err
+	}
+	return Wait(ctx, n.Name+" to be looked at anew", func() (bool, string) {
+		show, _, err := s.cluster.Control(ctx, "show")
+		if err != nil {
+			return false, err.Error()
+		}
+		why, err := s.cluster.Aside(ctx, show, n)
+		return err == nil && why == "", fmt.Sprint(why, err)
+	})
+}
+
+// told: somebody who looks at this `show` sees that something is wrong with the host.
+func told(show string, n *Node) bool {
+	for l := range strings.Lines(show) {
+		if strings.HasPrefix(l, "# Warning: ") && strings.Contains(l, "host "+n.Name) || strings.HasPrefix(l, "  "+n.Name+"(") && !strings.Contains(l, "/ONLINE.") {
+			return true
+		}
+	}
+	return false
+}
+
+// astray says which host of a whole cluster does not replicate from whom it should.
+func (c *Cluster) astray(ctx context.Context, w *Node) string {
+	for _, n := range c.DBs {
+		source := w
+		if n == w {
+			source = c.otherMaster(w)
+		}
+		r, err := n.Server.Replica(ctx)
+		if err != nil {
+			return err.Error()
+		}
+		if r["Master_Host"] != source.IP.String() || r["Slave_IO_Running"] != "Yes" || r["Slave_SQL_Running"] != "Yes" {
+			return fmt.Sprintf("%s replicates from %s: %s %s %s %s", n.Name, r["Master_Host"], r["Slave_IO_Running"], r["Last_IO_Error"], r["Slave_SQL_Running"], r["Last_SQL_Error"])
+		}
+	}
+	return ""
+}
+
+// compare wants the same everywhere in the end, and everything that was acknowledged and is not known to be lost.
+func (s *Soak) compare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := s.cluster.WaitLevel(ctx, s.cluster.DBs...); err != nil {
+		s.wrong("%v", err)
+	}
+	var counts []string
+	for _, n := range s.cluster.DBs {
+		count, err := n.Server.Value(ctx, "SELECT COUNT(*) FROM app.t")
+		if err != nil {
+			return err
+		}
+		counts = append(counts, count)
+		lost, err := s.load.Lost(ctx, n.Server)
+		if err != nil {
+			return err
+		}
+		if len(lost) > 0 {
+			s.wrong("%s lacks %d acknowledged rows: %v", n.Name, len(lost), lost)
+		}
+	}
+	if len(slices.Compact(slices.Clone(counts))) != 1 {
+		s.wrong("the tables have %s rows", strings.Join(counts, ", "))
+	}
+	return nil
+}
+
+func (s *Soak) wrong(format string, args ...any) {
+	s.Wrong = append(s.Wrong, fmt.Sprintf(format, args...))
+}
+
+// brokenWatch looks all the time whose replication breaks, so that no error passes unseen.
+type brokenWatch struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu   sync.Mutex
+	seen map[string]string
+}
+
+func (c *Cluster) watchBroken(ctx context.Context) *brokenWatch {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &brokenWatch{cancel: cancel, done: make(chan struct{}), seen: map[string]string{}}
+	go func() {
+		defer close(w.done)
+		ticker := time.NewTicker(200 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			for _, n := range c.DBs {
+				if text, err := n.Server.Broken(ctx); err == nil && text != "" { // an error: it does not run at the moment
+					w.mu.Lock()
+					w.seen[n.Name] = text
+					w.mu.Unlock()
+				}
+			}
+		}
+	}()
+	return w
+}
+
+func (w *brokenWatch) stop() {
+	w.cancel()
+	<-w.done
+}
+
+// excuse: the host was set up anew, and with it a master's replication from it.
+func (w *brokenWatch) excuse(n *Node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.seen, n.Name)
+}
+
+// take is what was seen since it was last asked.
+func (w *brokenWatch) take() map[string]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := w.seen
+	w.seen = map[string]string{}
+	return seen
+}
