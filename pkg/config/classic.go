@@ -2,14 +2,14 @@ package config
 
 import (
 	"bytes"
-	"strconv"
 	"strings"
 )
 
-// pos says where a statement stands. The zero line means the file as a whole.
+// pos says where a statement stands. The zero line means the file as a whole. Where a statement is always a line, column is 0.
 type pos struct {
-	file string
-	line int
+	file   string
+	line   int
+	column int
 }
 
 type nodeKind int
@@ -27,7 +27,34 @@ type node struct {
 	key   string // name of a variable, type of a section
 	value string // text of a variable, name of a section ("" where it has none), file to include
 	body  []node // of a section
+
+	// Only syntaxes with expressions have these.
+	shape shape // of a variable's value
+	fault *fault
 }
+
+// shape is how a value was written.
+type shape int
+
+const (
+	anyShape shape = iota // text that says nothing of what it is
+	textShape
+	numberShape
+	boolShape
+	listShape
+)
+
+// fault is why a variable has no value. It is an error only for a program that reads the variable: others may lack what it is made of.
+type fault struct {
+	at  pos
+	msg string // continues the variable's name; never shows a value
+}
+
+const (
+	includeWord = "include"
+	nameSigns   = "_-." // what names of sections have besides letters and digits
+	badName     = "section name %s: only letters, digits, '_', '-' and '.' can be used"
+)
 
 // blanks is the white space of the classic format. It is what Perl's \s means for bytes: a no-break space is none.
 const blanks = " \t\r\f\v"
@@ -87,7 +114,7 @@ func (p *parser) variable(s string) {
 		return
 	}
 	value := uncomment(rest)
-	if name != "include" {
+	if name != includeWord {
 		p.add(node{kind: variableNode, at: p.at, key: name, value: value})
 		return
 	}
@@ -121,8 +148,8 @@ func (p *parser) tag(s string) {
 	n := node{kind: sectionNode, at: p.at, key: words[0]}
 	if len(words) == 2 {
 		n.value = words[1]
-		if !isWord(n.value, "_-.") {
-			p.errs.add(p.at, "section name %s: only letters, digits, '_', '-' and '.' can be used", quoteName(n.key, n.value))
+		if !isWord(n.value, nameSigns) {
+			p.errs.add(p.at, badName, quoteName(n.key, n.value))
 		}
 	}
 	if p.open != nil {
@@ -199,23 +226,3 @@ func isWord(s, others string) bool {
 	}
 	return s != ""
 }
-
-// tag writes a section's opening tag for messages.
-func tag(typ, name string) string {
-	if name == "" || secretName(typ) {
-		return "<" + typ + ">"
-	}
-	return "<" + typ + " " + name + ">"
-}
-
-// quoteName quotes a section's name for messages.
-func quoteName(typ, name string) string {
-	if secretName(typ) {
-		return "of " + tag(typ, name)
-	}
-	return strconv.Quote(name)
-}
-
-// secretName tells that a section's name must not be shown. Where the type is none that we know, it may be a password:
-// <agent_password SECRET>.
-func secretName(typ string) bool { return nearest(typ, sectionTypes()) == "" }

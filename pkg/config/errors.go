@@ -10,17 +10,21 @@ import (
 // Error is one thing that is wrong in a configuration file, and where known the remedy.
 // It never shows the value of a variable that holds a password.
 type Error struct {
-	File string
-	Line int // from 1; 0 where the file as a whole is meant (it can't be found, opened or trusted)
-	Msg  string
+	File   string
+	Line   int // from 1; 0 where the file as a whole is meant (it can't be found, opened or trusted)
+	Column int // from 1; 0 in classic files, where a statement is a line
+	Msg    string
 }
 
-// Error gives FILE:LINE: MSG, or FILE: MSG where the file as a whole is meant.
+// Error gives FILE:LINE: MSG, FILE:LINE:COLUMN: MSG, or FILE: MSG where the file as a whole is meant.
 func (e *Error) Error() string {
-	if e.Line == 0 {
+	switch {
+	case e.Line == 0:
 		return e.File + ": " + e.Msg
+	case e.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg)
 	}
-	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg)
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
 // Errors is everything found wrong, files in the order they were read and lines ascending. It is never empty where
@@ -46,7 +50,7 @@ func (es Errors) Unwrap() []error {
 }
 
 func (es *Errors) add(at pos, format string, args ...any) {
-	*es = append(*es, &Error{File: at.file, Line: at.line, Msg: fmt.Sprintf(format, args...)})
+	*es = append(*es, &Error{File: at.file, Line: at.line, Column: at.column, Msg: fmt.Sprintf(format, args...)})
 }
 
 // sorted orders by file (as in files), line and text, and drops repetitions: a file that is included twice is
@@ -54,7 +58,7 @@ func (es *Errors) add(at pos, format string, args ...any) {
 func (es Errors) sorted(files []string) Errors {
 	order := func(file string) int { return slices.Index(files, file) }
 	slices.SortStableFunc(es, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Msg, b.Msg))
+		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Msg, b.Msg))
 	})
 	return slices.CompactFunc(es, func(a, b *Error) bool { return *a == *b })
 }

@@ -11,12 +11,15 @@ import (
 	"strings"
 )
 
-// Source says where the configuration comes from. The zero Source is the classic lookup without a cluster name.
+// Source says where the configuration comes from. The zero Source is the classic lookup without a cluster name. A file's suffix tells
+// its syntax: .hcl, or else the classic one.
 type Source struct {
 	Cluster string // CLUSTER of the argument @CLUSTER; part of the main file's name
 	File    string // --config: the main file itself; Cluster and Dir then don't matter for it
 	Dir     string // --config-dir: the only folder in which the main file is looked for
 }
+
+const classicSuffix = ".conf"
 
 const (
 	maxDepth = 16      // nested includes
@@ -31,7 +34,7 @@ func Load(p Program, src Source) (*Config, error) {
 
 func load(p Program, src Source, classic []string) (*Config, error) {
 	l := &loader{dirs: classic}
-	candidates := []string{src.File}
+	candidates, also := []string{src.File}, ""
 	if src.Dir != "" {
 		l.dirs = append([]string{src.Dir}, classic...)
 	}
@@ -40,13 +43,17 @@ func load(p Program, src Source, classic []string) (*Config, error) {
 		if src.Dir != "" {
 			dirs = []string{src.Dir}
 		}
-		candidates = inDirs(mainName(p, src.Cluster), dirs)
+		var err error
+		if candidates, err = mainFiles(p, src.Cluster, dirs); err != nil {
+			return nil, err
+		}
+		also = fmt.Sprintf("; there is no %s nor %s there either", mainName(p, src.Cluster)+hclSuffix, commonName(src.Cluster))
 	}
 	l.beside = src.File != "" || src.Dir != ""
 
 	f, err := open(candidates)
 	if err != nil {
-		return nil, Errors{{File: candidates[len(candidates)-1], Msg: err.Error()}}
+		return nil, Errors{{File: candidates[len(candidates)-1], Msg: err.Error() + also}}
 	}
 	file := f.Name()
 	nodes := l.read(f, nil)
@@ -70,15 +77,52 @@ func build(p Program, file string, nodes []node, errs Errors, complete bool) (*C
 	return m.config(file), nil
 }
 
+// mainName is a main file's name without its suffix.
 func mainName(p Program, cluster string) string {
 	name := "mmm_mon"
 	if p == Agent {
 		name = "mmm_agent"
 	}
+	return withCluster(name, cluster)
+}
+
+func withCluster(name, cluster string) string {
 	if cluster != "" {
 		name += "_" + cluster
 	}
-	return name + ".conf"
+	return name
+}
+
+// commonName is the name of the HCL file for all programs, which a file of a program's own goes before.
+func commonName(cluster string) string { return withCluster("mmm", cluster) + hclSuffix }
+
+// mainFiles are the files that may be the main one. Where there is a classic and an HCL file it can't be told which is meant: one
+// that was forgotten must not decide who writes.
+func mainFiles(p Program, cluster string, dirs []string) ([]string, error) {
+	name := mainName(p, cluster)
+	var hcl []string
+	for _, dir := range dirs {
+		hcl = append(hcl, filepath.Join(dir, name+hclSuffix), filepath.Join(dir, commonName(cluster)))
+	}
+	classic := inDirs(name+classicSuffix, dirs)
+	old, new := existing(classic), existing(hcl)
+	switch {
+	case new == "":
+		return classic, nil
+	case old == "":
+		return hcl, nil
+	}
+	return nil, Errors{{File: new, Msg: fmt.Sprintf("%s is there too, and only one of them can count; remove %[1]s to go over to HCL, or %s to stay with the classic file", old, new)}}
+}
+
+// existing is the first of the names that is a file.
+func existing(names []string) string {
+	for _, name := range names {
+		if st, err := os.Stat(name); err == nil && !st.IsDir() {
+			return name
+		}
+	}
+	return ""
 }
 
 func inDirs(name string, dirs []string) []string {
@@ -146,7 +190,14 @@ func (l *loader) read(f *os.File, by *included) []node {
 		return nil
 	}
 	self.info = info
-	nodes, errs := parse(f.Name(), text)
+	var nodes []node
+	var errs Errors
+	if notationOf(f.Name()) == hclNotation {
+		nodes, errs = parseHCL(f.Name(), text)
+		l.incomplete = l.incomplete || len(errs) > 0 // it finds its way back later than the classic parser
+	} else {
+		nodes, errs = parse(f.Name(), text)
+	}
 	l.errs = append(l.errs, errs...)
 	return l.expand(nodes, self)
 }
@@ -185,8 +236,10 @@ func (l *loader) include(n node, self *included) []node {
 		return nil
 	}
 	name := n.value
-	if !strings.HasSuffix(name, ".conf") {
-		name += ".conf"
+	switch filepath.Ext(name) {
+	case classicSuffix, hclSuffix: // either syntax can include the other
+	default:
+		name += map[notation]string{classicNotation: classicSuffix, hclNotation: hclSuffix}[n.at.notation()]
 	}
 	candidates := []string{name}
 	if !filepath.IsAbs(name) {

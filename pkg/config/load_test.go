@@ -76,7 +76,7 @@ func TestPublishedConfigurations(t *testing.T) {
 	for _, tt := range tests {
 		dir := install(t, tt.dir)
 		for _, p := range tt.programs {
-			name := mainName(p, "")
+			name := mainName(p, "") + classicSuffix
 			for _, src := range []Source{{Dir: dir}, {File: filepath.Join(dir, name)}} {
 				c, err := Load(p, src)
 				if err != nil {
@@ -164,7 +164,7 @@ func TestLookup(t *testing.T) {
 		t.Errorf("a folder was taken for the file: %s", got)
 	}
 	_, err := load(Agent, Source{Dir: a}, []string{b})
-	wantError(t, err, a+"/mmm_agent.conf: no readable configuration file; looked for "+a+"/mmm_agent.conf (open "+a+"/mmm_agent.conf: is a directory)")
+	wantError(t, err, a+"/mmm_agent.conf: no readable configuration file; looked for "+a+"/mmm_agent.conf (open "+a+"/mmm_agent.conf: is a directory); there is no mmm_agent.hcl nor mmm.hcl there either")
 	if err := os.Symlink("loop.conf", filepath.Join(a, "loop.conf")); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,8 @@ func TestLookup(t *testing.T) {
 func TestClassicFolders(t *testing.T) {
 	_, err := Load(Control, Source{Cluster: "none-of-that-name"})
 	const name = "/mmm_mon_none-of-that-name.conf"
-	wantError(t, err, "/etc/mysql-mmm"+name+": no readable configuration file; looked for /etc"+name+", /etc/mmm"+name+", /etc/mysql-mmm"+name)
+	wantError(t, err, "/etc/mysql-mmm"+name+": no readable configuration file; looked for /etc"+name+", /etc/mmm"+name+", /etc/mysql-mmm"+name+
+		"; there is no mmm_mon_none-of-that-name.hcl nor mmm_none-of-that-name.hcl there either")
 	var single *Error
 	if !errors.As(err, &single) || single.Line != 0 {
 		t.Errorf("no single error within %T", err)

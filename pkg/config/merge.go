@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -37,9 +39,9 @@ func (s *section) where(variable string) pos {
 // label names the section in messages.
 func (s *section) label() string {
 	if s.rule.named {
-		return tag(s.rule.typ, s.name)
+		return s.at.notation().section(s.rule.typ, s.name)
 	}
-	return s.rule.tag()
+	return s.at.notation().any(s.rule)
 }
 
 // whose names one of the section's variables in messages.
@@ -134,14 +136,14 @@ func (m *model) rule(typ string) (sectionRule, bool) {
 
 // find returns the section that a section statement means, nil where that can't be told.
 func (m *model) find(n node) *section {
-	typ := n.key
+	typ, as := n.key, n.at.notation()
 	if _, ok := m.rule(typ); !ok {
 		types := sectionTypes()
 		if _, ok := m.rules[0].variable(typ); ok {
-			m.errs.add(n.at, "'%s' is a variable, not a section; write: %s VALUE", typ, typ)
+			m.errs.add(n.at, "'%s' is a variable, not a section; write: %s", typ, as.variable(typ))
 			return nil
 		}
-		m.errs.add(n.at, "unknown section %s%s", tag(typ, n.value), hint(typ, types))
+		m.errs.add(n.at, "unknown section %s%s", as.section(typ, n.value), hint(typ, types))
 		if typ = nearest(typ, types); typ == "" {
 			return nil
 		}
@@ -150,10 +152,10 @@ func (m *model) find(n node) *section {
 	name := n.value
 	switch {
 	case r.named && name == "":
-		m.errs.add(n.at, "section <%s> needs a name; write %s", typ, r.tag())
+		m.errs.add(n.at, "section %s needs a name; write %s", as.section(typ, ""), as.block(r))
 		return nil
 	case !r.named && name != "":
-		m.errs.add(n.at, "section <%s> takes no name; write <%s>", typ, typ)
+		m.errs.add(n.at, "section %s takes no name; write %s", as.section(typ, ""), as.block(r))
 		name = ""
 	case r.names != nil && name != templateName && !slices.Contains(r.names, name):
 		known := append([]string{templateName}, r.names...)
@@ -184,19 +186,20 @@ func (m *model) assign(s *section, n node) {
 // mistaken reports a name that the section does not have, and returns what it was probably meant to be.
 func (m *model) mistaken(s *section, n node) (rule, bool) {
 	r, ok := s.rule.variable(nearest(n.key, s.rule.varNames()))
+	as := n.at.notation()
 	// A secret that is taken for something else would be quoted as a wrong value of that.
-	if ok && (r.kind == secretKind || nearest(n.key, m.secretNames()) == "") {
+	if ok && (r.kind.secret() || nearest(n.key, m.secretNames()) == "") {
 		m.errs.add(n.at, "unknown variable '%s' in %s%s", n.key, s.label(), hint(n.key, s.rule.varNames()))
 		return r, true
 	}
 	var homes []string
 	for _, r := range m.rules {
 		if r.typ == n.key {
-			m.errs.add(n.at, "'%s' is a section, not a variable; write %s", n.key, r.tag())
+			m.errs.add(n.at, "'%s' is a section, not a variable; write %s", n.key, as.block(r))
 			return rule{}, false
 		}
 		if _, ok := r.variable(n.key); ok {
-			homes = append(homes, r.tag())
+			homes = append(homes, as.any(r))
 		}
 	}
 	if homes == nil {
@@ -212,7 +215,7 @@ func (m *model) secretNames() []string {
 	var names []string
 	for _, s := range m.rules {
 		for _, r := range s.vars {
-			if r.kind == secretKind {
+			if r.kind.secret() {
 				names = append(names, r.name)
 			}
 		}
@@ -220,32 +223,59 @@ func (m *model) secretNames() []string {
 	return names
 }
 
-// interpret reads the texts that count in this section. A wrong one stays without a value, but is not missing.
+// interpret reads the values that count in this section. A wrong one stays without a value, but is not missing.
 func (m *model) interpret(s *section) {
 	for name, n := range s.raw {
 		r, _ := s.rule.variable(name)
-		val := value{at: n.at, given: true}
-		switch {
-		case r.kind == ignoredKind:
-		case n.value == "":
-			m.errs.add(n.at, "'%s' lacks a value%s", name, emptyRemedy(r))
-		case r.reads.has(m.program):
-			v, err := r.interpret(n.value)
-			if err == nil {
-				val.v = v
-				break
-			}
+		v, err := m.read(r, n)
+		at := n.at
+		if err != nil && n.fault != nil {
+			at = n.fault.at
+		}
+		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
-				m.errs.add(n.at, "'%s' %s", name, line)
+				m.errs.add(at, "'%s' %s", name, line)
 			}
 		}
-		s.vals[name] = val
+		if r.kind == secretFileKind {
+			name = strings.TrimSuffix(name, fileSuffix)
+			if other, both := s.raw[name]; both {
+				m.errs.add(n.at, "'%s' and '%s' (%s:%d) are both set in %s; keep one", r.name, name, other.at.file, other.at.line, s.label())
+			}
+		}
+		s.vals[name] = value{at: n.at, v: v, given: true}
 	}
 }
 
+// read gives the value of a variable, nil where the program does not read it.
+func (m *model) read(r rule, n node) (any, error) {
+	read := r.reads.has(m.program)
+	switch {
+	case r.kind == ignoredKind || n.fault != nil && !read:
+		return nil, nil
+	case n.fault != nil:
+		return nil, errors.New(n.fault.msg)
+	case n.value == "":
+		return nil, fmt.Errorf("lacks a value%s", emptyRemedy(r, n))
+	case !read:
+		return nil, nil
+	}
+	if err := r.fits(n.shape); err != nil {
+		return nil, err
+	}
+	if r.kind == secretFileKind {
+		return readSecret(n)
+	}
+	v, err := r.interpret(n.value)
+	if err != nil {
+		return nil, err // v may be half of a list
+	}
+	return v, nil
+}
+
 // emptyRemedy explains the one way in which a value is lost that people do not see.
-func emptyRemedy(r rule) string {
-	if r.kind == secretKind {
+func emptyRemedy(r rule, n node) string {
+	if r.kind == secretKind && n.shape == anyShape {
 		return "; a '#' after a blank begins a comment, write \\# where it is part of the password"
 	}
 	return ""

@@ -18,20 +18,21 @@ func (s programs) has(p Program) bool { return s>>p&1 == 1 }
 type kind int
 
 const (
-	textKind     kind = iota // string
-	secretKind               // Secret
-	choiceKind               // string, one of the rule's choices
-	nameKind                 // string, the name of a section
-	namesKind                // []string, without repetitions
-	boolKind                 // bool
-	countKind                // int, 0 or more
-	portKind                 // int, 1 to 65535
-	durationKind             // time.Duration, 0 or more
-	periodKind               // time.Duration, above 0
-	addrKind                 // netip.Addr
-	addrsKind                // []netip.Addr, without repetitions
-	tableKind                // string, DB.TABLE
-	ignoredKind              // not looked at; may be empty
+	textKind       kind = iota // string
+	secretKind                 // Secret
+	choiceKind                 // string, one of the rule's choices
+	nameKind                   // string, the name of a section
+	namesKind                  // []string, without repetitions
+	boolKind                   // bool
+	countKind                  // int, 0 or more
+	portKind                   // int, 1 to 65535
+	durationKind               // time.Duration, 0 or more
+	periodKind                 // time.Duration, above 0
+	addrKind                   // netip.Addr
+	addrsKind                  // []netip.Addr, without repetitions
+	tableKind                  // string, DB.TABLE
+	secretFileKind             // the file whose first line is the variable named before "_file", a secretKind
+	ignoredKind                // not looked at; may be empty
 )
 
 // rule is what is known of one variable.
@@ -74,16 +75,8 @@ func (s sectionRule) varNames() []string {
 	return names
 }
 
-// tag says how a section of this type is written, for messages.
-func (s sectionRule) tag() string {
-	switch {
-	case s.typ == "":
-		return "the top level"
-	case s.named:
-		return tag(s.typ, "NAME")
-	}
-	return tag(s.typ, "")
-}
+// tag says how a section of this type is written in classic files.
+func (s sectionRule) tag() string { return classicNotation.any(s) }
 
 // templateName is the section that is a template where its type has one.
 const templateName = "default"
@@ -119,6 +112,7 @@ func topRules() sectionRule {
 			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. The same on all hosts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
 		{name: "agent_secret", kind: secretKind, reads: forA | forM,
 			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
+		{name: "agent_secret_file", kind: secretFileKind, reads: forA | forM, doc: "File whose first line is `agent_secret`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 		{name: "fast_failover", kind: boolKind, def: "0", reads: forM,
 			doc: "Don't wait for trap_period where the evidence is unanimous: the server's port refuses and the host's own agent says that its process is gone."},
 		{name: "switch_timeout", kind: periodKind, def: "10", reads: forM,
@@ -171,10 +165,13 @@ func hostRules() sectionRule {
 		{name: "mysql_port", kind: portKind, def: "3306", reads: forA | forM, doc: "Port of the database server."},
 		{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
 		{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+		{name: "agent_password_file", kind: secretFileKind, reads: forA, doc: "File whose first line is `agent_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 		{name: "monitor_user", kind: textKind, reads: forM, needs: forM, doc: "Database account of the monitor."},
 		{name: "monitor_password", kind: secretKind, reads: forM, needs: forM, doc: "Its password."},
+		{name: "monitor_password_file", kind: secretFileKind, reads: forM, doc: "File whose first line is `monitor_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 		{name: "replication_user", kind: textKind, reads: forA, needs: forA, doc: "Database account with which slaves replicate."},
 		{name: "replication_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+		{name: "replication_password_file", kind: secretFileKind, reads: forA, doc: "File whose first line is `replication_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 		{name: "replication_channel", kind: textKind, reads: forA | forM, doc: "Name of the replication channel (MariaDB: connection) that MMM owns, where a server replicates from several sources."},
 	}}
 	for _, name := range []string{"mysql_pidfile", "mysql_rcscript", "mysql_cnf",

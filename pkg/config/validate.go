@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func (m *model) needSection(r sectionRule, there bool) bool {
 	if there || !r.needs.has(m.program) {
 		return true
 	}
-	m.errs.add(m.unique("").at, "section %s is missing; %s needs it", r.tag(), m.program)
+	m.errs.add(m.unique("").at, "section %s is missing; %s needs it", m.unique("").at.notation().any(r), m.program)
 	return false
 }
 
@@ -60,7 +59,7 @@ func (m *model) needVariables(s *section) {
 		}
 		remedy := ""
 		if s.rule.template {
-			remedy = fmt.Sprintf("; set it here or in <%s %s>", s.rule.typ, templateName)
+			remedy = "; set it here or in " + s.at.notation().section(s.rule.typ, templateName)
 		}
 		m.errs.add(s.at, "%s lacks '%s', which %s needs%s", s.label(), r.name, m.program, remedy)
 	}
@@ -80,7 +79,7 @@ func (m *model) refer(s *section, variable, typ string, names ...string) {
 		switch {
 		case remedy != "":
 		case len(known) == 0:
-			remedy = fmt.Sprintf("; there is no section <%s NAME>", typ)
+			remedy = "; there is no section " + s.at.notation().section(typ, "NAME")
 		default:
 			remedy = "; known are " + strings.Join(known, ", ")
 		}

@@ -10,6 +10,32 @@ import (
 	"time"
 )
 
+// fits tells whether a value of this shape can be one of the rule's kind. Text always can: it is read as in classic files.
+func (r rule) fits(s shape) error {
+	switch s {
+	case anyShape, textShape:
+		return nil
+	case listShape:
+		if r.kind == namesKind || r.kind == addrsKind {
+			return nil
+		}
+		return errors.New("takes one value, not a list")
+	case boolShape:
+		if r.kind == boolKind {
+			return nil
+		}
+	case numberShape:
+		switch r.kind {
+		case boolKind, countKind, portKind, durationKind, periodKind:
+			return nil
+		}
+	}
+	return errors.New("must be text in quotes")
+}
+
+// secret kinds have values that are not shown.
+func (k kind) secret() bool { return k == secretKind || k == secretFileKind }
+
 // interpret turns the text of a variable into the Go type of its kind. The error names what is allowed.
 func (r rule) interpret(text string) (any, error) {
 	switch r.kind {
