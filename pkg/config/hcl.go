@@ -13,17 +13,15 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// parseHCL reads HCL's native syntax (github.com/hashicorp/hcl, spec.md) into the raw tree of the classic format. Like that it goes on
-// after an error. The texts of the library's errors are not passed on: they quote what is there, which may be a password.
+// parseHCL reads HCL's native syntax (github.com/hashicorp/hcl, spec.md) into the raw tree of the classic format. Where the syntax is
+// wrong that is all it reports, as what follows may be misread. The texts of the library's errors are not passed on: they quote what
+// is there, which may be a password.
 func parseHCL(file string, text []byte) ([]node, Errors) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	p := hclParser{file: file}
 	f, problems := hclsyntax.ParseConfig(text, file, hcl.InitialPos)
-	for _, d := range problems {
-		p.errs.add(p.at(*d.Subject), "%s", complaint(d.Summary))
-	}
-	if f == nil {
-		return nil, p.errs
+	if problems.HasErrors() {
+		return nil, p.complain(problems)
 	}
 	body, ok := f.Body.(*hclsyntax.Body)
 	if !ok {
@@ -31,6 +29,8 @@ func parseHCL(file string, text []byte) ([]node, Errors) {
 	}
 	return p.statements(body, ""), p.errs
 }
+
+const lostQuote = "Invalid multi-line string"
 
 // remedies are for the mistakes that people make who know the classic format.
 var remedies = map[string]string{
@@ -41,7 +41,7 @@ var remedies = map[string]string{
 	"Invalid character":                      "text is written in quotes",
 	"Invalid expression":                     "text is written in quotes",
 	"Invalid escape sequence":                `write \\ for a backslash`,
-	"Invalid multi-line string":              "close the quotes in the same line",
+	lostQuote:                                "close the quotes in the same line",
 	"Invalid number literal":                 "text, such as an address, is written in quotes",
 	"Missing item separator":                 "put a comma between the elements of a list",
 	"Missing newline after argument":         "one statement a line; text, such as an address, is written in quotes",
@@ -51,13 +51,24 @@ var remedies = map[string]string{
 	"Invalid character encoding":             "save the file as UTF-8",
 }
 
-// complaint writes the library's name for a mistake with a remedy where there is one.
-func complaint(summary string) string {
-	s := strings.ToLower(summary[:1]) + summary[1:]
-	if remedy, ok := remedies[summary]; ok {
-		s += "; " + remedy
+// complain reports the first mistake of each line by the library's name for it, with a remedy where there is one.
+func (p *hclParser) complain(problems hcl.Diagnostics) Errors {
+	line := 0
+	for _, d := range problems {
+		if d.Subject.Start.Line == line {
+			continue
+		}
+		line = d.Subject.Start.Line
+		text := strings.ToLower(d.Summary[:1]) + d.Summary[1:]
+		if remedy, ok := remedies[d.Summary]; ok {
+			text += "; " + remedy
+		}
+		p.errs.add(p.at(*d.Subject), "%s", text)
+		if d.Summary == lostQuote {
+			break // from here on text and what is between texts are mixed up
+		}
 	}
-	return s
+	return p.errs
 }
 
 type hclParser struct {
@@ -101,6 +112,7 @@ func (p *hclParser) block(b *hclsyntax.Block, in string) (node, bool) {
 		return node{}, false
 	case len(b.Labels) > 1:
 		p.errs.add(n.at, `a block takes one name at most; write TYPE { ... } or TYPE "NAME" { ... }`)
+		n.value = b.Labels[0]
 	case len(b.Labels) == 1:
 		n.value = b.Labels[0]
 	}

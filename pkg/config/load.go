@@ -247,7 +247,7 @@ func (l *loader) include(n node, self *included) []node {
 		if l.beside {
 			dirs = append([]string{filepath.Dir(self.name)}, dirs...)
 		}
-		candidates = inDirs(name, dirs)
+		candidates = slices.Compact(inDirs(name, dirs)) // the two folders may be one
 	}
 	f, err := open(candidates)
 	if err != nil {

@@ -248,7 +248,7 @@ func TestMisplacedSecretsAreNotShown(t *testing.T) {
 	secrets := 0
 	for _, home := range ruleset() {
 		for _, r := range home.vars {
-			if r.kind != secretKind {
+			if !r.kind.secret() {
 				continue
 			}
 			secrets++

@@ -30,6 +30,9 @@ func (r rule) fits(s shape) error {
 			return nil
 		}
 	}
+	if r.kind == namesKind || r.kind == addrsKind {
+		return errors.New(`must be a list of texts: ["A", "B"]`)
+	}
 	return errors.New("must be text in quotes")
 }
 

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestLookupOfHCL(t *testing.T) {
+	a, b, c := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, b+"/mmm.hcl", validHCL)
+	write(t, b+"/mmm_agent.hcl", validHCL)
+	write(t, b+"/mmm_east.hcl", validHCL)
+	write(t, c+"/mmm_mon.hcl", "rubbish")
+	write(t, c+"/mmm_mon_west.hcl", validHCL)
+	write(t, c+"/mmm_mon_north.conf", valid)
+	tests := []struct {
+		p    Program
+		src  Source
+		want string
+	}{
+		{Agent, Source{}, b + "/mmm_agent.hcl"},
+		{Monitor, Source{}, b + "/mmm.hcl"},
+		{Control, Source{}, b + "/mmm.hcl"},
+		{Agent, Source{Cluster: "east"}, b + "/mmm_east.hcl"},
+		{Monitor, Source{Cluster: "east"}, b + "/mmm_east.hcl"},
+		{Monitor, Source{Cluster: "west"}, c + "/mmm_mon_west.hcl"},
+		{Monitor, Source{Cluster: "north"}, c + "/mmm_mon_north.conf"},
+		{Monitor, Source{Cluster: "west", Dir: c}, c + "/mmm_mon_west.hcl"},
+		{Monitor, Source{File: b + "/mmm_agent.hcl"}, b + "/mmm_agent.hcl"},
+	}
+	for _, tt := range tests {
+		if got := mustLoad(t, tt.p, tt.src, a, b, c).File; got != tt.want {
+			t.Errorf("%v %+v: %s, want %s", tt.p, tt.src, got, tt.want)
+		}
+	}
+
+	// A classic file beside it, in whatever folder, readable or not.
+	write(t, c+"/mmm_mon.conf", valid)
+	mode(t, c+"/mmm_mon.conf", 0o644)
+	_, err := load(Monitor, Source{}, []string{a, b, c})
+	wantError(t, err, fmt.Sprintf("%s/mmm.hcl: %[2]s/mmm_mon.conf is there too, and only one of them can count; remove %[2]s/mmm_mon.conf to go over to HCL, or %[1]s/mmm.hcl to stay with the classic file", b, c))
+	write(t, a+"/mmm_agent.conf", valid)
+	_, err = load(Agent, Source{}, []string{a, b, c})
+	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl: %[2]s/mmm_agent.conf is there too, and only one of them can count; remove %[2]s/mmm_agent.conf to go over to HCL, or %[1]s/mmm_agent.hcl to stay with the classic file", b, a))
+	if err := os.Remove(a + "/mmm_agent.conf"); err != nil {
+		t.Fatal(err)
+	}
+
+	mode(t, b+"/mmm_agent.hcl", 0o644)
+	_, err = load(Agent, Source{Dir: b}, nil)
+	wantError(t, err, b+"/mmm_agent.hcl: mode 0644: the file is world-readable, and it holds passwords; run: chmod o-rwx "+b+"/mmm_agent.hcl")
+}
+
+func TestHCLIncludes(t *testing.T) {
+	dir := t.TempDir()
+	main := func(text string) Source {
+		write(t, dir+"/mmm_agent.hcl", text)
+		return Source{Dir: dir}
+	}
+	write(t, dir+"/common.hcl", validHCL)
+	write(t, dir+"/port.conf", "max_kill_retries 7\n<host db1>\nmysql_port 7\n</host>\n")
+	write(t, dir+"/port.hcl", "host \"db1\" {\nmysql_port = 8\n}\n")
+	for text, want := range map[string]int{
+		`include = ["common.hcl"]`:                                                        3306,
+		`include = "common"`:                                                              3306,
+		`include = ["common", "port.conf"]`:                                               7,
+		`include = ["common", "port.conf", "port"]`:                                       8,
+		`include = ["common", "port", "port.conf"]`:                                       7,
+		`include = [format("%s/%s", "` + dir + `", "common"), "port.conf"]`:               7,
+		"include \"common\" {}\nhost \"db1\" {\nmysql_port = 9\n}\ninclude \"port\" {}\n": 8,
+		"include \"common\" {}\ninclude \"port\" {}\nhost \"db1\" {\nmysql_port = 9\n}\n": 9,
+	} {
+		if got := mustLoad(t, Agent, main(text)).Local().MySQLPort; got != want {
+			t.Errorf("%s: port %d, want %d", text, got, want)
+		}
+	}
+	// The classic syntax can include HCL.
+	write(t, dir+"/classic.conf", "include common.hcl\ninclude port.hcl\ninclude port\n")
+	if c := mustLoad(t, Agent, Source{File: dir + "/classic.conf"}); c.Local().MySQLPort != 7 || c.MaxKillRetries != 7 {
+		t.Errorf("%+v", c)
+	}
+
+	_, err := load(Agent, main("\n  include = [\"common\", \"gone\"]"), nil)
+	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl:2:3: include gone: no readable configuration file; looked for %[1]s/gone.hcl", dir))
+	_, err = load(Agent, main(`include "mmm_agent" {}`+"\n"+validHCL), nil)
+	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl:1:1: include mmm_agent: the file includes itself: %[1]s/mmm_agent.hcl -> %[1]s/mmm_agent.hcl", dir))
+	// What is wrong in an included file does not make the rest look incomplete.
+	write(t, dir+"/wrong.hcl", "peer = \n")
+	_, err = load(Agent, main("include = [\"wrong\"]\ncolour = \"red\"\n"), nil)
+	wantError(t, err, fmt.Sprintf("%[1]s/mmm_agent.hcl:2:1: unknown variable 'colour' in the top level\n%[1]s/wrong.hcl:1:8: invalid expression; text is written in quotes", dir))
+	// Both syntaxes in one message.
+	write(t, dir+"/hosts.conf", "<host db7>\nip 192.0.2.7\nmode master\npeer db8\n</host>\n")
+	write(t, filepath.Join(dir, "mmm_mon.hcl"), "include = [\"common\", \"hosts.conf\"]")
+	_, err = load(Monitor, Source{Dir: dir}, nil)
+	wantError(t, err, dir+"/hosts.conf:4: 'peer' of <host db7> names the unknown host 'db8'; did you mean 'db1'?")
+}
