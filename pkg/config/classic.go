@@ -18,6 +18,7 @@ const (
 	variableNode nodeKind = iota // key value
 	sectionNode                  // <key value> body </key>
 	includeNode                  // include value
+	commentNode                  // value is "" for an empty line, else begins with #; only where comments are kept
 )
 
 // node is one statement of a configuration file as it was written: the raw tree that every syntax delivers.
@@ -27,6 +28,7 @@ type node struct {
 	key   string // name of a variable, type of a section
 	value string // text of a variable, name of a section ("" where it has none), file to include
 	body  []node // of a section
+	note  string // a comment behind it, where comments are kept
 
 	// Only syntaxes with expressions have these.
 	shape shape // of a variable's value
@@ -63,10 +65,14 @@ const blanks = " \t\r\f\v"
 // written in many. A UTF-8 byte order mark and CRLF line ends are accepted. It goes on after an error, so that all
 // are found; what it can't make sense of is left out of the tree.
 func parse(file string, text []byte) ([]node, Errors) {
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	p := parser{at: pos{file: file}, left: map[string]int{}}
+	return p.parse(text)
+}
+
+func (p *parser) parse(text []byte) ([]node, Errors) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if i := bytes.IndexByte(text, 0); i >= 0 {
-		at := pos{file: file, line: 1 + bytes.Count(text[:i], []byte("\n"))}
+		at := pos{file: p.at.file, line: 1 + bytes.Count(text[:i], []byte("\n"))}
 		p.errs.add(at, "a NUL byte: this is no plain text (UTF-16 perhaps); save it as UTF-8")
 		return nil, p.errs
 	}
@@ -83,6 +89,7 @@ func parse(file string, text []byte) ([]node, Errors) {
 
 type parser struct {
 	at   pos
+	keep bool // comments
 	top  []node
 	open *node          // the section that statements go to; nil at top level
 	left map[string]int // sections that were taken as closed though no tag said so: their closing tag may yet come
@@ -92,8 +99,11 @@ type parser struct {
 func (p *parser) line(s string) {
 	switch {
 	case s == "" || s[0] == '#':
+		if p.keep {
+			p.add(node{kind: commentNode, at: p.at, value: s})
+		}
 	case s[0] == '<':
-		p.tag(uncomment(s))
+		p.tag(uncomment(s), p.note(s))
 	default:
 		p.variable(s)
 	}
@@ -115,7 +125,7 @@ func (p *parser) variable(s string) {
 	}
 	value := uncomment(rest)
 	if name != includeWord {
-		p.add(node{kind: variableNode, at: p.at, key: name, value: value})
+		p.add(node{kind: variableNode, at: p.at, key: name, value: value, note: p.note(rest)})
 		return
 	}
 	switch {
@@ -124,11 +134,11 @@ func (p *parser) variable(s string) {
 	case strings.ContainsAny(value, blanks):
 		p.errs.add(p.at, "include takes one file name, without blanks")
 	default:
-		p.add(node{kind: includeNode, at: p.at, value: value})
+		p.add(node{kind: includeNode, at: p.at, value: value, note: p.note(rest)})
 	}
 }
 
-func (p *parser) tag(s string) {
+func (p *parser) tag(s, note string) {
 	inner, ok := strings.CutSuffix(s[1:], ">")
 	if !ok {
 		p.errs.add(p.at, "a section tag must end in '>': <TYPE>, <TYPE NAME> or </TYPE>")
@@ -145,7 +155,7 @@ func (p *parser) tag(s string) {
 		p.errs.add(p.at, "malformed section tag; write <TYPE> or <TYPE NAME>")
 		return
 	}
-	n := node{kind: sectionNode, at: p.at, key: words[0]}
+	n := node{kind: sectionNode, at: p.at, key: words[0], note: note}
 	if len(words) == 2 {
 		n.value = words[1]
 		if !isWord(n.value, nameSigns) {
@@ -197,19 +207,33 @@ func (p *parser) close() {
 	p.open = nil
 }
 
-// uncomment cuts off a comment (a '#' at the start or after a blank), turns \# into #, and trims blanks.
+// note is the comment that uncomment cuts off, where comments are kept.
+func (p *parser) note(s string) string {
+	if _, at := cutComment(s); p.keep && at >= 0 {
+		return s[at:]
+	}
+	return ""
+}
+
+// uncomment cuts off a comment, turns \# into #, and trims blanks.
 func uncomment(s string) string {
+	text, _ := cutComment(s)
+	return strings.Trim(text, blanks)
+}
+
+// cutComment also tells where the comment begins, which is at a '#' at the start or after a blank; -1: nowhere.
+func cutComment(s string) (string, int) {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '\\' && i+1 < len(s) && s[i+1] == '#':
 			i++
 		case s[i] == '#' && (i == 0 || strings.IndexByte(blanks, s[i-1]) >= 0):
-			return strings.Trim(out.String(), blanks)
+			return out.String(), i
 		}
 		out.WriteByte(s[i])
 	}
-	return strings.Trim(out.String(), blanks)
+	return out.String(), -1
 }
 
 func splitBlanks(s string) []string {

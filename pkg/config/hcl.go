@@ -17,15 +17,22 @@ import (
 // wrong that is all it reports, as what follows may be misread. The texts of the library's errors are not passed on: they quote what
 // is there, which may be a password.
 func parseHCL(file string, text []byte) ([]node, Errors) {
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	p := hclParser{file: file}
-	f, problems := hclsyntax.ParseConfig(text, file, hcl.InitialPos)
+	return p.parse(text)
+}
+
+func (p *hclParser) parse(text []byte) ([]node, Errors) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	f, problems := hclsyntax.ParseConfig(text, p.file, hcl.InitialPos)
 	if problems.HasErrors() {
 		return nil, p.complain(problems)
 	}
 	body, ok := f.Body.(*hclsyntax.Body)
 	if !ok {
 		panic(fmt.Sprintf("config: HCL in a %T", f.Body))
+	}
+	if p.keep {
+		p.comments(text)
 	}
 	return p.statements(body, ""), p.errs
 }
@@ -73,6 +80,8 @@ func (p *hclParser) complain(problems hcl.Diagnostics) Errors {
 
 type hclParser struct {
 	file string
+	keep bool      // comments
+	rest []comment // those that have no place yet
 	errs Errors
 }
 
@@ -97,6 +106,7 @@ func (p *hclParser) statements(b *hclsyntax.Body, in string) []node {
 			nodes = append(nodes, n)
 		}
 	}
+	nodes = p.place(nodes, b.SrcRange, in == "")
 	// Stable, for the files of one include.
 	slices.SortStableFunc(nodes, func(a, b node) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
@@ -127,6 +137,7 @@ func (p *hclParser) block(b *hclsyntax.Block, in string) (node, bool) {
 	if n.value != "" && !isWord(n.value, nameSigns) {
 		p.errs.add(p.at(b.LabelRanges[0]), badName, quoteName(n.key, n.value))
 	}
+	n.note = p.takeNote(b.OpenBraceRange.Start.Line)
 	n.body = p.statements(b.Body, b.Type)
 	return n, true
 }
