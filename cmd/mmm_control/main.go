@@ -49,6 +49,8 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 		return exitNoCommand
 	case call.words[0] == "doctor":
 		return examine(call, stdout, stderr)
+	case call.words[0] == "config":
+		return configure(call.words[1:], stdout, stderr)
 	}
 	conf, err := load(call.source)
 	if err != nil {

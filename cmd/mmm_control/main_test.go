@@ -251,3 +251,42 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// What concerns a file only needs neither a monitor nor the configuration.
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mmm_common.conf")
+	if err := os.WriteFile(file, []byte("debug 1 # loud\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(config.Source) (*config.Config, error) { return nil, errors.New("not to be loaded") }
+	const hcl = "debug = true # loud\n"
+	const note = "# save it with mode 640; the classic file and the HCL file can't both stay: only one of them can count\n"
+	for _, args := range [][]string{{file}, {file, "--to", "hcl"}, {"--to=hcl", file}} {
+		if diff := cmp.Diff(result{Out: hcl, Err: note}, invoke(none, append([]string{"config", "convert"}, args...)...)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", args, diff)
+		}
+	}
+	if got := invoke(none, "config", "check", file); got.Code != 0 || got.Out != "OK\n" {
+		t.Errorf("%+v", got)
+	}
+	main := filepath.Join(dir, "mmm_mon.hcl")
+	if err := os.WriteFile(main, []byte("include = [\"mmm_common.hcl\"]\n"+hcl), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := invoke(none, "config", "check", main); got.Code != 1 || got.Err != "" || !strings.HasPrefix(got.Out, main+":1:1: include mmm_common.hcl: no readable") {
+		t.Errorf("%+v", got)
+	}
+	want := result{Out: "include mmm_common.conf\ndebug  true  # loud\n", Err: "# it includes mmm_common.hcl: convert that file too\n" + note}
+	if diff := cmp.Diff(want, invoke(none, "config", "convert", main)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, args := range []string{"", "check", "convert", "convert --to hcl", "convert --to perl x", "convert a b", "check a b", "show"} {
+		if diff := cmp.Diff(result{Err: configUsage, Code: 2}, invoke(none, append([]string{"config"}, strings.Fields(args)...)...)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", args, diff)
+		}
+	}
+	if got := invoke(none, "config", "convert", file, "--to", "classic"); got.Code != 2 || got.Out != "" || got.Err != file+": is in that syntax already, as its name says\n" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -40,6 +40,7 @@ const Help = `Valid commands are:
                                         (Only use --force if you know what you are doing!)
     set_ip <ip> <host>                - set role with ip <ip> to host <host>
 # doctor [--verbose]                  - find out what is wrong, and how to mend it (needs no monitor)
+# config check|convert <file>         - check a configuration file, or convert it to HCL or back (needs no monitor)
 `
 
 // Invalid is the answer to a line that is no command.

@@ -192,6 +192,9 @@ func meanings(nodes []node) (all []meaning, lines []int) {
 
 // valueOf is a variable's value, or its text where that makes no value, as in a variable that nobody reads.
 func valueOf(section string, n node) any {
+	if n.fault != nil {
+		return n.fault
+	}
 	r, ok := variableRule(section, n.key)
 	if !ok || r.kind == ignoredKind || r.kind == secretFileKind {
 		return n.value

@@ -11,11 +11,12 @@ import (
 
 // Every configuration that is here says the same in HCL, and again when it comes back.
 func TestConversionKeepsTheMeaning(t *testing.T) {
-	dirs, err := filepath.Glob("testdata/*")
-	if err != nil || len(dirs) < 3 {
-		t.Fatalf("configurations: %v, %v", dirs, err)
+	files, err := filepath.Glob("testdata/*/mmm_mon.conf")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("configurations: %v, %v", files, err)
 	}
-	for _, from := range append(dirs, "../../etc/mysql-mmm") {
+	for _, file := range append(files, "../../etc/mysql-mmm/mmm_mon.conf") {
+		from := filepath.Dir(file)
 		classic := install(t, from)
 		hcl, again := t.TempDir(), t.TempDir()
 		convertAll(t, classic, hcl, ToHCL)
@@ -170,6 +171,7 @@ func TestConversionErrors(t *testing.T) {
 		{"f.conf", "debug 7\n<host x>", ToHCL, "f.conf:1: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"7\"\nf.conf:2: section <host x> is never closed; add </host>"},
 		{"f.conf", "agent_secret " + secret + "\xff", ToHCL, "f.conf:1: HCL is written in UTF-8, and this is another encoding; save the file as UTF-8"},
 		{"f.conf", "agent_secret " + secret + "e\u0301", ToHCL, "f.conf: line 1 can't be written in the other syntax"}, // HCL composes characters
+		{"f.conf", "agent_secret " + secret + "\x17", ToHCL, "f.conf: line 1 can't be written in the other syntax"},
 		{"f.hcl", "debug = true", ToHCL, "f.hcl: is in that syntax already, as its name says"},
 		{"f.conf", "debug 0", ToClassic, "f.conf: is in that syntax already, as its name says"},
 		{"f.hcl", "agent_secret = \" " + secret + "\"", ToClassic, "f.hcl:1:1: 'agent_secret' begins or ends with a blank, which a classic file can't say; change the value"},

@@ -198,7 +198,7 @@ func (p *hclParser) value(e hclsyntax.Expression) node {
 		}
 		n.value, n.shape = strings.Join(list, ", "), listShape
 	}
-	if strings.ContainsFunc(n.value, unicode.IsControl) {
+	if strings.ContainsFunc(n.value, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
 		return bad("must be one line, without control characters")
 	}
 	return n

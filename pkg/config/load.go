@@ -29,8 +29,10 @@ const (
 // Load finds the main file of a program, reads it with all it includes, and returns what the program needs. The error
 // is always of type Errors and has everything that was found wrong.
 func Load(p Program, src Source) (*Config, error) {
-	return load(p, src, []string{"/etc", "/etc/mmm", "/etc/mysql-mmm"})
+	return load(p, src, classicDirs())
 }
+
+func classicDirs() []string { return []string{"/etc", "/etc/mmm", "/etc/mysql-mmm"} }
 
 func load(p Program, src Source, classic []string) (*Config, error) {
 	l := &loader{dirs: classic}

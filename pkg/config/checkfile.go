@@ -1,0 +1,39 @@
+package config
+
+import "path/filepath"
+
+// CheckFile tells what is wrong with a configuration file and what it includes, for all programs that it can be for: the agent where it
+// names the local host, the monitor and mmm_control where it has a section of the monitor. It returns those programs, none for a file
+// that is a part of others: of that only what is there is looked at. The error is of type Errors.
+func CheckFile(file string) ([]Program, error) {
+	l := &loader{dirs: classicDirs(), beside: true}
+	f, err := open([]string{file})
+	if err != nil {
+		return nil, Errors{{File: file, Msg: err.Error()}}
+	}
+	nodes := l.read(f, nil)
+	var whole []Program
+	errs := l.errs
+	for _, p := range []Program{Monitor, Agent, Control} {
+		m := merge(p, pos{file: file, line: 1}, nodes)
+		_, named := m.unique("").raw["this"]
+		is := named && p == Agent || m.unique("monitor").seen && p != Agent || meant(file, p)
+		if is {
+			whole = append(whole, p)
+		}
+		if is && !l.incomplete {
+			m.validate()
+		}
+		errs = append(errs, m.errs...)
+	}
+	if len(errs) > 0 {
+		return whole, errs.sorted(l.files)
+	}
+	return whole, nil
+}
+
+// meant tells whether a file's name is that of a main file of the program.
+func meant(file string, p Program) bool {
+	base := filepath.Base(file)
+	return base == mainName(p, "")+classicSuffix || base == mainName(p, "")+hclSuffix
+}
