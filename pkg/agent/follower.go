@@ -42,6 +42,7 @@ type follower struct {
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
 	end    mysqlctl.Position             // of the own log when it was last looked at; of the attempts alone, one at a time
+	halted bool                          // an attempt to repoint ended before replication ran again; as above
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -250,6 +251,12 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if !ok {
 		return fmt.Errorf("host '%s' is not in this host's configuration", o.Master)
 	}
+	if f.halted { // a newer order has ended the last attempt half-way; it has left the replication stopped, and right
+		if err := f.local.StartReplication(ctx); err != nil {
+			return err
+		}
+		f.halted = false
+	}
 	replica, err := f.local.Replica(ctx)
 	if err != nil {
 		return err
@@ -278,14 +285,18 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if err != nil {
 		return err
 	}
-	return f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+	f.halted = err != nil
+	return err
 }
 
 // settle executes what has been received, and refuses where this slave is ahead of the new writer: GTIDs find the
 // place for one that is level or behind.
 func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Switch, known bool) error {
-	if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
-		return fmt.Errorf("execute what was received: %w", err)
+	if !r.Received.IsZero() {
+		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
+			return fmt.Errorf("execute what was received: %w", err)
+		}
 	}
 	if !known {
 		return nil
@@ -378,6 +389,7 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 // stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
 func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
 	if err := f.local.StopReplication(ctx); err != nil {
+		f.halted = true
 		return err
 	}
 	r, err := f.local.Replica(ctx)
