@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix soak
+.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak
 
 all: build
 
@@ -40,7 +40,8 @@ unit: servers ## every package's own tests: pure ones, and those on real kernels
 	$(GO) test -timeout 10m ./cmd/... ./pkg/...
 
 e2e: build servers ## the real programs on real servers in network namespaces
-	MMM_BIN=$(BIN) $(GO) test -p 1 -timeout 12m -count=1 -v ./test/...
+	MMM_BIN=$(BIN) test/e2e/run
+	MMM_BIN=$(BIN) $(GO) test -count=1 -v $$($(GO) list ./test/... | grep -v /e2e$$)
 
 test: lint unit e2e ## everything; fails where root or a server is missing
 
@@ -54,6 +55,9 @@ sim: ## 100,000 simulated worlds are searched for two writers
 
 matrix: build server ## every fault on a real cluster, healed after 1, 10 and 30 s, as a table
 	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix
+
+calm: build server ## five minutes each of filtered ICMP, lost packets and a busy machine, in which nothing is to happen
+	MMM_BIN=$(BIN) $(GO) test -timeout 30m -count=1 -v -run TestNothingHappens ./test/e2e -calmly 5m
 
 soak: build servers ## 50 failovers and 50 moves in a row under load in every way of replicating, as a table
 	@$(GO) build -o build/soak ./test/soak && MMM_BIN=$(BIN) build/soak

@@ -65,7 +65,8 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,
 		},
-		Uptime: daemon.Uptime, Version: version, Log: log,
+		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: agent.NewFence(c), Sockets: vip.CanDestroySockets, Agents: peers},
+		Uptime:   daemon.Uptime, Version: version, Log: log,
 	})
 	listener, err := net.Listen("tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
 	if err != nil {

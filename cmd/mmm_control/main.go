@@ -47,6 +47,8 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	case len(call.words) == 0:
 		fmt.Fprintln(stderr, "See 'mmm_control help' for usage information")
 		return exitNoCommand
+	case call.words[0] == "doctor":
+		return examine(call, stdout, stderr)
 	}
 	conf, err := load(call.source)
 	if err != nil {

@@ -156,7 +156,7 @@ func TestNothingIsAskedWithoutNeed(t *testing.T) {
 		{[]string{"show"}, result{Err: "line one\nline two\n", Code: 2}},
 		{[]string{"--config"}, result{Err: "mmm_control: --config needs a value\n", Code: 2}},
 		{[]string{"@", "show"}, result{Err: "mmm_control: no cluster name after @\n", Code: 2}},
-		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks and mode\n", Code: 2}},
+		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks, mode and doctor\n", Code: 2}},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, invoke(load, tt.args...)); diff != "" {
@@ -185,6 +185,7 @@ func TestParseArgs(t *testing.T) {
 		{args: "show --json", line: "show --json"},
 		{args: "--json mode --json", line: "mode --json"},
 		{args: "checks --json db1 ping", line: "checks db1 ping --json"},
+		{args: "--json doctor --verbose", line: "doctor --verbose --json"},
 	}
 	for _, tt := range tests {
 		c, err := parseArgs(strings.Fields(tt.args))
@@ -220,5 +221,33 @@ func TestClassicFile(t *testing.T) {
 	}
 	if got := invoke(real, "--config", file+".missing", "ping"); got.Code != 2 || got.Out != "" || got.Err == "" {
 		t.Errorf("missing file: %+v", got)
+	}
+}
+
+// The doctor needs no monitor; a configuration that can't be used is its finding.
+func TestDoctor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mmm_mon.conf")
+	if err := os.WriteFile(file, []byte("bogus 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(config.Source) (*config.Config, error) { return nil, errors.New("not to be loaded") }
+	got := invoke(none, "--config", file, "doctor")
+	if got.Code != 1 || got.Err != "" || !strings.HasPrefix(got.Out, "monitor\n  error    config-invalid: ") || !strings.HasSuffix(got.Out, " 0 warnings\n") {
+		t.Errorf("%+v", got)
+	}
+	got = invoke(none, "--config", file, "doctor", "--json")
+	if got.Code != 1 || !strings.Contains(got.Out, `"name": "config-invalid"`) {
+		t.Errorf("%+v", got)
+	}
+	got = invoke(none, "--config", file, "doctor", "db1")
+	if got.Code != 2 || got.Out != "" || got.Err != "mmm_control: doctor takes --verbose and --json, not \"db1\"\n" {
+		t.Errorf("%+v", got)
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got = invoke(none, "--config", file, "doctor")
+	if got.Code != 1 || !strings.Contains(got.Out, "mend: chmod o-rwx "+file+"\n") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -65,7 +65,8 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
-		Warnings: func(ctx context.Context) []string { return monitor.Warnings(ctx, c) },
+		Behind:   monitor.NewBehind(c),
+		Warnings: monitor.Warnings(c),
 		Log:      log,
 	})
 	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {

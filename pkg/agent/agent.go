@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,7 @@ type Config struct {
 	Peers      Peers
 	Sources    func(host string) (Source, bool) // how this host replicates from another
 	Blocking   Blocking
+	Examiner   *Examiner               // nil: EXAMINE is not known
 	Uptime     func() (float64, error) // seconds since the host's boot
 	Version    string
 	Log        *slog.Logger
@@ -68,6 +70,7 @@ type Agent struct {
 	log      *slog.Logger
 	asked    chan ask
 	leasing  *Leasing
+	examiner *Examiner
 	vouches  chan askedToVouch
 }
 
@@ -83,7 +86,7 @@ func New(c Config) *Agent {
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
 			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
-				log: c.Log, progress: progress}},
+				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,
 		progress: progress,
 		watch:    c.Watch,
@@ -94,6 +97,7 @@ func New(c Config) *Agent {
 		log:      c.Log,
 		asked:    make(chan ask),
 		leasing:  c.Leasing,
+		examiner: c.Examiner,
 		vouches:  make(chan askedToVouch),
 	}
 }
@@ -119,7 +123,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
 	group.Go(func() error { a.host.prepare(ctx); return nil })
-	return group.Wait()
+	err := group.Wait()
+	a.host.catchUp.stopping.Wait()
+	return err
 }
 
 // String names the task.
@@ -180,6 +186,9 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	ticker := time.NewTicker(mendPeriod)
 	defer ticker.Stop()
 	for {
+		if o.tenant != nil {
+			o.tenant.publish()
+		}
 		var done <-chan outcome
 		if o.round != nil {
 			done = o.round.done

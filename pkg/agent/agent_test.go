@@ -134,7 +134,12 @@ func (s *sim) StartReplication(ctx context.Context) error {
 }
 
 func (s *sim) StopReceiving(ctx context.Context) error {
-	return s.op(ctx, "stop receiving", func() { s.replica.IORunning = "No" })
+	return s.op(ctx, "stop receiving", func() {
+		s.replica.IORunning = "No"
+		if s.replica.SQLRunning == "Yes" {
+			s.replica.Executed = s.replica.Received
+		}
+	})
 }
 func (s *sim) Aim(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "aim "+src.Host, func() { s.replica.SourceHost = src.Host })
@@ -143,9 +148,12 @@ func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ 
 	err = s.op(ctx, "transactions", func() { list = s.log })
 	return list, err
 }
-func (s *sim) Settings(ctx context.Context) (set mysqlctl.Settings, err error) {
-	err = s.op(ctx, "settings", func() { set.ServerID = 2 })
-	return set, err
+func (s *sim) ServerID(ctx context.Context) (id uint32, err error) {
+	err = s.op(ctx, "server id", func() { id = 2 })
+	return id, err
+}
+func (s *sim) WaitGTIDs(ctx context.Context, set string) error {
+	return s.op(ctx, "wait "+set, func() {})
 }
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
@@ -169,6 +177,7 @@ func (deadRemote) Replica(context.Context) (mysqlctl.Replica, error) {
 func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
+func (deadRemote) GTIDs(context.Context) (string, error)  { return "", errGone }
 func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
 func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
 	return nil, errGone
@@ -220,7 +229,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
 			t.Errorf("answer %v", a)
 		}
-		if got, want := s.history(), "add 10.0.0.101, stop receiving, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "add 10.0.0.101, stop receiving, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 		s.set(func() { s.done = nil })
@@ -238,7 +247,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 // TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from the beginning.
 func TestCatchUpFails(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
-		s.set(func() { s.fail["wait bin.000001:100"] = mysqlctl.ErrNotReplicating })
+		s.set(func() { s.replica.SQLRunning = "No" })
 		a := say(order(writer))
 		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.No || len(r.Problems) != 1 {
 			t.Errorf("answer %v", a)
@@ -247,9 +256,9 @@ func TestCatchUpFails(t *testing.T) {
 		if got := strings.ReplaceAll(s.history()+", ", "stop receiving, ", ""); got != "" {
 			t.Errorf("it did %s", got)
 		}
-		s.set(func() { delete(s.fail, "wait bin.000001:100"); s.done = nil })
+		s.set(func() { s.replica.SQLRunning = "Yes"; s.done = nil })
 		time.Sleep(2 * time.Second)
-		if got, want := s.history(), "stop receiving, wait bin.000001:100, allow, add 10.0.0.100"; got != want {
+		if got, want := s.history(), "stop receiving, allow, add 10.0.0.100"; got != want {
 			t.Errorf("it did %s, want %s", got, want)
 		}
 	})
@@ -270,7 +279,7 @@ func TestDenyFails(t *testing.T) {
 // TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
 func TestBusy(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
-		s.set(func() { s.block["wait bin.000001:100"] = make(chan struct{}) })
+		s.set(func() { s.block["stop receiving"] = make(chan struct{}) })
 		began := time.Now()
 		answer := say(order(reader1, writer))
 		if r := wire.ParseReport(answer); answer.OK() || !r.Busy || !slices.Equal(r.Have, []cluster.RoleIP{reader1}) {

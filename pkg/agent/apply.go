@@ -197,7 +197,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:
-			m.Switch, err = h.catchUp.run(ctx, p.order.Forced)
+			m.Switch, err = h.catchUp.run(ctx, p.order)
 			blocked = err != nil
 		case Allow:
 			if blocked {

@@ -13,7 +13,7 @@ import (
 type OwnLog interface {
 	Position(ctx context.Context) (mysqlctl.Position, error)
 	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
-	Settings(ctx context.Context) (mysqlctl.Settings, error)
+	ServerID(ctx context.Context) (uint32, error)
 }
 
 // audit looks for what this host has committed beyond the place in its log up to which its successor has it.
@@ -27,13 +27,13 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 	if err != nil {
 		return found, err
 	}
-	settings, err := log.Settings(ctx)
+	self, err := log.ServerID(ctx)
 	if err != nil {
 		return found, err
 	}
 	if c, err := end.Compare(from); err == nil && c < 0 {
 		// A server never pulls in its own transactions, so what it has lost it will not get back by replication.
-		own, err := ownTransactions(ctx, log, mysqlctl.Position{}, end, settings.ServerID)
+		own, err := ownTransactions(ctx, log, mysqlctl.Position{}, end, self)
 		if err != nil {
 			return found, err
 		}
@@ -42,9 +42,9 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 		}
 		return found, nil // a server that was set up anew begins a new log
 	}
-	own, err := ownTransactions(ctx, log, from, end, settings.ServerID)
+	own, err := ownTransactions(ctx, log, from, end, self)
 	if errors.Is(err, mysqlctl.ErrLogGone) {
-		if own, err = ownTransactions(ctx, log, mysqlctl.Position{}, end, settings.ServerID); err == nil && len(own) > 0 {
+		if own, err = ownTransactions(ctx, log, mysqlctl.Position{}, end, self); err == nil && len(own) > 0 {
 			found.Finding = fmt.Sprintf("its binary log no longer has %s, up to which the others have it: whether it has more than they is not known", from)
 			return found, nil
 		}

@@ -15,9 +15,7 @@ type ownLog struct {
 }
 
 func (l ownLog) Position(context.Context) (mysqlctl.Position, error) { return l.end, nil }
-func (l ownLog) Settings(context.Context) (mysqlctl.Settings, error) {
-	return mysqlctl.Settings{ServerID: 1}, nil
-}
+func (l ownLog) ServerID(context.Context) (uint32, error)            { return 1, nil }
 func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ int) (found []mysqlctl.Transaction, err error) {
 	if !start.IsZero() && start.File < l.list[0].At.File {
 		return nil, mysqlctl.ErrLogGone

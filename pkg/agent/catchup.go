@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
 )
 
 // Replicating is the local server's replication, as far as looking on goes.
 type Replicating interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	WaitExecuted(ctx context.Context, p mysqlctl.Position) error
+	WaitGTIDs(ctx context.Context, set string) error
 }
 
 // Steering changes the local server's replication.
@@ -28,10 +31,16 @@ type Steering interface {
 
 // Remote is another host's server.
 type Remote interface {
+	Log
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
-	Position(ctx context.Context) (mysqlctl.Position, error)
 	Writable(ctx context.Context) (bool, error)
+}
+
+// Log is what a server has committed.
+type Log interface {
+	Position(ctx context.Context) (mysqlctl.Position, error)
 	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
+	GTIDs(ctx context.Context) (string, error) // "" where they don't tell
 }
 
 // Peers are the servers of the other hosts.
@@ -58,13 +67,14 @@ type catchUp struct {
 	patience time.Duration // for fetching what others have received ("catch_up_timeout")
 	log      *slog.Logger
 
+	stopping *sync.WaitGroup         // what still goes on when run has returned
 	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
 // run waits until the local server has executed all that the old master wrote, or all that it and others have received where
 // the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
 // what is not executed: that is lost, and said.
-func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
+func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	defer c.say("")
@@ -77,7 +87,7 @@ func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
 		return sw, err
 	default:
 		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
-		after, err := c.level(ctx, replica, sw.From, forced)
+		after, err := c.level(ctx, replica, sw.From, o)
 		if err != nil {
 			return sw, err
 		}
@@ -96,8 +106,8 @@ func (c catchUp) run(ctx context.Context, forced bool) (cluster.Switch, error) {
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
 // nothing more of it comes in before the monitor trusts it again.
-func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, forced bool) (mysqlctl.Position, error) {
-	if forced {
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o wire.Order) (mysqlctl.Position, error) {
+	if o.Forced {
 		return c.force(ctx, r, from)
 	}
 	if old := c.embargo.get(); old.Host == from && old.Host != "" && r.IORunning == "No" {
@@ -105,17 +115,22 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
 	}
-	if target, known := c.sourcePosition(ctx, r); known {
-		return c.wait(ctx, r, target)
+	if unheard := o.Lease > 0 && from != "" && o.Switch.From == from && o.Epoch.Gone != from; !unheard { // it can't even say that it is gone
+		if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+			return target, c.local.WaitGTIDs(ctx, set)
+		} else if known {
+			return c.wait(ctx, r, target)
+		}
 	}
-	if err := c.local.StopReceiving(ctx); err != nil {
+	if err := c.stopReceiving(ctx); err != nil {
 		return mysqlctl.Position{}, err
 	}
 	r, err := c.local.Replica(ctx)
 	if err != nil {
 		return mysqlctl.Position{}, err
 	}
-	after, err := c.wait(ctx, r, r.Received)
+	after, err := c.drain(ctx, from)
 	if err != nil {
 		return after, err
 	}
@@ -125,6 +140,30 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, for
 		after = more
 	}
 	return after, c.cutOff(from, after)
+}
+
+// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a
+// thread that has been told to stop takes nothing from its source any more.
+const (
+	stopPatience = 200 * time.Millisecond
+	stopTimeout  = 5 * time.Second
+)
+
+func (c catchUp) stopReceiving(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	c.stopping.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		stopped <- c.local.StopReceiving(ctx)
+	})
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(stopPatience):
+		return nil
+	}
 }
 
 // cutOff notes that nothing more is to be had from a former writer.
@@ -185,20 +224,63 @@ func (c catchUp) say(text string) {
 	}
 }
 
-// sourcePosition asks the source for the end of its log.
-func (c catchUp) sourcePosition(ctx context.Context, r mysqlctl.Replica) (mysqlctl.Position, bool) {
+// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up: parallel workers
+// report their progress only from time to time.
+const unfinished = time.Second
+
+// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps in the middle of
+// a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen it.
+func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
+	var last mysqlctl.Position
+	moved := time.Now()
+	for {
+		r, err := c.local.Replica(ctx)
+		if err != nil {
+			return last, err
+		}
+		done, err := reached(r.Executed, r.Received)
+		if err != nil || done {
+			return r.Executed, err
+		}
+		if r.SQLRunning != "Yes" {
+			return last, fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
+				from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
+		}
+		if r.Executed != last || !r.Drained {
+			last, moved = r.Executed, time.Now()
+		}
+		if time.Since(moved) > unfinished {
+			c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
+			return r.Executed, c.local.StopReplication(ctx)
+		}
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed, r.Received))
+		select {
+		case <-ctx.Done():
+			return last, fmt.Errorf("execute what was received of '%s': %w", from, ctx.Err())
+		case <-time.After(drainPause):
+		}
+	}
+}
+
+const drainPause = 10 * time.Millisecond
+
+// source asks the source for the end of its log, and what it has committed.
+func (c catchUp) source(ctx context.Context, r mysqlctl.Replica) (end mysqlctl.Position, set string, known bool) {
 	_, source, ok := c.peers.ByIP(r.SourceHost)
 	if !ok {
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	p, err := source.Position(ctx)
 	if err != nil {
 		c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received", r.SourceHost, err))
-		return mysqlctl.Position{}, false
+		return mysqlctl.Position{}, "", false
 	}
-	return p, true
+	if set, err = source.GTIDs(ctx); err != nil {
+		set = "" // the position is enough
+	}
+	return p, set, true
 }
 
 // reached says whether executed is at or past target. Nothing to reach is reached.

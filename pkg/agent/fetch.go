@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mysql-mmm/pkg/mysqlctl"
@@ -23,7 +24,7 @@ type more struct {
 // position there is no way, and that host is set aside. It returns up to where this host has the dead writer's
 // log then, or zero where nobody has more of it. The local replication is left stopped, and aimed at from.
 func (c catchUp) fetch(ctx context.Context, r mysqlctl.Replica, from string) (mysqlctl.Position, error) {
-	best, found := c.mostAdvanced(ctx, r)
+	best, found := c.mostAdvanced(ctx, r, from)
 	if !found || !r.UsesGTID {
 		return mysqlctl.Position{}, nil
 	}
@@ -88,16 +89,16 @@ func executesAll(ctx context.Context, best more) (place, error) {
 }
 
 // mostAdvanced asks all other hosts at once who has received more of the same source.
-func (c catchUp) mostAdvanced(ctx context.Context, r mysqlctl.Replica) (best more, found bool) {
+func (c catchUp) mostAdvanced(ctx context.Context, r mysqlctl.Replica, from string) (best more, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, fetchAsk)
 	defer cancel()
-	names := c.peers.Names()
+	names := slices.DeleteFunc(c.peers.Names(), func(name string) bool { return name == c.self || name == from })
 	answers := make(chan more, len(names))
 	for _, name := range names {
 		go func() {
 			_, server, _ := c.peers.ByName(name)
 			m := more{name: name, server: server}
-			if other, err := server.Replica(ctx); err == nil && other.SourceHost == r.SourceHost && name != c.self {
+			if other, err := server.Replica(ctx); err == nil && other.SourceHost == r.SourceHost {
 				m.up = other.Received
 			}
 			answers <- m

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -41,8 +42,9 @@ type follower struct {
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
-	end    mysqlctl.Position             // of the own log when it was last looked at; of the attempts alone, one at a time
-	halted bool                          // an attempt to repoint ended before replication ran again; as above
+	looked time.Time                     // when; of the attempts alone, one at a time, as the next two
+	end    mysqlctl.Position             // of the own log at that time
+	halted bool                          // an attempt to repoint ended before replication ran again
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -182,32 +184,46 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	return nil
 }
 
-// lookBack audits this server's own log, once for each place that the monitor names, and again after a finding when the log ends before
-// where it did: the server has been set up anew.
+// lookAgain: a server that was not in order may have been set up anew, under the same agent, in a way that its log does not show.
+const lookAgain = time.Minute
+
+// lookBack audits this server's own log for each place that the monitor names. Where something was found it looks again: at once when
+// the log ends before where it did, as that of a server that was set up anew.
 func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
 	last := f.audit.Load()
 	if o.Left == "" || last.At == o.Left && last.Finding == "" {
 		return nil
 	}
-	end, err := f.own.Position(ctx)
-	if err != nil {
-		return fmt.Errorf("look for transactions that only this host has: %w", err)
+	found, err := f.look(ctx, o.Left, last)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil // it does not run yet
 	}
-	before := f.end
-	f.end = end
-	if c, err := end.Compare(before); last.At == o.Left && err == nil && c >= 0 {
-		return nil
-	}
-	found, err := audit(ctx, f.own, o.Left)
 	if err != nil {
-		f.end = before
 		return fmt.Errorf("look for transactions that only this host has: %w", err)
 	}
 	f.audit.Store(&found)
-	if found.Finding != "" {
+	if found.Finding != "" && found.Finding != last.Finding {
 		f.log.Log(ctx, levelFatal, "This host was the writer, and "+found.Finding)
 	}
 	return nil
+}
+
+// look returns what it found last where that still holds: to read the log takes long on a busy server.
+func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (cluster.Audit, error) {
+	end, err := f.own.Position(ctx)
+	if err != nil {
+		return cluster.Audit{}, err
+	}
+	c, err := end.Compare(f.end)
+	if last.At == left && err == nil && c >= 0 && time.Since(f.looked) < lookAgain {
+		f.end = end
+		return *last, nil
+	}
+	found, err := audit(ctx, f.own, left)
+	if err == nil {
+		f.end, f.looked = end, time.Now()
+	}
+	return found, err
 }
 
 // keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.

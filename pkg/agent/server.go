@@ -61,6 +61,10 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		return a.announceAgain(ctx, req)
 	case wire.Relay:
 		return a.relay(ctx, req)
+	case wire.Examine:
+		if a.examiner != nil {
+			return a.examine(ctx, req)
+		}
 	case "GET_AGENT_VERSION":
 		return wire.Answer{Text: a.version}
 	}
@@ -106,6 +110,9 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	wait := classicPatience
 	if order.Extended {
 		wait = patience
+	}
+	if order.Lease > 0 {
+		wait = min(wait, time.Duration(order.Lease)/4) // an answer renews the lease, also that of a host that is still busy
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -58,6 +59,7 @@ type tenant struct {
 	contact  time.Duration // when the monitor or another agent was last heard
 	pauses   int           // how often this machine was found to have stood still
 	answered chan vouch
+	ends     atomic.Pointer[ends]
 }
 
 func newTenant(l Leasing, self string) (*tenant, error) {
@@ -141,14 +143,23 @@ func (t *tenant) alone(now time.Duration) bool {
 	return now-t.contact >= time.Duration(t.tenure.Lease)
 }
 
-// lifetime says how long the kernel may keep an address from the moment of asking; below 0 when its time is over.
-func (t *tenant) lifetime(site Site) func(cluster.RoleIP) time.Duration {
+// ends is until when the writer's and the other addresses may stay, on this machine's clock.
+type ends struct{ writer, other time.Duration }
+
+// publish makes known to those who work on the host how long their time is now.
+func (t *tenant) publish() {
 	now := t.Clock.Now()
-	writer, other := now+t.tenure.Left(now), t.contact+time.Duration(t.tenure.Lease)
+	t.ends.Store(&ends{writer: now + t.tenure.Left(now), other: t.contact + time.Duration(t.tenure.Lease)})
+}
+
+// lifetime says how long the kernel may keep an address from the moment of asking; below 0 when its time is over. It may be asked from any goroutine.
+func (t *tenant) lifetime(site Site) func(cluster.RoleIP) time.Duration {
+	t.publish()
 	return func(r cluster.RoleIP) time.Duration {
-		end := other
+		until := t.ends.Load()
+		end := until.other
 		if r.Role == site.ActiveMasterRole {
-			end = writer
+			end = until.writer
 		}
 		if left := end - t.Clock.Now(); left != 0 {
 			return left

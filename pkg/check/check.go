@@ -33,9 +33,10 @@ const (
 // Result is the outcome of one probe.
 type Result struct {
 	Status  Status
-	Message string // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
-	Detail  string // what Message has no room for, one line; mostly empty
-	Refused bool   // nobody listens on the server's port
+	Message string        // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
+	Detail  string        // what Message has no room for, one line; mostly empty
+	Refused bool          // nobody listens on the server's port
+	Lag     time.Duration // how far replication is behind, of a rep_backlog that is OK
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,12 +17,21 @@ func NewMySQL(conn *mysqlctl.Conn) Probe { return mysqlProbe{conn} }
 // NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting does not run: the trap
 // period is the time it has. The Probe owns conn; user is conn's user.
 func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
-	return replicaProbe{conn: conn, user: user, judge: judgeThreads}
+	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeThreads(r) }}
 }
 
-// NewRepBacklog asks whether the server is at most max behind its source. The Probe owns conn; user is conn's user.
-func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration) Probe {
-	return replicaProbe{conn: conn, user: user, judge: func(r mysqlctl.Replica) Result { return judgeBacklog(r, max) }}
+// NewRepBacklog asks whether the server is at most max behind its source: by its own word (Seconds_Behind_Master) or, where beats is not
+// nil, by heartbeats. The Probe owns conn; user is conn's user.
+func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *Heartbeat) Probe {
+	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeBacklog(r, max) }}
+	if beats != nil {
+		reader := newBeatReader(beats)
+		p.judge = func(ctx context.Context, _ mysqlctl.Replica) Result {
+			rows, err := conn.Heartbeats(ctx, beats.Table)
+			return judgeBeats(reader, rows, err, max, time.Now())
+		}
+	}
+	return p
 }
 
 type mysqlProbe struct{ conn *mysqlctl.Conn }
@@ -33,15 +43,15 @@ func (p mysqlProbe) Close()                           { p.conn.Close() }
 type replicaProbe struct {
 	conn  *mysqlctl.Conn
 	user  string
-	judge func(mysqlctl.Replica) Result
+	judge func(context.Context, mysqlctl.Replica) Result
 }
 
 func (p replicaProbe) Probe(ctx context.Context) Result {
 	r, err := p.conn.Replica(ctx)
 	if err != nil {
-		return judgeReplicaError(err, p.user)
+		return judgeReplicaError(err, p.user, p.conn.Channel())
 	}
-	return p.judge(r)
+	return p.judge(ctx, r)
 }
 
 func (p replicaProbe) Close() { p.conn.Close() }
@@ -65,7 +75,7 @@ func judgeServer(err error) Result {
 
 // judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the monitor
 // in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang.
-func judgeReplicaError(err error, user string) Result {
+func judgeReplicaError(err error, user, channel string) Result {
 	var refused *mysqlctl.ConnectError
 	switch {
 	case errors.As(err, &refused):
@@ -73,6 +83,9 @@ func judgeReplicaError(err error, user string) Result {
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
 	case errors.Is(err, mysqlctl.ErrNotReplica):
+		if channel != "" {
+			return result(Error, "ERROR: Replication is not set up on channel %q", channel)
+		}
 		return Result{Status: Error, Message: "ERROR: Replication is not set up"}
 	case mysqlctl.IsMissingPrivilege(err):
 		return result(Error, "ERROR: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
@@ -81,21 +94,70 @@ func judgeReplicaError(err error, user string) Result {
 }
 
 func judgeThreads(r mysqlctl.Replica) Result {
-	if r.IORunning == "Yes" && r.SQLRunning == "Yes" {
+	if runs(r) {
 		return Result{Status: OK, Message: "OK"}
 	}
-	detail := fmt.Sprintf("I/O thread: %s %s, SQL thread: %s %s", r.IORunning, r.IOError, r.SQLRunning, r.SQLError)
-	return Result{Status: Error, Message: "ERROR: Replication is broken", Detail: oneLine(detail)}
+	message := "ERROR: Replication is broken"
+	tell := func(thread, state string, number uint64, text string) {
+		if state == "Yes" {
+			return
+		}
+		message += ". " + thread + " thread: " + state
+		if number != 0 || text != "" {
+			message += fmt.Sprintf(", error %d: %s", number, strings.TrimSuffix(oneLine(withoutQuery(text)), "."))
+		}
+	}
+	tell("I/O", r.IORunning, r.IOErrno, r.IOError)
+	tell("SQL", r.SQLRunning, r.SQLErrno, r.SQLError)
+	return Result{Status: Error, Message: message}
 }
 
+func runs(r mysqlctl.Replica) bool { return r.IORunning == "Yes" && r.SQLRunning == "Yes" }
+
+// withoutQuery takes the replicated statement out of a server's error, as it may hold anything, passwords too.
+func withoutQuery(text string) string {
+	for _, mark := range []string{"Query: '", " near '"} {
+		if before, _, found := strings.Cut(text, mark); found {
+			text = before + strings.TrimSuffix(mark, "'") + "(withheld)"
+		}
+	}
+	return text
+}
+
+// judgeBacklog: a server that does not replicate has no backlog, as in the original; rep_threads tells of that.
 func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 	switch {
-	case r.Lag == nil || *r.Lag == 0:
+	case r.Lag == nil && runs(r):
+		return Result{Status: Unknown, Message: "UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"}
+	case r.Lag == nil:
 		return Result{Status: OK, Message: "OK: Backlog is null"}
-	case *r.Lag > max:
-		return Result{Status: Error, Message: "ERROR: Backlog is too big", Detail: r.Lag.String()}
 	}
-	return Result{Status: OK, Message: "OK"}
+	return judgeLag(*r.Lag, max)
+}
+
+func judgeLag(lag, max time.Duration) Result {
+	switch {
+	case lag > max:
+		return result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
+	case lag == 0:
+		return Result{Status: OK, Message: "OK: Backlog is null"}
+	}
+	return Result{Status: OK, Message: "OK", Lag: lag}
+}
+
+// judgeBeats: without its table nothing is known of the backlog, which changes nothing.
+func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, max time.Duration, now time.Time) Result {
+	switch {
+	case mysqlctl.IsMissingTable(err):
+		return result(Unknown, "UNKNOWN: heartbeat_table %s does not exist: %s", r.Table, text(err))
+	case err != nil:
+		return result(Unknown, "UNKNOWN: Backlog is not known: %s", text(err))
+	}
+	lag, err := r.lag(beats, now)
+	if err != nil {
+		return result(Unknown, "UNKNOWN: Backlog is not known: %s", err)
+	}
+	return judgeLag(lag, max)
 }
 
 func connectError(e *mysqlctl.ConnectError) string {

@@ -32,7 +32,7 @@ func probes(t *testing.T, cfg mysqlctl.Config) map[Name]Probe {
 	all := map[Name]Probe{
 		MySQL:      NewMySQL(mysqlctl.NewConn(cfg)),
 		RepThreads: NewRepThreads(mysqlctl.NewConn(cfg), cfg.User),
-		RepBacklog: NewRepBacklog(mysqlctl.NewConn(cfg), cfg.User, time.Minute),
+		RepBacklog: NewRepBacklog(mysqlctl.NewConn(cfg), cfg.User, time.Minute, nil),
 	}
 	t.Cleanup(func() {
 		for _, p := range all {
@@ -146,7 +146,8 @@ func TestReplication(t *testing.T) {
 
 	for _, thread := range []string{"SQL_THREAD", "IO_THREAD"} {
 		replica.Exec("STOP SLAVE " + thread)
-		if got := threads(); got != broken {
+		name := map[string]string{"SQL_THREAD": "SQL", "IO_THREAD": "I/O"}[thread]
+		if got := threads(); got != broken+". "+name+" thread: No" {
 			t.Errorf("%s stopped: %q", thread, got)
 		}
 		if got := backlog(); got != "OK: Backlog is null" { // the server says NULL
@@ -163,9 +164,10 @@ func TestReplication(t *testing.T) {
 	_, err = holder.ExecContext(t.Context(), "LOCK TABLES test.t READ")
 	fatal(t, err)
 	source.Exec("INSERT INTO test.t VALUES (1)")
-	short := NewRepBacklog(mysqlctl.NewConn(cfg), "monitor", time.Second)
+	short := NewRepBacklog(mysqlctl.NewConn(cfg), "monitor", time.Second, nil)
 	defer short.Close()
-	eventually(t, "backlog too big", func() bool { return probe(t, short, 5*time.Second).Message == "ERROR: Backlog is too big" })
+	eventually(t, "backlog too big", func() bool { return probe(t, short, 5*time.Second).Status == Error })
+	expect(t, "backlog too big", probe(t, short, 5*time.Second), Error, "ERROR: Backlog is too big: * seconds, max_backlog is 1")
 	if got := backlog(); got != "OK" {
 		t.Errorf("backlog below the limit: %q", got)
 	}
@@ -179,8 +181,8 @@ func TestReplication(t *testing.T) {
 	// An I/O thread that can't log in goes on trying: it neither runs nor is it stopped.
 	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wr0ng'", "START SLAVE")
 	eventually(t, "the I/O thread tries in vain", func() bool {
-		r := probe(t, p[RepThreads], 5*time.Second)
-		return r.Message == broken && strings.Contains(r.Detail, "I/O thread: Connecting") && strings.Contains(r.Detail, "error connecting to master")
+		got := threads()
+		return strings.HasPrefix(got, broken+". I/O thread: Connecting, error 1045: error connecting to master") && strings.Contains(got, "Access denied")
 	})
 	if got := backlog(); got != "OK: Backlog is null" {
 		t.Errorf("I/O thread connecting: %q", got)
@@ -190,8 +192,8 @@ func TestReplication(t *testing.T) {
 	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='repl-secret'", "INSERT INTO test.t VALUES (2)", "START SLAVE")
 	source.Exec("INSERT INTO test.t VALUES (2)")
 	eventually(t, "the SQL thread fails", func() bool {
-		r := probe(t, p[RepThreads], 5*time.Second)
-		return r.Message == broken && strings.Contains(r.Detail, "SQL thread: No") && strings.Contains(r.Detail, "Duplicate entry")
+		got := threads()
+		return strings.HasPrefix(got, broken+". SQL thread: No, error 1062: ") && strings.Contains(got, "Duplicate entry")
 	})
 }
 
@@ -250,20 +252,29 @@ func TestJudgements(t *testing.T) {
 		"several lines":             {judgeServer(connect(errors.New("one\r\n two\tthree\x00"))), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! one two three"},
 		"the kernel's own timeout":  {judgeServer(connect(syscall.ETIMEDOUT)), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! connection timed out"},
 		"connecting takes too long": {judgeServer(connect(context.DeadlineExceeded)), Error, "ERROR: Timeout"},
-		"the same for replication":  {judgeReplicaError(connect(context.DeadlineExceeded), "mon"), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
-		"answering takes too long":  {judgeReplicaError(context.DeadlineExceeded, "mon"), Error, "ERROR: Timeout"},
-		"an odd error":              {judgeReplicaError(errors.New("odd"), "mon"), Unknown, "UNKNOWN: Unknown state. Execute error: odd"},
+		"the same for replication":  {judgeReplicaError(connect(context.DeadlineExceeded), "mon", ""), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
+		"answering takes too long":  {judgeReplicaError(context.DeadlineExceeded, "mon", ""), Error, "ERROR: Timeout"},
+		"an odd error":              {judgeReplicaError(errors.New("odd"), "mon", ""), Unknown, "UNKNOWN: Unknown state. Execute error: odd"},
+		"no such channel":           {judgeReplicaError(mysqlctl.ErrNotReplica, "mon", "reports"), Error, `ERROR: Replication is not set up on channel "reports"`},
 		"both threads run":          {judgeThreads(yes), OK, "OK"},
-		"I/O thread stopped":        {judgeThreads(with("No", "Yes")), Error, "ERROR: Replication is broken"},
-		"SQL thread stopped":        {judgeThreads(with("Yes", "No")), Error, "ERROR: Replication is broken"},
-		"I/O thread connecting":     {judgeThreads(with("Connecting", "Yes")), Error, "ERROR: Replication is broken"},
-		"I/O thread preparing":      {judgeThreads(with("Preparing", "Yes")), Error, "ERROR: Replication is broken"},
-		"NULL":                      {judgeBacklog(mysqlctl.Replica{}, time.Minute), OK, "OK: Backlog is null"},
-		"0":                         {judgeBacklog(mysqlctl.Replica{Lag: lag(0)}, time.Minute), OK, "OK: Backlog is null"},
-		"1":                         {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK, "OK"},
-		"60":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK, "OK"},
-		"61":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)}, time.Minute), Error, "ERROR: Backlog is too big"},
-		"max_backlog 0":             {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error, "ERROR: Backlog is too big"},
+		"I/O thread stopped":        {judgeThreads(with("No", "Yes")), Error, "ERROR: Replication is broken. I/O thread: No"},
+		"SQL thread stopped":        {judgeThreads(with("Yes", "No")), Error, "ERROR: Replication is broken. SQL thread: No"},
+		"I/O thread connecting":     {judgeThreads(with("Connecting", "Yes")), Error, "ERROR: Replication is broken. I/O thread: Connecting"},
+		"I/O thread preparing":      {judgeThreads(with("Preparing", "Yes")), Error, "ERROR: Replication is broken. I/O thread: Preparing"},
+		"both stopped, in several lines": {judgeThreads(mysqlctl.Replica{IORunning: "No", IOErrno: 1236, IOError: "Got fatal error 1236 from master\nwhen reading.", SQLRunning: "No", SQLErrno: 1062, SQLError: "Duplicate"}),
+			Error, "ERROR: Replication is broken. I/O thread: No, error 1236: Got fatal error 1236 from master when reading. SQL thread: No, error 1062: Duplicate"},
+		"a statement with a password": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No", SQLErrno: 1396,
+			SQLError: "Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: ''. Query: 'CREATE USER a IDENTIFIED BY 'm0n-s3cret''"}),
+			Error, "ERROR: Replication is broken. SQL thread: No, error 1396: Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: ''. Query: (withheld)"},
+		"a syntax error": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No", SQLErrno: 1064, SQLError: "Error 'You have an error in your SQL syntax; near 'm0n-s3cret'"}),
+			Error, "ERROR: Replication is broken. SQL thread: No, error 1064: Error 'You have an error in your SQL syntax; near (withheld)"},
+		"NULL while the SQL thread is stopped": {judgeBacklog(with("Yes", "No"), time.Minute), OK, "OK: Backlog is null"},
+		"NULL while both run":                  {judgeBacklog(yes, time.Minute), Unknown, "UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"},
+		"0":                                    {judgeBacklog(mysqlctl.Replica{Lag: lag(0)}, time.Minute), OK, "OK: Backlog is null"},
+		"1":                                    {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK, "OK"},
+		"60":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK, "OK"},
+		"61":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)}, time.Minute), Error, "ERROR: Backlog is too big: 61 seconds, max_backlog is 60"},
+		"max_backlog 0":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error, "ERROR: Backlog is too big: 1 seconds, max_backlog is 0"},
 	} {
 		if tt.got.Status != tt.status || tt.got.Message != tt.message {
 			t.Errorf("%s: status %v, %q; want %v, %q", name, tt.got.Status, tt.got.Message, tt.status, tt.message)

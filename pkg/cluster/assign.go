@@ -100,7 +100,8 @@ func (x *stepper) prefer() {
 		if r.Prefer == "" || a.Holder == "" || a.Holder == r.Prefer || x.in.Now < a.notBefore {
 			continue
 		}
-		if x.s.eligible(r, r.Prefer) && x.s.Hosts[r.Prefer].Good.replicates() {
+		good := x.s.Hosts[r.Prefer].Good
+		if x.s.eligible(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= x.mostBehind()) {
 			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
 			x.move(a, r.Prefer)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Command is an operator's command that changes something. The texts of all answers are those of the control manual.
@@ -12,6 +13,8 @@ type Command struct {
 	Words []string
 	// AgentUp says for the hosts that the command names whether their agents have just answered a PING.
 	AgentUp map[string]bool
+	// Behind says of the hosts that it names how far their replication is behind, where that is known.
+	Behind map[string]time.Duration
 }
 
 // Move is a planned move that was ordered and has yet to happen.
@@ -36,6 +39,7 @@ const Help = `Valid commands are:
     move_role [--force] <role> <host> - move exclusive role <role> to host <host>
                                         (Only use --force if you know what you are doing!)
     set_ip <ip> <host>                - set role with ip <ip> to host <host>
+# doctor [--verbose]                  - find out what is wrong, and how to mend it (needs no monitor)
 `
 
 // Invalid is the answer to a line that is no command.
@@ -61,7 +65,7 @@ func (x *stepper) command(c Command) {
 	case forced:
 		x.out.Answer = x.forceRole(args[1], args[2], c.AgentUp[args[2]])
 	case name == "move_role" && len(args) == 2 && !strings.HasPrefix(args[0], "--"):
-		x.out.Answer = x.moveRole(args[0], args[1], c.AgentUp[args[1]])
+		x.out.Answer = x.moveRole(args[0], args[1], c.AgentUp[args[1]], c.Behind[args[1]])
 	case name == "set_ip" && len(args) == 2:
 		x.out.Answer = x.setIP(args[0], args[1])
 	default:
@@ -173,7 +177,10 @@ func (x *stepper) adminState(host string, to HostState) {
 	x.s.Hosts[host] = h
 }
 
-func (x *stepper) moveRole(role, host string, agentUp bool) string {
+// mostBehind is how far the target of a planned move may be behind: nobody can write while it catches up.
+func (x *stepper) mostBehind() time.Duration { return min(5*time.Second, x.t.SwitchTimeout/2) }
+
+func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration) string {
 	if x.s.Mode == Passive {
 		return "ERROR: This command is not allowed in passive mode"
 	}
@@ -196,6 +203,9 @@ func (x *stepper) moveRole(role, host string, agentUp bool) string {
 	}
 	if x.s.Mode == Active && r.Prefer != "" && a.Holder == r.Prefer {
 		return fmt.Sprintf("ERROR: Role '%s' is assigned to preferred host '%s'. Can't move it!", role, r.Prefer)
+	}
+	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
+		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
 	}
 	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}

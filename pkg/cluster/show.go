@@ -40,6 +40,9 @@ func Show(t Topology, s State) string {
 	for _, c := range s.concerns(t) {
 		fmt.Fprintf(&b, "# Warning: %s\n", c)
 	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(&b, "# Warning: %s\n", w)
+	}
 	for _, a := range s.Addresses {
 		if a.Leaving != "" {
 			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)
@@ -81,6 +84,8 @@ type View struct {
 	Cause string     `json:"cause,omitempty"`
 	Hosts []HostView `json:"hosts"`
 	Roles []RoleView `json:"roles"`
+
+	Warnings []string `json:"warnings"`
 }
 
 // HostView is one host in a View.
@@ -116,7 +121,7 @@ type RoleView struct {
 
 // MakeView collects the View of a state.
 func MakeView(t Topology, s State) View {
-	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}}
+	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}, Warnings: append([]string{}, s.Warnings...)}
 	for _, h := range t.Hosts {
 		info := s.Hosts[h.Name]
 		hv := HostView{Name: h.Name, IP: h.IP.String(), Mode: hostMode(h), State: info.State, AgentUp: info.AgentUp,

@@ -13,6 +13,8 @@ type Verdicts struct {
 	Mute    bool // the newest ping failed
 	Asking  bool // other hosts are being asked whether they reach it
 	Refused bool // the newest probe of the server found its port closed
+
+	Lag time.Duration // how far its replication was behind when it was last well
 }
 
 // alive: a server that answers is alive, whatever becomes of pings.
@@ -31,6 +33,7 @@ type State struct {
 	Addresses   []Address // one for each configured address, sorted
 	LastWriter  string    // host that last was given the active master role
 	Switch      Switch    // how the present writer took over
+	Warnings    []string  // about the servers; for people
 
 	Epoch    Epoch         // the newest decision about the writer, where it has a lease
 	patience time.Duration // until then a last writer that has not come back from a power cut keeps its role

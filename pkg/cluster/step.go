@@ -14,6 +14,7 @@ type Input struct {
 	Answers   []Answer
 	Killed    []KillResult
 	Witnesses map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
+	Warnings  []string          // about the servers, as they stand now
 	Command   *Command
 }
 
@@ -65,6 +66,7 @@ type stepper struct {
 // The same values give the same answer, always.
 func Step(t Topology, s State, in Input) (State, Output) {
 	next := s.clone()
+	next.Warnings = in.Warnings
 	var out Output
 	x := stepper{t: t, s: &next, in: in, out: &out, seq: s.Seq + 1}
 	x.network()
@@ -86,10 +88,23 @@ func Step(t Topology, s State, in Input) (State, Output) {
 		}
 	}
 	x.newEpoch()
-	if x.numbered() || !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
+	if x.numbered() || mayOrder(s, next) && !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
 		next.Seq = x.seq
 	}
 	return next, out
+}
+
+// mayOrder says whether orders can differ between two states: most steps change nothing that they are made of.
+func mayOrder(s, next State) bool {
+	if s.Mode != next.Mode || s.Switch != next.Switch || s.Epoch != next.Epoch || !slices.Equal(s.Addresses, next.Addresses) {
+		return true
+	}
+	for name, h := range next.Hosts {
+		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit {
+			return true
+		}
+	}
+	return false
 }
 
 // numbered: something waits for an answer to the orders of this very step, so they need a number of their own, even where

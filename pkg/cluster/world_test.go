@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,6 +45,7 @@ type world struct {
 	killErr  string
 	log      []string
 	pings    map[string]bool
+	behind   map[string]time.Duration
 }
 
 type simAgent struct {
@@ -51,6 +53,9 @@ type simAgent struct {
 	have []RoleIP
 	boot time.Duration // when its host was booted
 	told HostState
+
+	embargo Embargo // whom it replicates nothing more from, until it is trusted
+	audit   Audit   // what it finds in its own log when told to look
 }
 
 func newWorld(t Topology) *world {
@@ -78,7 +83,11 @@ func (w *world) note(out Output) {
 func (w *world) step(in Input) Output {
 	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.verdicts
 	var out Output
+	before := w.s
 	w.s, out = Step(w.t, w.s, in)
+	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.equal) {
+		panic("orders differ where nothing has changed that they are made of")
+	}
 	w.note(out)
 	for _, k := range out.Kills {
 		if w.killErr == "" {
@@ -131,6 +140,14 @@ func (w *world) answer(o Order) Answer {
 		a.have = o.Roles
 	}
 	ans.Have = a.have
+	if Trusts(o.Trust, a.embargo) {
+		a.embargo = Embargo{}
+	}
+	ans.Embargo = a.embargo
+	if o.Left != "" && a.audit.Done {
+		ans.Audit = a.audit
+		ans.Audit.At = o.Left
+	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
 	if a.mode == "up" && ans.Writable {
 		ans.Switch = w.s.Switch
@@ -172,6 +189,38 @@ func (w *world) do(line string) string {
 		}
 		w.verdicts[words[1]] = v
 		w.step(Input{})
+	case "lag": // HOST DURATION, as the checks see it
+		d, err := time.ParseDuration(words[2])
+		if err != nil {
+			panic(err)
+		}
+		v := w.verdicts[words[1]]
+		v.Lag = d
+		w.verdicts[words[1]] = v
+		w.step(Input{})
+	case "behind": // HOST DURATION
+		d, err := time.ParseDuration(words[2])
+		if err != nil {
+			panic(err)
+		}
+		w.behind = map[string]time.Duration{words[1]: d}
+	case "embargo": // HOST on OTHER at POSITION
+		w.agents[words[1]].embargo = Embargo{Host: words[3], At: words[5]}
+	case "audit": // HOST finds N...
+		n, err := strconv.Atoi(words[3])
+		if err != nil {
+			panic(err)
+		}
+		w.agents[words[1]].audit = Audit{Done: true, Beyond: n}
+		if n > 0 {
+			w.agents[words[1]].audit.Finding = fmt.Sprintf("it has %d transactions that nobody else has", n)
+		}
+	case "orders":
+		text := ""
+		for _, o := range Orders(w.t, w.s) {
+			text += fmt.Sprintf("%s: left %q, trust %q, forced %v\n", o.Host, o.Left, o.Trust, o.Forced)
+		}
+		return text
 	case "agent":
 		w.agents[words[1]].mode = words[2]
 	case "auto_set_online":
@@ -196,7 +245,7 @@ func (w *world) do(line string) string {
 		for name, a := range w.agents {
 			up[name] = a.mode != "down"
 		}
-		out := w.step(Input{Command: &Command{Words: words, AgentUp: up}})
+		out := w.step(Input{Command: &Command{Words: words, AgentUp: up, Behind: w.behind}})
 		answer = strings.TrimSuffix(out.Answer, "\n") + "\n"
 		w.settle()
 		if out.Move != nil {

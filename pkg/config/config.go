@@ -141,6 +141,7 @@ type Check struct {
 	Trap       time.Duration // how long it must keep failing before it counts
 	Timeout    time.Duration // above 0
 	MaxBacklog time.Duration // means something for rep_backlog only
+	Heartbeat  string        // the same: DB.TABLE, or "" for none
 }
 
 // Checks are the four checks there are.
@@ -275,5 +276,6 @@ func check(s *section) Check {
 		Trap:       get[time.Duration](s, "trap_period"),
 		Timeout:    get[time.Duration](s, "timeout"),
 		MaxBacklog: get[time.Duration](s, "max_backlog"),
+		Heartbeat:  get[string](s, "heartbeat_table"),
 	}
 }

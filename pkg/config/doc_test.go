@@ -128,6 +128,8 @@ func unit(r rule) string {
 		return "IP address"
 	case addrsKind:
 		return "list of IP addresses"
+	case tableKind:
+		return "DB.TABLE"
 	}
 	return "anything"
 }

@@ -30,6 +30,7 @@ const (
 	periodKind               // time.Duration, above 0
 	addrKind                 // netip.Addr
 	addrsKind                // []netip.Addr, without repetitions
+	tableKind                // string, DB.TABLE
 	ignoredKind              // not looked at; may be empty
 )
 
@@ -202,6 +203,8 @@ func checkRules() sectionRule {
 			{name: "timeout", kind: periodKind, def: "2", reads: forM, doc: "Time after which an unfinished check has failed."},
 			{name: "restart_after", kind: ignoredKind, doc: "For the check processes of MMM 2.2 only; accepted and ignored."},
 			{name: "max_backlog", kind: durationKind, def: "60", reads: forM, doc: "rep_backlog only: how far a host may be behind its master."},
+			{name: "heartbeat_table", kind: tableKind, reads: forM,
+				doc: "rep_backlog only: table that pt-heartbeat keeps, by which to tell how far a host is behind; without it the server is asked (see replication.md). The monitor's account needs SELECT on it."},
 		}}
 }
 

@@ -134,6 +134,10 @@ func TestErrorTexts(t *testing.T) {
 		{"addresses", []Program{m, a}, edit{38: "ips 192.168.100.300, 192.168.100.252, x"},
 			"38: 'ips' must be an IP address such as 192.168.100.49, not \"192.168.100.300\"\n38: 'ips' must be an IP address such as 192.168.100.49, not \"x\""},
 		{"blanks for commas", []Program{m, a}, edit{38: "ips 192.168.100.251 192.168.100.252"}, `38: 'ips' must be an IP address such as 192.168.100.49, not "192.168.100.251 192.168.100.252"`},
+		{"no table", []Program{m}, edit{9: "</monitor>\n<check rep_backlog>\nheartbeat_table heartbeat\n</check>"},
+			`11: 'heartbeat_table' must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not "heartbeat"`},
+		{"a table with quotes", []Program{m}, edit{9: "</monitor>\n<check rep_backlog>\nheartbeat_table `percona`.`heart.beat`\n</check>"},
+			"11: 'heartbeat_table' must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not \"`percona`.`heart.beat`\""},
 		{"hole in a list", []Program{m, a}, edit{37: "hosts db1,,db2"}, "37: 'hosts' has nothing between two commas"},
 		{"empty list of hosts", []Program{m, a}, edit{37: "hosts ,"}, "37: 'hosts' must not be an empty list"},
 

@@ -50,6 +50,8 @@ func (r rule) interpret(text string) (any, error) {
 		return parseAddr(text)
 	case addrsKind:
 		return parseAddrs(text)
+	case tableKind:
+		return parseTable(text)
 	}
 	panic(fmt.Sprintf("config: kind %d of variable %s has no values", r.kind, r.name))
 }
@@ -111,6 +113,16 @@ func parseAddrs(text string) ([]netip.Addr, error) {
 		}
 	}
 	return addrs, err
+}
+
+// parseTable takes names that need no quotes, and those with a dash.
+func parseTable(text string) (string, error) {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$-"
+	db, table, _ := strings.Cut(text, ".")
+	if db == "" || table == "" || strings.Trim(db, letters) != "" || strings.Trim(table, letters) != "" {
+		return "", fmt.Errorf("must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not %q", text)
+	}
+	return text, nil
 }
 
 // splitList splits on commas. Like the original it overlooks a comma at the end; repetitions are dropped.

@@ -45,6 +45,25 @@ func Replace(path string, content []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// Replaceable tells whether Replace could work, as far as rights and the kind of the file system go; it changes nothing. nil where it could.
+func Replaceable(path string) error {
+	if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		switch err := unix.Access(dir, unix.W_OK|unix.X_OK); {
+		case err == nil:
+			if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+				return fmt.Errorf("write in %s: %w", dir, unix.ENOTDIR)
+			}
+			return nil
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return fmt.Errorf("write in %s: %w", dir, err)
+		}
+		// The folder would be made.
+	}
+}
+
 // overwrite never gives a block back that it will need again.
 func overwrite(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)

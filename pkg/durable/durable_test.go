@@ -76,3 +76,20 @@ func TestReplaceOnFullDisk(t *testing.T) {
 		t.Errorf("a new file: %v", err)
 	}
 }
+
+func TestReplaceable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := Replaceable(filepath.Join(dir, "new", "newer", "state")); err != nil {
+		t.Errorf("a folder that would be made: %v", err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replaceable(file); err != nil {
+		t.Errorf("a file that is there: %v", err)
+	}
+	if err := Replaceable(filepath.Join(file, "state")); err == nil {
+		t.Error("a folder is made where a file is")
+	}
+}

@@ -65,15 +65,19 @@ type checkLine struct {
 	Message    string    `json:"message"`
 }
 
-// lines picks checks; "all" is every host or every check.
-func (b board) lines(t cluster.Topology, host, name string) []checkLine {
+// lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
+func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []checkLine {
 	lines := []checkLine{}
 	for _, h := range t.Hosts {
 		for _, n := range check.Names() {
 			if host != "all" && host != h.Name || name != "all" && name != string(n) {
 				continue
 			}
-			v := b[checkKey{h.Name, n}]
+			key := checkKey{h.Name, n}
+			v := b[key]
+			if remark := remarks[key]; remark != "" {
+				v.Message += "; " + remark
+			}
 			lines = append(lines, checkLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message})
 		}
 	}
@@ -81,7 +85,7 @@ func (b board) lines(t cluster.Topology, host, name string) []checkLine {
 }
 
 // text renders `mmm_control checks` (control manual).
-func (b board) text(t cluster.Topology, host, name string) string {
+func (b board) text(t cluster.Topology, remarks map[checkKey]string, host, name string) string {
 	hostWidth, nameWidth := 0, 0
 	if host == "all" {
 		for _, h := range t.Hosts {
@@ -92,7 +96,7 @@ func (b board) text(t cluster.Topology, host, name string) string {
 		nameWidth = len(check.RepBacklog)
 	}
 	var out strings.Builder
-	for _, l := range b.lines(t, host, name) {
+	for _, l := range b.lines(t, remarks, host, name) {
 		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check, l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
 	}
 	if host != "all" && name != "all" {

@@ -1,10 +1,8 @@
 package monitor
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"mysql-mmm/pkg/check"
@@ -21,6 +19,10 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 		},
 		Hosts: func(emit func(check.Update)) []Task {
 			var tasks []Task
+			var beats *check.Heartbeat
+			if k := c.Checks.RepBacklog; k.Heartbeat != "" {
+				beats = &check.Heartbeat{Table: k.Heartbeat, Stale: max(k.MaxBacklog, minStale)}
+			}
 			add := func(host string, name check.Name, p check.Probe, k config.Check) {
 				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period, Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
 			}
@@ -30,12 +32,26 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 				add(h.Name, check.Ping, check.NewPing(pinger, h.IP), k.Ping)
 				add(h.Name, check.MySQL, check.NewMySQL(conn(k.MySQL)), k.MySQL)
 				add(h.Name, check.RepThreads, check.NewRepThreads(conn(k.RepThreads), h.MonitorUser), k.RepThreads)
-				add(h.Name, check.RepBacklog, check.NewRepBacklog(conn(k.RepBacklog), h.MonitorUser, k.RepBacklog.MaxBacklog), k.RepBacklog)
+				add(h.Name, check.RepBacklog, check.NewRepBacklog(conn(k.RepBacklog), h.MonitorUser, k.RepBacklog.MaxBacklog, beats), k.RepBacklog)
 			}
 			return tasks
 		},
+		Servers: func(emit func(Surveyed)) []Task {
+			var tasks []Task
+			for _, h := range c.Hosts {
+				tasks = append(tasks, surveyor{host: h.Name, conn: mysqlctl.NewConn(account(h, c.Checks.MySQL.Timeout)), period: surveyEvery * c.Checks.MySQL.Period, emit: emit})
+			}
+			return tasks
+		},
+		Lasting: c.Checks.MySQL.Trap,
 	}
 }
+
+// surveyEvery is the time from one survey of a server to the next, in periods of its mysql check: 10 s where nothing else is configured.
+const surveyEvery = 2
+
+// minStale is how long no heartbeat may come at all, at least, before that is found odd: pt-heartbeat can be told to beat seldom.
+const minStale = 30 * time.Second
 
 // account is how the monitor logs in to a host's server.
 func account(h config.Host, timeout time.Duration) mysqlctl.Config {
@@ -46,73 +62,14 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 	}
 }
 
-// Warnings looks for settings of the masters that don't suit each other (monitor manual, "Start").
-func Warnings(ctx context.Context, c *config.Config) []string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	warnings := safetyWarnings(c)
-	settings := map[string]mysqlctl.Settings{}
-	sources := map[string]string{}
-	for _, h := range c.Hosts {
-		if h.Mode != config.Master {
-			continue
-		}
-		server := mysqlctl.New(account(h, 2*time.Second))
-		if s, err := server.Settings(ctx); err == nil {
-			settings[h.Name] = s
-		}
-		if r, err := server.Replica(ctx); err == nil {
-			sources[h.Name] = r.SourceHost
-		}
-		server.Close()
-	}
-	return append(warnings, masterWarnings(c, settings, sources)...)
-}
-
-// safetyWarnings says which protections the configuration leaves out.
-func safetyWarnings(c *config.Config) []string {
+// Warnings says which protections the configuration leaves out.
+func Warnings(c *config.Config) []string {
 	var warnings []string
 	if c.WriterLease == 0 {
 		warnings = append(warnings, "writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	}
 	if c.AgentSecret == "" && !c.Socket.SSL {
 		warnings = append(warnings, "Agents obey anybody who can connect to them: set agent_secret, or <socket> type ssl")
-	}
-	return warnings
-}
-
-// masterWarnings is the pure part of Warnings; a master that could not be asked is left out of both maps.
-func masterWarnings(c *config.Config, settings map[string]mysqlctl.Settings, sources map[string]string) []string {
-	var warnings []string
-	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	for _, h := range c.Hosts {
-		s, ok := settings[h.Name]
-		if h.Mode != config.Master || !ok {
-			continue
-		}
-		peer, _ := c.Host(h.Peer)
-		if sources[h.Name] != peer.IP.String() {
-			warn("Host '%s' does not replicate from its peer '%s' (%s) but from '%s'", h.Name, h.Peer, peer.IP, sources[h.Name])
-		}
-		if s.AutoIncrementIncrement < 2 {
-			warn("auto_increment_increment of '%s' is %s: it should be at least 2, or both masters give out the same ids", h.Name, strconv.Itoa(s.AutoIncrementIncrement))
-		}
-		if s.AutoIncrementOffset > s.AutoIncrementIncrement {
-			warn("auto_increment_offset of '%s' (%d) is above its auto_increment_increment (%d) and ignored by the server", h.Name, s.AutoIncrementOffset, s.AutoIncrementIncrement)
-		}
-		p, ok := settings[h.Peer]
-		if !ok || h.Peer < h.Name {
-			continue // said once for the pair
-		}
-		if s.AutoIncrementIncrement != p.AutoIncrementIncrement {
-			warn("auto_increment_increment differs: %d on '%s', %d on '%s'", s.AutoIncrementIncrement, h.Name, p.AutoIncrementIncrement, h.Peer)
-		}
-		if s.AutoIncrementOffset == p.AutoIncrementOffset {
-			warn("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", s.AutoIncrementOffset, h.Name, h.Peer)
-		}
-		if s.ServerID == p.ServerID {
-			warn("server_id is %d on both '%s' and '%s': they can't replicate from each other", s.ServerID, h.Name, h.Peer)
-		}
 	}
 	return warnings
 }

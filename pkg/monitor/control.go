@@ -76,18 +76,21 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	if asJSON {
-		return document(snap.board.lines(m.Topology, host, name))
+		return document(snap.board.lines(m.Topology, snap.remarks, host, name))
 	}
-	return snap.board.text(m.Topology, host, name)
+	return snap.board.text(m.Topology, snap.remarks, host, name)
 }
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.
 func (m *Monitor) change(ctx context.Context, words []string) string {
-	c := command{Command: cluster.Command{Words: words, AgentUp: map[string]bool{}}, reply: make(chan cluster.Output, 1)}
+	c := command{Command: cluster.Command{Words: words, AgentUp: map[string]bool{}, Behind: map[string]time.Duration{}}, reply: make(chan cluster.Output, 1)}
 	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
 		for _, w := range words[1:] {
 			if courier, ok := m.couriers[w]; ok {
 				c.AgentUp[w] = courier.ping(ctx)
+				if name == "move_role" && m.Behind != nil {
+					c.Behind[w] = m.Behind(ctx, w)
+				}
 			}
 		}
 	}

@@ -18,6 +18,7 @@ const (
 	orderTimeout     = 3500 * time.Millisecond // our agents answer within 2 s, done or not
 	classicTimeout   = 20 * time.Second        // an original one answers when it is done
 	askTimeout       = 2 * time.Second
+	busyPause        = 20 * time.Millisecond // so that the next order echoes what this answer said
 )
 
 // asker sends one line to an agent and returns its answer.
@@ -105,7 +106,7 @@ func (c *courier) Run(ctx context.Context) error {
 			period, timeout = classicHeartbeat, classicTimeout
 		}
 		if answer.Busy {
-			period = 0
+			period = busyPause
 		}
 		if answer.Reached && now.clear && !answer.Busy {
 			now.clear = c.clear(ctx) != nil

@@ -27,6 +27,8 @@ const (
 type Checks struct {
 	Network func(emit func(up bool)) Task
 	Hosts   func(emit func(check.Update)) []Task
+	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
+	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
 }
 
 // Task is something that runs until its context ends.
@@ -44,8 +46,9 @@ type Config struct {
 	Agents     Asker
 	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
-	Echo       check.Echoer                       // to look for the addresses of the roles; nil: nobody looks
-	Warnings   func(ctx context.Context) []string // about the servers' settings, asked once at start
+	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
+	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
+	Warnings   []string                                             // about the configuration, logged at start
 	Log        *slog.Logger
 }
 
@@ -56,6 +59,7 @@ type Asker = asker
 type Snapshot struct {
 	State   cluster.State
 	board   board
+	remarks map[checkKey]string
 	changed chan struct{} // closed when there is a newer one
 }
 
@@ -69,6 +73,7 @@ type Monitor struct {
 	killed   chan cluster.KillResult
 	commands chan command
 	seen     chan witness
+	surveys  chan Surveyed
 	store    *store
 	snapshot atomic.Pointer[Snapshot]
 	begin    time.Time
@@ -91,6 +96,7 @@ func New(c Config) *Monitor {
 		killed:   make(chan cluster.KillResult),
 		commands: make(chan command),
 		seen:     make(chan witness),
+		surveys:  make(chan Surveyed),
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
@@ -153,6 +159,12 @@ type owner struct {
 	savedEpoch cluster.Epoch // as last handed to the store
 	suspects   *suspects
 	refused    map[string]bool // hosts whose server's port refused when last tried
+	lags       map[string]time.Duration
+
+	surveys  map[string]Surveyed // newest of each host
+	notices  notices
+	warnings []string
+	remarks  map[checkKey]string
 }
 
 // pending are orders that wait for the status file.
@@ -163,7 +175,8 @@ type pending struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}}
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{},
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil
@@ -171,6 +184,11 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	group.Go(func() error { return m.store.Run(ctx) })
 	for _, c := range m.couriers {
 		group.Go(func() error { return c.Run(ctx) })
+	}
+	if m.Checks.Servers != nil {
+		for _, t := range m.Checks.Servers(send(ctx, m.surveys)) {
+			group.Go(func() error { return t.Run(ctx) })
+		}
 	}
 	o.settle(ctx, out, true)
 	ticker := time.NewTicker(m.tick())
@@ -195,9 +213,12 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 			continue
 		case w := <-m.seen:
 			in.Witnesses = o.suspects.take(w)
+		case s := <-m.surveys:
+			o.survey(s)
 		case <-ticker.C:
 			o.overdue()
 			o.question(ctx)
+			o.look()
 		}
 		out := o.step(ctx, in)
 		for _, a := range in.Answers {
@@ -221,10 +242,14 @@ func (o *owner) note(u check.Update) {
 			o.couriers[u.Host].post(o.letter(order)) // its agent knows more
 		}
 	}
+	if u.Name == check.RepBacklog && u.Result.Lag != o.lags[u.Host] {
+		o.lags[u.Host] = u.Result.Lag
+		o.good = nil
+	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
 		o.good = o.board.verdicts(o.Topology)
 		for host, v := range o.good {
-			v.Refused = o.refused[host]
+			v.Refused, v.Lag = o.refused[host], o.lags[host]
 			o.good[host] = v
 		}
 	}
@@ -233,6 +258,7 @@ func (o *owner) note(u check.Update) {
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.suspects.judge(o.good)
+	in.Warnings = o.warnings
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
@@ -361,7 +387,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), changed: make(chan struct{})}
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}
@@ -394,13 +420,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	if err := killable(o.KillBin); err != nil {
 		o.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.KillBin))
 	}
-	if o.Warnings != nil {
-		o.group.Go(func() error {
-			for _, w := range o.Warnings(ctx) {
-				o.Log.Warn(w)
-			}
-			return nil
-		})
+	for _, w := range o.Warnings {
+		o.Log.Warn(w)
 	}
 	stored := o.load()
 	found := o.ask(ctx, stored)

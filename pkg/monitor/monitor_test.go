@@ -18,8 +18,6 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/config"
-	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -81,6 +79,17 @@ type good struct{}
 func (good) Probe(context.Context) check.Result { return check.Result{Status: check.OK, Message: "OK"} }
 func (good) Close()                             {}
 
+// goodChecks are the checks of hosts that are well.
+func goodChecks(t cluster.Topology, emit func(check.Update)) []Task {
+	var tasks []Task
+	for _, h := range t.Hosts {
+		for _, n := range check.Names() {
+			tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: good{}, Period: time.Second, Timeout: time.Second, Trap: 2 * time.Second, Emit: emit})
+		}
+	}
+	return tasks
+}
+
 type upAlways func(bool)
 
 func (f upAlways) Run(ctx context.Context) error {
@@ -109,15 +118,7 @@ func run(t *testing.T, f func(m *Monitor, a *agents)) {
 			AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{
 				Network: func(emit func(bool)) Task { return upAlways(emit) },
-				Hosts: func(emit func(check.Update)) []Task {
-					var tasks []Task
-					for _, h := range top.Hosts {
-						for _, n := range check.Names() {
-							tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: good{}, Period: time.Second, Timeout: time.Second, Trap: 2 * time.Second, Emit: emit})
-						}
-					}
-					return tasks
-				},
+				Hosts:   func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
 			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -249,46 +250,5 @@ func TestKillHost(t *testing.T) {
 	}
 	if r := killHost(t.Context(), filepath.Join(dir, "works"), cluster.Kill{Host: "db1"}); r.Err == "" {
 		t.Error("a lost ping is not told to kill_host")
-	}
-}
-
-func TestMasterWarnings(t *testing.T) {
-	c := &config.Config{Hosts: []config.Host{
-		{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), Mode: config.Master, Peer: "db2"},
-		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), Mode: config.Master, Peer: "db1"},
-	}}
-	right := func() map[string]mysqlctl.Settings {
-		return map[string]mysqlctl.Settings{
-			"db1": {ServerID: 1, AutoIncrementIncrement: 2, AutoIncrementOffset: 1},
-			"db2": {ServerID: 2, AutoIncrementIncrement: 2, AutoIncrementOffset: 2},
-		}
-	}
-	ring := map[string]string{"db1": "10.0.0.2", "db2": "10.0.0.1"}
-	if w := masterWarnings(c, right(), ring); len(w) > 0 {
-		t.Errorf("warnings about nothing: %v", w)
-	}
-	for want, change := range map[string]func(s map[string]mysqlctl.Settings, ring map[string]string){
-		"does not replicate from its peer": func(_ map[string]mysqlctl.Settings, r map[string]string) { r["db1"] = "" },
-		"auto_increment_offset is 2 on both": func(s map[string]mysqlctl.Settings, _ map[string]string) {
-			s["db1"] = mysqlctl.Settings{ServerID: 1, AutoIncrementIncrement: 2, AutoIncrementOffset: 2}
-		},
-		"auto_increment_increment differs": func(s map[string]mysqlctl.Settings, _ map[string]string) {
-			s["db1"] = mysqlctl.Settings{ServerID: 1, AutoIncrementIncrement: 3, AutoIncrementOffset: 1}
-		},
-		"should be at least 2": func(s map[string]mysqlctl.Settings, _ map[string]string) {
-			s["db1"] = mysqlctl.Settings{ServerID: 1, AutoIncrementIncrement: 1, AutoIncrementOffset: 1}
-		},
-		"is above its auto_increment_increment": func(s map[string]mysqlctl.Settings, _ map[string]string) {
-			s["db1"] = mysqlctl.Settings{ServerID: 1, AutoIncrementIncrement: 2, AutoIncrementOffset: 3}
-		},
-		"server_id is 2 on both": func(s map[string]mysqlctl.Settings, _ map[string]string) {
-			s["db1"] = mysqlctl.Settings{ServerID: 2, AutoIncrementIncrement: 2, AutoIncrementOffset: 1}
-		},
-	} {
-		s, r := right(), map[string]string{"db1": ring["db1"], "db2": ring["db2"]}
-		change(s, r)
-		if w := strings.Join(masterWarnings(c, s, r), "\n"); !strings.Contains(w, want) {
-			t.Errorf("warnings %q, want %q", w, want)
-		}
 	}
 }

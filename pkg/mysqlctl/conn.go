@@ -18,6 +18,9 @@ type Conn struct {
 // NewConn makes a Conn; it connects when it is first asked something.
 func NewConn(cfg Config) *Conn { return &Conn{cfg: cfg.withDefaults()} }
 
+// Channel is the replication channel of its Config.
+func (c *Conn) Channel() string { return c.cfg.Channel }
+
 // Close closes the connection.
 func (c *Conn) Close() {
 	if c.sess != nil {

@@ -82,6 +82,7 @@ const (
 	setReadOnly
 	killOthers
 	seeProcesses
+	readTable
 )
 
 // grant names the privilege, the least one the server has for it.
@@ -118,6 +119,8 @@ func (f flavour) grant(n need) string {
 		return pick("CONNECTION ADMIN", "CONNECTION_ADMIN", "SUPER")
 	case seeProcesses:
 		return "PROCESS"
+	case readTable:
+		return "SELECT"
 	}
 	return ""
 }

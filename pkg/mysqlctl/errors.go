@@ -38,11 +38,13 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 const (
 	errTooManyConnections = 1040
 	errDBAccessDenied     = 1044
+	errUnknownDatabase    = 1049
 	errSyntax             = 1064
 	errNoSuchThread       = 1094
 	errKillDenied         = 1095
 	errTableAccessDenied  = 1142
 	errColumnAccessDenied = 1143
+	errNoSuchTable        = 1146
 	errUnknownVariable    = 1193
 	errNotConfigured      = 1200 // The server is not configured as slave
 	errReadingEvents      = 1220 // Error when executing command SHOW BINLOG EVENTS: Could not find target log
@@ -59,6 +61,9 @@ func IsTooManyConnections(err error) bool { return isServerError(err, errTooMany
 func IsMissingPrivilege(err error) bool {
 	return isServerError(err, errDBAccessDenied, errKillDenied, errTableAccessDenied, errColumnAccessDenied, errSpecificAccess)
 }
+
+// IsMissingTable tells that the table, or its database, does not exist.
+func IsMissingTable(err error) bool { return isServerError(err, errUnknownDatabase, errNoSuchTable) }
 
 // IsTimeout tells that the call was given up because its time was over.
 func IsTimeout(err error) bool {

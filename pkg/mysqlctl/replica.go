@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,10 +12,19 @@ import (
 type Replica struct {
 	SourceHost string
 	SourcePort int
+	SourceID   uint32 // server_id of the source; 0 before the first connection to it
 
 	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
 	IORunning, SQLRunning string
 	IOError, SQLError     string // last error of the thread, empty where there is none
+	IOErrno, SQLErrno     uint64 // its number, 0 where there is none
+
+	// Retries is how often the I/O thread tries to connect before it gives up (MySQL's SOURCE_RETRY_COUNT), RetryEvery the pause between.
+	// 0 retries: it goes on for ever, or, before MariaDB 12, does not say.
+	Retries    uint64
+	RetryEvery time.Duration
+
+	Drained bool // the SQL thread has nothing more to read (with parallel workers these may still be at work)
 
 	Lag *time.Duration // Seconds_Behind_Master; nil where the server says NULL: it does not know
 
@@ -66,9 +76,26 @@ func parseReplica(r row) (rep Replica, err error) {
 	rep.SQLRunning = get("Replica_SQL_Running", "Slave_SQL_Running")
 	rep.IOError = r["Last_IO_Error"]
 	rep.SQLError = r["Last_SQL_Error"]
+	// "Slave has read all relay log; waiting for more updates", and later wordings ("Replication SQL Thread States" in both manuals).
+	rep.Drained = strings.Contains(get("Replica_SQL_Running_State", "Slave_SQL_Running_State"), "has read all relay log")
 	// Using_Gtid is MariaDB's (No, Slave_Pos, Current_Pos), Auto_Position MySQL's (0, 1).
 	rep.UsesGTID = r["Auto_Position"] == "1" || (r["Using_Gtid"] != "" && r["Using_Gtid"] != "No")
 
+	number := func(names ...string) (n uint64) {
+		if text := get(names...); text != "" && err == nil {
+			if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+				err = fmt.Errorf("read %s: %w", names[0], err)
+			}
+		}
+		return n
+	}
+	rep.IOErrno, rep.SQLErrno = number("Last_IO_Errno"), number("Last_SQL_Errno")
+	rep.SourceID = uint32(number("Source_Server_Id", "Master_Server_Id"))
+	rep.Retries = number("Source_Retry_Count", "Master_Retry_Count")
+	rep.RetryEvery = time.Duration(number("Connect_Retry")) * time.Second
+	if err != nil {
+		return Replica{}, err
+	}
 	if rep.SourcePort, err = strconv.Atoi(get("Source_Port", "Master_Port")); err != nil {
 		return Replica{}, fmt.Errorf("read the port of the source: %w", err)
 	}

@@ -279,7 +279,9 @@ func has(c, b *mysqltest.Instance) string {
 func TestFallbackToOtherWords(t *testing.T) {
 	i, s := server(t, mysqltest.Options{Args: []string{"--version=8.4.0"}})
 	ctx := within(t, time.Minute)
-	set, err := s.Settings(ctx)
+	conn := NewConn(s.cfg)
+	defer conn.Close()
+	set, err := conn.Survey(ctx)
 	fatal(t, err)
 	if set.Dialect != mysqlNew.String() {
 		t.Fatalf("taken for %s by its version %s", set.Dialect, set.Version)
@@ -294,23 +296,6 @@ func TestFallbackToOtherWords(t *testing.T) {
 		t.Error(err)
 	}
 	fatal(t, s.StopReplication(ctx))
-}
-
-func TestSettings(t *testing.T) { each(t, testSettings) }
-
-func testSettings(t *testing.T, kind string) {
-	i, s := server(t, mysqltest.Options{Server: kind, ServerID: 7, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2"}})
-	set, err := s.Settings(within(t, 10*time.Second))
-	fatal(t, err)
-	dialect := mariaDB
-	if i.Kind.MySQL {
-		dialect = mysqlNew
-	}
-	want := Settings{Version: i.Query("SELECT @@version"), Dialect: dialect.String(), ServerID: 7, LogBin: true, LogSlaveUpdates: true,
-		AutoIncrementIncrement: 2, AutoIncrementOffset: 2}
-	if set != want {
-		t.Errorf("got %+v, want %+v", set, want)
-	}
 }
 
 func TestNoBinlog(t *testing.T) { each(t, testNoBinlog) }

@@ -233,14 +233,14 @@ func TestParseReplicaMySQL(t *testing.T) {
 // in the form of mysql --vertical.
 func TestParseRecordedReplica(t *testing.T) {
 	for name, want := range map[string]Replica{
-		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, IORunning: "Yes", SQLRunning: "No",
+		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
 			SQLError: "Could not execute Write_rows event on table app.t; Duplicate entry '7' for key 'PRIMARY', Error_code: 1062; " +
 				"handler error HA_ERR_FOUND_DUPP_KEY; the event's master log mysql-bin.000041, end_log_pos 2871",
 			Received: Position{"mysql-bin.000042", 9153}, Executed: Position{"mysql-bin.000041", 2793}},
-		"percona-8.0": {SourceHost: "192.168.100.51", SourcePort: 3306, IORunning: "Connecting", SQLRunning: "Yes",
+		"percona-8.0": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, IOErrno: 2003, Retries: 86400, RetryEvery: time.Minute, IORunning: "Connecting", SQLRunning: "Yes",
 			IOError: "error reconnecting to master 'replication@192.168.100.51:3306' - retry-time: 60 retries: 3 message: " +
 				"Can't connect to MySQL server on '192.168.100.51:3306' (111)",
-			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, UsesGTID: true},
+			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, Drained: true, UsesGTID: true},
 	} {
 		got, err := readReplica(Config{}, recorded(t, "replica/"+name+".txt"), nil)
 		fatal(t, err)

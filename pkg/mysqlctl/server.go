@@ -88,45 +88,17 @@ func position(file, offset string) (Position, error) {
 	return Position{File: file, Offset: n}, nil
 }
 
-// Settings are the variables that must suit each other between masters.
-type Settings struct {
-	Version         string // as the server gives it
-	Dialect         string // MariaDB, MySQL (SLAVE), MySQL (REPLICA)
-	ServerID        uint32
-	LogBin          bool
-	LogSlaveUpdates bool
-
-	AutoIncrementIncrement, AutoIncrementOffset int
-}
-
-// Settings reads the variables of the server.
-func (s *Server) Settings(ctx context.Context) (Settings, error) {
-	v, err := s.variables(ctx, "version", "version_comment", "server_id", "log_bin", "log_slave_updates",
-		"log_replica_updates", "auto_increment_increment", "auto_increment_offset")
+// ServerID is the number that the server puts on what it commits itself (server_id).
+func (s *Server) ServerID(ctx context.Context) (uint32, error) {
+	v, err := s.variables(ctx, "server_id")
 	if err != nil {
-		return Settings{}, err
-	}
-	updates, _ := row(v).any("log_replica_updates", "log_slave_updates")
-	set := Settings{
-		Version:         v["version"],
-		Dialect:         detect(v["version"], v["version_comment"]).dialect.String(),
-		LogBin:          isOn(v["log_bin"]),
-		LogSlaveUpdates: isOn(updates),
+		return 0, err
 	}
 	id, err := strconv.ParseUint(v["server_id"], 10, 32)
 	if err != nil {
-		return Settings{}, fmt.Errorf("read server_id of %s: %w", s.cfg.Addr, err)
+		return 0, fmt.Errorf("read server_id of %s: %w", s.cfg.Addr, err)
 	}
-	set.ServerID = uint32(id)
-	set.AutoIncrementIncrement, err = strconv.Atoi(v["auto_increment_increment"])
-	if err != nil {
-		return Settings{}, fmt.Errorf("read auto_increment_increment of %s: %w", s.cfg.Addr, err)
-	}
-	set.AutoIncrementOffset, err = strconv.Atoi(v["auto_increment_offset"])
-	if err != nil {
-		return Settings{}, fmt.Errorf("read auto_increment_offset of %s: %w", s.cfg.Addr, err)
-	}
-	return set, nil
+	return uint32(id), nil
 }
 
 // PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made absolute.
@@ -148,11 +120,7 @@ func (s *Server) variables(ctx context.Context, names ...string) (map[string]str
 	if err != nil {
 		return nil, err
 	}
-	values := make(map[string]string, len(rows))
-	for _, r := range rows {
-		values[r["Variable_name"]] = r["Value"]
-	}
-	return values, nil
+	return pairs(rows), nil
 }
 
 // ask puts a question to the server and gets its answer within the Timeout.

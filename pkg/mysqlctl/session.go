@@ -141,8 +141,8 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 		err = withhold(err)
 	}
 	if IsMissingPrivilege(err) && st.need != nothing {
-		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON *.* TO %s",
-			st.what, s.addr, err, s.flavour.grant(st.need), s.account)
+		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON %s TO %s",
+			st.what, s.addr, err, s.flavour.grant(st.need), cmp.Or(st.on, "*.*"), s.account)
 	}
 	return nil, fmt.Errorf("%s on %s: %w", st.what, s.addr, brief(err))
 }

@@ -13,7 +13,8 @@ type statement struct {
 	sql    string
 	args   []driver.Value
 	need   need
-	secret bool // args hold a password: the server's error text may quote it
+	on     string // what need is needed on; "" is everything, *.*
+	secret bool   // args hold a password: the server's error text may quote it
 }
 
 // words replaces SLAVE and MASTER by what the dialect says for them.
@@ -93,6 +94,12 @@ func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) s
 	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"), args: args}
 }
 
+// waitGTIDs waits in the server, for whole seconds; its answer is 0 when all are executed.
+func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
+	return statement{what: "wait for GTIDs", sql: "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?) AS missing",
+		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
+}
+
 func (f flavour) showPosition() statement {
 	sql := "SHOW MASTER STATUS"
 	if f.dialect == mysqlNew {
@@ -137,6 +144,11 @@ func (f flavour) showVariables(names ...string) statement {
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
 	return statement{what: "read variables", sql: "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" + marks + ")", args: args}
+}
+
+// showSemiSync works also for servers without semi-synchronous replication.
+func (f flavour) showSemiSync() statement {
+	return statement{what: "read the state of semi-synchronous replication", sql: "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"}
 }
 
 func (f flavour) showProcesses() statement {

@@ -3,6 +3,7 @@ package mysqlctl
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -49,6 +50,44 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// GTIDs returns what the server has committed (gtid_executed), on MySQL with GTIDs; "" elsewhere, where no such set tells what has
+// been executed.
+func (s *Server) GTIDs(ctx context.Context) (string, error) {
+	v, err := s.variables(ctx, "gtid_mode", "gtid_executed")
+	if err != nil || v["gtid_mode"] != "ON" {
+		return "", err
+	}
+	return strings.ReplaceAll(v["gtid_executed"], "\n", ""), nil
+}
+
+// WaitGTIDs returns nil once the server has executed a set of GTIDs that another one gave. It fails as WaitExecuted does. Where transactions are
+// executed in parallel it knows at once, the position only every replica_checkpoint_period.
+func (s *Server) WaitGTIDs(ctx context.Context, set string) error {
+	ctx, cancel := bounded(ctx, s.cfg.Timeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	for {
+		limit := min(waitSlice, time.Until(deadline))
+		rows, err := s.askFor(ctx, limit+s.cfg.Timeout, func(f flavour) statement { return f.waitGTIDs(set, limit) })
+		if err == nil && len(rows) == 1 && rows[0]["missing"] == "0" {
+			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("wait for GTIDs on %s: %w", s.cfg.Addr, err)
+		}
+		r, err := s.Replica(ctx)
+		if err != nil {
+			return err
+		}
+		if r.SQLRunning != "Yes" {
+			return fmt.Errorf("wait for GTIDs on %s: %w: SQL thread: %s%s", s.cfg.Addr, ErrNotReplicating, r.SQLRunning, after(": ", r.SQLError))
 		}
 	}
 }

@@ -409,8 +409,11 @@ func testStoppedServer(t *testing.T, kind string) {
 	cfg.ConnectTimeout = 500 * time.Millisecond
 	fresh := New(cfg)
 	defer fresh.Close()
-	kept := NewConn(cfg)
-	defer kept.Close()
+	kept, asked, beating := NewConn(cfg), NewConn(cfg), NewConn(cfg)
+	for _, c := range []*Conn{kept, asked, beating} {
+		defer c.Close()
+	}
+	fatal(t, asked.Ping(within(t, 5*time.Second))) // beating has to connect first
 	fatal(t, s.Ping(within(t, 5*time.Second)))
 	fatal(t, kept.Ping(within(t, 5*time.Second)))
 	i.Signal(syscall.SIGSTOP)
@@ -432,11 +435,12 @@ func testStoppedServer(t *testing.T, kind string) {
 		})
 	}
 	check("Conn.Ping", kept.Ping)
+	check("Conn.Survey", func(ctx context.Context) error { _, err := asked.Survey(ctx); return err })
+	check("Conn.Heartbeats", func(ctx context.Context) error { _, err := beating.Heartbeats(ctx, "test.heartbeat"); return err })
 	for _, s := range []*Server{s, fresh} {
 		check("Ping", s.Ping)
 		check("Replica", func(ctx context.Context) error { _, err := s.Replica(ctx); return err })
 		check("Position", func(ctx context.Context) error { _, err := s.Position(ctx); return err })
-		check("Settings", func(ctx context.Context) error { _, err := s.Settings(ctx); return err })
 		check("Writable", func(ctx context.Context) error { _, err := s.Writable(ctx); return err })
 		check("AllowWrites", s.AllowWrites)
 		check("DenyWrites", func(ctx context.Context) error { return s.DenyWrites(ctx, Deny{}) })

@@ -14,6 +14,7 @@ import (
 	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
 	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
 // ErrLinkDown means that the interface is there but can't reach anybody: it is set down or has no carrier.
@@ -55,6 +56,9 @@ func (i *Interface) probe(ctx context.Context, ip netip.Addr, wait time.Duration
 		return nil, err
 	}
 	mac, err := ask(ctx, ifi, ip, wait)
+	if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENETDOWN) { // nothing can be sent: the carrier has just gone
+		return nil, ErrLinkDown
+	}
 	if err != nil || mac != nil {
 		return mac, err
 	}
@@ -82,6 +86,10 @@ func ask(ctx context.Context, ifi *net.Interface, ip netip.Addr, wait time.Durat
 	if err != nil {
 		return nil, err
 	}
+	return askQuestion(ctx, ifi, q, wait)
+}
+
+func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.Duration) (net.HardwareAddr, error) {
 	c, err := packet.Listen(ifi, packet.Datagram, int(q.protocol), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)

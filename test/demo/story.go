@@ -22,7 +22,7 @@ type story struct {
 
 func tell(ctx context.Context, out *screen) error {
 	out.head("Set up five hosts in network namespaces: mon, db1, db2, db3 and a client")
-	c, err := lab.New(ctx, lab.Options{Bin: os.Getenv("MMM_BIN"), CheckPeriod: time.Second, TrapPeriod: 2 * time.Second, AutoSetOnline: 2})
+	c, err := lab.New(ctx, lab.Options{Bin: os.Getenv("MMM_BIN"), TrapPeriod: time.Second, Lease: 3, FastFailover: true, AutoSetOnline: 2})
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func tell(ctx context.Context, out *screen) error {
 	}
 	out.say("real servers on db1, db2, db3: MariaDB %s", version)
 	out.say("replication:  db1 <-> db2 (a ring of masters, semi-synchronous), db1 -> db3")
-	out.say("settings:     check_period 1 s, trap_period 2 s, auto_set_online 2 s (defaults: 5 s, 10 s, by hand)")
+	out.say("settings:     those of the sample configuration: checks every 0.25 s, trap_period 1 s, fast_failover, writer_lease 3 s; auto_set_online 2 s")
 	s := &story{screen: out, Cluster: c}
 	for _, step := range []func(context.Context) error{s.start, s.write, s.failover, s.comeBack, s.move, s.balance} {
 		if err := step(ctx); err != nil {

@@ -47,9 +47,9 @@ func TestHostCutOff(t *testing.T) {
 	b.must(b.Node("db1").Cut(true))
 	b.must(l.WaitServer(b.ctx, 2))
 	b.logged(b.Monitor, "its lease is over")
-	if show := b.show(); !strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") || !strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n") {
-		t.Errorf("show:\n%s", show)
-	}
+	b.until("db1 to be without roles", func(show string) bool {
+		return strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") && strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n")
+	})
 	l.Stop()
 	b.must(b.Node("db1").Cut(false))
 	b.must(b.WaitWhole(b.ctx))

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +40,17 @@ func TestOldWriterReturns(t *testing.T) {
 			b.must(db1.Server.Start(b.ctx))
 			if position { // MariaDB can only let them in out of order
 				b.must(db1.Server.Exec(b.ctx, "STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "START SLAVE"))
-				b.must(db2.Server.Exec(b.ctx, "SET GLOBAL gtid_strict_mode=0"))
+				for _, n := range b.DBs[1:] {
+					b.must(n.Server.Exec(b.ctx, "SET GLOBAL gtid_strict_mode=0"))
+				}
 			}
 			b.until("the transactions to be named", func(show string) bool {
 				return strings.Contains(show, "# Warning: host db1: it has 20 transactions that nobody else has: ")
 			})
 			b.logged(b.Monitor, "Host 'db1' has lost touch: it has 20 transactions that nobody else has: ")
+			if out, _ := b.control("checks db1 rep_threads"); !strings.Contains(out, "it has 20 transactions that nobody else has: ") {
+				t.Errorf("checks: %s", out)
+			}
 			since := time.Now()
 			b.must(lab.Wait(b.ctx, "some seconds", func() (bool, string) { return time.Since(since) > 4*time.Second, "" }))
 			if show := b.show(); !strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY") || b.writer() != "db2" {
@@ -110,4 +116,54 @@ func TestSlaveHasMore(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 	l.Stop()
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
+}
+
+// TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of which the rest will never come: it
+// gives that up and opens.
+func TestHalfATransaction(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, 90*time.Second, alone(position))
+			b.load().Stop()
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			db1, db2 := b.Node("db1"), b.Node("db2")
+			b.must(db1.Server.Exec(b.ctx, "CREATE TABLE app.large (id INT PRIMARY KEY, b LONGBLOB)"))
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			before, err := db2.Server.Replica(b.ctx)
+			b.must(err)
+			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD")) // nobody else has it
+			b.must(db2.Slow(10_000_000))
+			written := make(chan error, 1)
+			go func() {
+				written <- db1.Server.Exec(b.ctx, "INSERT INTO app.large SELECT seq, REPEAT('x', 1000000) FROM app.seq_1_to_40")
+			}()
+			b.must(lab.Wait(b.ctx, "a part of it to arrive", func() (bool, string) {
+				r, err := db2.Server.Replica(b.ctx)
+				if err != nil {
+					return false, err.Error()
+				}
+				now, was := number(r["Read_Master_Log_Pos"]), number(before["Read_Master_Log_Pos"])
+				return now > was+2_000_000 && now < was+30_000_000, r["Read_Master_Log_Pos"]
+			}))
+			b.must(db1.Server.Kill())
+			b.must(db2.Lose(0))
+			<-written // with an error, or not: it was not acknowledged before
+			l, err := b.StartLoad(b.ctx, 200)
+			b.must(err)
+			b.Cleanup(l.Stop)
+			b.must(l.WaitServer(b.ctx, 2))
+			b.logged(db2.Agent, "The last transaction received of 'db1' is not whole")
+			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.large"); err != nil || n != "0" {
+				t.Errorf("db2 has %s rows of it (%v)", n, err)
+			}
+		})
+	}
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -38,6 +38,12 @@ func (h *Host) Lose(percent int) error {
 	return h.nft(rules)
 }
 
+// Slow lets through no more than so many bytes a second of what reaches this host.
+func (h *Host) Slow(bytes int) error {
+	return h.nft(fmt.Sprintf("table netdev lab\ndelete table netdev lab\ntable netdev lab {\n chain in {\n  type filter hook ingress device \"eth0\" priority 0;\n"+
+		"  ip length > 500 limit rate over %d bytes/second burst 200000 bytes drop\n }\n}\n", bytes))
+}
+
 func (h *Host) nft(rules string) error {
 	cmd := exec.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(rules)

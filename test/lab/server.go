@@ -85,6 +85,9 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 }
 
+// Arguments are given to the server beyond the usual ones from its next start on; the last of two counts.
+func (s *Server) Arguments(args ...string) { s.args = args }
+
 // Kill ends the server as kill -9 does. The rest is for signals and clean ends.
 func (s *Server) Kill() error { return s.proc.Signal(syscall.SIGKILL) }
 
@@ -186,6 +189,25 @@ func (s *Server) row(ctx context.Context, statement string) (map[string]string, 
 		status[s.kind.Column(n)] = values[i].String
 	}
 	return status, nil
+}
+
+// FirstLog is the oldest binary log that the server still has.
+func (s *Server) FirstLog(ctx context.Context) (string, error) {
+	rows, err := s.db.QueryContext(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil || !rows.Next() {
+		return "", errors.Join(err, rows.Err(), errors.New("no binary log"))
+	}
+	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	err = rows.Scan(into...)
+	return values[0].String, err
 }
 
 // Wait asks every 10 ms until done says so; when ctx ends it says what it last saw.

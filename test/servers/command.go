@@ -33,7 +33,7 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv = append(argv, "--user=root", "--datadir="+filepath.Join(c.Dir, "data"), "--socket="+c.Socket(), "--pid-file="+filepath.Join(c.Dir, "pid"),
+	argv = append(argv, "--user=root", "--datadir="+filepath.Join(c.Dir, "data"), "--tmpdir="+c.Dir, "--socket="+c.Socket(), "--pid-file="+filepath.Join(c.Dir, "pid"),
 		"--bind-address="+c.Bind, "--port="+itoa(c.Port), "--server-id="+itoa(c.ID),
 		"--log-bin=bin", "--relay-log=relay", "--innodb-buffer-pool-size=8M", "--performance-schema=OFF")
 	if k.MySQL {

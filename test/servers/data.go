@@ -44,7 +44,7 @@ func (k Kind) initialise(ctx context.Context) (folder, error) {
 	}
 	defer os.RemoveAll(dir)
 	data := filepath.Join(dir, "data")
-	cmd, err := k.initialiser(ctx, data)
+	cmd, err := k.initialiser(ctx, data, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -58,17 +58,18 @@ func (k Kind) initialise(ctx context.Context) (folder, error) {
 	return read(data)
 }
 
-// initialiser is the command that fills a data folder.
-func (k Kind) initialiser(ctx context.Context, data string) (*exec.Cmd, error) {
+// initialiser is the command that fills a data folder. tmp is its own: temporary tables are named after the process's number, which another
+// process in another namespace may have too.
+func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, error) {
 	if k.tree == "" {
 		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-			"--skip-test-db", "--datadir="+data, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0"), nil
+			"--skip-test-db", "--datadir="+data, "--tmpdir="+tmp, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0"), nil
 	}
 	argv, err := k.program()
 	if err != nil {
 		return nil, err
 	}
-	argv = append(argv, "--user=root", "--datadir="+data, "--innodb-use-native-aio=0")
+	argv = append(argv, "--user=root", "--datadir="+data, "--tmpdir="+tmp, "--innodb-use-native-aio=0")
 	if k.MySQL {
 		argv = append(argv, "--initialize-insecure", "--secure-file-priv=NULL", "--innodb-redo-log-capacity=16M")
 		return exec.CommandContext(ctx, argv[0], argv[1:]...), nil

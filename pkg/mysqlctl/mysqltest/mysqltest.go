@@ -30,6 +30,7 @@ type Options struct {
 	Server   string   // name of the kind of server; "" is the MariaDB that is installed
 	ServerID int      // default 1; must differ between servers that replicate
 	GTID     bool     // MySQL: gtid_mode; MariaDB always has them
+	SemiSync bool     // wait for acknowledgements, and give them
 	Args     []string // further arguments of the server, such as "--read-only=1"
 }
 
@@ -175,6 +176,7 @@ func (i *Instance) launch() error {
 	}
 	defer log.Close()
 	conf := servers.Config{Dir: i.dir, Bind: "127.0.0.1", Port: i.Port, ID: i.opts.ServerID, GTID: i.opts.GTID,
+		SemiSync: i.opts.SemiSync, Acknowledge: i.opts.SemiSync,
 		Args: append([]string{"--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"}, i.opts.Args...)}
 	if i.cmd, err = i.Kind.Command(conf); err != nil {
 		return err

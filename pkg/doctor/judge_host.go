@@ -1,0 +1,153 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// host judges what of a host can be seen from the monitor.
+func (j *judge) host(h config.Host) {
+	f := j.Hosts[h.Name]
+	if !f.reached() {
+		witness := j.witness(h.Name)
+		if len(witness) > 0 {
+			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s; from %s it is reached", h.IP, list(witness))
+			return
+		}
+		j.add(Error, "host-unreachable", h.Name, fmt.Sprintf("ping %s; switch it on, or correct ip in <host %s>", h.IP, h.Name),
+			"%s answers nothing: no ping, no connection to ports %d and %d", h.IP, h.MySQLPort, h.AgentPort)
+		return
+	}
+	if f.Ping != nil {
+		j.add(Error, "ping", h.Name, "let ICMP echo requests through: iptables -I INPUT -p icmp --icmp-type echo-request -j ACCEPT",
+			"%s does not answer pings: the monitor would take it for dead", h.IP)
+	} else {
+		j.ok("ping", h.Name, "%s answers pings", h.IP)
+	}
+	j.login(h, f)
+	j.agent(h, f.Agent)
+}
+
+// witness lists the hosts whose agents reach the server of another.
+func (j *judge) witness(host string) []string {
+	var names []string
+	for _, h := range j.Config.Hosts {
+		if e := j.exam(h.Name); e != nil && h.Name != host {
+			if slices.ContainsFunc(e.Logins, func(l wire.Login) bool { return l.Host == host && l.Outcome != wire.LoginFailed }) {
+				names = append(names, h.Name)
+			}
+		}
+	}
+	return names
+}
+
+// login judges the server's port and the monitor's account.
+func (j *judge) login(h config.Host, f HostFacts) {
+	s := f.Server
+	user := fmt.Sprintf("monitor_user %s", h.MonitorUser)
+	switch {
+	case s.Port != nil:
+		j.port(h, f)
+	case mysqlctl.IsTooManyConnections(s.Login):
+		j.add(Error, "server-full", h.Name, "SET GLOBAL max_connections = …; on "+h.Name+", or end connections that nobody needs", "its server has no connection left")
+	case mysqlctl.IsDenied(s.Login):
+		j.add(Error, "monitor-login", h.Name, j.account("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name, mysqlctl.ForMonitor),
+			"%s can't log in: %s", user, said(s.Login.Error()))
+	case s.Login != nil:
+		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST; a server that hangs has to be restarted",
+			"its server takes connections and does not answer as a server does: %s", plain(s.Login))
+	case s.Grant != "":
+		j.add(Error, "monitor-grant", h.Name, j.onWriter()+s.Grant+";", "%s lacks privileges on its server", user)
+	case s.Err != nil:
+		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST", "its server can't be asked how it is set up: %s", plain(s.Err))
+	default:
+		j.ok("monitor-login", h.Name, "%s can log in and has its privileges", user)
+	}
+}
+
+// port judges a server that can't be connected to. What listens there only its own agent knows.
+func (j *judge) port(h config.Host, f HostFacts) {
+	addr := fmt.Sprintf("%s:%d", h.IP, h.MySQLPort)
+	e := f.Agent.Exam
+	fits := func(l netip.AddrPort) bool { return l.Addr().IsUnspecified() || l.Addr() == h.IP }
+	switch {
+	case e != nil && len(e.Listens) == 0:
+		j.add(Error, "server-down", h.Name, "start the server; if it runs, correct port in its my.cnf, and take out skip-networking",
+			"no server listens on port %d", h.MySQLPort)
+	case e != nil && !slices.ContainsFunc(e.Listens, fits):
+		j.add(Error, "bind-address", h.Name, fmt.Sprintf("my.cnf of %s, [mysqld]: bind-address = 0.0.0.0; then restart the server", h.Name),
+			"its server listens on %s only, not on %s", e.Listens[0], addr)
+	case refused(f.Server.Port):
+		j.add(Error, "server-down", h.Name, "start the server; if it runs, my.cnf, [mysqld]: bind-address = 0.0.0.0, without skip-networking",
+			"%s refuses connections", addr)
+	default:
+		j.add(Error, "server-filtered", h.Name, fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts: iptables -L INPUT -n; nft list ruleset", h.MySQLPort),
+			"%s can't be connected to: %s", addr, plain(f.Server.Port))
+	}
+}
+
+// agent judges whether an agent can be asked.
+func (j *judge) agent(h config.Host, a AgentFacts) {
+	addr := fmt.Sprintf("%s:%d", h.IP, h.AgentPort)
+	same := "make agent_secret in mmm_common.conf the same on all hosts, then restart this agent"
+	switch {
+	case j.TLS.Err != nil: // nobody was asked
+	case a.Exam != nil:
+		j.examination(h, a)
+	case a.Err != nil:
+		j.silent(h, a.Err, addr, same)
+	case strings.Contains(a.Refusal, "Not authenticated"):
+		j.add(Error, "agent-secret", h.Name, same, "its agent has an agent_secret, the monitor has none")
+	case strings.Contains(a.Refusal, "Invalid hostname"):
+		_, name, _ := strings.Cut(a.Refusal, "My name is ")
+		j.add(Error, "agent-name", h.Name, fmt.Sprintf("this %s in mmm_agent.conf of that host, or correct ip in <host %s> of mmm_common.conf", h.Name, h.Name),
+			"the agent on %s says that its name is %s", addr, name)
+	case strings.Contains(a.Refusal, "Invalid command"):
+		j.add(Warning, "agent-old", h.Name, "install the mmm_agentd of this version there, and restart it", "its agent is older than this program and can't examine its host")
+	default:
+		j.add(Error, "agent-strange", h.Name, "install the mmm_agentd of this version there, and restart it", "its agent does not answer as an agent does: %.200q", a.Refusal)
+	}
+}
+
+func (j *judge) silent(h config.Host, err error, addr, same string) {
+	switch {
+	case isAuth(err):
+		j.add(Error, "agent-secret", h.Name, same, "its agent and the monitor don't have the same agent_secret")
+	case refused(err):
+		j.add(Error, "agent-down", h.Name, fmt.Sprintf("start it on %s: mmm_agentd", h.Name), "no agent listens on %s", addr)
+	case timeout(err):
+		j.add(Error, "agent-down", h.Name, fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts; where it is, restart mmm_agentd there", h.AgentPort),
+			"its agent on %s does not answer in time", addr)
+	default:
+		j.add(Error, "agent-socket", h.Name, "make <socket> in mmm_common.conf the same on all hosts, with certificates of one authority", "its agent on %s can't be talked to: %s", addr, plain(err))
+	}
+}
+
+// account says how to mend an account that can't log in. The server names the account as it sees it.
+func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose) string {
+	who := "'" + user + "'@'%'"
+	if at := strings.Index(text, "'@'"); at >= 0 {
+		if end := strings.Index(text[at+3:], "'"); end > 0 {
+			who = "'" + user + "'@'" + text[at+3:at+3+end] + "'"
+		}
+	}
+	mend := fmt.Sprintf("make %s the account's; or %sALTER USER %s IDENTIFIED BY '…';", password, j.onWriter(), who)
+	if s := j.Hosts[server].Server.Setup; s != nil {
+		return fmt.Sprintf("%s where there is none: CREATE USER %s IDENTIFIED BY '…'; GRANT %s ON *.* TO %s;", mend, who, strings.Join(mysqlctl.Privileges(s.Version, p), ", "), who)
+	}
+	return mend + fmt.Sprintf(" where there is none: CREATE USER %s IDENTIFIED BY '…';", who)
+}
+
+// said leaves out who was asked.
+func said(text string) string {
+	if at := strings.Index(text, "Error 1"); at >= 0 {
+		return text[at:]
+	}
+	return text
+}

@@ -1,0 +1,276 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// enoughRetries is for how long, in seconds, a slave has to try to find its source again.
+const enoughRetries = 24 * 3600
+
+// servers judges the servers that could be asked, each and all together.
+func (j *judge) servers() {
+	var asked []config.Host
+	for _, h := range j.Config.Hosts {
+		if j.setup(h.Name) != nil {
+			asked = append(asked, h)
+		}
+	}
+	for i, h := range asked {
+		s := j.setup(h.Name)
+		j.server(h, s)
+		for _, o := range asked[:i] {
+			j.pair(h, s, o, j.setup(o.Name))
+		}
+		if j.Hosts[h.Name].Server.Err == nil { // else its replication could not be asked for
+			j.replication(h, s)
+		}
+	}
+	j.alike(asked)
+}
+
+// alike judges what all servers are to have in common: the odd ones out are named.
+func (j *judge) alike(asked []config.Host) {
+	makes := odd(asked, func(h config.Host) (bool, bool) { return j.setup(h.Name).MySQL, true })
+	for name, usual := range makes {
+		s, t := j.setup(name), j.setup(usual)
+		j.add(Error, "server-mixed", name, "use MySQL on all hosts, or MariaDB on all", "its server is %s, that of %s %s: MySQL and MariaDB don't replicate from each other for long", s.Version, usual, t.Version)
+	}
+	if len(makes) > 0 {
+		return
+	}
+	for name, usual := range odd(asked, func(h config.Host) (string, bool) { return j.setup(h.Name).GTIDMode, true }) {
+		s, t := j.setup(name), j.setup(usual)
+		j.add(Error, "gtid-mode", name, mycnf(name, fmt.Sprintf("gtid_mode = %s, enforce_gtid_consistency = %[1]s", t.GTIDMode)), "its gtid_mode is %s, that of %s %s", s.GTIDMode, usual, t.GTIDMode)
+	}
+	words := map[bool]string{true: "by GTID", false: "by file and position"}
+	for name, usual := range odd(asked, func(h config.Host) (bool, bool) {
+		r := j.setup(h.Name).Replica
+		return r != nil && r.UsesGTID, r != nil
+	}) {
+		j.add(Warning, "gtid-mode", name, "use GTIDs on all: MASTER_USE_GTID=slave_pos on MariaDB, SOURCE_AUTO_POSITION=1 on MySQL",
+			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
+	}
+}
+
+// odd gives the hosts whose value is not the most common one, each with a host that has that. Of values as common as each other the first counts.
+func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bool)) map[string]string {
+	count, first := map[T]int{}, map[T]string{}
+	var most T
+	for _, h := range hosts {
+		if v, ok := of(h); ok {
+			if first[v] == "" {
+				first[v] = h.Name
+			}
+			count[v]++
+		}
+	}
+	for _, h := range hosts {
+		if v, ok := of(h); ok && count[v] > count[most] {
+			most = v
+		}
+	}
+	others := map[string]string{}
+	for _, h := range hosts {
+		if v, ok := of(h); ok && v != most {
+			others[h.Name] = first[most]
+		}
+	}
+	return others
+}
+
+func (j *judge) setup(host string) *mysqlctl.Setup { return j.Hosts[host].Server.Setup }
+
+// mycnf says what is to stand in a server's file.
+func mycnf(host, lines string) string {
+	return fmt.Sprintf("my.cnf of %s, [mysqld]: %s; then restart the server", host, lines)
+}
+
+// dynamic says how a variable is set in a server that runs, and for good.
+func dynamic(host string, assignments ...string) string {
+	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "), strings.Join(assignments, ", "))
+}
+
+// server judges one server by itself.
+func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
+	if !s.Supported {
+		j.add(Warning, "server-version", h.Name, "update it to MySQL 5.7, MariaDB 10.2 or later", "its server %s is older than what this program was written for", s.Version)
+	} else {
+		j.ok("server-version", h.Name, "its server is %s", s.Version)
+	}
+	if s.ServerID == 0 {
+		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())), "its server_id is 0: it can't replicate")
+	}
+	if h.Mode == config.Master {
+		j.master(h, s)
+	}
+	j.readOnly(h, s)
+}
+
+// master judges what masters need so that others can replicate from them.
+func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
+	if !s.LogBin {
+		j.add(Error, "log-bin", h.Name, mycnf(h.Name, "log_bin = mysql-bin"), "it writes no binary log: nobody can replicate from it")
+	}
+	if !s.LogSlaveUpdates {
+		j.add(Error, "log-slave-updates", h.Name, mycnf(h.Name, "log_slave_updates = 1"), "it does not log what it replicates: slaves would miss what the other master wrote")
+	}
+	if s.AutoIncrementIncrement < 2 {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, "auto_increment_increment = 2"), "its auto_increment_increment is %d: both masters give out the same ids", s.AutoIncrementIncrement)
+	} else if s.AutoIncrementOffset > s.AutoIncrementIncrement {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
+			"its auto_increment_offset %d is above its auto_increment_increment %d, and ignored", s.AutoIncrementOffset, s.AutoIncrementIncrement)
+	}
+	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
+		source, replica := "master", "slave"
+		if strings.Contains(s.StartText(), "REPLICA") {
+			source, replica = "source", "replica"
+		}
+		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source), fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
+		mend := dynamic(h.Name, enable...)
+		if s.MySQL {
+			mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s", source, replica, strings.Join(enable, ", ")))
+		}
+		j.add(Warning, "semi-sync", h.Name, mend, "it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
+	}
+}
+
+// readOnly: only the writer is open for writes.
+func (j *judge) readOnly(h config.Host, s *mysqlctl.Setup) {
+	writer := j.writer()
+	switch {
+	case s.ReadOnly || writer == h.Name:
+		j.ok("read-only", h.Name, "it is read-only, or the writer")
+		return
+	}
+	severity, why := Warning, "no host is known to be the writer"
+	if writer != "" {
+		why = "the writer is " + writer
+		if h.Mode == config.Master {
+			severity = Error
+		}
+	}
+	j.add(severity, "read-only", h.Name, dynamic(h.Name, "read_only = 1"), "its server takes writes, and %s", why)
+}
+
+// pair judges what two servers must not, or must, have in common.
+func (j *judge) pair(h config.Host, s *mysqlctl.Setup, o config.Host, t *mysqlctl.Setup) {
+	if s.ServerID == t.ServerID && s.ServerID != 0 {
+		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())), "its server_id %d is that of %s too: they can't replicate from each other", s.ServerID, o.Name)
+	}
+	if s.UUID != "" && s.UUID == t.UUID {
+		j.add(Error, "server-uuid", h.Name, fmt.Sprintf("on %s: stop the server, remove auto.cnf from its datadir, start it", h.Name), "its server_uuid is that of %s too: its data were copied with auto.cnf", o.Name)
+	}
+	if h.Mode != config.Master || o.Mode != config.Master || h.Peer != o.Name {
+		return
+	}
+	if s.AutoIncrementIncrement != t.AutoIncrementIncrement && min(s.AutoIncrementIncrement, t.AutoIncrementIncrement) > 1 {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_increment = %d", t.AutoIncrementIncrement)),
+			"its auto_increment_increment is %d, that of %s %d", s.AutoIncrementIncrement, o.Name, t.AutoIncrementIncrement)
+	}
+	if s.AutoIncrementOffset == t.AutoIncrementOffset {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
+			"its auto_increment_offset %d is that of %s too: they give out the same ids", s.AutoIncrementOffset, o.Name)
+	}
+}
+
+// offset is the auto_increment_offset of a master: 1 for the first of a pair, 2 for the other.
+func (j *judge) offset(h config.Host) int {
+	if h.Name < h.Peer {
+		return 1
+	}
+	return 2
+}
+
+// freeID is a server_id that no server has.
+func (j *judge) freeID() uint32 {
+	for id := uint32(1); ; id++ {
+		if !slices.ContainsFunc(j.Config.Hosts, func(h config.Host) bool { s := j.setup(h.Name); return s != nil && s.ServerID == id }) {
+			return id
+		}
+	}
+}
+
+// replication judges whether a server replicates, and from whom.
+func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
+	source := j.source(h)
+	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(source.IP.String(), source.MySQLPort))
+	r := s.Replica
+	if from := j.embargo(h); from != "" && (r == nil || r.IORunning == "No") {
+		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+" has nothing that others lack",
+			"it replicates nothing from %s, which was the writer, until the log of that host has been looked at", from)
+		return
+	}
+	if r == nil {
+		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s", source.Name)
+		return
+	}
+	if wrong := r.SourceHost != source.IP.String() || r.SourcePort != source.MySQLPort; wrong && !(h.Mode == config.Slave && j.writer() == "" && j.isMaster(r.SourceHost)) {
+		if h.Mode == config.Slave && j.isMaster(r.SourceHost) && j.Monitor.Running {
+			follow = "mmm_control show says why its agent does not move it; else " + follow
+		}
+		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d; it is to replicate from %s (%s:%d)", r.SourceHost, r.SourcePort, source.Name, source.IP, source.MySQLPort)
+	}
+	j.threads(h, s)
+	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
+		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText()), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
+	}
+}
+
+// embargo names the former writer that a host may not replicate from yet.
+func (j *judge) embargo(h config.Host) string {
+	if e := j.exam(h.Name); e != nil && e.Embargo != "" {
+		return e.Embargo
+	}
+	if j.Monitor.View != nil {
+		for _, o := range j.Monitor.View.Hosts {
+			if o.Audit != nil && o.Name == h.Peer {
+				return o.Name
+			}
+		}
+	}
+	return ""
+}
+
+// threads judges whether replication runs.
+func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
+	r := s.Replica
+	var errs []string
+	for _, e := range []string{r.IOError, r.SQLError} {
+		if e = strings.Join(strings.Fields(e), " "); e != "" {
+			errs = append(errs, fmt.Sprintf("%.200s", e))
+		}
+	}
+	switch {
+	case r.IORunning == "Yes" && r.SQLRunning == "Yes":
+		j.ok("replication-stopped", h.Name, "it replicates from %s", r.SourceHost)
+	case j.state(h.Name) == cluster.AdminOffline:
+		j.add(Note, "replication-stopped", h.Name, "mmm_control set_online "+h.Name, "its replication is stopped, as it is ADMIN_OFFLINE")
+	case len(errs) > 0:
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText()), "its replication does not run: %s", strings.Join(errs, "; "))
+	default:
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText()), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
+	}
+}
+
+// source is the host that another is to replicate from: a master from its peer, a slave from the writer.
+func (j *judge) source(h config.Host) config.Host {
+	name := h.Peer
+	if h.Mode == config.Slave {
+		if name = j.writer(); name == "" || name == h.Name {
+			i := slices.IndexFunc(j.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master })
+			return j.Config.Hosts[max(i, 0)]
+		}
+	}
+	source, _ := j.Config.Host(name)
+	return source
+}
+
+func (j *judge) isMaster(ip string) bool {
+	return slices.ContainsFunc(j.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master && h.IP.String() == ip })
+}

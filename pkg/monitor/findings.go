@@ -1,0 +1,275 @@
+package monitor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+)
+
+// finding is something about the servers that people should know of.
+type finding struct {
+	text   string
+	quiet  bool     // for the log only: it does no harm as long as only one host is written to
+	fickle bool     // a switch, or a moment's load, can cause it: it counts once it has lasted
+	of     checkKey // check to whose message remark belongs, if any
+	remark string
+}
+
+// enoughRetries is how long a replica must go on trying to connect to its source: longer than an outage that somebody is at work on.
+const enoughRetries = 24 * time.Hour
+
+// findings judges what the servers said; one that could not be asked is missing. They come in the same order each time.
+func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed) []finding {
+	e := examiner{t: t, servers: servers}
+	var masters []cluster.Host
+	for _, h := range t.Hosts {
+		if h.Master {
+			masters = append(masters, h)
+		}
+	}
+	for _, h := range masters {
+		e.master(h)
+	}
+	e.serverIDs()
+	e.gtidModes()
+	for _, h := range t.Hosts {
+		e.retries(h)
+	}
+	e.semiSync()
+	if writer, ok := settledWriter(t, s); ok {
+		for _, h := range t.Hosts {
+			e.source(h, writer)
+		}
+		e.acknowledged(writer)
+	}
+	return e.found
+}
+
+// settledWriter is the host that has the active master role, unless that is on its way.
+func settledWriter(t cluster.Topology, s cluster.State) (cluster.Host, bool) {
+	for _, a := range s.Addresses {
+		if a.Role == t.ActiveMasterRole && a.Confirmed && a.Leaving == "" && s.Mode != cluster.Passive {
+			return t.Host(a.Holder)
+		}
+	}
+	return cluster.Host{}, false
+}
+
+type examiner struct {
+	t       cluster.Topology
+	servers map[string]Surveyed
+	found   []finding
+}
+
+func (e *examiner) add(format string, args ...any) *finding {
+	e.found = append(e.found, finding{text: fmt.Sprintf(format, args...)})
+	return &e.found[len(e.found)-1]
+}
+
+// master looks at settings that a master needs, alone and beside its peer (monitor manual, "Start").
+func (e *examiner) master(h cluster.Host) {
+	s, ok := e.servers[h.Name]
+	if !ok {
+		return
+	}
+	if !s.LogBin {
+		e.add("'%s' writes no binary log (log_bin): nobody can replicate from it", h.Name)
+	} else if !s.LogSlaveUpdates {
+		e.add("'%s' does not log what it replicates (log_slave_updates): others that replicate from it lack that", h.Name)
+	}
+	if s.AutoIncrementIncrement < 2 {
+		e.add("auto_increment_increment of '%s' is %d: it should be at least 2, or both masters give out the same ids", h.Name, s.AutoIncrementIncrement).quiet = true
+	}
+	if s.AutoIncrementOffset > s.AutoIncrementIncrement {
+		e.add("auto_increment_offset of '%s' (%d) is above its auto_increment_increment (%d) and ignored by the server", h.Name, s.AutoIncrementOffset, s.AutoIncrementIncrement).quiet = true
+	}
+	p, ok := e.servers[h.Peer]
+	if !ok || h.Peer < h.Name {
+		return // said once for the pair
+	}
+	if s.AutoIncrementIncrement != p.AutoIncrementIncrement {
+		e.add("auto_increment_increment differs: %d on '%s', %d on '%s'", s.AutoIncrementIncrement, h.Name, p.AutoIncrementIncrement, h.Peer).quiet = true
+	}
+	if s.AutoIncrementOffset == p.AutoIncrementOffset {
+		e.add("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", s.AutoIncrementOffset, h.Name, h.Peer).quiet = true
+	}
+}
+
+func (e *examiner) serverIDs() {
+	users := map[uint32][]string{}
+	for _, h := range e.t.Hosts {
+		if s, ok := e.servers[h.Name]; ok {
+			users[s.ServerID] = append(users[s.ServerID], h.Name)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(users)) {
+		if names := users[id]; len(names) > 1 {
+			e.add("server_id is %d on %s: they can't replicate from each other", id, quoted(names))
+		}
+	}
+}
+
+// gtidModes: replication between servers of different modes stops, or starts from the wrong place after a switch.
+func (e *examiner) gtidModes() {
+	for _, mariaDB := range []bool{true, false} {
+		users := map[string][]string{}
+		for _, h := range e.t.Hosts {
+			if s, ok := e.servers[h.Name]; ok && s.MariaDB == mariaDB && s.GTIDMode != "" {
+				users[s.GTIDMode] = append(users[s.GTIDMode], h.Name)
+			}
+		}
+		if len(users) < 2 {
+			continue
+		}
+		var parts []string
+		for _, mode := range slices.Sorted(maps.Keys(users)) {
+			parts = append(parts, mode+" on "+quoted(users[mode]))
+		}
+		e.add("%s differs: %s", map[bool]string{true: "gtid_strict_mode", false: "gtid_mode"}[mariaDB], strings.Join(parts, ", "))
+	}
+}
+
+// retries: MySQL's default is 10 since 8.4, one each minute.
+func (e *examiner) retries(h cluster.Host) {
+	s := e.servers[h.Name]
+	if s.Replica == nil || s.Replica.Retries == 0 {
+		return
+	}
+	// Floating point, as the product of what servers allow does not fit into a Duration.
+	if limit := float64(s.Replica.Retries) * s.Replica.RetryEvery.Seconds(); limit < enoughRetries.Seconds() {
+		e.add("'%s' gives up after it has tried %d times, for %s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 0", h.Name,
+			s.Replica.Retries, time.Duration(limit*float64(time.Second)))
+	}
+}
+
+func (e *examiner) semiSync() {
+	r, ok := e.t.Role(e.t.ActiveMasterRole)
+	if !ok {
+		return
+	}
+	var without []string
+	for _, name := range r.Hosts {
+		if s, ok := e.servers[name]; ok && !s.SemiSync.Enabled {
+			without = append(without, name)
+		}
+	}
+	if len(without) > 0 {
+		slices.Sort(without)
+		e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost", quoted(without))
+	}
+}
+
+// acknowledged: a source that replicates asynchronously for the moment gives clients promises that only it knows of.
+func (e *examiner) acknowledged(writer cluster.Host) {
+	s, ok := e.servers[writer.Name]
+	switch {
+	case !ok || !s.SemiSync.Enabled:
+	case s.SemiSync.Clients == 0:
+		e.add("nobody acknowledges what '%s' commits (semi-synchronous replication): it may be lost with the host", writer.Name).fickle = true
+	case !s.SemiSync.Waiting:
+		e.add("'%s' has fallen back to asynchronous replication: what it commits may be lost with the host", writer.Name).fickle = true
+	}
+}
+
+// source: masters replicate from their peers, slaves from the writer.
+func (e *examiner) source(h, writer cluster.Host) {
+	want, whose := writer, "the active master"
+	if h.Master {
+		want, _ = e.t.Host(h.Peer)
+		whose = "its peer"
+	}
+	s := e.servers[h.Name]
+	if s.Replica == nil || h.Name == want.Name || e.same(s, want) {
+		return
+	}
+	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // one line, whatever it is
+	if i := slices.IndexFunc(e.t.Hosts, func(other cluster.Host) bool { return other.IP.String() == from }); i >= 0 {
+		from = fmt.Sprintf("'%s' (%s)", e.t.Hosts[i].Name, from)
+	}
+	remark := fmt.Sprintf("replicates from %s, not from %s '%s' (%s)", from, whose, want.Name, want.IP)
+	if s.Channel != "" {
+		remark += " on channel " + strconv.Quote(s.Channel)
+	}
+	f := e.add("'%s' %s", h.Name, remark)
+	f.fickle, f.of, f.remark = true, checkKey{h.Name, check.RepThreads}, remark
+}
+
+// same: the source is known by its address or, where it has several or goes by a name, by the server_id that it gives. Where that can't
+// be told, nothing is said.
+func (e *examiner) same(s Surveyed, want cluster.Host) bool {
+	ip, err := netip.ParseAddr(s.Replica.SourceHost)
+	if err == nil && ip.Unmap() == want.IP {
+		return true
+	}
+	w, asked := e.servers[want.Name]
+	if s.Replica.IORunning != "Yes" || !asked { // the server_id may be that of an older source
+		return err != nil
+	}
+	return s.Replica.SourceID == w.ServerID
+}
+
+func quoted(names []string) string { return "'" + strings.Join(names, "', '") + "'" }
+
+// notices are the findings that people are told of. They belong to the owner.
+type notices struct {
+	grace time.Duration            // how long a fickle finding must last
+	since map[string]time.Duration // when each text was first found, monitor's clock
+	told  []finding
+}
+
+// update takes what is found now, and returns what is new and what is over for people.
+func (n *notices) update(found []finding, now time.Duration) (came, gone []finding) {
+	since := make(map[string]time.Duration, len(found))
+	var told []finding
+	for _, f := range found {
+		first := cmp.Or(n.since[f.text], now)
+		since[f.text] = first
+		if !f.fickle || now-first >= n.grace {
+			told = append(told, f)
+		}
+	}
+	came, gone = without(told, n.told), without(n.told, told)
+	n.since, n.told = since, told
+	return came, gone
+}
+
+// without returns what is in list and not in other.
+func without(list, other []finding) []finding {
+	return slices.DeleteFunc(slices.Clone(list), func(f finding) bool { return slices.Contains(other, f) })
+}
+
+// shown are the lines for `show` and the remarks for `checks`.
+func (n *notices) shown() (warnings []string, remarks map[checkKey]string) {
+	remarks = map[checkKey]string{}
+	for _, f := range n.told {
+		if !f.quiet {
+			warnings = append(warnings, f.text)
+		}
+		if f.remark != "" {
+			remarks[f.of] = f.remark
+		}
+	}
+	return warnings, remarks
+}
+
+// allRemarks adds to those of the findings what is wrong with a former writer's log.
+func (o *owner) allRemarks() map[checkKey]string {
+	all := maps.Clone(o.remarks)
+	for name, h := range o.state.Hosts {
+		if f := h.Audit.Finding; f != "" && !h.Audit.Waived {
+			if all == nil {
+				all = map[checkKey]string{}
+			}
+			all[checkKey{name, check.RepThreads}] = f
+		}
+	}
+	return all
+}

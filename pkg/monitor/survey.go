@@ -1,0 +1,71 @@
+package monitor
+
+import (
+	"context"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// Surveyed is what one server said of itself.
+type Surveyed struct {
+	Host    string
+	Channel string // replication channel that was asked for
+	mysqlctl.Survey
+}
+
+// surveyor asks one server about its settings and its replication, again and again. It has its own connection and goroutine, so that one
+// that hangs delays nobody. That a server does not answer is told by its checks.
+type surveyor struct {
+	host   string
+	conn   *mysqlctl.Conn // the surveyor's alone; closed by Run
+	period time.Duration
+	emit   func(Surveyed)
+}
+
+// Run asks at once and in every period, until ctx ends.
+func (s surveyor) Run(ctx context.Context) error {
+	defer s.conn.Close()
+	ticker := time.NewTicker(s.period)
+	defer ticker.Stop()
+	for {
+		if survey, err := s.conn.Survey(ctx); err == nil {
+			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// survey keeps what a server said.
+func (o *owner) survey(s Surveyed) {
+	o.surveys[s.Host] = s
+	o.look()
+}
+
+// look sees what there is to warn of now, and logs what has changed. Servers that don't answer, and everything while the monitor's own
+// network is down, are left as they are.
+func (o *owner) look() {
+	if !o.up {
+		return
+	}
+	alive := map[string]Surveyed{}
+	for host, s := range o.surveys {
+		if o.good[host].MySQL {
+			alive[host] = s
+		}
+	}
+	came, gone := o.notices.update(findings(o.Topology, o.state, alive), o.now())
+	for _, f := range gone {
+		o.Log.Info("No longer: " + f.text)
+	}
+	for _, f := range came {
+		o.Log.Warn(f.text)
+	}
+	if len(came)+len(gone) > 0 {
+		o.warnings, o.remarks = o.notices.shown()
+	}
+}

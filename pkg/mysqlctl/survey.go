@@ -1,0 +1,104 @@
+package mysqlctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Survey is what a server says of its settings and of its replication, as far as it matters to the other hosts.
+type Survey struct {
+	Settings
+	SemiSync SemiSync
+	Replica  *Replica // nil: it replicates from nobody, or does not tell this user
+}
+
+// Settings are the variables that must suit each other between hosts.
+type Settings struct {
+	Version         string // as the server gives it
+	Dialect         string // MariaDB, MySQL (SLAVE), MySQL (REPLICA)
+	MariaDB         bool   // else MySQL
+	ServerID        uint32
+	LogBin          bool
+	LogSlaveUpdates bool
+	GTIDMode        string // MySQL: gtid_mode; MariaDB, where there always are GTIDs: gtid_strict_mode
+
+	AutoIncrementIncrement, AutoIncrementOffset int
+}
+
+// SemiSync is the source's half of semi-synchronous replication ("Semisynchronous Replication" in both manuals).
+type SemiSync struct {
+	Enabled bool // it is to wait for acknowledgements; false also where the plugin is missing
+	Waiting bool // it does wait: it has not fallen back to asynchronous replication
+	Clients int  // replicas that acknowledge
+}
+
+// Survey asks for everything at once, within the Timeout, with the kept connection as in Ping. It needs no privilege but that to see
+// replication, without which Replica is nil.
+func (c *Conn) Survey(ctx context.Context) (Survey, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	rows, err := c.ask(ctx, func(f flavour) statement {
+		return f.showVariables("version", "version_comment", "server_id", "log_bin", "log_slave_updates", "log_replica_updates", "gtid_mode",
+			"gtid_strict_mode", "auto_increment_increment", "auto_increment_offset", "rpl_semi_sync_master_enabled", "rpl_semi_sync_source_enabled")
+	})
+	if err != nil {
+		return Survey{}, err
+	}
+	variables := pairs(rows)
+	if rows, err = c.ask(ctx, flavour.showSemiSync); err != nil {
+		return Survey{}, err
+	}
+	s, err := readSurvey(variables, pairs(rows))
+	if err != nil {
+		return Survey{}, fmt.Errorf("survey %s: %w", c.cfg.Addr, err)
+	}
+	switch r, err := c.Replica(ctx); {
+	case err == nil:
+		s.Replica = &r
+	case !errors.Is(err, ErrNotReplica) && !IsMissingPrivilege(err):
+		return Survey{}, err
+	}
+	return s, nil
+}
+
+// readSurvey makes sense of variables; those that a server does not know are missing.
+func readSurvey(variables, status row) (Survey, error) {
+	get := func(r row, names ...string) string { v, _ := r.any(names...); return v }
+	var s Survey
+	d := detect(variables["version"], variables["version_comment"]).dialect
+	s.Version, s.Dialect, s.MariaDB = variables["version"], d.String(), d == mariaDB
+	s.LogBin = isOn(variables["log_bin"])
+	s.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
+	s.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")
+	s.SemiSync.Enabled = isOn(get(variables, "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"))
+	s.SemiSync.Waiting = isOn(get(status, "Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"))
+
+	id, err := strconv.ParseUint(variables["server_id"], 10, 32)
+	if err != nil {
+		return Survey{}, fmt.Errorf("read server_id: %w", err)
+	}
+	s.ServerID = uint32(id)
+	if s.AutoIncrementIncrement, err = strconv.Atoi(variables["auto_increment_increment"]); err != nil {
+		return Survey{}, fmt.Errorf("read auto_increment_increment: %w", err)
+	}
+	if s.AutoIncrementOffset, err = strconv.Atoi(variables["auto_increment_offset"]); err != nil {
+		return Survey{}, fmt.Errorf("read auto_increment_offset: %w", err)
+	}
+	if clients := get(status, "Rpl_semi_sync_source_clients", "Rpl_semi_sync_master_clients"); clients != "" {
+		if s.SemiSync.Clients, err = strconv.Atoi(clients); err != nil {
+			return Survey{}, fmt.Errorf("read the number of semi-synchronous replicas: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// pairs turns an answer to SHOW VARIABLES or SHOW STATUS into one row.
+func pairs(rows []row) row {
+	values := make(row, len(rows))
+	for _, r := range rows {
+		values[r["Variable_name"]] = r["Value"]
+	}
+	return values
+}

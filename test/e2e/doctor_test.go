@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
+)
+
+const secret = "agent_secret 0123456789abcdef0123456789abcdef\n"
+
+// found is a finding as JSON has it.
+type found struct{ Severity, Name, Host, What, Mend string }
+
+func (f found) String() string {
+	return fmt.Sprintf("%s %s %s: %s [%s]", f.Severity, f.Host, f.Name, f.What, f.Mend)
+}
+
+// doctor runs mmm_control doctor --json.
+func (b *bench) doctor() (findings []found, status int) {
+	b.Helper()
+	out, status, err := b.Control(b.ctx, "doctor", "--json")
+	b.must(err)
+	var report struct {
+		Errors, Warnings int
+		Findings         []found
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	if (status == 0) != (report.Errors+report.Warnings == 0) {
+		b.Errorf("exit status %d with %d errors, %d warnings", status, report.Errors, report.Warnings)
+	}
+	return report.Findings, status
+}
+
+// well waits until the doctor finds nothing wrong.
+func (b *bench) well() {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, "the doctor to find nothing wrong", func() (bool, string) {
+		findings, status := b.doctor()
+		return status == 0, fmt.Sprint(findings)
+	}))
+}
+
+// TestDoctorHealthy: nothing is wrong with a healthy cluster, and it can be asked while it works.
+func TestDoctorHealthy(t *testing.T) {
+	each(t, func(t *testing.T, o lab.Options) {
+		o.Common = secret
+		b := start(t, time.Minute, o)
+		b.load()
+		b.well()
+		out, status := b.control("doctor --verbose")
+		if status != 0 || !strings.HasSuffix(out, "\n0 errors, 0 warnings\n") || strings.Count(out, "ok       agent-login") != 3 {
+			t.Errorf("exit status %d:\n%s", status, out)
+		}
+	})
+}
+
+// TestDoctorBeforeTheMonitor: without daemons the agents are what is missing; with agents nothing is.
+func TestDoctorBeforeTheMonitor(t *testing.T) {
+	b := prepare(t, time.Minute, lab.Options{Common: secret})
+	findings, status := b.doctor()
+	down := 0
+	for _, f := range findings {
+		switch f.Name {
+		case "agent-down":
+			down++
+		case "monitor-down", "kill-host":
+		default:
+			t.Errorf("%v", f)
+		}
+	}
+	if status != 1 || down != 3 {
+		t.Errorf("exit status %d: %v", status, findings)
+	}
+	for _, n := range b.DBs {
+		b.must(n.Agent.Start())
+	}
+	b.well()
+}
+
+// breakage is one thing that is wrong, the finding that names it, and a part of its remedy.
+type breakage struct {
+	name, host string
+	what, mend string
+	strike     func(b *bench) error
+	heal       func(b *bench) error
+}
+
+// TestDoctorFinds: each breakage is found by name, with its remedy, and nothing is wrong any more when it is mended.
+func TestDoctorFinds(t *testing.T) {
+	b := start(t, 4*time.Minute, lab.Options{Common: secret})
+	b.well()
+	b.finds(append(breakages(), mariaDBBreakages()...))
+}
+
+// TestDoctorFindsOnMySQL: what is said in other words there.
+func TestDoctorFindsOnMySQL(t *testing.T) {
+	b := start(t, 2*time.Minute, lab.Options{Common: secret, Server: servers.Tested()[1]})
+	b.well()
+	b.finds(mySQLBreakages())
+}
+
+// companion is what else follows from a breakage.
+var companion = map[string]string{
+	"config-differs": "server-cut", "agents-differ": "replication-login", "interface-ip": "address-elsewhere",
+	"address-elsewhere": "address-twice", "address-twice": "address-elsewhere", "replication-source": "replication-stopped",
+}
+
+func (b *bench) finds(all []breakage) {
+	for _, br := range all {
+		began := time.Now()
+		b.must(br.strike(b))
+		var findings []found
+		b.must(lab.Wait(b.ctx, br.name+" to be found", func() (bool, string) {
+			var status int
+			findings, status = b.doctor()
+			for _, f := range findings {
+				if f.Name == br.name && f.Host == br.host && strings.Contains(f.What, br.what) && strings.Contains(f.Mend, br.mend) && status == 1 {
+					return true, ""
+				}
+			}
+			return false, fmt.Sprint(findings)
+		}))
+		for _, f := range findings {
+			if f.Severity == "error" && f.Name != br.name && f.Name != companion[br.name] && f.Name != "agent-problem" {
+				b.Errorf("%s: found besides: %v", br.name, f)
+			}
+		}
+		b.must(br.heal(b))
+		b.well()
+		b.Logf("%s on %s: %.1f s", br.name, br.host, time.Since(began).Seconds())
+	}
+}
+
+// TestDoctorWithTLS: agents and monitor are talked to by their certificates, and one that is about to end is named.
+func TestDoctorWithTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, key := certificate(t, dir, "ca", nil, nil)
+	certificate(t, dir, "host", ca, key)
+	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " + dir + "/host.key\n ca_file " + dir + "/ca.crt\n</socket>"})
+	b.must(lab.Wait(b.ctx, "nothing but the certificate to be found", func() (bool, string) {
+		findings, _ := b.doctor()
+		findings = slices.DeleteFunc(findings, func(f found) bool { return f.Severity == "note" })
+		return len(findings) == 1 && findings[0].Name == "tls-expired", fmt.Sprint(findings)
+	}))
+}
+
+// TestDoctorIsQuick: a host that answers nothing delays nothing beyond the deadlines.
+func TestDoctorIsQuick(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{Common: secret})
+	b.must(b.Node("db3").Cut(true))
+	began := time.Now()
+	if _, status := b.doctor(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	if took := time.Since(began); took > 9*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	b.must(b.Node("db3").Cut(false))
+}
