@@ -2,7 +2,7 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BIN      := $(CURDIR)/build/bin
+BIN      ?= $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
 SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables nftables
 
@@ -17,8 +17,8 @@ all: build
 
 build: ## the three static programs, in build/bin
 	@mkdir -p $(BIN)
-	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
-	@echo "built $(PROGRAMS) $(VERSION) in build/bin"
+	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build $(GO_BUILD_FLAGS) -ldflags "$(LDFLAGS) -X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
+	@echo "built $(PROGRAMS) $(VERSION) in $(BIN)"
 
 server: ## MariaDB, iptables and nft, installed where they are missing (needs root for that)
 	@if command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v iptables >/dev/null && command -v nft >/dev/null; then :; \
