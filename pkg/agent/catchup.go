@@ -50,8 +50,12 @@ type Peers interface {
 	Names() []string
 }
 
-// remoteTimeout bounds a question to another host's server: one that is dead must not hold up the new writer.
-const remoteTimeout = time.Second
+// remoteTimeout bounds a question to another host's server: one that is dead must not hold up the new writer; still less one whose agent
+// could not even say that it has given the role up.
+const (
+	remoteTimeout  = time.Second
+	unheardTimeout = 250 * time.Millisecond
+)
 
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
@@ -115,13 +119,15 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
 		}
 	}
-	if unheard := o.Lease > 0 && from != "" && o.Switch.From == from && o.Epoch.Gone != from; !unheard { // it can't even say that it is gone
-		if target, set, known := c.source(ctx, r); known && set != "" && r.UsesGTID {
-			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
-			return target, c.local.WaitGTIDs(ctx, set)
-		} else if known {
-			return c.wait(ctx, r, target)
-		}
+	limit := remoteTimeout
+	if o.Lease > 0 && o.Switch.From == from && o.Epoch.Gone != from {
+		limit = unheardTimeout
+	}
+	if target, set, known := c.source(ctx, r, limit); known && set != "" && r.UsesGTID {
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+		return target, c.local.WaitGTIDs(ctx, set)
+	} else if known {
+		return c.wait(ctx, r, target)
 	}
 	if err := c.stopReceiving(ctx); err != nil {
 		return mysqlctl.Position{}, err
@@ -265,12 +271,12 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 const drainPause = 10 * time.Millisecond
 
 // source asks the source for the end of its log, and what it has committed.
-func (c catchUp) source(ctx context.Context, r mysqlctl.Replica) (end mysqlctl.Position, set string, known bool) {
+func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position, set string, known bool) {
 	_, source, ok := c.peers.ByIP(r.SourceHost)
 	if !ok {
 		return mysqlctl.Position{}, "", false
 	}
-	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p, err := source.Position(ctx)
 	if err != nil {

@@ -36,7 +36,7 @@ type Result struct {
 	Message string        // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
 	Detail  string        // what Message has no room for, one line; mostly empty
 	Refused bool          // nobody listens on the server's port
-	Lag     time.Duration // how far replication is behind, of a rep_backlog that is OK
+	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

@@ -138,7 +138,9 @@ func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 func judgeLag(lag, max time.Duration) Result {
 	switch {
 	case lag > max:
-		return result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
+		r := result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
+		r.Lag = lag
+		return r
 	case lag == 0:
 		return Result{Status: OK, Message: "OK: Backlog is null"}
 	}
