@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Program is one of the daemons.
@@ -35,11 +37,15 @@ type Settings struct {
 type Service struct {
 	Tasks []Task
 	Ping  func(ctx context.Context) // as Notifier.Ping
+
+	// Reload reads the configuration again and makes the service that is to follow this one, which goes on meanwhile and ends before
+	// that runs. Where it returns an error everything stays as it is: ErrUnchanged, or what is wrong, line by line. nil: never.
+	Reload func(ctx context.Context) (Service, error)
 }
 
 // Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program
 // ends, with 0, on SIGTERM, SIGINT or SIGQUIT, and, with 1, when a task fails; a second such signal ends it at once.
-// SIGHUP reopens the log.
+// SIGHUP reopens the log and reads the configuration again.
 //
 // It runs in the foreground, or starts a watcher in the background, which starts the program proper and starts it again
 // when it dies.
@@ -164,25 +170,30 @@ func (p *process) work(mirror io.Writer) int {
 		p.parent.say(err.Error())
 		return 1
 	}
-	manager.Ping = service.Ping
+	services := &succession{reload: make(chan struct{}, 1), log: log}
+	services.current.Store(&service)
+	manager.Ping = services.ping
 	p.parent.say(started)
 	if err := manager.Send("READY=1"); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)
 	}
-	tasks := append([]Task{manager, housekeeper{file, p.hup, log, manager}}, service.Tasks...)
-	if err := Run(ctx, log, tasks...); err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return Run(ctx, log, manager, housekeeper{file, p.hup, log, manager, services.reload}) })
+	group.Go(func() error { return services.Run(ctx) })
+	if err := group.Wait(); err != nil {
 		Fatal(log, err.Error())
 		return 1
 	}
 	return 0
 }
 
-// housekeeper reopens the log on SIGHUP and tells the world when the program begins to end.
+// housekeeper reopens the log on SIGHUP, asks for a reload, and tells the world when the program begins to end.
 type housekeeper struct {
 	file    *LogFile
 	hup     <-chan os.Signal
 	log     *slog.Logger
 	manager Notifier
+	reload  chan<- struct{} // one slot
 }
 
 func (h housekeeper) Run(ctx context.Context) error {
@@ -195,6 +206,10 @@ func (h housekeeper) Run(ctx context.Context) error {
 		case <-h.hup:
 			if err := h.file.Reopen(); err != nil {
 				h.log.Warn("Can't reopen the log", "cause", err)
+			}
+			select {
+			case h.reload <- struct{}{}:
+			default: // one is asked for already
 			}
 		}
 	}

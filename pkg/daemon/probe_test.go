@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,14 @@ func loadProbe(inv Invocation) (Settings, error) {
 				return Service{}, err
 			}
 			log.Info("child", "sees", strings.Join(strings.Fields(string(seen)), ","))
-			return Service{Tasks: []Task{task{"probe", func(ctx context.Context) error {
+			reload := func(context.Context) (Service, error) {
+				next, err := loadProbe(inv)
+				if err != nil || !has("reload") {
+					return Service{}, cmp.Or(err, ErrUnchanged)
+				}
+				return next.Build(log)
+			}
+			return Service{Reload: reload, Tasks: []Task{task{"probe", func(ctx context.Context) error {
 				log.Info("running", "pid", os.Getpid())
 				if has("fail") {
 					return errors.New("no more")
