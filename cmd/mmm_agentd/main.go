@@ -6,9 +6,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"time"
 
 	"mysql-mmm/pkg/agent"
@@ -30,18 +30,33 @@ func main() {
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
-	c, err := config.Load(config.Agent, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+	read := func() (*config.Config, error) {
+		return config.Load(config.Agent, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+	}
+	c, err := read()
 	if err != nil {
 		return daemon.Settings{}, err
 	}
-	build := func(log *slog.Logger) (daemon.Service, error) { return build(c, log) }
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: build}, nil
+	start := func(log *slog.Logger) (daemon.Service, error) {
+		log.Info("STARTING...")
+		daemon.KeepResponsive(log)
+		return build(&instance{Config: c, read: read, log: log}, nil)
+	}
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: start}, nil
 }
 
-func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
-	log.Info("STARTING...")
-	daemon.KeepResponsive(log)
-	local := c.Local()
+// instance is an agent with what it was made of.
+type instance struct {
+	*config.Config
+	read func() (*config.Config, error)
+	log  *slog.Logger
+	port *wire.Port
+	tls  string // digest of the files
+}
+
+// build makes the service of an instance, which takes over the port of the one before; nil: of none.
+func build(i *instance, before *wire.Port) (daemon.Service, error) {
+	c, log, local := i.Config, i.log, i.Local()
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
 	announcer.Refresh = c.ARPRefresh
@@ -51,10 +66,15 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		return daemon.Service{}, err
 	}
 	peers := wire.Dialer{ConnectTimeout: peerTimeout, Secret: c.AgentSecret.Bytes()}
+	var security *tls.Config
 	if s := c.Socket; s.SSL {
 		if peers.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
 		}
+		if security, err = wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
+			return daemon.Service{}, err
+		}
+		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
 	a := agent.New(agent.Config{
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
@@ -68,16 +88,8 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: agent.NewFence(c), Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, Log: log,
 	})
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String())
-	if err != nil {
+	if i.port, err = wire.OpenPort(netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String(), before); err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for the monitor: %w", err)
-	}
-	if s := c.Socket; s.SSL {
-		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
-		if err != nil {
-			return daemon.Service{}, err
-		}
-		listener = tls.NewListener(listener, server)
 	}
 	orders := &wire.Server{
 		Terminator: "\n", Log: log, Secret: c.AgentSecret.Bytes(),
@@ -86,5 +98,23 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	return daemon.Service{Ping: ping, Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
+	return daemon.Service{
+		Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) },
+		Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}},
+	}, nil
+}
+
+// reload makes the service that is to follow that of old.
+func reload(ctx context.Context, old *instance) (daemon.Service, error) {
+	c, err := old.read()
+	if err != nil {
+		return daemon.Service{}, err
+	}
+	if s := c.Socket; reflect.DeepEqual(c, old.Config) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+		return daemon.Service{}, daemon.ErrUnchanged
+	}
+	if err := agent.MayBeFollowed(ctx, old.Config, c, vip.Open(old.Local().ClusterInterface)); err != nil {
+		return daemon.Service{}, err
+	}
+	return build(&instance{Config: c, read: old.read, log: old.log}, old.port)
 }

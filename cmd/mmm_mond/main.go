@@ -6,9 +6,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"time"
 
 	"mysql-mmm/pkg/check"
@@ -25,51 +25,77 @@ func main() {
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
-	c, err := config.Load(config.Monitor, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+	read := func() (*config.Config, error) {
+		return config.Load(config.Monitor, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+	}
+	c, err := read()
 	if err != nil {
 		return daemon.Settings{}, err
 	}
-	build := func(log *slog.Logger) (daemon.Service, error) { return build(c, log) }
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: build}, nil
+	start := func(log *slog.Logger) (daemon.Service, error) {
+		log.Info("STARTING...")
+		if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
+			return daemon.Service{}, err
+		}
+		return build(&instance{Config: c, read: read, log: log}, nil)
+	}
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: start}, nil
 }
 
-func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
-	log.Info("STARTING...")
-	pinger, err := check.NewPinger()
-	if err != nil {
-		return daemon.Service{}, err
-	}
-	if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
-		return daemon.Service{}, err
-	}
-	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: c.AgentSecret.Bytes()}
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(c.Monitor.IP, uint16(c.Monitor.Port)).String())
-	if err != nil {
-		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
-	}
-	if s := c.Socket; s.SSL {
+// instance is a monitor with what it was made of.
+type instance struct {
+	*config.Config
+	read    func() (*config.Config, error)
+	log     *slog.Logger
+	port    *wire.Port
+	running *monitor.Monitor
+	tls     string // digest of the files
+	known   []check.Update
+}
+
+// build makes the service of an instance, which takes over from old; nil: from none.
+func build(i, old *instance) (daemon.Service, error) {
+	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: i.AgentSecret.Bytes()}
+	var server *tls.Config
+	if s := i.Socket; s.SSL {
+		var err error
 		if agents.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
 		}
-		server, err := wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile)
-		if err != nil {
+		if server, err = wire.ServerTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
 		}
-		listener = tls.NewListener(listener, server)
+		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
+	}
+	var oldPort *wire.Port
+	var after *monitor.Monitor
+	if old != nil {
+		oldPort, after = old.port, old.running
+	}
+	var err error
+	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.Monitor.IP, uint16(i.Monitor.Port)).String(), oldPort); err != nil {
+		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
+	}
+	pinger, err := check.NewPinger()
+	if err != nil {
+		i.port.Close()
+		return daemon.Service{}, err
 	}
 	ports := map[string]int{}
-	for _, h := range c.Hosts {
+	for _, h := range i.Hosts {
 		ports[h.Name] = h.AgentPort
 	}
 	m := monitor.New(monitor.Config{
-		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
-		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
-		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
-		Behind:   monitor.NewBehind(c),
-		Warnings: monitor.Warnings(c),
-		Log:      log,
+		Topology: monitor.Topology(i.Config), Mode: monitor.StartMode(i.Monitor.Mode),
+		StatusPath: i.Monitor.StatusPath, KillBin: i.Monitor.KillHostBin,
+		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.Config, pinger), Echo: pinger,
+		Behind:   monitor.NewBehind(i.Config),
+		Warnings: monitor.Warnings(i.Config),
+		Known:    i.known, After: after,
+		Log: i.log,
 	})
-	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {
+	i.running = m
+	control := &wire.Server{Log: i.log, Handler: func(ctx context.Context, line string) (string, bool) {
 		if line == "quit" {
 			return "", true
 		}
@@ -77,5 +103,24 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}}
 	// What is no command is for the owner to say, once it has started, and changes nothing.
 	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
-	return daemon.Service{Ping: ping, Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
+	return daemon.Service{
+		Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) },
+		Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)}},
+	}, nil
+}
+
+// reload makes the service that is to follow that of old.
+func reload(ctx context.Context, old *instance) (daemon.Service, error) {
+	c, err := old.read()
+	if err != nil {
+		return daemon.Service{}, err
+	}
+	if s := c.Socket; reflect.DeepEqual(c, old.Config) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+		return daemon.Service{}, daemon.ErrUnchanged
+	}
+	known, err := old.running.MayBeFollowed(ctx, old.Config, c)
+	if err != nil {
+		return daemon.Service{}, err
+	}
+	return build(&instance{Config: c, read: old.read, log: old.log, known: known}, old)
 }

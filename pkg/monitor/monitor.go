@@ -49,6 +49,8 @@ type Config struct {
 	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
 	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
 	Warnings   []string                                             // about the configuration, logged at start
+	Known      []check.Update                                       // results of checks from before the start: the others are waited for
+	After      *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
 	Log        *slog.Logger
 }
 
@@ -395,6 +397,9 @@ func (o *owner) publish() {
 
 // start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
+	if o.After != nil {
+		o.Mode, o.After = o.After.lastMode(), nil
+	}
 	o.Log.Info("Waiting for network connection...")
 	for !o.up {
 		select {
@@ -405,6 +410,9 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	}
 	o.Log.Info("Network connection is available.")
 	o.Log.Info("Performing initial checks...")
+	for _, u := range o.Known {
+		o.note(u)
+	}
 	for _, t := range o.Checks.Hosts(send(ctx, o.updates)) {
 		o.group.Go(func() error { return t.Run(ctx) })
 	}
@@ -428,6 +436,14 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var out cluster.Output
 	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
 	return out, ctx.Err() == nil
+}
+
+// lastMode is the mode that the monitor was in when Run returned: an operator may have changed it.
+func (m *Monitor) lastMode() cluster.Mode {
+	if snap := m.snapshot.Load(); snap != nil {
+		return snap.State.Mode
+	}
+	return m.Mode
 }
 
 // load reads the status file; without one, or with a broken one, the vote has less to go by.

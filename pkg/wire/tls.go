@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -41,6 +42,19 @@ func ServerTLS(cert, key, ca string) (*tls.Config, error) {
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ClientCAs:    roots,
 	}, nil
+}
+
+// TLSDigest changes when what is in the files does. Files that can't be read have none: loading them tells.
+func TLSDigest(cert, key, ca string) string {
+	h := sha256.New()
+	for _, name := range []string{cert, key, ca} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return ""
+		}
+		fmt.Fprintf(h, "%q", text)
+	}
+	return string(h.Sum(nil))
 }
 
 func load(cert, key, ca string) (tls.Certificate, *x509.CertPool, error) {

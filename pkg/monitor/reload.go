@@ -1,0 +1,134 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
+)
+
+// A reload is a restart within the process: the monitor ends, roles stay where they are, and one with the new configuration starts from
+// the status file and from what the agents say. It is allowed only where that moves nothing.
+
+// trialSlack is what a first round of checks may take beyond the longest timeout.
+const trialSlack = 2 * time.Second
+
+// MayBeFollowed says whether a monitor with the configuration next may take over from this one, which has old and goes on; the error
+// says why not, line by line. It runs all checks of next once, and returns their results for Config.Known: a password that is wrong
+// must not take roles from healthy hosts.
+func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) ([]check.Update, error) {
+	if err := m.settled(old, next); err != nil {
+		return nil, err
+	}
+	results, err := m.try(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	var worse []error
+	if snap := m.snapshot.Load(); snap != nil {
+		for _, u := range results {
+			if was, ok := snap.board[checkKey{u.Host, u.Name}]; ok && was.Good && !u.Verdict.Good {
+				worse = append(worse, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host, u.Result.Message))
+			}
+		}
+	}
+	// Things may have begun to move meanwhile.
+	return results, errors.Join(append(worse, m.settled(old, next))...)
+}
+
+func (m *Monitor) settled(old, next *config.Config) error {
+	reasons := fixed(old, next)
+	if snap := m.snapshot.Load(); snap != nil {
+		reasons = append(reasons, inUse(old, next, snap.State)...)
+	}
+	return errors.Join(reasons...)
+}
+
+// fixed are the changes that only a restart can make.
+func fixed(old, next *config.Config) []error {
+	var reasons []error
+	for _, v := range []struct {
+		name    string
+		changed bool
+	}{
+		{"active_master_role", old.ActiveMasterRole != next.ActiveMasterRole},
+		{"agent_secret", old.AgentSecret != next.AgentSecret},
+		{"debug", old.Debug != next.Debug},
+		{"pid_path", old.Monitor.PIDPath != next.Monitor.PIDPath},
+		{"status_path", old.Monitor.StatusPath != next.Monitor.StatusPath},
+		{"type of <socket>", old.Socket.SSL != next.Socket.SSL},
+		{"writer_lease", old.WriterLease != next.WriterLease},
+	} {
+		if v.changed {
+			reasons = append(reasons, fmt.Errorf("%s has changed: that needs a restart", v.name))
+		}
+	}
+	return reasons
+}
+
+// inUse are the changes that what is there stands in the way of.
+func inUse(old, next *config.Config, s cluster.State) []error {
+	var reasons []error
+	if s.Mode == cluster.Passive {
+		reasons = append(reasons, errors.New("the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"))
+	}
+	addresses := map[cluster.RoleIP]bool{}
+	for _, r := range next.Roles {
+		for _, ip := range r.IPs {
+			addresses[cluster.RoleIP{Role: r.Name, IP: ip}] = true
+		}
+	}
+	for _, a := range s.Addresses {
+		if a.Leaving != "" || a.Next != "" {
+			reasons = append(reasons, fmt.Errorf("%s is on its way: reload when it has arrived", a.RoleIP))
+		}
+		if a.Holder != "" && !addresses[a.RoleIP] {
+			reasons = append(reasons, fmt.Errorf("%s is gone from the configuration, and %s has it: first mmm_control set_offline %[2]s", a.RoleIP, a.Holder))
+		}
+	}
+	for _, h := range old.Hosts {
+		now, ok := next.Host(h.Name)
+		if len(s.RolesOf(h.Name)) > 0 && (!ok || now.IP != h.IP || now.AgentPort != h.AgentPort || now.Mode != h.Mode) {
+			reasons = append(reasons, fmt.Errorf("host %s is gone from the configuration, or has another ip, agent_port or mode there, and it has roles: first mmm_control set_offline %[1]s", h.Name))
+		}
+	}
+	return reasons
+}
+
+// try runs every check of a configuration once. It is an error if some give no result.
+func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update, error) {
+	k := next.Checks
+	ctx, cancel := context.WithTimeout(ctx, trialSlack+max(k.Ping.Timeout, k.MySQL.Timeout, k.RepThreads.Timeout, k.RepBacklog.Timeout))
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	updates := make(chan check.Update)
+	for _, t := range NewChecks(next, m.Echo).Hosts(send(ctx, updates)) {
+		group.Go(func() error { return t.Run(ctx) })
+	}
+	var results []check.Update
+	for len(results) < len(next.Hosts)*len(check.Names()) && ctx.Err() == nil {
+		select {
+		case u := <-updates:
+			if !slices.ContainsFunc(results, func(r check.Update) bool { return r.Host == u.Host && r.Name == u.Name }) {
+				results = append(results, u)
+			}
+		case <-ctx.Done():
+		}
+	}
+	late := ctx.Err()
+	cancel()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if late != nil {
+		return nil, fmt.Errorf("run the checks of the new configuration: %w", late)
+	}
+	return results, nil
+}

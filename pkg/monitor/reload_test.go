@@ -1,0 +1,66 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
+)
+
+func TestReloadsThatAreRefused(t *testing.T) {
+	ip := netip.MustParseAddr
+	make := func(change func(*config.Config)) *config.Config {
+		c := &config.Config{
+			ActiveMasterRole: "writer", WriterLease: time.Second,
+			Hosts: []config.Host{{Name: "db1", IP: ip("192.0.2.1"), Mode: config.Master, AgentPort: 9989}, {Name: "db2", IP: ip("192.0.2.2")}, {Name: "db3", IP: ip("192.0.2.3")}},
+			Roles: []config.Role{{Name: "reader", IPs: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, {Name: "writer", IPs: []netip.Addr{ip("192.0.2.10")}}},
+		}
+		change(c)
+		return c
+	}
+	at := func(role, addr, holder string) cluster.Address {
+		return cluster.Address{RoleIP: cluster.RoleIP{Role: role, IP: ip(addr)}, Holder: holder}
+	}
+	rest := cluster.State{Mode: cluster.Active, Addresses: []cluster.Address{at("reader", "192.0.2.11", "db2"), at("reader", "192.0.2.12", ""), at("writer", "192.0.2.10", "db1")}}
+	leaving := rest
+	leaving.Addresses = []cluster.Address{{RoleIP: cluster.RoleIP{Role: "writer", IP: ip("192.0.2.10")}, Leaving: "db1", Next: "db2"}}
+	passive := rest
+	passive.Mode = cluster.Passive
+	tests := []struct {
+		name   string
+		state  cluster.State
+		change func(*config.Config)
+		want   string // "" for none
+	}{
+		{"nothing", rest, func(*config.Config) {}, ""},
+		{"timings, peers and ports", rest, func(c *config.Config) {
+			c.Checks.Ping.Period, c.Monitor.AutoSetOnline, c.Monitor.Port, c.Hosts[0].MySQLPort = time.Second, time.Minute, 1, 1
+		}, ""},
+		{"a new host", rest, func(c *config.Config) { c.Hosts = append(c.Hosts, config.Host{Name: "db4"}) }, ""},
+		{"a host without roles goes", rest, func(c *config.Config) { c.Hosts = c.Hosts[:2] }, ""},
+		{"a host with roles goes", rest, func(c *config.Config) { c.Hosts = c.Hosts[1:] },
+			"host db1 is gone from the configuration, or has another ip, agent_port or mode there, and it has roles: first mmm_control set_offline db1"},
+		{"a host with roles moves", rest, func(c *config.Config) { c.Hosts[1].IP = ip("192.0.2.9") }, "host db2 is gone"},
+		{"its agent moves", rest, func(c *config.Config) { c.Hosts[0].AgentPort = 1 }, "host db1 is gone"},
+		{"a free address goes", rest, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[:1] }, ""},
+		{"a held address goes", rest, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[1:] },
+			"reader(192.0.2.11) is gone from the configuration, and db2 has it: first mmm_control set_offline db2"},
+		{"on its way", leaving, func(*config.Config) {}, "writer(192.0.2.10) is on its way: reload when it has arrived"},
+		{"passive", passive, func(*config.Config) {}, "the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"},
+		{"lease", rest, func(c *config.Config) { c.WriterLease = 0 }, "writer_lease has changed: that needs a restart"},
+		{"status file", rest, func(c *config.Config) { c.Monitor.StatusPath = "/x" }, "status_path has changed: that needs a restart"},
+	}
+	old := make(func(*config.Config) {})
+	for _, tt := range tests {
+		next := make(tt.change)
+		err := errors.Join(append(fixed(old, next), inUse(old, next, tt.state)...)...)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(fmt.Sprint(err), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
