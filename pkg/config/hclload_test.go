@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -40,12 +42,13 @@ func TestLookupOfHCL(t *testing.T) {
 	write(t, c+"/mmm_mon.conf", valid)
 	mode(t, c+"/mmm_mon.conf", 0o644)
 	_, err := load(Monitor, Source{}, []string{a, b, c})
-	wantError(t, err, fmt.Sprintf("%s/mmm.hcl: %[2]s/mmm_mon.conf is there too, and only one of them can count; remove %[2]s/mmm_mon.conf to go over to HCL, or %[1]s/mmm.hcl to stay with the classic file", b, c))
+	wantError(t, err, fmt.Sprintf("%s/mmm.hcl: %[2]s/mmm_mon.conf is there too, and only one of them can count; remove %[2]s/mmm_mon.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm.hcl to stay with the classic file", b, c))
 	write(t, a+"/mmm_agent.conf", valid)
 	_, err = load(Agent, Source{}, []string{a, b, c})
-	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl: %[2]s/mmm_agent.conf is there too, and only one of them can count; remove %[2]s/mmm_agent.conf to go over to HCL, or %[1]s/mmm_agent.hcl to stay with the classic file", b, a))
-	if err := os.Remove(a + "/mmm_agent.conf"); err != nil {
-		t.Fatal(err)
+	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl: %[2]s/mmm_agent.conf is there too, and only one of them can count; remove %[2]s/mmm_agent.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm_agent.hcl to stay with the classic file", b, a))
+	write(t, a+"/mmm_agent.conf", "")
+	if got := mustLoad(t, Agent, Source{}, a, b, c).File; got != b+"/mmm_agent.hcl" {
+		t.Errorf("an empty file counts: %s", got)
 	}
 
 	mode(t, b+"/mmm_agent.hcl", 0o644)
@@ -95,4 +98,45 @@ func TestHCLIncludes(t *testing.T) {
 	write(t, filepath.Join(dir, "mmm_mon.hcl"), "include = [\"common\", \"hosts.conf\"]")
 	_, err = load(Monitor, Source{Dir: dir}, nil)
 	wantError(t, err, dir+"/hosts.conf:4: 'peer' of <host db7> names the unknown host 'db8'; did you mean 'db1'?")
+}
+
+// The sample says for all programs what the installed classic files say.
+func TestHCLSample(t *testing.T) {
+	text, err := os.ReadFile("../../etc/mysql-mmm/mmm.hcl.sample")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, dir+"/mmm.hcl", string(text))
+	classic := install(t, "../../etc/mysql-mmm")
+	for _, p := range []Program{Monitor, Agent, Control} {
+		want, got := mustLoad(t, p, Source{Dir: classic}), mustLoad(t, p, Source{Dir: dir})
+		if got.File = want.File; !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: got\n%+v\nwant\n%+v", p, got, want)
+		}
+	}
+}
+
+// The example of the reference page is one.
+func TestHCLExample(t *testing.T) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```hcl mmm.hcl\n")
+	example, _, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		t.Fatalf("%s has no example", page)
+	}
+	dir := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	for _, name := range []string{"agent", "monitor", "replication"} {
+		write(t, filepath.Join(dir, name), name+"-password\n")
+	}
+	for _, p := range []Program{Monitor, Agent, Control} {
+		c := mustBuildHCL(t, p, example)
+		if p == Monitor && (len(c.Hosts) != 3 || c.Hosts[2].MonitorPassword.Reveal() != "monitor-password" || len(c.Roles[0].IPs) != 3) {
+			t.Errorf("%+v", c)
+		}
+	}
 }

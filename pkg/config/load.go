@@ -114,13 +114,13 @@ func mainFiles(p Program, cluster string, dirs []string) ([]string, error) {
 	case old == "":
 		return hcl, nil
 	}
-	return nil, Errors{{File: new, Msg: fmt.Sprintf("%s is there too, and only one of them can count; remove %[1]s to go over to HCL, or %s to stay with the classic file", old, new)}}
+	return nil, Errors{{File: new, Msg: fmt.Sprintf("%s is there too, and only one of them can count; remove %[1]s to go over to HCL (or empty it, where a package brings it back), or %s to stay with the classic file", old, new)}}
 }
 
-// existing is the first of the names that is a file.
+// existing is the first of the names that is a file with something in it.
 func existing(names []string) string {
 	for _, name := range names {
-		if st, err := os.Stat(name); err == nil && !st.IsDir() {
+		if st, err := os.Stat(name); err == nil && !st.IsDir() && st.Size() > 0 {
 			return name
 		}
 	}

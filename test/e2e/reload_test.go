@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+)
+
+// edit replaces one text of one of the monitor's configuration files by another.
+func (b *bench) edit(name, old, now string) {
+	b.Helper()
+	file := filepath.Join(filepath.Dir(b.Monitor.LogPath()), name)
+	text, err := os.ReadFile(file)
+	b.must(err)
+	if !strings.Contains(string(text), old) {
+		b.Fatalf("%s has no %q", name, old)
+	}
+	b.must(os.WriteFile(file, []byte(strings.Replace(string(text), old, now, 1)), 0o640))
+}
+
+// reload sends SIGHUP and waits until the log has the text once more than before.
+func (b *bench) reload(d *lab.Daemon, text string) {
+	b.Helper()
+	before := strings.Count(d.Log(), text)
+	b.must(d.Signal(syscall.SIGHUP))
+	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) { return strings.Count(d.Log(), text) > before, d.Log() }))
+}
+
+const (
+	reloaded    = "INFO The new configuration counts"
+	notReloaded = "ERROR Not reloaded, the old configuration still counts: "
+)
+
+// TestReload: hosts, addresses, checks and timings change under load without a restart; nothing moves, no write fails. What is wrong, or would
+// take roles from healthy hosts, changes nothing.
+func TestReload(t *testing.T) {
+	b := start(t, 2*time.Minute, lab.Options{})
+	l := b.load()
+	before := b.show()
+	failed, _ := l.Errors()
+	still := func() {
+		t.Helper()
+		b.must(b.WaitWhole(b.ctx))
+		n, _ := l.Acked()
+		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
+		b.quiet(l, failed, before)
+	}
+
+	b.reload(b.Monitor, "INFO Nothing to do: the configuration has not changed")
+	b.edit("mmm_mon.conf", "check_period 0.25", "check_period 0.3")
+	b.reload(b.Monitor, reloaded)
+	still()
+	b.control("set_manual")
+	b.edit("mmm_mon.conf", "auto_set_online 1", "auto_set_online 2")
+	b.reload(b.Monitor, reloaded)
+	still()
+	if mode, _ := b.control("mode"); strings.TrimSpace(mode) != "MANUAL" {
+		t.Errorf("mode %s: what the operator has set is lost", mode)
+	}
+	b.control("set_active")
+	b.edit("mmm_common.conf", "agent_user mmm_agent", "agent_user mmm_agent\n mysql_port 3306\n agent_port 9989")
+	b.edit("mmm_common.conf", "active_master_role writer", "active_master_role writer\nmax_kill_retries 7\narp_refresh 5")
+	for _, n := range b.DBs {
+		b.reload(n.Agent, reloaded)
+		still()
+	}
+
+	b.edit("mmm_mon.conf", "auto_set_online 2", "auto_set_online soon")
+	b.reload(b.Monitor, notReloaded+filepath.Join(filepath.Dir(b.Monitor.LogPath()), "mmm_mon.conf"))
+	b.edit("mmm_mon.conf", "auto_set_online soon", "auto_set_online 2")
+	b.edit("mmm_mon.conf", "monitor_password monpw", "monitor_password wrong")
+	b.reload(b.Monitor, notReloaded+"check 'mysql' on 'db1', which is ok, would fail: ERROR")
+	b.edit("mmm_mon.conf", "monitor_password wrong", "monitor_password monpw")
+	still()
+
+	// One address more: the agents first, so that they know it.
+	b.edit("mmm_common.conf", "10.77.0.103\n", "10.77.0.103, 10.77.0.104\n")
+	for _, n := range b.DBs {
+		b.reload(n.Agent, reloaded)
+	}
+	b.reload(b.Monitor, reloaded)
+	b.until("the new address to be there", func(show string) bool { return strings.Contains(show, "reader(10.77.0.104)") })
+	if n, err := l.Errors(); n != failed || b.writer() != "db1" {
+		t.Errorf("%d writes failed (%v), the writer is on %s", n-failed, err, b.writer())
+	}
+	b.edit("mmm_common.conf", "10.77.0.103, 10.77.0.104\n", "10.77.0.103\n")
+	b.reload(b.Monitor, notReloaded+"reader(10.77.0.104) is gone from the configuration, and db")
+	b.balance(l)
+}
+
+// TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over before the lease is.
+func TestReloadAlone(t *testing.T) {
+	b := start(t, 2*time.Minute, lab.Options{})
+	l := b.load()
+	b.must(b.Node("db2").Cut(true))
+	b.must(lab.Wait(b.ctx, "db2 to be offline and without roles", func() (bool, string) {
+		show := b.show()
+		return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: reader(10.77.0.101), reader(10.77.0.102)"), show
+	}))
+	n, _ := l.Acked()
+	b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
+	failed, _ := l.Errors()
+	for _, period := range []string{"0.3", "0.2"} {
+		b.edit("mmm_mon.conf", "<check ping>", "<check ping>\n check_period "+period+"\n</check>\n<check ping>\n timeout 2")
+		b.edit("mmm_mon.conf", " check_period 0.25\n", "\n")
+		b.reload(b.Monitor, reloaded)
+		b.reload(b.Node("db1").Agent, "INFO Nothing to do")
+		b.edit("mmm_common.conf", "active_master_role writer", "active_master_role writer\nmax_kill_retries 1"+period[2:])
+		b.reload(b.Node("db1").Agent, reloaded)
+		n, _ := l.Acked()
+		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+600, "" }))
+		if n, err := l.Errors(); n != failed || b.writer() != "db1" {
+			t.Errorf("%d writes failed (%v), the writer is on %s", n-failed, err, b.writer())
+		}
+	}
+	l.Stop()
+}
