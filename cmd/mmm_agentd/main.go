@@ -93,8 +93,14 @@ func build(i *instance, before *wire.Port) (daemon.Service, error) {
 	}
 	orders := &wire.Server{
 		Terminator: "\n", Log: log, Secret: c.AgentSecret.Bytes(),
-		Refuse:  a.Refuse,
-		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
+		Refuse: a.Refuse,
+		Handler: func(ctx context.Context, line string) (string, bool) {
+			answer := a.Handle(ctx, line)
+			if ctx.Err() != nil {
+				return "", true // half an answer would say that this host has no lease: whoever asks may ask who comes next
+			}
+			return answer, false
+		},
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }

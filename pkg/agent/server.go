@@ -117,7 +117,10 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	r, err := a.ask(limited, &order)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return wire.Answer{Text: "ERROR: The agent is ending"} // nobody is left who could say how things are
+	case err != nil:
 		return a.stillBusy(ctx, order)
 	}
 	if !order.Extended {

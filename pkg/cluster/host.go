@@ -92,7 +92,7 @@ func (x *stepper) writerToBe(host string) bool {
 }
 
 func (x *stepper) fromHardOffline(t Host, h HostInfo) {
-	if !x.alive(h) {
+	if !x.alive(h) || x.inDoubt(h) {
 		return
 	}
 	if to, bad := x.replicationTrouble(t, h); bad && !h.Audit.open() {
@@ -124,8 +124,8 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 		x.enter(t.Name, HardOffline, "")
 		return
 	}
-	if h.Audit.open() {
-		return // an operator's to decide, or its agent's to look first
+	if h.Audit.open() || x.inDoubt(h) {
+		return // an operator's to decide, or its agent's to look first; or nobody knows yet
 	}
 	if to, bad := x.replicationTrouble(t, h); bad {
 		x.enter(t.Name, to, "")

@@ -236,6 +236,10 @@ func (x *stepper) alive(h HostInfo) bool {
 	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && (h.Witness != "" || relayed)
 }
 
+// inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no reason to give it
+// anything.
+func (x *stepper) inDoubt(h HostInfo) bool { return h.Good.Asking && !h.Good.alive() }
+
 // unanimous: the port refuses, and the host's own agent says that the server's process is gone.
 func (x *stepper) unanimous(h HostInfo) bool {
 	return x.t.FastFailover && h.AgentUp && h.Good.Refused && h.ServerGone

@@ -397,8 +397,10 @@ func (o *owner) publish() {
 
 // start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
+	var silent map[string]bool
 	if o.After != nil {
-		o.Mode, o.After = o.After.lastMode(), nil
+		o.Mode, silent = o.After.lastMode(), o.After.silent()
+		o.After = nil
 	}
 	o.Log.Info("Waiting for network connection...")
 	for !o.up {
@@ -432,7 +434,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		o.Log.Warn(w)
 	}
 	stored := o.load()
-	found := o.ask(ctx, stored)
+	found := o.ask(ctx, stored, silent)
 	var out cluster.Output
 	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
 	return out, ctx.Err() == nil
@@ -444,6 +446,17 @@ func (m *Monitor) lastMode() cluster.Mode {
 		return snap.State.Mode
 	}
 	return m.Mode
+}
+
+// silent are the hosts whose agents did not answer when Run returned.
+func (m *Monitor) silent() map[string]bool {
+	hosts := map[string]bool{}
+	if snap := m.snapshot.Load(); snap != nil {
+		for name, h := range snap.State.Hosts {
+			hosts[name] = !h.AgentUp
+		}
+	}
+	return hosts
 }
 
 // load reads the status file; without one, or with a broken one, the vote has less to go by.
@@ -463,14 +476,18 @@ func (o *owner) load() cluster.Durable {
 	return d
 }
 
-// ask asks all agents at once.
-func (o *owner) ask(ctx context.Context, stored cluster.Durable) map[string]cluster.Found {
+// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
+func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool) map[string]cluster.Found {
 	type answer struct {
 		host  string
 		found cluster.Found
 	}
 	answers := make(chan answer, len(o.couriers))
 	for name, c := range o.couriers {
+		if silent[name] {
+			answers <- answer{host: name}
+			continue
+		}
 		o.group.Go(func() error {
 			answers <- answer{name, c.found(ctx)}
 			return nil

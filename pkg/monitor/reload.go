@@ -94,6 +94,9 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 		}
 	}
 	for _, h := range old.Hosts {
+		if via := s.Hosts[h.Name].Via; via != "" {
+			reasons = append(reasons, fmt.Errorf("the agent on host %s is reached through %s only: reload when it is reached directly", h.Name, via))
+		}
 		now, ok := next.Host(h.Name)
 		if len(s.RolesOf(h.Name)) > 0 && (!ok || now.IP != h.IP || now.AgentPort != h.AgentPort || now.Mode != h.Mode) {
 			reasons = append(reasons, fmt.Errorf("host %s is gone from the configuration, or has another ip, agent_port or mode there, and it has roles: first mmm_control set_offline %[1]s", h.Name))

@@ -31,6 +31,8 @@ func TestReloadsThatAreRefused(t *testing.T) {
 	leaving.Addresses = []cluster.Address{{RoleIP: cluster.RoleIP{Role: "writer", IP: ip("192.0.2.10")}, Leaving: "db1", Next: "db2"}}
 	passive := rest
 	passive.Mode = cluster.Passive
+	detour := rest
+	detour.Hosts = map[string]cluster.HostInfo{"db3": {AgentUp: true, Via: "db1"}}
 	tests := []struct {
 		name   string
 		state  cluster.State
@@ -51,6 +53,7 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		{"a held address goes", rest, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[1:] },
 			"reader(192.0.2.11) is gone from the configuration, and db2 has it: first mmm_control set_offline db2"},
 		{"on its way", leaving, func(*config.Config) {}, "writer(192.0.2.10) is on its way: reload when it has arrived"},
+		{"an agent that is asked by way of another", detour, func(*config.Config) {}, "the agent on host db3 is reached through db1 only"},
 		{"passive", passive, func(*config.Config) {}, "the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"},
 		{"lease", rest, func(c *config.Config) { c.WriterLease = 0 }, "writer_lease has changed: that needs a restart"},
 		{"status file", rest, func(c *config.Config) { c.Monitor.StatusPath = "/x" }, "status_path has changed: that needs a restart"},
