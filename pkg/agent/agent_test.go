@@ -408,6 +408,7 @@ func TestRepointInterrupted(t *testing.T) {
 		say(o)
 		synctest.Wait()
 		s.set(func() { s.fail, s.replica.SourceHost = nil, "10.0.0.2" })
+		o.State = cluster.ReplicationFail // as its checks see it
 		for range 2 {
 			say(o)
 			synctest.Wait()

@@ -18,7 +18,6 @@ import (
 type Following interface {
 	Replicating
 	Steering
-	StartReplication(ctx context.Context) error
 }
 
 // Source is how to replicate from a host of the cluster.
@@ -170,6 +169,11 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	if err := f.keepAway(ctx, o); err != nil {
 		return err
 	}
+	if f.halted && o.State != cluster.AdminOffline { // whatever the state: a slave that stands still may be in no other for it
+		if err := f.goOn(ctx); err != nil {
+			return err
+		}
+	}
 	if f.site.Slave && o.State == cluster.Online && o.Master != "" {
 		if err := f.repoint(ctx, o); err != nil {
 			return err
@@ -238,6 +242,12 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	}
 	source, _, _ := f.peers.ByIP(replica.SourceHost)
 	trusted := cluster.Trusts(o.Trust, e)
+	if e.At == "" {
+		if f.site.writer(o.Roles) {
+			return nil // it is being taken over from
+		}
+		trusted = true // that has come to nothing
+	}
 	switch {
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.local.StartReplication(ctx); err != nil {
@@ -266,12 +276,6 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	src, ok := f.sources(o.Master)
 	if !ok {
 		return fmt.Errorf("host '%s' is not in this host's configuration", o.Master)
-	}
-	if f.halted { // a newer order has ended the last attempt half-way; it has left the replication stopped, and right
-		if err := f.local.StartReplication(ctx); err != nil {
-			return err
-		}
-		f.halted = false
 	}
 	replica, err := f.local.Replica(ctx)
 	if err != nil {
@@ -413,7 +417,14 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 		err = elsewhere(r.Executed)
 	}
 	if err != nil {
-		return errors.Join(err, f.local.StartReplication(context.WithoutCancel(ctx)))
+		return errors.Join(err, f.goOn(ctx))
 	}
 	return nil
+}
+
+// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
+func (f *follower) goOn(ctx context.Context) error {
+	err := f.local.StartReplication(context.WithoutCancel(ctx))
+	f.halted = err != nil
+	return err
 }
