@@ -40,7 +40,11 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 	start := func(log *slog.Logger) (daemon.Service, error) {
 		log.Info("STARTING...")
 		daemon.KeepResponsive(log)
-		return build(&instance{Config: c, read: read, log: log}, nil)
+		clock, err := agent.NewMachineClock()
+		if err != nil {
+			return daemon.Service{}, err
+		}
+		return build(&instance{Config: c, read: read, log: log, clock: clock}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: start}, nil
 }
@@ -52,21 +56,26 @@ type instance struct {
 	log  *slog.Logger
 	port *wire.Port
 	tls  string // digest of the files
+
+	clock   *agent.MachineClock // one for all, which notices a pause of the machine between two of them
+	running *agent.Agent
 }
 
-// build makes the service of an instance, which takes over the port of the one before; nil: of none.
-func build(i *instance, before *wire.Port) (daemon.Service, error) {
+// build makes the service of an instance, which takes over from old; nil: from none.
+func build(i, old *instance) (daemon.Service, error) {
 	c, log, local := i.Config, i.log, i.Local()
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
 	announcer.Refresh = c.ARPRefresh
 	server := mysqlctl.New(agent.Account(c, local))
-	clock, err := agent.NewMachineClock()
-	if err != nil {
-		return daemon.Service{}, err
+	var before *wire.Port
+	var after *agent.Agent
+	if old != nil {
+		before, after = old.port, old.running
 	}
 	peers := wire.Dialer{ConnectTimeout: peerTimeout, Secret: c.AgentSecret.Bytes()}
 	var security *tls.Config
+	var err error
 	if s := c.Socket; s.SSL {
 		if peers.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
@@ -78,7 +87,7 @@ func build(i *instance, before *wire.Port) (daemon.Service, error) {
 	}
 	a := agent.New(agent.Config{
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
-		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, clock, peers),
+		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
 		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{
@@ -86,8 +95,9 @@ func build(i *instance, before *wire.Port) (daemon.Service, error) {
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,
 		},
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: agent.NewFence(c), Sockets: vip.CanDestroySockets, Agents: peers},
-		Uptime:   daemon.Uptime, Version: version, Log: log,
+		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})
+	i.running = a
 	if i.port, err = wire.OpenPort(netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String(), before); err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for the monitor: %w", err)
 	}
@@ -122,5 +132,5 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err := agent.MayBeFollowed(ctx, old.Config, c, vip.Open(old.Local().ClusterInterface)); err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{Config: c, read: old.read, log: old.log}, old.port)
+	return build(&instance{Config: c, read: old.read, log: old.log, clock: old.clock}, old)
 }

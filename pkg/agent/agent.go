@@ -53,6 +53,7 @@ type Config struct {
 	Examiner   *Examiner               // nil: EXAMINE is not known
 	Uptime     func() (float64, error) // seconds since the host's boot
 	Version    string
+	After      *Agent // the one that this one takes over from, whose Run has returned before ours begins; nil: none
 	Log        *slog.Logger
 }
 
@@ -72,6 +73,8 @@ type Agent struct {
 	leasing  *Leasing
 	examiner *Examiner
 	vouches  chan askedToVouch
+	after    *Agent
+	left     *tenant // when Run has returned: the lease, for who follows
 }
 
 // New makes an Agent and starts nothing.
@@ -99,6 +102,7 @@ func New(c Config) *Agent {
 		leasing:  c.Leasing,
 		examiner: c.Examiner,
 		vouches:  make(chan askedToVouch),
+		after:    c.After,
 	}
 }
 
@@ -168,11 +172,15 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	beat, answered := newBeat(a.leasing), (chan vouch)(nil)
 	defer beat.Stop()
 	if a.leasing != nil {
-		t, err := newTenant(*a.leasing, a.site.Host)
-		if err != nil {
+		var err error
+		if before := a.after; before != nil && before.left != nil {
+			o.tenant = before.left.goOn(*a.leasing)
+		} else if o.tenant, err = newTenant(*a.leasing, a.site.Host); err != nil {
 			return err
 		}
-		o.tenant, answered = t, t.answered
+		answered = o.tenant.answered
+		a.after = nil
+		defer func() { a.left = o.tenant }()
 	}
 	if err := a.embargo.load(); err != nil {
 		return err

@@ -76,6 +76,14 @@ func newTenant(l Leasing, self string) (*tenant, error) {
 	}, nil
 }
 
+// goOn is the tenant of an agent that follows in the same process: its lease is what it was.
+func (t *tenant) goOn(l Leasing) *tenant {
+	return &tenant{
+		Leasing: l, tenure: t.tenure.Among(l.Others), saved: t.saved, contact: t.contact, pauses: t.pauses,
+		asking: map[string]bool{}, answered: make(chan vouch),
+	}
+}
+
 // commit saves what has changed. Until that has succeeded the role is not taken and the newer epoch is not answered with.
 func (t *tenant) commit() error {
 	if t.tenure.Saved == t.saved {

@@ -95,7 +95,7 @@ func TestReload(t *testing.T) {
 
 // TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over before the lease is.
 func TestReloadAlone(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{})
+	b := start(t, 2*time.Minute, lab.Options{Mon: " flap_count 1\n"})
 	l := b.load()
 	b.must(b.Node("db2").Cut(true))
 	b.must(lab.Wait(b.ctx, "db2 to be offline and without roles", func() (bool, string) {
@@ -105,12 +105,11 @@ func TestReloadAlone(t *testing.T) {
 	n, _ := l.Acked()
 	b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
 	failed, _ := l.Errors()
-	for _, period := range []string{"0.3", "0.2"} {
-		b.edit("mmm_mon.conf", "<check ping>", "<check ping>\n check_period "+period+"\n</check>\n<check ping>\n timeout 2")
-		b.edit("mmm_mon.conf", " check_period 0.25\n", "\n")
+	for _, step := range []string{"1", "2"} {
+		b.edit("mmm_mon.conf", "flap_count ", "flap_count "+step)
 		b.reload(b.Monitor, reloaded)
 		b.reload(b.Node("db1").Agent, "INFO Nothing to do")
-		b.edit("mmm_common.conf", "active_master_role writer", "active_master_role writer\nmax_kill_retries 1"+period[2:])
+		b.edit("mmm_common.conf", "active_master_role writer", "max_kill_retries 1"+step+"\nactive_master_role writer")
 		b.reload(b.Node("db1").Agent, reloaded)
 		n, _ := l.Acked()
 		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+600, "" }))
