@@ -84,5 +84,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Refuse:  a.Refuse,
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
-	return daemon.Service{Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
+	// Of all questions this is the one that the owner answers and that changes nothing.
+	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
+	return daemon.Service{Ping: ping, Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
 }

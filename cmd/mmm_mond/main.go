@@ -75,5 +75,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
+	// What is no command is for the owner to say, once it has started, and changes nothing.
+	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
+	return daemon.Service{Ping: ping, Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
 }

@@ -18,7 +18,6 @@ import (
 type Following interface {
 	Replicating
 	Steering
-	StartReplication(ctx context.Context) error
 }
 
 // Source is how to replicate from a host of the cluster.
@@ -243,6 +242,12 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	}
 	source, _, _ := f.peers.ByIP(replica.SourceHost)
 	trusted := cluster.Trusts(o.Trust, e)
+	if e.At == "" {
+		if f.site.writer(o.Roles) {
+			return nil // it is being taken over from
+		}
+		trusted = true // that has come to nothing
+	}
 	switch {
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.local.StartReplication(ctx); err != nil {
