@@ -14,6 +14,7 @@ import (
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
 	"mysql-mmm/pkg/wire"
 )
@@ -67,6 +68,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
 		Behind:   monitor.NewBehind(c),
 		Warnings: monitor.Warnings(c),
+		History:  history.Open(c.Monitor.StatusPath+".history", log),
 		Log:      log,
 	})
 	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {
