@@ -17,6 +17,7 @@ import (
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -84,5 +85,9 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Refuse:  a.Refuse,
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
-	return daemon.Service{Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
+	tasks := []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}
+	if at := local.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
+	}
+	return daemon.Service{Tasks: tasks}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"mysql-mmm/pkg/daemon"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -62,6 +63,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	for _, h := range c.Hosts {
 		ports[h.Name] = h.AgentPort
 	}
+	metrics := web.NewMetrics(version)
 	m := monitor.New(monitor.Config{
 		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
@@ -69,6 +71,7 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Behind:   monitor.NewBehind(c),
 		Warnings: monitor.Warnings(c),
 		History:  history.Open(c.Monitor.StatusPath+".history", log),
+		Observer: metrics,
 		Log:      log,
 	})
 	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {
@@ -77,5 +80,9 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
-	return daemon.Service{Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
+	tasks := []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}
+	if at := c.Monitor.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: log})
+	}
+	return daemon.Service{Tasks: tasks}, nil
 }

@@ -69,6 +69,7 @@ type CheckLine struct {
 	Good       bool      `json:"good"`
 	LastChange time.Time `json:"last_change"`
 	Message    string    `json:"message"`
+	Failing    bool      `json:"failing"` // the newest probe, whatever the verdict
 }
 
 // lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
@@ -84,7 +85,7 @@ func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name
 			if remark := remarks[key]; remark != "" {
 				v.Message += "; " + remark
 			}
-			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message})
+			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message, Failing: v.result.Status == check.Error})
 		}
 	}
 	return lines

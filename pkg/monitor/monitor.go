@@ -64,6 +64,7 @@ type Snapshot struct {
 	board   board
 	remarks map[checkKey]string
 	history []history.Record
+	at      time.Time
 	changed chan struct{} // closed when there is a newer one
 }
 
@@ -405,7 +406,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.History.Records(), changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.History.Records(), at: time.Now(), changed: make(chan struct{})}
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}

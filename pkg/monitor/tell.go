@@ -21,12 +21,21 @@ func tell(snap *Snapshot, args []string, asJSON bool) string {
 			return fmt.Sprintf("ERROR: '%s' is no number of records!", args[0])
 		}
 	}
-	records := newest(snap.history, n)
-	if asJSON {
-		return document(records)
+	for {
+		records := newest(snap.history, n)
+		text := history.Format(records)
+		if asJSON {
+			text = document(records)
+		}
+		if len(text) <= longestHistory || n == 1 {
+			return text
+		}
+		n = min(n, len(records)) / 2
 	}
-	return history.Format(records)
 }
+
+// longestHistory is half of what mmm_control takes for an answer, in bytes.
+const longestHistory = 512 << 10
 
 // newest are the last n records; never nil, so that JSON has a list.
 func newest(records []history.Record, n int) []history.Record {
