@@ -16,6 +16,7 @@ type Report struct {
 	Network bool                 `json:"network"`          // the monitor's own is up
 	Epoch   uint64               `json:"epoch,omitempty"`  // the newest decision about the writer
 	Writer  string               `json:"writer,omitempty"` // host that is told to have the active master role
+	Role    string               `json:"writer_role"`      // the active master role
 	Lease   bool                 `json:"lease"`            // the writer has one
 	Since   map[string]time.Time `json:"since"`            // when each host came to its state; hosts that are in it for longer than this monitor runs are missing
 	Remarks []string             `json:"remarks"`          // the lines of `show` that begin with #
@@ -42,7 +43,7 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 		return Report{}, nil, false
 	}
 	t, s := m.Topology, snap.State
-	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Lease: t.Lease > 0,
+	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Role: t.ActiveMasterRole, Lease: t.Lease > 0,
 		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.board.lines(t, snap.remarks, "all", "all"),
 		Links: snap.board.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
 	for _, h := range t.Hosts {

@@ -16,7 +16,7 @@ const (
 	maxWatchers  = 64
 	pagePace     = 100 * time.Millisecond // between two events
 	pageRecords  = 60                     // of the history
-	sign         = 15 * time.Second       // of life, when nothing changes
+	sign         = 5 * time.Second        // of life, when nothing changes: the page calls itself stale without
 	watchTimeout = 5 * time.Second        // for a client to take an event
 )
 
@@ -118,7 +118,7 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		case <-changed: // nil while the monitor starts
 		case <-quiet.C:
-			if !write([]byte(": still here\n\n")) {
+			if !write([]byte("event: alive\ndata:\n\n")) {
 				return
 			}
 			quiet.Reset(sign)
