@@ -105,3 +105,24 @@ func TestExplainAgreesWithStep(t *testing.T) {
 		}
 	}
 }
+
+// Where the agents know leases, the end of the lease is the last resort.
+func TestExplainLease(t *testing.T) {
+	top := lab()
+	top.Lease = Lease(6 * time.Second)
+	w := newWorld(top)
+	w.do("after 11s")
+	h := w.s.Hosts["db1"]
+	h.Classic = false
+	w.s.Hosts["db1"] = h
+	e, _ := Explain(w.t, w.s, "db1")
+	if text := e.String(); !strings.Contains(text, "it would go to db2: as soon as its agent has given it up, or 7.4 seconds after it was last heard") {
+		t.Error(text)
+	}
+	h.AgentUp, h.Good.MySQL = false, false
+	w.s.Hosts["db1"] = h
+	e, _ = Explain(w.t, w.s, "db1")
+	if text := e.String(); !strings.Contains(text, "nobody hears of it: it is condemned in 7.4 seconds at most") || !strings.Contains(text, "Its agent can't be reached") {
+		t.Error(text)
+	}
+}
