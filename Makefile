@@ -2,7 +2,7 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BIN      := $(CURDIR)/build/bin
+BIN      ?= $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
 SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables nftables
 
@@ -11,14 +11,14 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page check-monitoring
+.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page check-monitoring packages test-packages
 
 all: build
 
 build: ## the three static programs, in build/bin
 	@mkdir -p $(BIN)
-	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
-	@echo "built $(PROGRAMS) $(VERSION) in build/bin"
+	@for p in $(PROGRAMS); do CGO_ENABLED=0 $(GO) build $(GO_BUILD_FLAGS) -ldflags "$(LDFLAGS) -X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
+	@echo "built $(PROGRAMS) $(VERSION) in $(BIN)"
 
 server: ## MariaDB, iptables and nft, installed where they are missing (needs root for that)
 	@if command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v iptables >/dev/null && command -v nft >/dev/null; then :; \
@@ -81,6 +81,18 @@ demo: build server ## the main job on real servers, told while it happens
 
 bench: build server ## the figures of the README, measured here
 	@$(GO) build -o build/bench ./test/bench && MMM_BIN=$(BIN) build/bench -json build/bench.json
+
+packages: ## RPM, source RPM and DEB of the last commit for amd64 and arm64, in build/packages (needs git and rpmbuild)
+	@command -v rpmbuild xz >/dev/null || { echo "installing rpm and xz-utils with apt-get"; apt-get -qq update && apt-get -qq -y install --no-install-recommends rpm xz-utils >/dev/null; }
+	@rm -rf build/packages
+	packaging/build build/packages
+	@cd build/packages && wc -c *
+
+PACKAGE_TOOLS := rpm xz-utils dnf createrepo-c busybox-static lintian rpmlint shellcheck mandoc debootstrap systemd-container bash-completion
+test-packages: packages ## the packages on systems that boot (root, Debian, a mirror of it; some minutes; installs its tools)
+	@dpkg -s $(PACKAGE_TOOLS) >/dev/null 2>&1 || { echo "installing $(PACKAGE_TOOLS) with apt-get"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(PACKAGE_TOOLS) >/dev/null; }
+	packaging/test/run build
 
 clean:
 	rm -rf build

@@ -85,9 +85,11 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		Refuse:  a.Refuse,
 		Handler: func(ctx context.Context, line string) (string, bool) { return a.Handle(ctx, line), false },
 	}
+	// Of all questions this is the one that the owner answers and that changes nothing.
+	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
 	tasks := []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
 	}
-	return daemon.Service{Tasks: tasks}, nil
+	return daemon.Service{Ping: ping, Tasks: tasks}, nil
 }

@@ -80,9 +80,11 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 		}
 		return m.Handle(ctx, line), false
 	}}
+	// What is no command is for the owner to say, once it has started, and changes nothing.
+	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
 	tasks := []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}
 	if at := c.Monitor.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: log})
 	}
-	return daemon.Service{Tasks: tasks}, nil
+	return daemon.Service{Ping: ping, Tasks: tasks}, nil
 }

@@ -399,6 +399,53 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestRepointInterrupted: a repointing that ended half-way leaves no slave stopped behind.
+func TestRepointInterrupted(t *testing.T) {
+	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		o := order()
+		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+		s.set(func() { s.fail["repoint 10.0.0.2 bin.000001:500"] = context.Canceled })
+		say(o)
+		synctest.Wait()
+		s.set(func() { s.fail, s.replica.SourceHost = nil, "10.0.0.2" })
+		o.State = cluster.ReplicationFail // as its checks see it
+		for range 2 {
+			say(o)
+			synctest.Wait()
+		}
+		if got, want := s.history(), "wait bin.000001:100, stop replication, start replication"; got != want {
+			t.Errorf("it did %s, want %s", got, want)
+		}
+	})
+}
+
+// TestLookAgain: a former writer in whose log something was found is looked at again when the log has begun anew, and not before.
+func TestLookAgain(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		o := order()
+		o.Left = "bin.000001:100"
+		s.set(func() { s.log = []mysqlctl.Transaction{logged("bin.000001", 100, 2, "0-2-7")} })
+		for _, step := range []struct {
+			end    uint64
+			looks  int
+			beyond int
+		}{{500, 1, 1}, {500, 1, 1}, {600, 1, 1}, {90, 2, 0}, {95, 2, 0}} {
+			s.set(func() {
+				s.position = at(step.end)
+				if step.end < 100 {
+					s.log = nil
+				}
+			})
+			say(o)
+			synctest.Wait()
+			found := wire.ParseReport(say(o)).Audit
+			if n := strings.Count(s.history(), "transactions"); n != step.looks || !found.Done || found.Beyond != step.beyond || (found.Finding == "") != (step.beyond == 0) {
+				t.Errorf("log up to %d: looked %d times, found %+v", step.end, n, found)
+			}
+		}
+	})
+}
+
 // TestAdminOffline: replication stops with ADMIN_OFFLINE and starts when that ends.
 func TestAdminOffline(t *testing.T) {
 	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {

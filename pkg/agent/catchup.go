@@ -25,6 +25,7 @@ type Replicating interface {
 type Steering interface {
 	StopReceiving(ctx context.Context) error
 	StopReplication(ctx context.Context) error
+	StartReplication(ctx context.Context) error
 	Repoint(ctx context.Context, s mysqlctl.Source) error
 	Aim(ctx context.Context, s mysqlctl.Source) error
 }
@@ -123,11 +124,20 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if o.Lease > 0 && o.Switch.From == from && o.Epoch.Gone != from {
 		limit = unheardTimeout
 	}
-	if target, set, known := c.source(ctx, r, limit); known && set != "" && r.UsesGTID {
+	target, set, known := c.source(ctx, r, limit)
+	if known {
+		if err := c.resume(ctx, from); err != nil {
+			return mysqlctl.Position{}, err
+		}
+	}
+	if known && set != "" && r.UsesGTID {
 		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
 		return target, c.local.WaitGTIDs(ctx, set)
 	} else if known {
 		return c.wait(ctx, r, target)
+	}
+	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil { // it is known where from when all that came has been executed
+		return mysqlctl.Position{}, err
 	}
 	if err := c.stopReceiving(ctx); err != nil {
 		return mysqlctl.Position{}, err
@@ -145,7 +155,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	} else if more != (mysqlctl.Position{}) {
 		after = more
 	}
-	return after, c.cutOff(from, after)
+	return after, c.cutOff(ctx, from, after)
 }
 
 // Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a
@@ -172,10 +182,21 @@ func (c catchUp) stopReceiving(ctx context.Context) error {
 	}
 }
 
-// cutOff notes that nothing more is to be had from a former writer.
-func (c catchUp) cutOff(from string, at mysqlctl.Position) error {
-	if from == "" || at.IsZero() {
+// resume lets replication from a source go on that an attempt before this one had given up, and that answers again.
+func (c catchUp) resume(ctx context.Context, from string) error {
+	if e := c.embargo.get(); e.Host == "" || e.Host != from || e.At != "" {
 		return nil
+	}
+	if err := c.local.StartReplication(ctx); err != nil {
+		return err
+	}
+	return c.embargo.set(cluster.Embargo{})
+}
+
+// cutOff notes that nothing more is to be had from a former writer.
+func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) error {
+	if from == "" || at.IsZero() { // nothing was ever had from it
+		return c.resume(ctx, from)
 	}
 	if err := c.embargo.set(cluster.Embargo{Host: from, At: at.String()}); err != nil {
 		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
@@ -196,7 +217,7 @@ func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (my
 	if done, err := reached(r.Executed, r.Received); err != nil || !done {
 		c.log.Log(ctx, levelFatal, fmt.Sprintf("Opened by force at %s of '%s', though %s has been received: DATA LOSS of what is between", r.Executed, from, r.Received))
 	}
-	return r.Executed, c.cutOff(from, r.Executed)
+	return r.Executed, c.cutOff(ctx, from, r.Executed)
 }
 
 // wait returns the position in the source's log up to which all that has been received has been executed, target at least.

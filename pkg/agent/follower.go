@@ -18,7 +18,6 @@ import (
 type Following interface {
 	Replicating
 	Steering
-	StartReplication(ctx context.Context) error
 }
 
 // Source is how to replicate from a host of the cluster.
@@ -42,7 +41,9 @@ type follower struct {
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
-	looked time.Time                     // when; Run's alone
+	looked time.Time                     // when; of the attempts alone, one at a time, as the next two
+	end    mysqlctl.Position             // of the own log at that time
+	halted bool                          // an attempt to repoint ended before replication ran again
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -168,6 +169,11 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	if err := f.keepAway(ctx, o); err != nil {
 		return err
 	}
+	if f.halted && o.State != cluster.AdminOffline { // whatever the state: a slave that stands still may be in no other for it
+		if err := f.goOn(ctx); err != nil {
+			return err
+		}
+	}
 	if f.site.Slave && o.State == cluster.Online && o.Master != "" {
 		if err := f.repoint(ctx, o); err != nil {
 			return err
@@ -182,17 +188,17 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	return nil
 }
 
-// lookAgain: a server that was not in order may be set up anew, under the same agent.
-const lookAgain = 5 * time.Second
+// lookAgain: a server that was not in order may have been set up anew, under the same agent, in a way that its log does not show.
+const lookAgain = time.Minute
 
-// lookBack audits this server's own log for each place that the monitor names, until it is in order.
+// lookBack audits this server's own log for each place that the monitor names. Where something was found it looks again: at once when
+// the log ends before where it did, as that of a server that was set up anew.
 func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
 	last := f.audit.Load()
-	if o.Left == "" || last.At == o.Left && (last.Finding == "" || time.Since(f.looked) < lookAgain) {
+	if o.Left == "" || last.At == o.Left && last.Finding == "" {
 		return nil
 	}
-	f.looked = time.Now()
-	found, err := audit(ctx, f.own, o.Left)
+	found, err := f.look(ctx, o.Left, last)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil // it does not run yet
 	}
@@ -204,6 +210,24 @@ func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
 		f.log.Log(ctx, levelFatal, "This host was the writer, and "+found.Finding)
 	}
 	return nil
+}
+
+// look returns what it found last where that still holds: to read the log takes long on a busy server.
+func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (cluster.Audit, error) {
+	end, err := f.own.Position(ctx)
+	if err != nil {
+		return cluster.Audit{}, err
+	}
+	c, err := end.Compare(f.end)
+	if last.At == left && err == nil && c >= 0 && time.Since(f.looked) < lookAgain {
+		f.end = end
+		return *last, nil
+	}
+	found, err := audit(ctx, f.own, left)
+	if err == nil {
+		f.end, f.looked = end, time.Now()
+	}
+	return found, err
 }
 
 // keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
@@ -218,6 +242,12 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	}
 	source, _, _ := f.peers.ByIP(replica.SourceHost)
 	trusted := cluster.Trusts(o.Trust, e)
+	if e.At == "" {
+		if f.site.writer(o.Roles) {
+			return nil // it is being taken over from
+		}
+		trusted = true // that has come to nothing
+	}
 	switch {
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.local.StartReplication(ctx); err != nil {
@@ -275,14 +305,18 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if err != nil {
 		return err
 	}
-	return f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+	f.halted = err != nil
+	return err
 }
 
 // settle executes what has been received, and refuses where this slave is ahead of the new writer: GTIDs find the
 // place for one that is level or behind.
 func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Switch, known bool) error {
-	if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
-		return fmt.Errorf("execute what was received: %w", err)
+	if !r.Received.IsZero() {
+		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
+			return fmt.Errorf("execute what was received: %w", err)
+		}
 	}
 	if !known {
 		return nil
@@ -375,6 +409,7 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 // stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
 func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
 	if err := f.local.StopReplication(ctx); err != nil {
+		f.halted = true
 		return err
 	}
 	r, err := f.local.Replica(ctx)
@@ -382,7 +417,14 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 		err = elsewhere(r.Executed)
 	}
 	if err != nil {
-		return errors.Join(err, f.local.StartReplication(context.WithoutCancel(ctx)))
+		return errors.Join(err, f.goOn(ctx))
 	}
 	return nil
+}
+
+// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
+func (f *follower) goOn(ctx context.Context) error {
+	err := f.local.StartReplication(context.WithoutCancel(ctx))
+	f.halted = err != nil
+	return err
 }

@@ -43,7 +43,7 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 		err = errors.New("it is being written to")
 	}
 	if err != nil {
-		return none, errors.Join(fmt.Errorf("find the place in the log of '%s': %w", master, err), f.local.StartReplication(context.WithoutCancel(ctx)))
+		return none, errors.Join(fmt.Errorf("find the place in the log of '%s': %w", master, err), f.goOn(ctx))
 	}
 	return before.new, nil
 }

@@ -36,12 +36,11 @@ type Result struct {
 	Message string        // as `mmm_control checks` shows it: begins with OK, ERROR or UNKNOWN, one line
 	Detail  string        // what Message has no room for, one line; mostly empty
 	Refused bool          // nobody listens on the server's port
-	Lag     time.Duration // how far replication is behind, of a rep_backlog that is OK
+	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
 
-	// For people only, of the checks of replication, where known.
-	Source   string        // whom it replicates from, as configured there
-	Measured bool          // Behind is known
-	Behind   time.Duration // how far replication is behind, also of a check that failed
+	// For people only, of the checks of replication.
+	Source   string // whom it replicates from, as configured there; "" where that is not known
+	Measured bool   // Lag is known
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

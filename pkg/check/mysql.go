@@ -138,14 +138,14 @@ func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 }
 
 func judgeLag(lag, max time.Duration) Result {
-	r := Result{Status: OK, Message: "OK", Lag: lag}
+	r := Result{Status: OK, Message: "OK"}
 	switch {
 	case lag > max:
 		r = result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
 	case lag == 0:
 		r.Message = "OK: Backlog is null"
 	}
-	r.Measured, r.Behind = true, lag
+	r.Measured, r.Lag = true, lag
 	return r
 }
 

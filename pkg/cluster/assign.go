@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"time"
 )
 
 // assign places what is free and keeps the balance (monitor manual, "Roles"): orphans of exclusive roles, orphans of
@@ -92,6 +93,9 @@ func (x *stepper) load(host string) int {
 	return n
 }
 
+// caughtUp: servers count the lag in whole seconds.
+const caughtUp = time.Second
+
 // prefer moves roles to their preferred hosts, but not to one that has not caught up.
 func (x *stepper) prefer() {
 	for i := range x.s.Addresses {
@@ -101,7 +105,7 @@ func (x *stepper) prefer() {
 			continue
 		}
 		good := x.s.Hosts[r.Prefer].Good
-		if x.s.eligible(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= x.mostBehind()) {
+		if x.s.eligible(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
 			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
 			x.move(a, r.Prefer)
 		}

@@ -14,7 +14,7 @@ type Verdicts struct {
 	Asking  bool // other hosts are being asked whether they reach it
 	Refused bool // the newest probe of the server found its port closed
 
-	Lag time.Duration // how far its replication was behind when it was last well
+	Lag time.Duration // how far its replication is behind, as far as that is known
 }
 
 // alive: a server that answers is alive, whatever becomes of pings.

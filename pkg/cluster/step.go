@@ -123,6 +123,7 @@ const maxRounds = 8
 
 // round evaluates every rule once.
 func (x *stepper) round() {
+	x.back()
 	for _, h := range x.t.Hosts {
 		x.host(h)
 	}

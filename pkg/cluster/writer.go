@@ -63,11 +63,21 @@ func (x *stepper) leaseOver() bool { return x.in.Now >= x.s.vouched+x.t.Lease.Ov
 // It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
 func (x *stepper) outOfReach(host string) bool {
 	a := x.writer()
-	return a != nil && a.Holder == host && x.protected(a, host) && !x.s.Hosts[host].AgentUp && !(x.leaseOver() && x.patienceOver())
+	if a == nil || a.Holder != host || !x.protected(a, host) {
+		return false
+	}
+	return !x.patienceOver() || !x.s.Hosts[host].AgentUp && !x.leaseOver()
 }
 
-// patienceOver: after a power cut the last writer is waited for.
+// patienceOver: after a power cut the last writer is waited for, its server too, which may start after its agent.
 func (x *stepper) patienceOver() bool { return x.in.Now >= x.s.patience }
+
+// back ends the waiting for a last writer that is back.
+func (x *stepper) back() {
+	if a := x.writer(); a != nil && x.s.patience > 0 && a.Holder != "" && x.s.Hosts[a.Holder].AgentUp && x.alive(x.s.Hosts[a.Holder]) {
+		x.s.patience = 0
+	}
+}
 
 // powerCut looks at a monitor's start whether everything has just booted, and only the last writer is not back yet. It has all that was
 // acknowledged: it is waited for, for wait_for_other_master.

@@ -33,8 +33,8 @@ type Settings struct {
 
 // Service is a program that is ready to run.
 type Service struct {
-	Tasks   []Task
-	Healthy func() bool // asked before each sign of life to the service manager; nil: always
+	Tasks []Task
+	Ping  func(ctx context.Context) // as Notifier.Ping
 }
 
 // Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program
@@ -164,7 +164,7 @@ func (p *process) work(mirror io.Writer) int {
 		p.parent.say(err.Error())
 		return 1
 	}
-	manager.Healthy = service.Healthy
+	manager.Ping = service.Ping
 	p.parent.say(started)
 	if err := manager.Send("READY=1"); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)

@@ -11,7 +11,9 @@ import (
 
 // Notifier tells the service manager how we are (sd_notify(3)). The zero Notifier tells nobody.
 type Notifier struct {
-	Healthy func() bool // whether a sign of life is given; nil: as long as the process runs
+	// Ping asks the goroutine that decides, and returns when that has answered or ctx has ended. Only an answer makes a
+	// sign of life: a ticker beside it would go on while it hangs. nil: as long as the process runs.
+	Ping func(ctx context.Context)
 
 	socket   string
 	watchdog time.Duration // the manager restarts us after so long without a sign of life; 0: never
@@ -56,7 +58,7 @@ func (n Notifier) Run(ctx context.Context) error {
 	tick := time.NewTicker(n.watchdog / 3)
 	defer tick.Stop()
 	for {
-		if n.Healthy == nil || n.Healthy() {
+		if n.alive(ctx, n.watchdog/3) {
 			// One sign that does not get through is no failure; too many are, and the manager acts on them.
 			_ = n.Send("WATCHDOG=1")
 		}
@@ -66,6 +68,17 @@ func (n Notifier) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// alive tells whether Ping is answered within limit.
+func (n Notifier) alive(ctx context.Context, limit time.Duration) bool {
+	if n.Ping == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	n.Ping(ctx)
+	return ctx.Err() == nil
 }
 
 // String names the task.

@@ -156,11 +156,15 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-func TestWatchdogOfTheUnhealthy(t *testing.T) {
+// No sign of life follows a question that is not answered.
+func TestWatchdogOfWhatHangs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	c := manager(t, name)
 	asked := make(chan struct{})
-	n := Notifier{socket: name, watchdog: 3 * time.Millisecond, Healthy: func() bool { asked <- struct{}{}; return false }}
+	n := Notifier{socket: name, watchdog: 3 * time.Millisecond, Ping: func(ctx context.Context) {
+		asked <- struct{}{}
+		<-ctx.Done()
+	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
@@ -170,7 +174,7 @@ func TestWatchdogOfTheUnhealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := c.Read(make([]byte, 100)); err == nil {
-		t.Errorf("a sign of life, %d bytes", n)
+		t.Errorf("no answer, and a sign of life of %d bytes", n)
 	}
 	cancel()
 	for {
@@ -180,6 +184,10 @@ func TestWatchdogOfTheUnhealthy(t *testing.T) {
 		case <-ended:
 		}
 		break
+	}
+	n.Ping = func(context.Context) {}
+	if !n.alive(t.Context(), patience) {
+		t.Error("answered, and not alive")
 	}
 }
 

@@ -81,7 +81,7 @@ func (b board) links(t cluster.Topology) []Link {
 			continue
 		}
 		links = append(links, Link{From: nameOf(t, source), To: h.Name, Runs: threads.Good && threads.result.Status == check.OK,
-			Known: backlog.Measured, Lag: backlog.Behind.Seconds()})
+			Known: backlog.Measured, Lag: backlog.Lag.Seconds()})
 	}
 	return links
 }

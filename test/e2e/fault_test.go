@@ -41,7 +41,7 @@ func TestLineCut(t *testing.T) {
 	if show := b.show(); b.Writer(show) != db1 || !strings.Contains(show, "db1(10.77.0.11) master/ONLINE") {
 		t.Errorf("show:\n%s", show)
 	}
-	if gap := l.Gap(since); gap > 500*time.Millisecond {
+	if gap := l.Gap(since); gap > 2*time.Second {
 		t.Errorf("write gap %v", gap)
 	}
 	b.must(lab.CutLine(b.Mon, db1.Host, false))

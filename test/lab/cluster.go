@@ -324,8 +324,18 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 
 // whole: all hosts ONLINE, every address where show says, nothing to warn of.
 func (c *Cluster) whole(show string) bool {
-	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) && !strings.Contains(show, "#") &&
+	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) && !c.warned(show) &&
 		c.Writer(show) != nil && c.Placed(show) == nil
+}
+
+// warned: a `show` warns of something that is not meant to be so.
+func (c *Cluster) warned(show string) bool {
+	for line := range strings.Lines(show) {
+		if strings.HasPrefix(line, "#") && !(c.Async && strings.HasPrefix(line, "# Warning: semi-synchronous replication is off")) {
+			return true
+		}
+	}
+	return false
 }
 
 // Control runs mmm_control on the monitor's host.

@@ -252,7 +252,10 @@ func (s *Soak) settle(ctx context.Context) error {
 				}
 			}
 		}
-		return false, show + fmt.Sprint(c.Placed(show))
+		if w == nil {
+			return false, show
+		}
+		return false, fmt.Sprintf("%s%v %s", show, c.Placed(show), c.astray(ctx, w))
 	})
 	for name, text := range s.broken.take() {
 		s.wrong("replication of %s broke, and it was not set aside: %s", name, text)
@@ -290,8 +293,9 @@ func told(show string, n *Node) bool {
 	return false
 }
 
-// astray says which host of a whole cluster does not replicate from whom it should.
+// astray says which hosts do not replicate from whom they should.
 func (c *Cluster) astray(ctx context.Context, w *Node) string {
+	var lines []string
 	for _, n := range c.DBs {
 		source := w
 		if n == w {
@@ -299,13 +303,13 @@ func (c *Cluster) astray(ctx context.Context, w *Node) string {
 		}
 		r, err := n.Server.Replica(ctx)
 		if err != nil {
-			return err.Error()
-		}
-		if r["Master_Host"] != source.IP.String() || r["Slave_IO_Running"] != "Yes" || r["Slave_SQL_Running"] != "Yes" {
-			return fmt.Sprintf("%s replicates from %s: %s %s %s %s", n.Name, r["Master_Host"], r["Slave_IO_Running"], r["Last_IO_Error"], r["Slave_SQL_Running"], r["Last_SQL_Error"])
+			lines = append(lines, n.Name+": "+err.Error())
+		} else if r["Master_Host"] != source.IP.String() || r["Slave_IO_Running"] != "Yes" || r["Slave_SQL_Running"] != "Yes" {
+			lines = append(lines, fmt.Sprintf("%s replicates from %s: I/O %s %s %s, SQL %s %s", n.Name, r["Master_Host"],
+				r["Slave_IO_Running"], r["Last_IO_Errno"], r["Last_IO_Error"], r["Slave_SQL_Running"], r["Last_SQL_Error"]))
 		}
 	}
-	return ""
+	return strings.Join(lines, "\n")
 }
 
 // compare wants the same everywhere in the end, and everything that was acknowledged and is not known to be lost.

@@ -75,7 +75,9 @@ func soak(ctx context.Context, o lab.Options, n int) (*lab.Soak, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.StartAll(ctx); err != nil {
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := c.StartAll(starting); err != nil {
 		return nil, err
 	}
 	return c.Soak(ctx, n)
