@@ -17,6 +17,7 @@ import (
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -86,5 +87,9 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	return daemon.Service{Ping: ping, Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}}, nil
+	tasks := []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: listener}}
+	if at := local.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
+	}
+	return daemon.Service{Ping: ping, Tasks: tasks}, nil
 }

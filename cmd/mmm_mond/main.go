@@ -14,7 +14,9 @@ import (
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -61,12 +63,15 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	for _, h := range c.Hosts {
 		ports[h.Name] = h.AgentPort
 	}
+	metrics := web.NewMetrics(version)
 	m := monitor.New(monitor.Config{
 		Topology: monitor.Topology(c), Mode: monitor.StartMode(c.Monitor.Mode),
 		StatusPath: c.Monitor.StatusPath, KillBin: c.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(c, pinger), Echo: pinger,
 		Behind:   monitor.NewBehind(c),
 		Warnings: monitor.Warnings(c),
+		History:  history.Open(c.Monitor.StatusPath+".history", log),
+		Observer: metrics,
 		Log:      log,
 	})
 	control := &wire.Server{Log: log, Handler: func(ctx context.Context, line string) (string, bool) {
@@ -77,5 +82,9 @@ func build(c *config.Config, log *slog.Logger) (daemon.Service, error) {
 	}}
 	// What is no command is for the owner to say, once it has started, and changes nothing.
 	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
-	return daemon.Service{Ping: ping, Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}}, nil
+	tasks := []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: listener}}
+	if at := c.Monitor.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: log})
+	}
+	return daemon.Service{Ping: ping, Tasks: tasks}, nil
 }

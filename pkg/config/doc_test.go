@@ -130,6 +130,8 @@ func unit(r rule) string {
 		return "list of IP addresses"
 	case tableKind:
 		return "DB.TABLE"
+	case listenKind:
+		return "IP address:port"
 	}
 	return "anything"
 }
