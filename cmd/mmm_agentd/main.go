@@ -17,6 +17,7 @@ import (
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -114,10 +115,11 @@ func build(i, old *instance) (daemon.Service, error) {
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	return daemon.Service{
-		Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) },
-		Tasks: []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}},
-	}, nil
+	tasks := []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	if at := local.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
+	}
+	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) }, Tasks: tasks}, nil
 }
 
 // reload makes the service that is to follow that of old.

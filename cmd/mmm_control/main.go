@@ -64,9 +64,12 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 			return exitRefused
 		}
 	}
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	if call.words[0] == "watch" && len(call.words) == 1 {
+		return watch(dialer, addr, stdout)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
 	answer, err := dialer.Control(ctx, addr, strings.Join(call.words, " "))
 	if err != nil {
 		return unreachable(answer, err, stdout, stderr)

@@ -14,7 +14,9 @@ import (
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
+	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -37,7 +39,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 			return daemon.Service{}, err
 		}
-		return build(&instance{Config: c, read: read, log: log}, nil)
+		return build(&instance{Config: c, read: read, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: start}, nil
 }
@@ -51,6 +53,7 @@ type instance struct {
 	running *monitor.Monitor
 	tls     string // digest of the files
 	known   []check.Update
+	book    *history.Book // one for all: what one writes down while the next is made is not missed
 }
 
 // build makes the service of an instance, which takes over from old; nil: from none.
@@ -85,6 +88,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	for _, h := range i.Hosts {
 		ports[h.Name] = h.AgentPort
 	}
+	metrics := web.NewMetrics(version)
 	m := monitor.New(monitor.Config{
 		Topology: monitor.Topology(i.Config), Mode: monitor.StartMode(i.Monitor.Mode),
 		StatusPath: i.Monitor.StatusPath, KillBin: i.Monitor.KillHostBin,
@@ -92,7 +96,9 @@ func build(i, old *instance) (daemon.Service, error) {
 		Behind:   monitor.NewBehind(i.Config),
 		Warnings: monitor.Warnings(i.Config),
 		Known:    i.known, After: after,
-		Log: i.log,
+		History:  i.book,
+		Observer: metrics,
+		Log:      i.log,
 	})
 	i.running = m
 	control := &wire.Server{Log: i.log, Handler: func(ctx context.Context, line string) (string, bool) {
@@ -103,10 +109,11 @@ func build(i, old *instance) (daemon.Service, error) {
 	}}
 	// What is no command is for the owner to say, once it has started, and changes nothing.
 	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
-	return daemon.Service{
-		Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) },
-		Tasks: []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)}},
-	}, nil
+	tasks := []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)}}
+	if at := i.Monitor.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: i.log})
+	}
+	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) }, Tasks: tasks}, nil
 }
 
 // reload makes the service that is to follow that of old.
@@ -122,5 +129,5 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{Config: c, read: old.read, log: old.log, known: known}, old)
+	return build(&instance{Config: c, read: old.read, log: old.log, known: known, book: old.book}, old)
 }

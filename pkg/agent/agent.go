@@ -75,6 +75,7 @@ type Agent struct {
 	vouches  chan askedToVouch
 	after    *Agent
 	left     *tenant // when Run has returned: the lease, for who follows
+	status   atomic.Pointer[Status]
 }
 
 // New makes an Agent and starts nothing.
@@ -150,6 +151,9 @@ type owner struct {
 	tenant   *tenant            // nil: this agent holds no leases
 	facts    Facts              // as last observed
 	unnerved bool               // the lease has lapsed while the role is this host's: said once
+	observed time.Time          // when facts were
+	heard    time.Time          // when the newest order came
+	lapses   int                // how often the lease has run out while it held the role
 }
 
 // round is one pass of observe, plan, apply, observe.
@@ -197,6 +201,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		if o.tenant != nil {
 			o.tenant.publish()
 		}
+		o.tell()
 		var done <-chan outcome
 		if o.round != nil {
 			done = o.round.done
@@ -250,7 +255,7 @@ func (o *owner) take(ctx context.Context, q ask) {
 		}
 	}
 	o.logChange(*q.order)
-	o.order = q.order
+	o.order, o.heard = q.order, time.Now()
 	o.renew(ctx)
 	o.waiting = append(o.waiting, q)
 	o.interrupt(ctx)
@@ -402,7 +407,7 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		out.memory.endClients = false
 		o.endClients(ctx)
 	}
-	o.memory, o.problems, o.facts = out.memory, out.problems, out.facts
+	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
 	o.present = o.site.roles(out.facts.Present)
 	if o.order == nil {
 		return

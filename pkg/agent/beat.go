@@ -69,6 +69,7 @@ func (o *owner) beat(ctx context.Context) {
 	if lost != o.unnerved {
 		o.unnerved = lost
 		if lost && t.tenure.Taken {
+			o.lapses++
 			o.log.Log(ctx, levelFatal, "Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
 		}
 	}

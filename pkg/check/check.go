@@ -37,6 +37,10 @@ type Result struct {
 	Detail  string        // what Message has no room for, one line; mostly empty
 	Refused bool          // nobody listens on the server's port
 	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
+
+	// For people only, of the checks of replication.
+	Source   string // whom it replicates from, as configured there; "" where that is not known
+	Measured bool   // Lag is known
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.
@@ -60,6 +64,7 @@ type Update struct {
 	Verdict   Verdict // after this probe
 	Change    Change
 	FailedFor time.Duration // how long the check has been failing; 0 where it is not
+	Took      time.Duration // by this probe
 }
 
 // maxText keeps a server's words, which may be long, in one line of a table. The longest useful one names a missing

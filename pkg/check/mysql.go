@@ -51,7 +51,9 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 	if err != nil {
 		return judgeReplicaError(err, p.user, p.conn.Channel())
 	}
-	return p.judge(ctx, r)
+	result := p.judge(ctx, r)
+	result.Source = r.SourceHost
+	return result
 }
 
 func (p replicaProbe) Close() { p.conn.Close() }
@@ -136,15 +138,15 @@ func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 }
 
 func judgeLag(lag, max time.Duration) Result {
+	r := Result{Status: OK, Message: "OK"}
 	switch {
 	case lag > max:
-		r := result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
-		r.Lag = lag
-		return r
+		r = result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
 	case lag == 0:
-		return Result{Status: OK, Message: "OK: Backlog is null"}
+		r.Message = "OK: Backlog is null"
 	}
-	return Result{Status: OK, Message: "OK", Lag: lag}
+	r.Measured, r.Lag = true, lag
+	return r
 }
 
 // judgeBeats: without its table nothing is known of the backlog, which changes nothing.

@@ -46,7 +46,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		p := Probed{Start: start, End: end.Sub(origin), Wall: end, Result: result}
 		var change Change
 		verdict, change = verdict.Next(p, trap)
-		r.Emit(Update{Host: r.Host, Name: r.Name, Result: result, Verdict: verdict, Change: change, FailedFor: verdict.FailedFor()})
+		r.Emit(Update{Host: r.Host, Name: r.Name, Result: result, Verdict: verdict, Change: change, FailedFor: verdict.FailedFor(), Took: p.End - p.Start})
 
 		now := time.Since(origin)
 		at := nextStart(verdict, r.Trap, slotAfter(first, r.Period, start, now), now, p.End-p.Start)

@@ -41,7 +41,7 @@ func (x *stepper) orphan(r Role, a *Address) {
 		return
 	}
 	x.give(a, host)
-	x.out.add(Info, host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
+	x.out.detail(host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
 }
 
 // fewest picks the host for an orphan: the preferred one; else the one with the fewest addresses of this role, of

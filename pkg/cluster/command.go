@@ -41,6 +41,9 @@ const Help = `Valid commands are:
     set_ip <ip> <host>                - set role with ip <ip> to host <host>
 # doctor [--verbose]                  - find out what is wrong, and how to mend it (needs no monitor)
 # config check|convert <file>         - check a configuration file, or convert it to HCL or back (needs no monitor)
+# history [<n>]                       - show the last <n> (20) changes, with causes and evidence
+# explain <host>                      - say why <host> is in its state and what would change that
+# watch                               - show status and checks, again at each change, until ctrl-C
 `
 
 // Invalid is the answer to a line that is no command.
@@ -173,7 +176,7 @@ func (x *stepper) setOffline(host string, agentUp bool) string {
 
 func (x *stepper) adminState(host string, to HostState) {
 	h := x.s.Hosts[host]
-	x.out.add(Fatal, host, "Admin changed state of '%s' from %s to %s", host, h.State, to)
+	x.out.changed(host, h.State, to, "Admin changed state of '%s' from %s to %s", host, h.State, to)
 	h.State, h.Since = to, x.in.Now
 	x.s.Hosts[host] = h
 }
@@ -238,7 +241,7 @@ func (x *stepper) dropBalanced(r Role, host string) string {
 	for i := range x.s.Addresses {
 		if a := &x.s.Addresses[i]; a.Role == r.Name && a.Holder == host {
 			x.take(a, "")
-			x.out.add(Info, host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
+			x.out.detail(host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
 		}
 	}
 	return fmt.Sprintf("OK: Balanced role %s has been removed from host '%s'. Now you can wait some time and check new roles info!", r.Name, host)

@@ -18,6 +18,9 @@ type Event struct {
 	Level Level
 	Host  string // host it is about, or ""
 	Text  string
+
+	From, To HostState // of a change of Host's state; "" for other events
+	Detail   bool      // it spells out what follows from another event
 }
 
 // Kill asks for the kill_host program to be run.
@@ -33,6 +36,15 @@ type Output struct {
 	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
 	Answer string
 	Move   *Move // the command answers only once this is decided: see Move.Outcome
+}
+
+// changed notes that a host's state changes.
+func (o *Output) changed(host string, from, to HostState, format string, args ...any) {
+	o.Events = append(o.Events, Event{Level: Fatal, Host: host, Text: fmt.Sprintf(format, args...), From: from, To: to})
+}
+
+func (o *Output) detail(host, format string, args ...any) {
+	o.Events = append(o.Events, Event{Level: Info, Host: host, Text: fmt.Sprintf(format, args...), Detail: true})
 }
 
 func (o *Output) add(l Level, host, format string, args ...any) {

@@ -171,7 +171,7 @@ func (x *stepper) fromReplicationTrouble(t Host, h HostInfo) {
 // enter changes a host's state, says so with why, and counts departures from ONLINE.
 func (x *stepper) enter(name string, to HostState, why string) {
 	h := x.s.Hosts[name]
-	x.out.add(Fatal, name, "State of host '%s' changed from %s to %s%s", name, h.State, to, why)
+	x.out.changed(name, h.State, to, "State of host '%s' changed from %s to %s%s", name, h.State, to, why)
 	from := h.State
 	h.State, h.Since = to, x.in.Now
 	x.moved = true
@@ -202,10 +202,10 @@ func (x *stepper) clearRoles(host string) {
 	if len(x.s.RolesOf(host)) == 0 {
 		return
 	}
-	x.out.add(Info, host, "Removing all roles from host '%s':", host)
+	x.out.detail(host, "Removing all roles from host '%s':", host)
 	for i := range x.s.Addresses {
 		if a := &x.s.Addresses[i]; a.Holder == host {
-			x.out.add(Info, host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
+			x.out.detail(host, "    Removed role '%s' from host '%s'", a.RoleIP, host)
 			x.take(a, "")
 		}
 	}

@@ -73,7 +73,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	lease.lostState()
 	lease.newEpoch()
 	table := x.table()
-	out.add(Info, "", "%s", table)
+	out.detail("", "%s", table)
 	if conflicts {
 		if t.CarefulStartup {
 			out.add(Fatal, "", "Conflicting roles during startup: switching into passive mode")

@@ -88,6 +88,7 @@ func (w *world) step(in Input) Output {
 	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.equal) {
 		panic("orders differ where nothing has changed that they are made of")
 	}
+	mustTell(before, w.s, out)
 	w.note(out)
 	for _, k := range out.Kills {
 		if w.killErr == "" {
@@ -96,6 +97,27 @@ func (w *world) step(in Input) Output {
 		w.step(Input{Killed: []KillResult{{Host: k.Host, Err: w.killErr}}})
 	}
 	return out
+}
+
+// mustTell: every change of a state is an event that says from what to what.
+func mustTell(before, after State, out Output) {
+	at := map[string]HostState{}
+	for name, h := range before.Hosts {
+		at[name] = h.State
+	}
+	for _, e := range out.Events {
+		if e.To != "" && at[e.Host] != e.From {
+			panic(fmt.Sprintf("event %+v, but the state was %s", e, at[e.Host]))
+		}
+		if e.To != "" {
+			at[e.Host] = e.To
+		}
+	}
+	for name, h := range after.Hosts {
+		if h.State != at[name] {
+			panic(fmt.Sprintf("host %s came to %s without an event", name, h.State))
+		}
+	}
 }
 
 // settle delivers orders until nothing changes any more.

@@ -309,8 +309,15 @@ func (s State) Echo(t Topology, host string, e Epoch) Stamp {
 	return s.Hosts[host].Stamp
 }
 
-// leaseLeft says for people how long it may take until the role of an unreachable writer can move.
+// LeaseLeft is how long it may take until the role of an unreachable writer can move; 0 without a lease.
+func (s State) LeaseLeft(t Topology) time.Duration {
+	if !t.leased() {
+		return 0
+	}
+	return max(max(s.vouched+t.Lease.Over(), s.patience)-s.stepped, 0)
+}
+
+// leaseLeft says it for people.
 func (s State) leaseLeft(t Topology) string {
-	left := max(s.vouched+t.Lease.Over(), s.patience) - s.stepped
-	return fmt.Sprintf("%.1f seconds", max(left, 0).Seconds())
+	return fmt.Sprintf("%.1f seconds", s.LeaseLeft(t).Seconds())
 }

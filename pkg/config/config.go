@@ -102,7 +102,8 @@ type MonitorConfig struct {
 	KillHostBin        string        // relative names are resolved under BinPath/monitor
 	CarefulStartup     bool
 	Mode               MonitorMode
-	WaitForOtherMaster time.Duration // 0: for ever
+	WaitForOtherMaster time.Duration  // 0: for ever
+	MetricsListen      netip.AddrPort // zero: no HTTP
 }
 
 // Host is a section <host NAME>, filled up from <host default>.
@@ -116,6 +117,7 @@ type Host struct {
 	StatePath           string
 	ClusterInterface    string
 	AgentPort           int
+	MetricsListen       netip.AddrPort // zero: no HTTP
 	MySQLPort           int
 	AgentUser           string
 	AgentPassword       Secret
@@ -241,6 +243,7 @@ func monitorConfig(s *section) MonitorConfig {
 		CarefulStartup:     get[bool](s, "careful_startup"),
 		Mode:               MonitorMode(get[string](s, "mode")),
 		WaitForOtherMaster: get[time.Duration](s, "wait_for_other_master"),
+		MetricsListen:      get[netip.AddrPort](s, "metrics_listen"),
 	}
 	if mc.KillHostBin != "" && !filepath.IsAbs(mc.KillHostBin) {
 		mc.KillHostBin = filepath.Join(mc.BinPath, "monitor", mc.KillHostBin)
@@ -259,6 +262,7 @@ func host(s *section) Host {
 		StatePath:           get[string](s, "state_path"),
 		ClusterInterface:    get[string](s, "cluster_interface"),
 		AgentPort:           get[int](s, "agent_port"),
+		MetricsListen:       get[netip.AddrPort](s, "metrics_listen"),
 		MySQLPort:           get[int](s, "mysql_port"),
 		AgentUser:           get[string](s, "agent_user"),
 		AgentPassword:       get[Secret](s, "agent_password"),

@@ -132,6 +132,8 @@ func unit(r rule) string {
 		return "file"
 	case tableKind:
 		return "DB.TABLE"
+	case listenKind:
+		return "IP address:port"
 	}
 	return "anything"
 }

@@ -31,6 +31,7 @@ const (
 	addrKind                   // netip.Addr
 	addrsKind                  // []netip.Addr, without repetitions
 	tableKind                  // string, DB.TABLE
+	listenKind                 // netip.AddrPort
 	secretFileKind             // the file whose first line is the variable named before "_file", a secretKind
 	ignoredKind                // not looked at; may be empty
 )
@@ -145,6 +146,8 @@ func monitorRules() sectionRule {
 		{name: "flap_count", kind: countKind, def: "3", reads: forM, doc: "A host that fails more often than this within flap_duration is flapping; 0 turns this off."},
 		{name: "auto_set_online", kind: durationKind, def: "0", reads: forM, doc: "Time a host spends in AWAITING_RECOVERY before it becomes ONLINE; 0: only by hand."},
 		{name: "kill_host_bin", kind: textKind, def: "kill_host", reads: forM, doc: "Program that switches off a host that can't be told to give up its roles. A relative name lives under `BIN_PATH/monitor/`."},
+		{name: "metrics_listen", kind: listenKind, reads: forM,
+			doc: "Address and port of the monitor's status page, API and metrics over HTTP (see monitoring.md). Anybody who can connect can read them. Without it there are none."},
 		{name: "careful_startup", kind: boolKind, def: "1", reads: forM, doc: "Start in passive mode where the hosts disagree about who holds a role."},
 		{name: "mode", kind: choiceKind, def: string(ModeActive), reads: forM,
 			choices: []string{string(ModeActive), string(ModeManual), string(ModeWait), string(ModePassive)}, doc: "Mode in which the monitor starts."},
@@ -162,6 +165,8 @@ func hostRules() sectionRule {
 		{name: "state_path", kind: textKind, def: "/var/lib/mysql-mmm/mmm_agentd.state", reads: forA, doc: "File in which the agent keeps what was decided about the writer role, over a restart."},
 		{name: "cluster_interface", kind: textKind, reads: forA, needs: forA, doc: "Network interface that gets the virtual addresses."},
 		{name: "agent_port", kind: portKind, def: "9989", reads: forA | forM, doc: "Port on which the agent listens for the monitor."},
+		{name: "metrics_listen", kind: listenKind, reads: forA,
+			doc: "Address and port of the agent's metrics and of the health checks for load balancers, over HTTP (see monitoring.md). Without it there are none."},
 		{name: "mysql_port", kind: portKind, def: "3306", reads: forA | forM, doc: "Port of the database server."},
 		{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
 		{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},

@@ -81,6 +81,8 @@ func (r rule) interpret(text string) (any, error) {
 		return parseAddrs(text)
 	case tableKind:
 		return parseTable(text)
+	case listenKind:
+		return parseListen(text)
 	}
 	panic(fmt.Sprintf("config: kind %d of variable %s has no values", r.kind, r.name))
 }
@@ -152,6 +154,15 @@ func parseTable(text string) (string, error) {
 		return "", fmt.Errorf("must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not %q", text)
 	}
 	return text, nil
+}
+
+// parseListen takes no host names: which of several addresses would be meant?
+func parseListen(text string) (netip.AddrPort, error) {
+	at, err := netip.ParseAddrPort(text)
+	if err != nil || at.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("must be an IP address and a port such as 127.0.0.1:9990, 0.0.0.0:9990 or [::]:9990, not %q", text)
+	}
+	return at, nil
 }
 
 // splitList splits on commas. Like the original it overlooks a comma at the end; repetitions are dropped.

@@ -17,8 +17,14 @@ type checkKey struct {
 	name check.Name
 }
 
-// board holds the newest verdict of every check. Copies are cheap to read and never change.
-type board map[checkKey]check.Verdict
+// posted is the newest that is known of one check.
+type posted struct {
+	check.Verdict
+	result check.Result
+}
+
+// board holds the newest of every check. Copies are cheap to read and never change.
+type board map[checkKey]posted
 
 // with returns the board with one more verdict on it.
 func (b board) with(u check.Update) board {
@@ -26,7 +32,7 @@ func (b board) with(u check.Update) board {
 	if next == nil {
 		next = board{}
 	}
-	next[checkKey{u.Host, u.Name}] = u.Verdict
+	next[checkKey{u.Host, u.Name}] = posted{u.Verdict, u.Result}
 	return next
 }
 
@@ -56,18 +62,19 @@ func logCheck(log *slog.Logger, u check.Update) {
 	}
 }
 
-// checkLine is one check of `checks --json`.
-type checkLine struct {
+// CheckLine is one check of `checks --json`.
+type CheckLine struct {
 	Host       string    `json:"host"`
 	Check      string    `json:"check"`
 	Good       bool      `json:"good"`
 	LastChange time.Time `json:"last_change"`
 	Message    string    `json:"message"`
+	Failing    bool      `json:"failing"` // the newest probe, whatever the verdict
 }
 
 // lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
-func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []checkLine {
-	lines := []checkLine{}
+func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []CheckLine {
+	lines := []CheckLine{}
 	for _, h := range t.Hosts {
 		for _, n := range check.Names() {
 			if host != "all" && host != h.Name || name != "all" && name != string(n) {
@@ -78,7 +85,7 @@ func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name
 			if remark := remarks[key]; remark != "" {
 				v.Message += "; " + remark
 			}
-			lines = append(lines, checkLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message})
+			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message, Failing: v.result.Status == check.Error})
 		}
 	}
 	return lines
@@ -103,4 +110,15 @@ func (b board) text(t cluster.Topology, remarks map[checkKey]string, host, name 
 		return strings.TrimSuffix(out.String(), "\n")
 	}
 	return out.String()
+}
+
+// complaints are the messages of a host's checks that fail now, with the names of the checks.
+func (b board) complaints(host string) []string {
+	var all []string
+	for _, n := range check.Names() {
+		if p := b[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {
+			all = append(all, string(n)+": "+p.Message)
+		}
+	}
+	return all
 }

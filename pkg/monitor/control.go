@@ -47,6 +47,10 @@ func (m *Monitor) Handle(ctx context.Context, line string) string {
 		return cluster.Show(m.Topology, snap.State)
 	case name == "checks" && len(args) <= 2:
 		return m.checks(snap, args, asJSON)
+	case name == "history" && len(args) <= 1:
+		return tell(snap, args, asJSON)
+	case name == "explain" && len(args) == 1:
+		return m.explain(snap, args[0], asJSON)
 	case asJSON:
 		return cluster.Invalid(line)
 	}

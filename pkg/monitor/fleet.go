@@ -39,6 +39,8 @@ type courier struct {
 	beat    time.Duration
 	relays  []relay
 	detour  bool // the direct way failed last time
+
+	observer Observer
 }
 
 // letter is an order with its number; without an order nothing is sent.
@@ -54,7 +56,7 @@ type letter struct {
 type relay struct{ host, addr string }
 
 func newCourier(host string, ip netip.Addr, port int, ask, repeat asker, answers chan<- cluster.Answer) *courier {
-	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, repeat: repeat, answers: answers, posted: make(chan letter, 1), beat: heartbeat}
+	return &courier{host: host, addr: netip.AddrPortFrom(ip, uint16(port)).String(), ask: ask, repeat: repeat, answers: answers, posted: make(chan letter, 1), beat: heartbeat, observer: unobserved{}}
 }
 
 // post hands over the newest order; only the owner may call it. A demand to clear that was not yet met stays.
@@ -138,7 +140,9 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		Forced: o.Forced, Left: o.Left, Trust: o.Trust}
 	done := make(chan result, 1)
 	go func() {
+		began := time.Now()
 		line, via, err := c.bring(ctx, direct, order.Request(c.host).String())
+		c.observer.Asked(c.host, time.Since(began), err == nil)
 		done <- result{line, via, err}
 	}()
 	for {

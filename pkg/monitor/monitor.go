@@ -14,6 +14,7 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/history"
 )
 
 const (
@@ -51,6 +52,8 @@ type Config struct {
 	Warnings   []string                                             // about the configuration, logged at start
 	Known      []check.Update                                       // results of checks from before the start: the others are waited for
 	After      *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	History    *history.Book                                        // nil: in memory only
+	Observer   Observer                                             // nil: nobody
 	Log        *slog.Logger
 }
 
@@ -62,6 +65,8 @@ type Snapshot struct {
 	State   cluster.State
 	board   board
 	remarks map[checkKey]string
+	history []history.Record
+	at      time.Time
 	changed chan struct{} // closed when there is a newer one
 }
 
@@ -102,11 +107,18 @@ func New(c Config) *Monitor {
 		store:    newStore(c.StatusPath),
 		begin:    time.Now(),
 	}
+	if m.History == nil {
+		m.History = history.Open("", c.Log)
+	}
+	if m.Observer == nil {
+		m.Observer = unobserved{}
+	}
 	if c.Repeats == nil {
 		c.Repeats = c.Agents
 	}
 	for _, h := range c.Topology.Hosts {
 		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, c.Repeats, m.answers)
+		m.couriers[h.Name].observer = m.Observer
 	}
 	if c.Topology.Lease > 0 {
 		m.prepareLease()
@@ -125,6 +137,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.Checks.Network(send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
+	group.Go(func() error { return m.History.Run(ctx) })
 	if m.Echo != nil {
 		l := lookout{Monitor: m, echo: m.Echo, missing: map[netip.Addr]bool{}}
 		group.Go(func() error { return l.Run(ctx) })
@@ -167,6 +180,8 @@ type owner struct {
 	notices  notices
 	warnings []string
 	remarks  map[checkKey]string
+
+	journeys map[cluster.RoleIP]journey // of addresses that are under way
 }
 
 // pending are orders that wait for the status file.
@@ -178,7 +193,7 @@ type pending struct {
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{},
-		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}}
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil
@@ -206,6 +221,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case a := <-m.answers:
 			in.Answers = []cluster.Answer{a}
 		case k := <-m.killed:
+			m.Observer.Killed(k.Host, k.Err == "")
 			in.Killed = []cluster.KillResult{k}
 		case o.up = <-m.network:
 		case c := <-m.commands:
@@ -235,6 +251,8 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 // note puts the result of a check on the board.
 func (o *owner) note(u check.Update) {
 	logCheck(o.Log, u)
+	o.Observer.Probed(u)
+	o.chronicleCheck(u)
 	o.board = o.board.with(u)
 	o.suspects.note(u)
 	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
@@ -264,6 +282,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
+	o.chronicle(last, out)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0)
 	return out
 }
@@ -389,7 +408,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.History.Records(), at: time.Now(), changed: make(chan struct{})}
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}
@@ -437,6 +456,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	found := o.ask(ctx, stored, silent)
 	var out cluster.Output
 	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
+	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
 }
 

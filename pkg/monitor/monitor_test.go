@@ -147,6 +147,12 @@ func TestControl(t *testing.T) {
 			"help":              cluster.Help,
 			"set_online  db1":   "OK: This host is already ONLINE. Skipping command.",
 			"checks db1 ping x": cluster.Invalid("checks db1 ping x"),
+			"history 0":         "ERROR: '0' is no number of records!",
+			"history x":         "ERROR: 'x' is no number of records!",
+			"history 1 2":       cluster.Invalid("history 1 2"),
+			"explain":           cluster.Invalid("explain"),
+			"explain x":         "ERROR: Unknown host name 'x'!",
+			"watch":             cluster.Invalid("watch"),
 			"checks x y":        "ERROR: Unknown check 'y'!",
 			"checks x":          "ERROR: Unknown host name 'x'!",
 			"show": "# Warning: writer_lease is 0: a writer that can't be reached may stay writer beside a new one\n  db1(10.0.0.1) master/ONLINE. Roles: writer(10.0.0.100)\n" +
@@ -170,7 +176,7 @@ func TestControl(t *testing.T) {
 		if err := json.Unmarshal([]byte(say("show --json")), &view); err != nil || len(view.Hosts) != 3 {
 			t.Errorf("show --json: %v", err)
 		}
-		for _, line := range []string{"checks --json", "mode --json"} {
+		for _, line := range []string{"checks --json", "mode --json", "history --json", "explain db1 --json"} {
 			if !json.Valid([]byte(say(line))) {
 				t.Errorf("%s: %s", line, say(line))
 			}

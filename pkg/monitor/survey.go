@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -61,9 +62,11 @@ func (o *owner) look() {
 	came, gone := o.notices.update(findings(o.Topology, o.state, alive), o.now())
 	for _, f := range gone {
 		o.Log.Info("No longer: " + f.text)
+		o.noted(cluster.Info, "No longer: "+f.text)
 	}
 	for _, f := range came {
 		o.Log.Warn(f.text)
+		o.noted(cluster.Warn, f.text)
 	}
 	if len(came)+len(gone) > 0 {
 		o.warnings, o.remarks = o.notices.shown()

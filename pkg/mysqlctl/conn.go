@@ -50,7 +50,7 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 	}
 	if c.sess != nil {
 		rows, err := c.sess.ask(ctx, build)
-		if !c.sess.conn.IsValid() {
+		if c.sess.powerless || !c.sess.conn.IsValid() {
 			c.Close()
 		}
 		if !lost(err) || ctx.Err() != nil {
@@ -64,7 +64,7 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 	}
 	c.sess = sess
 	rows, err := sess.ask(ctx, build)
-	if !sess.conn.IsValid() {
+	if sess.powerless || !sess.conn.IsValid() {
 		c.Close()
 	}
 	return rows, err

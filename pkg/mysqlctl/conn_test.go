@@ -14,6 +14,31 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
+// TestGrantedLater: who mends a missing privilege as the error says need not restart anything.
+func TestGrantedLater(t *testing.T) { each(t, testGrantedLater) }
+
+func testGrantedLater(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	cfg := account(i, "later", "SHUTDOWN")
+	c, s := NewConn(cfg), New(cfg)
+	defer c.Close()
+	defer s.Close()
+	ctx := within(t, time.Minute)
+	if _, err := c.Replica(ctx); !IsMissingPrivilege(err) {
+		t.Errorf("without the right: %v", err)
+	}
+	if err := s.AllowWrites(ctx); !IsMissingPrivilege(err) {
+		t.Errorf("without the right: %v", err)
+	}
+	i.Exec("GRANT "+i.Kind.MonitorRights()+" ON *.* TO later@'%'", "GRANT "+i.Kind.AgentRights()+" ON *.* TO later@'%'")
+	if _, err := c.Replica(ctx); !errors.Is(err, ErrNotReplica) {
+		t.Errorf("with it: %v", err)
+	}
+	if err := s.AllowWrites(ctx); err != nil {
+		t.Errorf("with it: %v", err)
+	}
+}
+
 func TestWaitBroken(t *testing.T) { each(t, testWaitBroken) }
 
 func testWaitBroken(t *testing.T, kind string) {

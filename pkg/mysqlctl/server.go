@@ -173,6 +173,14 @@ func (s *Server) release(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.busy, sess)
+	if sess.powerless { // and so are those that logged in when it did
+		for _, other := range s.idle {
+			other.close()
+		}
+		s.idle = nil
+		sess.close()
+		return
+	}
 	if s.closed || len(s.idle) >= maxIdle || !sess.conn.IsValid() {
 		sess.close()
 		return

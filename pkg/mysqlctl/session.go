@@ -24,6 +24,10 @@ type session struct {
 	addr    string
 	account string // 'user'@'host' as the server matched it, for GRANT
 	flavour flavour
+
+	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege Changes Take Effect"
+	// in the MySQL manual), so this one is not kept.
+	powerless bool
 }
 
 type driverConn interface {
@@ -141,6 +145,9 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 		err = withhold(err)
 	}
 	if IsMissingPrivilege(err) && st.need != nothing {
+		if st.need != killOthers && st.need != seeProcesses {
+			s.powerless = true // those two are tried in a hurry
+		}
 		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON %s TO %s",
 			st.what, s.addr, err, s.flavour.grant(st.need), cmp.Or(st.on, "*.*"), s.account)
 	}

@@ -22,6 +22,7 @@ type Soak struct {
 	Lost             int             // of those, rows that a failover has lost
 	Named            int             // transactions that `show` has named as the former writers' alone
 	Aside            []string        // hosts that were set aside and set up anew, with the reason that was shown
+	Restarted        int             // I/O threads that did not acknowledge before they were started again
 	Gaps             []time.Duration // of the writes, one for each failover
 	MoveGaps         []time.Duration // and for each move
 	Wrong            []string        // what must not be; nothing is good
@@ -75,7 +76,7 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if !s.cluster.Async {
-		if err := w.Server.WaitSemiSync(ctx); err != nil {
+		if err := s.semiSync(ctx, w); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -86,6 +87,22 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 		return fmt.Errorf("%s from %s: %w", name, w.Name, err)
 	}
 	return nil
+}
+
+// semiSync waits until the other master acknowledges. MariaDB's I/O thread that loses its source while it agrees with it on how to
+// replicate gives acknowledging up until it is started again, which an operator does.
+func (s *Soak) semiSync(ctx context.Context, w *Node) error {
+	soon, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if w.Server.WaitSemiSync(soon) == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	to := s.cluster.otherMaster(w)
+	s.Restarted++
+	if err := to.Server.Exec(ctx, "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD"); err != nil {
+		return err
+	}
+	return w.Server.WaitSemiSync(ctx)
 }
 
 // writes waits for n more rows.
@@ -259,6 +276,10 @@ func (s *Soak) settle(ctx context.Context) error {
 	})
 	for name, text := range s.broken.take() {
 		s.wrong("replication of %s broke, and it was not set aside: %s", name, text)
+	}
+	if err != nil && failed == nil {
+		checks, _, _ := c.Control(context.WithoutCancel(ctx), "checks") // what there is of it
+		failed = errors.New(checks)
 	}
 	return errors.Join(err, failed)
 }

@@ -58,6 +58,9 @@ func run(ctx context.Context) int {
 			verdict, status = "WRONG", 1
 		}
 		fmt.Printf("%-28s %9d %5d %8d %5d %6d %5d %19s %19s %s\n", m.name, s.Failovers, s.Moves, s.Acked, s.Lost, s.Named, len(s.Aside), spread(s.Gaps), spread(s.MoveGaps), verdict)
+		if s.Restarted > 0 {
+			fmt.Fprintf(os.Stderr, "    %d I/O threads acknowledged nothing before they were started again\n", s.Restarted)
+		}
 		for _, text := range slices.Concat(s.Aside, s.Wrong) {
 			fmt.Fprintln(os.Stderr, "    "+text)
 		}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/wire"
+)
+
+// The screen is drawn at each change, and not between.
+func TestWatchDrawsChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		texts := []string{"a\n", "a\n", "a\n", "b\nc\n", "b\nc\n"}
+		ctx, cancel := context.WithCancel(t.Context())
+		var screen strings.Builder
+		follow(ctx, time.Now, func(context.Context) string {
+			text := texts[0]
+			if texts = texts[1:]; len(texts) == 0 {
+				cancel()
+			}
+			return text
+		}, &screen)
+		if n := strings.Count(screen.String(), home); n != 2 {
+			t.Errorf("drawn %d times:\n%q", n, screen.String())
+		}
+		if !strings.Contains(screen.String(), "b"+restOfLine+"\nc"+restOfLine+"\n") {
+			t.Errorf("%q", screen.String())
+		}
+	})
+}
+
+// What is seen is what the monitor answers; a monitor that is away is said.
+func TestWatchLooks(t *testing.T) {
+	load, asked := monitor(t, "answer")
+	conf, err := load(config.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	if got := look(t.Context(), wire.Dialer{}, addr); got != "answer\nanswer" {
+		t.Errorf("%q", got)
+	}
+	if a, b := <-asked, <-asked; a != "show" || b != "checks" {
+		t.Errorf("asked %q, %q", a, b)
+	}
+	if got := look(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got, "ERROR: Can't connect to monitor daemon!\n# ") {
+		t.Errorf("%q", got)
+	}
+}

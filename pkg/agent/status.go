@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// Status is what an agent knows of its host, for those who watch it. It never changes.
+type Status struct {
+	Host     string
+	State    cluster.HostState // as ordered; UNKNOWN where nothing was since the start
+	Ordered  []cluster.RoleIP  // as far as the lease allows
+	Known    []cluster.RoleIP  // all of the configuration
+	Present  []cluster.RoleIP  // on the interface when it was last looked
+	Writable wire.Tri
+	Down     bool      // the server's port refuses
+	Observed time.Time // when Present, Writable and Down were found; zero: never yet
+	Heard    time.Time // when the newest order came; zero: never yet
+	Told     time.Time // when this was said; the agent says it at least every second
+	Problems []string
+	Fenced   bool // the server's port is closed to clients
+	Epoch    cluster.Epoch
+	Leased   bool          // the order comes with a lease
+	Left     time.Duration // of the lease on the writer role, at Told; 0: it has none
+	Lapses   int           // how often the lease has run out while it held the role
+
+	ends time.Duration // the same on the agent's clock
+}
+
+// tell makes known what the owner knows.
+func (o *owner) tell() {
+	s := Status{Host: o.site.Host, State: cluster.Unknown, Known: o.site.Addresses, Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
+		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems), Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
+	if o.order != nil {
+		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.tenant != nil && o.order.Lease > 0
+	}
+	if o.tenant != nil {
+		now := o.tenant.Clock.Now()
+		s.Epoch = o.tenant.saved.Epoch
+		if o.tenant.holds(now) {
+			s.Left = o.tenant.tenure.Left(now)
+			s.ends = now + s.Left
+		}
+	}
+	o.status.Store(&s)
+}
+
+// Status is the newest; false before the agent runs.
+func (a *Agent) Status() (Status, bool) {
+	s := a.status.Load()
+	if s == nil {
+		return Status{}, false
+	}
+	return *s, true
+}
+
+// stale is how long what was found counts: the host is looked at every second.
+const stale = 5 * time.Second
+
+// Alive says whether the agent's owner is at work.
+func (a *Agent) Alive() bool {
+	s, ok := a.Status()
+	return ok && time.Since(s.Told) < stale
+}
+
+// Serves says whether clients of the role can be sent to this host, and if not, why: it is to have one of the role's addresses and
+// has it, its server answers, and for the active master role takes writes, under a lease that is live at this moment where there is one.
+func (a *Agent) Serves(role string) (ok bool, why string) {
+	s, ok := a.Status()
+	if !ok {
+		return false, "the agent is starting"
+	}
+	now := time.Duration(0)
+	if a.leasing != nil {
+		now = a.leasing.Clock.Now()
+	}
+	why = s.serves(role, a.site.ActiveMasterRole, time.Now(), now)
+	return why == "", why
+}
+
+// KnowsRole says whether the configuration has the role.
+func (a *Agent) KnowsRole(role string) bool {
+	return slices.ContainsFunc(a.site.Addresses, func(r cluster.RoleIP) bool { return r.Role == role })
+}
+
+// serves returns why clients can't be sent here, or "". clock is the agent's monotonic clock.
+func (s Status) serves(role, writer string, now time.Time, clock time.Duration) string {
+	has := func(r cluster.RoleIP) bool { return r.Role == role && slices.Contains(s.Ordered, r) }
+	switch {
+	case s.Observed.IsZero() || now.Sub(s.Observed) >= stale || now.Sub(s.Told) >= stale:
+		return "the host has not been looked at lately"
+	case !slices.ContainsFunc(s.Present, has):
+		return fmt.Sprintf("no address of role %s is here", role)
+	case s.Down:
+		return "the server does not run"
+	case s.Writable == wire.Unsure:
+		return "the server does not answer"
+	case s.Fenced:
+		return "the server's port is closed to clients"
+	case role == writer && s.Writable != wire.Yes:
+		return "the server is closed for writes"
+	case role == writer && s.Leased && s.ends <= clock:
+		return "the lease is over"
+	}
+	return ""
+}
+
+// String is one line for people.
+func (s Status) String() string {
+	text := fmt.Sprintf("%s is %s", s.Host, s.State)
+	if len(s.Present) > 0 {
+		text += " with " + cluster.FormatRoleIPs(s.Present, ", ")
+	}
+	if len(s.Problems) > 0 {
+		text += ": " + strings.Join(s.Problems, "; ")
+	}
+	return text
+}

@@ -1,0 +1,147 @@
+package monitor
+
+import (
+	"fmt"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/history"
+)
+
+// journey is the way of an address from one host to another.
+type journey struct {
+	from    string
+	planned bool
+	began   time.Duration // monitor's clock
+}
+
+// remember puts records into the history and tells the observer.
+func (o *owner) remember(records ...history.Record) {
+	at := time.Now()
+	for i := range records {
+		records[i].At = at
+		o.Observer.Happened(records[i])
+	}
+	o.History.Add(records...)
+}
+
+// noted keeps what is only said.
+func (o *owner) noted(l cluster.Level, text string) {
+	o.remember(history.Record{Kind: history.Note, Level: levelName(l), Text: text})
+}
+
+// chronicleCheck keeps a verdict that has changed. That a check that never failed is OK says nothing.
+func (o *owner) chronicleCheck(u check.Update) {
+	r := history.Record{Kind: history.Check, Host: u.Host}
+	last, known := o.board[checkKey{u.Host, u.Name}]
+	switch {
+	case u.Change == check.BecameFailed:
+		r.Level = levelName(cluster.Error)
+		r.Text = fmt.Sprintf("Check '%s' on '%s' fails: %s", u.Name, u.Host, u.Result.Message)
+	case u.Change == check.BecameOK && known && !last.Good:
+		r.Level = levelName(cluster.Info)
+		r.Text = fmt.Sprintf("Check '%s' on '%s' is ok again", u.Name, u.Host)
+	default:
+		return
+	}
+	o.remember(r)
+}
+
+// chronicle keeps what a step has changed: its events, and every address that left or arrived.
+func (o *owner) chronicle(last cluster.State, out cluster.Output) {
+	records := eventRecords(out.Events, o.board.complaints)
+	records = append(records, travels(o.journeys, last.Addresses, o.state.Addresses, out.Events, o.now())...)
+	if len(records) > 0 {
+		o.remember(records...)
+	}
+}
+
+// eventRecords makes records of events. What the failing checks of a host say is the evidence for what becomes of it.
+func eventRecords(events []cluster.Event, complaints func(host string) []string) []history.Record {
+	var records []history.Record
+	for _, e := range events {
+		if e.Detail {
+			continue
+		}
+		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Text: e.Text}
+		if e.To != "" {
+			r.Kind, r.From, r.To = history.State, string(e.From), string(e.To)
+			if e.To != cluster.Online {
+				r.Evidence = complaints(e.Host)
+			}
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// travels compares the addresses before and after a step, which are in the same order, and keeps under way what has left and not arrived.
+func travels(underway map[cluster.RoleIP]journey, before, after []cluster.Address, events []cluster.Event, now time.Duration) []history.Record {
+	var records []history.Record
+	for i, a := range after {
+		b := before[i]
+		r := history.Record{Kind: history.Role, Level: levelName(cluster.Info), Role: a.RoleIP.String()}
+		switch {
+		case b.Holder != "" && a.Holder != b.Holder:
+			if j, ok := underway[a.RoleIP]; !ok || j.from == "" { // on its way back it has been under way since it first left
+				underway[a.RoleIP] = journey{from: b.Holder, planned: a.Next != "", began: now}
+			}
+			r.Host, r.From, r.To, r.Planned = b.Holder, b.Holder, a.Next, a.Next != ""
+			r.Text = fmt.Sprintf("Role '%s' is leaving '%s'", a.RoleIP, b.Holder)
+			if a.Next != "" {
+				r.Text += fmt.Sprintf(" for '%s'", a.Next)
+			}
+			r.Cause = causeFor(b.Holder, events)
+			records = append(records, r)
+		case b.Holder == "" && a.Holder != "":
+			if _, ok := underway[a.RoleIP]; !ok {
+				underway[a.RoleIP] = journey{began: now}
+			}
+		}
+		j, ok := underway[a.RoleIP]
+		if !ok || a.Holder == "" || !a.Confirmed {
+			continue
+		}
+		delete(underway, a.RoleIP)
+		r.Host, r.From, r.To, r.Planned, r.Seconds, r.Cause = a.Holder, j.from, a.Holder, j.planned, (now - j.began).Seconds(), ""
+		r.Text = fmt.Sprintf("Role '%s' is on '%s'", a.RoleIP, a.Holder)
+		switch j.from {
+		case "":
+		case a.Holder:
+			r.Text += fmt.Sprintf(" again, after %.2f seconds", r.Seconds)
+		default:
+			r.Text += fmt.Sprintf(", %.2f seconds after it began to leave '%s'", r.Seconds, j.from)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// causeFor is what a step says of why a host loses an address: what became of the host, or else the last that was decided.
+func causeFor(host string, events []cluster.Event) string {
+	cause := ""
+	for _, e := range events {
+		if e.Host == host && e.To != "" {
+			return e.Text
+		}
+		if !e.Detail {
+			cause = e.Text
+		}
+	}
+	return cause
+}
+
+func levelName(l cluster.Level) string {
+	switch l {
+	case cluster.Info:
+		return "INFO"
+	case cluster.Warn:
+		return "WARN"
+	case cluster.Error:
+		return "ERROR"
+	case cluster.Fatal:
+		return "FATAL"
+	}
+	panic(fmt.Sprintf("impossible level %d", l))
+}

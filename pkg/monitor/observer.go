@@ -1,0 +1,24 @@
+package monitor
+
+import (
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/history"
+)
+
+// Observer hears what happens, to count it. Its methods are called by many goroutines at once and never wait.
+type Observer interface {
+	Probed(u check.Update)
+	Asked(host string, took time.Duration, answered bool) // an agent, with an order
+	Killed(host string, ok bool)                          // kill_host has ended
+	Happened(r history.Record)
+}
+
+// unobserved is an Observer that hears nothing.
+type unobserved struct{}
+
+func (unobserved) Probed(check.Update)               {}
+func (unobserved) Asked(string, time.Duration, bool) {}
+func (unobserved) Killed(string, bool)               {}
+func (unobserved) Happened(history.Record)           {}

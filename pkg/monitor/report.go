@@ -1,0 +1,98 @@
+package monitor
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/history"
+)
+
+// Report is all that a monitor tells those who watch it. It belongs to one snapshot and never changes.
+type Report struct {
+	cluster.View
+	Network bool                 `json:"network"`          // the monitor's own is up
+	Epoch   uint64               `json:"epoch,omitempty"`  // the newest decision about the writer
+	Writer  string               `json:"writer,omitempty"` // host that is told to have the active master role
+	Role    string               `json:"writer_role"`      // the active master role
+	Lease   bool                 `json:"lease"`            // the writer has one
+	Since   map[string]time.Time `json:"since"`            // when each host came to its state; hosts that are in it for longer than this monitor runs are missing
+	Remarks []string             `json:"remarks"`          // the lines of `show` that begin with #
+	Checks  []CheckLine          `json:"checks"`
+	Links   []Link               `json:"links"`
+	History []history.Record     `json:"history"`
+
+	LeaseLeft time.Duration `json:"-"` // how long it takes at most until the role of a writer that can't be reached may move
+}
+
+// Link is replication from one host to another.
+type Link struct {
+	From  string  `json:"from"` // name of a host, or the address of one that is not in the configuration
+	To    string  `json:"to"`
+	Runs  bool    `json:"runs"`
+	Known bool    `json:"lag_known"`
+	Lag   float64 `json:"lag_seconds"`
+}
+
+// Report tells how things are, and gives what is closed once they may be different. It is false while the monitor starts.
+func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
+	snap := m.snapshot.Load()
+	if snap == nil {
+		return Report{}, nil, false
+	}
+	t, s := m.Topology, snap.State
+	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Role: t.ActiveMasterRole, Lease: t.Lease > 0,
+		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.board.lines(t, snap.remarks, "all", "all"),
+		Links: snap.board.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
+	for _, h := range t.Hosts {
+		if since := s.Hosts[h.Name].Since; since > 0 {
+			r.Since[h.Name] = m.begin.Add(since).Truncate(time.Millisecond)
+		}
+	}
+	for line := range strings.Lines(cluster.Show(t, s)) {
+		if remark, found := strings.CutPrefix(line, "# "); found {
+			r.Remarks = append(r.Remarks, strings.TrimSpace(remark))
+		}
+	}
+	return r, snap.changed, true
+}
+
+// Fresh says whether the owner is at work: it publishes something at least four times a second. A monitor that starts may wait for its network.
+func (m *Monitor) Fresh() bool {
+	snap := m.snapshot.Load()
+	return snap == nil || time.Since(snap.at) < staleAfter
+}
+
+// staleAfter is longer than a busy machine makes anything wait.
+const staleAfter = 10 * time.Second
+
+// links says who replicates from whom, as far as the checks of replication know.
+func (b board) links(t cluster.Topology) []Link {
+	links := []Link{}
+	for _, h := range t.Hosts {
+		threads, backlog := b[checkKey{h.Name, check.RepThreads}], b[checkKey{h.Name, check.RepBacklog}].result
+		source := threads.result.Source
+		if source == "" {
+			source = backlog.Source
+		}
+		if source == "" {
+			continue
+		}
+		links = append(links, Link{From: nameOf(t, source), To: h.Name, Runs: threads.Good && threads.result.Status == check.OK,
+			Known: backlog.Measured, Lag: backlog.Lag.Seconds()})
+	}
+	return links
+}
+
+// nameOf is the host that has an address, or the address.
+func nameOf(t cluster.Topology, source string) string {
+	ip, err := netip.ParseAddr(source)
+	for _, h := range t.Hosts {
+		if err == nil && h.IP == ip.Unmap() {
+			return h.Name
+		}
+	}
+	return source
+}

@@ -1,0 +1,58 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mysql-mmm/pkg/agent"
+)
+
+// AgentSource is an agent, as far as it can be watched.
+type AgentSource interface {
+	Status() (agent.Status, bool)
+	Alive() bool
+	Serves(role string) (ok bool, why string)
+	KnowsRole(role string) bool
+}
+
+// Agent serves an agent's metrics and health checks. version is the program's.
+func Agent(a AgentSource, version string) http.Handler {
+	mux := http.NewServeMux()
+	registry := newRegistry("mmm_agentd", version)
+	registry.MustRegister(newAgentMetrics(a))
+	mux.Handle("GET /metrics", metricsHandler(registry))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if !a.Alive() {
+			healthy(w, false, "the agent is not at work")
+			return
+		}
+		healthy(w, true, "OK")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		s, ok := a.Status()
+		if !ok || s.Heard.IsZero() {
+			healthy(w, false, "no monitor has spoken to this agent yet")
+			return
+		}
+		healthy(w, a.Alive(), s.String())
+	})
+	mux.HandleFunc("GET /role/{role}", func(w http.ResponseWriter, r *http.Request) {
+		role := r.PathValue("role")
+		if !a.KnowsRole(role) {
+			http.Error(w, "There is no such role.", http.StatusNotFound)
+			return
+		}
+		if ok, why := a.Serves(role); !ok {
+			healthy(w, false, why)
+			return
+		}
+		healthy(w, true, "OK")
+	})
+	return mux
+}
+
+func metricsHandler(registry *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: writeTimeout / 2})
+}

@@ -1,0 +1,101 @@
+package web
+
+import (
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/wire"
+)
+
+// exported are the names of all our metrics with their help.
+func exported(t *testing.T) map[string]string {
+	t.Helper()
+	m := NewMetrics("")
+	m.Probed(check.Update{Host: "db1", Name: check.Ping})
+	m.Asked("db1", 0, true)
+	m.Asked("db1", 0, false)
+	m.Killed("db1", true)
+	m.Happened(history.Record{Kind: history.State, To: "ONLINE"})
+	for _, to := range []string{"db1", "db2"} {
+		m.Happened(history.Record{Kind: history.Role, From: "db1", To: to, Host: to})
+	}
+	_, monitor := get(t, Monitor(well(), m), "/metrics")
+	a := &watchedAgent{up: true, status: agent.Status{Known: []cluster.RoleIP{{}}, Writable: wire.Yes, Heard: time.Now()}}
+	_, agent := get(t, Agent(a, ""), "/metrics")
+	help := map[string]string{}
+	for line := range strings.Lines(monitor + agent) {
+		if rest, ok := strings.CutPrefix(line, "# HELP "); ok && strings.HasPrefix(rest, "mmm_") {
+			name, text, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			help[name] = text
+		}
+	}
+	return help
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The page of the documentation has every metric and every alert, and no others.
+func TestDocumented(t *testing.T) {
+	page := read(t, "../../docs/monitoring.md")
+	metrics := exported(t)
+	if len(metrics) < 30 {
+		t.Fatalf("only %d metrics", len(metrics))
+	}
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(mmm_[a-z_]+)`").FindAllStringSubmatch(page, -1) {
+		rows[m[1]] = true
+		if metrics[m[1]] == "" {
+			t.Errorf("documented, but there is no %s", m[1])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		if !rows[name] {
+			t.Errorf("not documented: | `%s` | %s |", name, metrics[name])
+		}
+	}
+	alerts := regexp.MustCompile(`alert: (MMM[A-Za-z]+)`).FindAllStringSubmatch(read(t, "../../packaging/prometheus/mysql-mmm.rules.yml"), -1)
+	for _, a := range alerts {
+		if !strings.Contains(page, "| "+a[1]+" |") {
+			t.Errorf("alert %s is not documented", a[1])
+		}
+	}
+	if n := strings.Count(page, "\n| MMM"); n != len(alerts) || n < 15 {
+		t.Errorf("%d alerts are documented, there are %d", n, len(alerts))
+	}
+}
+
+// What is shipped for Prometheus and Grafana asks for metrics that exist.
+func TestShippedFilesFit(t *testing.T) {
+	metrics := exported(t)
+	for _, file := range []string{"../../packaging/prometheus/mysql-mmm.rules.yml", "../../packaging/grafana/mysql-mmm.json"} {
+		names := regexp.MustCompile(`mmm_[a-z_]+`).FindAllString(read(t, file), -1)
+		if len(names) < 10 {
+			t.Errorf("%s: only %d metrics", file, len(names))
+		}
+		for _, name := range names {
+			base := name
+			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+				base = strings.TrimSuffix(base, suffix)
+			}
+			if metrics[base] == "" && name != "mmm_control" {
+				t.Errorf("%s asks for %s", file, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package web
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/monitor"
+)
+
+// newRegistry has what every Go program can say of itself, and which program it is.
+func newRegistry(program, version string) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mmm_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"program": program, "version": version, "goversion": runtime.Version()}})
+	build.Set(1)
+	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Metrics counts what happens in a monitor (monitor.Observer). What is, and not what happens, is read when it is asked for: see monitorGauges.
+type Metrics struct {
+	registry  *prometheus.Registry
+	durations *prometheus.HistogramVec
+	probes    *prometheus.CounterVec
+	asked     *prometheus.HistogramVec
+	silent    *prometheus.CounterVec
+	killed    *prometheus.CounterVec
+	moves     *prometheus.HistogramVec
+	back      *prometheus.CounterVec
+	changes   *prometheus.CounterVec
+	events    *prometheus.CounterVec
+}
+
+var _ monitor.Observer = (*Metrics)(nil)
+
+// Kinds of moves of a role.
+const (
+	failover   = "failover"
+	switchover = "switchover"
+)
+
+// NewMetrics makes the metrics of a monitor, in a registry of their own. version is the program's.
+func NewMetrics(version string) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	quick := []float64{.001, .005, .01, .05, .1, .25, .5, 1, 2, 5, 10}
+	m := &Metrics{
+		registry:  newRegistry("mmm_mond", version),
+		durations: histogram("mmm_check_duration_seconds", "How long probes of a check took.", quick, "host", "check"),
+		probes:    counter("mmm_check_probes_total", "Probes of a check by what they found.", "host", "check", "result"),
+		asked:     histogram("mmm_agent_round_trip_seconds", "How long agents took to answer an order.", quick, "host"),
+		silent:    counter("mmm_agent_failed_round_trips_total", "Orders that were not answered.", "host"),
+		killed:    counter("mmm_kill_host_total", "Runs of kill_host by whether the host is off for certain.", "host", "result"),
+		moves: histogram("mmm_role_move_duration_seconds", "From the decision to take a role from its host to the word of the next that it has it. A failover follows from trouble, a switchover was wanted.",
+			[]float64{.05, .1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120}, "role", "kind"),
+		back:    counter("mmm_role_moves_failed_total", "Moves of a role that ended where they began.", "role"),
+		changes: counter("mmm_host_state_changes_total", "Changes of a host's state by the new one.", "host", "state"),
+		events:  counter("mmm_events_total", "What the history has, by level.", "level"),
+	}
+	m.registry.MustRegister(m.durations, m.probes, m.asked, m.silent, m.killed, m.moves, m.back, m.changes, m.events)
+	return m
+}
+
+// Probed counts a probe.
+func (m *Metrics) Probed(u check.Update) {
+	m.durations.WithLabelValues(u.Host, string(u.Name)).Observe(u.Took.Seconds())
+	m.probes.WithLabelValues(u.Host, string(u.Name), statusName(u.Result.Status)).Inc()
+}
+
+func statusName(s check.Status) string {
+	switch s {
+	case check.OK:
+		return "ok"
+	case check.Error:
+		return "error"
+	case check.Unknown:
+		return "unknown"
+	}
+	panic(fmt.Sprintf("impossible status %d", s))
+}
+
+// Asked counts an order to an agent.
+func (m *Metrics) Asked(host string, took time.Duration, answered bool) {
+	if !answered {
+		m.silent.WithLabelValues(host).Inc()
+		return
+	}
+	m.asked.WithLabelValues(host).Observe(took.Seconds())
+}
+
+// Killed counts a run of kill_host.
+func (m *Metrics) Killed(host string, ok bool) {
+	result := "failed"
+	if ok {
+		result = "ok"
+	}
+	m.killed.WithLabelValues(host, result).Inc()
+}
+
+// Happened counts a record of the history.
+func (m *Metrics) Happened(r history.Record) {
+	m.events.WithLabelValues(r.Level).Inc()
+	switch {
+	case r.Kind == history.State:
+		m.changes.WithLabelValues(r.Host, r.To).Inc()
+	case r.Kind != history.Role || r.From == "" || r.To != r.Host:
+		// it has left, or it was nowhere before
+	case r.From == r.To:
+		m.back.WithLabelValues(roleName(r.Role)).Inc()
+	case r.Planned:
+		m.moves.WithLabelValues(roleName(r.Role), switchover).Observe(r.Seconds)
+	default:
+		m.moves.WithLabelValues(roleName(r.Role), failover).Observe(r.Seconds)
+	}
+}
