@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -30,20 +31,23 @@ type Soak struct {
 	cluster *Cluster
 	load    *Load
 	broken  *brokenWatch
+	trace   io.Writer
 }
 
 // pace is how many rows a second the soak writes.
 const pace = 200
 
 // Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each the cluster must
-// become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything.
-func (c *Cluster) Soak(ctx context.Context, n int) (*Soak, error) {
+// become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything. Each step
+// is a line to trace.
+func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, error) {
+	s := &Soak{cluster: c, trace: trace}
 	l, err := c.StartLoad(ctx, pace)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	defer l.Stop()
-	s := &Soak{cluster: c, load: l, broken: c.watchBroken(ctx)}
+	s.load, s.broken = l, c.watchBroken(ctx)
 	defer s.broken.stop()
 	for i := range 2 * n {
 		name, do := fmt.Sprintf("move %d", s.Moves+1), s.move
@@ -80,6 +84,7 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	s.tell("%s from %s", name, w.Name)
 	if err := do(ctx, w); err != nil {
 		return fmt.Errorf("%s from %s: %w", name, w.Name, err)
 	}
@@ -286,6 +291,7 @@ func (s *Soak) settle(ctx context.Context) error {
 
 func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	s.Aside = append(s.Aside, n.Name+": "+why)
+	s.tell("    set up anew: %s: %s", n.Name, why)
 	err := s.cluster.SetUpAnew(ctx, n, w)
 	s.broken.excuse(n)
 	if n.Server.id <= 2 {
@@ -363,6 +369,12 @@ func (s *Soak) compare(ctx context.Context) error {
 
 func (s *Soak) wrong(format string, args ...any) {
 	s.Wrong = append(s.Wrong, fmt.Sprintf(format, args...))
+	s.tell("    WRONG: "+format, args...)
+}
+
+// tell writes down when something happens, in the words of the logs.
+func (s *Soak) tell(format string, args ...any) {
+	fmt.Fprintf(s.trace, time.Now().Format("2006/01/02 15:04:05.000 ")+format+"\n", args...)
 }
 
 // brokenWatch looks all the time whose replication breaks, so that no error passes unseen.

@@ -6,7 +6,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +41,8 @@ func modes() []mode {
 func run(ctx context.Context) int {
 	n := flag.Int("n", 50, "how many failovers and how many moves in each mode")
 	only := flag.String("mode", "", "only modes with this `text` in their name")
+	keep := flag.String("keep", "", "`folder` for the logs of modes that are not good")
+	told := flag.Bool("v", false, "tell each step on standard error")
 	flag.Parse()
 	fmt.Printf("%-28s %9s %5s %8s %5s %6s %5s %19s %19s %s\n", "", "failovers", "moves", "acked", "lost", "named", "aside", "gap median, max ms", "moves: median, max", "")
 	status := 0
@@ -46,13 +50,15 @@ func run(ctx context.Context) int {
 		if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || ctx.Err() != nil {
 			continue
 		}
-		s, err := soak(ctx, m.Options, *n)
-		if s == nil {
-			s = &lab.Soak{}
+		var trace io.Writer = io.Discard
+		if *told {
+			trace = os.Stderr
 		}
-		if err != nil {
-			s.Wrong = append(s.Wrong, err.Error())
+		folder := ""
+		if *keep != "" {
+			folder = filepath.Join(*keep, strings.ReplaceAll(m.name, " ", "-"))
 		}
+		s := soak(ctx, m.Options, *n, trace, folder)
 		verdict := "good"
 		if len(s.Wrong) > 0 {
 			verdict, status = "WRONG", 1
@@ -68,22 +74,31 @@ func run(ctx context.Context) int {
 	return status
 }
 
-// soak makes a cluster for one mode.
-func soak(ctx context.Context, o lab.Options, n int) (*lab.Soak, error) {
+// soak makes a cluster for one mode and returns what became of it. What is not good leaves its logs in folder, unless that is "".
+func soak(ctx context.Context, o lab.Options, n int, trace io.Writer, folder string) *lab.Soak {
 	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second, 3, true
 	o.Mon = "flap_count 0"         // the same hosts die again and again here
 	o.AckTimeout = 2 * time.Second // a machine that is busy is no reason to give up waiting
 	c, err := lab.New(ctx, o)
 	if err != nil {
-		return nil, err
+		return &lab.Soak{Wrong: []string{err.Error()}}
 	}
 	defer c.Close()
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := c.StartAll(starting); err != nil {
-		return nil, err
+	s := &lab.Soak{}
+	if err = c.StartAll(starting); err == nil {
+		s, err = c.Soak(ctx, n, trace)
 	}
-	return c.Soak(ctx, n)
+	if err != nil {
+		s.Wrong = append(s.Wrong, err.Error())
+	}
+	if len(s.Wrong) > 0 && folder != "" {
+		if err := c.Keep(folder); err != nil {
+			s.Wrong = append(s.Wrong, err.Error())
+		}
+	}
+	return s
 }
 
 func spread(gaps []time.Duration) string {
