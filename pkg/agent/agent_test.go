@@ -33,6 +33,7 @@ type sim struct {
 	position mysqlctl.Position
 	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
+	peer     Remote // the other host's server; nil: it is gone
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -159,6 +160,9 @@ func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
 func (s *sim) ByIP(ip string) (string, Remote, bool) {
 	name, ok := map[string]string{"10.0.0.1": "db1", "10.0.0.2": "db2"}[ip]
+	if s.peer != nil {
+		return name, s.peer, ok
+	}
 	return name, deadRemote{}, ok
 }
 func (s *sim) ByName(name string) (string, Remote, bool) {

@@ -250,6 +250,9 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	}
 	switch {
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
+		if err := f.reaches(ctx, replica); err != nil {
+			return err
+		}
 		if err := f.local.StartReplication(ctx); err != nil {
 			return err
 		}
@@ -262,6 +265,27 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 		return f.local.StopReceiving(ctx)
 	}
 	return nil
+}
+
+// reaches looks whether the source's log still goes to where this server has read it. It does not where the source has been set up anew: to
+// go on at that place would break at best, and else begin anywhere in the new log. MySQL's GTIDs find the place in any log.
+func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
+	name, source, known := f.peers.ByIP(r.SourceHost)
+	if !known || r.Received.IsZero() {
+		return nil
+	}
+	if set, err := source.GTIDs(ctx); err != nil || r.UsesGTID && set != "" {
+		return err
+	}
+	end, err := source.Position(ctx)
+	if err != nil {
+		return err
+	}
+	if c, err := end.Compare(r.Received); err == nil && c >= 0 {
+		return nil
+	}
+	return fmt.Errorf("host '%s' has a new binary log, which ends at %s, and this host has read the former one up to %s: tell it where to go on in the new one (CHANGE MASTER TO)",
+		name, end, r.Received)
 }
 
 func ignoreNotReplica(err error) error {

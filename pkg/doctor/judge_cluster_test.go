@@ -139,7 +139,7 @@ func serverRows() []judged {
 		{func(f *Facts) { f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_USER='…', MASTER_PASSWORD='…', MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		{func(f *Facts) { mySQL(f); f.server("db2").Replica = nil }, "error replication-missing db2",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=0; START REPLICA;"},
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3", "mmm_control show says why"},
 		// Without a writer a slave may follow either master.
@@ -169,7 +169,7 @@ func serverRows() []judged {
 			f.Monitor.View.Hosts[2].State = cluster.AdminOffline
 		},
 			"warning host-state db3, note replication-stopped db3", "set_online db3"},
-		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=0; START REPLICA;"},
+		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 	}
 }
 

@@ -145,7 +145,7 @@ func (e *examiner) retries(h cluster.Host) {
 	}
 	// Floating point, as the product of what servers allow does not fit into a Duration.
 	if limit := float64(s.Replica.Retries) * s.Replica.RetryEvery.Seconds(); limit < enoughRetries.Seconds() {
-		e.add("'%s' gives up after it has tried %d times, for %s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 0", h.Name,
+		e.add("'%s' gives up after it has tried %d times, for %s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400", h.Name,
 			s.Replica.Retries, time.Duration(limit*float64(time.Second)))
 	}
 }

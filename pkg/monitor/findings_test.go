@@ -69,7 +69,7 @@ func TestFindings(t *testing.T) {
 			}
 		}, "gtid_strict_mode differs: OFF on 'db1', ON on 'db2', 'db3'"},
 		"gives up": {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 10, time.Minute }),
-			"'db3' gives up after it has tried 10 times, for 10m0s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 0"},
+			"'db3' gives up after it has tried 10 times, for 10m0s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400"},
 		"tries for months":         {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 86400, time.Minute }), ""},
 		"tries for ever, nearly":   {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 1<<64-1, time.Hour }), ""},
 		"semi-sync off on a slave": {edit("db3", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }), ""},

@@ -241,7 +241,7 @@ func (s Setup) FollowText(host string, port int) string {
 		if s.GTIDMode == "ON" {
 			tail = "MASTER_AUTO_POSITION=1"
 		}
-		tail += ", MASTER_RETRY_COUNT=0"
+		tail += ", MASTER_RETRY_COUNT=86400"
 	}
 	if f.dialect == mysqlNew {
 		head = "CHANGE REPLICATION SOURCE"
@@ -249,14 +249,15 @@ func (s Setup) FollowText(host string, port int) string {
 	return head + f.words(fmt.Sprintf(" TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='…', MASTER_PASSWORD='…', %s; START SLAVE;", host, port, tail))
 }
 
-// RetryText are the statements that make this server try a lost source for ever.
+// RetryText are the statements that make this server try a lost source for weeks. It is not 0, which a manual calls for ever: a source that
+// lets a replica in and then says nothing, twice in a row, ends its I/O thread then, without an error (seen on MariaDB 10.11).
 func (s Setup) RetryText() string {
 	f := detect(s.Version, "")
 	change := "CHANGE MASTER"
 	if f.dialect == mysqlNew {
 		change = "CHANGE REPLICATION SOURCE"
 	}
-	return f.words("STOP SLAVE; ") + change + f.words(" TO MASTER_RETRY_COUNT=0; START SLAVE;")
+	return f.words("STOP SLAVE; ") + change + f.words(" TO MASTER_RETRY_COUNT=86400; START SLAVE;")
 }
 
 // StartText is the statement that starts replication.

@@ -131,8 +131,8 @@ func mySQLBreakages() []breakage {
 	return []breakage{
 		{"agent-grant", "db3", "agent_user", "on db1: GRANT SYSTEM_USER ON *.* TO 'mmm_agent'@'10.77.0.%';",
 			on("db1", "REVOKE SYSTEM_USER ON *.* FROM mmm_agent@'10.77.0.%'"), on("db1", "GRANT SYSTEM_USER ON *.* TO mmm_agent@'10.77.0.%'")},
-		{"replication-retry", "db2", "after 10 attempts", "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=0; START REPLICA;",
-			on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=10", "START SLAVE"), on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=0", "START SLAVE")},
+		{"replication-retry", "db2", "after 10 attempts", "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;",
+			on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=10", "START SLAVE"), on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=86400", "START SLAVE")},
 		{"gtid-mode", "db2", "OFF_PERMISSIVE", "gtid_mode = ON", on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=OFF_PERMISSIVE"),
 			on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=ON")},
 		{"replication-stopped", "db2", "does not run", "on db2: START REPLICA;", on("db2", "STOP SLAVE"), on("db2", "START SLAVE")},

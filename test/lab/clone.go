@@ -30,7 +30,7 @@ type appRow struct {
 // from must be, replicates from it again as well. It is what an operator does with a host that was set aside.
 func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 	if !n.Server.proc.Ended() {
-		if err := n.Server.Kill(); err != nil {
+		if err := n.Server.Stop(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,9 @@ func (s *Server) followClone(ctx context.Context, clone *Node) error {
 		}); err != nil {
 			return err
 		}
-		return s.Exec(ctx, "STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "SET GLOBAL gtid_slave_pos='"+gtids+"'", "SET GLOBAL gtid_strict_mode=1", "START SLAVE")
+		src := servers.Source{Host: clone.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: true}
+		return s.Exec(ctx, slices.Concat([]string{"STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "SET GLOBAL gtid_slave_pos='" + gtids + "'", "SET GLOBAL gtid_strict_mode=1"},
+			s.kind.Follow(src))...)
 	}
 	file, offset, _, err := clone.Server.place(ctx)
 	if err != nil {

@@ -108,11 +108,13 @@ func (s *Server) Stop(ctx context.Context) error {
 // WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9 loses nothing,
 // and leaves nothing behind on the dead server that the others don't know.
 func (s *Server) WaitSemiSync(ctx context.Context) error {
-	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) {
-		on, err := s.status(ctx, "Rpl_semi_sync_master_status")
-		n, err2 := s.status(ctx, "Rpl_semi_sync_master_clients")
-		return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
-	})
+	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) { return s.semiSync(ctx) })
+}
+
+func (s *Server) semiSync(ctx context.Context) (bool, string) {
+	on, err := s.status(ctx, "Rpl_semi_sync_master_status")
+	n, err2 := s.status(ctx, "Rpl_semi_sync_master_clients")
+	return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
 }
 
 // status asks for a status variable by MariaDB's name.

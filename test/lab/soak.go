@@ -24,6 +24,7 @@ type Soak struct {
 	Named            int             // transactions that `show` has named as the former writers' alone
 	Aside            []string        // hosts that were set aside and set up anew, with the reason that was shown
 	Restarted        int             // I/O threads that did not acknowledge before they were started again
+	Hung             int             // threads of MariaDB that had to be freed, see hungDump
 	Gaps             []time.Duration // of the writes, one for each failover
 	MoveGaps         []time.Duration // and for each move
 	Wrong            []string        // what must not be; nothing is good
@@ -32,6 +33,7 @@ type Soak struct {
 	load    *Load
 	broken  *brokenWatch
 	trace   io.Writer
+	hanging map[string]hanging // by host
 }
 
 // pace is how many rows a second the soak writes.
@@ -41,7 +43,7 @@ const pace = 200
 // become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything. Each step
 // is a line to trace.
 func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, error) {
-	s := &Soak{cluster: c, trace: trace}
+	s := &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}}
 	l, err := c.StartLoad(ctx, pace)
 	if err != nil {
 		return s, err
@@ -99,7 +101,12 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 func (s *Soak) semiSync(ctx context.Context, w *Node) error {
 	soon, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if w.Server.WaitSemiSync(soon) == nil || ctx.Err() != nil {
+	if err := Wait(soon, w.Name+" to replicate semi-synchronously", func() (bool, string) {
+		if err := s.freeDumps(ctx); err != nil {
+			return false, err.Error()
+		}
+		return w.Server.semiSync(ctx)
+	}); err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	to := s.cluster.otherMaster(w)
@@ -256,6 +263,9 @@ func (s *Soak) settle(ctx context.Context) error {
 	err := Wait(ctx, "the cluster to be whole", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
 		if err != nil {
+			return false, err.Error()
+		}
+		if err := s.freeDumps(ctx); err != nil {
 			return false, err.Error()
 		}
 		w := c.Writer(show)

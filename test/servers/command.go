@@ -46,7 +46,7 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 }
 
 func mariaDBArgs(c Config) []string {
-	return []string{"--log-slave-updates", "--slave-net-timeout=5", "--master-retry-count=0", "--innodb-log-file-size=8M",
+	return []string{"--log-slave-updates", "--slave-net-timeout=5", "--innodb-log-file-size=8M",
 		"--rpl-semi-sync-master-enabled=" + onOff(c.SemiSync), "--rpl-semi-sync-slave-enabled=" + onOff(c.Acknowledge),
 		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(), "--rpl-semi-sync-master-wait-no-slave=0"}
 }

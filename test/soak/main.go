@@ -67,6 +67,9 @@ func run(ctx context.Context) int {
 		if s.Restarted > 0 {
 			fmt.Fprintf(os.Stderr, "    %d I/O threads acknowledged nothing before they were started again\n", s.Restarted)
 		}
+		if s.Hung > 0 {
+			fmt.Fprintf(os.Stderr, "    %d threads of MariaDB hung and were freed by turning semi-synchronous replication off and on\n", s.Hung)
+		}
 		for _, text := range slices.Concat(s.Aside, s.Wrong) {
 			fmt.Fprintln(os.Stderr, "    "+text)
 		}
