@@ -189,7 +189,14 @@ func slaveAhead(t *testing.T, o lab.Options) {
 	b.aside("db1", "it has 20 transactions that nobody else has: ")
 	b.aside("db3", "must be set up anew")
 	b.has("db2", 0)
-	b.must(b.SetUpAnew(b.ctx, db1, db2))
+	b.must(b.Restore(b.ctx, db1, db2))
+	b.until("db2 to wait for the place in the new log", func(show string) bool {
+		return strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't set replication as ONLINE needs it: host 'db1' has a new binary log, which ends at bin.0000")
+	})
+	if why, err := db2.Server.Broken(b.ctx); err != nil || why != "" {
+		t.Errorf("db2 has tried to go on in it: %s %v", why, err)
+	}
+	b.must(b.FollowAnew(b.ctx, db2, db1))
 	b.must(b.SetUpAnew(b.ctx, db3, db2))
 	b.must(b.WaitWhole(b.ctx))
 	b.balance(l)

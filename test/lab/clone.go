@@ -26,9 +26,17 @@ type appRow struct {
 	at     float64
 }
 
-// SetUpAnew gives a host an empty server, whatever it had, and the data of another one, from which it then replicates. A master's peer, which
-// from must be, replicates from it again as well. It is what an operator does with a host that was set aside.
+// SetUpAnew is what an operator does with a host that was set aside (docs/replication.md, "Setting a host up anew"): Restore, and for a
+// master FollowAnew on its peer, which from must be then.
 func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
+	if err := c.Restore(ctx, n, from); err != nil || n.Server.id > 2 {
+		return err
+	}
+	return c.FollowAnew(ctx, from, n)
+}
+
+// Restore gives a host an empty server, whatever it had, and the data of another one, from which it then replicates.
+func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 	if !n.Server.proc.Ended() {
 		if err := n.Server.Stop(ctx); err != nil {
 			return err
@@ -53,13 +61,7 @@ func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 	if err := n.Server.fill(ctx, s); err != nil {
 		return fmt.Errorf("fill %s: %w", n.Name, err)
 	}
-	if err := n.Server.continueFrom(ctx, from.Host, s); err != nil {
-		return err
-	}
-	if n.Server.id > 2 {
-		return nil
-	}
-	return from.Server.followClone(ctx, n)
+	return n.Server.continueFrom(ctx, from.Host, s)
 }
 
 // snapshot reads everything at one moment (FLUSH TABLES WITH READ LOCK, START TRANSACTION WITH CONSISTENT SNAPSHOT).
@@ -144,8 +146,9 @@ func (s *Server) continueFrom(ctx context.Context, source *Host, snap snapshot) 
 	return s.Exec(ctx, s.kind.Follow(src)...)
 }
 
-// followClone lets this server replicate from one that has just been made of it and writes nothing of its own.
-func (s *Server) followClone(ctx context.Context, clone *Node) error {
+// FollowAnew lets a master replicate from its peer that has just been restored from it and writes nothing of its own.
+func (c *Cluster) FollowAnew(ctx context.Context, n, clone *Node) error {
+	s := n.Server
 	switch {
 	case s.gtid && s.kind.MySQL:
 		return s.Exec(ctx, "STOP SLAVE", "START SLAVE") // it finds the place by itself
