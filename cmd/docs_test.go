@@ -73,7 +73,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
-	if links < 60 {
+	if links < 50 {
 		t.Errorf("only %d links found", links)
 	}
 }
