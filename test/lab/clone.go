@@ -38,7 +38,7 @@ func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 // Restore gives a host an empty server, whatever it had, and the data of another one, from which it then replicates.
 func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 	if !n.Server.proc.Ended() {
-		if err := n.Server.Stop(ctx); err != nil {
+		if err := n.Server.Kill(); err != nil { // its data is thrown away
 			return err
 		}
 	}
