@@ -158,3 +158,25 @@ func TestTrusted(t *testing.T) {
 		})
 	}
 }
+
+// TestSourceSetUpAnew: a slave that is ahead, and whose source has a new log, is not started again: that log will have such a place some day.
+func TestSourceSetUpAnew(t *testing.T) {
+	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		s.set(func() {
+			s.replica.Executed, s.replica.IORunning, s.replica.IOErrno, s.replica.IOError = at(120), "No", 1236, "Client requested source to start replication from position > file size"
+		})
+		o := order()
+		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+		for range 3 {
+			say(o)
+			synctest.Wait()
+		}
+		if got := s.history(); strings.Contains(got, "start") || strings.Contains(got, "repoint") || !strings.Contains(got, "stop replication") {
+			t.Errorf("it did %s", got)
+		}
+		want := "does not go up to bin.000001:120 any more, to which this slave has executed it: it must be set up anew (Client requested"
+		if a := say(o); !strings.Contains(a.Text, want) {
+			t.Errorf("answer %v, want %s", a, want)
+		}
+	})
+}

@@ -437,6 +437,10 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 		return err
 	}
 	r, err := f.local.Replica(ctx)
+	if err == nil && r.Executed != p && r.PlaceGone() {
+		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that one is long enough.
+		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it must be set up anew (%s)", r.SourceHost, r.Executed, r.IOError)
+	}
 	if err == nil && r.Executed != p {
 		err = elsewhere(r.Executed)
 	}

@@ -33,6 +33,10 @@ type Replica struct {
 	UsesGTID bool     // positions are found by GTID, not by file and offset
 }
 
+// PlaceGone says that replication has ended because the source does not have the place in its log from which it was to go on: it was
+// purged, or the source was set up anew (error 1236, which newer versions of MySQL number 13114).
+func (r Replica) PlaceGone() bool { return r.IOErrno == 1236 || r.IOErrno == 13114 }
+
 // Replica returns the state of replication, or ErrNotReplica.
 func (s *Server) Replica(ctx context.Context) (Replica, error) {
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.showReplica(s.cfg.Channel) })
