@@ -39,6 +39,9 @@ func (r rule) fits(s shape) error {
 // secret kinds have values that are not shown.
 func (k kind) secret() bool { return k == secretKind || k == secretFileKind }
 
+// elsewhere: the value is in a file that the variable names.
+func (k kind) elsewhere() bool { return k == secretFileKind || k == certsFileKind }
+
 // interpret turns the text of a variable into the Go type of its kind. The error names what is allowed.
 func (r rule) interpret(text string) (any, error) {
 	switch r.kind {
