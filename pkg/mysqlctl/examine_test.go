@@ -113,7 +113,7 @@ func testSetup(t *testing.T, kind string) {
 	a.Follow(b)
 	got, err = s.Setup(within(t, 5*time.Second))
 	fatal(t, err)
-	if got.Replica == nil || got.Replica.SourcePort != b.Port || got.SourceUser != "repl" || got.RetryPause != 1 || got.MySQL && got.RetryCount != 0 {
+	if got.Replica == nil || got.Replica.SourcePort != b.Port || got.SourceUser != "repl" || got.RetryPause != 1 || got.MySQL && got.RetryCount != 86400 {
 		t.Errorf("a replica: %+v", got)
 	}
 }
