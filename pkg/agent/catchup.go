@@ -277,8 +277,7 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 			last, moved = r.Executed, time.Now()
 		}
 		if time.Since(moved) > unfinished {
-			c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
-			return r.Executed, c.local.StopReplication(ctx)
+			return c.breakOff(ctx, from)
 		}
 		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed, r.Received))
 		select {
@@ -287,6 +286,23 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 		case <-time.After(drainPause):
 		}
 	}
+}
+
+// breakOff ends the execution of what was received, and says up to where it came. What is only waiting to be committed, for an acknowledgement of the
+// dead writer maybe, is committed by that: the place is the one afterwards.
+func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, error) {
+	if err := c.local.StopReplication(ctx); err != nil {
+		return mysqlctl.Position{}, err
+	}
+	r, err := c.local.Replica(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	if done, err := reached(r.Executed, r.Received); err != nil || done {
+		return r.Executed, err
+	}
+	c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
+	return r.Executed, nil
 }
 
 const drainPause = 10 * time.Millisecond
