@@ -43,6 +43,7 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 	if !h.Classic && ans.Stamp == (Stamp{}) {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
+		x.out.about(Unprotected)
 	}
 	h.Classic = ans.Stamp == (Stamp{})
 	h.Stamp = ans.Stamp
