@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ type inbox struct {
 	got  []string // header and body
 }
 
-// receive starts an inbox; mute accepts connections and never says anything.
+// receive starts an inbox; one that is mute never answers.
 func receive(b *bench, mute bool) *inbox {
 	b.Helper()
 	box := &inbox{}
@@ -60,17 +61,16 @@ func receive(b *bench, mute bool) *inbox {
 	box.addr = l.Addr().String()
 	ended := make(chan struct{})
 	s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		box.mu.Lock()
+		box.got = append(box.got, r.Header.Get("Authorization")+" "+string(body))
+		box.mu.Unlock()
 		if mute {
 			select {
 			case <-ended:
 			case <-r.Context().Done():
 			}
-			return
 		}
-		body, _ := io.ReadAll(r.Body)
-		box.mu.Lock()
-		defer box.mu.Unlock()
-		box.got = append(box.got, r.Header.Get("Authorization")+" "+string(body))
 	})}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
@@ -116,7 +116,7 @@ func TestHooksDelayNothing(t *testing.T) {
 	l := b.load()
 	from := b.writer()
 	to := map[string]string{"db1": "db2", "db2": "db1"}[from]
-	b.logged(b.Monitor, "Alert 'mute' can't be sent to http://"+mute.addr+": no answer within 10s") // it hangs already
+	b.must(lab.Wait(b.ctx, "the webhook to hang", func() (bool, string) { return mute.all() != "", "" }))
 	since := time.Now()
 	b.must(b.Node(from).Server.Kill())
 	b.must(l.WaitServer(b.ctx, b.Node(to).Server.ID()))
@@ -159,6 +159,15 @@ func TestHooksDelayNothing(t *testing.T) {
 		t.Error("the token is in the log")
 	}
 	// A new configuration, and the end, do not wait for what hangs either.
+	b.logged(b.Monitor, "Check 'rep_threads' on '"+to+"' has failed") // else the new configuration would be blamed for it
+	since = time.Now()
+	reconfigure(b, "<hook late>\nprogram "+s.add("late", "echo $MMM_TEXT >>DIR/late.txt", 0o755)+"\nevents note\n</hook>\n")
+	b.must(b.Monitor.Signal(syscall.SIGHUP))
+	b.logged(b.Monitor, "The new configuration counts")
+	if d := time.Since(since); d > 6*time.Second {
+		t.Errorf("the new configuration took %v", d)
+	}
+	wait("the new hook", func() bool { return strings.Contains(s.read("late.txt"), "Monitor started in active mode.") })
 	since = time.Now()
 	ctx, cancel := context.WithTimeout(b.ctx, 15*time.Second)
 	defer cancel()
@@ -228,4 +237,28 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 	if status != 0 || !strings.HasPrefix(out, "OK") || s.read("asked") != asked {
 		t.Errorf("exit %d: %s\nasked: %s", status, out, s.read("asked"))
 	}
+}
+
+// TestHookHearsOfConflict: another machine has the address that a host is to get. Hooks and alerts hear of it as a conflict.
+func TestHookHearsOfConflict(t *testing.T) {
+	s := scripts{t, t.TempDir()}
+	b := prepare(t, 90*time.Second, leased())
+	reconfigure(b, "<hook conflict>\nprogram "+s.add("conflict", "echo $MMM_LEVEL $MMM_HOST: $MMM_TEXT >>DIR/heard", 0o755)+"\nevents conflict\n</hook>\n")
+	b.must(b.StartAll(b.ctx))
+	_, err := b.Client.Run(b.ctx, "ip", "addr", "add", lab.WriterIP+"/32", "dev", "eth0")
+	b.must(err)
+	if heard := s.read("heard"); heard != "" {
+		t.Errorf("too early: %s", heard)
+	}
+	from := b.writer()
+	to := map[string]string{"db1": "db2", "db2": "db1"}[from]
+	if out, status := b.control("move_role writer " + to); status != 2 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	b.must(lab.Wait(b.ctx, "the hook", func() (bool, string) {
+		return strings.Contains(s.read("heard"), "ERROR "+to+": Agent on host '"+to+"' reports: Couldn't add writer("+lab.WriterIP+"): the machine "), b.Monitor.Log()
+	}))
+	_, err = b.Client.Run(b.ctx, "ip", "addr", "del", lab.WriterIP+"/32", "dev", "eth0")
+	b.must(err)
+	b.must(b.WaitWhole(b.ctx))
 }
