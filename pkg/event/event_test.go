@@ -1,6 +1,10 @@
 package event
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+)
 
 func TestSelected(t *testing.T) {
 	for _, c := range []struct {
@@ -24,6 +28,19 @@ func TestSelected(t *testing.T) {
 	for _, n := range Names() {
 		if !(Event{Name: Name(n)}).Selected([]Name{Name(n)}) {
 			t.Errorf("%s does not select itself", n)
+		}
+	}
+}
+
+// The page for people explains every event.
+func TestEveryEventIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/hooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range Names() {
+		if !strings.Contains(string(page), "\n| `"+n+"` | ") {
+			t.Errorf("docs/hooks.md lacks %s", n)
 		}
 	}
 }

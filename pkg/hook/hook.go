@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,7 @@ const (
 	inboxLimit = 1000 // events that wait to be handed to the hooks
 	farewell   = time.Second
 	dirTimeout = 10 * time.Second // of programs in the folder
+	maxAnswer  = 500              // bytes of what a hook says to an operator
 )
 
 // Hook is a program and the events that it is run on.
@@ -93,9 +95,17 @@ func (r *Runner) Ask(ctx context.Context, e event.Event) (objection string) {
 	return ""
 }
 
+// lastLine is the last line of a text that is not empty, fit for a terminal.
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
-	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+	text = text[strings.LastIndexByte(text, '\n')+1:]
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text[:min(len(text), maxAnswer)])
+	return strings.TrimSpace(text)
 }
 
 // Run runs hooks until ctx ends. What waits or runs then has a second left; Run returns when all programs are gone. It never fails.

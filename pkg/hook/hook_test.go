@@ -350,7 +350,7 @@ func TestAsk(t *testing.T) {
 	}{
 		{nil, ""},
 		{[]Hook{yes}, ""},
-		{[]Hook{yes, asked("no", "echo thinking; echo backup runs until 5; exit 1"), asked("never", "touch DIR/asked")}, "Hook 'no' says no: backup runs until 5"},
+		{[]Hook{yes, asked("no", `echo thinking; printf "backup runs \033[1muntil 5\n\n"; exit 1`), asked("never", "touch DIR/asked")}, "Hook 'no' says no: backup runs  [1muntil 5"},
 		{[]Hook{asked("mute", "exit 2")}, "Hook 'mute' says no: exit status 2"},
 		{[]Hook{asked("late", "echo well; sleep 1000")}, "Hook 'late' says no: it did not end within 200ms and was killed; make it quicker, or raise its timeout"},
 		{[]Hook{missing}, "Hook 'missing' says no: there is no such file; put it there, or take the hook out of the configuration"},
@@ -372,5 +372,19 @@ func TestAsk(t *testing.T) {
 	stop()
 	if got := b.read("told"); got != "asked\ntold\n" && got != "told\nasked\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// The page for people has every variable.
+func TestEveryVariableIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/hooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range environment(event.Event{}) {
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/hooks.md lacks %s", name)
+		}
 	}
 }
