@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page check-monitoring packages test-packages
+.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page test-balancer check-monitoring packages test-packages
 
 all: build
 
@@ -41,13 +41,17 @@ unit: servers ## every package's own tests: pure ones, and those on real kernels
 
 e2e: build servers ## the real programs on real servers in network namespaces
 	MMM_BIN=$(BIN) test/e2e/run
-	MMM_BIN=$(BIN) $(GO) test -count=1 -v $$($(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$)
+	MMM_BIN=$(BIN) $(GO) test -count=1 -v $$($(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)
 
 test: lint unit e2e ## everything; fails where root or a server is missing
 
 test-page: build server ## the status page in a real browser while the writer dies (Chromium; installed with apt-get where it is missing)
 	@command -v chromium >/dev/null || { echo "installing chromium with apt-get"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium >/dev/null; }
 	MMM_BIN=$(BIN) $(GO) test -count=1 -v -timeout 5m ./test/page $(if $(SHOTS),-shots $(abspath $(SHOTS)))
+
+test-balancer: build server ## clients behind HAProxy with the sample that ships, through a move and a failover (installed with apt-get where it is missing)
+	@command -v haproxy >/dev/null || { echo "installing haproxy with apt-get"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends haproxy >/dev/null; }
+	MMM_BIN=$(BIN) $(GO) test -count=1 -v -timeout 5m ./test/balancer
 
 check-monitoring: ## alert rules and what they do in recorded situations, with promtool (unpacked from Debian's package into build/ where it is missing)
 	@packaging/prometheus/check build

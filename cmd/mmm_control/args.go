@@ -58,7 +58,7 @@ func parseArgs(args []string) (call, error) {
 // command puts --json, given before or after the commands that know it, behind them: there they are expected.
 func command(words []string, json bool) ([]string, error) {
 	switch words[0] {
-	case "show", "checks", "mode", "doctor", "history", "explain":
+	case "show", "checks", "mode", "doctor", "history", "explain", "watch":
 		rest := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "--json" })
 		if json || len(rest) < len(words) {
 			rest = append(rest, "--json")
@@ -66,7 +66,7 @@ func command(words []string, json bool) ([]string, error) {
 		return rest, nil
 	}
 	if json {
-		return nil, errors.New("--json is for show, checks, mode, history, explain and doctor")
+		return nil, errors.New("--json is for show, checks, mode, history, explain, watch and doctor")
 	}
 	return words, nil
 }

@@ -65,8 +65,11 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 		}
 	}
 	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
-	if call.words[0] == "watch" && len(call.words) == 1 {
+	switch strings.Join(call.words, " ") {
+	case "watch":
 		return watch(dialer, addr, stdout)
+	case "watch --json":
+		return watchJSON(dialer, addr, stdout)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()

@@ -156,7 +156,7 @@ func TestNothingIsAskedWithoutNeed(t *testing.T) {
 		{[]string{"show"}, result{Err: "line one\nline two\n", Code: 2}},
 		{[]string{"--config"}, result{Err: "mmm_control: --config needs a value\n", Code: 2}},
 		{[]string{"@", "show"}, result{Err: "mmm_control: no cluster name after @\n", Code: 2}},
-		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks, mode, history, explain and doctor\n", Code: 2}},
+		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks, mode, history, explain, watch and doctor\n", Code: 2}},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, invoke(load, tt.args...)); diff != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os/signal"
@@ -32,20 +33,34 @@ func watch(dialer wire.Dialer, addr string, stdout io.Writer) int {
 	defer stop()
 	fmt.Fprint(stdout, enterScreen)
 	defer fmt.Fprint(stdout, leaveScreen)
-	follow(ctx, time.Now, func(ctx context.Context) string { return look(ctx, dialer, addr) }, stdout)
+	follow(ctx, func(ctx context.Context) string { return look(ctx, dialer, addr) }, func(text string) error {
+		return draw(stdout, time.Now(), text)
+	})
 	return exitOK
 }
 
-// follow draws what look returns whenever it is not what is there, until ctx ends.
-func follow(ctx context.Context, now func() time.Time, look func(context.Context) string, screen io.Writer) {
+// watchJSON prints a line with status and checks at each change, until it is interrupted.
+func watchJSON(dialer wire.Dialer, addr string, stdout io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	follow(ctx, func(ctx context.Context) string { return lookJSON(ctx, dialer, addr) }, func(text string) error {
+		_, err := fmt.Fprintln(stdout, text)
+		return err
+	})
+	return exitOK
+}
+
+// follow tells what look returns whenever that has changed, until ctx ends or nobody takes it.
+func follow(ctx context.Context, look func(context.Context) string, tell func(text string) error) {
 	ticker := time.NewTicker(watchPeriod)
 	defer ticker.Stop()
 	last := ""
 	for {
 		if text := look(ctx); text != last && ctx.Err() == nil {
 			last = text
-			text += "\nSince " + now().Format("15:04:05") + ". End with ctrl-C."
-			fmt.Fprint(screen, home+strings.ReplaceAll(text, "\n", restOfLine+"\n")+restOfLine+restOfAll)
+			if tell(text) != nil {
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -55,17 +70,48 @@ func follow(ctx context.Context, now func() time.Time, look func(context.Context
 	}
 }
 
+// draw puts a text on the screen in place of the last.
+func draw(screen io.Writer, now time.Time, text string) error {
+	text += "\nSince " + now.Format("15:04:05") + ". End with ctrl-C."
+	_, err := fmt.Fprint(screen, home+strings.ReplaceAll(text, "\n", restOfLine+"\n")+restOfLine+restOfAll)
+	return err
+}
+
 // look is what there is to see now.
 func look(ctx context.Context, dialer wire.Dialer, addr string) string {
-	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
-	defer cancel()
-	show, err := dialer.Control(ctx, addr, "show")
-	var checks string
-	if err == nil {
-		checks, err = dialer.Control(ctx, addr, "checks")
-	}
+	show, checks, err := ask(ctx, dialer, addr, "")
 	if err != nil {
 		return fmt.Sprintf("ERROR: Can't connect to monitor daemon!\n# %v\n", err)
 	}
 	return show + "\n" + checks
+}
+
+// lookJSON is the same for programs: one line of JSON.
+func lookJSON(ctx context.Context, dialer wire.Dialer, addr string) string {
+	var seen struct {
+		Error  string          `json:"error,omitempty"`
+		Show   json.RawMessage `json:"show,omitempty"`
+		Checks json.RawMessage `json:"checks,omitempty"`
+	}
+	show, checks, err := ask(ctx, dialer, addr, " --json")
+	if err == nil {
+		seen.Show, seen.Checks = json.RawMessage(show), json.RawMessage(checks)
+	} else {
+		seen.Error = err.Error()
+	}
+	text, err := json.Marshal(seen)
+	if err != nil {
+		text, _ = json.Marshal(map[string]string{"error": fmt.Sprintf("read the monitor's answers: %v", err)})
+	}
+	return string(text)
+}
+
+func ask(ctx context.Context, dialer wire.Dialer, addr, option string) (show, checks string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	if show, err = dialer.Control(ctx, addr, "show"+option); err != nil {
+		return "", "", err
+	}
+	checks, err = dialer.Control(ctx, addr, "checks"+option)
+	return show, checks, err
 }

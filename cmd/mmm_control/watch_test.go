@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -18,13 +19,13 @@ func TestWatchDrawsChanges(t *testing.T) {
 		texts := []string{"a\n", "a\n", "a\n", "b\nc\n", "b\nc\n"}
 		ctx, cancel := context.WithCancel(t.Context())
 		var screen strings.Builder
-		follow(ctx, time.Now, func(context.Context) string {
+		follow(ctx, func(context.Context) string {
 			text := texts[0]
 			if texts = texts[1:]; len(texts) == 0 {
 				cancel()
 			}
 			return text
-		}, &screen)
+		}, func(text string) error { return draw(&screen, time.Now(), text) })
 		if n := strings.Count(screen.String(), home); n != 2 {
 			t.Errorf("drawn %d times:\n%q", n, screen.String())
 		}
@@ -49,6 +50,42 @@ func TestWatchLooks(t *testing.T) {
 		t.Errorf("asked %q, %q", a, b)
 	}
 	if got := look(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got, "ERROR: Can't connect to monitor daemon!\n# ") {
+		t.Errorf("%q", got)
+	}
+}
+
+// Where nobody takes what is told, nothing more is asked.
+func TestWatchEndsWithItsReader(t *testing.T) {
+	looked := 0
+	follow(t.Context(), func(context.Context) string { looked++; return "a" }, func(string) error { return io.ErrClosedPipe })
+	if looked != 1 {
+		t.Errorf("looked %d times", looked)
+	}
+}
+
+// For programs it is a line of JSON.
+func TestWatchJSON(t *testing.T) {
+	load, asked := monitor(t, "[\n1]")
+	conf, err := load(config.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	if got := lookJSON(t.Context(), wire.Dialer{}, addr); got != `{"show":[1],"checks":[1]}` {
+		t.Errorf("%q", got)
+	}
+	if a, b := <-asked, <-asked; a != "show --json" || b != "checks --json" {
+		t.Errorf("asked %q, %q", a, b)
+	}
+	if got := lookJSON(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got, `{"error":"connect to 127.0.0.1:1`) {
+		t.Errorf("%q", got)
+	}
+	load, _ = monitor(t, "ERROR: starting")
+	if conf, err = load(config.Source{}); err != nil {
+		t.Fatal(err)
+	}
+	addr = netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	if got := lookJSON(t.Context(), wire.Dialer{}, addr); !strings.HasPrefix(got, `{"error":"read the monitor's answers: `) {
 		t.Errorf("%q", got)
 	}
 }

@@ -169,7 +169,7 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 // login logs in to the server of a host and looks whether the account may do what it is for.
 func login(ctx context.Context, h config.Host, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
 	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user, Password: password.Reveal(),
-		ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout})
+		ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
 	defer s.Close()
 	l := wire.Login{Host: h.Name, Outcome: wire.LoginOK}
 	grant, err := s.MissingGrant(ctx, purpose)

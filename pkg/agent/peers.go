@@ -33,8 +33,12 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
 		User: local.AgentUser, Password: local.AgentPassword.Reveal(),
-		Channel: h.ReplicationChannel, ConnectTimeout: remoteTimeout,
+		Channel: h.ReplicationChannel, ConnectTimeout: remoteTimeout, Encryption: encryption(h),
 	}
+}
+
+func encryption(h config.Host) mysqlctl.Encryption {
+	return mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}
 }
 
 func (s servers) ByIP(ip string) (string, Remote, bool) {

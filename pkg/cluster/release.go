@@ -43,7 +43,11 @@ func (x *stepper) answers() {
 			x.out.add(Fatal, ans.Host, "Agent on host '%s' is reachable again", ans.Host)
 		}
 		h.AgentUp = ans.Reached
+		if !ans.Reached && h.silent == 0 {
+			h.silent = x.in.Now
+		}
 		if ans.Reached {
+			h.silent = 0
 			h.Uptime = ans.Uptime
 			if h.State == Online {
 				h.OnlineUptime = ans.Uptime
@@ -203,10 +207,31 @@ func (x *stepper) kills() {
 // release decides about addresses that their host fails to give up, and about planned moves whose target fails.
 func (x *stepper) release() {
 	x.lapse()
+	x.expire()
 	for i := range x.s.Addresses {
 		a := &x.s.Addresses[i]
 		x.releaseStuck(a)
 		x.moveBack(a)
+	}
+}
+
+// expire takes addresses of readers from a host whose agent has been silent for so long that they have gone by themselves, and gives them to
+// those that answer. Where they are still there after all (only we can't reach it), whoever is to have them finds that out, and leaves them.
+func (x *stepper) expire() {
+	if !x.t.leased() || x.s.manual() {
+		return
+	}
+	for i := range x.s.Addresses {
+		a := &x.s.Addresses[i]
+		h := x.s.Hosts[a.Holder]
+		r, _ := x.t.Role(a.Role)
+		if r.Exclusive || h.AgentUp || h.Classic || h.silent == 0 || x.in.Now-h.silent < x.t.Lease.Over() || x.fewest(r) == "" {
+			continue
+		}
+		x.out.add(Warn, a.Holder, "Role '%s' is taken from host '%s': its agent has not answered for %.1f seconds, and addresses last no longer without it",
+			a.RoleIP, a.Holder, (x.in.Now - h.silent).Seconds())
+		x.take(a, "")
+		x.left(a, "")
 	}
 }
 

@@ -1,6 +1,9 @@
 package cluster
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestStaleAnswer: an answer to an older order says nothing of an address that a newer one takes away: it may have been on its way
 // while the host was still to have the address.
@@ -19,5 +22,62 @@ func TestStaleAnswer(t *testing.T) {
 	w.step(Input{Answers: []Answer{answer}})
 	if m := w.s.ActiveMaster(w.t); m != "db2" {
 		t.Fatalf("the writer role is on %q, want db2", m)
+	}
+}
+
+// TestSilentAgent: what a host without its agent had for readers has gone by itself after a lease; others serve it then, and not before. A
+// host with an agent of the original keeps it: there nothing goes by itself.
+func TestSilentAgent(t *testing.T) {
+	for _, classic := range []bool{false, true} {
+		topology := lab()
+		topology.Lease, topology.AutoSetOnline = Lease(3*time.Second), time.Second
+		good, found := map[string]Verdicts{}, map[string]Found{}
+		for _, h := range topology.Hosts {
+			good[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
+			found[h.Name] = Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
+		}
+		now := time.Hour
+		s, _ := Start(topology, Active, Durable{}, found, good, now)
+		run := func(d time.Duration, silent string) {
+			for end := now + d; now < end; now += 100 * time.Millisecond {
+				var answers []Answer
+				for _, o := range Orders(topology, s) {
+					a := Answer{Host: o.Host, Seq: s.Seq, Text: "connection refused"}
+					if o.Host != silent {
+						a = Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: !classic || o.Host != "db3", Uptime: 1000, Have: o.Roles, Epoch: s.Epoch}
+						if a.Extended {
+							a.Stamp = Stamp{Boot: o.Host, At: now}
+						}
+						a.Writable = len(o.Roles) > 0 && s.ActiveMaster(topology) == o.Host
+					}
+					answers = append(answers, a)
+				}
+				s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+			}
+		}
+		run(20*time.Second, "")
+		had := s.RolesOf("db3")
+		if len(had) != 1 {
+			t.Fatalf("db3 has %v\n%s", had, Show(topology, s))
+		}
+		run(topology.Lease.Over()-200*time.Millisecond, "db3")
+		if len(s.RolesOf("db3")) != 1 {
+			t.Errorf("taken before it is over\n%s", Show(topology, s))
+		}
+		run(400*time.Millisecond, "db3")
+		if left := len(s.RolesOf("db3")); left != map[bool]int{false: 0, true: 1}[classic] || s.Hosts["db3"].State != Online {
+			t.Errorf("classic %v: it has %d\n%s", classic, left, Show(topology, s))
+		}
+		holders := map[string]int{}
+		for _, a := range s.Addresses {
+			holders[a.Holder]++
+		}
+		if holders[""] > 0 {
+			t.Errorf("somewhere is nobody\n%s", Show(topology, s))
+		}
+		run(time.Second, "")
+		if len(s.RolesOf("db3")) != 1 {
+			t.Errorf("back, and without its share\n%s", Show(topology, s))
+		}
 	}
 }

@@ -52,15 +52,16 @@ type HostInfo struct {
 	OnlineUptime float64 // Uptime as last heard while ONLINE; 0 = never heard
 	Departures   []time.Duration
 	Flapping     bool
-	Problems     []string // what its agent's newest answer says is wrong
-	Stamp        Stamp    // newest moment on its agent's clock, to be echoed
-	Classic      bool     // its agent has answered, and has no clock for a lease
-	ServerGone   bool     // its agent says that the server's process is gone
-	Via          string   // host through which its agent is reached; "" for directly
-	Witness      string   // another host that reaches its server at the moment
-	Audit        Audit    // of its log, after it was the writer
-	tellSeq      uint64   // order that tells a host it is offline; not yet answered if not 0
-	killing      bool     // kill_host is running for it
+	Problems     []string      // what its agent's newest answer says is wrong
+	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
+	Classic      bool          // its agent has answered, and has no clock for a lease
+	ServerGone   bool          // its agent says that the server's process is gone
+	Via          string        // host through which its agent is reached; "" for directly
+	Witness      string        // another host that reaches its server at the moment
+	Audit        Audit         // of its log, after it was the writer
+	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
+	killing      bool          // kill_host is running for it
+	silent       time.Duration // since when its agent has not answered; 0 while it does
 }
 
 // Address is one virtual address: free, held by Holder, or leaving the host named there. Only a free one is given out.

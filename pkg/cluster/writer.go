@@ -38,14 +38,18 @@ func (x *stepper) protected(a *Address, host string) bool {
 
 // heard takes over from an answer what the lease rests on.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
-	if !x.t.leased() || !x.t.mayWrite(ans.Host) {
+	if !x.t.leased() {
 		return
 	}
-	if !h.Classic && ans.Stamp == (Stamp{}) {
+	was := h.Classic
+	h.Classic = ans.Stamp == (Stamp{})
+	if !x.t.mayWrite(ans.Host) {
+		return
+	}
+	if h.Classic && !was {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
 		x.out.about(Unprotected)
 	}
-	h.Classic = ans.Stamp == (Stamp{})
 	h.Stamp = ans.Stamp
 	a := x.writer()
 	if a.Holder == ans.Host {

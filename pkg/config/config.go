@@ -122,6 +122,8 @@ type Host struct {
 	AgentPort           int
 	MetricsListen       netip.AddrPort // zero: no HTTP
 	MySQLPort           int
+	MySQLSSLMode        string // disabled, preferred, required or verify_ca
+	MySQLCA             string // certificates, PEM; where MySQLSSLMode is verify_ca
 	AgentUser           string
 	AgentPassword       Secret
 	MonitorUser         string
@@ -276,6 +278,8 @@ func host(s *section) Host {
 		AgentPort:           get[int](s, "agent_port"),
 		MetricsListen:       get[netip.AddrPort](s, "metrics_listen"),
 		MySQLPort:           get[int](s, "mysql_port"),
+		MySQLSSLMode:        get[string](s, "mysql_ssl_mode"),
+		MySQLCA:             get[string](s, "mysql_ca_file"),
 		AgentUser:           get[string](s, "agent_user"),
 		AgentPassword:       get[Secret](s, "agent_password"),
 		MonitorUser:         get[string](s, "monitor_user"),

@@ -30,7 +30,7 @@ func addrs(texts ...string) []netip.Addr {
 func TestMonitorDefaults(t *testing.T) {
 	c := mustBuild(t, Monitor, valid)
 	check := Check{Period: 5 * time.Second, Trap: 10 * time.Second, Timeout: 2 * time.Second, MaxBacklog: time.Minute}
-	host := Host{Mode: Master, AgentPort: 9989, MySQLPort: 3306, MonitorUser: "mmm_monitor", MonitorPassword: "monitor-secret"}
+	host := Host{Mode: Master, AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled", MonitorUser: "mmm_monitor", MonitorPassword: "monitor-secret"}
 	db1, db2 := host, host
 	db1.Name, db1.IP, db1.Peer = "db1", netip.MustParseAddr("192.168.100.51"), "db2"
 	db2.Name, db2.IP, db2.Peer = "db2", netip.MustParseAddr("192.168.100.52"), "db1"
@@ -71,7 +71,7 @@ func TestAgentDefaults(t *testing.T) {
 	}
 	local := Host{
 		Name: "db1", IP: netip.MustParseAddr("192.168.100.51"), Mode: Master, Peer: "db2",
-		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", StatePath: "/var/lib/mysql-mmm/mmm_agentd.state", ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306,
+		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", StatePath: "/var/lib/mysql-mmm/mmm_agentd.state", ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled",
 		AgentUser: "mmm_agent", AgentPassword: "agent-secret", ReplicationUser: "replication", ReplicationPassword: "replication-secret",
 	}
 	if c.Local() != local {
@@ -101,9 +101,10 @@ func TestEveryVariableArrives(t *testing.T) {
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	write(t, secretFile, "something-else\n")
 	other[secretFileKind] = secretFile
+	other[certsFileKind] = certificate(t)
 	special := map[string]string{ // where another value must make sense with the rest
 		"this": "db2", "debug": "1", "fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
-		"monitor careful_startup": "0", "monitor mode": "wait", "host mode": "slave", "host peer": "db1",
+		"monitor careful_startup": "0", "host mysql_ssl_mode": "required", "monitor mode": "wait", "host mode": "slave", "host peer": "db1",
 		"hook may_abort": "1", "alert mail_to": "me@example.com", "alert smtp_tls": "none",
 		"role mode": "exclusive", "role hosts": "db2", "role prefer": "db1", "socket type": "ssl",
 	}

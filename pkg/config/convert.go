@@ -81,7 +81,7 @@ func statements(section string, nodes []node) []node {
 	var plain []node
 	for _, n := range nodes {
 		r, _ := variableRule(section, n.key)
-		if n.kind == sectionNode || n.kind == variableNode && r.kind != secretFileKind {
+		if n.kind == sectionNode || n.kind == variableNode && !r.kind.elsewhere() {
 			n.body = statements(n.key, n.body)
 			plain = append(plain, n)
 		}
@@ -196,7 +196,7 @@ func valueOf(section string, n node) any {
 		return n.fault
 	}
 	r, ok := variableRule(section, n.key)
-	if !ok || r.kind == ignoredKind || r.kind == secretFileKind {
+	if !ok || r.kind == ignoredKind || r.kind.elsewhere() {
 		return n.value
 	}
 	v, err := r.interpret(n.value)

@@ -130,7 +130,7 @@ func unit(r rule) string {
 		return "IP address"
 	case addrsKind:
 		return "list of IP addresses"
-	case secretFileKind:
+	case secretFileKind, certsFileKind:
 		return "file"
 	case tableKind:
 		return "DB.TABLE"

@@ -266,6 +266,9 @@ func (m *model) read(r rule, n node) (any, error) {
 	if r.kind == secretFileKind {
 		return readSecret(n)
 	}
+	if r.kind == certsFileKind {
+		return readCertificates(n)
+	}
 	v, err := r.interpret(n.value)
 	if err != nil {
 		return nil, err // v may be half of a list

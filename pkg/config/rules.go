@@ -39,6 +39,7 @@ const (
 	listenKind                 // netip.AddrPort
 	serverKind                 // string, HOST:PORT, where HOST may be a name
 	urlKind                    // Secret, an http or https URL: it may have a token in it
+	certsFileKind              // string, what is in the file: certificates
 	secretFileKind             // the file whose first line is the variable named before "_file", a secretKind
 	ignoredKind                // not looked at; may be empty
 )
@@ -176,6 +177,10 @@ func hostRules() sectionRule {
 		{name: "metrics_listen", kind: listenKind, reads: forA,
 			doc: "Address and port of the agent's metrics and of the health checks for load balancers, over HTTP (see monitoring.md). Without it there are none."},
 		{name: "mysql_port", kind: portKind, def: "3306", reads: forA | forM, doc: "Port of the database server."},
+		{name: "mysql_ssl_mode", kind: choiceKind, def: "disabled", reads: forA | forM, choices: []string{"disabled", "preferred", "required", "verify_ca"},
+			doc: "Whether connections of monitor and agents to the database server are encrypted (TLS): `preferred`, where it offers that; `required`; `verify_ca`, and its certificate comes from `mysql_ca_file`. How slaves connect to masters is set on the servers (MASTER_SSL, SOURCE_SSL …), and stays as it is when they are pointed elsewhere."},
+		{name: "mysql_ca_file", kind: certsFileKind, reads: forA | forM, needs: forA | forM, when: "mysql_ssl_mode verify_ca",
+			doc: "Certificates of the authorities that the database server's certificate must come from, PEM; a relative name is looked for in the folder of the configuration file."},
 		{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
 		{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
 		{name: "agent_password_file", kind: secretFileKind, reads: forA, doc: "File whose first line is `agent_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -15,10 +14,7 @@ const fileSuffix = "_file"
 // readSecret gives the first line of the file that a variable names. An error shows the file's name only where there is such a file:
 // it may be the password itself, in the wrong place.
 func readSecret(n node) (Secret, error) {
-	name := n.value
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(filepath.Dir(n.at.file), name)
-	}
+	name := n.beside()
 	// Not before it is known to be a file: to open a pipe would wait for a writer.
 	info, err := os.Stat(name)
 	if err != nil {

@@ -44,6 +44,9 @@ func (k kind) secret() bool { return k == secretKind || k == secretFileKind || k
 // list kinds have values that are lists in HCL.
 func (k kind) list() bool { return k == namesKind || k == addrsKind || k == choicesKind }
 
+// elsewhere: the value is in a file that the variable names.
+func (k kind) elsewhere() bool { return k == secretFileKind || k == certsFileKind }
+
 // interpret turns the text of a variable into the Go type of its kind. The error names what is allowed.
 func (r rule) interpret(text string) (any, error) {
 	switch r.kind {

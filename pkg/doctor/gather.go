@@ -127,7 +127,7 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 	defer cancel()
 	addr := netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String()
 	s := mysqlctl.New(mysqlctl.Config{Addr: addr, User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), Channel: h.ReplicationChannel,
-		ConnectTimeout: connectTimeout, Timeout: serverTimeout})
+		ConnectTimeout: connectTimeout, Timeout: serverTimeout, Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}})
 	defer s.Close()
 	var f ServerFacts
 	if f.Grant, f.Login = s.MissingGrant(ctx, mysqlctl.ForMonitor); f.Login != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // world is this host with a server at every address of two ports, and a remote host with a client's and a peer's address.
@@ -45,7 +47,7 @@ func pairs() []struct{ from, to string } {
 func (w *world) wantClosed(want bool) {
 	w.t.Helper()
 	got, err := Port{Number: w.at}.Closed(w.t.Context()) // as another process would ask
-	must(w.t, err)
+	nstest.Must(w.t, err)
 	if got != want {
 		w.t.Fatalf("Closed is %v, want %v", got, want)
 	}
@@ -54,7 +56,7 @@ func (w *world) wantClosed(want bool) {
 func (w *world) dial(from, to string) (net.Conn, net.Conn) {
 	w.t.Helper()
 	c, err := w.r.dial(from, to, w.at)
-	must(w.t, err)
+	nstest.Must(w.t, err)
 	w.t.Cleanup(func() { c.Close() })
 	return c, <-w.accepted
 }
@@ -79,11 +81,11 @@ func (w *world) wantRefused(from, to string) {
 func (w *world) wantAlive(a, b net.Conn) {
 	w.t.Helper()
 	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
-		must(w.t, ends[1].SetDeadline(time.Now().Add(2*time.Second)))
+		nstest.Must(w.t, ends[1].SetDeadline(time.Now().Add(2*time.Second)))
 		_, err := ends[0].Write([]byte("x"))
-		must(w.t, err)
+		nstest.Must(w.t, err)
 		_, err = ends[1].Read(make([]byte, 1))
-		must(w.t, err)
+		nstest.Must(w.t, err)
 	}
 }
 
@@ -101,7 +103,7 @@ func TestClose(t *testing.T) {
 		peers = append(peers, link{c, s})
 	}
 	for range 2 { // again changes nothing
-		must(t, w.port.Close(t.Context()))
+		nstest.Must(t, w.port.Close(t.Context()))
 		w.wantClosed(true)
 		for _, p := range pairs() {
 			w.wantRefused(p.from, p.to)
@@ -110,12 +112,12 @@ func TestClose(t *testing.T) {
 	}
 	for _, l := range clients {
 		_, err := l.client.Write([]byte("INSERT"))
-		must(t, err) // the first goes out, and is answered with a reset
-		must(t, l.client.SetReadDeadline(time.Now().Add(500*time.Millisecond)))
+		nstest.Must(t, err) // the first goes out, and is answered with a reset
+		nstest.Must(t, l.client.SetReadDeadline(time.Now().Add(500*time.Millisecond)))
 		if _, err = l.client.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 			t.Errorf("client: %v, want ECONNRESET", err)
 		}
-		must(t, l.server.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		nstest.Must(t, l.server.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 		if n, _ := l.server.Read(make([]byte, 10)); n != 0 {
 			t.Error("what the client sent reached the server")
 		}
@@ -130,13 +132,13 @@ func TestClose(t *testing.T) {
 	for _, p := range [][2]string{{here4, "127.0.0.1"}, {here6, "::1"}} { // loopback is where it goes, not where it comes from
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(p[0])}, Timeout: 2 * time.Second}
 		c, err := d.Dial("tcp", net.JoinHostPort(p[1], strconv.Itoa(int(w.at))))
-		must(t, err)
+		nstest.Must(t, err)
 		w.wantAlive(c, <-w.accepted)
-		must(t, c.Close())
+		nstest.Must(t, c.Close())
 	}
 
 	for range 2 { // a second Open is no error
-		must(t, Port{Number: w.at}.Open(t.Context())) // by another process
+		nstest.Must(t, Port{Number: w.at}.Open(t.Context())) // by another process
 		w.wantClosed(false)
 		for _, p := range pairs() {
 			w.wantAlive(w.dial(p.from, p.to))
@@ -147,25 +149,25 @@ func TestClose(t *testing.T) {
 func TestOtherPortStaysOpen(t *testing.T) {
 	w := newWorld(t)
 	other, accepted := listen(t)
-	must(t, w.port.Close(t.Context()))
-	must(t, Port{Number: other}.Close(t.Context()))
-	must(t, Port{Number: other}.Open(t.Context()))
+	nstest.Must(t, w.port.Close(t.Context()))
+	nstest.Must(t, Port{Number: other}.Close(t.Context()))
+	nstest.Must(t, Port{Number: other}.Open(t.Context()))
 	w.wantClosed(true) // opening one leaves the other
 	for _, p := range pairs() {
 		c, err := w.r.dial(p.from, p.to, other)
-		must(t, err)
+		nstest.Must(t, err)
 		w.wantAlive(c, <-accepted)
-		must(t, c.Close())
+		nstest.Must(t, c.Close())
 		w.wantRefused(p.from, p.to)
 	}
 }
 
 func TestCloseTakesNewPeers(t *testing.T) {
 	w := newWorld(t)
-	must(t, w.port.Close(t.Context()))
+	nstest.Must(t, w.port.Close(t.Context()))
 	w.wantAlive(w.dial(peer4, here4))
 	w.port.Peers = []netip.Addr{netip.MustParseAddr(client4)}
-	must(t, w.port.Close(t.Context()))
+	nstest.Must(t, w.port.Close(t.Context()))
 	w.wantAlive(w.dial(client4, here4))
 	w.wantRefused(peer4, here4)
 }
@@ -180,14 +182,14 @@ func TestRulesTakenAwayByOthers(t *testing.T) {
 		{"delete", "chain", "inet", table, "input"},
 		{"add", "table", "inet", table, "{ flags dormant; }"},
 	} {
-		must(t, w.port.Close(t.Context()))
+		nstest.Must(t, w.port.Close(t.Context()))
 		w.wantClosed(true)
 		if out, err := exec.Command("nft", args...).CombinedOutput(); err != nil {
 			t.Fatalf("nft %v: %v: %s", args, err, out)
 		}
 		w.wantClosed(false)
 		w.wantAlive(w.dial(client4, here4))
-		must(t, w.port.Close(t.Context()))
+		nstest.Must(t, w.port.Close(t.Context()))
 		w.wantRefused(client4, here4)
 	}
 }

@@ -9,29 +9,31 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // TestDepartures: an address that has left is refused at once, to IPv4 and IPv6, and not when it is back.
 func TestDepartures(t *testing.T) {
 	w := newWorld(t)
 	var d Departures
-	must(t, d.Welcome(t.Context(), netip.MustParseAddr(here4))) // nobody was refused
+	nstest.Must(t, d.Welcome(t.Context(), netip.MustParseAddr(here4))) // nobody was refused
 	l, err := netlink.LinkByName("eth0")
-	must(t, err)
+	nstest.Must(t, err)
 	for _, vip := range []struct{ from, ip, cidr string }{{client4, "10.0.0.50", "10.0.0.50/32"}, {client6, "fd00::50", "fd00::50/128"}} {
 		ip := netip.MustParseAddr(vip.ip)
-		must(t, netlink.AddrAdd(l, parse(t, vip.cidr)))
+		nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, vip.cidr)))
 		w.dial(vip.from, vip.ip)
 
-		must(t, netlink.AddrDel(l, parse(t, vip.cidr)))
+		nstest.Must(t, netlink.AddrDel(l, nstest.Address(t, vip.cidr)))
 		w.wantSilence(vip.from, vip.ip) // what happens without it
 		for range 2 {
-			must(t, d.Refuse(t.Context(), ip, time.Minute))
+			nstest.Must(t, d.Refuse(t.Context(), ip, time.Minute))
 		}
 		w.wantDial(vip.from, vip.ip, unix.ECONNREFUSED)
 
-		must(t, netlink.AddrAdd(l, parse(t, vip.cidr)))
-		must(t, d.Welcome(t.Context(), ip))
+		nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, vip.cidr)))
+		nstest.Must(t, d.Welcome(t.Context(), ip))
 		w.dial(vip.from, vip.ip)
 	}
 }
@@ -40,8 +42,8 @@ func TestDepartures(t *testing.T) {
 func TestDeparturesEnd(t *testing.T) {
 	w := newWorld(t)
 	var d Departures
-	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here6), time.Minute))
-	must(t, d.Refuse(t.Context(), netip.MustParseAddr(here4), 3*time.Second))
+	nstest.Must(t, d.Refuse(t.Context(), netip.MustParseAddr(here6), time.Minute))
+	nstest.Must(t, d.Refuse(t.Context(), netip.MustParseAddr(here4), 3*time.Second))
 	w.wantDial(client4, here4, unix.ECONNREFUSED)
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		c, err := w.r.dial(client4, here4, w.at)

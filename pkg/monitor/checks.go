@@ -59,6 +59,7 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
 		User: h.MonitorUser, Password: h.MonitorPassword.Reveal(),
 		Channel: h.ReplicationChannel, ConnectTimeout: timeout, Timeout: timeout,
+		Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA},
 	}
 }
 

@@ -51,6 +51,7 @@ const (
 	errSpecificAccess     = 1227
 	errNoConnectionName   = 1617 // MariaDB: There is no master connection 'x'
 	errNoChannel          = 3074 // MySQL: Replica channel 'x' does not exist
+	errSecureTransport    = 3159 // Connections using insecure transport are prohibited while --require_secure_transport=ON
 )
 
 // IsTooManyConnections tells that the server lives but has no connection left (error 1040).

@@ -14,7 +14,8 @@ import (
 type Config struct {
 	Addr           string // ip:port
 	User, Password string
-	Channel        string        // replication channel (MariaDB: connection name); empty is the default one
+	Channel        string // replication channel (MariaDB: connection name); empty is the default one
+	Encryption     Encryption
 	ConnectTimeout time.Duration // for connecting and logging in; default 2 s
 
 	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their

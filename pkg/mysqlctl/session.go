@@ -46,7 +46,11 @@ func connect(ctx context.Context, cfg Config) (*session, error) {
 		if ctx.Err() != nil && !IsTimeout(err) {
 			err = ctx.Err() // the driver may blame the socket that it closed itself when the time was over
 		}
-		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: brief(err)}
+		err = brief(err)
+		if isServerError(err, errSecureTransport) {
+			err = fmt.Errorf("%w; this mends it: mysql_ssl_mode required", err)
+		}
+		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err}
 	}
 	return s, nil
 }
@@ -62,6 +66,9 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 		socket, err := new(net.Dialer).DialContext(ctx, network, addr)
 		s.socket = socket
 		return socket, err
+	}
+	if err := cfg.Encryption.apply(d); err != nil {
+		return nil, err
 	}
 	connector, err := mysql.NewConnector(d)
 	if err != nil {

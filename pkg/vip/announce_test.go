@@ -14,6 +14,8 @@ import (
 
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // syncBuffer is a log that may be read while it is written.
@@ -45,21 +47,21 @@ func startAnnouncer(t *testing.T) (*Announcer, *syncBuffer) {
 // Two hosts and a client on one switch: the VIP moves from the other host to this one, and the client, which had it
 // in its cache, follows.
 func TestClientFollowsMovedAddress(t *testing.T) {
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "switch"}}))
+	nstest.Must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "switch"}}))
 	bridge, err := netlink.LinkByName("switch")
-	must(t, err)
-	t.Cleanup(func() { must(t, netlink.LinkDel(bridge)) })
-	must(t, netlink.LinkSetUp(bridge))
+	nstest.Must(t, err)
+	t.Cleanup(func() { nstest.Must(t, netlink.LinkDel(bridge)) })
+	nstest.Must(t, netlink.LinkSetUp(bridge))
 	plug := func(name string) netlink.Link {
-		l, port := veth(t, name, name+"-port")
-		must(t, netlink.LinkSetMaster(port, bridge))
-		must(t, netlink.LinkSetUp(port))
+		l, port := nstest.Veth(t, name, name+"-port")
+		nstest.Must(t, netlink.LinkSetMaster(port, bridge))
+		nstest.Must(t, netlink.LinkSetUp(port))
 		return l
 	}
 	here := plug("eth0")
-	must(t, netlink.LinkSetUp(here))
-	must(t, netlink.AddrAdd(here, parse(t, "10.0.0.1/24")))
-	must(t, netlink.AddrAdd(here, parse(t, "fd00::1/64")))
+	nstest.Must(t, netlink.LinkSetUp(here))
+	nstest.Must(t, netlink.AddrAdd(here, nstest.Address(t, "10.0.0.1/24")))
+	nstest.Must(t, netlink.AddrAdd(here, nstest.Address(t, "fd00::1/64")))
 	there := newRemote(t, plug("eth1"), "10.0.0.2/24", "fd00::2/64")
 	client := newRemote(t, plug("eth2"), "10.0.0.100/24", "fd00::100/64")
 	a, _ := startAnnouncer(t)
@@ -77,7 +79,7 @@ func TestClientFollowsMovedAddress(t *testing.T) {
 			eventually(t, 3*time.Second, "the client knows the other host", isAt(there.link.Attrs().HardwareAddr))
 
 			there.del(tc.cidr)
-			must(t, Open("eth0").Add(t.Context(), tc.ip, 0))
+			nstest.Must(t, Open("eth0").Add(t.Context(), tc.ip, 0))
 			client.reach(tc.ip)
 			if !isAt(there.link.Attrs().HardwareAddr)() {
 				t.Fatal("the client followed by itself: this test proves nothing")
@@ -93,7 +95,7 @@ func TestClientFollowsMovedAddress(t *testing.T) {
 func sniff(t *testing.T, r *remote, protocol int) <-chan []byte {
 	t.Helper()
 	var c *packet.Conn
-	inside(t, r.ns, func() error {
+	nstest.Do(t, r.ns, func() error {
 		ifi := &net.Interface{Index: r.link.Attrs().Index}
 		var err error
 		c, err = packet.Listen(ifi, packet.Raw, protocol, nil)
@@ -156,13 +158,13 @@ func TestFramesGoToEverybody(t *testing.T) {
 		{vip6, protocolIPv6, net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, unsolicitedAdvertisement},
 	} {
 		payloads, err := tc.build(own, tc.ip)
-		must(t, err)
+		nstest.Must(t, err)
 		var want [][]byte
 		for _, p := range payloads {
 			want = append(want, slices.Concat(tc.to, own, []byte{byte(tc.protocol >> 8), byte(tc.protocol)}, p))
 		}
 		frames := sniff(t, r, tc.protocol)
-		must(t, Open("eth0").announce(t.Context(), tc.ip))
+		nstest.Must(t, Open("eth0").announce(t.Context(), tc.ip))
 		timeout := time.After(2 * time.Second)
 		for len(want) > 0 {
 			select {
@@ -181,7 +183,7 @@ func TestForgetEndsAnnouncing(t *testing.T) {
 	_, r := eth0(t)
 	frames := sniff(t, r, protocolARP)
 	a, _ := startAnnouncer(t)
-	must(t, Open("eth0").Add(t.Context(), vip4, 0))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, 0))
 	a.Announce(vip4)
 	wantFrames(t, frames, 2*3) // a request and a reply each time
 	a.Forget(vip4)
@@ -194,10 +196,10 @@ func TestAddressThatLeftIsNotAnnounced(t *testing.T) {
 	frames := sniff(t, r, protocolARP)
 	a, out := startAnnouncer(t)
 	i := Open("eth0")
-	must(t, i.Add(t.Context(), vip4, 0))
+	nstest.Must(t, i.Add(t.Context(), vip4, 0))
 	a.Announce(vip4)
 	wantFrames(t, frames, 2*3)
-	must(t, i.Remove(t.Context(), vip4))
+	nstest.Must(t, i.Remove(t.Context(), vip4))
 	wantSilence(t, frames)
 	if !strings.Contains(out.String(), "has left the interface") {
 		t.Errorf("the log does not say why:\n%s", out)
@@ -206,7 +208,7 @@ func TestAddressThatLeftIsNotAnnounced(t *testing.T) {
 
 func TestAnnounceWithoutAnotherAddress(t *testing.T) {
 	l, r := eth0(t)
-	must(t, Open("eth0").Add(t.Context(), vip4, 0))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, 0))
 	wantEntries(t, l, "10.0.0.5/32")
 	frames := sniff(t, r, protocolARP)
 	a, _ := startAnnouncer(t)
@@ -217,13 +219,13 @@ func TestAnnounceWithoutAnotherAddress(t *testing.T) {
 // The interface comes up while the schedule lasts: the repeats make up for the failures, which are logged once.
 func TestAnnounceOnInterfaceThatIsDown(t *testing.T) {
 	l, r := eth0(t)
-	must(t, netlink.LinkSetDown(l))
-	must(t, Open("eth0").Add(t.Context(), vip4, 0))
+	nstest.Must(t, netlink.LinkSetDown(l))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, 0))
 	frames := sniff(t, r, protocolARP)
 	a, out := startAnnouncer(t)
 	a.Announce(vip4)
 	eventually(t, time.Second, "the failure is logged", func() bool { return strings.Contains(out.String(), "network is down") })
-	must(t, netlink.LinkSetUp(l))
+	nstest.Must(t, netlink.LinkSetUp(l))
 	wantFrames(t, frames, 4)
 	if n := strings.Count(out.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings, want 1:\n%s", n, out)
@@ -240,5 +242,5 @@ func TestAnnounceOnMissingInterface(t *testing.T) {
 
 // There is nobody to tell on a loopback interface, which is no failure.
 func TestAnnounceOnLoopback(t *testing.T) {
-	must(t, Open("lo").announce(context.Background(), vip4))
+	nstest.Must(t, Open("lo").announce(context.Background(), vip4))
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // The expected bytes are written down from the RFCs, field by field.
@@ -29,7 +31,7 @@ func TestPackets(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			payloads, err := tc.build(mac, tc.ip)
-			must(t, err)
+			nstest.Must(t, err)
 			var got []string
 			for _, p := range payloads {
 				got = append(got, hex.EncodeToString(p))

@@ -12,6 +12,8 @@ import (
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 const probeWait = 50 * time.Millisecond
@@ -23,7 +25,7 @@ func wantOwner(t *testing.T, ip netip.Addr, want net.HardwareAddr) {
 		wait = time.Second // ends with the answer, also on a busy machine
 	}
 	mac, err := Open("eth0").Probe(t.Context(), ip, wait)
-	must(t, err)
+	nstest.Must(t, err)
 	took := time.Since(start)
 	if !bytes.Equal(mac, want) {
 		t.Fatalf("%s is at %v, want %v", ip, mac, want)
@@ -48,7 +50,7 @@ func TestProbe(t *testing.T) {
 			wantOwner(t, tc.ip, nil)
 			r.add(tc.theirs)
 			wantOwner(t, tc.ip, r.link.Attrs().HardwareAddr)
-			must(t, Open("eth0").Add(t.Context(), tc.ip, 0)) // on both: theirs counts
+			nstest.Must(t, Open("eth0").Add(t.Context(), tc.ip, 0)) // on both: theirs counts
 			wantOwner(t, tc.ip, r.link.Attrs().HardwareAddr)
 			r.del(tc.theirs)
 			wantOwner(t, tc.ip, nil) // ours does not
@@ -105,8 +107,8 @@ func TestProbeMeetsProbe(t *testing.T) {
 		var other *packet.Conn
 		theirs := r.link.Attrs().HardwareAddr
 		q, err := questionFor(theirs, ip)
-		must(t, err)
-		inside(t, r.ns, func() (err error) {
+		nstest.Must(t, err)
+		nstest.Do(t, r.ns, func() (err error) {
 			other, err = packet.Listen(&net.Interface{Index: r.link.Attrs().Index}, packet.Datagram, int(q.protocol), nil)
 			return err
 		})
@@ -136,17 +138,17 @@ func TestProbeErrors(t *testing.T) {
 	}
 	l, r := eth0(t)
 	for _, ip := range []netip.Addr{vip4, vip6} {
-		must(t, r.h.LinkSetDown(r.link))
+		nstest.Must(t, r.h.LinkSetDown(r.link))
 		eventually(t, 5*time.Second, "the carrier is lost", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return errors.Is(err, ErrLinkDown)
 		})
-		must(t, r.h.LinkSetUp(r.link))
-		must(t, netlink.LinkSetDown(l))
+		nstest.Must(t, r.h.LinkSetUp(r.link))
+		nstest.Must(t, netlink.LinkSetDown(l))
 		if _, err := i.Probe(t.Context(), ip, probeWait); !errors.Is(err, ErrLinkDown) {
 			t.Errorf("interface down: %v", err)
 		}
-		must(t, netlink.LinkSetUp(l))
+		nstest.Must(t, netlink.LinkSetUp(l))
 		eventually(t, 5*time.Second, "the link is up", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return err == nil
@@ -162,7 +164,7 @@ func TestProbeErrors(t *testing.T) {
 		if err := <-lost; !errors.Is(err, ErrLinkDown) {
 			t.Errorf("%s: carrier lost in between: %v", ip, err)
 		}
-		must(t, r.h.LinkSetUp(r.link))
+		nstest.Must(t, r.h.LinkSetUp(r.link))
 		eventually(t, 5*time.Second, "the link is up", func() bool {
 			_, err := i.Probe(t.Context(), ip, time.Millisecond)
 			return err == nil
@@ -207,9 +209,9 @@ func TestClaims(t *testing.T) {
 		{"reply about another", arp.OperationReply, other, vip4, false},
 	} {
 		p, err := arp.NewPacket(tc.op, mac, tc.from, zero, tc.to)
-		must(t, err)
+		nstest.Must(t, err)
 		b, err := p.MarshalBinary()
-		must(t, err)
+		nstest.Must(t, err)
 		if got := arpClaim(b, vip4) != nil; got != tc.want {
 			t.Errorf("%s: claim is %v, want %v", tc.name, got, tc.want)
 		}
@@ -220,7 +222,7 @@ func TestClaims(t *testing.T) {
 		}
 	}
 	b, err := unsolicitedAdvertisement(mac, vip6)
-	must(t, err)
+	nstest.Must(t, err)
 	if got := ndpClaim(b[0], zero, vip6); !bytes.Equal(got, mac) {
 		t.Errorf("advertisement: %v, want %v", got, mac)
 	}

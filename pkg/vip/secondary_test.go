@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // A VIP that somebody put on the interface before the host's own addresses is the primary of their subnet.
@@ -16,26 +18,26 @@ func TestRemovePrimaryKeepsSecondariesAndRoutes(t *testing.T) {
 	for _, promote := range []string{"0", "1"} {
 		t.Run("promote_secondaries="+promote, func(t *testing.T) {
 			l, _ := eth0(t)
-			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", []byte(promote), 0))
-			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte("0"), 0))
+			nstest.Must(t, os.WriteFile("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", []byte(promote), 0))
+			nstest.Must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte("0"), 0))
 			for _, a := range []string{"10.0.0.5/24", "10.0.0.11/24", "10.0.0.12/24", "10.0.0.12/32", "10.1.0.1/24"} {
-				must(t, netlink.AddrAdd(l, parse(t, a)))
+				nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, a)))
 			}
-			labelled := parse(t, "10.0.0.13/24")
+			labelled := nstest.Address(t, "10.0.0.13/24")
 			labelled.Label, labelled.Broadcast = "eth0:x", net.IPv4zero
 			labelled.ValidLft, labelled.PreferedLft, labelled.Flags = 3600, 1800, unix.IFA_F_NOPREFIXROUTE
-			must(t, netlink.AddrAdd(l, labelled))
-			must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.IPv4(10, 0, 0, 1)}))
-			must(t, netlink.RouteAdd(&netlink.Route{
-				LinkIndex: l.Attrs().Index, Dst: parse(t, "192.0.2.0/24").IPNet,
+			nstest.Must(t, netlink.AddrAdd(l, labelled))
+			nstest.Must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.IPv4(10, 0, 0, 1)}))
+			nstest.Must(t, netlink.RouteAdd(&netlink.Route{
+				LinkIndex: l.Attrs().Index, Dst: nstest.Address(t, "192.0.2.0/24").IPNet,
 				Gw: net.IPv4(10, 0, 0, 1), Src: net.IPv4(10, 0, 0, 11),
 			}))
 
-			must(t, Open("eth0").Remove(t.Context(), vip4))
+			nstest.Must(t, Open("eth0").Remove(t.Context(), vip4))
 
 			wantEntries(t, l, "10.0.0.11/24", "10.0.0.12/24", "10.0.0.12/32", "10.0.0.13/24", "10.1.0.1/24")
 			list, err := netlink.AddrList(l, netlink.FAMILY_V4)
-			must(t, err)
+			nstest.Must(t, err)
 			for _, a := range list {
 				if a.IP.Equal(labelled.IP) && (a.Label != "eth0:x" || a.Broadcast != nil ||
 					a.ValidLft < 3590 || a.ValidLft > 3600 || a.PreferedLft > 1800 || a.Flags&unix.IFA_F_NOPREFIXROUTE == 0) {
@@ -50,11 +52,11 @@ func TestRemovePrimaryKeepsSecondariesAndRoutes(t *testing.T) {
 // The same with nothing else on the interface: when its last address goes, so do all routes.
 func TestRemovePrimaryOfTheOnlySubnet(t *testing.T) {
 	l, _ := eth0(t)
-	must(t, os.WriteFile("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", []byte("0"), 0))
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.5/24")))
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.11/24")))
-	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.IPv4(10, 0, 0, 1)}))
-	must(t, Open("eth0").Remove(t.Context(), vip4))
+	nstest.Must(t, os.WriteFile("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", []byte("0"), 0))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.5/24")))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.11/24")))
+	nstest.Must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.IPv4(10, 0, 0, 1)}))
+	nstest.Must(t, Open("eth0").Remove(t.Context(), vip4))
 	wantEntries(t, l, "10.0.0.11/24")
 	wantRoutes(t, l, "default via 10.0.0.1", "10.0.0.0/24")
 }
@@ -62,7 +64,7 @@ func TestRemovePrimaryOfTheOnlySubnet(t *testing.T) {
 func wantRoutes(t *testing.T, l netlink.Link, want ...string) {
 	t.Helper()
 	routes, err := netlink.RouteList(l, netlink.FAMILY_V4)
-	must(t, err)
+	nstest.Must(t, err)
 	got := map[string]bool{}
 	for _, r := range routes {
 		name := r.Dst.String()

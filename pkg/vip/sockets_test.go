@@ -10,28 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 // listen starts a server in the namespace of the tests that keeps every connection open until the end.
 func listen(t *testing.T, network, address string) (netip.AddrPort, <-chan net.Conn) {
 	t.Helper()
-	l, err := net.Listen(network, address)
-	must(t, err)
-	accepted := make(chan net.Conn, 100)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { c.Close() })
-			accepted <- c
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	at := netip.MustParseAddrPort(l.Addr().String())
+	at, accepted := nstest.Listen(t, network, address)
 	if strings.HasPrefix(address, "[") != at.Addr().Is6() {
 		t.Fatalf("listens on %s, want %s", at, address)
 	}
@@ -41,7 +27,7 @@ func listen(t *testing.T, network, address string) (netip.AddrPort, <-chan net.C
 // dial connects from the machine; the server's end is accepted.
 func (r *remote) dial(ip netip.Addr, port uint16, accepted <-chan net.Conn) (client, server net.Conn) {
 	r.t.Helper()
-	inside(r.t, r.ns, func() (err error) {
+	nstest.Do(r.t, r.ns, func() (err error) {
 		client, err = net.DialTimeout("tcp", netip.AddrPortFrom(ip, port).String(), 2*time.Second)
 		return err
 	})
@@ -57,7 +43,7 @@ func (r *remote) dial(ip netip.Addr, port uint16, accepted <-chan net.Conn) (cli
 // readError is what a reader of c gets within the time.
 func readError(t *testing.T, c net.Conn, within time.Duration) error {
 	t.Helper()
-	must(t, c.SetReadDeadline(time.Now().Add(within)))
+	nstest.Must(t, c.SetReadDeadline(time.Now().Add(within)))
 	_, err := c.Read(make([]byte, 1))
 	if err == nil {
 		t.Fatal("data arrived")
@@ -87,8 +73,8 @@ func TestDestroySockets(t *testing.T) {
 			r.add("10.0.0.100/24")
 			r.add("fd00::100/64")
 			i := Open("eth0")
-			must(t, i.Add(t.Context(), vip4, time.Minute))
-			must(t, i.Add(t.Context(), vip6, time.Minute))
+			nstest.Must(t, i.Add(t.Context(), vip4, time.Minute))
+			nstest.Must(t, i.Add(t.Context(), vip6, time.Minute))
 			at, accepted := listen(t, tc.network, tc.listen)
 			var clients, servers []net.Conn
 			for range 3 {
@@ -101,11 +87,11 @@ func TestDestroySockets(t *testing.T) {
 			}
 			start := time.Now()
 			n, err := DestroySockets(t.Context(), tc.ip)
-			must(t, err)
+			nstest.Must(t, err)
 			if n != len(clients) {
 				t.Errorf("%d sockets destroyed, want %d", n, len(clients))
 			}
-			must(t, i.Remove(t.Context(), tc.ip))
+			nstest.Must(t, i.Remove(t.Context(), tc.ip))
 			for k := range clients {
 				if err := readError(t, clients[k], 200*time.Millisecond); !errors.Is(err, unix.ECONNRESET) {
 					t.Errorf("client %d: %v, want ECONNRESET", k, err)
@@ -120,7 +106,7 @@ func TestDestroySockets(t *testing.T) {
 					t.Errorf("connection to another address of the host: %v, want it alive", err)
 				}
 			}
-			must(t, i.Add(t.Context(), tc.ip, time.Minute))
+			nstest.Must(t, i.Add(t.Context(), tc.ip, time.Minute))
 			r.dial(tc.ip, at.Port(), accepted) // the listener is still there
 			if n, err = DestroySockets(t.Context(), netip.MustParseAddr("10.0.0.77")); n != 0 || err != nil {
 				t.Errorf("an address without sockets: %d, %v", n, err)
@@ -137,12 +123,12 @@ func TestDestroySocketsAfterRemove(t *testing.T) {
 	r.add("fd00::100/64")
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{vip4, vip6} {
-		must(t, i.Add(t.Context(), ip, time.Minute))
+		nstest.Must(t, i.Add(t.Context(), ip, time.Minute))
 		at, accepted := listen(t, "tcp", "[::]:0")
 		client, server := r.dial(ip, at.Port(), accepted)
-		must(t, i.Remove(t.Context(), ip))
+		nstest.Must(t, i.Remove(t.Context(), ip))
 		n, err := DestroySockets(t.Context(), ip)
-		must(t, err)
+		nstest.Must(t, err)
 		if n != 1 {
 			t.Errorf("%s: %d sockets destroyed, want 1", ip, n)
 		}

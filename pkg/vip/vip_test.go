@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 var (
@@ -24,7 +26,7 @@ var (
 func entriesOf(t *testing.T, l netlink.Link) []string {
 	t.Helper()
 	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
-	must(t, err)
+	nstest.Must(t, err)
 	var got []string
 	for _, a := range list {
 		got = append(got, a.IPNet.String())
@@ -44,7 +46,7 @@ func wantEntries(t *testing.T, l netlink.Link, want ...string) {
 func wantListed(t *testing.T, i *Interface, ip netip.Addr, want bool) {
 	t.Helper()
 	got, err := i.List(t.Context())
-	must(t, err)
+	nstest.Must(t, err)
 	if slices.Contains(got, ip) != want {
 		t.Fatalf("List says %v, want %s in it: %v", got, ip, want)
 	}
@@ -54,29 +56,29 @@ func TestAddListRemove(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
 	i := Open("eth0")
 	for range 2 { // a second add is no error and changes nothing
-		must(t, i.Add(t.Context(), vip4, 0))
-		must(t, i.Add(t.Context(), vip6, 0))
+		nstest.Must(t, i.Add(t.Context(), vip4, 0))
+		nstest.Must(t, i.Add(t.Context(), vip6, 0))
 		wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32", "fd00::1/64", "fd00::5/128")
 	}
 	list, err := i.List(t.Context())
-	must(t, err)
+	nstest.Must(t, err)
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), vip4, netip.MustParseAddr("fd00::1"), vip6}
 	if !slices.Equal(list, want) {
 		t.Errorf("List = %v, want %v", list, want)
 	}
 	for range 2 { // nor is a second remove
-		must(t, i.Remove(t.Context(), vip4))
-		must(t, i.Remove(t.Context(), vip6))
+		nstest.Must(t, i.Remove(t.Context(), vip4))
+		nstest.Must(t, i.Remove(t.Context(), vip6))
 		wantEntries(t, l, "10.0.0.1/24", "fd00::1/64")
 	}
 }
 
 func TestAddIsUsableAtOnceAndForEver(t *testing.T) {
 	l, _ := eth0(t)
-	must(t, Open("eth0").Add(t.Context(), vip4, 0))
-	must(t, Open("eth0").Add(t.Context(), vip6, 0))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, 0))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip6, 0))
 	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
-	must(t, err)
+	nstest.Must(t, err)
 	for _, a := range list {
 		if a.Flags&unix.IFA_F_TENTATIVE != 0 || a.Flags&unix.IFA_F_PERMANENT == 0 {
 			t.Errorf("%s has flags %#x, want it permanent and not tentative", a.IPNet, a.Flags)
@@ -90,9 +92,9 @@ func TestAddIsUsableAtOnceAndForEver(t *testing.T) {
 func TestIPv4InIPv6FormIsIPv4(t *testing.T) {
 	l, _ := eth0(t)
 	mapped := netip.MustParseAddr("::ffff:10.0.0.5")
-	must(t, Open("eth0").Add(t.Context(), mapped, 0))
+	nstest.Must(t, Open("eth0").Add(t.Context(), mapped, 0))
 	wantEntries(t, l, "10.0.0.5/32")
-	must(t, Open("eth0").Remove(t.Context(), mapped))
+	nstest.Must(t, Open("eth0").Remove(t.Context(), mapped))
 	wantEntries(t, l)
 }
 
@@ -107,16 +109,16 @@ func TestForeignPrefixLength(t *testing.T) {
 			l, _ := eth0(t, tc.foreign)
 			i := Open("eth0")
 			wantListed(t, i, tc.ip, true)
-			must(t, i.Add(t.Context(), tc.ip, 0))
+			nstest.Must(t, i.Add(t.Context(), tc.ip, 0))
 			wantEntries(t, l, tc.foreign)
 			if err := i.Renew(t.Context(), tc.ip, time.Minute); !errors.Is(err, ErrNotPresent) {
 				t.Errorf("Renew: %v, want ErrNotPresent", err)
 			}
 			wantValid(t, l, tc.ip, forEver)
-			must(t, i.Add(t.Context(), tc.ip, time.Minute))
+			nstest.Must(t, i.Add(t.Context(), tc.ip, time.Minute))
 			wantEntries(t, l, netip.PrefixFrom(tc.ip, tc.ip.BitLen()).String())
 			wantValid(t, l, tc.ip, 60)
-			must(t, i.Remove(t.Context(), tc.ip))
+			nstest.Must(t, i.Remove(t.Context(), tc.ip))
 			wantEntries(t, l)
 		})
 	}
@@ -125,7 +127,7 @@ func TestForeignPrefixLength(t *testing.T) {
 // The host's own address hangs on the foreign entry and must not go with it.
 func TestLeaseReplacesAPrimaryAlone(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.5/24", "10.0.0.1/24", "10.0.0.5/32")
-	must(t, Open("eth0").Add(t.Context(), vip4, time.Minute))
+	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, time.Minute))
 	wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32")
 	wantValid(t, l, vip4, 60)
 	wantValid(t, l, netip.MustParseAddr("10.0.0.1"), forEver)
@@ -134,24 +136,24 @@ func TestLeaseReplacesAPrimaryAlone(t *testing.T) {
 func TestRemoveTakesEveryEntryOfTheAddress(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.5/24", "10.0.0.5/16", "10.0.0.5/32", "10.0.0.1/24")
 	list, err := Open("eth0").List(t.Context())
-	must(t, err)
+	nstest.Must(t, err)
 	if want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), vip4}; !slices.Equal(list, want) {
 		t.Errorf("List = %v, want each address once: %v", list, want)
 	}
-	must(t, Open("eth0").Remove(t.Context(), vip4))
+	nstest.Must(t, Open("eth0").Remove(t.Context(), vip4))
 	wantEntries(t, l, "10.0.0.1/24")
 }
 
 func TestRemoveTakesPointToPointEntry(t *testing.T) {
 	l, _ := eth0(t)
-	a := parse(t, "10.0.0.5/32")
-	a.Peer = parse(t, "10.9.0.1/32").IPNet
-	must(t, netlink.AddrAdd(l, a))
+	a := nstest.Address(t, "10.0.0.5/32")
+	a.Peer = nstest.Address(t, "10.9.0.1/32").IPNet
+	nstest.Must(t, netlink.AddrAdd(l, a))
 	wantListed(t, Open("eth0"), vip4, true)
 	if err := Open("eth0").Renew(t.Context(), vip4, time.Minute); !errors.Is(err, ErrNotPresent) {
 		t.Errorf("Renew of a point-to-point entry: %v, want ErrNotPresent", err)
 	}
-	must(t, Open("eth0").Remove(t.Context(), vip4))
+	nstest.Must(t, Open("eth0").Remove(t.Context(), vip4))
 	wantEntries(t, l)
 }
 
@@ -161,24 +163,24 @@ func TestLookAlikesStay(t *testing.T) {
 	i := Open("eth0")
 	wantListed(t, i, vip4, false)
 	wantListed(t, i, vip6, false)
-	must(t, i.Remove(t.Context(), vip4))
-	must(t, i.Remove(t.Context(), vip6))
+	nstest.Must(t, i.Remove(t.Context(), vip4))
+	nstest.Must(t, i.Remove(t.Context(), vip6))
 	wantEntries(t, l, others...)
-	must(t, i.Add(t.Context(), vip4, 0))
-	must(t, i.Add(t.Context(), vip6, 0))
+	nstest.Must(t, i.Add(t.Context(), vip4, 0))
+	nstest.Must(t, i.Add(t.Context(), vip6, 0))
 	wantEntries(t, l, append(others, "10.0.0.5/32", "fd00::5/128")...)
-	must(t, i.Remove(t.Context(), vip4))
-	must(t, i.Remove(t.Context(), vip6))
+	nstest.Must(t, i.Remove(t.Context(), vip4))
+	nstest.Must(t, i.Remove(t.Context(), vip6))
 	wantEntries(t, l, others...)
 }
 
 // An address on another interface of this machine is not ours.
 func TestOtherInterfaceIsNotLookedAt(t *testing.T) {
 	eth0(t)
-	other, _ := veth(t, "eth1", "peer1")
-	must(t, netlink.AddrAdd(other, parse(t, "10.0.0.5/32")))
+	other, _ := nstest.Veth(t, "eth1", "peer1")
+	nstest.Must(t, netlink.AddrAdd(other, nstest.Address(t, "10.0.0.5/32")))
 	wantListed(t, Open("eth0"), vip4, false)
-	must(t, Open("eth0").Remove(t.Context(), vip4))
+	nstest.Must(t, Open("eth0").Remove(t.Context(), vip4))
 	wantEntries(t, other, "10.0.0.5/32")
 }
 
@@ -188,11 +190,11 @@ func TestLifetime(t *testing.T) {
 	renewed4, renewed6 := netip.MustParseAddr("10.0.0.6"), netip.MustParseAddr("fd00::6")
 	start := time.Now()
 	for _, ip := range []netip.Addr{vip4, vip6, renewed4, renewed6} {
-		must(t, i.Add(t.Context(), ip, 800*time.Millisecond)) // a second, rounded up
+		nstest.Must(t, i.Add(t.Context(), ip, 800*time.Millisecond)) // a second, rounded up
 	}
 	wantEntries(t, l, "10.0.0.5/32", "10.0.0.6/32", "fd00::5/128", "fd00::6/128")
-	must(t, i.Add(t.Context(), renewed4, 0))
-	must(t, i.Add(t.Context(), renewed6, time.Hour))
+	nstest.Must(t, i.Add(t.Context(), renewed4, 0))
+	nstest.Must(t, i.Add(t.Context(), renewed6, time.Hour))
 	eventually(t, 3*time.Second, "the addresses leave by themselves", func() bool {
 		return slices.Equal(entriesOf(t, l), []string{"10.0.0.6/32", "fd00::6/128"})
 	})
@@ -207,7 +209,7 @@ const forEver = 1<<32 - 1
 func wantValid(t *testing.T, l netlink.Link, ip netip.Addr, seconds int) {
 	t.Helper()
 	list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
-	must(t, err)
+	nstest.Must(t, err)
 	found := false
 	for _, a := range list {
 		if local(a) != ip {
@@ -235,23 +237,23 @@ func TestRenew(t *testing.T) {
 				t.Errorf("%s: Renew of a missing address: %v, want ErrNotPresent", ip, err)
 			}
 			wantEntries(t, l, before...)
-			must(t, i.Add(t.Context(), ip, 0))
-			must(t, i.Renew(t.Context(), ip, time.Hour)) // for ever no more
+			nstest.Must(t, i.Add(t.Context(), ip, 0))
+			nstest.Must(t, i.Renew(t.Context(), ip, time.Hour)) // for ever no more
 			wantValid(t, l, ip, 3600)
-			must(t, i.Renew(t.Context(), ip, 90*time.Second+1)) // shorter, and rounded up
+			nstest.Must(t, i.Renew(t.Context(), ip, 90*time.Second+1)) // shorter, and rounded up
 			wantValid(t, l, ip, 91)
-			must(t, i.Renew(t.Context(), ip, 200*time.Second))
+			nstest.Must(t, i.Renew(t.Context(), ip, 200*time.Second))
 			wantValid(t, l, ip, 200)
-			must(t, i.Remove(t.Context(), ip))
+			nstest.Must(t, i.Remove(t.Context(), ip))
 		}
 		for _, lifetime := range []time.Duration{0, -time.Second} { // 0 would be for ever
-			must(t, i.Add(t.Context(), ip, time.Minute))
+			nstest.Must(t, i.Add(t.Context(), ip, time.Minute))
 			if i.Renew(t.Context(), ip, lifetime) == nil {
 				t.Errorf("%s: a lifetime of %s was taken", ip, lifetime)
 			}
 			wantValid(t, l, ip, 60)
 		}
-		must(t, i.Remove(t.Context(), ip))
+		nstest.Must(t, i.Remove(t.Context(), ip))
 	}
 }
 
@@ -259,11 +261,11 @@ func TestRenew(t *testing.T) {
 func TestRenewKeepsTheAddress(t *testing.T) {
 	l, _ := eth0(t)
 	i := Open("eth0")
-	must(t, i.Add(t.Context(), vip4, time.Second))
-	must(t, i.Add(t.Context(), vip6, time.Second))
+	nstest.Must(t, i.Add(t.Context(), vip4, time.Second))
+	nstest.Must(t, i.Add(t.Context(), vip6, time.Second))
 	for start := time.Now(); time.Since(start) < 2500*time.Millisecond; {
-		must(t, i.Renew(t.Context(), vip4, time.Second))
-		must(t, i.Renew(t.Context(), vip6, time.Second))
+		nstest.Must(t, i.Renew(t.Context(), vip4, time.Second))
+		nstest.Must(t, i.Renew(t.Context(), vip6, time.Second))
 		time.Sleep(300 * time.Millisecond) // the pace under test
 	}
 	eventually(t, 3*time.Second, "the lifetimes end", func() bool { return len(entriesOf(t, l)) == 0 })
@@ -290,30 +292,30 @@ func TestLifetimeInSeconds(t *testing.T) {
 func TestAddressInUseElsewhereIsNotPresent(t *testing.T) {
 	l, r := eth0(t)
 	r.add("fd00::5/128")
-	a := parse(t, "fd00::5/128")
+	a := nstest.Address(t, "fd00::5/128")
 	a.Flags = 0 // by hand, with duplicate address detection
-	must(t, netlink.AddrAdd(l, a))
+	nstest.Must(t, netlink.AddrAdd(l, a))
 	i := Open("eth0")
 	eventually(t, 5*time.Second, "the kernel finds the duplicate", func() bool {
 		ips, err := i.List(t.Context())
-		must(t, err)
+		nstest.Must(t, err)
 		return !slices.Contains(ips, vip6)
 	})
 	wantEntries(t, l, "fd00::5/128")
-	must(t, i.Add(t.Context(), vip6, 0))
+	nstest.Must(t, i.Add(t.Context(), vip6, 0))
 	wantListed(t, i, vip6, true)
-	must(t, i.Remove(t.Context(), vip6))
+	nstest.Must(t, i.Remove(t.Context(), vip6))
 	wantEntries(t, l)
 }
 
 func TestDownInterface(t *testing.T) {
 	l, _ := eth0(t)
-	must(t, netlink.LinkSetDown(l))
+	nstest.Must(t, netlink.LinkSetDown(l))
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{vip4, vip6} {
-		must(t, i.Add(t.Context(), ip, 0))
+		nstest.Must(t, i.Add(t.Context(), ip, 0))
 		wantListed(t, i, ip, true)
-		must(t, i.Remove(t.Context(), ip))
+		nstest.Must(t, i.Remove(t.Context(), ip))
 		wantListed(t, i, ip, false)
 	}
 }
@@ -332,12 +334,12 @@ func TestMissingInterface(t *testing.T) {
 	}
 	wantMissing()
 	l, _ := eth0(t)
-	must(t, i.Add(t.Context(), vip4, 0))
-	must(t, netlink.LinkDel(l))
+	nstest.Must(t, i.Add(t.Context(), vip4, 0))
+	nstest.Must(t, netlink.LinkDel(l))
 	wantMissing()
 	l, _ = eth0(t) // again, with another number
 	wantListed(t, i, vip4, false)
-	must(t, i.Add(t.Context(), vip4, 0))
+	nstest.Must(t, i.Add(t.Context(), vip4, 0))
 	wantEntries(t, l, "10.0.0.5/32")
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 const noticed = 100 * time.Millisecond
@@ -55,9 +57,9 @@ func TestWatchAddresses(t *testing.T) {
 	l, _ := eth0(t)
 	for _, a := range []string{"10.0.0.5/32", "fd00::5/128"} {
 		changed := watching(t)
-		must(t, netlink.AddrAdd(l, parse(t, a)))
+		nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, a)))
 		wantSignal(t, changed, "added by hand: "+a)
-		must(t, netlink.AddrDel(l, parse(t, a)))
+		nstest.Must(t, netlink.AddrDel(l, nstest.Address(t, a)))
 		wantSignal(t, changed, "removed by hand: "+a)
 	}
 }
@@ -66,26 +68,26 @@ func TestWatchIgnoresRenewals(t *testing.T) {
 	l, _ := eth0(t)
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{vip4, vip6} {
-		must(t, i.Add(t.Context(), ip, 10*time.Second))
+		nstest.Must(t, i.Add(t.Context(), ip, 10*time.Second))
 	}
 	changed := watching(t)
 	for n := range 5 {
 		for _, ip := range []netip.Addr{vip4, vip6} {
-			must(t, i.Renew(t.Context(), ip, time.Duration(10+n)*time.Second))
+			nstest.Must(t, i.Renew(t.Context(), ip, time.Duration(10+n)*time.Second))
 		}
 	}
 	wantNoSignal(t, changed, "renewals")
-	must(t, i.Remove(t.Context(), vip4))
-	must(t, i.Add(t.Context(), vip4, 10*time.Second))
+	nstest.Must(t, i.Remove(t.Context(), vip4))
+	nstest.Must(t, i.Add(t.Context(), vip4, 10*time.Second))
 	wantSignal(t, changed, "away and back")
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.6/32")))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.6/32")))
 	wantSignal(t, changed, "added by hand after renewals")
 }
 
 func TestWatchSeesALifetimeEnd(t *testing.T) {
 	eth0(t)
 	i := Open("eth0")
-	must(t, i.Add(t.Context(), vip4, time.Second))
+	nstest.Must(t, i.Add(t.Context(), vip4, time.Second))
 	changed := watching(t)
 	select {
 	case <-changed:
@@ -97,10 +99,10 @@ func TestWatchSeesALifetimeEnd(t *testing.T) {
 
 func TestWatchIgnoresOtherInterfaces(t *testing.T) {
 	eth0(t)
-	other, _ := veth(t, "eth1", "peer1")
+	other, _ := nstest.Veth(t, "eth1", "peer1")
 	changed := watching(t)
-	must(t, netlink.AddrAdd(other, parse(t, "10.0.0.5/32")))
-	must(t, netlink.LinkSetUp(other))
+	nstest.Must(t, netlink.AddrAdd(other, nstest.Address(t, "10.0.0.5/32")))
+	nstest.Must(t, netlink.LinkSetUp(other))
 	wantNoSignal(t, changed, "another interface changed")
 }
 
@@ -108,25 +110,25 @@ func TestWatchLink(t *testing.T) {
 	changed := watching(t) // of an interface that is not there yet
 	l, r := eth0(t)
 	wantSignal(t, changed, "created")
-	must(t, netlink.LinkSetDown(l))
+	nstest.Must(t, netlink.LinkSetDown(l))
 	wantSignal(t, changed, "down")
-	must(t, netlink.LinkSetUp(l))
+	nstest.Must(t, netlink.LinkSetUp(l))
 	wantSignal(t, changed, "up")
-	must(t, r.h.LinkSetDown(r.link))
+	nstest.Must(t, r.h.LinkSetDown(r.link))
 	wantSignal(t, changed, "carrier lost")
-	must(t, netlink.LinkDel(l))
+	nstest.Must(t, netlink.LinkDel(l))
 	wantSignal(t, changed, "deleted")
 	l, _ = eth0(t)
 	wantSignal(t, changed, "created again")
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.5/32")))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.5/32")))
 	wantSignal(t, changed, "address on the new one")
 
-	must(t, netlink.LinkSetDown(l))
-	must(t, netlink.LinkSetName(l, "eth9"))
+	nstest.Must(t, netlink.LinkSetDown(l))
+	nstest.Must(t, netlink.LinkSetName(l, "eth9"))
 	wantSignal(t, changed, "renamed away")
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.6/32")))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.6/32")))
 	wantNoSignal(t, changed, "it has another name now")
-	must(t, netlink.LinkSetName(l, "eth0"))
+	nstest.Must(t, netlink.LinkSetName(l, "eth0"))
 	wantSignal(t, changed, "renamed back")
 }
 
@@ -134,18 +136,18 @@ func TestWatchLink(t *testing.T) {
 // some. They are about another interface, so no signal but that one can come of them.
 func TestWatchSurvivesOverflow(t *testing.T) {
 	l, _ := eth0(t)
-	other, _ := veth(t, "eth1", "peer1")
+	other, _ := nstest.Veth(t, "eth1", "peer1")
 	changed := watching(t)
 	shrinkSubscriptions(t)
 	eventually(t, 20*time.Second, "it listens again after an overflow", func() bool {
 		for range 100 {
-			must(t, netlink.AddrAdd(other, parse(t, "10.9.0.1/32")))
-			must(t, netlink.AddrDel(other, parse(t, "10.9.0.1/32")))
+			nstest.Must(t, netlink.AddrAdd(other, nstest.Address(t, "10.9.0.1/32")))
+			nstest.Must(t, netlink.AddrDel(other, nstest.Address(t, "10.9.0.1/32")))
 		}
 		return len(changed) > 0
 	})
 	quiet(changed)
-	must(t, netlink.AddrAdd(l, parse(t, "10.0.0.5/32")))
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.5/32")))
 	wantSignal(t, changed, "added after the overflow")
 }
 
@@ -156,7 +158,7 @@ func shrinkSubscriptions(t *testing.T) {
 	for fd := range 1024 {
 		groups, err := unix.GetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LIST_MEMBERSHIPS)
 		if err == nil && groups != 0 {
-			must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 0))
+			nstest.Must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 0))
 			found++
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"mysql-mmm/pkg/nstest"
 )
 
 func TestWho(t *testing.T) {
@@ -14,7 +16,7 @@ func TestWho(t *testing.T) {
 	who := func(wait time.Duration) []byte {
 		t.Helper()
 		mac, err := i.Who(t.Context(), vip4, from, wait)
-		must(t, err)
+		nstest.Must(t, err)
 		return mac
 	}
 	r.add("10.0.0.100/24")
@@ -25,7 +27,7 @@ func TestWho(t *testing.T) {
 	if mac := who(time.Second); !bytes.Equal(mac, r.link.Attrs().HardwareAddr) {
 		t.Errorf("%x has it, want %s", mac, r.link.Attrs().HardwareAddr)
 	}
-	must(t, i.Add(t.Context(), vip4, 0)) // theirs counts, ours does not
+	nstest.Must(t, i.Add(t.Context(), vip4, 0)) // theirs counts, ours does not
 	if mac := who(time.Second); !bytes.Equal(mac, r.link.Attrs().HardwareAddr) {
 		t.Errorf("%x has it, want %s", mac, r.link.Attrs().HardwareAddr)
 	}
@@ -35,7 +37,7 @@ func TestWho(t *testing.T) {
 	}
 	// A host that is about to take the address and probes for it must not take the question for a claim.
 	q, err := whoQuestion(l.Attrs().HardwareAddr, vip4, from)
-	must(t, err)
+	nstest.Must(t, err)
 	if mac := arpClaim(q.payload, vip4); mac != nil {
 		t.Errorf("the question claims the address for %s", mac)
 	}

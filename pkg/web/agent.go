@@ -54,5 +54,5 @@ func Agent(a AgentSource, version string) http.Handler {
 }
 
 func metricsHandler(registry *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: writeTimeout / 2})
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16, Timeout: writeTimeout / 2})
 }

@@ -59,7 +59,7 @@ func run(ctx context.Context) int {
 		name string
 		run  func(context.Context) ([]figure, error)
 	}{
-		{"fast", b.fast}, {"lost", b.lost}, {"move_role", b.move}, {"burdens", b.burdens}, {"classic", b.classic}, {"cost", b.cost}, {"swarm", b.swarm},
+		{"fast", b.fast}, {"lost", b.lost}, {"move_role", b.move}, {"burdens", b.burdens}, {"classic", b.classic}, {"cost", b.cost}, {"watched", b.watched}, {"swarm", b.swarm},
 	} {
 		if !strings.Contains(m.name, *only) {
 			continue

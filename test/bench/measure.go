@@ -20,7 +20,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // cluster starts one, with a client that writes 200 rows a second.
 func (b *bench) cluster(ctx context.Context, o lab.Options) (*lab.Cluster, *lab.Load, error) {
-	o.Bin, o.AutoSetOnline, o.Mon = b.bin, 1, " flap_count 0" // the same host dies again and again here
+	o.Bin, o.AutoSetOnline, o.Mon = b.bin, 1, " flap_count 0\n"+o.Mon // the same host dies again and again here
 	c, err := lab.New(ctx, o)
 	if err != nil {
 		return nil, nil, err

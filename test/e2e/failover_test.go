@@ -79,6 +79,25 @@ func TestHungAgentOfSlave(t *testing.T) {
 	}
 }
 
+// TestStoppedAgentOfSlave: what a slave had for readers is served by others once its agent has been away for a lease, and the address is
+// nowhere twice.
+func TestStoppedAgentOfSlave(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{})
+	l := b.load()
+	db3 := b.Node("db3")
+	if show := b.show(); !strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: reader(") {
+		t.Fatal(show)
+	}
+	b.must(db3.Agent.Signal(stop))
+	b.until("others to serve its readers", func(show string) bool { return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: \n") })
+	b.must(db3.Agent.Signal(cont))
+	b.until("it to serve readers again", func(show string) bool { return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: reader(") })
+	if n, err := l.Errors(); n > 0 {
+		t.Errorf("%d writes failed: %v", n, err)
+	}
+	b.balance(l)
+}
+
 // TestAddressByHand (S20): a virtual address that somebody takes off is back within a second; one that somebody put elsewhere, with
 // another prefix length, goes.
 func TestAddressByHand(t *testing.T) {

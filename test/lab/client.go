@@ -31,10 +31,15 @@ type ack struct {
 	at     time.Time
 }
 
-// StartLoad writes rate rows a second.
+// StartLoad writes rate rows a second to the writer's address.
 func (c *Cluster) StartLoad(ctx context.Context, rate int) (*Load, error) {
+	return c.StartLoadAt(ctx, WriterIP+":3306", rate)
+}
+
+// StartLoadAt writes rate rows a second to an address (HOST:PORT) that the client's host reaches the writer by.
+func (c *Cluster) StartLoadAt(ctx context.Context, addr string, rate int) (*Load, error) {
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", WriterIP+":3306", "app"
+	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", addr, "app"
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 100*time.Millisecond, time.Second, time.Second
 	cfg.InterpolateParams = true
 	cfg.Logger = &mysql.NopLogger{}
