@@ -150,7 +150,7 @@ func (m Mail) compose(msg Message, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	for _, h := range [][2]string{
 		{"From", m.From},
-		{"To", strings.Join(m.To, ", ")},
+		{"To", strings.Join(m.To, ",\r\n ")},
 		{"Subject", mime.QEncoding.Encode("utf-8", shorten(msg.Subject()))},
 		{"Date", now.Format(time.RFC1123Z)},
 		{"Message-ID", "<" + hex.EncodeToString(id[:]) + "@" + hostname() + ">"},
