@@ -54,6 +54,9 @@ type Config struct {
 	After      *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
 	History    *history.Book                                        // nil: in memory only
 	Observer   Observer                                             // nil: nobody
+	Cluster    string                                               // its name in events; "" for none
+	Audience   []Audience                                           // who hears of events
+	Referee    Referee                                              // who is asked before planned moves; nil: nobody
 	Log        *slog.Logger
 }
 
@@ -182,6 +185,7 @@ type owner struct {
 	remarks  map[checkKey]string
 
 	journeys map[cluster.RoleIP]journey // of addresses that are under way
+	exposed  exposure                   // as last said
 }
 
 // pending are orders that wait for the status file.
@@ -283,6 +287,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
 	o.chronicle(last, out)
+	o.expose(ctx)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0)
 	return out
 }
@@ -418,7 +423,7 @@ func (o *owner) publish() {
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var silent map[string]bool
 	if o.After != nil {
-		o.Mode, silent = o.After.lastMode(), o.After.silent()
+		o.Mode, silent, o.exposed = o.After.lastMode(), o.After.silent(), o.After.lastExposure()
 		o.After = nil
 	}
 	o.Log.Info("Waiting for network connection...")
