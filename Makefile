@@ -16,7 +16,7 @@ export MMM_SERVERS := $(CURDIR)/build/servers
 all: build
 
 help: ## what can be made
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## the three static programs, in build/bin
 	@mkdir -p $(BIN)
