@@ -11,9 +11,12 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page test-balancer check-monitoring packages test-packages
+.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page test-balancer check-monitoring packages test-packages
 
 all: build
+
+help: ## what can be made
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## the three static programs, in build/bin
 	@mkdir -p $(BIN)

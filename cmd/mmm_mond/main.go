@@ -39,7 +39,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 			return daemon.Service{}, err
 		}
-		return build(&instance{Config: c, read: read, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
+		return build(&instance{Config: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: start}, nil
 }
@@ -48,6 +48,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 type instance struct {
 	*config.Config
 	read    func() (*config.Config, error)
+	cluster string // of @CLUSTER
 	log     *slog.Logger
 	port    *wire.Port
 	running *monitor.Monitor
@@ -70,12 +71,15 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
+	out, err := outwardOf(i.Config, i.log)
+	if err != nil {
+		return daemon.Service{}, err
+	}
 	var oldPort *wire.Port
 	var after *monitor.Monitor
 	if old != nil {
 		oldPort, after = old.port, old.running
 	}
-	var err error
 	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.Monitor.IP, uint16(i.Monitor.Port)).String(), oldPort); err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
 	}
@@ -98,7 +102,8 @@ func build(i, old *instance) (daemon.Service, error) {
 		Known:    i.known, After: after,
 		History:  i.book,
 		Observer: metrics,
-		Log:      i.log,
+		Cluster:  i.cluster, Audience: out.audience, Referee: out.referee,
+		Log: i.log,
 	})
 	i.running = m
 	control := &wire.Server{Log: i.log, Handler: func(ctx context.Context, line string) (string, bool) {
@@ -109,7 +114,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	}}
 	// What is no command is for the owner to say, once it has started, and changes nothing.
 	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
-	tasks := []daemon.Task{pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)}}
+	tasks := append(out.tasks, pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)})
 	if at := i.Monitor.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: i.log})
 	}
@@ -129,5 +134,5 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{Config: c, read: old.read, log: old.log, known: known, book: old.book}, old)
+	return build(&instance{Config: c, read: old.read, cluster: old.cluster, log: old.log, known: known, book: old.book}, old)
 }

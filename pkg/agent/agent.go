@@ -361,6 +361,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
 		m.Opened = true // adopted
 	}
+	m.conflict = false
 	var problems []string
 	p.hangs = facts.Writable == wire.Unsure
 	if len(plan) > 0 {
@@ -438,6 +439,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,
 		Problems:   slices.Clone(o.problems),
+		Conflict:   o.memory.conflict,
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
 	}

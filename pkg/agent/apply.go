@@ -196,6 +196,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if err = conflict(a.Address.IP); err == nil {
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
+			m.conflict = m.conflict || errors.Is(err, errConflict)
 		case CatchUp:
 			m.Switch, err = h.catchUp.run(ctx, p.order)
 			blocked = err != nil
@@ -286,6 +287,8 @@ func (h *host) probes(ctx context.Context, plan []Action) (result func(netip.Add
 	return result, func() { cancel(); running.Wait() }
 }
 
+var errConflict = errors.New("address conflict")
+
 func (h *host) probe(ctx context.Context, ip netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
@@ -293,7 +296,7 @@ func (h *host) probe(ctx context.Context, ip netip.Addr) error {
 	case err != nil:
 		return fmt.Errorf("look whether somebody has %s: %w", ip, err)
 	case owner != nil:
-		return fmt.Errorf("the machine %s has %s: address conflict", owner, ip)
+		return fmt.Errorf("the machine %s has %s: %w", owner, ip, errConflict)
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type Memory struct {
 
 	// endClients: this pass took the writer role away, so client connections are to be ended.
 	endClients bool
+	// conflict: this pass found another machine that has an address which it was to add.
+	conflict bool
 }
 
 // Port is what is known of the firewall rule that keeps clients away from a server that can't be closed for writes.

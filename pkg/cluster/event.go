@@ -21,7 +21,18 @@ type Event struct {
 
 	From, To HostState // of a change of Host's state; "" for other events
 	Detail   bool      // it spells out what follows from another event
+	Topic    Topic     // "" for most
 }
+
+// Topic is what an event is about, where programs and not only people should know it.
+type Topic string
+
+// The topics.
+const (
+	Conflict    Topic = "conflict"    // an address is, or may be, in two places
+	Unprotected Topic = "unprotected" // the writer lacks what would take over from it, or keep it from being one of two
+	Protected   Topic = "protected"   // it has that again
+)
 
 // Kill asks for the kill_host program to be run.
 type Kill struct {
@@ -42,6 +53,9 @@ type Output struct {
 func (o *Output) changed(host string, from, to HostState, format string, args ...any) {
 	o.Events = append(o.Events, Event{Level: Fatal, Host: host, Text: fmt.Sprintf(format, args...), From: from, To: to})
 }
+
+// about gives the last event its topic.
+func (o *Output) about(t Topic) { o.Events[len(o.Events)-1].Topic = t }
 
 func (o *Output) detail(host, format string, args ...any) {
 	o.Events = append(o.Events, Event{Level: Info, Host: host, Text: fmt.Sprintf(format, args...), Detail: true})

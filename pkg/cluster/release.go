@@ -85,6 +85,9 @@ func (x *stepper) problems(h HostInfo, ans Answer) []string {
 	for _, p := range now {
 		if !slices.Contains(h.Problems, p) {
 			x.out.add(Error, ans.Host, "Agent on host '%s' reports: %s", ans.Host, p)
+			if ans.Conflict {
+				x.out.about(Conflict)
+			}
 		}
 	}
 	return now
@@ -196,6 +199,7 @@ func (x *stepper) kills() {
 			x.out.add(Warn, k.Host, "Could not kill host '%s' (%s)", k.Host, k.Err)
 		default:
 			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - there may be duplicate ips now!", k.Host, k.Err)
+			x.out.about(Conflict)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type Answer struct {
 	Writable bool // its server certainly or possibly accepts writes
 	Switch   Switch
 	Problems []string
+	Conflict bool // among the problems is that another machine has an address
 
 	// What the lease rests on; zero from an original agent.
 	Epoch      Epoch  // newest that it knows

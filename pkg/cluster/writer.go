@@ -48,6 +48,7 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 	if h.Classic && !was {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
+		x.out.about(Unprotected)
 	}
 	h.Stamp = ans.Stamp
 	a := x.writer()

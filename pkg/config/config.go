@@ -85,6 +85,8 @@ type Config struct {
 	Roles   []Role // sorted by name
 	Checks  Checks
 	Socket  Socket
+	Hooks   []Hook  // sorted by name
+	Alerts  []Alert // sorted by name
 }
 
 // MonitorConfig is the section <monitor>.
@@ -104,6 +106,7 @@ type MonitorConfig struct {
 	Mode               MonitorMode
 	WaitForOtherMaster time.Duration  // 0: for ever
 	MetricsListen      netip.AddrPort // zero: no HTTP
+	HookDir            string         // "" or absolute
 }
 
 // Host is a section <host NAME>, filled up from <host default>.
@@ -217,6 +220,14 @@ func (m *model) config(file string) *Config {
 			Prefer:    get[string](s, "prefer"),
 		})
 	}
+	if m.program == Monitor {
+		for _, s := range m.all("hook") {
+			c.Hooks = append(c.Hooks, hook(s))
+		}
+		for _, s := range m.all("alert") {
+			c.Alerts = append(c.Alerts, alert(s))
+		}
+	}
 	// A block that spares the port which the local server really has would block nothing.
 	if port := c.Local().MySQLPort; port != 0 {
 		if !top.vals["iptables_block_cmd"].given {
@@ -246,6 +257,7 @@ func monitorConfig(s *section) MonitorConfig {
 		Mode:               MonitorMode(get[string](s, "mode")),
 		WaitForOtherMaster: get[time.Duration](s, "wait_for_other_master"),
 		MetricsListen:      get[netip.AddrPort](s, "metrics_listen"),
+		HookDir:            get[string](s, "hook_dir"),
 	}
 	if mc.KillHostBin != "" && !filepath.IsAbs(mc.KillHostBin) {
 		mc.KillHostBin = filepath.Join(mc.BinPath, "monitor", mc.KillHostBin)

@@ -96,7 +96,7 @@ func TestEveryVariableArrives(t *testing.T) {
 	other := map[kind]string{
 		textKind: "something-else", secretKind: "x", boolKind: "", countKind: "77", portKind: "7777",
 		durationKind: "777", periodKind: "777", addrKind: "192.168.100.77", addrsKind: "192.168.100.78", tableKind: "percona.heartbeat", listenKind: "192.168.100.77:7777",
-		choiceKind: "", nameKind: "", namesKind: "",
+		choiceKind: "", nameKind: "", namesKind: "", serverKind: "mail.example.com:25", urlKind: "https://example.com/x", choicesKind: "note",
 	}
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	write(t, secretFile, "something-else\n")
@@ -105,11 +105,12 @@ func TestEveryVariableArrives(t *testing.T) {
 	special := map[string]string{ // where another value must make sense with the rest
 		"this": "db2", "debug": "1", "fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
 		"monitor careful_startup": "0", "host mysql_ssl_mode": "required", "monitor mode": "wait", "host mode": "slave", "host peer": "db1",
+		"hook may_abort": "1", "alert mail_to": "me@example.com", "alert smtp_tls": "none",
 		"role mode": "exclusive", "role hosts": "db2", "role prefer": "db1", "socket type": "ssl",
 	}
 	base := valid + "<role lone>\nhosts db1\nips 192.168.100.253\nmode exclusive\n</role>\n" +
 		"<host db3>\nip 192.168.100.53\nmode slave\n</host>\n"
-	names := map[string]string{"host": "db3", "role": "lone2", "check": "rep_backlog", "copy_method": "x"}
+	names := map[string]string{"host": "db3", "role": "lone2", "check": "rep_backlog", "copy_method": "x", "hook": "x", "alert": "x"}
 	role := "<role lone2>\nhosts db1\nips 192.168.100.254\n%s\n</role>\n"
 	for _, s := range ruleset() {
 		for _, r := range s.vars {
@@ -182,7 +183,7 @@ func TestRulesAreConsistent(t *testing.T) {
 			if (r.kind == ignoredKind) != (r.reads == forNone) {
 				t.Errorf("%s %s: read by nobody and not ignored, or ignored and read", s.tag(), r.name)
 			}
-			if (r.kind == choiceKind) != (r.choices != nil) {
+			if (r.kind == choiceKind || r.kind == choicesKind) != (r.choices != nil) {
 				t.Errorf("%s %s: choices do not fit the kind", s.tag(), r.name)
 			}
 			if r.doc == "" {

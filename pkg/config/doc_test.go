@@ -110,6 +110,8 @@ func unit(r rule) string {
 		return "password"
 	case choiceKind:
 		return either(r.choices)
+	case choicesKind:
+		return "list of " + either(r.choices)
 	case nameKind:
 		return "name"
 	case namesKind:
@@ -132,6 +134,10 @@ func unit(r rule) string {
 		return "file"
 	case tableKind:
 		return "DB.TABLE"
+	case serverKind:
+		return "HOST:PORT"
+	case urlKind:
+		return "URL"
 	case listenKind:
 		return "IP address:port"
 	}

@@ -193,7 +193,7 @@ func TestHCLMisplacedSecretsAreNotShown(t *testing.T) {
 		`NAME = {SECRET = 1}`, `NAME = SECRET("x")`, `NAME = env("SECRET")`, `NAME = upper(SECRET)`, `NAME = format("%d", "SECRET")`, `NAME = "SECRET" + 1`,
 		`NAME = "\SECRET"`, `NAME = "${SECRET}"`, `NAME = "SECRET" "x"`, "NAME = <<SECRET\nx\nSECRET", "NAME = \"SECRET\"\nNAME = \"SECRET\"",
 		"NAME \"SECRET\" {\n}", "NAME SECRET {\n}", "NAME \"SECRET x\" {\n}", `<NAME SECRET>`, `"SECRET" = NAME`, `NAME = "SECRET".x`, `NAME = ["a"]["SECRET"]`, `NAME = {a = 1}["SECRET"]`}
-	opened := map[string]string{"": "", "monitor": "monitor {", "host": `host "db1" {`, "role": `role "writer" {`, "check": `check "ping" {`, "socket": "socket {", "copy_method": `copy_method "x" {`}
+	opened := map[string]string{"": "", "monitor": "monitor {", "host": `host "db1" {`, "role": `role "writer" {`, "check": `check "ping" {`, "socket": "socket {", "copy_method": `copy_method "x" {`, "hook": `hook "x" {`, "alert": `alert "x" {`}
 	shown := 0
 	for _, home := range ruleset() {
 		for _, r := range home.vars {

@@ -138,13 +138,13 @@ func (m *model) rule(typ string) (sectionRule, bool) {
 func (m *model) find(n node) *section {
 	typ, as := n.key, n.at.notation()
 	if _, ok := m.rule(typ); !ok {
-		types := sectionTypes()
 		if _, ok := m.rules[0].variable(typ); ok {
 			m.errs.add(n.at, "'%s' is a variable, not a section; write: %s", typ, as.variable(typ))
 			return nil
 		}
-		m.errs.add(n.at, "unknown section %s%s", as.section(typ, n.value), hint(typ, types))
-		if typ = nearest(typ, types); typ == "" {
+		meant := meantType(typ)
+		m.errs.add(n.at, "unknown section %s%s", as.section(typ, n.value), hint(meant, sectionTypes()))
+		if typ = meant; typ == "" {
 			return nil
 		}
 	}
@@ -188,7 +188,7 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 	r, ok := s.rule.variable(nearest(n.key, s.rule.varNames()))
 	as := n.at.notation()
 	// A secret that is taken for something else would be quoted as a wrong value of that.
-	if ok && (r.kind.secret() || nearest(n.key, m.secretNames()) == "") {
+	if ok && (r.kind.secret() || nearest(n.key, secretNames()) == "") {
 		m.errs.add(n.at, "unknown variable '%s' in %s%s", n.key, s.label(), hint(n.key, s.rule.varNames()))
 		return r, true
 	}
@@ -211,9 +211,9 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 }
 
 // secretNames are the variables, of any section, whose values must not be shown.
-func (m *model) secretNames() []string {
+func secretNames() []string {
 	var names []string
-	for _, s := range m.rules {
+	for _, s := range ruleset() {
 		for _, r := range s.vars {
 			if r.kind.secret() {
 				names = append(names, r.name)

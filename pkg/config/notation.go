@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,4 +82,16 @@ func quoteName(typ, name string) string {
 
 // secretName tells that a section's name must not be shown. Where the type is none that we know, it may be a password:
 // <agent_password SECRET>.
-func secretName(typ string) bool { return nearest(typ, sectionTypes()) == "" }
+func secretName(typ string) bool { return meantType(typ) == "" }
+
+// meantType is the type of section that a word was probably meant to be; "" where it may as well be a secret's name.
+func meantType(word string) string {
+	types := sectionTypes()
+	if slices.Contains(types, word) {
+		return word
+	}
+	if nearest(word, secretNames()) != "" {
+		return ""
+	}
+	return nearest(word, types)
+}

@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"mysql-mmm/pkg/event"
+)
 
 // programs is a set of Programs.
 type programs uint8
@@ -21,6 +25,7 @@ const (
 	textKind       kind = iota // string
 	secretKind                 // Secret
 	choiceKind                 // string, one of the rule's choices
+	choicesKind                // []string, of the rule's choices, without repetitions
 	nameKind                   // string, the name of a section
 	namesKind                  // []string, without repetitions
 	boolKind                   // bool
@@ -32,6 +37,8 @@ const (
 	addrsKind                  // []netip.Addr, without repetitions
 	tableKind                  // string, DB.TABLE
 	listenKind                 // netip.AddrPort
+	serverKind                 // string, HOST:PORT, where HOST may be a name
+	urlKind                    // Secret, an http or https URL: it may have a token in it
 	certsFileKind              // string, what is in the file: certificates
 	secretFileKind             // the file whose first line is the variable named before "_file", a secretKind
 	ignoredKind                // not looked at; may be empty
@@ -86,7 +93,7 @@ const templateName = "default"
 // ruleset is the whole vocabulary of the classic files (MMM 2.2, the mysql-m3 fork, and what is new here). The tables
 // of docs/configuration.md are generated from it.
 func ruleset() []sectionRule {
-	return []sectionRule{topRules(), monitorRules(), hostRules(), roleRules(), checkRules(), socketRules(), copyMethodRules()}
+	return []sectionRule{topRules(), monitorRules(), hostRules(), roleRules(), checkRules(), socketRules(), hookRules(), alertRules(), copyMethodRules()}
 }
 
 // sectionTypes are the words that can begin a section.
@@ -149,6 +156,7 @@ func monitorRules() sectionRule {
 		{name: "kill_host_bin", kind: textKind, def: "kill_host", reads: forM, doc: "Program that switches off a host that can't be told to give up its roles. A relative name lives under `BIN_PATH/monitor/`."},
 		{name: "metrics_listen", kind: listenKind, reads: forM,
 			doc: "Address and port of the monitor's status page, API and metrics over HTTP (see monitoring.md). Anybody who can connect can read them. Without it there are none."},
+		{name: "hook_dir", kind: textKind, reads: forM, doc: "Folder whose programs are run on every event (see hooks.md)."},
 		{name: "careful_startup", kind: boolKind, def: "1", reads: forM, doc: "Start in passive mode where the hosts disagree about who holds a role."},
 		{name: "mode", kind: choiceKind, def: string(ModeActive), reads: forM,
 			choices: []string{string(ModeActive), string(ModeManual), string(ModeWait), string(ModePassive)}, doc: "Mode in which the monitor starts."},
@@ -222,6 +230,35 @@ func socketRules() sectionRule {
 		{name: "cert_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Own certificate, PEM."},
 		{name: "key_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Its private key, PEM."},
 		{name: "ca_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Certificates of the authorities that the other side's certificate must come from, PEM."},
+	}}
+}
+
+func hookRules() sectionRule {
+	return sectionRule{typ: "hook", named: true, doc: "A program that the monitor runs on events (see hooks.md).", vars: []rule{
+		{name: "program", kind: textKind, reads: forM, needs: forM, doc: "The program, an absolute path. It gets no arguments; what happened is in its environment and, as JSON, on its standard input."},
+		{name: "events", kind: choicesKind, reads: forM, choices: event.Selectors(), doc: "When it is run. Without it: on all events; with may_abort on `before_planned_move` only."},
+		{name: "timeout", kind: periodKind, def: "10", reads: forM, doc: "How long it may run, at most 2 minutes; then it is killed."},
+		{name: "may_abort", kind: boolKind, def: "0", reads: forM, doc: "Whether it is asked before `move_role` of the active master role: an exit status other than 0 stops the move."},
+	}}
+}
+
+func alertRules() sectionRule {
+	const fileOf = "File whose first line is `%s`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."
+	return sectionRule{typ: "alert", named: true, doc: "Somebody whom the monitor tells of events, over HTTP, by mail or both (see hooks.md).", vars: []rule{
+		{name: "events", kind: choicesKind, def: string(event.Fatal), reads: forM, choices: event.Selectors(), doc: "What is told."},
+		{name: "min_interval", kind: durationKind, def: "60", reads: forM, doc: "Least time between two messages; what happens meanwhile is in the next one."},
+		{name: "webhook", kind: urlKind, reads: forM, doc: "URL to which messages are posted as JSON. It is never shown, as such URLs often hold a key."},
+		{name: "webhook_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "webhook")},
+		{name: "webhook_token", kind: secretKind, reads: forM, doc: "Sent with them as `Authorization: Bearer TOKEN`."},
+		{name: "webhook_token_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "webhook_token")},
+		{name: "smtp", kind: serverKind, reads: forM, doc: "Mail server, by name or address, with its port. It needs mail_from and mail_to."},
+		{name: "smtp_tls", kind: choiceKind, def: "starttls", reads: forM, choices: []string{"starttls", "tls", "none"},
+			doc: "`starttls`: only where the server offers it; `tls`: from the first byte (port 465); `none`: unprotected. Certificates must be valid for the server's name."},
+		{name: "smtp_user", kind: textKind, reads: forM, doc: "Account on the mail server; without it there is no login."},
+		{name: "smtp_password", kind: secretKind, reads: forM, doc: "Its password."},
+		{name: "smtp_password_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "smtp_password")},
+		{name: "mail_from", kind: textKind, reads: forM, doc: "Sender's mail address."},
+		{name: "mail_to", kind: namesKind, reads: forM, doc: "Mail addresses of the recipients."},
 	}}
 }
 

@@ -35,6 +35,8 @@ func (m *model) validate() {
 	}
 	m.validateRoles()
 	m.validateTop()
+	m.validateHooks()
+	m.validateAlerts()
 }
 
 // needSection tells whether a section of this type may be looked into: it is there, or need not be.

@@ -92,7 +92,7 @@ func TestErrorTexts(t *testing.T) {
 		{"variable of the top level", []Program{m, a, c}, edit{9: "active_master_role writer\n</monitor>"}, "9: variable 'active_master_role' does not belong in <monitor> but in the top level"},
 		{"variable of several others", []Program{m, a, c}, edit{1: "this db1\npid_path /run/x"}, "2: variable 'pid_path' does not belong in the top level but in <monitor> or <host NAME>"},
 		{"unknown section", []Program{m, a, c}, edit{26: "<hots db2>", 30: "</hots>"}, "26: unknown section <hots db2>; did you mean 'host'?"},
-		{"unknown section, nothing close", []Program{m, a, c}, edit{1: "this db1\n<galera/>"}, "2: unknown section <galera>"},
+		{"unknown section, nothing close", []Program{m, a, c}, edit{1: "this db1\n<percona/>"}, "2: unknown section <percona>"},
 		{"variable where a section belongs", []Program{m, a, c}, edit{1: "this db1\nhost db3"}, "2: 'host' is a section, not a variable; write <host NAME>"},
 		{"variable where a unique section belongs", []Program{m, a, c}, edit{1: "this db1\nsocket ssl"}, "2: 'socket' is a section, not a variable; write <socket>"},
 		{"section where a variable belongs", []Program{m, a, c}, edit{1: "this db1\n<debug>\n</debug>"}, "2: 'debug' is a variable, not a section; write: debug VALUE"},
@@ -248,7 +248,7 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 // The same for every secret there is, in every section, for every program.
 func TestMisplacedSecretsAreNotShown(t *testing.T) {
 	const secret = "qhdks-123"
-	opened := map[string]string{"": "", "monitor": "<monitor>", "host": "<host db1>", "role": "<role writer>", "check": "<check ping>", "socket": "<socket>", "copy_method": "<copy_method x>"}
+	opened := map[string]string{"": "", "monitor": "<monitor>", "host": "<host db1>", "role": "<role writer>", "check": "<check ping>", "socket": "<socket>", "copy_method": "<copy_method x>", "hook": "<hook x>", "alert": "<alert x>"}
 	secrets := 0
 	for _, home := range ruleset() {
 		for _, r := range home.vars {

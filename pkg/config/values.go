@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +18,7 @@ func (r rule) fits(s shape) error {
 	case anyShape, textShape:
 		return nil
 	case listShape:
-		if r.kind == namesKind || r.kind == addrsKind {
+		if r.kind.list() {
 			return nil
 		}
 		return errors.New("takes one value, not a list")
@@ -30,14 +32,17 @@ func (r rule) fits(s shape) error {
 			return nil
 		}
 	}
-	if r.kind == namesKind || r.kind == addrsKind {
+	if r.kind.list() {
 		return errors.New(`must be a list of texts: ["A", "B"]`)
 	}
 	return errors.New("must be text in quotes")
 }
 
 // secret kinds have values that are not shown.
-func (k kind) secret() bool { return k == secretKind || k == secretFileKind }
+func (k kind) secret() bool { return k == secretKind || k == secretFileKind || k == urlKind }
+
+// list kinds have values that are lists in HCL.
+func (k kind) list() bool { return k == namesKind || k == addrsKind || k == choicesKind }
 
 // elsewhere: the value is in a file that the variable names.
 func (k kind) elsewhere() bool { return k == secretFileKind || k == certsFileKind }
@@ -54,6 +59,8 @@ func (r rule) interpret(text string) (any, error) {
 			return text, nil
 		}
 		return nil, fmt.Errorf("must be %s, not %q%s", either(r.choices), text, hint(text, r.choices))
+	case choicesKind:
+		return parseChoices(text, r.choices)
 	case namesKind:
 		return splitList(text)
 	case boolKind:
@@ -86,6 +93,10 @@ func (r rule) interpret(text string) (any, error) {
 		return parseTable(text)
 	case listenKind:
 		return parseListen(text)
+	case serverKind:
+		return parseServer(text)
+	case urlKind:
+		return Secret(text), checkURL(text)
 	}
 	panic(fmt.Sprintf("config: kind %d of variable %s has no values", r.kind, r.name))
 }
@@ -166,6 +177,35 @@ func parseListen(text string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("must be an IP address and a port such as 127.0.0.1:9990, 0.0.0.0:9990 or [::]:9990, not %q", text)
 	}
 	return at, nil
+}
+
+// parseServer takes names too: a mail server's certificate is for its name.
+func parseServer(text string) (string, error) {
+	host, port, err := net.SplitHostPort(text)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || n == 0 || host == "" || strings.ContainsAny(host, blanks+"/@") {
+		return "", fmt.Errorf("must be a name or an address and a port such as mail.example.com:587, not %q", text)
+	}
+	return text, nil
+}
+
+// checkURL shows nothing of the URL.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return errors.New("must be a URL that begins with https:// (or http://) and a host")
+	}
+	return nil
+}
+
+func parseChoices(text string, choices []string) ([]string, error) {
+	words, err := splitList(text)
+	for _, word := range words {
+		if !slices.Contains(choices, word) {
+			err = errors.Join(err, fmt.Errorf("must be made of %s; not %q%s", either(choices), word, hint(word, choices)))
+		}
+	}
+	return words, err
 }
 
 // splitList splits on commas. Like the original it overlooks a comma at the end; repetitions are dropped.

@@ -37,8 +37,9 @@ type Record struct {
 	Kind     Kind      `json:"kind"`
 	Level    string    `json:"level"` // INFO, WARN, ERROR or FATAL, as in the log
 	Host     string    `json:"host,omitempty"`
-	Role     string    `json:"role,omitempty"` // NAME(IP)
-	From     string    `json:"from,omitempty"` // state or host
+	Topic    string    `json:"topic,omitempty"` // conflict, unprotected, protected; of notes
+	Role     string    `json:"role,omitempty"`  // NAME(IP)
+	From     string    `json:"from,omitempty"`  // state or host
 	To       string    `json:"to,omitempty"`
 	Text     string    `json:"text"`
 	Cause    string    `json:"cause,omitempty"`

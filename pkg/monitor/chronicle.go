@@ -16,12 +16,13 @@ type journey struct {
 	began   time.Duration // monitor's clock
 }
 
-// remember puts records into the history and tells the observer.
+// remember puts records into the history and tells the observer and the audience.
 func (o *owner) remember(records ...history.Record) {
 	at := time.Now()
 	for i := range records {
 		records[i].At = at
 		o.Observer.Happened(records[i])
+		o.announce(occasion(records[i], o.Topology.ActiveMasterRole))
 	}
 	o.History.Add(records...)
 }
@@ -55,6 +56,10 @@ func (o *owner) chronicle(last cluster.State, out cluster.Output) {
 	if len(records) > 0 {
 		o.remember(records...)
 	}
+	if e, ok := promotion(o.Topology.ActiveMasterRole, last, o.state, o.journeys); ok {
+		e.At = time.Now()
+		o.announce(e)
+	}
 }
 
 // eventRecords makes records of events. What the failing checks of a host say is the evidence for what becomes of it.
@@ -64,7 +69,7 @@ func eventRecords(events []cluster.Event, complaints func(host string) []string)
 		if e.Detail {
 			continue
 		}
-		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Text: e.Text}
+		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Topic: string(e.Topic), Text: e.Text}
 		if e.To != "" {
 			r.Kind, r.From, r.To = history.State, string(e.From), string(e.To)
 			if e.To != cluster.Online {

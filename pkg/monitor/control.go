@@ -87,17 +87,10 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.
 func (m *Monitor) change(ctx context.Context, words []string) string {
-	c := command{Command: cluster.Command{Words: words, AgentUp: map[string]bool{}, Behind: map[string]time.Duration{}}, reply: make(chan cluster.Output, 1)}
-	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
-		for _, w := range words[1:] {
-			if courier, ok := m.couriers[w]; ok {
-				c.AgentUp[w] = courier.ping(ctx)
-				if name == "move_role" && m.Behind != nil {
-					c.Behind[w] = m.Behind(ctx, w)
-				}
-			}
-		}
+	if no := m.objection(ctx, words); no != "" {
+		return "ERROR: " + no
 	}
+	c := command{Command: m.prepare(ctx, words), reply: make(chan cluster.Output, 1)}
 	select {
 	case m.commands <- c:
 	case <-ctx.Done():
@@ -112,6 +105,22 @@ func (m *Monitor) change(ctx context.Context, words []string) string {
 	case <-ctx.Done():
 		return "ERROR: The monitor is ending."
 	}
+}
+
+// prepare makes a command of words, with what the agents of the hosts in it say now.
+func (m *Monitor) prepare(ctx context.Context, words []string) cluster.Command {
+	c := cluster.Command{Words: words, AgentUp: map[string]bool{}, Behind: map[string]time.Duration{}}
+	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
+		for _, w := range words[1:] {
+			if courier, ok := m.couriers[w]; ok {
+				c.AgentUp[w] = courier.ping(ctx)
+				if name == "move_role" && m.Behind != nil {
+					c.Behind[w] = m.Behind(ctx, w)
+				}
+			}
+		}
+	}
+	return c
 }
 
 // awaitMove answers once the role is where it was to go, or somewhere else.

@@ -244,7 +244,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 	return cluster.Answer{
 		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
-		Switch: report.Switch, Problems: report.Problems, Epoch: report.Epoch, Stamp: report.Stamp,
+		Switch: report.Switch, Problems: report.Problems, Conflict: report.Conflict, Epoch: report.Epoch, Stamp: report.Stamp,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 		Embargo: report.Embargo, Audit: report.Audit,
 	}, nil

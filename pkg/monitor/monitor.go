@@ -2,11 +2,9 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +52,9 @@ type Config struct {
 	After      *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
 	History    *history.Book                                        // nil: in memory only
 	Observer   Observer                                             // nil: nobody
+	Cluster    string                                               // its name in events; "" for none
+	Audience   []Audience                                           // who hears of events
+	Referee    Referee                                              // who is asked before planned moves; nil: nobody
 	Log        *slog.Logger
 }
 
@@ -182,13 +183,7 @@ type owner struct {
 	remarks  map[checkKey]string
 
 	journeys map[cluster.RoleIP]journey // of addresses that are under way
-}
-
-// pending are orders that wait for the status file.
-type pending struct {
-	version  uint64
-	deadline time.Time
-	epoch    bool // an epoch is among what is to be saved: nobody hears of it before (R2)
+	exposed  exposure                   // as last said
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
@@ -283,6 +278,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
 	o.chronicle(last, out)
+	o.expose(ctx)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0)
 	return out
 }
@@ -318,48 +314,6 @@ func levelOf(l cluster.Level) slog.Level {
 		return levelFatal
 	}
 	panic(fmt.Sprintf("impossible level %d", l))
-}
-
-// save hands what must outlive the monitor to the store, when it has changed. In passive mode the file stays as it is.
-func (o *owner) save() {
-	if o.state.Mode == cluster.Passive {
-		return
-	}
-	text := formatStatus(o.state.Durable())
-	if text == o.durable {
-		return
-	}
-	o.durable = text
-	o.version++
-	o.store.save(version{number: o.version, text: text})
-	epoch := o.state.Epoch != o.savedEpoch || o.pending != nil && o.pending.epoch
-	o.savedEpoch = o.state.Epoch
-	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout), epoch: epoch}
-}
-
-// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
-func (o *owner) saved(s saved) {
-	if s.err != nil {
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.err))
-	}
-	if o.pending != nil && s.version >= o.pending.version && (s.err == nil || !o.pending.epoch) {
-		o.pending = nil
-	}
-	o.tell()
-}
-
-// overdue stops waiting for a disk that hangs.
-func (o *owner) overdue() {
-	if o.pending != nil && time.Now().After(o.pending.deadline) {
-		if o.pending.epoch {
-			o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.StatusPath))
-			o.pending.deadline = time.Now().Add(repeatWarning)
-			return
-		}
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.StatusPath))
-		o.pending = nil
-		o.tell()
-	}
 }
 
 // tell posts every agent its order, when the orders have changed and what they follow from is saved.
@@ -412,119 +366,4 @@ func (o *owner) publish() {
 	if old := o.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}
-}
-
-// start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
-func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
-	var silent map[string]bool
-	if o.After != nil {
-		o.Mode, silent = o.After.lastMode(), o.After.silent()
-		o.After = nil
-	}
-	o.Log.Info("Waiting for network connection...")
-	for !o.up {
-		select {
-		case o.up = <-o.network:
-		case <-ctx.Done():
-			return cluster.Output{}, false
-		}
-	}
-	o.Log.Info("Network connection is available.")
-	o.Log.Info("Performing initial checks...")
-	for _, u := range o.Known {
-		o.note(u)
-	}
-	for _, t := range o.Checks.Hosts(send(ctx, o.updates)) {
-		o.group.Go(func() error { return t.Run(ctx) })
-	}
-	for !o.board.complete(len(o.Topology.Hosts)) {
-		select {
-		case u := <-o.updates:
-			o.note(u)
-		case o.up = <-o.network:
-		case <-ctx.Done():
-			return cluster.Output{}, false
-		}
-	}
-	if err := killable(o.KillBin); err != nil {
-		o.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.KillBin))
-	}
-	for _, w := range o.Warnings {
-		o.Log.Warn(w)
-	}
-	stored := o.load()
-	found := o.ask(ctx, stored, silent)
-	var out cluster.Output
-	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
-	o.chronicle(o.state, out)
-	return out, ctx.Err() == nil
-}
-
-// lastMode is the mode that the monitor was in when Run returned: an operator may have changed it.
-func (m *Monitor) lastMode() cluster.Mode {
-	if snap := m.snapshot.Load(); snap != nil {
-		return snap.State.Mode
-	}
-	return m.Mode
-}
-
-// silent are the hosts whose agents did not answer when Run returned.
-func (m *Monitor) silent() map[string]bool {
-	hosts := map[string]bool{}
-	if snap := m.snapshot.Load(); snap != nil {
-		for name, h := range snap.State.Hosts {
-			hosts[name] = !h.AgentUp
-		}
-	}
-	return hosts
-}
-
-// load reads the status file; without one, or with a broken one, the vote has less to go by.
-func (o *owner) load() cluster.Durable {
-	known := func(host string) bool { _, ok := o.Topology.Host(host); return ok }
-	d, warnings, err := loadStatus(o.StatusPath, known)
-	if err != nil {
-		cause := ""
-		if !errors.Is(err, os.ErrNotExist) {
-			cause = fmt.Sprintf(" (%v)", err)
-		}
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.StatusPath, cause))
-	}
-	for _, w := range warnings {
-		o.Log.Warn(fmt.Sprintf("Status file '%s': %s", o.StatusPath, w))
-	}
-	return d
-}
-
-// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
-func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool) map[string]cluster.Found {
-	type answer struct {
-		host  string
-		found cluster.Found
-	}
-	answers := make(chan answer, len(o.couriers))
-	for name, c := range o.couriers {
-		if silent[name] {
-			answers <- answer{host: name}
-			continue
-		}
-		o.group.Go(func() error {
-			answers <- answer{name, c.found(ctx)}
-			return nil
-		})
-	}
-	found := map[string]cluster.Found{}
-	for range o.couriers {
-		a := <-answers
-		if s, ok := stored.Hosts[a.host]; ok {
-			a.found.Stored = &s
-		}
-		found[a.host] = a.found
-	}
-	for _, h := range o.Topology.Hosts {
-		if f := found[h.Name]; f.Agent == nil && f.System == nil {
-			o.Log.Log(ctx, levelFatal, fmt.Sprintf("Can't reach agent on host '%s'", h.Name))
-		}
-	}
-	return found
 }

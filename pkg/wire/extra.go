@@ -20,6 +20,7 @@ const (
 	extWritable = "writable"
 	extBusy     = "busy"
 	extProblem  = "problem"
+	extConflict = "conflict"
 	extEpoch    = "epoch"
 	extLease    = "lease"
 	extEcho     = "echo"

@@ -60,6 +60,7 @@ type Report struct {
 	Audit   cluster.Audit   // what it found in its own log; without Waived
 
 	Problems []string // what of the order could not be done, one sentence each
+	Conflict bool     // among them is that another machine has an address
 }
 
 // Fields gives the report as fields of an answer.
@@ -92,6 +93,9 @@ func (r Report) Fields() []string {
 	if r.Audit.Done {
 		fields = append(fields, extra(extAudited, r.Audit.At), extra(extBeyond, strconv.Itoa(r.Audit.Beyond)), extra(extFinding, r.Audit.Finding))
 	}
+	if r.Conflict {
+		fields = append(fields, extra(extConflict, "1"))
+	}
 	for _, p := range r.Problems {
 		fields = append(fields, extra(extProblem, p))
 	}
@@ -114,6 +118,7 @@ func ParseReport(a Answer) Report {
 		Busy:     pairs.get(extBusy) == "1",
 		Switch:   parseSwitch(pairs),
 		Problems: pairs[extProblem],
+		Conflict: pairs.get(extConflict) == "1",
 	}
 	switch pairs.get(extWritable) {
 	case "0":

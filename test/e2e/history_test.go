@@ -16,7 +16,9 @@ func TestHistory(t *testing.T) {
 	l := b.load()
 	b.must(l.Between(b.Node("db1").Server.Kill))
 	b.must(l.WaitServer(b.ctx, 2))
-	b.until("db1 to be offline", func(show string) bool { return strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n") })
+	b.until("db1 to be offline", func(show string) bool {
+		return strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n")
+	})
 	says := func(words string, texts ...string) {
 		t.Helper()
 		out, status := b.control(words)

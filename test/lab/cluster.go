@@ -272,6 +272,9 @@ func (d *Daemon) Start() error {
 	return err
 }
 
+// Config is the daemon's configuration file.
+func (d *Daemon) Config() string { return d.config }
+
 // LogPath is where the daemon logs.
 func (d *Daemon) LogPath() string { return filepath.Join(d.dir, filepath.Base(d.program)+".log") }
 

@@ -1,0 +1,238 @@
+package alert
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/mail"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/event"
+)
+
+// mailServer is a small one (RFC 5321) for one connection after the other.
+type mailServer struct {
+	listener net.Listener
+	config   *tls.Config
+	fromTLS  bool
+	auth     string // what it offers; "": nothing
+	startTLS bool
+	refuse   string // the command that it answers with 550
+	hang     string // the command that it does not answer
+
+	mu    sync.Mutex
+	heard []string // commands
+	text  string   // of the last mail
+}
+
+// startMailServer uses the certificate of httptest, which is for 127.0.0.1 among others.
+func startMailServer(t *testing.T, s *mailServer) (m Mail) {
+	t.Helper()
+	tlsServer := httptest.NewTLSServer(nil)
+	t.Cleanup(tlsServer.Close)
+	s.config = &tls.Config{Certificates: tlsServer.TLS.Certificates}
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { s.listener.Close(); <-done })
+	go func() {
+		defer close(done)
+		var talks sync.WaitGroup
+		defer talks.Wait()
+		for {
+			conn, err := s.listener.Accept()
+			if err != nil {
+				return
+			}
+			talks.Go(func() { s.talk(conn) })
+		}
+	}()
+	return Mail{Server: s.listener.Addr().String(), From: "mmm@example.com", To: []string{"dba@example.com", "boss@example.com"}, User: "mmm", Password: "qhdks-123",
+		Config: tlsServer.Client().Transport.(*http.Transport).TLSClientConfig}
+}
+
+func (s *mailServer) talk(conn net.Conn) {
+	defer func() { conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if s.fromTLS {
+		conn = tls.Server(conn, s.config)
+	}
+	in := bufio.NewReader(conn)
+	say := func(text string) { _, _ = io.WriteString(conn, text+"\r\n") }
+	say("220 here")
+	protected := s.fromTLS
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimRight(line, "\r\n")
+		word, rest, _ := strings.Cut(line, " ")
+		s.note(line, protected)
+		switch {
+		case word == s.hang:
+			_, _ = io.Copy(io.Discard, conn)
+			return
+		case word == s.refuse:
+			say("550 no, and you said " + rest)
+		case word == "EHLO":
+			say("250-here")
+			if s.startTLS && !protected {
+				say("250-STARTTLS")
+			}
+			if s.auth != "" && protected {
+				say("250-AUTH " + s.auth)
+			}
+			say("250 8BITMIME")
+		case word == "STARTTLS":
+			say("220 go")
+			conn = tls.Server(conn, s.config)
+			in, protected = bufio.NewReader(conn), true
+		case word == "AUTH" && strings.HasPrefix(rest, "LOGIN"):
+			for _, question := range []string{"Username:", "Password:"} {
+				say("334 " + base64.StdEncoding.EncodeToString([]byte(question)))
+				answer, _ := in.ReadString('\n')
+				text, _ := base64.StdEncoding.DecodeString(strings.TrimSpace(answer))
+				s.note(string(text), protected)
+			}
+			say("235 welcome")
+		case word == "AUTH":
+			text, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(rest, "PLAIN "))
+			s.note(strings.ReplaceAll(string(text), "\x00", "/"), protected)
+			say("235 welcome")
+		case word == "DATA":
+			say("354 go")
+			var text strings.Builder
+			for {
+				line, err := in.ReadString('\n')
+				if err != nil || line == ".\r\n" {
+					break
+				}
+				text.WriteString(line)
+			}
+			s.mu.Lock()
+			s.text = text.String()
+			s.mu.Unlock()
+			say("250 queued")
+		case word == "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 ok")
+		}
+	}
+}
+
+func (s *mailServer) note(line string, protected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if protected {
+		line = "tls " + line
+	}
+	s.heard = append(s.heard, line)
+}
+
+func TestMail(t *testing.T) {
+	msg := Message{Alert: "x", Events: []event.Event{fatal("db1 fällt aus\nBcc: all@example.com"), fatal(".")}}
+	for name, c := range map[string]struct {
+		server *mailServer
+		mode   TLS
+		user   string
+		want   []string
+	}{
+		"starttls, plain": {&mailServer{startTLS: true, auth: "LOGIN PLAIN"}, StartTLS, "mmm", []string{"STARTTLS", "tls AUTH PLAIN AG1tbQBxaGRrcy0xMjM=", "tls /mmm/qhdks-123", "tls MAIL FROM:<mmm@example.com> BODY=8BITMIME"}},
+		"starttls, login": {&mailServer{startTLS: true, auth: "LOGIN"}, StartTLS, "mmm", []string{"STARTTLS", "tls AUTH LOGIN", "tls mmm", "tls qhdks-123", "tls RCPT TO:<boss@example.com>"}},
+		"from tls":        {&mailServer{fromTLS: true, auth: "PLAIN"}, FromTLS, "mmm", []string{"tls /mmm/qhdks-123", "tls RCPT TO:<dba@example.com>", "tls DATA", "tls QUIT"}},
+		"none":            {&mailServer{}, NoTLS, "", []string{"RCPT TO:<dba@example.com>", "RCPT TO:<boss@example.com>", "DATA", "QUIT"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.server
+			m := startMailServer(t, s)
+			m.TLS, m.User = c.mode, c.user
+			if err := m.Send(t.Context(), msg); err != nil {
+				t.Fatal(err)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, want := range c.want {
+				if !slices.Contains(s.heard, want) {
+					t.Errorf("did not hear %q but %q", want, s.heard)
+				}
+			}
+			got, err := mail.ReadMessage(strings.NewReader(s.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			subject, err := new(mime.WordDecoder).DecodeHeader(got.Header.Get("Subject"))
+			if err != nil || subject != "mysql-mmm c1: FATAL db1 fällt aus Bcc: all@example.com (and 1 more)" {
+				t.Errorf("subject %q (%v)", subject, err)
+			}
+			if got.Header.Get("Bcc") != "" || got.Header.Get("To") != "dba@example.com, boss@example.com" || got.Header.Get("Auto-Submitted") != "auto-generated" {
+				t.Errorf("%v", got.Header)
+			}
+			body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
+			if text := strings.ReplaceAll(string(body), "\r\n", "\n"); err != nil || text != msg.Text() {
+				t.Errorf("%v:\n%s\nwant\n%s", err, text, msg.Text())
+			}
+		})
+	}
+}
+
+// No error shows the password, and nobody gets it over an unprotected line.
+func TestMailErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		server *mailServer
+		change func(m *Mail)
+		want   string
+		final  bool
+	}{
+		"no starttls":     {&mailServer{auth: "PLAIN"}, nil, "the server offers no STARTTLS", true},
+		"no login":        {&mailServer{startTLS: true}, nil, "the server offers no login", true},
+		"wrong password":  {&mailServer{startTLS: true, auth: "PLAIN", refuse: "AUTH"}, nil, "log in as mmm: the server says 550", true},
+		"no such address": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "RCPT"}, nil, `send to dba@example.com: 550 "no, and you said TO:<dba@example.com>"`, true},
+		"unknown issuer":  {&mailServer{startTLS: true, auth: "PLAIN"}, func(m *Mail) { m.Config = nil }, "certificate signed by unknown authority", false},
+		"not protected":   {&mailServer{fromTLS: false, startTLS: false}, func(m *Mail) { m.TLS = NoTLS }, "the server offers no login", true},
+		"hangs":           {&mailServer{startTLS: true, hang: "EHLO"}, nil, "i/o timeout", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.server
+			m := startMailServer(t, s)
+			if c.change != nil {
+				c.change(&m)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if c.server.hang != "" {
+				ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+			}
+			defer cancel()
+			err := m.Send(ctx, Message{Events: []event.Event{fatal("x")}})
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, ErrRefused) != c.final {
+				t.Fatalf("%v, want %s", err, c.want)
+			}
+			if strings.Contains(err.Error(), "qhdks") || strings.Contains(err.Error(), base64.StdEncoding.EncodeToString([]byte("\x00mmm\x00qhdks-123"))) {
+				t.Error(err)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, line := range s.heard {
+				if !strings.HasPrefix(line, "tls ") && strings.Contains(line, "qhdks") {
+					t.Errorf("unprotected: %q", line)
+				}
+			}
+		})
+	}
+}

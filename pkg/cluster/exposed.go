@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Exposed says why nobody could take over from the writer now, or become it where there is none; "" where somebody could. A role that only
+// one host may have is meant to be so, and a passive monitor gives nothing to anybody: neither says anything.
+func (s State) Exposed(t Topology) (why string, noWriter bool) {
+	r, ok := t.Role(t.ActiveMasterRole)
+	if !ok || len(r.Hosts) < 2 || s.Mode == Passive {
+		return "", false
+	}
+	writer := ""
+	for _, a := range s.Addresses {
+		if a.Role != r.Name {
+			continue
+		}
+		if writer = a.Holder; writer == "" {
+			writer = a.Next
+		}
+	}
+	var others []string
+	for _, name := range r.Hosts {
+		h := s.Hosts[name]
+		switch {
+		case name == writer:
+		case s.eligible(r, name):
+			return "", false
+		case h.State == Online:
+			others = append(others, fmt.Sprintf("the agent on '%s' can't be reached", name))
+		default:
+			others = append(others, fmt.Sprintf("'%s' is %s", name, h.State))
+		}
+	}
+	if writer == "" {
+		return fmt.Sprintf("Nobody can be given role '%s': %s", r.Name, strings.Join(others, ", ")), true
+	}
+	return fmt.Sprintf("Nobody could take role '%s' over from '%s': %s", r.Name, writer, strings.Join(others, ", ")), false
+}

@@ -1,0 +1,163 @@
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/event"
+	"mysql-mmm/pkg/history"
+)
+
+func TestOccasions(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	for _, c := range []struct {
+		record history.Record
+		want   event.Event
+	}{
+		{history.Record{At: at, Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down", Evidence: []string{"mysql: gone"}},
+			event.Event{Name: event.State, At: at, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down", Evidence: []string{"mysql: gone"}}},
+		{history.Record{Kind: history.Check, Level: "ERROR", Host: "db1", Text: "fails"}, event.Event{Name: event.Check, Level: "ERROR", Host: "db1", Text: "fails"}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", Text: "leaving", Cause: "down"},
+			event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", Text: "leaving", Cause: "down"}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", To: "db2", Planned: true}, event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2", Planned: true}},
+		{history.Record{Kind: history.Role, Host: "db2", Role: "writer(10.0.0.100)", From: "db1", To: "db2", Seconds: 2}, event.Event{Name: event.AfterPromotion, Host: "db2", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2", Seconds: 2}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(fd00::1)", From: "db1", To: "db1"}, event.Event{Name: event.AfterPromotion, Host: "db1", Role: "writer", IP: "fd00::1", From: "db1", To: "db1"}},
+		{history.Record{Kind: history.Role, Host: "db2", Role: "reader(10.0.0.101)", To: "db2"}, event.Event{Name: event.Role, Host: "db2", Role: "reader", IP: "10.0.0.101", To: "db2"}},
+		{history.Record{Kind: history.Note, Topic: "conflict", Text: " x\n"}, event.Event{Name: event.Conflict, Text: "x"}},
+		{history.Record{Kind: history.Note, Topic: "unprotected"}, event.Event{Name: event.Unprotected}},
+		{history.Record{Kind: history.Note, Topic: "protected"}, event.Event{Name: event.Protected}},
+		{history.Record{Kind: history.Note, Level: "FATAL", Text: "Network is unreachable"}, event.Event{Name: event.Note, Level: "FATAL", Text: "Network is unreachable"}},
+	} {
+		if got := occasion(c.record, "writer"); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%+v\n%+v, want\n%+v", c.record, got, c.want)
+		}
+	}
+}
+
+// hall is an audience and a referee that remember what they heard.
+type hall struct {
+	mu    sync.Mutex
+	heard []string
+	asked []event.Event
+	no    func() string
+}
+
+func (h *hall) Hear(e event.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.Name != event.Check && e.Name != event.Note {
+		h.heard = append(h.heard, fmt.Sprintf("%s %s %s>%s", e.Name, e.Role, e.From, e.To))
+	}
+}
+
+func (h *hall) Ask(_ context.Context, e event.Event) string {
+	h.mu.Lock()
+	h.asked = append(h.asked, e)
+	no := h.no
+	h.mu.Unlock()
+	return no()
+}
+
+func (h *hall) take() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	heard := h.heard
+	h.heard = nil
+	return heard
+}
+
+// runHeard is run with somebody who listens.
+func runHeard(t *testing.T, f func(m *Monitor, a *agents, h *hall)) {
+	run(t, func(m *Monitor, a *agents) {
+		h := &hall{no: func() string { return "" }}
+		// The owner is at rest in virtual time, and what starts it again comes after this.
+		m.Audience, m.Referee, m.Cluster = []Audience{h}, h, "c1"
+		f(m, a, h)
+	})
+}
+
+func TestPromotionsAreHeard(t *testing.T) {
+	runHeard(t, func(m *Monitor, _ *agents, h *hall) {
+		say := func(line string) string { return m.Handle(context.Background(), line) }
+		if got := say("move_role writer db2"); !strings.HasPrefix(got, "OK") {
+			t.Fatal(got)
+		}
+		want := []string{"role writer db1>db2", "before_promotion writer db1>db2", "after_promotion writer db1>db2"}
+		if got := h.take(); !slices.Equal(got, want) {
+			t.Errorf("a move: %q", got)
+		}
+		if len(h.asked) != 1 || h.asked[0].From != "db1" || h.asked[0].To != "db2" || h.asked[0].Role != "writer" || h.asked[0].IP != "10.0.0.100" || h.asked[0].Cluster != "c1" {
+			t.Errorf("asked %+v", h.asked)
+		}
+		say("set_offline db2")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		got := h.take()
+		want = []string{"state  ONLINE>ADMIN_OFFLINE", "role writer db2>", "unprotected  >", "before_promotion writer db2>db1", "after_promotion writer db2>db1"}
+		slices.Sort(want)
+		if sorted := slices.Sorted(slices.Values(got)); !slices.Equal(sorted, want) {
+			t.Errorf("a host taken away: %q", got)
+		}
+		say("set_online db2")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := h.take(); !slices.Equal(got, []string{"state  ADMIN_OFFLINE>ONLINE", "protected  >"}) {
+			t.Errorf("and back: %q", got)
+		}
+	})
+}
+
+// A no stops the move and says why; what can't be moved anyway is not asked about, nor is what is forced or is another's role.
+func TestObjection(t *testing.T) {
+	runHeard(t, func(m *Monitor, a *agents, h *hall) {
+		say := func(line string) string { return m.Handle(context.Background(), line) }
+		h.no = func() string { return "Hook 'x' says no: backup" }
+		if got := say("move_role writer db2"); got != "ERROR: Hook 'x' says no: backup" {
+			t.Error(got)
+		}
+		if w := m.snapshot.Load().State.ActiveMaster(m.Topology); w != "db1" || len(h.take()) > 0 {
+			t.Errorf("writer %s", w)
+		}
+		asked := len(h.asked)
+		for _, line := range []string{"move_role writer db1", "move_role writer db3", "move_role writer db9", "move_role reader db2", "move_role writer", "move_role --force writer db2", "set_offline db3"} {
+			say(line)
+		}
+		if len(h.asked) != asked {
+			t.Errorf("asked %+v", h.asked[asked:])
+		}
+		// What has changed while it was asked counts: the target is gone.
+		h.no = func() string { a.set(a.down, "db2", true); return "" }
+		if got := say("move_role writer db2"); got != "ERROR: Can't reach agent daemon on 'db2'! Can't move roles there!" {
+			t.Error(got)
+		}
+	})
+}
+
+// While a referee thinks, everything else goes on.
+func TestNobodyWaitsForAReferee(t *testing.T) {
+	runHeard(t, func(m *Monitor, _ *agents, h *hall) {
+		h.no = func() string { time.Sleep(time.Hour); return "too late" }
+		answer := make(chan string, 1)
+		go func() { answer <- m.Handle(context.Background(), "move_role writer db2") }()
+		synctest.Wait()
+		began := time.Now()
+		if got := m.Handle(context.Background(), "set_offline db1"); !strings.HasPrefix(got, "OK") {
+			t.Error(got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if w := m.snapshot.Load().State.ActiveMaster(m.Topology); w != "db2" || time.Since(began) > 2*time.Second {
+			t.Errorf("after %v the writer is %s", time.Since(began), w)
+		}
+		if got := <-answer; got != "ERROR: too late" {
+			t.Error(got)
+		}
+	})
+}

@@ -1,0 +1,60 @@
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// This file is about what must be on the disk before anybody hears of it.
+
+// pending are orders that wait for the status file.
+type pending struct {
+	version  uint64
+	deadline time.Time
+	epoch    bool // an epoch is among what is to be saved: nobody hears of it before (R2)
+}
+
+// save hands what must outlive the monitor to the store, when it has changed. In passive mode the file stays as it is.
+func (o *owner) save() {
+	if o.state.Mode == cluster.Passive {
+		return
+	}
+	text := formatStatus(o.state.Durable())
+	if text == o.durable {
+		return
+	}
+	o.durable = text
+	o.version++
+	o.store.save(version{number: o.version, text: text})
+	epoch := o.state.Epoch != o.savedEpoch || o.pending != nil && o.pending.epoch
+	o.savedEpoch = o.state.Epoch
+	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout), epoch: epoch}
+}
+
+// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
+func (o *owner) saved(s saved) {
+	if s.err != nil {
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.err))
+	}
+	if o.pending != nil && s.version >= o.pending.version && (s.err == nil || !o.pending.epoch) {
+		o.pending = nil
+	}
+	o.tell()
+}
+
+// overdue stops waiting for a disk that hangs.
+func (o *owner) overdue() {
+	if o.pending != nil && time.Now().After(o.pending.deadline) {
+		if o.pending.epoch {
+			o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.StatusPath))
+			o.pending.deadline = time.Now().Add(repeatWarning)
+			return
+		}
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.StatusPath))
+		o.pending = nil
+		o.tell()
+	}
+}
