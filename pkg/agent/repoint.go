@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// This file is about following another writer than before, at exactly the right place.
+
+// repoint makes this slave follow the active master, exactly or not at all: it never skips or repeats a transaction.
+func (f *follower) repoint(ctx context.Context, o wire.Order) error {
+	src, ok := f.sources(o.Master)
+	if !ok {
+		return fmt.Errorf("host '%s' is not in this host's configuration", o.Master)
+	}
+	replica, err := f.local.Replica(ctx)
+	if err != nil {
+		return err
+	}
+	if replica.SourceHost == src.Host {
+		return nil
+	}
+	sw := o.Switch
+	known := o.Extended && sw.To == o.Master && sw.Start != ""
+	if o.Extended && sw.To == o.Master && sw.From != "" && sw.Start == "" {
+		return errNotYet
+	}
+	if f.problem() == "" {
+		f.log.Info(fmt.Sprintf("Changing active master to '%s'", o.Master))
+	}
+	from, _, _ := f.peers.ByIP(replica.SourceHost)
+	var start mysqlctl.Position
+	switch {
+	case replica.UsesGTID:
+		err = f.settle(ctx, replica, sw, known && sw.From == from)
+	case known && sw.From == from:
+		start, err = f.atSwitch(ctx, sw)
+	default:
+		start, err = f.atRest(ctx, replica, o.Master)
+	}
+	if err != nil {
+		return err
+	}
+	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
+	f.halted = err != nil
+	return err
+}
+
+// settle executes what has been received, and refuses where this slave is ahead of the new writer: GTIDs find the
+// place for one that is level or behind.
+func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Switch, known bool) error {
+	if !r.Received.IsZero() {
+		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
+			return fmt.Errorf("execute what was received: %w", err)
+		}
+	}
+	if !known {
+		return nil
+	}
+	after, err := mysqlctl.ParsePosition(sw.After)
+	if err != nil {
+		return nil // the new writer had executed nothing of the old one: nothing to be ahead of
+	}
+	r, err = f.local.Replica(ctx)
+	if err != nil {
+		return err
+	}
+	if c, err := r.Executed.Compare(after); err == nil && c > 0 && !f.answers(ctx, r.SourceHost) {
+		return ahead(r.Executed, sw)
+	}
+	return nil
+}
+
+// answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further in it means
+// nothing; should this slave have more than the new writer after all, the GTIDs will say so.
+func (f *follower) answers(ctx context.Context, ip string) bool {
+	_, old, known := f.peers.ByIP(ip)
+	if !known {
+		return false
+	}
+	_, err := old.Position(ctx)
+	return err == nil
+}
+
+// atSwitch brings this slave to where the new writer took over: the same place in the old writer's log.
+func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Position, error) {
+	after, err := mysqlctl.ParsePosition(sw.After)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("where %s took over: %w", sw.To, err)
+	}
+	start, err := mysqlctl.ParsePosition(sw.Start)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("where %s took over: %w", sw.To, err)
+	}
+	if err := f.local.WaitExecuted(ctx, after); err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("execute what the new writer had executed of %s (%s): %w", sw.From, after, err)
+	}
+	err = f.stopAt(ctx, after, func(executed mysqlctl.Position) error {
+		var err error
+		start, err = f.translate(ctx, sw, place{old: after, new: start}, executed)
+		return err
+	})
+	return start, err
+}
+
+// mostBeyond is how many transactions a slave that hears late may be beyond the place where the new writer took over: half a
+// minute of a busy one.
+const mostBeyond = 100_000
+
+// translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there was when the
+// new one took over. Where that is what the new writer has written since, and the old one replicates, its logs tell.
+func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place, executed mysqlctl.Position) (mysqlctl.Position, error) {
+	_, from, okFrom := f.peers.ByName(sw.From)
+	_, to, okTo := f.peers.ByName(sw.To)
+	if !okFrom || !okTo {
+		return mysqlctl.Position{}, ahead(executed, sw)
+	}
+	was, err := from.Transactions(ctx, took.old, executed, mostBeyond)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("%w (looked what they are: %w)", ahead(executed, sw), err)
+	}
+	if len(was) == 0 || len(was) == mostBeyond {
+		return mysqlctl.Position{}, fmt.Errorf("%w (found %d transactions)", ahead(executed, sw), len(was))
+	}
+	end, err := to.Position(ctx)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	now, err := to.Transactions(ctx, took.new, end, len(was)+1)
+	if err != nil {
+		return mysqlctl.Position{}, err
+	}
+	start, err := mysqlctl.Translate(was, now, end)
+	if err != nil {
+		return mysqlctl.Position{}, fmt.Errorf("%w: %w", ahead(executed, sw), err)
+	}
+	return start, nil
+}
+
+func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
+	return fmt.Errorf("this slave has executed %s of %s, the new writer only %s when it took over: it has transactions that '%s' lacks and must be set up anew",
+		executed, sw.From, sw.After, sw.To)
+}
+
+// stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
+func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
+	if err := f.local.StopReplication(ctx); err != nil {
+		f.halted = true
+		return err
+	}
+	r, err := f.local.Replica(ctx)
+	if err == nil && r.Executed != p && r.PlaceGone() {
+		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that one is long enough.
+		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it must be set up anew (%s)", r.SourceHost, r.Executed, r.IOError)
+	}
+	if err == nil && r.Executed != p {
+		err = elsewhere(r.Executed)
+	}
+	if err != nil {
+		return errors.Join(err, f.goOn(ctx))
+	}
+	return nil
+}
+
+// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
+func (f *follower) goOn(ctx context.Context) error {
+	err := f.local.StartReplication(context.WithoutCancel(ctx))
+	f.halted = err != nil
+	return err
+}
