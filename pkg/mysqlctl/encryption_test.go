@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -116,11 +117,9 @@ func testEncryption(t *testing.T, kind string) {
 
 	i.Exec("ALTER USER monitor@'%' REQUIRE NONE", "SET GLOBAL require_secure_transport=1")
 	cfg.Encryption = Encryption{}
-	want := "this mends it: mysql_ssl_mode required"
-	if !i.Kind.MySQL {
-		want = "Access denied" // is all that MariaDB says
-	}
-	if _, err := connect(ctx, cfg.withDefaults()); err == nil || !strings.Contains(err.Error(), want) {
+	_, err := connect(ctx, cfg.withDefaults())
+	mute := !i.Kind.MySQL && strings.Contains(fmt.Sprint(err), "Access denied") // is all that an older MariaDB says
+	if !mute && !strings.Contains(fmt.Sprint(err), "this mends it: mysql_ssl_mode required") {
 		t.Errorf("where the server wants encryption: %v", err)
 	}
 }
