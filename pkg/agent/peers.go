@@ -79,29 +79,13 @@ func NewSources(c *config.Config) func(string) (Source, bool) {
 // NewSite takes from the configuration what this host is.
 func NewSite(c *config.Config) Site {
 	local := c.Local()
-	s := Site{Host: local.Name, Slave: local.Mode == config.Slave, MayWrite: slices.Contains(candidates(c), local.Name), ActiveMasterRole: c.ActiveMasterRole}
+	s := Site{Host: local.Name, Slave: local.Mode == config.Slave, MayWrite: slices.Contains(c.Candidates(), local.Name), ActiveMasterRole: c.ActiveMasterRole}
 	for _, r := range c.Roles {
 		for _, ip := range r.IPs {
 			s.Addresses = append(s.Addresses, cluster.RoleIP{Role: r.Name, IP: ip})
 		}
 	}
 	return s
-}
-
-// candidates are the hosts that may be the writer. An agent's file may leave the hosts of roles out; then they are the masters.
-func candidates(c *config.Config) []string {
-	var masters []string
-	for _, h := range c.Hosts {
-		if h.Mode == config.Master {
-			masters = append(masters, h.Name)
-		}
-	}
-	for _, r := range c.Roles {
-		if r.Name == c.ActiveMasterRole && len(r.Hosts) > 0 {
-			return r.Hosts
-		}
-	}
-	return masters
 }
 
 // Asker sends one line to the agent at an address.
@@ -121,7 +105,7 @@ func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
 			l.Everybody = append(l.Everybody, h.Name)
 		}
 	}
-	for _, name := range candidates(c) {
+	for _, name := range c.Candidates() {
 		if name != local.Name {
 			l.Others = append(l.Others, name)
 		}

@@ -79,7 +79,7 @@ func newTenant(l Leasing, self string) (*tenant, error) {
 // goOn is the tenant of an agent that follows in the same process: its lease is what it was.
 func (t *tenant) goOn(l Leasing) *tenant {
 	return &tenant{
-		Leasing: l, tenure: t.tenure.Among(l.Others), saved: t.saved, contact: t.contact, pauses: t.pauses,
+		Leasing: l, tenure: t.tenure, saved: t.saved, contact: t.contact, pauses: t.pauses,
 		asking: map[string]bool{}, answered: make(chan vouch),
 	}
 }

@@ -43,18 +43,6 @@ func New(self, boot string, others []string, saved Saved, now time.Duration) *Te
 	return &Tenure{Saved: saved, self: self, boot: boot, others: others, promised: now, holdsFor: saved.Lease, vouched: map[string]vouch{}}
 }
 
-// Among is the same tenure among other candidates: those of a configuration that has changed.
-func (t *Tenure) Among(others []string) *Tenure {
-	next := *t
-	next.others, next.vouched = others, map[string]vouch{}
-	for _, o := range others {
-		if v, ok := t.vouched[o]; ok {
-			next.vouched[o] = v
-		}
-	}
-	return &next
-}
-
 // Holds says whether the host may have the writer's address and be open for writes at the moment.
 func (t *Tenure) Holds(now time.Duration) bool {
 	return t.Taken && t.Epoch.Grants(t.self) && t.until > now

@@ -137,30 +137,3 @@ func TestLivesByPromises(t *testing.T) {
 		t.Error("a stamp from before a standstill counts")
 	}
 }
-
-// A tenure that goes on among other candidates keeps its lease, and needs the promises of those there are now.
-func TestAmong(t *testing.T) {
-	const l = cluster.Lease(6 * time.Second)
-	e := cluster.Epoch{Number: 1, Holder: "a", Since: 1}
-	old := New("a", "boot", []string{"b"}, Saved{Epoch: e, Taken: true, Lease: l}, 0)
-	old.Order(time.Second, e, l, cluster.Stamp{Boot: "boot", At: time.Second})
-	next := old.Among([]string{"b", "c"})
-	if !next.Holds(6*time.Second) || next.Holds(8*time.Second) {
-		t.Errorf("the lease is another: %v left", next.Left(time.Second))
-	}
-	q, ok := next.Asks(5 * time.Second)
-	if !ok {
-		t.Fatal("nothing is asked")
-	}
-	next.Promised(5*time.Second, "b", q)
-	if next.Holds(8 * time.Second) {
-		t.Error("one of two was enough")
-	}
-	next.Promised(5*time.Second, "c", q)
-	if !next.Holds(8 * time.Second) {
-		t.Error("both were not enough")
-	}
-	if old.Holds(8 * time.Second) {
-		t.Error("what was promised to the one counts for the other")
-	}
-}

@@ -53,24 +53,9 @@ func (m *Monitor) settled(old, next *config.Config) error {
 
 // fixed are the changes that only a restart can make.
 func fixed(old, next *config.Config) []error {
-	var reasons []error
-	for _, v := range []struct {
-		name    string
-		changed bool
-	}{
-		{"active_master_role", old.ActiveMasterRole != next.ActiveMasterRole},
-		{"agent_secret", old.AgentSecret != next.AgentSecret},
-		{"debug", old.Debug != next.Debug},
-		{"pid_path", old.Monitor.PIDPath != next.Monitor.PIDPath},
-		{"status_path", old.Monitor.StatusPath != next.Monitor.StatusPath},
-		{"type of <socket>", old.Socket.SSL != next.Socket.SSL},
-		{"writer_lease", old.WriterLease != next.WriterLease},
-	} {
-		if v.changed {
-			reasons = append(reasons, fmt.Errorf("%s has changed: that needs a restart", v.name))
-		}
-	}
-	return reasons
+	return config.NeedRestart(old, next,
+		config.Setting{Name: "pid_path", Changed: old.Monitor.PIDPath != next.Monitor.PIDPath},
+		config.Setting{Name: "status_path", Changed: old.Monitor.StatusPath != next.Monitor.StatusPath})
 }
 
 // inUse are the changes that what is there stands in the way of.

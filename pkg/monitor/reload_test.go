@@ -18,7 +18,7 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		c := &config.Config{
 			ActiveMasterRole: "writer", WriterLease: time.Second,
 			Hosts: []config.Host{{Name: "db1", IP: ip("192.0.2.1"), Mode: config.Master, AgentPort: 9989}, {Name: "db2", IP: ip("192.0.2.2")}, {Name: "db3", IP: ip("192.0.2.3")}},
-			Roles: []config.Role{{Name: "reader", IPs: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, {Name: "writer", IPs: []netip.Addr{ip("192.0.2.10")}}},
+			Roles: []config.Role{{Name: "reader", IPs: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, {Name: "writer", Hosts: []string{"db1", "db2"}, IPs: []netip.Addr{ip("192.0.2.10")}}},
 		}
 		change(c)
 		return c
@@ -55,6 +55,7 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		{"on its way", leaving, func(*config.Config) {}, "writer(192.0.2.10) is on its way: reload when it has arrived"},
 		{"an agent that is asked by way of another", detour, func(*config.Config) {}, "the agent on host db3 is reached through db1 only"},
 		{"passive", passive, func(*config.Config) {}, "the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"},
+		{"one more that may be the writer", rest, func(c *config.Config) { c.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "the hosts that may be the writer have changed: that needs a restart of all agents while no monitor runs"},
 		{"lease", rest, func(c *config.Config) { c.WriterLease = 0 }, "writer_lease has changed: that needs a restart"},
 		{"status file", rest, func(c *config.Config) { c.Monitor.StatusPath = "/x" }, "status_path has changed: that needs a restart"},
 	}

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Candidates are the hosts that may be the writer, sorted. An agent's file may leave the hosts of roles out; then they are the masters.
+func (c *Config) Candidates() []string {
+	var masters []string
+	for _, h := range c.Hosts {
+		if h.Mode == Master {
+			masters = append(masters, h.Name)
+		}
+	}
+	for _, r := range c.Roles {
+		if r.Name == c.ActiveMasterRole && len(r.Hosts) > 0 {
+			return slices.Sorted(slices.Values(r.Hosts))
+		}
+	}
+	return masters
+}
+
+// Setting is something of a configuration, and whether it has changed.
+type Setting struct {
+	Name    string
+	Changed bool
+}
+
+// NeedRestart are the changes from old to next that a running program can't make: those that are common to monitor and agents, and what else
+// has changed of its own. There is one error for each.
+func NeedRestart(old, next *Config, own ...Setting) []error {
+	var reasons []error
+	// Each candidate has to know all others, or a writer could be vouched for by some while another is appointed.
+	if !slices.Equal(old.Candidates(), next.Candidates()) {
+		reasons = append(reasons, fmt.Errorf("the hosts that may be the writer have changed: that needs a restart of all agents while no monitor runs"))
+	}
+	for _, s := range append([]Setting{
+		{"active_master_role", old.ActiveMasterRole != next.ActiveMasterRole},
+		{"agent_secret", old.AgentSecret != next.AgentSecret},
+		{"debug", old.Debug != next.Debug},
+		{"type of <socket>", old.Socket.SSL != next.Socket.SSL},
+		{"writer_lease", old.WriterLease != next.WriterLease},
+	}, own...) {
+		if s.Changed {
+			reasons = append(reasons, fmt.Errorf("%s has changed: that needs a restart", s.Name))
+		}
+	}
+	return reasons
+}
