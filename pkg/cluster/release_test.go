@@ -79,5 +79,9 @@ func TestSilentAgent(t *testing.T) {
 		if len(s.RolesOf("db3")) != 1 {
 			t.Errorf("back, and without its share\n%s", Show(topology, s))
 		}
+		run(time.Second, "db3")
+		if len(s.RolesOf("db3")) != 1 {
+			t.Errorf("silent once more, and taken for the silence before\n%s", Show(topology, s))
+		}
 	}
 }
