@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -32,10 +33,17 @@ type Server interface {
 	OwnLog
 }
 
+// Disk keeps the small files that outlive an agent (package durable).
+type Disk interface {
+	ReadFile(path string) ([]byte, error)
+	Replace(path string, content []byte) error
+}
+
 // Config is what an Agent is made of.
 type Config struct {
 	Site       Site
 	Address    Addresses
+	Disk       Disk // nil: this machine's own
 	Watch      Watcher
 	Announce   Announcer
 	Gate       Gate
@@ -71,6 +79,7 @@ type Agent struct {
 	log      *slog.Logger
 	asked    chan ask
 	leasing  *Leasing
+	disk     Disk
 	examiner *Examiner
 	vouches  chan askedToVouch
 	after    *Agent
@@ -80,7 +89,10 @@ type Agent struct {
 
 // New makes an Agent and starts nothing.
 func New(c Config) *Agent {
-	e := &embargo{}
+	e := &embargo{disk: c.Disk}
+	if e.disk == nil {
+		e.disk = durable.Disk{}
+	}
 	if c.Leasing != nil {
 		e.path = c.Leasing.StatePath + ".embargo"
 	}
@@ -101,6 +113,7 @@ func New(c Config) *Agent {
 		log:      c.Log,
 		asked:    make(chan ask),
 		leasing:  c.Leasing,
+		disk:     e.disk,
 		examiner: c.Examiner,
 		vouches:  make(chan askedToVouch),
 		after:    c.After,
@@ -178,8 +191,8 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	if a.leasing != nil {
 		var err error
 		if before := a.after; before != nil && before.left != nil {
-			o.tenant = before.left.goOn(*a.leasing)
-		} else if o.tenant, err = newTenant(*a.leasing, a.site.Host); err != nil {
+			o.tenant = before.left.goOn(*a.leasing, a.disk)
+		} else if o.tenant, err = newTenant(*a.leasing, a.disk, a.site.Host); err != nil {
 			return err
 		}
 		answered = o.tenant.answered

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -73,7 +74,7 @@ func TestAudit(t *testing.T) {
 // TestEmbargo: it outlives the agent, and a broken file is named.
 func TestEmbargo(t *testing.T) {
 	path := t.TempDir() + "/state.embargo"
-	first := embargo{path: path}
+	first := embargo{path: path, disk: durable.Disk{}}
 	if err := first.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestEmbargo(t *testing.T) {
 	if err := first.set(want); err != nil {
 		t.Fatal(err)
 	}
-	second := embargo{path: path}
+	second := embargo{path: path, disk: durable.Disk{}}
 	if err := second.load(); err != nil || second.get() != want {
 		t.Errorf("the next agent knows %v (%v), want %v", second.get(), err, want)
 	}
@@ -90,7 +91,7 @@ func TestEmbargo(t *testing.T) {
 	if err := second.set(want); err != nil {
 		t.Fatal(err)
 	}
-	third := embargo{path: path}
+	third := embargo{path: path, disk: durable.Disk{}}
 	if err := third.load(); err != nil || third.get() != want {
 		t.Errorf("after it was lifted: %v (%v)", third.get(), err)
 	}

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/durable"
 )
 
 // embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that one has
@@ -17,6 +15,7 @@ import (
 // taking over is under way. It outlives the agent, in a file of one line, HOST|POSITION. It is safe for concurrent use.
 type embargo struct {
 	path string // "": it is not kept
+	disk Disk
 
 	mu  sync.Mutex
 	now cluster.Embargo
@@ -27,7 +26,7 @@ func (e *embargo) load() error {
 	if e.path == "" {
 		return nil
 	}
-	text, err := os.ReadFile(e.path)
+	text, err := e.disk.ReadFile(e.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -62,5 +61,5 @@ func (e *embargo) set(to cluster.Embargo) error {
 	if to.Host != "" {
 		text = to.Host + "|" + to.At + "\n"
 	}
-	return durable.Replace(e.path, []byte(text))
+	return e.disk.Replace(e.path, []byte(text))
 }

@@ -4,22 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/lease"
 )
 
 // The agent's state file has one line: the newest epoch, whether the role was taken in it, and the lease in milliseconds.
 // It is on disk before the agent acts on what it says.
 
-// LoadState reads the state file. A missing one is an agent's first start.
-func LoadState(path string) (lease.Saved, error) {
-	text, err := os.ReadFile(path)
+// loadState reads the state file. A missing one is an agent's first start.
+func loadState(disk Disk, path string) (lease.Saved, error) {
+	text, err := disk.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return lease.Saved{}, nil
 	}
@@ -42,11 +40,11 @@ func LoadState(path string) (lease.Saved, error) {
 }
 
 // saveState replaces the file and has it on disk when it returns.
-func saveState(path string, s lease.Saved) error {
+func saveState(disk Disk, path string, s lease.Saved) error {
 	taken := "0"
 	if s.Taken {
 		taken = "1"
 	}
 	text := fmt.Sprintf("%s|%s|%d\n", s.Epoch, taken, time.Duration(s.Lease).Milliseconds())
-	return durable.Replace(path, []byte(text))
+	return disk.Replace(path, []byte(text))
 }

@@ -52,6 +52,7 @@ type vouchReply struct {
 // tenant is the owner's side of the lease.
 type tenant struct {
 	Leasing
+	disk     Disk
 	tenure   *lease.Tenure
 	saved    lease.Saved // what is on disk
 	asking   map[string]bool
@@ -62,8 +63,8 @@ type tenant struct {
 	ends     atomic.Pointer[ends]
 }
 
-func newTenant(l Leasing, self string) (*tenant, error) {
-	saved, err := LoadState(l.StatePath)
+func newTenant(l Leasing, disk Disk, self string) (*tenant, error) {
+	saved, err := loadState(disk, l.StatePath)
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +72,15 @@ func newTenant(l Leasing, self string) (*tenant, error) {
 	start.Lease = max(saved.Lease, l.Lease)
 	now := l.Clock.Now()
 	return &tenant{
-		Leasing: l, tenure: lease.New(self, l.Clock.Boot(), l.Others, start, now), saved: saved,
+		Leasing: l, disk: disk, tenure: lease.New(self, l.Clock.Boot(), l.Others, start, now), saved: saved,
 		asking: map[string]bool{}, contact: now, answered: make(chan vouch),
 	}, nil
 }
 
 // goOn is the tenant of an agent that follows in the same process: its lease is what it was.
-func (t *tenant) goOn(l Leasing) *tenant {
+func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
 	return &tenant{
-		Leasing: l, tenure: t.tenure, saved: t.saved, contact: t.contact, pauses: t.pauses,
+		Leasing: l, disk: disk, tenure: t.tenure, saved: t.saved, contact: t.contact, pauses: t.pauses,
 		asking: map[string]bool{}, answered: make(chan vouch),
 	}
 }
@@ -89,7 +90,7 @@ func (t *tenant) commit() error {
 	if t.tenure.Saved == t.saved {
 		return nil
 	}
-	if err := saveState(t.StatePath, t.tenure.Saved); err != nil {
+	if err := saveState(t.disk, t.StatePath, t.tenure.Saved); err != nil {
 		return fmt.Errorf("save the epoch: %w", err)
 	}
 	t.saved = t.tenure.Saved

@@ -45,6 +45,15 @@ func Replace(path string, content []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// Disk is this machine's own, for those whose disk can be another one in a test.
+type Disk struct{}
+
+// ReadFile reads a whole file. A missing one is an fs.ErrNotExist.
+func (Disk) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+
+// Replace is the function of that name.
+func (Disk) Replace(path string, content []byte) error { return Replace(path, content) }
+
 // Replaceable tells whether Replace could work, as far as rights and the kind of the file system go; it changes nothing. nil where it could.
 func Replaceable(path string) error {
 	if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {

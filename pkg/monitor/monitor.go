@@ -12,6 +12,7 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/history"
 )
 
@@ -40,7 +41,9 @@ type Config struct {
 	Topology   cluster.Topology
 	Mode       cluster.Mode // to start in
 	StatusPath string
-	KillBin    string // kill_host program, absolute
+	Disk       Disk                                                         // the status file's; nil: this machine's own
+	KillBin    string                                                       // kill_host program, absolute
+	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
 	AgentPorts map[string]int
 	Agents     Asker
 	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
@@ -56,6 +59,12 @@ type Config struct {
 	Audience   []Audience                                           // who hears of events
 	Referee    Referee                                              // who is asked before planned moves; nil: nobody
 	Log        *slog.Logger
+}
+
+// Disk keeps the status file (package durable).
+type Disk interface {
+	ReadFile(path string) ([]byte, error)
+	Replace(path string, content []byte) error
 }
 
 // Asker sends one line to the agent at addr (ip:port) and returns its answer.
@@ -95,6 +104,12 @@ type command struct {
 
 // New makes a Monitor and starts nothing.
 func New(c Config) *Monitor {
+	if c.Disk == nil {
+		c.Disk = durable.Disk{}
+	}
+	if c.Kill == nil {
+		c.Kill = func(ctx context.Context, k cluster.Kill) cluster.KillResult { return killHost(ctx, c.KillBin, k) }
+	}
 	m := &Monitor{
 		Config:   c,
 		couriers: map[string]*courier{},
@@ -105,7 +120,7 @@ func New(c Config) *Monitor {
 		commands: make(chan command),
 		seen:     make(chan witness),
 		surveys:  make(chan Surveyed),
-		store:    newStore(c.StatusPath),
+		store:    newStore(c.StatusPath, c.Disk),
 		begin:    time.Now(),
 	}
 	if m.History == nil {
@@ -290,7 +305,7 @@ func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	}
 	for _, k := range out.Kills {
 		o.group.Go(func() error {
-			send(ctx, o.killed)(killHost(ctx, o.KillBin, k))
+			send(ctx, o.killed)(o.Kill(ctx, k))
 			return nil
 		})
 	}

@@ -79,7 +79,7 @@ func (m *Monitor) silent() map[string]bool {
 // load reads the status file; without one, or with a broken one, the vote has less to go by.
 func (o *owner) load() cluster.Durable {
 	known := func(host string) bool { _, ok := o.Topology.Host(host); return ok }
-	d, warnings, err := loadStatus(o.StatusPath, known)
+	d, warnings, err := loadStatus(o.Disk, o.StatusPath, known)
 	if err != nil {
 		cause := ""
 		if !errors.Is(err, os.ErrNotExist) {

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/durable"
 )
 
 // switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes on.
@@ -112,8 +110,8 @@ func clip(s string) string {
 }
 
 // loadStatus reads the status file. A missing one is reported as fs.ErrNotExist.
-func loadStatus(path string, known func(string) bool) (cluster.Durable, []string, error) {
-	text, err := os.ReadFile(path)
+func loadStatus(disk Disk, path string, known func(string) bool) (cluster.Durable, []string, error) {
+	text, err := disk.ReadFile(path)
 	if err != nil {
 		return cluster.Durable{}, nil, err
 	}
@@ -130,6 +128,7 @@ type saved struct {
 // store writes the status file in a goroutine of its own, the newest version only, again and again where the disk does not take it.
 type store struct {
 	path   string
+	disk   Disk
 	wanted chan version // one slot; the newest wins
 	done   chan saved
 }
@@ -141,8 +140,8 @@ type version struct {
 
 const retrySave = time.Second
 
-func newStore(path string) *store {
-	return &store{path: path, wanted: make(chan version, 1), done: make(chan saved)}
+func newStore(path string, disk Disk) *store {
+	return &store{path: path, disk: disk, wanted: make(chan version, 1), done: make(chan saved)}
 }
 
 // save asks for a version to be saved. Only the owner may call it.
@@ -169,15 +168,15 @@ func (s *store) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			select {
 			case v := <-s.wanted:
-				return durable.Replace(s.path, []byte(v.text))
+				return s.disk.Replace(s.path, []byte(v.text))
 			default:
 			}
 			if failed != nil {
-				return durable.Replace(s.path, []byte(failed.text))
+				return s.disk.Replace(s.path, []byte(failed.text))
 			}
 			return nil
 		}
-		err := durable.Replace(s.path, []byte(v.text))
+		err := s.disk.Replace(s.path, []byte(v.text))
 		failed = nil
 		retry.Stop()
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 )
 
 func knownHost(h string) bool { return h == "db1" || h == "db2" || h == "db3" }
@@ -88,7 +89,7 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(filepath.Join(blocked, "mmm_mond.status"))
+		s := newStore(filepath.Join(blocked, "mmm_mond.status"), durable.Disk{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()
