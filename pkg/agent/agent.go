@@ -80,6 +80,7 @@ type Agent struct {
 	asked    chan ask
 	leasing  *Leasing
 	disk     Disk
+	lessee   atomic.Pointer[tenant] // while it runs: what may be said of the lease without the owner
 	examiner *Examiner
 	vouches  chan askedToVouch
 	after    *Agent
@@ -152,21 +153,23 @@ func (a *Agent) String() string { return "agent of " + a.site.Host }
 // owner is the state of the one goroutine that decides.
 type owner struct {
 	*Agent
-	group    *errgroup.Group
-	order    *wire.Order // nil: nothing was ordered since the start, and what is found stays
-	memory   Memory
-	present  []cluster.RoleIP // as last observed
-	problems []string
-	round    *round
-	again    bool // something has changed since the round began
-	waiting  []ask
-	ending   context.CancelFunc // stops the ending of client connections
-	tenant   *tenant            // nil: this agent holds no leases
-	facts    Facts              // as last observed
-	unnerved bool               // the lease has lapsed while the role is this host's: said once
-	observed time.Time          // when facts were
-	heard    time.Time          // when the newest order came
-	lapses   int                // how often the lease has run out while it held the role
+	group      *errgroup.Group
+	order      *wire.Order // nil: nothing was ordered since the start, and what is found stays
+	memory     Memory
+	present    []cluster.RoleIP // as last observed
+	problems   []string
+	round      *round
+	again      bool // something has changed since the round began
+	waiting    []ask
+	settled    bool               // what the newest order wants has been tried
+	ending     context.CancelFunc // stops the ending of client connections
+	tenant     *tenant            // nil: this agent holds no leases
+	toldKernel time.Duration      // whole seconds that were left of the writer's lease when the kernel was last told
+	facts      Facts              // as last observed
+	unnerved   bool               // the lease has lapsed while the role is this host's: said once
+	observed   time.Time          // when facts were
+	heard      time.Time          // when the newest order came
+	lapses     int                // how often the lease has run out while it held the role
 }
 
 // round is one pass of observe, plan, apply, observe.
@@ -186,21 +189,23 @@ type outcome struct {
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
 	o := &owner{Agent: a, group: group, ending: func() {}}
 	defer func() { o.ending() }()
-	beat, answered := newBeat(a.leasing), (chan vouch)(nil)
+	beat, answered, recorded := newBeat(a.leasing), (chan vouch)(nil), (chan written)(nil)
 	defer beat.Stop()
 	if a.leasing != nil {
-		var err error
 		if before := a.after; before != nil && before.left != nil {
 			o.tenant = before.left.goOn(*a.leasing, a.disk)
-		} else if o.tenant, err = newTenant(*a.leasing, a.disk, a.site.Host); err != nil {
-			return err
+		} else {
+			o.tenant = newTenant(ctx, *a.leasing, a.disk, a.site.Host, a.log)
 		}
-		answered = o.tenant.answered
+		answered, recorded = o.tenant.answered, o.tenant.record.written
+		group.Go(func() error { return o.tenant.record.Run(ctx) })
+		a.lessee.Store(o.tenant)
 		a.after = nil
 		defer func() { a.left = o.tenant }()
+		o.tenant.commit(ctx)
 	}
 	if err := a.embargo.load(); err != nil {
-		return err
+		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
@@ -235,8 +240,17 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		case <-beat.C:
 			o.beat(ctx)
 		case q := <-a.vouches:
-			q.reply <- o.promise(q.question)
+			if o.tenant == nil {
+				q.reply <- vouchReply{}
+				continue
+			}
+			o.tenant.promise(ctx, q)
 			o.start(ctx)
+		case w := <-recorded:
+			o.tenant.wrote(ctx, w)
+			o.settled = false
+			o.renew(ctx)
+			o.interrupt(ctx)
 		case v := <-answered:
 			o.tenant.take(v)
 			o.renew(ctx)
@@ -260,8 +274,8 @@ func (o *owner) take(ctx context.Context, q ask) {
 		q.reply <- r
 		return
 	}
-	if o.tenant != nil && q.order.Lease > 0 {
-		if why := o.tenant.order(*q.order); why != "" {
+	if o.tenant != nil {
+		if why := o.tenant.order(ctx, *q.order, o.site.writer(o.present)); why != "" {
 			q.reply <- o.refusal(*q.order, why)
 			o.interrupt(ctx)
 			return
@@ -270,7 +284,7 @@ func (o *owner) take(ctx context.Context, q ask) {
 	o.logChange(*q.order)
 	o.order, o.heard = q.order, time.Now()
 	o.renew(ctx)
-	o.waiting = append(o.waiting, q)
+	o.waiting, o.settled = append(o.waiting, q), false
 	o.interrupt(ctx)
 }
 
@@ -324,7 +338,7 @@ func (o *owner) logChange(next wire.Order) {
 
 // start begins a round, unless one is under way: then another follows it.
 func (o *owner) start(ctx context.Context) {
-	if o.order == nil && !o.site.MayWrite {
+	if o.order == nil && !o.candidate() {
 		return
 	}
 	if o.round != nil {
@@ -338,7 +352,8 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.order == nil, lapsed: o.lapsed(want), lifetime: o.lifetime()}
+	p := pass{order: want, memory: o.memory, unasked: o.order == nil && !o.site.writer(want.Roles), candidate: o.candidate(),
+		lapsed: o.lapsed(want), lifetime: o.lifetime()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -346,14 +361,20 @@ func (o *owner) start(ctx context.Context) {
 	})
 }
 
+// candidate: this host may be the writer, by its own file or by the newest decision that it knows.
+func (o *owner) candidate() bool {
+	return o.site.MayWrite || o.tenant != nil && o.tenant.tenure.Saved.Epoch.Terms.Candidate(o.site.Host)
+}
+
 // pass is what one round starts from.
 type pass struct {
-	order    wire.Order
-	memory   Memory
-	unasked  bool // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
-	lapsed   bool // the role is this host's, and its lease is not live
-	hangs    bool // the server does not answer
-	lifetime func(cluster.RoleIP) time.Duration
+	order     wire.Order
+	memory    Memory
+	unasked   bool // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
+	candidate bool // this host may be the writer
+	lapsed    bool // the role is this host's, and its lease is not live
+	hangs     bool // the server does not answer
+	lifetime  func(cluster.RoleIP) (time.Duration, error)
 }
 
 // pass observes, plans, applies and observes again.
@@ -366,7 +387,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	}
 	facts, err := h.observe(ctx)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
-	plan := Plan(h.site, order, facts, m, p.lapsed)
+	site := h.site
+	site.MayWrite = p.candidate
+	plan := Plan(site, order, facts, m, p.lapsed)
 	if p.unasked {
 		adopted := h.site.writer(h.site.roles(facts.Present)) // a writer at work, as it seems: the monitor will say
 		plan = slices.DeleteFunc(plan, func(a Action) bool { return a.Kind != Deny || adopted })
@@ -385,7 +408,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 			facts, err = h.observe(after)
 		}
 	}
-	if !writer && h.site.MayWrite {
+	if !writer && p.candidate {
 		var problem string
 		if facts, m, problem = h.shut(ctx, facts, m); problem != "" {
 			problems = append(problems, problem)
@@ -430,13 +453,22 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		o.start(ctx) // those who wait are answered when what they ordered has been tried
 		return
 	}
-	for _, q := range o.waiting {
-		q.reply <- o.replyTo(*q.order, out.facts)
-	}
-	o.waiting = nil
+	o.settled = true
+	o.answer()
 	if o.again {
 		o.start(ctx)
 	}
+}
+
+// answer answers those whose order has been carried out, once the epoch that it brought is on disk.
+func (o *owner) answer() {
+	if !o.settled || o.tenant != nil && o.tenant.saved.Epoch.Number < o.tenant.tenure.Saved.Epoch.Number {
+		return
+	}
+	for _, q := range o.waiting {
+		q.reply <- o.replyTo(*q.order, o.facts)
+	}
+	o.waiting = nil
 }
 
 func (o *owner) replyTo(order wire.Order, f Facts) reply {
@@ -456,7 +488,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
 	}
-	if o.tenant != nil && order.Lease > 0 {
+	if o.tenant != nil {
 		o.tenant.fill(&r)
 	}
 	return r

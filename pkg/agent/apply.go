@@ -301,7 +301,7 @@ func (h *host) probe(ctx context.Context, ip netip.Addr) error {
 	return nil
 }
 
-func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) time.Duration) error {
+func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) (time.Duration, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
 	if h.departed != nil {
@@ -310,9 +310,10 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 		}
 	}
 	for range 3 {
-		left, began := lifetime(r), time.Now()
-		if left < 0 {
-			break
+		began := time.Now()
+		left, err := lifetime(r)
+		if err != nil {
+			return err
 		}
 		if err := h.addrs.Add(ctx, r.IP, left); err != nil {
 			return err

@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/wire"
 )
@@ -13,25 +15,51 @@ import (
 // slowCall is how long setting a lifetime may take: the sums of the lease count on no more.
 const slowCall = 50 * time.Millisecond
 
+// beatPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is left of it.
+const beatPeriod = 100 * time.Millisecond
+
 // newBeat is the ticker of what the lease asks for by itself.
 func newBeat(l *Leasing) *time.Ticker {
 	period := mendPeriod
-	if l != nil && l.Lease > 0 {
-		period = max(l.Lease.Poll()/2, 10*time.Millisecond)
+	if l != nil {
+		period = beatPeriod
+		if l.Lease > 0 {
+			period = max(min(period, l.Lease.Poll()/2), 10*time.Millisecond)
+		}
 	}
 	return time.NewTicker(period)
 }
 
-// want is what this host is to be at the moment: its last order, as far as its lease allows.
+// want is what this host is to be at the moment: its last order, as far as its lease allows. Without an order what is there stays;
+// a host that has lived through a restart of its agent by the promises of others is the writer it was.
 func (o *owner) want() wire.Order {
-	if o.order == nil {
+	switch {
+	case o.tenant == nil && o.order == nil:
 		return wire.Order{State: cluster.Unknown, Roles: o.present}
-	}
-	if o.tenant == nil {
+	case o.tenant == nil:
 		return *o.order
 	}
 	now := o.tenant.Clock.Now()
-	return lawful(o.site, *o.order, o.tenant.holds(now), o.tenant.alone(now))
+	holds := o.tenant.holds(now)
+	if o.order == nil {
+		roles := o.present
+		if holds {
+			roles = o.site.withWriter(roles)
+		}
+		return wire.Order{State: cluster.Unknown, Roles: roles}
+	}
+	return lawful(o.site, *o.order, holds, o.tenant.alone(now, o.order.Lease))
+}
+
+// withWriter adds the addresses of the active master role.
+func (s Site) withWriter(roles []cluster.RoleIP) []cluster.RoleIP {
+	all := slices.Clone(roles)
+	for _, r := range s.Addresses {
+		if r.Role == s.ActiveMasterRole && !slices.Contains(all, r) {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // lapsed: the role is this host's, but what it is to be now leaves it out.
@@ -39,16 +67,35 @@ func (o *owner) lapsed(want wire.Order) bool {
 	return o.order != nil && o.site.writer(o.order.Roles) && !o.site.writer(want.Roles)
 }
 
-func (o *owner) lifetime() func(cluster.RoleIP) time.Duration {
-	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
-		return func(cluster.RoleIP) time.Duration { return 0 }
+// lifetime says what to tell the kernel of an address now.
+func (o *owner) lifetime() func(cluster.RoleIP) (time.Duration, error) {
+	if o.tenant == nil {
+		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 	}
-	return o.tenant.lifetime(o.site)
+	o.tenant.publish()
+	t, site, readers := o.tenant, o.site, o.readerLease()
+	if o.order != nil && o.order.Lease == 0 && o.order.Epoch.Number == 0 {
+		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
+	}
+	return func(r cluster.RoleIP) (time.Duration, error) { return t.lifetime(site, r, readers) }
+}
+
+// readerLease is how long addresses other than the writer's stay without anybody being heard; 0: for ever.
+func (o *owner) readerLease() cluster.Lease {
+	if o.order == nil {
+		return 0
+	}
+	return o.order.Lease
+}
+
+// leased: something that this host has, or is to have, can run out.
+func (o *owner) leased() bool {
+	return o.tenant != nil && (o.readerLease() > 0 || o.tenant.tenure.Wants() && o.tenant.tenure.Lease() > 0)
 }
 
 // beat asks the other candidates where the lease runs low, and fences where it has run out.
 func (o *owner) beat(ctx context.Context) {
-	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
+	if !o.leased() {
 		return
 	}
 	t := o.tenant
@@ -65,31 +112,41 @@ func (o *owner) beat(ctx context.Context) {
 		})
 	}
 	o.company(ctx)
+	o.keepUp(ctx)
 	lost := o.lapsed(o.want())
 	if lost != o.unnerved {
 		o.unnerved = lost
-		if lost && t.tenure.Taken {
+		if lost && t.tenure.Saved.Taken != "" {
 			o.lapses++
 			o.log.Log(ctx, levelFatal, "Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
 		}
 	}
-	if o.round == nil || !sameOrder(o.round.order, o.want()) {
-		if lost != o.site.writer(o.present) {
-			return // as it is to be
-		}
+	want := o.want()
+	if o.site.writer(want.Roles) != o.site.writer(o.present) && (o.round == nil || !sameOrder(o.round.order, want)) {
 		o.interrupt(ctx)
 	}
+}
+
+// keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's lifetimes are
+// rounded down, and what it was told before ends first.
+func (o *owner) keepUp(ctx context.Context) {
+	left := o.tenant.tenure.Left(o.tenant.Clock.Now())
+	if left == lease.Forever || left <= 0 || left.Truncate(time.Second) >= o.toldKernel {
+		return
+	}
+	o.renew(ctx)
 }
 
 // company finds out whether a host that the monitor has not spoken to for a while is cut off from everybody: if another agent
 // answers it keeps its reader addresses.
 func (o *owner) company(ctx context.Context) {
 	t := o.tenant
-	if t.visiting || t.Clock.Now()-t.contact < time.Duration(o.order.Lease)/2 {
+	l := time.Duration(o.readerLease())
+	if l == 0 || t.visiting || t.Clock.Now()-t.contact < l/2 {
 		return
 	}
 	t.visiting = true
-	limit := time.Duration(o.order.Lease) / 3
+	limit := l / 3
 	o.group.Go(func() error {
 		v := vouch{by: "", promised: t.anybody(ctx, limit)}
 		select {
@@ -121,39 +178,40 @@ func (l Leasing) anybody(ctx context.Context, limit time.Duration) bool {
 	return found
 }
 
-func (o *owner) promise(q wire.Question) vouchReply {
-	if o.tenant == nil {
-		return vouchReply{}
-	}
-	return o.tenant.promise(q)
-}
-
-// renew gives the addresses that this host is to have, and has, the lifetime that is left for them. It never adds one.
+// renew tells the kernel how long the addresses that this host is to have, and has, may stay. It never adds one.
 func (o *owner) renew(ctx context.Context) {
-	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
+	if o.tenant == nil || o.order == nil && !o.tenant.holds(o.tenant.Clock.Now()) ||
+		o.order != nil && o.order.Lease == 0 && o.order.Epoch.Number == 0 {
 		return
 	}
+	if left := o.tenant.tenure.Left(o.tenant.Clock.Now()); left != lease.Forever {
+		o.toldKernel = left.Truncate(time.Second)
+	}
 	for _, r := range o.want().Roles {
-		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, vip.ErrNotPresent) {
+		if o.order == nil && r.Role != o.site.ActiveMasterRole {
+			continue // for how long it may stay nobody has said yet
+		}
+		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, vip.ErrNotPresent) && !errors.Is(err, errTooShort) {
 			o.log.Log(ctx, levelFatal, "Couldn't renew "+r.String()+": "+err.Error())
 		}
 	}
 }
 
-// renewOne sets one lifetime; one that took too long to set is set again, and at last given up.
+// renewOne sets one lifetime; one that took too long to set is set again, and at last given up. Where too little is left of the
+// lease what the kernel was told before stands.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
 	for range 3 {
-		left := o.lifetime()(r)
-		if left < 0 {
-			break
+		left, err := o.lifetime()(r)
+		if err != nil {
+			return err
 		}
 		began := o.tenant.Clock.Now()
 		if err := o.host.addrs.Renew(ctx, r.IP, left); err != nil {
 			return err
 		}
-		if o.tenant.Clock.Now()-began <= slowCall {
+		if left == 0 || o.tenant.Clock.Now()-began <= slowCall {
 			return nil
 		}
 	}

@@ -22,7 +22,7 @@ func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
 	}
-	if a.leasing == nil || !slices.Contains(a.leasing.Others, q.From) {
+	if a.leasing == nil || !slices.Contains(a.leasing.Everybody, q.From) {
 		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' can't be the writer here", printable(q.From))}
 	}
 	asked := askedToVouch{question: q, reply: make(chan vouchReply, 1)}
@@ -31,7 +31,12 @@ func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
 	case <-ctx.Done():
 		return wire.Answer{Text: "ERROR: " + ctx.Err().Error()}
 	}
-	r := <-asked.reply
+	var r vouchReply
+	select {
+	case r = <-asked.reply:
+	case <-ctx.Done():
+		return wire.Answer{Text: "ERROR: " + ctx.Err().Error()}
+	}
 	if !r.promised {
 		return wire.Answer{Text: fmt.Sprintf("ERROR: Not promised: this host knows epoch %s", r.epoch)}
 	}

@@ -105,11 +105,7 @@ func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
 			l.Everybody = append(l.Everybody, h.Name)
 		}
 	}
-	for _, name := range c.Candidates() {
-		if name != local.Name {
-			l.Others = append(l.Others, name)
-		}
-	}
+	l.Candidates = c.Candidates()
 	l.Ask = func(ctx context.Context, host, line string) (string, error) {
 		return agents.Ask(ctx, addresses[host], line)
 	}

@@ -47,7 +47,8 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		if err != nil {
 			return wire.Answer{Text: "ERROR: " + err.Error()}
 		}
-		s := wire.AgentStatus{Epoch: last.report.Epoch, State: last.order.State, Roles: last.order.Roles, Master: last.order.Master}
+		s := wire.AgentStatus{State: last.order.State, Roles: last.order.Roles, Master: last.order.Master,
+			Epoch: last.report.Epoch, Stamp: last.report.Stamp, Live: last.report.Live}
 		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
 	case "GET_SYSTEM_STATUS":
 		return wire.Answer{Text: "OK: Returning status!", Fields: a.systemStatus(ctx).Fields()}
@@ -155,11 +156,8 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 	if p := a.progress.Load(); p != nil && *p != "" {
 		report.Problems = append(report.Problems, *p)
 	}
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
-	defer cancel()
-	if r, err := a.ask(asking, nil); err == nil && order.Lease > 0 {
-		report.Epoch, report.Stamp = r.report.Epoch, r.report.Stamp
-		report.PromisedTo, report.PromiseAge = r.report.PromisedTo, r.report.PromiseAge
+	if t := a.lessee.Load(); t != nil {
+		t.fill(&report)
 	}
 	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}
 }

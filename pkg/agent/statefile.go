@@ -12,39 +12,97 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// The agent's state file has one line: the newest epoch, whether the role was taken in it, and the lease in milliseconds.
-// It is on disk before the agent acts on what it says.
+// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, and the lease
+// in milliseconds. Later versions may add fields. It is on disk before the agent says that it knows the epoch, and before it
+// takes the role.
+//
+//	epoch=7,db1,6,0,|terms=db1,db2;3000;3000|taken=8f3a…|lease=3000
 
-// loadState reads the state file. A missing one is an agent's first start.
-func loadState(disk Disk, path string) (lease.Saved, error) {
+// Keys of the fields.
+const (
+	keyEpoch = "epoch"
+	keyTerms = "terms"
+	keyTaken = "taken"
+	keyLease = "lease"
+)
+
+// loadState reads the state file. A missing one is an agent's first start; one that can't be understood is an error, and what it
+// had is kept beside it, as PATH.unreadable. The boot is for files of a version that did not note in which one the role was taken.
+func loadState(disk Disk, path, boot string) (lease.Saved, error) {
 	text, err := disk.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return lease.Saved{}, nil
 	}
 	if err != nil {
+		return lease.Saved{}, fmt.Errorf("read the state file: %w", err)
+	}
+	saved, err := parseState(string(text), boot)
+	if err == nil {
+		return saved, nil
+	}
+	err = fmt.Errorf("read the state file %s: %w", path, err)
+	if keep := disk.Replace(path+".unreadable", text); keep != nil {
+		err = errors.Join(err, fmt.Errorf("keep what it has: %w", keep))
+	}
+	return lease.Saved{}, err
+}
+
+func parseState(text, boot string) (lease.Saved, error) {
+	line, whole := strings.CutSuffix(text, "\n")
+	if !whole || strings.Contains(line, "\n") {
+		return lease.Saved{}, errors.New("it is not one whole line")
+	}
+	if !strings.Contains(line, "=") {
+		return parseOldState(line, boot)
+	}
+	pairs := map[string]string{}
+	for f := range strings.SplitSeq(line, "|") {
+		key, value, ok := strings.Cut(f, "=")
+		if !ok {
+			return lease.Saved{}, fmt.Errorf("%q is not KEY=VALUE", f)
+		}
+		pairs[key] = value
+	}
+	var s lease.Saved
+	var err error
+	if s.Epoch, err = cluster.ParseEpoch(pairs[keyEpoch]); err != nil {
 		return lease.Saved{}, err
 	}
-	fields := strings.Split(strings.TrimSuffix(string(text), "\n"), "|")
+	if s.Epoch.Terms, err = cluster.ParseTerms(pairs[keyTerms]); err != nil {
+		return lease.Saved{}, err
+	}
+	s.Taken = pairs[keyTaken]
+	s.Lease, err = parseMilliseconds(pairs[keyLease])
+	return s, err
+}
+
+// parseOldState reads EPOCH|TAKEN|MILLISECONDS.
+func parseOldState(line, boot string) (lease.Saved, error) {
+	fields := strings.Split(line, "|")
 	if len(fields) != 3 || fields[1] != "0" && fields[1] != "1" {
-		return lease.Saved{}, fmt.Errorf("read %s: want EPOCH|TAKEN|MILLISECONDS; remove the file to let the monitor decide anew", path)
+		return lease.Saved{}, errors.New("it is of no version that this program knows")
 	}
 	e, err := cluster.ParseEpoch(fields[0])
 	if err != nil {
-		return lease.Saved{}, fmt.Errorf("read %s: %w", path, err)
+		return lease.Saved{}, err
 	}
-	ms, err := strconv.ParseInt(fields[2], 10, 32)
-	if err != nil {
-		return lease.Saved{}, fmt.Errorf("read %s: %w", path, err)
+	s := lease.Saved{Epoch: e}
+	if fields[1] == "1" {
+		s.Taken = boot
 	}
-	return lease.Saved{Epoch: e, Taken: fields[1] == "1", Lease: cluster.Lease(time.Duration(ms) * time.Millisecond)}, nil
+	s.Lease, err = parseMilliseconds(fields[2])
+	return s, err
 }
 
-// saveState replaces the file and has it on disk when it returns.
-func saveState(disk Disk, path string, s lease.Saved) error {
-	taken := "0"
-	if s.Taken {
-		taken = "1"
+func parseMilliseconds(s string) (cluster.Lease, error) {
+	ms, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no lease in milliseconds", s)
 	}
-	text := fmt.Sprintf("%s|%s|%d\n", s.Epoch, taken, time.Duration(s.Lease).Milliseconds())
-	return disk.Replace(path, []byte(text))
+	return cluster.Lease(time.Duration(ms) * time.Millisecond), nil
+}
+
+func formatState(s lease.Saved) string {
+	return fmt.Sprintf("%s=%s|%s=%s|%s=%s|%s=%d\n", keyEpoch, s.Epoch, keyTerms, s.Epoch.Terms, keyTaken, s.Taken,
+		keyLease, time.Duration(s.Lease).Milliseconds())
 }

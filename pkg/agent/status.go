@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -43,8 +44,11 @@ func (o *owner) tell() {
 		now := o.tenant.Clock.Now()
 		s.Epoch = o.tenant.saved.Epoch
 		if o.tenant.holds(now) {
-			s.Left = o.tenant.tenure.Left(now)
-			s.ends = now + s.Left
+			if left := o.tenant.tenure.Left(now); left == lease.Forever {
+				s.ends = left
+			} else {
+				s.Left, s.ends = left, now+left
+			}
 		}
 	}
 	o.status.Store(&s)

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -14,16 +16,16 @@ import (
 
 // Leasing is what an agent needs to hold the writer role on a lease (docs/design.md, "Never two writers").
 type Leasing struct {
-	StatePath string
-	Lease     cluster.Lease // of the configuration: what promises before the first start may have been for
-	Others    []string      // the other hosts that may be the writer
-	Everybody []string      // all other hosts
-	Clock     Clock
-	Ask       func(ctx context.Context, host, line string) (string, error) // the agent of another host
-	Reach     func(ctx context.Context, host string) error                 // whether the server of another host answers
+	StatePath  string
+	Lease      cluster.Lease // of the configuration: what promises before the first start may have been for
+	Candidates []string      // hosts that may be the writer by the configuration, this one too where it may
+	Everybody  []string      // all other hosts
+	Clock      Clock
+	Ask        func(ctx context.Context, host, line string) (string, error) // the agent of another host
+	Reach      func(ctx context.Context, host string) error                 // whether the server of another host answers
 }
 
-// Clock is the machine's monotonic clock, which goes on when an agent is restarted.
+// Clock is the machine's monotonic clock, which goes on when an agent is restarted. It is safe for concurrent use.
 type Clock interface {
 	Boot() string
 	Now() time.Duration
@@ -52,75 +54,156 @@ type vouchReply struct {
 // tenant is the owner's side of the lease.
 type tenant struct {
 	Leasing
-	disk     Disk
+	self     string
 	tenure   *lease.Tenure
 	saved    lease.Saved // what is on disk
+	record   *record
+	log      *slog.Logger
+	failed   string // why the state can't be written, as logged
+	unsaid   []unsaid
 	asking   map[string]bool
 	visiting bool          // asking whether anybody is there
 	contact  time.Duration // when the monitor or another agent was last heard
 	pauses   int           // how often this machine was found to have stood still
 	answered chan vouch
-	ends     atomic.Pointer[ends]
+	known    atomic.Pointer[known]
 }
 
-func newTenant(l Leasing, disk Disk, self string) (*tenant, error) {
-	saved, err := loadState(disk, l.StatePath)
+// unsaid is a promise that may be told once the epoch in which it was given is on disk.
+type unsaid struct {
+	number uint64
+	reply  chan vouchReply
+}
+
+// readTimeout bounds reading the state at the start: a disk that hangs must not keep the agent from giving up the role.
+const readTimeout = 2 * time.Second
+
+// newTenant is the tenant of an agent that starts. A state that can't be read is as good as none: the start counts as a promise,
+// and the monitor finds out that this host does not know its epoch.
+func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *tenant {
+	saved, err := readState(ctx, disk, l)
 	if err != nil {
-		return nil, err
+		log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't %v: going on as after a first start", err))
 	}
-	start := saved
-	start.Lease = max(saved.Lease, l.Lease)
 	now := l.Clock.Now()
-	return &tenant{
-		Leasing: l, disk: disk, tenure: lease.New(self, l.Clock.Boot(), l.Others, start, now), saved: saved,
-		asking: map[string]bool{}, contact: now, answered: make(chan vouch),
-	}, nil
+	t := &tenant{
+		Leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved,
+		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now, answered: make(chan vouch),
+	}
+	t.publish()
+	return t
+}
+
+func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
+	type result struct {
+		saved lease.Saved
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	read := make(chan result, 1)
+	go func() {
+		saved, err := loadState(disk, l.StatePath, l.Clock.Boot())
+		read <- result{saved, err}
+	}()
+	select {
+	case r := <-read:
+		return r.saved, r.err
+	case <-ctx.Done():
+		return lease.Saved{}, fmt.Errorf("read the state file %s: %w", l.StatePath, ctx.Err())
+	}
 }
 
 // goOn is the tenant of an agent that follows in the same process: its lease is what it was.
 func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
-	return &tenant{
-		Leasing: l, disk: disk, tenure: t.tenure, saved: t.saved, contact: t.contact, pauses: t.pauses,
-		asking: map[string]bool{}, answered: make(chan vouch),
+	next := &tenant{
+		Leasing: l, self: t.self, tenure: t.tenure, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
+		contact: t.contact, pauses: t.pauses, asking: map[string]bool{}, answered: make(chan vouch),
 	}
+	next.publish()
+	return next
 }
 
-// commit saves what has changed. Until that has succeeded the role is not taken and the newer epoch is not answered with.
-func (t *tenant) commit() error {
+// quickDisk is how long the owner waits for a state to be written before it goes on without: a disk that works takes less.
+const quickDisk = 100 * time.Millisecond
+
+// commit has written what has changed. It waits for a disk that is quick; else the owner hears of it later.
+func (t *tenant) commit(ctx context.Context) {
 	if t.tenure.Saved == t.saved {
-		return nil
+		return
 	}
-	if err := saveState(t.disk, t.StatePath, t.tenure.Saved); err != nil {
-		return fmt.Errorf("save the epoch: %w", err)
+	t.record.want(t.tenure.Saved)
+	quick := time.NewTimer(quickDisk)
+	defer quick.Stop()
+	for t.tenure.Saved != t.saved {
+		select {
+		case w := <-t.record.written:
+			t.wrote(ctx, w)
+			if w.err != nil {
+				return
+			}
+		case <-quick.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
-	t.saved = t.tenure.Saved
-	return nil
 }
 
-// holds: the lease is live and all that it rests on is on disk.
+// wrote takes in how writing ended, and tells what waited for it.
+func (t *tenant) wrote(ctx context.Context, w written) {
+	why := ""
+	if w.err != nil {
+		why = w.err.Error()
+	} else {
+		t.saved = w.saved
+	}
+	if why != t.failed && why != "" {
+		t.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't save the epoch: %s. Trying again: this host takes no role before", why))
+	}
+	t.failed = why
+	waiting := t.unsaid
+	t.unsaid = nil
+	for _, u := range waiting {
+		if t.saved.Epoch.Number >= u.number {
+			u.reply <- vouchReply{promised: true, epoch: t.saved.Epoch}
+		} else {
+			t.unsaid = append(t.unsaid, u)
+		}
+	}
+}
+
+// holds: the lease is live, and it would be after a crash as well: the holding that it belongs to is on disk.
 func (t *tenant) holds(now time.Duration) bool {
-	return t.tenure.Holds(now) && t.saved == t.tenure.Saved
+	return t.tenure.Holds(now) && t.saved.Taken == t.tenure.Saved.Taken && t.saved.Epoch.Since == t.tenure.Saved.Epoch.Since &&
+		t.saved.Epoch.Grants(t.self)
 }
 
-// order takes in an order. It returns why nothing may be done about it, or "".
-func (t *tenant) order(o wire.Order) (refused string) {
+// order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this machine.
+func (t *tenant) order(ctx context.Context, o wire.Order, here bool) (refused string) {
 	now := t.Clock.Now()
 	t.checkClock()
-	if !t.tenure.Order(now, o.Epoch, o.Lease, o.Echo) {
-		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number, t.tenure.Epoch.Number)
+	if o.Epoch.Number == 0 {
+		// It is for a host that is no candidate, or of a monitor that knows no epochs: nothing is held by one any more.
+		t.tenure.Release()
+		t.commit(ctx)
+		t.contact = now
+		return ""
+	}
+	if !t.tenure.Order(now, o.Epoch, o.Lease, o.Echo, here) {
+		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number, t.tenure.Saved.Epoch.Number)
 	}
 	t.contact = now
-	if err := t.commit(); err != nil {
-		return "Couldn't " + err.Error()
-	}
+	t.commit(ctx)
 	return ""
 }
 
 // checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did not.
 func (t *tenant) checkClock() {
-	if l := t.tenure.Lease; l > 0 && t.Clock.Jumped() > time.Duration(l)/3 {
+	if l := t.tenure.Lease(); l > 0 && t.Clock.Jumped() > time.Duration(l)/3 {
 		t.pauses++
 		t.tenure.Lapse(t.boot())
+		t.publish()
 	}
 }
 
@@ -135,67 +218,95 @@ func (t *tenant) boot() string {
 // lawful is the order with those roles left out that the host may not have now: the writer's without a live lease, others
 // when nobody has been heard for a lease.
 func lawful(site Site, o wire.Order, holds, alone bool) wire.Order {
-	if o.Lease == 0 {
+	if o.Lease == 0 && o.Epoch.Number == 0 {
 		return o
 	}
 	o.Roles = slices.DeleteFunc(slices.Clone(o.Roles), func(r cluster.RoleIP) bool {
 		if r.Role == site.ActiveMasterRole {
 			return !holds
 		}
-		return alone
+		return alone && o.Lease > 0
 	})
 	return o
 }
 
-// alone: neither the monitor nor another agent has been heard for a lease.
-func (t *tenant) alone(now time.Duration) bool {
-	return now-t.contact >= time.Duration(t.tenure.Lease)
+// alone: neither the monitor nor another agent has been heard for so long.
+func (t *tenant) alone(now time.Duration, l cluster.Lease) bool {
+	return now-t.contact >= time.Duration(l)
 }
 
-// ends is until when the writer's and the other addresses may stay, on this machine's clock.
-type ends struct{ writer, other time.Duration }
+// known is what the owner has made known to those who work on the host or answer while the owner is busy.
+type known struct {
+	writer     time.Duration // until when the writer's address may stay; lease.Forever: for ever
+	contact    time.Duration
+	boot       string
+	epoch      cluster.Epoch
+	live       bool
+	promisedTo string
+	promised   time.Duration
+}
 
-// publish makes known to those who work on the host how long their time is now.
+// publish makes known how things are now.
 func (t *tenant) publish() {
 	now := t.Clock.Now()
-	t.ends.Store(&ends{writer: now + t.tenure.Left(now), other: t.contact + time.Duration(t.tenure.Lease)})
-}
-
-// lifetime says how long the kernel may keep an address from the moment of asking; below 0 when its time is over. It may be asked from any goroutine.
-func (t *tenant) lifetime(site Site) func(cluster.RoleIP) time.Duration {
-	t.publish()
-	return func(r cluster.RoleIP) time.Duration {
-		until := t.ends.Load()
-		end := until.other
-		if r.Role == site.ActiveMasterRole {
-			end = until.writer
-		}
-		if left := end - t.Clock.Now(); left != 0 {
-			return left
-		}
-		return -1 // 0 would be for ever
+	k := known{contact: t.contact, boot: t.boot(), epoch: t.saved.Epoch, live: t.holds(now)}
+	if left := t.tenure.Left(now); left == lease.Forever {
+		k.writer = left
+	} else {
+		k.writer = now + left
 	}
+	to, age := t.tenure.PromiseAge(now)
+	k.promisedTo, k.promised = to, now-age
+	t.known.Store(&k)
 }
 
-// promise answers another candidate.
-func (t *tenant) promise(q wire.Question) vouchReply {
+// errTooShort: what is left of a lease is less than a lifetime of the kernel's would last.
+var errTooShort = errors.New("too little is left of its lease")
+
+// lifetime says what to tell the kernel of an address: for how long it is to stay, 0 for ever. It may be asked from any
+// goroutine. readers is the lease of addresses other than the writer's; 0: none.
+func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
+	k := t.known.Load()
 	now := t.Clock.Now()
-	ok := t.tenure.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
-	if ok {
-		t.contact = now
-		ok = t.commit() == nil
+	left := k.contact + time.Duration(readers) - now
+	switch {
+	case r.Role == site.ActiveMasterRole && k.writer == lease.Forever, r.Role != site.ActiveMasterRole && readers == 0:
+		return 0, nil
+	case r.Role == site.ActiveMasterRole:
+		left = k.writer - now
 	}
-	return vouchReply{promised: ok, epoch: t.saved.Epoch}
+	if d := cluster.Lifetime(left); d > 0 {
+		return d, nil
+	}
+	return 0, errTooShort
+}
+
+// promise answers another candidate, at once or when the epoch that it has heard of is on disk.
+func (t *tenant) promise(ctx context.Context, a askedToVouch) {
+	now := t.Clock.Now()
+	q := a.question
+	ok := t.tenure.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
+	if !ok {
+		a.reply <- vouchReply{epoch: t.saved.Epoch}
+		return
+	}
+	t.contact = now
+	t.commit(ctx)
+	if n := t.tenure.Saved.Epoch.Number; n > t.saved.Epoch.Number {
+		t.unsaid = append(t.unsaid, unsaid{number: n, reply: a.reply})
+		return
+	}
+	a.reply <- vouchReply{promised: true, epoch: t.saved.Epoch}
 }
 
 // question is what to ask whom now: the candidates, when the lease runs low.
 func (t *tenant) question() (lease.Question, []string) {
-	q, ok := t.tenure.Asks(t.Clock.Now())
+	q, others, ok := t.tenure.Asks(t.Clock.Now())
 	if !ok {
 		return q, nil
 	}
 	var whom []string
-	for _, o := range t.Others {
+	for _, o := range others {
 		if !t.asking[o] {
 			t.asking[o] = true
 			whom = append(whom, o)
@@ -221,12 +332,14 @@ func (t *tenant) take(v vouch) {
 	t.tenure.Promised(now, v.by, v.question)
 }
 
-// fill puts into a report what the lease rests on.
+// fill puts into a report what the lease rests on. It may be called from any goroutine: a stamp needs no owner.
 func (t *tenant) fill(r *wire.Report) {
+	k := t.known.Load()
 	now := t.Clock.Now()
-	r.Epoch = t.saved.Epoch
-	r.Stamp = cluster.Stamp{Boot: t.boot(), At: now}
-	r.PromisedTo, r.PromiseAge = t.tenure.PromiseAge(now)
+	r.Epoch, r.Live = k.epoch, k.live && k.writer > now
+	r.Stamp = cluster.Stamp{Boot: k.boot, At: now}
+	r.Candidates = cluster.JoinHosts(t.Candidates)
+	r.PromisedTo, r.PromiseAge = k.promisedTo, max(now-k.promised, 0)
 }
 
 // ask puts a question to another candidate.

@@ -30,7 +30,7 @@ func (x *stepper) orphan(r Role, a *Address) {
 	if a.Holder != "" || a.Leaving != "" {
 		return
 	}
-	if a.Next != "" && x.s.eligible(r, a.Next) {
+	if a.Next != "" && x.may(r, a.Next) {
 		origin := a.origin
 		x.give(a, a.Next)
 		a.origin = origin
@@ -47,16 +47,21 @@ func (x *stepper) orphan(r Role, a *Address) {
 // fewest picks the host for an orphan: the preferred one; else the one with the fewest addresses of this role, of
 // those the one with the least load, of those the first by name. "" where nobody may have it.
 func (x *stepper) fewest(r Role) string {
-	if r.Prefer != "" && x.s.eligible(r, r.Prefer) {
+	if r.Prefer != "" && x.may(r, r.Prefer) {
 		return r.Prefer
 	}
 	best := ""
 	for _, h := range x.t.Hosts {
-		if x.s.eligible(r, h.Name) && (best == "" || x.lighter(r, h.Name, best)) {
+		if x.may(r, h.Name) && (best == "" || x.lighter(r, h.Name, best)) {
 			best = h.Name
 		}
 	}
 	return best
+}
+
+// may: the host is eligible, and nobody who may still hold the role could do so beside it.
+func (x *stepper) may(r Role, host string) bool {
+	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host))
 }
 
 func (x *stepper) lighter(r Role, a, b string) bool {
@@ -105,7 +110,7 @@ func (x *stepper) prefer() {
 			continue
 		}
 		good := x.s.Hosts[r.Prefer].Good
-		if x.s.eligible(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
+		if x.may(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
 			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
 			x.move(a, r.Prefer)
 		}

@@ -211,6 +211,10 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
 		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
 	}
+	if role == x.t.ActiveMasterRole && !x.mayAppoint(host) {
+		return fmt.Sprintf("ERROR: Host '%s' has only just become a candidate for role '%s', and not everybody who may hold the role knows that. "+
+			"Please, wait some seconds.", host, role)
+	}
 	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s'", role, a.Holder, host)

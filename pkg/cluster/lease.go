@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,9 @@ import (
 type Lease time.Duration
 
 const (
-	// kernelSlack: an address lifetime counts whole seconds, ends up to 0.2 s late, and setting it may take 50 ms.
+	// kernelSlack is how long after the end of a lease the kernel may still have the address. A lifetime counts whole
+	// seconds, rounded down; the kernel ends it up to a second late where other addresses end shortly before
+	// (TestLateness in package vip measures it), and setting it may take 50 ms.
 	kernelSlack = 1250 * time.Millisecond
 	// clockDrift is how far two clocks may differ in speed, as a part of 1.
 	clockDrift = 0.01
@@ -22,6 +25,22 @@ const (
 func (l Lease) Over() time.Duration {
 	return time.Duration(float64(time.Duration(l)+kernelSlack) * (1 + clockDrift) / (1 - clockDrift))
 }
+
+// Lifetime is what the kernel is told for an address with so much of its lease left: whole seconds that are over,
+// with the kernel's lateness, within kernelSlack of the lease's end. 0 is too little for any lifetime: what the kernel
+// was told before stands. The agent tells it again at each whole second, so that the address stays while it is at work.
+func Lifetime(left time.Duration) time.Duration {
+	if left >= time.Second {
+		return left.Truncate(time.Second)
+	}
+	if left >= leastLeft {
+		return time.Second
+	}
+	return 0
+}
+
+// leastLeft: a lifetime of a second that begins with less left would end too late.
+const leastLeft = 800 * time.Millisecond
 
 // Heartbeat is how often a host that may be the writer hears its order.
 func (l Lease) Heartbeat() time.Duration { return min(time.Duration(l)/12, 500*time.Millisecond) }
@@ -40,17 +59,89 @@ type Epoch struct {
 	Since   uint64 // number of the epoch in which Holder was appointed: names the holding
 	Leaving bool   // Holder is to give the role up; without a Holder: every host is
 	Gone    string // host that has said that it gave the role up before Holder was appointed
+	Terms   Terms
+}
+
+// Terms are what a holding rests on. They are part of the decision, so that files which differ from machine to machine,
+// or are changed, can't pull the ground from under it. The zero Terms are those of a monitor or an agent of a version
+// before there were any: each goes by its own file.
+type Terms struct {
+	Candidates string // hosts that may be the writer, as Hosts joins them: whom the holder asks to vouch for it
+	Lease      Lease  // how long the holder may go on without being vouched for; 0: for ever
+	Longest    Lease  // longest lease that anybody may still have; not below Lease
+}
+
+// JoinHosts gives names as Terms holds them: sorted, with a comma between.
+func JoinHosts(names []string) string {
+	return strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ",")
+}
+
+// SplitHosts is the opposite of JoinHosts.
+func SplitHosts(joined string) []string {
+	if joined == "" {
+		return nil
+	}
+	return strings.Split(joined, ",")
+}
+
+// Candidate says whether the host is among the candidates.
+func (t Terms) Candidate(host string) bool { return slices.Contains(SplitHosts(t.Candidates), host) }
+
+// String gives the form used on the wire and in files: CANDIDATES;LEASE;LONGEST, times in milliseconds; "" for none.
+func (t Terms) String() string {
+	if t == (Terms{}) {
+		return ""
+	}
+	return fmt.Sprintf("%s;%d;%d", t.Candidates, time.Duration(t.Lease).Milliseconds(), time.Duration(t.Longest).Milliseconds())
+}
+
+// longestLease keeps sums with a lease far from overflow.
+const longestLease = 24 * time.Hour
+
+// ParseTerms reads what Terms.String writes.
+func ParseTerms(s string) (Terms, error) {
+	if s == "" {
+		return Terms{}, nil
+	}
+	f := strings.Split(s, ";")
+	if len(f) != 3 || f[0] == "" {
+		return Terms{}, fmt.Errorf("parse terms %q: want CANDIDATES;LEASE;LONGEST", s)
+	}
+	var leases [2]Lease
+	for i := range leases {
+		ms, err := strconv.ParseUint(f[i+1], 10, 32)
+		if err != nil || time.Duration(ms)*time.Millisecond > longestLease {
+			return Terms{}, fmt.Errorf("parse terms %q: %q is no lease in milliseconds, of at most a day", s, f[i+1])
+		}
+		leases[i] = Lease(time.Duration(ms) * time.Millisecond)
+	}
+	if leases[1] < leases[0] {
+		return Terms{}, fmt.Errorf("parse terms %q: the longest lease is shorter than the present one", s)
+	}
+	return Terms{Candidates: f[0], Lease: leases[0], Longest: leases[1]}, nil
 }
 
 // same compares the contents.
 func (e Epoch) same(f Epoch) bool {
-	return e.Holder == f.Holder && e.Leaving == f.Leaving && e.Gone == f.Gone
+	return e.Holder == f.Holder && e.Leaving == f.Leaving && e.Gone == f.Gone && e.Terms == f.Terms
+}
+
+// Contradicts says whether both can't be decisions of one monitor: a number has one content. Terms that one of them
+// does not have say nothing.
+func (e Epoch) Contradicts(f Epoch) bool {
+	if e.Number != f.Number {
+		return false
+	}
+	if e.Terms == (Terms{}) || f.Terms == (Terms{}) {
+		e.Terms, f.Terms = Terms{}, Terms{}
+	}
+	return e != f
 }
 
 // Grants says whether the epoch makes host the writer.
 func (e Epoch) Grants(host string) bool { return host != "" && e.Holder == host && !e.Leaving }
 
-// String gives the form used on the wire and in files: NUMBER,HOLDER,SINCE,LEAVING,GONE.
+// String gives the form used on the wire and in files, without the terms: NUMBER,HOLDER,SINCE,LEAVING,GONE.
 func (e Epoch) String() string {
 	leaving := "0"
 	if e.Leaving {

@@ -22,6 +22,9 @@ func (x *stepper) give(a *Address, host string) {
 	if a.Role != x.t.ActiveMasterRole {
 		return
 	}
+	if x.s.epochs(x.t) {
+		x.appointed(host)
+	}
 	x.s.vouched = x.in.Now
 	if host != x.s.LastWriter {
 		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
@@ -105,6 +108,7 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 		}
 	case a.Leaving == ans.Host:
 		switch {
+		case ans.Reached && x.protected(a, ans.Host) && x.s.unsure > 0: // its word proves nothing yet
 		case ans.Reached && x.protected(a, ans.Host):
 			if x.hasLeft(a, ans) {
 				x.left(a, ans.Host)
@@ -184,15 +188,21 @@ func (x *stepper) kills() {
 			a := &x.s.Addresses[i]
 			switch {
 			case a.Leaving != k.Host || a.failed == "":
-			case k.Err != "" && x.protected(a, k.Host):
+			case k.Err != "" && x.protected(a, k.Host) && (x.t.leased() || !x.s.Endless):
 				waits = true // its lease is a better proof than none
 			default:
+				if k.Err == "" && a.Role == x.t.ActiveMasterRole {
+					x.s.Endless = false
+				}
 				x.left(a, "")
 			}
 		}
 		switch {
 		case k.Err == "":
 			x.out.add(Info, k.Host, "Host '%s' has been killed", k.Host)
+		case waits && x.s.Endless:
+			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - it may hold the writer role without a lease: nobody else is the writer before it "+
+				"is back, or has been killed, or an operator forces the role away", k.Host, k.Err)
 		case waits:
 			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - its writer role waits until its lease has run out", k.Host, k.Err)
 		case x.t.leased() && !h.Classic:

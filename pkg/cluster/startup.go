@@ -13,6 +13,8 @@ type Found struct {
 	Agent  *StoredHost // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing
 	System *SystemFound
 	Epoch  Epoch   // newest that its agent knows
+	Stamp  Stamp   // its agent's clock
+	Live   bool    // it holds the writer role at the moment
 	Uptime float64 // seconds since its boot; 0: not known
 }
 
@@ -35,7 +37,8 @@ type startup struct {
 // no role that is where the sources say it is.
 func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdicts map[string]Verdicts, now time.Duration) (State, Output) {
 	s := State{Mode: mode, ModeSince: now, NetworkUp: true, Seq: 1, Hosts: map[string]HostInfo{}, LastWriter: saved.Writer, Switch: saved.Switch,
-		Epoch: saved.Epoch, vouched: now, stepped: now}
+		Epoch: saved.Epoch, Successors: saved.Successors, Endless: saved.Endless, vouched: now, stepped: now}
+	s.firstTerms(t)
 	var out Output
 	x := startup{t: t, found: found, s: &s, out: &out}
 	for _, h := range t.Hosts {
@@ -44,8 +47,9 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		if info.State == Online {
 			info.Since = 0
 		}
+		info.Stamp, info.Stamped, info.Live, info.heard = f.Stamp, now, f.Live, f.Agent != nil
 		if f.Stored != nil {
-			info.Audit = f.Stored.Audit
+			info.Audit, info.Classic = f.Stored.Audit, f.Stored.Classic
 		}
 		s.Hosts[h.Name] = info
 	}
@@ -58,7 +62,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		a := &s.Addresses[i]
 		on := x.configuredOn(a.RoleIP)
 		conflicts = conflicts || len(on) > 1
-		if a.Role == t.ActiveMasterRole && t.leased() && s.Epoch.Number > 0 {
+		if a.Role == t.ActiveMasterRole && s.Epoch.Number > 0 {
 			lease.resume(a)
 			a.seq = s.Seq
 			continue
@@ -69,8 +73,15 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	for _, h := range t.Hosts {
 		lease.in.Answers = append(lease.in.Answers, Answer{Host: h.Name, Reached: true, Epoch: found[h.Name].Epoch})
 	}
+	if a := lease.writer(); a != nil && s.Epoch.Number == 0 && (a.Holder != "" || a.Leaving != "") {
+		s.Endless = true // whoever made it the writer gave it no lease
+	}
+	if s.Epoch.Number > 0 {
+		s.unsure = now + s.Epoch.Terms.Longest.Over()
+	}
 	lease.powerCut(found)
 	lease.lostState()
+	lease.confirm()
 	lease.newEpoch()
 	table := x.table()
 	out.detail("", "%s", table)
@@ -86,6 +97,33 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	out.add(Info, "", "Monitor started in %s mode.", strings.ToLower(string(s.Mode)))
 	out.Clear = s.Mode != Passive
 	return s, out
+}
+
+// Standing is the order that a saved decision gives its holder, before anything has been checked or asked: a monitor that starts vouches
+// for the writer that it knows. It is false where there is none.
+func Standing(t Topology, saved Durable) (Order, bool) {
+	s := State{Mode: Active, Epoch: saved.Epoch, Switch: saved.Switch, Hosts: map[string]HostInfo{}}
+	s.firstTerms(t)
+	holder := s.Epoch.Holder
+	if !s.Epoch.Grants(holder) || !t.mayWrite(holder) || s.Epoch.Terms.Lease == 0 {
+		return Order{}, false
+	}
+	for _, h := range t.Hosts {
+		s.Hosts[h.Name] = HostInfo{State: Online, Audit: saved.Hosts[h.Name].Audit}
+	}
+	for _, rip := range t.roleIPs() {
+		a := Address{RoleIP: rip}
+		if rip.Role == t.ActiveMasterRole || slices.Contains(saved.Hosts[holder].Roles, rip) {
+			a.Holder = holder
+		}
+		s.Addresses = append(s.Addresses, a)
+	}
+	for _, o := range Orders(t, s) {
+		if o.Host == holder {
+			return o, true
+		}
+	}
+	return Order{}, false
 }
 
 // firstState is the worst that the status file and the agent say; AWAITING_RECOVERY where neither knows.

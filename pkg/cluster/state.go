@@ -35,7 +35,14 @@ type State struct {
 	Switch      Switch    // how the present writer took over
 	Warnings    []string  // about the servers; for people
 
-	Epoch    Epoch         // the newest decision about the writer, where it has a lease
+	Epoch      Epoch  // the newest decision about the writer, where it has or had a lease
+	Successors string // hosts that everybody who may hold the role has to ask, joined: who may be appointed because time has passed
+	Endless    bool   // somebody may hold the role without a lease: no time ends that
+
+	terms    Terms         // of the next epoch
+	acked    time.Duration // when the holder was first heard to know the present epoch; 0: not yet
+	shut     time.Duration // when a successor was first heard to know that nobody is the writer; 0: not yet, or somebody is
+	unsure   time.Duration // until then decisions may have been forgotten; 0: none were
 	patience time.Duration // until then a last writer that has not come back from a power cut keeps its role
 	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
@@ -54,7 +61,11 @@ type HostInfo struct {
 	Flapping     bool
 	Problems     []string      // what its agent's newest answer says is wrong
 	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
-	Classic      bool          // its agent has answered, and has no clock for a lease
+	Stamped      time.Duration // when Stamp came
+	Live         bool          // its agent says that it holds the writer role at the moment
+	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
+	Classic      bool          // its agent has answered, and speaks the original's protocol only
+	heard        bool          // its agent has answered since this monitor started
 	ServerGone   bool          // its agent says that the server's process is gone
 	Via          string        // host through which its agent is reached; "" for directly
 	Witness      string        // another host that reaches its server at the moment
@@ -125,6 +136,9 @@ type Durable struct {
 	Switch Switch
 	Writer string // LastWriter
 	Epoch  Epoch
+
+	Successors string // as in State
+	Endless    bool
 }
 
 // StoredHost is what the status file says of a host.
@@ -132,13 +146,15 @@ type StoredHost struct {
 	State HostState
 	Roles []RoleIP
 	Audit Audit // At and Waived
+
+	Classic bool // its agent speaks the original's protocol only
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
-	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch}
+	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch, Successors: s.Successors, Endless: s.Endless}
 	for name, h := range s.Hosts {
-		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}}
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}, Classic: h.Classic}
 	}
 	return d
 }

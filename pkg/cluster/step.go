@@ -37,6 +37,8 @@ type Answer struct {
 	// What the lease rests on; zero from an original agent.
 	Epoch      Epoch  // newest that it knows
 	Stamp      Stamp  // its clock at the answer
+	Live       bool   // it holds the writer role at the moment
+	Candidates string // hosts that may be the writer by its own file, joined; "": it does not say
 	PromisedTo string // whom it last vouched for
 	PromiseAge time.Duration
 	ServerGone bool // its server's process is gone
@@ -75,6 +77,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	x.witnesses()
 	x.answers()
 	x.lostState()
+	x.confirm()
 	x.kills()
 	if in.Command != nil {
 		x.command(*in.Command)
@@ -88,8 +91,10 @@ func Step(t Topology, s State, in Input) (State, Output) {
 			x.round()
 		}
 	}
+	x.settle()
+	x.newTerms()
 	x.newEpoch()
-	if x.numbered() || mayOrder(s, next) && !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.equal) {
+	if x.numbered() || mayOrder(s, next) && !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.Equal) {
 		next.Seq = x.seq
 	}
 	return next, out
@@ -200,15 +205,16 @@ type Order struct {
 	Roles  []RoleIP
 	Master string // host name of the writer, "" where there is none
 	Switch Switch
-	Epoch  Epoch // zero where the writer has no lease
-	Lease  Lease
+	Epoch  Epoch  // zero for a host that has no say in who is the writer
+	Lease  Lease  // how long addresses stay without an order; 0: for ever
 	Forced bool   // the writer is to open without having executed all
 	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
 	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
 }
 
-func (o Order) equal(p Order) bool {
-	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch &&
+// Equal says whether both tell their host the same.
+func (o Order) Equal(p Order) bool {
+	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
 		o.Forced == p.Forced && o.Left == p.Left && o.Trust == p.Trust && slices.Equal(o.Roles, p.Roles)
 }
 
@@ -223,11 +229,11 @@ func Orders(t Topology, s State) []Order {
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
-		if t.leased() && t.mayWrite(h.Name) {
-			o.Epoch = s.Epoch
-		}
 		if t.leased() {
 			o.Lease = t.Lease
+		}
+		if s.epochs(t) && s.bound(t, h.Name) {
+			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
 		}
 		o.Trust, o.Forced = trust, forced && h.Name == master
 		if a := s.Hosts[h.Name].Audit; a.open() {

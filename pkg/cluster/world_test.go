@@ -85,7 +85,7 @@ func (w *world) step(in Input) Output {
 	var out Output
 	before := w.s
 	w.s, out = Step(w.t, w.s, in)
-	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.equal) {
+	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.Equal) {
 		panic("orders differ where nothing has changed that they are made of")
 	}
 	mustTell(before, w.s, out)

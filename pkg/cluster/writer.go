@@ -31,38 +31,45 @@ func (x *stepper) writer() *Address {
 	return nil
 }
 
-// protected: the address is the writer's, and host has it under a lease. An agent that was never heard may be ours.
+// protected: the address is the writer's, and host has it by an epoch. An agent that was never heard may be ours.
 func (x *stepper) protected(a *Address, host string) bool {
-	return a.Role == x.t.ActiveMasterRole && x.t.leased() && !x.s.Hosts[host].Classic
+	return a.Role == x.t.ActiveMasterRole && x.s.epochs(x.t) && !x.s.Hosts[host].Classic
 }
 
-// heard takes over from an answer what the lease rests on.
+// heard takes over from an answer what the lease rests on. What an answer does not say stays as it was: an agent that is busy, or whose
+// disk hangs, is none that knows no leases.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
-	if !x.t.leased() {
-		return
-	}
 	was := h.Classic
-	h.Classic = ans.Stamp == (Stamp{})
-	if !x.t.mayWrite(ans.Host) {
+	h.Classic, h.heard = !ans.Extended, true
+	if !x.s.epochs(x.t) || !x.s.bound(x.t, ans.Host) {
 		return
 	}
-	if h.Classic && !was {
+	if h.Classic && !was && x.t.leased() {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
 		x.out.about(Unprotected)
 	}
-	h.Stamp = ans.Stamp
+	if ans.Stamp != (Stamp{}) {
+		h.Stamp, h.Stamped, h.Live = ans.Stamp, x.in.Now, ans.Live
+	}
+	if ans.Candidates != "" {
+		h.Candidates = ans.Candidates
+	}
 	a := x.writer()
-	if a.Holder == ans.Host {
+	if x.s.Epoch.Grants(ans.Host) {
 		// From now on it may be echoed, so from now on the lease counts (R6c).
 		x.s.vouched = max(x.s.vouched, x.in.Now)
 	}
+	x.acknowledged(ans)
+	x.closed(ans)
 	if p := ans.PromisedTo; p != "" && (p == a.Holder || p == a.Leaving) {
 		x.s.vouched = max(x.s.vouched, x.in.Now-ans.PromiseAge)
 	}
 }
 
-// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock.
-func (x *stepper) leaseOver() bool { return x.in.Now >= x.s.vouched+x.t.Lease.Over() }
+// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock. A holding without a lease never is.
+func (x *stepper) leaseOver() bool {
+	return !x.s.Endless && x.in.Now >= x.s.vouched+x.s.Epoch.Terms.Longest.Over()
+}
 
 // outOfReach: the host holds the writer role under a lease, and neither its agent nor the end of the lease has been heard of.
 // It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
@@ -71,7 +78,7 @@ func (x *stepper) outOfReach(host string) bool {
 	if a == nil || a.Holder != host || !x.protected(a, host) {
 		return false
 	}
-	return !x.patienceOver() || !x.s.Hosts[host].AgentUp && !x.leaseOver()
+	return !x.patienceOver() || !x.s.Hosts[host].AgentUp && !x.s.Endless && !x.leaseOver()
 }
 
 // patienceOver: after a power cut the last writer is waited for, its server too, which may start after its agent.
@@ -112,7 +119,7 @@ func (x *stepper) powerCut(found map[string]Found) {
 // lapse takes the role from a writer that can't be reached and whose lease is over: its address is off by itself.
 func (x *stepper) lapse() {
 	a := x.writer()
-	if a == nil || !x.t.leased() || !x.leaseOver() || !x.patienceOver() {
+	if a == nil || !x.s.epochs(x.t) || !x.leaseOver() || !x.patienceOver() {
 		return
 	}
 	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp {
@@ -133,10 +140,20 @@ func (x *stepper) left(a *Address, gone string) {
 		return
 	}
 	a.gone = gone
+	if gone != "" {
+		x.s.Endless = false
+	}
 	if len(x.s.unproven) > 0 {
 		a.Leaving, a.gone = x.s.unproven[0], ""
 		x.s.unproven = x.s.unproven[1:]
 		a.seq, a.since = x.seq, x.in.Now
+		return
+	}
+	if x.s.Epoch.Holder == "" && x.s.Epoch.Leaving { // all have given their word, after this monitor had lost its state
+		x.s.shut = x.in.Now
+		if x.s.Epoch.Terms.Candidates == x.t.terms().Candidates {
+			x.s.Successors = x.s.Epoch.Terms.Candidates // nobody knows of any others
+		}
 	}
 }
 
@@ -144,16 +161,20 @@ func (x *stepper) left(a *Address, gone string) {
 // monitor has lost its state: nobody is the writer until every host that may be has been proven not to be (R10).
 func (x *stepper) lostState() {
 	ours, highest, lost := x.s.Epoch, x.s.Epoch.Number, false
+	terms := x.t.terms()
 	for _, ans := range x.in.Answers {
-		if !ans.Reached || !x.t.leased() || !x.t.mayWrite(ans.Host) {
+		if !ans.Reached || !x.s.epochs(x.t) || !x.s.bound(x.t, ans.Host) {
 			continue
 		}
-		lost = lost || ans.Epoch.Number > ours.Number || ans.Epoch.Number == ours.Number && ans.Epoch != ours
+		lost = lost || ans.Epoch.Number > ours.Number || ans.Epoch.Contradicts(ours)
 		highest = max(highest, ans.Epoch.Number)
+		terms.Candidates = union(terms.Candidates, ans.Epoch.Terms.Candidates)
+		terms.Longest = max(terms.Longest, ans.Epoch.Terms.Longest)
 	}
 	if lost {
 		x.out.add(Fatal, "", "The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
-		x.disown(highest)
+		terms.Longest = max(terms.Longest, ours.Terms.Longest)
+		x.disown(highest, terms)
 	}
 }
 
@@ -163,7 +184,7 @@ func (x *stepper) resume(a *Address) {
 	a.gone = e.Gone
 	switch {
 	case e.Leaving && e.Holder == "":
-		x.disown(e.Number)
+		x.disown(e.Number, e.Terms)
 	case e.Leaving:
 		a.Leaving = e.Holder
 	case e.Holder != "" && !x.t.mayWrite(e.Holder):
@@ -178,47 +199,65 @@ func (x *stepper) resume(a *Address) {
 	}
 }
 
-// disown makes an epoch of its own in which nobody is the writer.
-func (x *stepper) disown(highest uint64) {
+// disown makes an epoch of its own in which nobody is the writer. Every host of the configuration has to give its word, and every
+// other that the agents know for a candidate and that can be asked.
+func (x *stepper) disown(highest uint64, terms Terms) {
 	a := x.writer()
-	r, _ := x.t.Role(x.t.ActiveMasterRole)
+	var all []string
+	for _, name := range SplitHosts(union(terms.Candidates, x.t.terms().Candidates)) {
+		if _, known := x.t.Host(name); known {
+			all = append(all, name)
+		}
+	}
 	a.Holder, a.Next, a.Confirmed, a.failed, a.origin, a.gone = "", "", false, "", "", ""
-	a.Leaving, x.s.unproven = r.Hosts[0], slices.Clone(r.Hosts[1:])
+	a.Leaving, x.s.unproven = all[0], all[1:]
 	a.seq, a.since = x.seq, x.in.Now
 	x.s.vouched = x.in.Now
-	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true}
+	x.s.Successors, x.s.acked, x.s.shut, x.s.unsure = "", 0, 0, 0
+	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true, Terms: terms}
 }
 
 // newEpoch numbers the decision about the writer, where this step has changed it (R2).
 func (x *stepper) newEpoch() {
 	a := x.writer()
-	if a == nil || !x.t.leased() || x.s.Mode == Passive {
+	if a == nil || !x.s.epochs(x.t) || x.s.Mode == Passive {
 		return
 	}
-	e := Epoch{Holder: a.Holder, Gone: a.gone}
+	was := x.s.Epoch
+	e := Epoch{Holder: a.Holder, Gone: a.gone, Terms: was.Terms}
 	if a.Leaving != "" {
-		e = Epoch{Holder: a.Leaving, Leaving: true}
-		if len(x.s.unproven) > 0 || x.s.Epoch.Holder == "" && x.s.Epoch.Leaving {
+		e = Epoch{Holder: a.Leaving, Leaving: true, Terms: was.Terms}
+		if len(x.s.unproven) > 0 || was.Holder == "" && was.Leaving {
 			e.Holder = ""
 		}
 	}
-	if e.same(x.s.Epoch) && x.s.Epoch.Number > 0 {
-		return
+	if x.s.terms != (Terms{}) {
+		e.Terms, x.s.terms = x.s.terms, Terms{}
 	}
-	e.Number = x.s.Epoch.Number + 1
+	if e.same(was) || was.Number == 0 && e.Holder == "" && !e.Leaving {
+		return // nothing has changed; or nobody has been the writer yet
+	}
+	e.Number = was.Number + 1
 	e.Since = e.Number
-	if e.Holder == x.s.Epoch.Holder {
-		e.Since = x.s.Epoch.Since
-		if x.s.Epoch.Leaving && !e.Leaving {
+	if e.Holder == was.Holder {
+		e.Since = was.Since
+		if was.Leaving && !e.Leaving {
 			e.Since = e.Number
 		}
 	}
+	x.s.acked = 0
+	if e.Grants(e.Holder) || was.Grants(was.Holder) {
+		x.s.shut = 0
+	}
 	x.s.Epoch = e
+	if e.Grants(e.Holder) { // the newest stamp of the holder will be echoed, whenever it came
+		x.s.vouched = max(x.s.vouched, x.s.Hosts[e.Holder].Stamped)
+	}
 }
 
 // hasLeft: the answer, given in knowledge of the epoch that says so, proves that the host is the writer no more (R6a).
 func (x *stepper) hasLeft(a *Address, ans Answer) bool {
-	return ans.Extended && ans.Epoch.Number >= x.s.Epoch.Number && x.s.Epoch.Leaving &&
+	return x.s.unsure == 0 && ans.Extended && ans.Epoch.Number >= x.s.Epoch.Number && x.s.Epoch.Leaving &&
 		(x.s.Epoch.Holder == ans.Host || x.s.Epoch.Holder == "") &&
 		!slices.Contains(ans.Have, a.RoleIP) && !ans.Writable
 }
@@ -306,9 +345,10 @@ func (s State) Unprotected(t Topology) []string {
 	return names
 }
 
-// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is not any more.
+// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is not any more, or
+// of which this monitor can't be sure yet.
 func (s State) Echo(t Topology, host string, e Epoch) Stamp {
-	if e.Grants(host) && !s.Epoch.Grants(host) {
+	if e.Grants(host) && (!s.Epoch.Grants(host) || s.unsure > 0) {
 		return Stamp{}
 	}
 	return s.Hosts[host].Stamp
@@ -319,7 +359,7 @@ func (s State) LeaseLeft(t Topology) time.Duration {
 	if !t.leased() {
 		return 0
 	}
-	return max(max(s.vouched+t.Lease.Over(), s.patience)-s.stepped, 0)
+	return max(max(s.vouched+s.Epoch.Terms.Longest.Over(), s.patience)-s.stepped, 0)
 }
 
 // leaseLeft says it for people.

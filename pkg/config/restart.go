@@ -31,16 +31,11 @@ type Setting struct {
 // has changed of its own. There is one error for each.
 func NeedRestart(old, next *Config, own ...Setting) []error {
 	var reasons []error
-	// Each candidate has to know all others, or a writer could be vouched for by some while another is appointed.
-	if !slices.Equal(old.Candidates(), next.Candidates()) {
-		reasons = append(reasons, fmt.Errorf("the hosts that may be the writer have changed: that needs a restart of all agents while no monitor runs"))
-	}
 	for _, s := range append([]Setting{
 		{"active_master_role", old.ActiveMasterRole != next.ActiveMasterRole},
 		{"agent_secret", old.AgentSecret != next.AgentSecret},
 		{"debug", old.Debug != next.Debug},
 		{"type of <socket>", old.Socket.SSL != next.Socket.SSL},
-		{"writer_lease", old.WriterLease != next.WriterLease},
 	}, own...) {
 		if s.Changed {
 			reasons = append(reasons, fmt.Errorf("%s has changed: that needs a restart", s.Name))

@@ -13,7 +13,9 @@ const (
 )
 
 // db1 is a tenure that was started long ago, in epoch 5 with db1 as the writer.
-func db1(start time.Duration) *Tenure { return New("db1", boot, []string{"db2"}, Saved{}, start) }
+func db1(start time.Duration) *Tenure {
+	return New("db1", boot, []string{"db1", "db2"}, Saved{}, three, start)
+}
 
 func granted(number uint64) cluster.Epoch {
 	return cluster.Epoch{Number: number, Holder: "db1", Since: 5}
@@ -37,6 +39,7 @@ func TestOrder(t *testing.T) {
 		{name: "appointed", epoch: granted(5), echo: stamp(now - time.Second), ok: true, holds: true},
 		{name: "no echo", epoch: granted(5), ok: true},
 		{name: "echo of another boot", epoch: granted(5), echo: cluster.Stamp{Boot: "other", At: now}, ok: true},
+		{name: "echo that is yet to come", epoch: granted(5), echo: stamp(now + time.Hour), ok: true},
 		{name: "echo too old", epoch: granted(5), echo: stamp(now - 3*time.Second), ok: true},
 		{name: "right after the start", start: now - 4*time.Second, epoch: granted(5), echo: stamp(now), ok: true},
 		{name: "right after a restart, taken before", start: now - 4*time.Second, known: granted(5), epoch: granted(5), taken: true, echo: stamp(now), ok: true, holds: true},
@@ -47,8 +50,8 @@ func TestOrder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tn := db1(c.start)
-			tn.Saved = Saved{Epoch: c.known, Taken: c.taken, Lease: three}
-			if ok := tn.Order(now, c.epoch, three, c.echo); ok != c.ok {
+			tn.Saved = Saved{Epoch: c.known, Taken: map[bool]string{true: boot}[c.taken], Lease: three}
+			if ok := tn.Order(now, c.epoch, three, c.echo, false); ok != c.ok {
 				t.Errorf("accepted: %v", ok)
 			}
 			if holds := tn.Holds(now); holds != c.holds {
@@ -68,12 +71,12 @@ func TestPromiseBinds(t *testing.T) {
 		}
 		e := granted(5)
 		e.Gone = gone
-		tn.Order(now, e, three, stamp(now))
+		tn.Order(now, e, three, stamp(now), false)
 		if holds := tn.Holds(now); holds == waits {
 			t.Errorf("gone %q: holds %v at once", gone, holds)
 		}
 		later := now + three.Over()
-		tn.Order(later, e, three, stamp(later))
+		tn.Order(later, e, three, stamp(later), false)
 		if !tn.Holds(later) {
 			t.Errorf("gone %q: does not hold after %v", gone, three.Over())
 		}
@@ -82,12 +85,12 @@ func TestPromiseBinds(t *testing.T) {
 
 func TestNoPromise(t *testing.T) {
 	tn := db1(0)
-	tn.Order(now, granted(5), three, stamp(now))
+	tn.Order(now, granted(5), three, stamp(now), false)
 	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 9, Holder: "db2", Since: 9}, Live: true, Lease: three}) {
 		t.Error("the holder of a live lease promises")
 	}
 	tn = db1(0)
-	tn.Order(now, cluster.Epoch{Number: 6, Holder: "db2", Since: 4, Leaving: true}, three, stamp(now))
+	tn.Order(now, cluster.Epoch{Number: 6, Holder: "db2", Since: 4, Leaving: true}, three, stamp(now), false)
 	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true, Lease: three}) {
 		t.Error("a promise to a host that is to leave")
 	}
@@ -97,12 +100,12 @@ func TestNoPromise(t *testing.T) {
 // in the epoch that it asked in.
 func TestLivesByPromises(t *testing.T) {
 	tn := db1(0)
-	tn.Order(now, granted(5), three, stamp(now))
-	if _, asks := tn.Asks(now + 500*time.Millisecond); asks {
+	tn.Order(now, granted(5), three, stamp(now), false)
+	if _, _, asks := tn.Asks(now + 500*time.Millisecond); asks {
 		t.Error("it asks while its lease is long")
 	}
 	at := now + 1500*time.Millisecond
-	q, asks := tn.Asks(at)
+	q, _, asks := tn.Asks(at)
 	if !asks {
 		t.Fatal("it does not ask")
 	}
@@ -111,7 +114,7 @@ func TestLivesByPromises(t *testing.T) {
 		t.Error("the lease does not count from the question")
 	}
 	lapsed := at + 4*time.Second
-	q, asks = tn.Asks(lapsed)
+	q, _, asks = tn.Asks(lapsed)
 	if !asks || q.Live {
 		t.Fatal("it does not ask after its lease has lapsed")
 	}
@@ -133,7 +136,7 @@ func TestLivesByPromises(t *testing.T) {
 		t.Error("not revived by a promise")
 	}
 	tn.Lapse("after a standstill")
-	if tn.Order(lapsed, granted(5), three, stamp(lapsed)); tn.Holds(lapsed) {
+	if tn.Order(lapsed, granted(5), three, stamp(lapsed), false); tn.Holds(lapsed) {
 		t.Error("a stamp from before a standstill counts")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 
@@ -33,7 +32,7 @@ type courier struct {
 	addr    string
 	ask     asker
 	repeat  asker          // for an order that is being repeated; see Config.Repeats
-	told    *cluster.Order // was answered last
+	last    *cluster.Order // was answered last
 	answers chan<- cluster.Answer
 	posted  chan letter // one slot; the newest wins
 	beat    time.Duration
@@ -132,10 +131,10 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 	}
 	o := l.order
 	direct := c.ask
-	if c.told != nil && sameOrder(*c.told, *o) {
+	if c.last != nil && c.last.Equal(*o) {
 		direct = c.repeat
 	}
-	c.told = nil
+	c.last = nil
 	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
 		Forced: o.Forced, Left: o.Left, Trust: o.Trust}
 	done := make(chan result, 1)
@@ -151,11 +150,11 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 			a, err := c.read(r.line, r.err)
 			a.Host, a.Seq, a.Via = c.host, l.seq, r.via
 			if err == nil {
-				c.told = o
+				c.last = o
 			}
 			return a, nil, err
 		case next := <-c.posted:
-			if next.order != nil && sameOrder(*next.order, *o) {
+			if next.order != nil && next.order.Equal(*o) {
 				next.clear = next.clear || l.clear
 				*l = next
 				continue
@@ -165,10 +164,6 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 			return cluster.Answer{}, &next, nil
 		}
 	}
-}
-
-func sameOrder(a, b cluster.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Epoch == b.Epoch && a.Forced == b.Forced && a.Left == b.Left && a.Trust == b.Trust && slices.Equal(a.Roles, b.Roles)
 }
 
 // bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
@@ -245,6 +240,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
 		Switch: report.Switch, Problems: report.Problems, Conflict: report.Conflict, Epoch: report.Epoch, Stamp: report.Stamp,
+		Live: report.Live, Candidates: report.Candidates,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 		Embargo: report.Embargo, Audit: report.Audit,
 	}, nil
@@ -279,21 +275,37 @@ func (c *courier) ping(ctx context.Context) bool {
 	return err == nil && a.OK()
 }
 
-// found asks what the agent was told and what its host has.
+// found asks what the agent was told and what its host has, both at once: a host that is off costs the time of one question.
 func (c *courier) found(ctx context.Context) cluster.Found {
-	var f cluster.Found
-	if a, err := c.query(ctx, wire.NewRequest("GET_AGENT_STATUS", c.host)); err == nil {
-		if s, err := wire.ParseAgentStatus(a); err == nil {
-			f.Agent = &cluster.StoredHost{State: s.State, Roles: s.Roles}
-			f.Epoch, f.Uptime = s.Epoch, a.Uptime
-		}
-	}
-	if a, err := c.query(ctx, wire.NewRequest("GET_SYSTEM_STATUS", c.host)); err == nil {
-		if s, err := wire.ParseSystemStatus(a); err == nil {
-			f.System = &cluster.SystemFound{Writable: s.Writable, Roles: s.Roles, MasterIP: s.MasterIP}
-		}
-	}
+	system := make(chan *cluster.SystemFound, 1)
+	go func() { system <- c.system(ctx) }()
+	f := c.told(ctx)
+	f.System = <-system
 	return f
+}
+
+func (c *courier) told(ctx context.Context) cluster.Found {
+	a, err := c.query(ctx, wire.NewRequest(wire.GetAgentStatus, c.host))
+	if err != nil {
+		return cluster.Found{}
+	}
+	s, err := wire.ParseAgentStatus(a)
+	if err != nil {
+		return cluster.Found{}
+	}
+	return cluster.Found{Agent: &cluster.StoredHost{State: s.State, Roles: s.Roles}, Epoch: s.Epoch, Stamp: s.Stamp, Live: s.Live, Uptime: a.Uptime}
+}
+
+func (c *courier) system(ctx context.Context) *cluster.SystemFound {
+	a, err := c.query(ctx, wire.NewRequest(wire.GetSystemStatus, c.host))
+	if err != nil {
+		return nil
+	}
+	s, err := wire.ParseSystemStatus(a)
+	if err != nil {
+		return nil
+	}
+	return &cluster.SystemFound{Writable: s.Writable, Roles: s.Roles, MasterIP: s.MasterIP}
 }
 
 // reaches asks the agent whether it reaches the server of another host.

@@ -204,14 +204,14 @@ type owner struct {
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{},
 		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
+	for _, c := range m.couriers {
+		group.Go(func() error { return c.Run(ctx) })
+	}
 	out, ok := o.start(ctx)
 	if !ok {
 		return nil
 	}
 	group.Go(func() error { return m.store.Run(ctx) })
-	for _, c := range m.couriers {
-		group.Go(func() error { return c.Run(ctx) })
-	}
 	if m.Checks.Servers != nil {
 		for _, t := range m.Checks.Servers(send(ctx, m.surveys)) {
 			group.Go(func() error { return t.Run(ctx) })
@@ -344,10 +344,7 @@ func (o *owner) tell() {
 		o.sent = o.state.Seq
 	}
 	if orders == nil {
-		clear(o.out)
-		for _, c := range o.couriers {
-			c.post(letter{})
-		}
+		o.hush()
 		return
 	}
 	o.outSeq = o.state.Seq
@@ -360,6 +357,18 @@ func (o *owner) tell() {
 	o.clear = false
 }
 
+// hush stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease must not run out
+// because an operator wants the monitor to be passive, or because the addresses in ping_ips don't answer.
+func (o *owner) hush() {
+	for name, c := range o.couriers {
+		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {
+			continue
+		}
+		delete(o.out, name)
+		c.post(letter{})
+	}
+}
+
 // letter is an order with the newest stamp of its host, as far as that may be echoed.
 func (o *owner) letter(order cluster.Order) letter {
 	return letter{order: &order, seq: o.outSeq, echo: o.state.Echo(o.Topology, order.Host, order.Epoch)}
@@ -368,7 +377,7 @@ func (o *owner) letter(order cluster.Order) letter {
 // refresh lets a host's next heartbeat echo its newest stamp, also while newer orders wait for the disk.
 func (o *owner) refresh(host string) {
 	order, told := o.out[host]
-	if !told || order.Lease == 0 {
+	if !told || order.Lease == 0 && order.Epoch.Number == 0 {
 		return
 	}
 	l := o.letter(order)

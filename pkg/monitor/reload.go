@@ -78,6 +78,13 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 			reasons = append(reasons, fmt.Errorf("%s is gone from the configuration, and %s has it: first mmm_control set_offline %[2]s", a.RoleIP, a.Holder))
 		}
 	}
+	for _, r := range next.Roles {
+		for _, a := range s.Addresses {
+			if r.Name == next.ActiveMasterRole && a.Role == r.Name && a.Holder != "" && !slices.Contains(r.Hosts, a.Holder) {
+				reasons = append(reasons, fmt.Errorf("host %s has role %s and is not among its hosts any more: first mmm_control move_role %[2]s HOST", a.Holder, r.Name))
+			}
+		}
+	}
 	for _, h := range old.Hosts {
 		if via := s.Hosts[h.Name].Via; via != "" {
 			reasons = append(reasons, fmt.Errorf("the agent on host %s is reached through %s only: reload when it is reached directly", h.Name, via))

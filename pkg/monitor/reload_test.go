@@ -55,8 +55,10 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		{"on its way", leaving, func(*config.Config) {}, "writer(192.0.2.10) is on its way: reload when it has arrived"},
 		{"an agent that is asked by way of another", detour, func(*config.Config) {}, "the agent on host db3 is reached through db1 only"},
 		{"passive", passive, func(*config.Config) {}, "the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"},
-		{"one more that may be the writer", rest, func(c *config.Config) { c.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "the hosts that may be the writer have changed: that needs a restart of all agents while no monitor runs"},
-		{"lease", rest, func(c *config.Config) { c.WriterLease = 0 }, "writer_lease has changed: that needs a restart"},
+		{"one more that may be the writer", rest, func(c *config.Config) { c.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, ""},
+		{"its writer may be the writer no more", rest, func(c *config.Config) { c.Roles[1].Hosts = []string{"db2"} },
+			"host db1 has role writer and is not among its hosts any more: first mmm_control move_role writer HOST"},
+		{"lease", rest, func(c *config.Config) { c.WriterLease = 0 }, ""},
 		{"status file", rest, func(c *config.Config) { c.Monitor.StatusPath = "/x" }, "status_path has changed: that needs a restart"},
 	}
 	old := make(func(*config.Config) {})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 )
@@ -18,10 +19,14 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		o.Mode, silent, o.exposed = o.After.lastMode(), o.After.silent(), o.After.lastExposure()
 		o.After = nil
 	}
+	stored := o.load(ctx)
+	vouched := o.vouch(stored)
 	o.Log.Info("Waiting for network connection...")
 	for !o.up {
 		select {
 		case o.up = <-o.network:
+		case a := <-o.answers:
+			vouched.heard(o, a)
 		case <-ctx.Done():
 			return cluster.Output{}, false
 		}
@@ -39,6 +44,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		case u := <-o.updates:
 			o.note(u)
 		case o.up = <-o.network:
+		case a := <-o.answers:
+			vouched.heard(o, a)
 		case <-ctx.Done():
 			return cluster.Output{}, false
 		}
@@ -49,12 +56,48 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for _, w := range o.Warnings {
 		o.Log.Warn(w)
 	}
-	stored := o.load()
-	found := o.ask(ctx, stored, silent)
+	found, ok := o.ask(ctx, stored, silent, vouched)
+	if !ok {
+		return cluster.Output{}, false
+	}
 	var out cluster.Output
 	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
 	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
+}
+
+// standing is the order of the writer that the saved decision names, which is told from the very start: checks and questions may take
+// longer than its lease.
+type standing struct{ order *cluster.Order }
+
+// vouch begins to tell the saved writer its order.
+func (o *owner) vouch(stored cluster.Durable) *standing {
+	order, ok := cluster.Standing(o.Topology, stored)
+	if !ok {
+		return &standing{}
+	}
+	o.out[order.Host] = order
+	o.couriers[order.Host].post(letter{order: &order})
+	return &standing{order: &order}
+}
+
+// heard takes in an answer from before there is a state. A lease that is live is prolonged. One that has lapsed is not: this monitor does
+// not know yet whether its disk has the newest decision.
+func (s *standing) heard(o *owner, a cluster.Answer) {
+	if s.order == nil || a.Host != s.order.Host || !a.Reached {
+		return
+	}
+	if a.Epoch.Number > s.order.Epoch.Number || a.Epoch.Contradicts(s.order.Epoch) {
+		delete(o.out, a.Host)
+		o.couriers[a.Host].post(letter{})
+		s.order = nil
+		return
+	}
+	l := letter{order: s.order, calm: true}
+	if a.Live {
+		l.echo = a.Stamp
+	}
+	o.couriers[a.Host].post(l)
 }
 
 // lastMode is the mode that the monitor was in when Run returned: an operator may have changed it.
@@ -76,11 +119,32 @@ func (m *Monitor) silent() map[string]bool {
 	return hosts
 }
 
+// loadTimeout bounds reading the status file: a disk that hangs must not keep the monitor from seeing to its hosts.
+const loadTimeout = 2 * time.Second
+
 // load reads the status file; without one, or with a broken one, the vote has less to go by.
-func (o *owner) load() cluster.Durable {
+func (o *owner) load(ctx context.Context) cluster.Durable {
 	known := func(host string) bool { _, ok := o.Topology.Host(host); return ok }
-	d, warnings, err := loadStatus(o.Disk, o.StatusPath, known)
-	if err != nil {
+	type result struct {
+		d        cluster.Durable
+		warnings []string
+		err      error
+	}
+	read := make(chan result, 1)
+	go func() {
+		d, warnings, err := loadStatus(o.Disk, o.StatusPath, known)
+		read <- result{d, warnings, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	var r result
+	select {
+	case r = <-read:
+	case <-ctx.Done():
+		r.err = fmt.Errorf("read it: %w", ctx.Err())
+	}
+	d, warnings := r.d, r.warnings
+	if err := r.err; err != nil {
 		cause := ""
 		if !errors.Is(err, os.ErrNotExist) {
 			cause = fmt.Sprintf(" (%v)", err)
@@ -93,8 +157,9 @@ func (o *owner) load() cluster.Durable {
 	return d
 }
 
-// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
-func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool) map[string]cluster.Found {
+// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for. It is false when ctx
+// ended before.
+func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool, vouched *standing) (map[string]cluster.Found, bool) {
 	type answer struct {
 		host  string
 		found cluster.Found
@@ -111,17 +176,26 @@ func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[stri
 		})
 	}
 	found := map[string]cluster.Found{}
-	for range o.couriers {
-		a := <-answers
-		if s, ok := stored.Hosts[a.host]; ok {
-			a.found.Stored = &s
+	for len(found) < len(o.couriers) {
+		select {
+		case a := <-answers:
+			if s, ok := stored.Hosts[a.host]; ok {
+				a.found.Stored = &s
+			}
+			found[a.host] = a.found
+		case a := <-o.answers:
+			vouched.heard(o, a)
+		case u := <-o.updates:
+			o.note(u)
+		case o.up = <-o.network:
+		case <-ctx.Done():
+			return nil, false
 		}
-		found[a.host] = a.found
 	}
 	for _, h := range o.Topology.Hosts {
 		if f := found[h.Name]; f.Agent == nil && f.System == nil {
 			o.Log.Log(ctx, levelFatal, fmt.Sprintf("Can't reach agent on host '%s'", h.Name))
 		}
 	}
-	return found
+	return found, true
 }

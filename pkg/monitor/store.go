@@ -19,6 +19,13 @@ const switchLine = "#switch"
 // epochLine holds the newest decision about the writer, where it has a lease.
 const epochLine = "#epoch"
 
+// termsLine holds what the newest decision rests on: its terms, who may be appointed because time has passed, and whether somebody may
+// hold the role without a lease.
+const termsLine = "#terms"
+
+// classicLine names a host whose agent speaks the original's protocol only.
+const classicLine = "#classic"
+
 // auditLine holds a former writer, the place in its log up to which the others have it, and whether it may be replicated from again.
 const (
 	auditLine   = "#audit"
@@ -48,6 +55,12 @@ func formatStatus(d cluster.Durable) string {
 	}
 	if d.Epoch.Number > 0 {
 		fmt.Fprintf(&b, "%s|%s\n", epochLine, d.Epoch)
+		fmt.Fprintf(&b, "%s|%s|%s|%s\n", termsLine, d.Epoch.Terms, d.Successors, map[bool]string{true: "1", false: "0"}[d.Endless])
+	}
+	for _, name := range names {
+		if d.Hosts[name].Classic {
+			fmt.Fprintf(&b, "%s|%s\n", classicLine, name)
+		}
 	}
 	return b.String()
 }
@@ -77,7 +90,16 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 			if err != nil {
 				warnings = append(warnings, err.Error())
 			}
+			e.Terms = d.Epoch.Terms
 			d.Epoch = e
+		case fields[0] == termsLine:
+			if err := parseTerms(&d, fields); err != nil {
+				warnings = append(warnings, err.Error()+": as if nobody but its holder could be the writer")
+			}
+		case fields[0] == classicLine && len(fields) == 2 && known(fields[1]):
+			h := d.Hosts[fields[1]]
+			h.Classic = true
+			d.Hosts[fields[1]] = h
 		case fields[0] == auditLine && len(fields) == 4 && known(fields[1]):
 			h := d.Hosts[fields[1]]
 			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord}
@@ -100,6 +122,25 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 		warnings = append(warnings, "it is no status file: "+err.Error())
 	}
 	return d, warnings
+}
+
+// parseTerms reads the line of the terms. Those that can't be understood are the worst there could be: the holder has the role without
+// a lease.
+func parseTerms(d *cluster.Durable, fields []string) error {
+	d.Epoch.Terms = cluster.Terms{Candidates: d.Epoch.Holder}
+	d.Successors, d.Endless = d.Epoch.Holder, true
+	if len(fields) != 4 {
+		return fmt.Errorf("line %q is not TERMS|SUCCESSORS|ENDLESS", clip(strings.Join(fields, "|")))
+	}
+	terms, err := cluster.ParseTerms(fields[1])
+	if err == nil && terms == (cluster.Terms{}) {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		return fmt.Errorf("line %q: %w", clip(strings.Join(fields, "|")), err)
+	}
+	d.Epoch.Terms, d.Successors, d.Endless = terms, fields[2], fields[3] != "0"
+	return nil
 }
 
 func clip(s string) string {

@@ -43,7 +43,7 @@ type host struct {
 // idle is a busy machine's slack: a call to the kernel takes up to 50 ms, and lifetimes end up to 0.2 s late.
 const (
 	slowCall   = 50 * time.Millisecond
-	lateKernel = 200 * time.Millisecond
+	lateKernel = 970 * time.Millisecond
 )
 
 func newHost(w *World, name string, names []string) *host {
@@ -94,7 +94,7 @@ func (h *host) startAgent() {
 	}
 	start := h.disk
 	start.Lease = max(start.Lease, lease)
-	h.tenure = leases.New(h.name, h.bootID(), h.others, start, now)
+	h.tenure = leases.New(h.name, h.bootID(), append([]string{h.name}, h.others...), start, lease, now)
 	h.order, h.memory, h.asks = nil, agent.Memory{}, map[string]bool{}
 	h.proc.start()
 	h.proc.stopped = h.paused
@@ -108,13 +108,19 @@ func (h *host) set() {
 		h.remove()
 		return
 	}
+	whole := cluster.Lifetime(left)
+	if left == leases.Forever {
+		whole = 1000 * time.Hour
+	}
+	if whole == 0 {
+		return
+	}
 	h.kernel.present = true
 	h.w.note("%s: lifetime for %.3f s", h.name, left.Seconds())
 	h.kernel.serial++
 	if h.w.Rules.NoLifetime {
 		return
 	}
-	whole := (left + time.Second - 1).Truncate(time.Second)
 	serial := h.kernel.serial
 	h.w.after(whole+h.w.between(0, slowCall)+h.w.between(0, lateKernel), func() {
 		if h.kernel.serial == serial && h.kernel.present {
@@ -135,16 +141,16 @@ func (h *host) obey(o cluster.Order, echo cluster.Stamp, answer func(cluster.Ans
 	if h.w.Rules.EchoFromReceipt {
 		echo = cluster.Stamp{Boot: h.bootID(), At: now}
 	}
-	if h.w.Rules.LowerEpochs && o.Epoch.Number < h.tenure.Epoch.Number {
-		h.tenure.Epoch.Number = 0
+	if h.w.Rules.LowerEpochs && o.Epoch.Number < h.tenure.Saved.Epoch.Number {
+		h.tenure.Saved.Epoch.Number = 0
 	}
-	if to, _ := h.tenure.PromiseAge(now); h.w.Rules.AnyGone && o.Epoch.Gone != "" && to != "" && o.Epoch.Number > h.tenure.Epoch.Number {
+	if to, _ := h.tenure.PromiseAge(now); h.w.Rules.AnyGone && o.Epoch.Gone != "" && to != "" && o.Epoch.Number > h.tenure.Saved.Epoch.Number {
 		o.Epoch.Gone = to
 	}
-	if h.w.Rules.AnyGone && o.Epoch.Number == h.tenure.Epoch.Number {
-		o.Epoch = h.tenure.Epoch
+	if h.w.Rules.AnyGone && o.Epoch.Number == h.tenure.Saved.Epoch.Number {
+		o.Epoch = h.tenure.Saved.Epoch
 	}
-	if !h.tenure.Order(now, o.Epoch, o.Lease, echo) {
+	if !h.tenure.Order(now, o.Epoch, o.Lease, echo, h.kernel.present) {
 		answer(h.report(false))
 		return
 	}
@@ -240,7 +246,7 @@ func (h *host) next(work int, done func()) {
 func (h *host) report(ok bool) cluster.Answer {
 	now := h.clock()
 	a := cluster.Answer{Host: h.name, Reached: true, OK: ok, Text: "OK", Extended: true, Uptime: now.Seconds(),
-		Writable: h.server.up && h.server.writable, Epoch: h.disk.Epoch, Stamp: cluster.Stamp{Boot: h.bootID(), At: now}, ServerGone: !h.server.up}
+		Writable: h.server.up && h.server.writable, Epoch: h.disk.Epoch, Live: h.tenure.Holds(now), Candidates: "db1,db2", Stamp: cluster.Stamp{Boot: h.bootID(), At: now}, ServerGone: !h.server.up}
 	if h.kernel.present {
 		a.Have = []cluster.RoleIP{writer}
 	}
@@ -251,11 +257,11 @@ func (h *host) report(ok bool) cluster.Answer {
 // poll asks the other candidates.
 func (h *host) poll() {
 	h.w.timer(&h.proc, time.Duration(float64(lease.Poll())/h.rate), h.poll)
-	q, ok := h.tenure.Asks(h.clock())
+	q, whom, ok := h.tenure.Asks(h.clock())
 	if !ok {
 		return
 	}
-	for _, name := range h.others {
+	for _, name := range whom {
 		p := h.w.host(name)
 		h.w.send(h.name, name, &p.proc, func() {
 			if !p.promise(q) {
@@ -278,7 +284,7 @@ func (h *host) promise(q leases.Question) bool {
 	ok := h.tenure.Promise(h.clock(), q)
 	h.disk = h.tenure.Saved
 	if ok && h.w.Rules.NoPromiseKept {
-		h.tenure = leases.New(h.name, h.bootID(), h.others, h.disk, h.clock()-time.Hour)
+		h.tenure = leases.New(h.name, h.bootID(), append([]string{h.name}, h.others...), h.disk, lease, h.clock()-time.Hour)
 	}
 	return ok
 }

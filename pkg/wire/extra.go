@@ -23,6 +23,8 @@ const (
 	extConflict = "conflict"
 	extEpoch    = "epoch"
 	extLease    = "lease"
+	extTerms    = "terms"
+	extMay      = "candidates"
 	extEcho     = "echo"
 	extStamp    = "stamp"
 	extPromised = "promised"
@@ -54,6 +56,14 @@ func extra(key, value string) string {
 		}
 	}
 	return b.String()
+}
+
+// flag is a truth on the wire.
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
 }
 
 // extras are the decoded pairs of one message: a key may come more than once.

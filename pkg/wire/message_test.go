@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,13 +220,30 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// A damaged report of our agent must neither pass for an original agent's bare OK nor confirm anything.
-func TestDamagedReportConfirmsNothing(t *testing.T) {
-	for _, field := range []string{"seq=x", "have=writer", "have=%zz", "problem=%"} {
-		r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=5", "writable=1", "master=db2", field}})
-		if !r.Extended || r.Seq != 0 || r.Writable != Unsure || r.Have != nil || len(r.Problems) != 1 {
+// A field of our agent's report that can't be read costs that field. One that proves what the host has costs the proof: it
+// must neither pass for an original agent's bare OK nor confirm anything.
+func TestDamagedReport(t *testing.T) {
+	whole := []string{"v=1", "seq=5", "have=", "writable=0", "epoch=7,db1,6,0,", "stamp=b,5", "live=1", "terms=db1,db2;3000;3000",
+		"promised=db2", "age=9", "audited=b.1:4", "beyond=0", "finding="}
+	for field, proves := range map[string]bool{
+		"seq=x": false, "have=writer": false, "have=%zz": false,
+		"problem=%": true, "age=x": true, "age=86400001": true, "epoch=7": true, "stamp=b": true, "terms=db1": true, "beyond=-1": true,
+	} {
+		key, _, _ := strings.Cut(field, "=")
+		rest := slices.DeleteFunc(slices.Clone(whole), func(f string) bool { return strings.HasPrefix(f, key+"=") })
+		r := ParseReport(Answer{Text: "OK", Fields: append(rest, field)})
+		if !r.Extended || len(r.Problems) == 0 {
 			t.Errorf("%s: %+v", field, r)
 		}
+		if got := r.Seq == 5; got != proves {
+			t.Errorf("%s: it proves what the host has: %v", field, got)
+		}
+		if stamp := r.Stamp != (cluster.Stamp{}); stamp == (field == "stamp=b") {
+			t.Errorf("%s: the stamp is %s", field, r.Stamp)
+		}
+	}
+	if r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=5", "writable=0"}}); r.Seq != 0 || r.Writable != Unsure {
+		t.Errorf("a report that does not say what the host has confirms %+v", r)
 	}
 	if r := ParseReport(Answer{Text: "ERROR: no", Fields: []string{"x=%zz", "seq=5"}}); r.Extended || r.Seq != 0 {
 		t.Errorf("an original agent's error gives %+v", r)

@@ -24,8 +24,10 @@ type Order struct {
 	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
 	Trust    string         // former writers that may be replicated from again (cluster.Order)
 
-	Lease cluster.Lease // of the writer; 0: there is none, and the rest has no meaning
-	Epoch cluster.Epoch // who is the writer
+	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where the
+	// epoch has no terms.
+	Lease cluster.Lease
+	Epoch cluster.Epoch // who is the writer; number 0 for a host that has no say in that, or where nobody has a lease
 	Echo  cluster.Stamp // newest moment on the agent's clock that the monitor knows
 }
 
@@ -44,8 +46,11 @@ func (o Order) Request(host string) Request {
 		if o.Trust != "" {
 			params = append(params, extra(extTrust, o.Trust))
 		}
-		if o.Lease > 0 {
+		if o.Lease > 0 || o.Epoch.Number > 0 {
 			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()), extra(extEcho, o.Echo.String()))
+			if o.Epoch.Terms != (cluster.Terms{}) {
+				params = append(params, extra(extTerms, o.Epoch.Terms.String()))
+			}
 		}
 	}
 	return NewRequest(SetStatus, host, params...)
@@ -85,10 +90,13 @@ func ParseOrder(r Request) (Order, error) {
 	}
 	o.Switch = parseSwitch(pairs)
 	o.Forced, o.Left, o.Trust = pairs.get(extForced) == "1", pairs.get(extLeft), pairs.get(extTrust)
-	if o.Lease, err = parseLease(pairs); err != nil || o.Lease == 0 {
-		return o, err
+	if o.Lease, err = parseLease(pairs); err != nil {
+		return Order{}, fmt.Errorf("parse order: %w", err)
 	}
-	if o.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
+	if o.Lease == 0 && pairs.get(extEpoch) == "" {
+		return o, nil
+	}
+	if o.Epoch, err = parseEpoch(pairs); err != nil {
 		return Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	if o.Echo, err = cluster.ParseStamp(pairs.get(extEcho)); err != nil {
@@ -99,6 +107,18 @@ func ParseOrder(r Request) (Order, error) {
 
 func leaseExtra(l cluster.Lease) string {
 	return extra(extLease, strconv.FormatInt(time.Duration(l).Milliseconds(), 10))
+}
+
+// parseEpoch reads an epoch with its terms, which a sender of an older version leaves out.
+func parseEpoch(pairs extras) (cluster.Epoch, error) {
+	e, err := cluster.ParseEpoch(pairs.get(extEpoch))
+	if err != nil {
+		return cluster.Epoch{}, err
+	}
+	if e.Terms, err = cluster.ParseTerms(pairs.get(extTerms)); err != nil {
+		return cluster.Epoch{}, err
+	}
+	return e, nil
 }
 
 // maxLease keeps sums with a lease far from overflow.

@@ -26,11 +26,8 @@ type Question struct {
 
 // Request gives the question as a request to host.
 func (q Question) Request(host string) Request {
-	live := "0"
-	if q.Live {
-		live = "1"
-	}
-	return NewRequest(PeerStatus, host, extra(extVersion, "1"), extra(extFrom, q.From), extra(extEpoch, q.Epoch.String()), leaseExtra(q.Lease), extra(extLive, live))
+	return NewRequest(PeerStatus, host, extra(extVersion, "1"), extra(extFrom, q.From), extra(extEpoch, q.Epoch.String()),
+		leaseExtra(q.Lease), extra(extLive, flag(q.Live)), extra(extTerms, q.Epoch.Terms.String()))
 }
 
 // ParseQuestion reads a PEER_STATUS request. Nothing in it may be missing.
@@ -40,7 +37,7 @@ func ParseQuestion(r Request) (Question, error) {
 		return Question{}, fmt.Errorf("parse question: %w", errors.Join(err, errors.New("it is none of this version")))
 	}
 	q := Question{From: pairs.get(extFrom), Live: pairs.get(extLive) == "1"}
-	if q.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
+	if q.Epoch, err = parseEpoch(pairs); err != nil {
 		return Question{}, fmt.Errorf("parse question: %w", err)
 	}
 	if q.Lease, err = parseLease(pairs); err != nil || q.Lease == 0 || q.From == "" {

@@ -52,6 +52,8 @@ type Report struct {
 
 	Epoch      cluster.Epoch // newest that the agent knows
 	Stamp      cluster.Stamp // its clock when it answered; zero where it holds no leases
+	Live       bool          // it holds the writer role at the moment
+	Candidates string        // hosts that may be the writer by its own file, as cluster.JoinHosts joins them; "": it does not say
 	PromisedTo string        // host that it last vouched for; "" for none since its start
 	PromiseAge time.Duration // how long ago
 	ServerGone bool          // the server's process is gone for certain
@@ -79,9 +81,15 @@ func (r Report) Fields() []string {
 	}
 	fields = append(fields, switchExtras(r.Switch)...)
 	if r.Stamp != (cluster.Stamp{}) {
-		fields = append(fields, extra(extEpoch, r.Epoch.String()), extra(extStamp, r.Stamp.String()))
+		fields = append(fields, extra(extEpoch, r.Epoch.String()), extra(extStamp, r.Stamp.String()), extra(extLive, flag(r.Live)))
+		if r.Epoch.Terms != (cluster.Terms{}) {
+			fields = append(fields, extra(extTerms, r.Epoch.Terms.String()))
+		}
 	}
-	if r.PromisedTo != "" {
+	if r.Candidates != "" {
+		fields = append(fields, extra(extMay, r.Candidates))
+	}
+	if r.PromisedTo != "" && r.PromiseAge <= oldestPromise {
 		fields = append(fields, extra(extPromised, r.PromisedTo), extra(extAge, strconv.FormatInt(r.PromiseAge.Milliseconds(), 10)))
 	}
 	if r.ServerGone {
@@ -102,64 +110,91 @@ func (r Report) Fields() []string {
 	return fields
 }
 
-// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. From an
-// agent of ours whose fields don't parse comes an extended Report that confirms nothing (Seq 0, Writable Unsure) and
-// names the fault among its Problems: to take such an agent for an original one would be to believe its bare OK.
+// oldestPromise: a promise that is older holds nobody back, and is not worth telling.
+const oldestPromise = maxLease
+
+// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. A field of an
+// agent of ours that can't be read costs that field, and is named among the Problems. Where it is one that proves what the
+// host has, the report counts as one of no order (Seq 0, Writable Unsure), and so confirms nothing.
 func ParseReport(a Answer) Report {
 	pairs, err := parseExtras(a.Fields)
 	if !pairs.extended() {
 		return Report{}
 	}
-	if err != nil {
-		return unreadable(err)
-	}
 	r := Report{
-		Extended: true,
-		Busy:     pairs.get(extBusy) == "1",
-		Switch:   parseSwitch(pairs),
-		Problems: pairs[extProblem],
-		Conflict: pairs.get(extConflict) == "1",
+		Extended:   true,
+		Busy:       pairs.get(extBusy) == "1",
+		Switch:     parseSwitch(pairs),
+		Problems:   pairs[extProblem],
+		Conflict:   pairs.get(extConflict) == "1",
+		ServerGone: pairs.get(extServer) == serverGone,
+		Candidates: pairs.get(extMay),
 	}
+	unreadable := func(err error) {
+		if err != nil {
+			r.Problems = append(r.Problems, fmt.Sprintf("unreadable report: %v", err))
+		}
+	}
+	unreadable(err)
 	switch pairs.get(extWritable) {
 	case "0":
 		r.Writable = No
 	case "1":
 		r.Writable = Yes
 	}
-	if r.Seq, err = pairs.number(extSeq); err != nil {
-		return unreadable(err)
+	seq, err := pairs.number(extSeq)
+	unreadable(err)
+	have, err := pairs.have()
+	unreadable(err)
+	if err != nil {
+		r.Writable = Unsure
+	} else {
+		r.Have, r.Seq = have, seq
 	}
-	if r.Have, err = cluster.ParseRoleIPs(pairs.get(extHave)); err != nil {
-		return unreadable(err)
-	}
-	r.ServerGone = pairs.get(extServer) == serverGone
-	if r.Stamp, err = cluster.ParseStamp(pairs.get(extStamp)); err != nil {
-		return unreadable(err)
-	}
-	if r.Stamp != (cluster.Stamp{}) {
-		if r.Epoch, err = cluster.ParseEpoch(pairs.get(extEpoch)); err != nil {
-			return unreadable(err)
-		}
+	if stamp, err := cluster.ParseStamp(pairs.get(extStamp)); err != nil {
+		unreadable(err)
+	} else if stamp != (cluster.Stamp{}) {
+		r.Stamp, r.Live = stamp, pairs.get(extLive) == "1"
+		r.Epoch, err = parseEpoch(pairs)
+		unreadable(err)
 	}
 	r.Embargo.Host, r.Embargo.At, _ = strings.Cut(pairs.get(extEmbargo), "@")
-	if at := pairs.get(extAudited); at != "" {
-		n, err := pairs.number(extBeyond)
-		if err != nil || n > math.MaxInt32 {
-			return unreadable(fmt.Errorf("read %s: %q", extBeyond, pairs.get(extBeyond)))
-		}
-		r.Audit = cluster.Audit{At: at, Done: true, Beyond: int(n), Finding: pairs.get(extFinding)}
+	r.Audit, err = pairs.audit()
+	unreadable(err)
+	if r.PromiseAge, err = pairs.age(); err != nil {
+		unreadable(err)
+	} else {
+		r.PromisedTo = pairs.get(extPromised)
 	}
-	r.PromisedTo = pairs.get(extPromised)
-	age, err := pairs.number(extAge)
-	if err != nil || age > uint64(maxLease.Milliseconds()) {
-		return unreadable(fmt.Errorf("read %s: %q", extAge, pairs.get(extAge)))
-	}
-	r.PromiseAge = time.Duration(age) * time.Millisecond
 	return r
 }
 
-const serverGone = "gone"
-
-func unreadable(err error) Report {
-	return Report{Extended: true, Problems: []string{fmt.Sprintf("unreadable report: %v", err)}}
+// have are the addresses that a host says it has. Not to say it is not the same as to have none.
+func (e extras) have() ([]cluster.RoleIP, error) {
+	if len(e[extHave]) == 0 {
+		return nil, fmt.Errorf("read %s: it is missing", extHave)
+	}
+	return cluster.ParseRoleIPs(e.get(extHave))
 }
+
+func (e extras) audit() (cluster.Audit, error) {
+	at := e.get(extAudited)
+	if at == "" {
+		return cluster.Audit{}, nil
+	}
+	n, err := e.number(extBeyond)
+	if err != nil || n > math.MaxInt32 {
+		return cluster.Audit{}, fmt.Errorf("read %s: %q", extBeyond, abbreviate(e.get(extBeyond)))
+	}
+	return cluster.Audit{At: at, Done: true, Beyond: int(n), Finding: e.get(extFinding)}, nil
+}
+
+func (e extras) age() (time.Duration, error) {
+	ms, err := e.number(extAge)
+	if err != nil || ms > uint64(oldestPromise.Milliseconds()) {
+		return 0, fmt.Errorf("read %s: %q", extAge, abbreviate(e.get(extAge)))
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+const serverGone = "gone"

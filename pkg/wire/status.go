@@ -13,13 +13,18 @@ type AgentStatus struct {
 	Roles  []cluster.RoleIP
 	Master string        // host name; "" where none
 	Epoch  cluster.Epoch // newest that an agent of ours knows
+	Stamp  cluster.Stamp // its clock when it answered; zero where it holds no leases
+	Live   bool          // it holds the writer role at the moment
 }
 
 // Fields gives the status as fields of an answer.
 func (s AgentStatus) Fields() []string {
 	fields := []string{string(s.State), cluster.FormatRoleIPs(s.Roles, ","), s.Master}
 	if s.Epoch.Number > 0 {
-		fields = append(fields, extra(extEpoch, s.Epoch.String()))
+		fields = append(fields, extra(extEpoch, s.Epoch.String()), extra(extTerms, s.Epoch.Terms.String()))
+	}
+	if s.Stamp != (cluster.Stamp{}) {
+		fields = append(fields, extra(extStamp, s.Stamp.String()), extra(extLive, flag(s.Live)))
 	}
 	return fields
 }
@@ -42,9 +47,12 @@ func ParseAgentStatus(a Answer) (AgentStatus, error) {
 	status := AgentStatus{State: state, Roles: roles, Master: fields[2]}
 	pairs, err := parseExtras(a.Fields)
 	if text := pairs.get(extEpoch); err == nil && text != "" {
-		if status.Epoch, err = cluster.ParseEpoch(text); err != nil {
+		if status.Epoch, err = parseEpoch(pairs); err != nil {
 			return AgentStatus{}, fmt.Errorf("parse agent status: %w", err)
 		}
+	}
+	if stamp, err := cluster.ParseStamp(pairs.get(extStamp)); err == nil {
+		status.Stamp, status.Live = stamp, pairs.get(extLive) == "1"
 	}
 	return status, nil
 }
