@@ -86,7 +86,8 @@ func (x *stepper) settle() {
 	}
 	x.s.Successors = terms.Candidates
 	if terms.Longest != terms.Lease {
-		x.s.terms.Longest = terms.Lease
+		terms.Longest = terms.Lease
+		x.s.terms = terms
 	}
 }
 

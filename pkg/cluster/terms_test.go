@@ -1,0 +1,419 @@
+package cluster_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/lease"
+)
+
+// circle is a monitor's brain and the agents' half of the lease on one clock: an exchange of orders and answers every 100 ms, and the
+// questions of the writer in between. Hosts can be cut off from the monitor (dark) and from each other (deaf).
+type circle struct {
+	*testing.T
+	top    Topology
+	state  State
+	now    time.Duration
+	agents map[string]*lease.Tenure
+	dark   map[string]bool // no answer reaches the monitor, no order the host
+	deaf   map[string]bool // no other agent reaches the host, nor it any other
+	busy   map[string]bool // works on giving the role up
+	mute   map[string]bool // answers say nothing of its lease
+	events []string
+	kills  []Kill
+}
+
+const six = Lease(6 * time.Second)
+
+var writerIP = RoleIP{Role: "writer", IP: netip.MustParseAddr("192.0.2.100")}
+
+func clusterOf(l Lease, candidates ...string) Topology {
+	top := Topology{ActiveMasterRole: "writer", AutoSetOnline: time.Second, WaitForOtherMaster: time.Minute, Lease: l,
+		ReleaseTimeout: 6 * time.Second, SwitchTimeout: 20 * time.Second,
+		Roles: []Role{{Name: "writer", Exclusive: true, Hosts: candidates, IPs: []netip.Addr{writerIP.IP}}}}
+	for i, name := range []string{"db1", "db2", "db3"} {
+		peer := []string{"db2", "db1", "db1"}[i]
+		top.Hosts = append(top.Hosts, Host{Name: name, IP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Master: true, Peer: peer})
+	}
+	return top
+}
+
+// begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
+func begin(t *testing.T, top Topology, saved Durable) *circle {
+	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{}, deaf: map[string]bool{},
+		busy: map[string]bool{}, mute: map[string]bool{}}
+	for _, h := range top.Hosts {
+		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
+	}
+	c.restart(top, saved)
+	return c
+}
+
+// restart starts the monitor anew, with another configuration perhaps.
+func (c *circle) restart(top Topology, saved Durable) {
+	found := map[string]Found{}
+	for _, h := range top.Hosts {
+		f := Found{}
+		if s, ok := saved.Hosts[h.Name]; ok {
+			f.Stored = &s
+		}
+		if !c.dark[h.Name] {
+			a := c.answer(h.Name)
+			f.Agent, f.System = &StoredHost{State: Unknown}, &SystemFound{Writable: a.Writable, Roles: a.Have}
+			f.Epoch, f.Stamp, f.Live, f.Uptime = a.Epoch, a.Stamp, a.Live, 1e6
+		}
+		found[h.Name] = f
+	}
+	c.top = top
+	var out Output
+	c.state, out = Start(top, Active, saved, found, c.verdicts(), c.now)
+	c.note(out)
+}
+
+func (c *circle) verdicts() map[string]Verdicts {
+	all := map[string]Verdicts{}
+	for name := range c.agents {
+		up := !c.dark[name]
+		all[name] = Verdicts{Ping: up, MySQL: up, RepThreads: true, RepBacklog: true}
+	}
+	return all
+}
+
+func (c *circle) note(out Output) {
+	c.kills = append(c.kills, out.Kills...)
+	for _, e := range out.Events {
+		c.events = append(c.events, fmt.Sprintf("%7.1f %s", (c.now-1000*time.Hour).Seconds(), e.Text))
+	}
+}
+
+func (c *circle) answer(name string) Answer {
+	tn := c.agents[name]
+	holds := tn.Holds(c.now)
+	a := Answer{Host: name, Seq: c.state.Seq, Reached: true, OK: true, Extended: true, Uptime: 1e6, Epoch: tn.Saved.Epoch,
+		Stamp: Stamp{Boot: "b", At: c.now}, Live: holds, Candidates: "db1,db2", Writable: holds}
+	a.PromisedTo, a.PromiseAge = tn.PromiseAge(c.now)
+	if holds || c.busy[name] {
+		a.Have = []RoleIP{writerIP}
+	}
+	if c.busy[name] {
+		a.Busy, a.OK, a.Writable = true, false, true
+	}
+	if c.mute[name] {
+		a.Epoch, a.Stamp, a.Live, a.Candidates = Epoch{}, Stamp{}, false, ""
+	}
+	return a
+}
+
+// step lets a tenth of a second pass.
+func (c *circle) step(command ...string) {
+	c.Helper()
+	c.now += 100 * time.Millisecond
+	var answers []Answer
+	for _, o := range Orders(c.top, c.state) {
+		if c.dark[o.Host] {
+			answers = append(answers, Answer{Host: o.Host, Seq: c.state.Seq, Text: "no answer in time"})
+			continue
+		}
+		if o.Epoch.Number > 0 {
+			c.agents[o.Host].Order(c.now, o.Epoch, o.Lease, c.state.Echo(c.top, o.Host, o.Epoch), false)
+		}
+		answers = append(answers, c.answer(o.Host))
+	}
+	for name, tn := range c.agents {
+		q, whom, ok := tn.Asks(c.now)
+		for _, other := range whom {
+			if ok && !c.deaf[name] && !c.deaf[other] && c.agents[other].Promise(c.now, q) {
+				tn.Promised(c.now, other, q)
+			}
+		}
+	}
+	in := Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(), Answers: answers}
+	if len(command) > 0 {
+		in.Command = &Command{Words: command, AgentUp: map[string]bool{"db1": true, "db2": true, "db3": true}}
+	}
+	var out Output
+	c.state, out = Step(c.top, c.state, in)
+	c.note(out)
+	if h := c.holders(); len(h) > 1 {
+		c.Fatalf("two hosts hold the role: %v\n%s", h, strings.Join(c.events, "\n"))
+	}
+}
+
+func (c *circle) holders() []string {
+	var all []string
+	for name, tn := range c.agents {
+		if tn.Holds(c.now) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// pass lets time pass.
+func (c *circle) pass(d time.Duration) {
+	c.Helper()
+	for end := c.now + d; c.now < end; {
+		c.step()
+	}
+}
+
+// until waits for a holder, for so long at most.
+func (c *circle) until(host string, d time.Duration) time.Duration {
+	c.Helper()
+	for began := c.now; c.now < began+d; {
+		if slices.Equal(c.holders(), []string{host}) {
+			return c.now - began
+		}
+		c.step()
+	}
+	c.Fatalf("%v has the role after %v, want %s (epoch %s %s)\n%s", c.holders(), d, host, c.state.Epoch, c.state.Epoch.Terms, strings.Join(c.events, "\n"))
+	return 0
+}
+
+// nobody expects that the role stays without a holder for so long.
+func (c *circle) nobody(d time.Duration) {
+	c.Helper()
+	for end := c.now + d; c.now < end; {
+		c.step()
+		if h := c.holders(); len(h) > 0 {
+			c.Fatalf("%v has the role\n%s", h, strings.Join(c.events, "\n"))
+		}
+	}
+}
+
+// settled is a circle in which db1 has been the writer for a while.
+func settled(t *testing.T, l Lease, candidates ...string) *circle {
+	c := begin(t, clusterOf(l, candidates...), Durable{Writer: "db1", Hosts: map[string]StoredHost{
+		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
+	c.until("db1", time.Minute)
+	c.pass(2 * time.Minute)
+	return c
+}
+
+// TestLeaseByRestart: a shorter lease by a restart of the monitor does not end a longer one, nor does a longer one a shorter one.
+func TestLeaseByRestart(t *testing.T) {
+	for _, l := range []struct{ before, after Lease }{{Lease(30 * time.Second), six}, {six, Lease(30 * time.Second)}, {six, six}} {
+		c := settled(t, l.before, "db1", "db2")
+		c.dark["db1"], c.deaf["db1"] = true, true
+		c.pass(time.Second)
+		c.restart(clusterOf(l.after, "db1", "db2"), c.state.Durable())
+		took := c.until("db2", time.Minute)
+		if most := max(l.before, l.after).Over() + 8*time.Second; took > most {
+			t.Errorf("%v then %v: it took %v", l.before, l.after, took)
+		}
+	}
+}
+
+// TestShorterLease: a lease that has just become shorter goes on for as long as it was.
+func TestShorterLease(t *testing.T) {
+	c := settled(t, Lease(30*time.Second), "db1", "db2")
+	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
+	c.pass(500 * time.Millisecond)
+	if want := (Terms{Candidates: "db1,db2", Lease: six, Longest: Lease(30 * time.Second)}); c.state.Epoch.Terms != want {
+		t.Fatalf("terms %s, want %s", c.state.Epoch.Terms, want)
+	}
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.until("db2", time.Minute)
+
+	c = settled(t, Lease(30*time.Second), "db1", "db2")
+	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
+	c.pass(time.Minute)
+	if want := (Terms{Candidates: "db1,db2", Lease: six, Longest: six}); c.state.Epoch.Terms != want {
+		t.Fatalf("after a minute: terms %s, want %s", c.state.Epoch.Terms, want)
+	}
+	c.dark["db1"], c.deaf["db1"] = true, true
+	if took := c.until("db2", time.Minute); took > six.Over()+time.Second {
+		t.Errorf("it still waits for the lease of before: %v", took)
+	}
+}
+
+// TestLeaseOffAndOn: without a lease for a while, in which the role moves, nothing that was held before comes back to life.
+func TestLeaseOffAndOn(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.restart(clusterOf(0, "db1", "db2"), c.state.Durable())
+	c.pass(20 * time.Second)
+	if !c.agents["db1"].Holds(c.now+1000*time.Hour) || !c.state.Endless {
+		t.Fatal("the lease has not been taken away")
+	}
+	c.step("move_role", "writer", "db2")
+	c.until("db2", 20*time.Second)
+	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
+	c.pass(20 * time.Second)
+	if left := c.agents["db2"].Left(c.now); left <= 0 || left > time.Duration(six) || c.state.Endless {
+		t.Errorf("db2 has %v left, want a lease", left)
+	}
+	c.dark["db2"], c.deaf["db2"] = true, true
+	c.until("db1", time.Minute)
+}
+
+// TestFirstLease: a writer that never had a lease and can't be reached is not thought to have lost it.
+func TestFirstLease(t *testing.T) {
+	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
+		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
+	c.agents["db1"] = lease.New("db1", "b", nil, lease.Saved{Epoch: Epoch{Number: 1, Holder: "db1"}, Taken: "b"}, 0, 0) // for ever
+	saved := c.state.Durable()
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.restart(clusterOf(six, "db1", "db2"), saved)
+	c.pass(time.Minute)
+	if slices.Contains(c.holders(), "db2") || len(c.kills) == 0 {
+		t.Fatalf("holders %v, kill_host asked for %v", c.holders(), c.kills)
+	}
+	var out Output
+	c.agents["db1"] = lease.New("db1", "another", nil, lease.Saved{}, 0, c.now)
+	c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(), Killed: []KillResult{{Host: "db1"}}})
+	c.note(out)
+	c.until("db2", 20*time.Second)
+}
+
+// TestFirstLeaseOfALivingWriter: a lease comes to a writer that has the role for ever without it losing the role for a moment.
+func TestFirstLeaseOfALivingWriter(t *testing.T) {
+	c := begin(t, clusterOf(0, "db1", "db2"), Durable{})
+	c.agents["db1"].Order(c.now, Epoch{Number: 1, Holder: "db1", Since: 1, Terms: Terms{Candidates: "db1,db2"}}, 0, Stamp{}, true)
+	c.restart(clusterOf(six, "db1", "db2"), Durable{Epoch: c.agents["db1"].Saved.Epoch, Successors: "db1,db2", Endless: true, Writer: "db1"})
+	for range 200 {
+		c.step()
+		if !slices.Equal(c.holders(), []string{"db1"}) {
+			t.Fatalf("%v has the role\n%s", c.holders(), strings.Join(c.events, "\n"))
+		}
+	}
+	if c.state.Endless || c.agents["db1"].Left(c.now) == lease.Forever {
+		t.Error("it never got a lease")
+	}
+}
+
+// TestNewCandidate: who becomes a candidate is not appointed because time has passed before the writer asks it; later it is.
+func TestNewCandidate(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		known time.Duration // how long before the cut the monitor knows it
+		dark  bool          // the writer never hears of it
+	}{{"the writer has never heard of it", 0, true}, {"decided, not yet heard", 100 * time.Millisecond, false}, {"just heard", 300 * time.Millisecond, false}, {"long known", time.Minute, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := settled(t, six, "db1", "db2")
+			b.dark["db1"] = c.dark
+			b.restart(clusterOf(six, "db1", "db2", "db3"), b.state.Durable())
+			b.pass(c.known)
+			// db1 goes on by the promise of db2, as far as it asks nobody else; the monitor reaches db3 alone.
+			b.dark["db1"], b.dark["db2"] = true, true
+			b.deaf["db3"] = true
+			b.pass(time.Minute)
+			switch {
+			case c.dark && !slices.Equal(b.holders(), []string{"db1"}):
+				t.Errorf("%v has the role, want db1", b.holders())
+			case c.known > 200*time.Millisecond && slices.Equal(b.holders(), []string{"db1"}):
+				t.Error("db1 goes on without the promise of db3")
+			}
+			clear(b.dark)
+			clear(b.deaf)
+			b.pass(time.Minute)
+			if len(b.holders()) != 1 {
+				t.Errorf("mended, %v has the role\n%s", b.holders(), strings.Join(b.events, "\n"))
+			}
+		})
+	}
+}
+
+// TestCandidatesByReload: a change of the candidates moves nothing, and nothing is ever without a holder.
+func TestCandidatesByReload(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	for _, candidates := range [][]string{{"db1", "db2", "db3"}, {"db1", "db3"}, {"db1"}, {"db1", "db2"}} {
+		c.restart(clusterOf(six, candidates...), c.state.Durable())
+		for range 300 {
+			c.step()
+			if !slices.Equal(c.holders(), []string{"db1"}) {
+				t.Fatalf("%v: %v has the role\n%s", candidates, c.holders(), strings.Join(c.events, "\n"))
+			}
+		}
+		if got := c.state.Epoch.Terms.Candidates; got != JoinHosts(candidates) || c.state.Successors != got {
+			t.Errorf("candidates %s, successors %s, want %v", got, c.state.Successors, candidates)
+		}
+	}
+}
+
+// TestFormerCandidate: a host that is no candidate any more has no say in the role, and obeys orders.
+func TestFormerCandidate(t *testing.T) {
+	c := settled(t, six, "db1", "db2", "db3")
+	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
+	c.pass(30 * time.Second)
+	for _, o := range Orders(c.top, c.state) {
+		if o.Host == "db3" && o.Epoch.Number != 0 {
+			t.Errorf("db3 is told epoch %s", o.Epoch)
+		}
+	}
+	if c.state.Epoch.Terms.Candidates != "db1,db2" {
+		t.Errorf("candidates %s", c.state.Epoch.Terms.Candidates)
+	}
+}
+
+// TestRoleStays: a planned move that fails prolongs the lease of the host that keeps the role, by the newest stamp that it is echoed.
+func TestRoleStays(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.busy["db1"] = true
+	c.step("move_role", "writer", "db2")
+	for range 400 {
+		if c.state.ActiveMaster(c.top) == "db1" {
+			break
+		}
+		c.step()
+	}
+	if c.state.ActiveMaster(c.top) != "db1" {
+		t.Fatal("the role does not stay")
+	}
+	delete(c.busy, "db1")
+	o := Orders(c.top, c.state)[0]
+	for _, o = range Orders(c.top, c.state) {
+		if o.Host == "db1" { // the order reaches db1, and no answer comes back any more
+			c.agents["db1"].Order(c.now, o.Epoch, o.Lease, c.state.Echo(c.top, o.Host, o.Epoch), false)
+		}
+	}
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.until("db2", time.Minute) // step looks for two holders
+}
+
+// TestBusyIsNotClassic: an answer that says nothing of its host's lease says nothing.
+func TestBusyIsNotClassic(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.mute["db1"] = true
+	c.step()
+	c.dark["db1"], c.deaf["db1"] = true, true
+	for range 20 {
+		c.step()
+		for _, k := range c.kills {
+			var out Output
+			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(), Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
+			c.note(out)
+		}
+		c.kills = nil
+	}
+	if c.state.Hosts["db1"].Classic || len(c.state.Unprotected(c.top)) > 0 {
+		t.Error("an agent that was busy once counts as an original one")
+	}
+	c.until("db2", time.Minute)
+}
+
+// TestStatePutBack: a monitor whose disk has lost the newest decisions does not revive the writer before.
+func TestStatePutBack(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	old := c.state.Durable()
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.until("db2", time.Minute)
+	c.pass(10 * time.Second)
+	// db1 is back, and db2 can't be reached just when the monitor starts with what it had known before.
+	clear(c.dark)
+	c.dark["db2"], c.deaf["db1"] = true, false
+	c.deaf["db2"] = true
+	c.restart(clusterOf(six, "db1", "db2"), old)
+	c.pass(time.Minute)
+	clear(c.dark)
+	clear(c.deaf)
+	c.pass(time.Minute)
+	if len(c.holders()) != 1 {
+		t.Errorf("%v has the role\n%s", c.holders(), strings.Join(c.events, "\n"))
+	}
+}
