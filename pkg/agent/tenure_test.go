@@ -1,0 +1,329 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/lease"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/wire"
+)
+
+// fakeDisk holds files in memory. While hung is not closed writing waits for it; full is what it fails with.
+type fakeDisk struct {
+	mu    sync.Mutex
+	files map[string]string
+	hung  chan struct{}
+	full  error
+}
+
+func (d *fakeDisk) ReadFile(path string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	text, ok := d.files[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
+func (d *fakeDisk) Replace(path string, content []byte) error {
+	d.mu.Lock()
+	hung, full := d.hung, d.full
+	d.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	if full != nil {
+		return full
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.files[path] = string(content)
+	return nil
+}
+
+func (d *fakeDisk) set(hung chan struct{}, full error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hung, d.full = hung, full
+}
+
+// bubbleClock is the clock of a machine that was started an hour before the test.
+type bubbleClock struct{ began time.Time }
+
+func (bubbleClock) Boot() string          { return "boot" }
+func (c bubbleClock) Now() time.Duration  { return time.Hour + time.Since(c.began) }
+func (bubbleClock) Jumped() time.Duration { return 0 }
+
+// leasedHost is db2 with an address that the kernel takes off when its lifetime is over.
+type leasedHost struct {
+	*sim
+	ends    time.Time // of the address; zero: never
+	renewed int
+}
+
+func (h *leasedHost) Add(ctx context.Context, ip netip.Addr, d time.Duration) error {
+	h.set(func() { h.ends = endOf(d) })
+	return h.sim.Add(ctx, ip, d)
+}
+
+func (h *leasedHost) Renew(_ context.Context, ip netip.Addr, d time.Duration) error {
+	h.expire()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.present) == 0 {
+		return vip.ErrNotPresent
+	}
+	h.ends = endOf(d)
+	h.renewed++
+	return nil
+}
+
+func (h *leasedHost) List(ctx context.Context) ([]netip.Addr, error) {
+	h.expire()
+	return h.sim.List(ctx)
+}
+
+func (h *leasedHost) expire() {
+	h.set(func() {
+		if !h.ends.IsZero() && !time.Now().Before(h.ends) {
+			h.present = nil
+		}
+	})
+}
+
+func endOf(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}
+
+// leasedTest is db2's agent with a lease of three seconds and db1 as the other candidate.
+type leasedTest struct {
+	*testing.T
+	host     *leasedHost
+	disk     *fakeDisk
+	agent    *Agent
+	promises bool // db1 vouches
+	asked    int
+	end      func()
+}
+
+const statePath = "/state"
+
+// underLease runs f with an agent that has saved a state.
+func underLease(t *testing.T, saved lease.Saved, f func(l *leasedTest)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &leasedTest{T: t, promises: true, disk: &fakeDisk{files: map[string]string{}}}
+		if saved != (lease.Saved{}) {
+			l.disk.files[statePath] = formatState(saved)
+		}
+		l.host = &leasedHost{sim: &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500), open: true,
+			present: []netip.Addr{writer.IP},
+			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}}
+		l.host.ends = time.Now().Add(3 * time.Second)
+		l.start()
+		defer func() { l.end() }()
+		f(l)
+	})
+}
+
+func (l *leasedTest) start() {
+	st := site()
+	st.Host, st.MayWrite = "db2", true
+	l.agent = New(Config{Site: st, Address: l.host, Watch: l.host, Announce: l.host, Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
+		Leasing: &Leasing{StatePath: statePath, Lease: cluster.Lease(3 * time.Second), Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
+			Clock: bubbleClock{time.Now()}, Ask: l.ask},
+		Sources: func(string) (Source, bool) { return Source{}, false },
+		Uptime:  func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.agent.Run(ctx) }()
+	l.end = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			l.Error(err)
+		}
+	}
+	synctest.Wait()
+}
+
+func (l *leasedTest) ask(_ context.Context, _, line string) (string, error) {
+	if strings.HasPrefix(line, wire.PeerStatus) {
+		l.host.set(func() { l.asked++ })
+		if !l.promises {
+			return "", errors.New("no route to host")
+		}
+	}
+	return wire.Answer{Text: wire.PromisedText}.String(), nil
+}
+
+func (l *leasedTest) say(o wire.Order) wire.Report {
+	answer, err := wire.ParseAnswer(l.agent.Handle(context.Background(), o.Request("db2").String()))
+	if err != nil {
+		l.Error(err)
+	}
+	return wire.ParseReport(answer)
+}
+
+func (l *leasedTest) open() (open, present bool) {
+	l.host.expire()
+	l.host.set(func() { open, present = l.host.sim.open, len(l.host.present) > 0 })
+	return open, present
+}
+
+var threeSeconds = cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second), Longest: cluster.Lease(3 * time.Second)}
+
+func ours(number uint64) cluster.Epoch {
+	return cluster.Epoch{Number: number, Holder: "db2", Since: 5, Terms: threeSeconds}
+}
+
+func stampOf(l *leasedTest) cluster.Stamp {
+	return cluster.Stamp{Boot: "boot", At: l.agent.leasing.Clock.Now()}
+}
+
+// TestRestartWithoutMonitor: an agent that is restarted while no monitor runs asks the others for the role that it had.
+func TestRestartWithoutMonitor(t *testing.T) {
+	saved := lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}
+	underLease(t, saved, func(l *leasedTest) {
+		time.Sleep(20 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("after 20 s: open %v, address %v", open, present)
+		}
+		l.promises = false
+		time.Sleep(6 * time.Second)
+		if open, present := l.open(); open || present {
+			t.Errorf("nobody vouches any more: open %v, address %v", open, present)
+		}
+		l.promises = true
+		time.Sleep(2 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("it is vouched for again: open %v, address %v", open, present)
+		}
+	})
+	saved.Taken = "the boot before"
+	underLease(t, saved, func(l *leasedTest) {
+		time.Sleep(6 * time.Second)
+		if open, present := l.open(); open || present || l.asked > 0 {
+			t.Errorf("after a boot: open %v, address %v, asked %d times", open, present, l.asked)
+		}
+	})
+}
+
+// TestDiskHangs: what a state disk that hangs or is full keeps from being written is not said; all else goes on, and a role is given up.
+func TestDiskHangs(t *testing.T) {
+	for name, full := range map[string]error{"hangs": nil, "full": errors.New("no space left on device")} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+				o := order(writer)
+				o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+				if r := l.say(o); r.Stamp == (cluster.Stamp{}) || !r.Live || r.Epoch != ours(5) {
+					t.Fatalf("healthy: %+v", r)
+				}
+				hung := make(chan struct{})
+				l.disk.set(map[bool]chan struct{}{true: hung}[full == nil], full)
+				o.Epoch = cluster.Epoch{Number: 6, Holder: "db2", Since: 5, Leaving: true, Terms: threeSeconds}
+				o.Roles, o.Master, o.Seq = nil, "", 9
+				r := l.say(o)
+				if r.Stamp == (cluster.Stamp{}) || r.Epoch != ours(5) || !r.Extended || !r.Busy {
+					t.Errorf("while it hangs: %+v", r)
+				}
+				if open, present := l.open(); open || present {
+					t.Errorf("the role is not given up: open %v, address %v", open, present)
+				}
+				l.disk.set(nil, nil)
+				close(hung)
+				time.Sleep(2 * time.Second)
+				if r := l.say(o); r.Epoch.Number != 6 || r.Live {
+					t.Errorf("when the disk is back: %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestWholeLease: the kernel is told whole seconds, rounded down, and told anew while the agent is at work: the address stays for as long
+// as the lease lasts, and no longer.
+func TestWholeLease(t *testing.T) {
+	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+		l.promises = false
+		o := order(writer)
+		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+		l.say(o)
+		if left := time.Until(l.host.ends); left > 3*time.Second || left < 2*time.Second {
+			t.Errorf("the kernel was told %v", left)
+		}
+		time.Sleep(2700 * time.Millisecond)
+		if _, present := l.open(); !present {
+			t.Error("the address goes before the lease is over")
+		}
+		time.Sleep(500 * time.Millisecond)
+		if open, present := l.open(); open || present {
+			t.Errorf("after the lease: open %v, address %v", open, present)
+		}
+	})
+}
+
+// TestNoRoleWithoutDisk: a host that can't note that it takes the role does not take it.
+func TestNoRoleWithoutDisk(t *testing.T) {
+	underLease(t, lease.Saved{}, func(l *leasedTest) {
+		l.host.set(func() { l.host.present, l.host.sim.open = nil, false })
+		time.Sleep(10 * time.Second) // its start counts as a promise
+		hung := make(chan struct{})
+		l.disk.set(hung, nil)
+		o := order(writer)
+		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+		l.say(o)
+		if open, present := l.open(); open || present {
+			t.Errorf("open %v, address %v", open, present)
+		}
+		l.disk.set(nil, nil)
+		close(hung)
+		o.Echo = stampOf(l)
+		l.say(o)
+		time.Sleep(time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("when the disk is back: open %v, address %v", open, present)
+		}
+	})
+}
+
+// TestUnreadableState: a state that can't be understood is kept, and the agent goes on as after a first start.
+func TestUnreadableState(t *testing.T) {
+	whole := formatState(lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease})
+	for name, text := range map[string]string{"empty": "", "truncated": whole[:len(whole)-9], "foreign": "hello\n", "binary": "\x00\x01\n",
+		"two lines": whole + whole, "a bad epoch": "epoch=x|terms=|taken=|lease=0\n", "a bad lease": "epoch=5,db2,5,0,|terms=|taken=|lease=-1\n"} {
+		t.Run(name, func(t *testing.T) {
+			d := &fakeDisk{files: map[string]string{statePath: text}}
+			saved, err := loadState(d, statePath, "boot")
+			if err == nil || saved != (lease.Saved{}) || !strings.Contains(err.Error(), statePath) {
+				t.Errorf("%+v, %v", saved, err)
+			}
+			if d.files[statePath+".unreadable"] != text {
+				t.Errorf("kept is %q", d.files[statePath+".unreadable"])
+			}
+		})
+	}
+	for name, text := range map[string]string{"ours": whole, "a later version": strings.TrimSuffix(whole, "\n") + "|fence=1\n"} {
+		if saved, err := parseState(text, "boot"); err != nil || saved.Epoch != ours(5) || saved.Taken != "boot" || saved.Lease != threeSeconds.Lease {
+			t.Errorf("%s: %+v, %v", name, saved, err)
+		}
+	}
+	old, err := parseState("5,db2,5,0,|1|3000\n", "boot")
+	if err != nil || old.Epoch != (cluster.Epoch{Number: 5, Holder: "db2", Since: 5}) || old.Taken != "boot" || old.Lease != threeSeconds.Lease {
+		t.Errorf("an older version: %+v, %v", old, err)
+	}
+}
