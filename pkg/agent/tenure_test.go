@@ -118,6 +118,7 @@ type leasedTest struct {
 	disk     *fakeDisk
 	agent    *Agent
 	promises bool // db1 vouches
+	silent   bool // db1 says nothing for longer than anybody waits
 	asked    int
 	end      func()
 }
@@ -164,6 +165,9 @@ func (l *leasedTest) start() {
 func (l *leasedTest) ask(_ context.Context, _, line string) (string, error) {
 	if strings.HasPrefix(line, wire.PeerStatus) {
 		l.host.set(func() { l.asked++ })
+		if l.silent {
+			time.Sleep(time.Minute)
+		}
 		if !l.promises {
 			return "", errors.New("no route to host")
 		}
@@ -259,7 +263,7 @@ func TestDiskHangs(t *testing.T) {
 // as the lease lasts, and no longer.
 func TestWholeLease(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
-		l.promises = false
+		l.silent = true
 		o := order(writer)
 		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
 		l.say(o)
@@ -274,6 +278,8 @@ func TestWholeLease(t *testing.T) {
 		if open, present := l.open(); open || present {
 			t.Errorf("after the lease: open %v, address %v", open, present)
 		}
+		l.silent = false
+		time.Sleep(2 * time.Minute) // the last question has ended
 	})
 }
 

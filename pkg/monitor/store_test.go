@@ -53,6 +53,34 @@ func TestStatusRoundTrip(t *testing.T) {
 	}
 }
 
+// TestTermsRoundTrip: what the newest decision rests on is read as it was written; of a version without terms there are none, and
+// those that can't be understood are the worst.
+func TestTermsRoundTrip(t *testing.T) {
+	d := cluster.Durable{
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.Online, Classic: true}, "db2": {State: cluster.Online}}, Writer: "db1",
+		Epoch: cluster.Epoch{Number: 7, Holder: "db1", Since: 6,
+			Terms: cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second), Longest: cluster.Lease(time.Minute)}},
+		Successors: "db1", Endless: true,
+	}
+	text := formatStatus(d)
+	got, warnings := parseStatus(text, knownHost)
+	if len(warnings) > 0 || !reflect.DeepEqual(got, d) {
+		t.Errorf("%+v, want %+v, warnings %v", got, d, warnings)
+	}
+	terms := text[strings.Index(text, termsLine):]
+	terms = terms[:strings.Index(terms, "\n")+1]
+	before, warnings := parseStatus(strings.ReplaceAll(text, terms, ""), knownHost)
+	if len(warnings) > 0 || before.Epoch.Number != 7 || before.Epoch.Terms != (cluster.Terms{}) || before.Endless {
+		t.Errorf("of an older version: %+v, %v", before, warnings)
+	}
+	for _, line := range []string{"#terms|x|db1|0\n", "#terms|db1;1;0|db1|0\n", "#terms\n", "#terms||db1|0\n"} {
+		got, warnings := parseStatus(strings.ReplaceAll(text, terms, line), knownHost)
+		if len(warnings) != 1 || !got.Endless || got.Successors != "db1" || got.Epoch.Terms.Candidates != "db1" {
+			t.Errorf("%q: %+v, %v", line, got, warnings)
+		}
+	}
+}
+
 func TestBrokenStatus(t *testing.T) {
 	for text, want := range map[string]string{
 		"db1|ONLINE":              "it is truncated: its last line is ignored",
