@@ -52,11 +52,27 @@ func (x *stepper) fewest(r Role) string {
 	}
 	best := ""
 	for _, h := range x.t.Hosts {
-		if x.may(r, h.Name) && (best == "" || x.lighter(r, h.Name, best)) {
+		if x.may(r, h.Name) && (best == "" || x.better(r, h.Name, best)) {
 			best = h.Name
 		}
 	}
 	return best
+}
+
+// better: for the writer a host whose own file agrees with this monitor's on who may be the writer comes first. Nothing unsafe follows from
+// one that does not, but an operator is at work on it.
+func (x *stepper) better(r Role, a, b string) bool {
+	if r.Name == x.t.ActiveMasterRole {
+		if ca, cb := x.agrees(a), x.agrees(b); ca != cb {
+			return ca
+		}
+	}
+	return x.lighter(r, a, b)
+}
+
+func (x *stepper) agrees(host string) bool {
+	c := x.s.Hosts[host].Candidates
+	return c == "" || c == x.t.terms().Candidates
 }
 
 // may: the host is eligible, and nobody who may still hold the role could do so beside it.

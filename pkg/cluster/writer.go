@@ -51,8 +51,12 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	if ans.Stamp != (Stamp{}) {
 		h.Stamp, h.Stamped, h.Live = ans.Stamp, x.in.Now, ans.Live
 	}
-	if ans.Candidates != "" {
+	if ans.Candidates != "" && ans.Candidates != h.Candidates {
 		h.Candidates = ans.Candidates
+		if want := x.t.terms().Candidates; h.Candidates != want {
+			x.out.add(Warn, ans.Host, "By its own configuration the agent on host '%s' knows %s for those who may be the writer, this monitor %s: others are "+
+				"preferred to it until it has the same", ans.Host, h.Candidates, want)
+		}
 	}
 	a := x.writer()
 	if x.s.Epoch.Grants(ans.Host) {

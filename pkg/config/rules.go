@@ -118,7 +118,7 @@ func topRules() sectionRule {
 		{name: "iptables_unblock_cmd", kind: textKind, def: blockCommand("-D", 3306), reads: forA,
 			doc: "Command that takes the block away again. The default uses the local host's mysql_port."},
 		{name: "writer_lease", kind: durationKind, def: "6", reads: forA | forM,
-			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. The same on all hosts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
+			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. What the monitor has counts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
 		{name: "agent_secret", kind: secretKind, reads: forA | forM,
 			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
 		{name: "agent_secret_file", kind: secretFileKind, reads: forA | forM, doc: "File whose first line is `agent_secret`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},

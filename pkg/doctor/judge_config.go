@@ -30,7 +30,7 @@ func (j *judge) configuration() {
 	candidates := j.candidates()
 	switch {
 	case c.WriterLease == 0:
-		j.add(Warning, "lease-off", MonitorHost, "writer_lease 6 in mmm_common.conf on all hosts, then restart agents and monitor",
+		j.add(Warning, "lease-off", MonitorHost, "writer_lease 6 in mmm_common.conf on all hosts, then reload the monitor",
 			"writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	case len(candidates) < 2:
 		j.add(Warning, "lease-alone", MonitorHost, fmt.Sprintf("name both masters in hosts of <role %s>", c.ActiveMasterRole),

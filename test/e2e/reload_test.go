@@ -119,3 +119,48 @@ func TestReloadAlone(t *testing.T) {
 	}
 	l.Stop()
 }
+
+// TestTermsByReload: the lease, and who may be the writer, change under load by reloads, in any order of the machines: nothing moves, no
+// write fails, and what is new counts.
+func TestTermsByReload(t *testing.T) {
+	b := start(t, 3*time.Minute, lab.Options{Lease: 3})
+	l := b.load()
+	before := b.show()
+	failed, _ := l.Errors()
+	daemons := []*lab.Daemon{b.Node("db2").Agent, b.Monitor, b.Node("db1").Agent, b.Node("db3").Agent}
+	still := func(what string) {
+		t.Helper()
+		since := time.Now() // longer than any lease, so that one that nobody prolongs would be seen to end
+		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) { return time.Since(since) > 9*time.Second, "" }))
+		n, _ := l.Acked()
+		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
+		if n, err := l.Errors(); n != failed || b.show() != before {
+			t.Errorf("%s: %d writes failed (%v)\n%s\nbefore\n%s", what, n-failed, err, b.show(), before)
+			failed, before = n, b.show()
+		}
+	}
+	change := func(old, now, logged string) {
+		t.Helper()
+		b.edit("mmm_common.conf", old, now)
+		for _, d := range daemons {
+			b.reload(d, reloaded)
+		}
+		b.logged(b.Monitor, logged)
+		still(now)
+	}
+	change("writer_lease 3", "writer_lease 7", "Role 'writer(10.77.0.100)' stays on host 'db1' under other terms: candidates db1,db2, writer_lease 7s")
+	change("writer_lease 7", "writer_lease 2", "candidates db1,db2, writer_lease 2s")
+	change("hosts db1, db2\n", "hosts db1, db2, db3\n", "candidates db1,db2,db3, writer_lease 2s")
+	change("hosts db1, db2, db3\n", "hosts db1, db2\n", "candidates db1,db2, writer_lease 2s; before: db1,db2,db3, 2s")
+	// Without a lease `show` has a warning; it is there again with one.
+	before = "# Warning: writer_lease is 0: a writer that can't be reached may stay writer beside a new one\n" + before
+	change("writer_lease 2", "writer_lease 0", "candidates db1,db2, writer_lease 0s")
+	_, before, _ = strings.Cut(before, "\n")
+	change("writer_lease 0", "writer_lease 3", "candidates db1,db2, writer_lease 3s; before: db1,db2, 0s")
+
+	// And the lease is one again: the writer's host is cut off.
+	b.must(b.Node("db1").Cut(true))
+	b.until("db2 to be the writer", func(show string) bool { w := b.Writer(show); return w != nil && w.Name == "db2" })
+	b.must(b.Node("db1").Cut(false))
+	l.Stop()
+}
