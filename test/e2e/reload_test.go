@@ -131,7 +131,7 @@ func TestTermsByReload(t *testing.T) {
 	still := func(what string) {
 		t.Helper()
 		since := time.Now() // longer than any lease, so that one that nobody prolongs would be seen to end
-		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) { return time.Since(since) > 9*time.Second, "" }))
+		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) { return time.Since(since) > 5*time.Second, "" }))
 		n, _ := l.Acked()
 		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
 		if n, err := l.Errors(); n != failed || b.show() != before {
@@ -148,8 +148,8 @@ func TestTermsByReload(t *testing.T) {
 		b.logged(b.Monitor, logged)
 		still(now)
 	}
-	change("writer_lease 3", "writer_lease 7", "Role 'writer(10.77.0.100)' stays on host 'db1' under other terms: candidates db1,db2, writer_lease 7s")
-	change("writer_lease 7", "writer_lease 2", "candidates db1,db2, writer_lease 2s")
+	change("writer_lease 3", "writer_lease 4", "Role 'writer(10.77.0.100)' stays on host 'db1' under other terms: candidates db1,db2, writer_lease 4s")
+	change("writer_lease 4", "writer_lease 2", "candidates db1,db2, writer_lease 2s")
 	change("hosts db1, db2\n", "hosts db1, db2, db3\n", "candidates db1,db2,db3, writer_lease 2s")
 	change("hosts db1, db2, db3\n", "hosts db1, db2\n", "candidates db1,db2, writer_lease 2s; before: db1,db2,db3, 2s")
 	// Without a lease `show` has a warning; it is there again with one.
