@@ -40,10 +40,10 @@ type host struct {
 	asks   map[string]bool
 }
 
-// idle is a busy machine's slack: a call to the kernel takes up to 50 ms, and lifetimes end up to 0.2 s late.
+// idle is a busy machine's slack: a call to the kernel takes up to 50 ms, and lifetimes end up to a second late.
 const (
 	slowCall   = 50 * time.Millisecond
-	lateKernel = 200 * time.Millisecond
+	lateKernel = time.Second
 )
 
 func newHost(w *World, name string, names []string) *host {
@@ -114,7 +114,7 @@ func (h *host) set() {
 	if h.w.Rules.NoLifetime {
 		return
 	}
-	whole := (left + time.Second - 1).Truncate(time.Second)
+	whole := max(left.Truncate(time.Second), time.Second)
 	serial := h.kernel.serial
 	h.w.after(whole+h.w.between(0, slowCall)+h.w.between(0, lateKernel), func() {
 		if h.kernel.serial == serial && h.kernel.present {
