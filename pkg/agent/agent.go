@@ -143,6 +143,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { a.host.prepare(ctx); return nil })
 	err := group.Wait()
 	a.host.catchUp.stopping.Wait()
+	a.host.commands.Wait()
 	return err
 }
 
@@ -362,9 +363,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{Port: m.Port}
+		m = Memory{Port: m.Port, Closed: m.Closed}
 	}
-	facts, err := h.observe(ctx)
+	facts, err := h.recognise(ctx, &m)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	plan := Plan(h.site, order, facts, m, p.lapsed)
 	if p.unasked {
@@ -382,14 +383,15 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		if after := context.WithoutCancel(ctx); p.hangs {
 			facts.Present, err = h.present(after) // a server that hangs is not asked twice
 		} else {
-			facts, err = h.observe(after)
+			facts, err = h.recognise(after, &m)
 		}
 	}
-	if !writer && h.site.MayWrite {
-		var problem string
-		if facts, m, problem = h.shut(ctx, facts, m); problem != "" {
-			problems = append(problems, problem)
-		}
+	var problem string
+	if facts, m, problem = h.shut(ctx, writer, facts, m); problem != "" {
+		problems = append(problems, problem)
+	}
+	if !p.unasked {
+		h.hold(order.Roles, facts.Present)
 	}
 	if err != nil {
 		problems = append(problems, "Couldn't observe this host: "+err.Error())
