@@ -12,14 +12,15 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// A courtesy spares clients a timeout. The work that it goes with is done whether it succeeds, fails or hangs, and is not held
-// up for longer than this.
+// A courtesy spares clients a timeout. The work that it goes with is done whether it succeeds, fails or hangs, and is
+// not held up for longer than this.
 const courtesyTimeout = 200 * time.Millisecond
 
 // refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
 const refuseTime = 2 * time.Second
 
-// prepare makes ready what would cost time when an address leaves, and removes what an agent that was killed has left in the firewall.
+// prepare makes ready what would cost time when an address leaves, and removes what an agent that was killed has left
+// in the firewall.
 func (h *host) prepare(ctx context.Context) {
 	if h.blocking.Soft && h.site.MayWrite {
 		if err := h.shell(ctx, h.blocking.Unblock); err != nil {
@@ -65,7 +66,8 @@ func (h *host) welcome(ctx context.Context, ip netip.Addr) {
 	}
 }
 
-// hold has those addresses announced from time to time that are here and are to be here, also those that were here before this agent.
+// hold has those addresses announced from time to time that are here and are to be here, also those that were here
+// before this agent.
 func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
 	for _, r := range ordered {
 		if slices.Contains(present, r.IP) {
@@ -86,8 +88,8 @@ func (h *host) endSockets(ctx context.Context, ip netip.Addr, within time.Durati
 	}
 }
 
-// block keeps new clients away (blocking_type soft) until unblock is called. A command that takes longer is not waited for, and
-// is taken back when it has ended. read_only is what stops the writes.
+// block keeps new clients away (blocking_type soft) until unblock is called. A command that takes longer is not waited
+// for, and is taken back when it has ended. read_only is what stops the writes.
 func (h *host) block(ctx context.Context) (unblock func()) {
 	ctx = context.WithoutCancel(ctx)
 	blocked := make(chan struct{})

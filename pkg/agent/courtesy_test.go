@@ -23,7 +23,8 @@ func (r rude) Prepare(ctx context.Context) error                               {
 func (r rude) Refuse(ctx context.Context, _ netip.Addr, _ time.Duration) error { return r.answer(ctx) }
 func (r rude) Welcome(ctx context.Context, _ netip.Addr) error                 { return r.answer(ctx) }
 
-// TestCourtesiesAreNoMore: an address comes and goes whatever becomes of what clients are told meanwhile, and hardly later.
+// TestCourtesiesAreNoMore: an address comes and goes whatever becomes of what clients are told meanwhile, and hardly
+// later.
 func TestCourtesiesAreNoMore(t *testing.T) {
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	fails := func(context.Context) error { return errors.New("no such table") }
@@ -75,8 +76,8 @@ func (s timed) Remove(ctx context.Context, ip netip.Addr) error {
 	return errors.Join(ctx.Err(), s.sim.Remove(ctx, ip))
 }
 
-// TestSlowBlocking: a command that blocks clients and takes its time holds up neither the closing of the server nor the answer, and is
-// taken back when it has ended.
+// TestSlowBlocking: a command that blocks clients and takes its time holds up neither the closing of the server nor
+// the answer, and is taken back when it has ended.
 func TestSlowBlocking(t *testing.T) {
 	dir := t.TempDir()
 	said, goOn := filepath.Join(dir, "said"), filepath.Join(dir, "go on")

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestHeldIsWhatIsThere: an agent that was started or reloaded has those addresses announced that it finds and that are to be here, and
-// no others.
+// TestHeldIsWhatIsThere: an agent that was started or reloaded has those addresses announced that it finds and that
+// are to be here, and no others.
 func TestHeldIsWhatIsThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		present []netip.Addr

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover can't.
+	// probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover
+	// can't.
 	probeTime = 25 * time.Millisecond
-	// formerTimeout is how long the server of the writer before may take to say that it is closed. Most that can't say so refuse at once.
+	// formerTimeout is how long the server of the writer before may take to say that it is closed. Most that can't say
+	// so refuse at once.
 	formerTimeout = 250 * time.Millisecond
 	// fresh is how long what was seen counts: after a longer wait it says nothing any more.
 	fresh = time.Second
@@ -88,8 +90,8 @@ func (l *looks) stop() {
 // add says whether the address may be added.
 func (l *looks) add(ctx context.Context, ip netip.Addr) error { return l.addresses[ip].answer(ctx) }
 
-// open says whether the server may be opened for writes: nobody else has the writer's address, and the writer before is closed as far as
-// it can be asked.
+// open says whether the server may be opened for writes: nobody else has the writer's address, and the writer before
+// is closed as far as it can be asked.
 func (l *looks) open(ctx context.Context) error {
 	for _, ip := range l.writer {
 		if err := l.add(ctx, ip); err != nil {

@@ -34,8 +34,8 @@ func (f formerServer) Position(context.Context) (mysqlctl.Position, error) {
 	return at(100), nil
 }
 
-// TestLookBeforeOpening: a server is opened when nobody else has the writer's address and the writer before does not say that it is open
-// itself. What is asked goes on while it catches up.
+// TestLookBeforeOpening: a server is opened when nobody else has the writer's address and the writer before does not
+// say that it is open itself. What is asked goes on while it catches up.
 func TestLookBeforeOpening(t *testing.T) {
 	says := func(open bool) func(context.Context) (bool, error) {
 		return func(context.Context) (bool, error) { return open, nil }

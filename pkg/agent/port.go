@@ -17,13 +17,14 @@ const (
 	PortClosed
 )
 
-// mayBeOpen says whether a server that does not answer may take writes. It does not where it was closed for writes when it last
-// answered, this agent has not begun to open it since, and the process is still the one that answered: a server opens itself only by
-// starting anew.
+// mayBeOpen says whether a server that does not answer may take writes. It does not where it was closed for writes
+// when it last answered, this agent has not begun to open it since, and the process is still the one that answered: a
+// server opens itself only by starting anew.
 func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProcess }
 
-// wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that must not take
-// any. Closing it costs readers their connections, so one that has merely missed a question is left alone.
+// wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
+// must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
+// alone.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:
@@ -36,8 +37,8 @@ func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port 
 	return PortUnknown
 }
 
-// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in again once
-// it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
+// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in
+// again once it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
 func (h *host) shut(ctx context.Context, writer bool, f Facts, m Memory) (Facts, Memory, string) {
 	if h.fence == nil {
 		return f, m, ""

@@ -83,8 +83,8 @@ func (oneProcess) Answered(context.Context) {}
 func (oneProcess) Gone() bool               { return false }
 func (p *oneProcess) Same() bool            { return p.same }
 
-// TestMissedQuestion: a candidate that was read-only a second ago and misses a question keeps its readers; one that was open does not, nor
-// one that this agent has begun to open since, nor one that may have been started anew.
+// TestMissedQuestion: a candidate that was read-only a second ago and misses a question keeps its readers; one that
+// was open does not, nor one that this agent has begun to open since, nor one that may have been started anew.
 func TestMissedQuestion(t *testing.T) {
 	hangs := errors.New("no answer")
 	for name, c := range map[string]struct {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// ServerProcess remembers which process the server was when it last answered, by the pid file that the server itself names
-// (@@pid_file). A server whose file can't be read is never said to be gone.
+// ServerProcess remembers which process the server was when it last answered, by the pid file that the server itself
+// names (@@pid_file). A server whose file can't be read is never said to be gone.
 type ServerProcess struct {
 	PIDFile func(ctx context.Context) (string, error)
 
@@ -60,8 +60,9 @@ func (p *ServerProcess) Gone() bool {
 	return p.pid > 0 && errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH)
 }
 
-// Same says that the process that answered last is certainly still the server: it exists, and its file is the one that it has written.
-// A server writes the file anew when it starts, before it answers anybody; the number alone may be the same again, in a container.
+// Same says that the process that answered last is certainly still the server: it exists, and its file is the one that
+// it has written. A server writes the file anew when it starts, before it answers anybody; the number alone may be the
+// same again, in a container.
 func (p *ServerProcess) Same() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,5 +70,8 @@ func (p *ServerProcess) Same() bool {
 		return false
 	}
 	pid, file := p.read()
-	return pid == p.pid && os.SameFile(file, p.file) && file.ModTime().Equal(p.file.ModTime()) && syscall.Kill(pid, 0) == nil
+	if pid != p.pid || !os.SameFile(file, p.file) || !file.ModTime().Equal(p.file.ModTime()) {
+		return false
+	}
+	return syscall.Kill(pid, 0) == nil
 }

@@ -16,8 +16,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestEveryOrderFits: whatever configuration is accepted, the longest order that can come of it is one that agents read, also where it goes
-// by way of another agent.
+// TestEveryOrderFits: whatever configuration is accepted, the longest order that can come of it is one that agents
+// read, also where it goes by way of another agent.
 func TestEveryOrderFits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	accepted, refused, fullest := 0, 0, 0

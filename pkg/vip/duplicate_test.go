@@ -11,8 +11,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// Whoever has put the address on the interface once more, or instead, with another prefix length or a peer: it must not be there for
-// longer than the lease. The host's own address may hang on such an entry, and stays.
+// Whoever has put the address on the interface once more, or instead, with another prefix length or a peer: it must
+// not be there for longer than the lease. The host's own address may hang on such an entry, and stays.
 func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 	const own4, own6 = "10.0.0.1/24", "fd00::1/64"
 	for _, tc := range []struct {

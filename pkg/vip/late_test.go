@@ -11,12 +11,12 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// kernelLate is how long after its lifetime, in whole seconds, the kernel may leave an address on the interface: what the sums of
-// the lease allow it (docs/design.md, "Never two writers").
+// kernelLate is how long after its lifetime, in whole seconds, the kernel may leave an address on the interface: what
+// the sums of the lease allow it (docs/design.md, "Never two writers").
 const kernelLate = time.Second
 
-// The kernel looks for addresses whose time is over whenever one is added, and then for a second not again: an address that
-// ends just after such a look stays longest. So others are added shortly before the ends of some.
+// The kernel looks for addresses whose time is over whenever one is added, and then for a second not again: an address
+// that ends just after such a look stays longest. So others are added shortly before the ends of some.
 func TestHowLateTheKernelTakesAddressesOff(t *testing.T) {
 	l, _ := eth0(t)
 	i := Open("eth0")
