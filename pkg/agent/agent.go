@@ -144,6 +144,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { a.host.prepare(ctx); return nil })
 	err := group.Wait()
 	a.host.catchUp.stopping.Wait()
+	a.host.commands.Wait()
 	return err
 }
 
@@ -352,7 +353,7 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.order == nil && !o.site.writer(want.Roles), candidate: o.candidate(),
+	p := pass{order: want, memory: o.memory, unasked: o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now())), candidate: o.candidate(),
 		lapsed: o.lapsed(want), lifetime: o.lifetime()}
 	o.group.Go(func() error {
 		defer cancel()
@@ -383,9 +384,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{Port: m.Port}
+		m = Memory{Port: m.Port, Closed: m.Closed}
 	}
-	facts, err := h.observe(ctx)
+	facts, err := h.recognise(ctx, &m)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
 	site.MayWrite = p.candidate
@@ -405,14 +406,15 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		if after := context.WithoutCancel(ctx); p.hangs {
 			facts.Present, err = h.present(after) // a server that hangs is not asked twice
 		} else {
-			facts, err = h.observe(after)
+			facts, err = h.recognise(after, &m)
 		}
 	}
-	if !writer && p.candidate {
-		var problem string
-		if facts, m, problem = h.shut(ctx, facts, m); problem != "" {
-			problems = append(problems, problem)
-		}
+	var problem string
+	if facts, m, problem = h.shut(ctx, site, writer, facts, m); problem != "" {
+		problems = append(problems, problem)
+	}
+	if !p.unasked {
+		h.hold(order.Roles, facts.Present)
 	}
 	if err != nil {
 		problems = append(problems, "Couldn't observe this host: "+err.Error())

@@ -33,7 +33,8 @@ type sim struct {
 	position mysqlctl.Position
 	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
-	peer     Remote // the other host's server; nil: it is gone
+	peer     Remote       // the other host's server; nil: it is gone
+	held     []netip.Addr // as told to the announcer
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -92,7 +93,10 @@ func (s *sim) Watch(ctx context.Context, changed chan<- struct{}) error {
 	return nil
 }
 func (s *sim) Announce(netip.Addr) {}
-func (s *sim) Forget(netip.Addr)   {}
+func (s *sim) Hold(ip netip.Addr) {
+	s.set(func() { s.held = append(s.held, ip) })
+}
+func (s *sim) Forget(netip.Addr) {}
 func (s *sim) Writable(ctx context.Context) (open bool, err error) {
 	err = s.op(ctx, "writable", func() { open = s.open })
 	return open, err
@@ -167,6 +171,9 @@ func (s *sim) ByIP(ip string) (string, Remote, bool) {
 }
 func (s *sim) ByName(name string) (string, Remote, bool) {
 	ip, ok := map[string]string{"db1": "10.0.0.1", "db2": "10.0.0.2"}[name]
+	if s.peer != nil {
+		return ip, s.peer, ok
+	}
 	return ip, deadRemote{}, ok
 }
 
@@ -481,6 +488,7 @@ func TestSoftBlocking(t *testing.T) {
 		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
 		h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		h.commands.Wait()
 		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%+v: it ran %q (%v)", c, got, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -46,15 +45,18 @@ type Conflict interface {
 	Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error)
 }
 
-// Process says whether the process that the server was when it last answered is gone.
+// Process knows which process the server was when it last answered: whether it is gone, and whether it is certainly still that one.
+// Where neither can be told both are false.
 type Process interface {
 	Answered(ctx context.Context)
 	Gone() bool
+	Same() bool
 }
 
 // Announcer tells the network where an address is now. Its methods never block.
 type Announcer interface {
-	Announce(ip netip.Addr)
+	Announce(ip netip.Addr) // it has come
+	Hold(ip netip.Addr)     // it is here, as it was
 	Forget(ip netip.Addr)
 }
 
@@ -98,18 +100,7 @@ type host struct {
 	conflict Conflict
 	process  Process
 	log      *slog.Logger
-}
-
-// prepare makes ready what would cost time when an address leaves.
-func (h *host) prepare(ctx context.Context) {
-	if h.departed == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	if err := h.departed.Prepare(ctx); err != nil {
-		h.log.Info(fmt.Sprintf("Clients of an address that leaves will have to wait for their timeouts: %v", err))
-	}
+	commands sync.WaitGroup // of blocking_type soft, which may go on for a while
 }
 
 // observe finds out what this host is.
@@ -119,13 +110,22 @@ func (h *host) observe(ctx context.Context) (Facts, error) {
 	f.Present = present
 	var reason error
 	f.Writable, f.Down, reason = h.writable(ctx)
+	return f, errors.Join(err, reason)
+}
+
+// recognise is observe for rounds alone: it also notes which process the server is, and what it said.
+func (h *host) recognise(ctx context.Context, m *Memory) (Facts, error) {
+	f, err := h.observe(ctx)
+	if f.Writable != wire.Unsure && !f.Down {
+		m.Closed = f.Writable == wire.No
+	}
 	if h.process != nil {
 		if f.Writable != wire.Unsure && !f.Down {
 			h.process.Answered(ctx)
 		}
 		f.Gone = f.Down && h.process.Gone()
 	}
-	return f, errors.Join(err, reason)
+	return f, err
 }
 
 func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
@@ -162,20 +162,13 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 	blocked := false
 	var block func() // may hit this agent's own connections too: it has to have those that it needs
 	if wasWriter && h.blocking.Soft {
-		shut := false
-		block = func() {
-			// Until its address is gone, whoever connects anew would only find a server that is read-only.
-			shut = true
-			h.shell(ctx, h.blocking.Block)
-		}
-		defer func() {
-			if shut {
-				h.shell(context.WithoutCancel(ctx), h.blocking.Unblock)
-			}
-		}()
+		unblock := func() {}
+		// Until its address is gone, whoever connects anew would only find a server that is read-only.
+		block = func() { unblock = h.block(ctx) }
+		defer func() { unblock() }()
 	}
-	conflict, stop := h.probes(ctx, plan)
-	defer stop()
+	look := h.looks(ctx, p.order, plan)
+	defer look.stop()
 	for _, a := range plan {
 		if ctx.Err() != nil {
 			return m, append(problems, "Interrupted by a newer order")
@@ -193,10 +186,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if blocked && a.Address.Role == h.site.ActiveMasterRole {
 				continue
 			}
-			if err = conflict(a.Address.IP); err == nil {
+			if err = look.add(ctx, a.Address.IP); err == nil {
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
-			m.conflict = m.conflict || errors.Is(err, errConflict)
 		case CatchUp:
 			m.Switch, err = h.catchUp.run(ctx, p.order)
 			blocked = err != nil
@@ -204,18 +196,20 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if blocked {
 				continue
 			}
-			if m.Port != PortOpen && h.fence != nil {
+			if err = look.open(ctx); err == nil && m.Port != PortOpen && h.fence != nil {
 				if err = h.openPort(ctx); err == nil {
 					m.Port = PortOpen
 				}
 			}
 			if err == nil {
+				m.Closed = false
 				err = h.allow(ctx)
 			}
 			blocked = err != nil
 			m.Opened = m.Opened || err == nil
 		}
 		if err != nil {
+			m.conflict = m.conflict || errors.Is(err, errConflict)
 			problems = append(problems, problem(a, err))
 		}
 	}
@@ -231,84 +225,20 @@ func problem(a Action, err error) string {
 }
 
 func (h *host) remove(ctx context.Context, r cluster.RoleIP) error {
-	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
 	h.announce.Forget(r.IP)
-	if h.departed != nil {
-		if err := h.departed.Refuse(ctx, r.IP, refuseTime); err != nil {
-			h.log.Debug(fmt.Sprintf("Clients of %s will have to wait for their timeouts: %v", r.IP, err))
-		}
-	}
-	h.endSockets(ctx, r.IP) // while a reset still finds its way
-	err := h.addrs.Remove(ctx, r.IP)
-	h.endSockets(ctx, r.IP)
+	h.refuse(ctx, r.IP)
+	h.endSockets(ctx, r.IP, courtesyTimeout) // while a reset still finds its way
+	removing, cancel := context.WithTimeout(ctx, netlinkTimeout)
+	defer cancel()
+	err := h.addrs.Remove(removing, r.IP)
+	h.endSockets(ctx, r.IP, netlinkTimeout)
 	return err
 }
 
-// refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
-const refuseTime = 2 * time.Second
-
-// endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
-func (h *host) endSockets(ctx context.Context, ip netip.Addr) {
-	if h.sockets == nil {
-		return
-	}
-	if _, err := h.sockets(ctx, ip); err != nil {
-		h.log.Warn(fmt.Sprintf("Couldn't end the connections to %s: %v", ip, err))
-	}
-}
-
-// probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover can't.
-const probeTime = 25 * time.Millisecond
-
-// probes looks for all addresses that a plan adds at once, while what comes before them is done. Ask for the result of one when it
-// is to be added.
-func (h *host) probes(ctx context.Context, plan []Action) (result func(netip.Addr) error, stop func()) {
-	limited, cancel := context.WithCancel(ctx)
-	began := time.Now()
-	found := map[netip.Addr]chan error{}
-	var running sync.WaitGroup
-	for _, a := range plan {
-		if a.Kind == Add && h.conflict != nil {
-			answer := make(chan error, 1)
-			found[a.Address.IP] = answer
-			running.Go(func() { answer <- h.probe(limited, a.Address.IP) })
-		}
-	}
-	result = func(ip netip.Addr) error {
-		switch {
-		case found[ip] == nil:
-			return nil
-		case time.Since(began) > time.Second: // what was seen before a long wait says nothing now
-			return h.probe(ctx, ip)
-		}
-		return <-found[ip]
-	}
-	return result, func() { cancel(); running.Wait() }
-}
-
-var errConflict = errors.New("address conflict")
-
-func (h *host) probe(ctx context.Context, ip netip.Addr) error {
-	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
-	switch owner, err := h.conflict.Probe(ctx, ip, probeTime); {
-	case err != nil:
-		return fmt.Errorf("look whether somebody has %s: %w", ip, err)
-	case owner != nil:
-		return fmt.Errorf("the machine %s has %s: %w", owner, ip, errConflict)
-	}
-	return nil
-}
-
 func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) (time.Duration, error)) error {
+	h.welcome(ctx, r.IP)
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	if h.departed != nil {
-		if err := h.departed.Welcome(ctx, r.IP); err != nil {
-			return err
-		}
-	}
 	for range 3 {
 		began := time.Now()
 		left, err := lifetime(r)
@@ -348,68 +278,6 @@ func (h *host) deny(ctx context.Context, wasWriter, atOnce bool, block func()) e
 	defer cancel()
 	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // what it leaves, endClients ends and reports
 	return nil
-}
-
-// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in again once
-// it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
-func (h *host) shut(ctx context.Context, f Facts, m Memory) (Facts, Memory, string) {
-	if h.fence == nil {
-		return f, m, ""
-	}
-	switch {
-	case f.Writable == wire.Unsure:
-		was := m.Port
-		if m.Port = PortUnknown; was != PortClosed || !h.stillClosed(ctx) {
-			if err := h.closePort(ctx); err != nil {
-				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
-			}
-			h.log.Warn("The server does not answer: its port is closed to clients until it does")
-		}
-		m.Port = PortClosed
-	case f.Writable == wire.No && !f.Down && m.Port != PortOpen:
-		if err := h.openPort(ctx); err != nil {
-			return f, m, fmt.Sprintf("Couldn't open the server's port to clients: %v", err)
-		}
-		if m.Port == PortClosed {
-			h.log.Info("The server is closed for writes: its port is open to clients again")
-		}
-		m.Port = PortOpen
-	}
-	if f.Writable == wire.Unsure && m.Port == PortClosed {
-		f.Writable = wire.No
-	}
-	return f, m, ""
-}
-
-// stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.
-func (h *host) stillClosed(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	closed, err := h.fence.Closed(ctx)
-	return err == nil && closed
-}
-
-func (h *host) closePort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	return h.fence.Close(ctx)
-}
-
-func (h *host) openPort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	return h.fence.Open(ctx)
-}
-
-// shell runs a command of the configuration. That it fails is logged and no more: read_only is what stops the writes.
-func (h *host) shell(ctx context.Context, command string) {
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		h.log.Warn(fmt.Sprintf("Couldn't run '%s': %v %s", command, err, strings.TrimSpace(string(out))))
-	}
 }
 
 // endClients ends the connections to a server that has stopped being the writer, so that applications notice.

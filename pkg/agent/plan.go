@@ -32,22 +32,13 @@ type Memory struct {
 	Opened bool
 	Switch cluster.Switch // where in the logs it took over
 	Port   Port           // whether the firewall keeps clients from the server
+	Closed bool           // the server was closed for writes when it last answered, and this agent has not begun to open it since
 
 	// endClients: this pass took the writer role away, so client connections are to be ended.
 	endClients bool
 	// conflict: this pass found another machine that has an address which it was to add.
 	conflict bool
 }
-
-// Port is what is known of the firewall rule that keeps clients away from a server that can't be closed for writes.
-type Port uint8
-
-// An agent does not know at its start whether a former one has left the rule.
-const (
-	PortUnknown Port = iota
-	PortOpen
-	PortClosed
-)
 
 // Kind is what an Action does.
 type Kind string

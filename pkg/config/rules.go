@@ -116,7 +116,7 @@ func topRules() sectionRule {
 		{name: "iptables_block_cmd", kind: textKind, def: blockCommand("-I", 3306), reads: forA,
 			doc: "Command that blocks new client connections for `blocking_type soft`. The default uses the local host's mysql_port."},
 		{name: "iptables_unblock_cmd", kind: textKind, def: blockCommand("-D", 3306), reads: forA,
-			doc: "Command that takes the block away again. The default uses the local host's mysql_port."},
+			doc: "Command that takes the block away again. It also runs when the agent of a host that may be the writer starts, as one that was killed may have left the block. The default uses the local host's mysql_port."},
 		{name: "writer_lease", kind: durationKind, def: "6", reads: forA | forM,
 			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. What the monitor has counts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
 		{name: "agent_secret", kind: secretKind, reads: forA | forM,
@@ -205,7 +205,7 @@ func roleRules() sectionRule {
 		{name: "mode", kind: choiceKind, reads: forA | forM, needs: forM, choices: []string{"exclusive", "balanced"},
 			doc: "`exclusive`: one address, on one host at a time; `balanced`: the addresses are spread evenly."},
 		{name: "hosts", kind: namesKind, reads: forA | forM, needs: forM, doc: "Hosts that may take the role."},
-		{name: "ips", kind: addrsKind, reads: forA | forM, needs: forA | forM, doc: "Virtual addresses."},
+		{name: "ips", kind: addrsKind, reads: forA | forM, needs: forA | forM, doc: "Virtual addresses. All that one host may have to take, some 250, have to fit into one order; configurations with more are refused."},
 		{name: "prefer", kind: nameKind, reads: forM, doc: "Exclusive roles only: the one of `hosts` that holds the role whenever it can."},
 	}}
 }

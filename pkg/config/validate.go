@@ -34,6 +34,7 @@ func (m *model) validate() {
 		m.validatePeer(s)
 	}
 	m.validateRoles()
+	m.validateOrders()
 	m.validateTop()
 	m.validateHooks()
 	m.validateAlerts()

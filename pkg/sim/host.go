@@ -40,10 +40,10 @@ type host struct {
 	asks   map[string]bool
 }
 
-// idle is a busy machine's slack: a call to the kernel takes up to 50 ms, and lifetimes end up to 0.2 s late.
+// idle is a busy machine's slack: a call to the kernel takes up to 50 ms, and lifetimes end up to a second late.
 const (
 	slowCall   = 50 * time.Millisecond
-	lateKernel = 970 * time.Millisecond
+	lateKernel = time.Second
 )
 
 func newHost(w *World, name string, names []string) *host {

@@ -32,9 +32,18 @@ type Announcer struct {
 	send func(context.Context, netip.Addr) error     // one announcement
 
 	mu    sync.Mutex
-	inbox map[netip.Addr]bool // what Run has yet to hear: the last word on each address, true to announce
+	inbox map[netip.Addr]word // what Run has yet to hear: the last word on each address
 	wake  chan struct{}
 }
+
+// word is what is to be done about an address.
+type word uint8
+
+const (
+	announce word = iota + 1
+	hold
+	forget
+)
 
 // NewAnnouncer makes an announcer for the interface of that name; the interface need not exist. Nothing is sent
 // before Run.
@@ -46,7 +55,7 @@ func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
 		log:     log.With("interface", iface),
 		held:    i.List,
 		send:    i.announce,
-		inbox:   make(map[netip.Addr]bool),
+		inbox:   make(map[netip.Addr]word),
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -54,24 +63,32 @@ func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
 // Announce has ip announced at once, again for five seconds, and then every Refresh until it is forgotten or has left
 // the interface; if it is being announced already this begins anew. It never blocks. An announcement that cannot be
 // sent is logged, as is the next that can, and the repeats are still tried.
-func (a *Announcer) Announce(ip netip.Addr) { a.tell(ip, true) }
+func (a *Announcer) Announce(ip netip.Addr) { a.tell(ip, announce) }
+
+// Hold has ip, which is here and has been, announced once and then every Refresh until it is forgotten or has left the
+// interface; if it is being announced already nothing changes. So what is on the interface goes on being announced when
+// an Announcer takes over from another one. It never blocks.
+func (a *Announcer) Hold(ip netip.Addr) { a.tell(ip, hold) }
 
 // Forget ends the announcing of ip, because the address has left. It never blocks: an announcement that is being
 // written at this moment may still go out, none after it.
-func (a *Announcer) Forget(ip netip.Addr) { a.tell(ip, false) }
+func (a *Announcer) Forget(ip netip.Addr) { a.tell(ip, forget) }
 
-func (a *Announcer) tell(ip netip.Addr, announce bool) {
+func (a *Announcer) tell(ip netip.Addr, w word) {
+	ip = ip.Unmap()
 	a.mu.Lock()
-	a.inbox[ip.Unmap()] = announce
+	if w != hold || a.inbox[ip] != announce { // to announce it is more
+		a.inbox[ip] = w
+	}
 	a.mu.Unlock()
 	signal(a.wake)
 }
 
-func (a *Announcer) hear() map[netip.Addr]bool {
+func (a *Announcer) hear() map[netip.Addr]word {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	told := a.inbox
-	a.inbox = make(map[netip.Addr]bool)
+	a.inbox = make(map[netip.Addr]word)
 	return told
 }
 
@@ -79,10 +96,16 @@ func (a *Announcer) hear() map[netip.Addr]bool {
 func (a *Announcer) Run(ctx context.Context) error {
 	p := make(plan)
 	for {
-		for ip, announce := range a.hear() {
-			delete(p, ip)
-			if announce {
+		for ip, w := range a.hear() {
+			switch w {
+			case announce:
 				p.begin(ip, time.Now())
+			case hold:
+				if a.Refresh > 0 {
+					p.goOn(ip, time.Now())
+				}
+			case forget:
+				delete(p, ip)
 			}
 		}
 		ip, when, any := p.next()

@@ -26,6 +26,13 @@ type announcement struct {
 // begin has ip announced from now on, at once.
 func (p plan) begin(ip netip.Addr, now time.Time) { p[ip] = &announcement{start: now, due: now} }
 
+// goOn has ip announced at once and every refresh, unless it is on the plan.
+func (p plan) goOn(ip netip.Addr, now time.Time) {
+	if p[ip] == nil {
+		p[ip] = &announcement{start: now, due: now, done: len(schedule())}
+	}
+}
+
 // next is the address to be announced first, and when. One that nobody has heard of yet goes before all repeats.
 func (p plan) next() (netip.Addr, time.Time, bool) {
 	var first netip.Addr

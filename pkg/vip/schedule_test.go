@@ -174,6 +174,72 @@ func TestAnnouncerRefresh(t *testing.T) {
 	}
 }
 
+// An announcer that takes over knows nothing of what is on the interface but what it is told, again and again.
+func TestAnnouncerHold(t *testing.T) {
+	burst := []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}
+	for _, tc := range []struct {
+		name    string
+		refresh time.Duration
+		then    func(*bench) // at 0.5 s and every second, beside Hold
+		at40    func(*bench)
+		want    []int
+	}{
+		{"from the first time on", 30 * time.Second, func(*bench) {}, func(*bench) {}, []int{500, 30500, 60500, 90500}},
+		{"not at all", 0, func(*bench) {}, func(*bench) {}, nil},
+		{"left by itself and came back", 30 * time.Second, func(b *bench) { b.change(func() { b.here = []netip.Addr{vip4} }) },
+			func(b *bench) { b.change(func() { b.here = nil }) }, []int{500, 30500, 60500, 90500}},
+		{"announced meanwhile", 30 * time.Second, func(*bench) {}, func(b *bench) { b.Announce(vip4) },
+			slices.Concat([]int{500, 30500}, plus(burst, 40000), []int{75000})},
+		{"left and came back", 30 * time.Second, func(*bench) {}, func(b *bench) { b.Forget(vip4) }, []int{500, 30500, 40500, 70500}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(vip4)
+				b.Refresh = tc.refresh
+				ctx, cancel := context.WithCancel(t.Context())
+				go b.Run(ctx)
+				time.Sleep(500 * time.Millisecond)
+				for range 99 {
+					tc.then(b)
+					b.Hold(vip4)
+					time.Sleep(500 * time.Millisecond)
+					if time.Since(b.start) == 40*time.Second {
+						tc.at40(b)
+					}
+					time.Sleep(500 * time.Millisecond)
+				}
+				cancel()
+				synctest.Wait()
+				b.want(t, vip4, tc.want...)
+			})
+		})
+	}
+}
+
+func plus(ms []int, more int) []int {
+	var sum []int
+	for _, n := range ms {
+		sum = append(sum, n+more)
+	}
+	return sum
+}
+
+// What has just come is announced as that, even if it is said to be here before anybody has listened.
+func TestHoldDoesNotReplaceAnnounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(vip4)
+		b.Refresh = 30 * time.Second
+		b.Announce(vip4)
+		b.Hold(vip4)
+		ctx, cancel := context.WithCancel(t.Context())
+		go b.Run(ctx)
+		time.Sleep(500 * time.Millisecond)
+		cancel()
+		synctest.Wait()
+		b.want(t, vip4, 0, 100, 300)
+	})
+}
+
 // Many addresses are due and slow to send: one that is new on this machine need not wait for their repeats.
 func TestNewAddressGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -267,6 +333,7 @@ func TestAnnounceNeverBlocks(t *testing.T) {
 	for range 1000 { // nobody runs it
 		a.Announce(vip4)
 		a.Forget(vip4)
+		a.Hold(vip4)
 	}
 	if len(a.inbox) != 1 {
 		t.Errorf("%d addresses wait, want 1", len(a.inbox))

@@ -56,12 +56,13 @@ func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 }
 
 // Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
-// detection, so that it can be used at once. After lifetime, rounded up to seconds, the kernel removes the address
-// by itself; 0 is for ever. Add again renews the lifetime.
+// detection, so that it can be used at once. After lifetime the kernel removes the address by itself, up to a second
+// late; 0 is for ever. Add again renews the lifetime. The kernel counts in whole seconds: give it those. A fraction
+// is cut off, so that the address never stays for longer than it was given, but what is below a second is one.
 //
 // An address that is present with another prefix length, put there by hand, counts as present and is left as it is
-// when lifetime is 0. With a lifetime it is replaced by the /32 or /128, for a moment absent, as an entry that
-// never ends would outlive the lease.
+// when lifetime is 0. With a lifetime it is replaced by the /32 or /128, an IPv6 address for a moment absent, as an
+// entry that never ends would outlive the lease.
 func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -77,10 +78,14 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	return nil
 }
 
-// Renew gives the /32 or /128 of ip, as Add put it there, a new lifetime from now, rounded up to seconds. It returns
-// ErrNotPresent if there is no such entry, or only one with another prefix length, or one that the kernel is about to
-// take away because its time is over: it never adds an address. (The kernel has no renewal that fails on a missing
-// address: one that leaves in the microseconds between the look and the call does come back, for lifetime.)
+// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add. Afterwards
+// nothing of ip is there for longer: an IPv4 address that somebody has put there with another prefix length or a peer,
+// instead of ours or beside it, is ours from now on, as /32, without a moment in which it is absent. (An IPv6 address
+// is on an interface once; it keeps its prefix length.)
+//
+// It returns ErrNotPresent if ip is not on the interface, or if the kernel is about to take it away because its time is
+// over: it never adds an address. (The kernel has no renewal that fails on a missing address: one that leaves in the
+// microseconds between the look and the call does come back, for lifetime.)
 func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -189,9 +194,9 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 			ours = true
 		case lifetime == 0:
 			foreign = true
-		default:
-			// It goes first: in IPv6 an address is on an interface once, and replacing would keep its prefix.
-			if err := c.deleteAlone(e, entries); err != nil {
+		case ip.Is6():
+			// It goes first: the address is on an interface once, and replacing would keep its prefix.
+			if err := c.delete(e); err != nil {
 				return fmt.Errorf("replace %s: %w", e.IPNet, err)
 			}
 		}
@@ -199,7 +204,10 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 	if foreign && !ours {
 		return nil
 	}
-	return c.h.AddrReplace(c.link, entry(ip, lifetime))
+	if lifetime == 0 {
+		return c.h.AddrReplace(c.link, entry(ip, 0))
+	}
+	return c.lease(ip, lifetime, entries)
 }
 
 func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
@@ -209,11 +217,28 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 	}
 	for _, e := range entries {
 		// Nothing left of its lifetime: it is over, only the kernel's timer has not come round yet.
-		if local(e) == ip && single(e) && !dadFailed(e) && e.ValidLft != 0 {
-			return c.h.AddrReplace(c.link, entry(ip, lifetime))
+		if local(e) == ip && !dadFailed(e) && e.ValidLft != 0 {
+			return c.lease(ip, lifetime, entries)
 		}
 	}
 	return ErrNotPresent
+}
+
+// lease puts ip there for lifetime, and takes away what would stay for longer.
+func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Addr) error {
+	if err := c.h.AddrReplace(c.link, entry(ip, lifetime)); err != nil {
+		return err
+	}
+	var failed error
+	for _, e := range entries {
+		if ip.Is6() || local(e) != ip || single(e) {
+			continue
+		}
+		if err := c.deleteAlone(e, entries); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("take %s away, which is there without a lease: %w", e.IPNet, err))
+		}
+	}
+	return failed
 }
 
 func (c conn) remove(ctx context.Context, ip netip.Addr) error {
@@ -252,8 +277,11 @@ func (c conn) delete(e netlink.Addr) error {
 
 // entry is what Add puts on the interface.
 func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
-	// Zero seconds are "not given", which the kernel takes as for ever.
-	seconds := int(min(math.Ceil(lifetime.Seconds()), math.MaxUint32))
+	// To the kernel zero seconds are "not given", and the highest number is for ever.
+	seconds := 0
+	if lifetime > 0 {
+		seconds = int(min(max(lifetime/time.Second, 1), math.MaxUint32-1))
+	}
 	e := &netlink.Addr{IPNet: netlink.NewIPNet(ip.AsSlice()), ValidLft: seconds, PreferedLft: seconds}
 	if ip.Is6() {
 		e.Flags = unix.IFA_F_NODAD

@@ -289,7 +289,7 @@ func TestLongestSignedLines(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	long := strings.Repeat("x", MaxLine+1)
-	if _, err := d.Ask(within(t), addr, long); err == nil || err.Error() != "request of 4097 bytes is longer than 4096" {
+	if _, err := d.Ask(within(t), addr, long); err == nil || err.Error() != "request of 8193 bytes is longer than 8192" {
 		t.Errorf("a request that is too long: %v", err)
 	}
 	conn := dial(t, addr)

@@ -14,11 +14,12 @@ const (
 	// ProtocolVersion stands in every request. The original agent reads it and accepts any.
 	ProtocolVersion = "1"
 
-	// MaxLine is the longest request, in bytes, without its newline.
-	MaxLine = 4096
+	// MaxLine is the longest request, in bytes, without its newline. A configuration that could lead to a longer order is refused
+	// (package config).
+	MaxLine = 8192
 
 	// MaxAnswer is the longest answer of an agent, in bytes, without its newline. Answers grow with the number of
-	// addresses and problems, requests hardly do.
+	// addresses and problems, requests with that of addresses.
 	MaxAnswer = 64 << 10
 
 	// maxControlAnswer is the longest answer of a monitor to mmm_control, in bytes.

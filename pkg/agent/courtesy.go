@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// A courtesy spares clients a timeout. The work that it goes with is done whether it succeeds, fails or hangs, and is
+// not held up for longer than this.
+const courtesyTimeout = 200 * time.Millisecond
+
+// refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
+const refuseTime = 2 * time.Second
+
+// prepare makes ready what would cost time when an address leaves, and removes what an agent that was killed has left
+// in the firewall.
+func (h *host) prepare(ctx context.Context) {
+	if h.blocking.Soft && h.site.MayWrite {
+		if err := h.shell(ctx, h.blocking.Unblock); err != nil {
+			h.log.Debug(fmt.Sprintf("No client was blocked, as it seems: %v", err))
+		}
+	}
+	if !h.site.MayWrite && h.fence != nil {
+		if err := h.openPort(ctx); err != nil { // rounds try it again
+			h.log.Warn(fmt.Sprintf("Couldn't open the server's port to clients: %v", err))
+		}
+	}
+	if h.departed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	if err := h.departed.Prepare(ctx); err != nil {
+		h.log.Info(fmt.Sprintf("Clients of an address that leaves will have to wait for their timeouts: %v", err))
+	}
+}
+
+// refuse has clients of an address that leaves told that it is not here any more.
+func (h *host) refuse(ctx context.Context, ip netip.Addr) {
+	if h.departed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
+	defer cancel()
+	if err := h.departed.Refuse(ctx, ip, refuseTime); err != nil {
+		h.log.Debug(fmt.Sprintf("Clients of %s will have to wait for their timeouts: %v", ip, err))
+	}
+}
+
+// welcome ends what refuse began. Should it fail, clients are refused for the seconds that refuse has asked for.
+func (h *host) welcome(ctx context.Context, ip netip.Addr) {
+	if h.departed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
+	defer cancel()
+	if err := h.departed.Welcome(ctx, ip); err != nil {
+		h.log.Warn(fmt.Sprintf("Clients of %s are refused for up to %s: %v", ip, refuseTime, err))
+	}
+}
+
+// hold has those addresses announced from time to time that are here and are to be here, also those that were here
+// before this agent.
+func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
+	for _, r := range ordered {
+		if slices.Contains(present, r.IP) {
+			h.announce.Hold(r.IP)
+		}
+	}
+}
+
+// endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
+func (h *host) endSockets(ctx context.Context, ip netip.Addr, within time.Duration) {
+	if h.sockets == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if _, err := h.sockets(ctx, ip); err != nil {
+		h.log.Warn(fmt.Sprintf("Couldn't end the connections to %s: %v", ip, err))
+	}
+}
+
+// block keeps new clients away (blocking_type soft) until unblock is called. A command that takes longer is not waited
+// for, and is taken back when it has ended. read_only is what stops the writes.
+func (h *host) block(ctx context.Context) (unblock func()) {
+	ctx = context.WithoutCancel(ctx)
+	blocked := make(chan struct{})
+	h.commands.Go(func() {
+		defer close(blocked)
+		h.run(ctx, h.blocking.Block)
+	})
+	await(blocked)
+	return func() {
+		unblocked := make(chan struct{})
+		h.commands.Go(func() {
+			defer close(unblocked)
+			<-blocked
+			h.run(ctx, h.blocking.Unblock)
+		})
+		await(unblocked)
+	}
+}
+
+// await waits for no longer than a courtesy may take.
+func await(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-time.After(courtesyTimeout):
+	}
+}
+
+// run runs a command of the configuration. That it fails is logged, and no more.
+func (h *host) run(ctx context.Context, command string) {
+	if err := h.shell(ctx, command); err != nil {
+		h.log.Warn(fmt.Sprintf("Couldn't run '%s': %v", command, err))
+	}
+}
+
+func (h *host) shell(ctx context.Context, command string) error {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.WaitDelay = time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// network says who has an address.
+type network func(netip.Addr) net.HardwareAddr
+
+func (n network) Probe(_ context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
+	time.Sleep(wait)
+	return n(ip), nil
+}
+
+// formerServer is the server of the writer before.
+type formerServer struct {
+	deadRemote
+	writable func(context.Context) (bool, error)
+}
+
+func (f formerServer) Writable(ctx context.Context) (bool, error) { return f.writable(ctx) }
+func (f formerServer) Position(context.Context) (mysqlctl.Position, error) {
+	return at(100), nil
+}
+
+// TestLookBeforeOpening: a server is opened when nobody else has the writer's address and the writer before does not
+// say that it is open itself. What is asked goes on while it catches up.
+func TestLookBeforeOpening(t *testing.T) {
+	says := func(open bool) func(context.Context) (bool, error) {
+		return func(context.Context) (bool, error) { return open, nil }
+	}
+	silent := func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+	refuses := func(context.Context) (bool, error) { return false, syscall.ECONNREFUSED }
+	nobody := func(time.Duration) bool { return false }
+	from2 := cluster.Switch{From: "db2", To: "db1"}
+	for name, c := range map[string]struct {
+		sw       cluster.Switch
+		forced   bool
+		former   func(context.Context) (bool, error)
+		inUse    func(after time.Duration) bool
+		catchUp  time.Duration
+		problem  string // "": it is opened
+		conflict bool
+		took     time.Duration
+	}{
+		"closed":                       {sw: from2, former: says(false), inUse: nobody, took: probeTime},
+		"does not run":                 {sw: from2, former: refuses, inUse: nobody, took: probeTime},
+		"hangs":                        {sw: from2, former: silent, inUse: nobody, took: formerTimeout},
+		"hangs less than the catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 400 * time.Millisecond, took: 400 * time.Millisecond},
+		"hangs, after a long catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 5 * time.Second, took: 5*time.Second + probeTime + formerTimeout},
+		"open": {sw: from2, former: says(true), inUse: nobody, took: probeTime,
+			problem: "Couldn't allow writes: the server of 'db2', which was the writer before, is open for writes"},
+		"open, and by force": {sw: from2, forced: true, former: says(true), inUse: nobody, took: probeTime,
+			problem: "Couldn't allow writes: the server of 'db2', which was the writer before, is open for writes"},
+		"nobody was the writer before": {former: says(true), inUse: nobody, took: probeTime},
+		"it was the writer itself":     {sw: cluster.Switch{From: "db2", To: "db3"}, former: says(true), inUse: nobody, took: probeTime},
+		"somebody has the address": {sw: from2, former: says(false), inUse: func(time.Duration) bool { return true }, took: probeTime, conflict: true,
+			problem: "Couldn't allow writes: the machine 02:00:00:00:00:01 has 10.0.0.100: address conflict"},
+		"somebody has taken it meanwhile": {sw: from2, former: says(false), inUse: func(d time.Duration) bool { return d > time.Second }, conflict: true,
+			catchUp: 2 * time.Second, took: 2*time.Second + probeTime, problem: "Couldn't allow writes: the machine 02:00:00:00:00:01 has 10.0.0.100: address conflict"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{replica: caughtUp(), peer: formerServer{writable: c.former}, block: map[string]chan struct{}{}}
+				s.replica.Received = at(50)
+				s.replica.Executed = at(50)
+				s.block["wait bin.000001:100"] = make(chan struct{})
+				s.block["stop replication"] = s.block["wait bin.000001:100"]
+				began := time.Now()
+				time.AfterFunc(c.catchUp, func() { close(s.block["stop replication"]) })
+				h := hostOf(s)
+				h.conflict = network(func(netip.Addr) net.HardwareAddr {
+					if c.inUse(time.Since(began)) {
+						return net.HardwareAddr{2, 0, 0, 0, 0, 1}
+					}
+					return nil
+				})
+				o := order(writer)
+				o.Switch, o.Forced = c.sw, c.forced
+				out := h.pass(t.Context(), pass{order: o, lifetime: forEver})
+				opened, added := strings.Contains(s.history(), "allow"), strings.Contains(s.history(), "add")
+				if got := strings.Join(out.problems, "; "); got != c.problem || opened != (c.problem == "") || added != opened {
+					t.Errorf("it did %s: %s", s.history(), got)
+				}
+				if out.memory.conflict != c.conflict || out.memory.Opened != opened || (out.facts.Writable == wire.Yes) != opened {
+					t.Errorf("it remembers %+v", out.memory)
+				}
+				if took := time.Since(began); took != c.took {
+					t.Errorf("it took %s, want %s", took, c.took)
+				}
+			})
+		})
+	}
+}
+
+// openServer is a server that the host may close, unless closing fails.
+type openServer struct {
+	deadRemote
+	open  *bool
+	fails error
+}
+
+func (o openServer) Writable(context.Context) (bool, error) { return *o.open, nil }
+func (o openServer) DenyWrites(context.Context, mysqlctl.Deny) error {
+	if o.fails == nil {
+		*o.open = false
+	}
+	return o.fails
+}
+
+// TestFormerWriterIsClosed: the server of the writer before, whose agent may be dead, is closed before another one is opened.
+func TestFormerWriterIsClosed(t *testing.T) {
+	for name, fails := range map[string]error{"closed": nil, "can't be closed": syscall.ECONNRESET} {
+		t.Run(name, func(t *testing.T) {
+			open := true
+			s := &sim{replica: caughtUp(), peer: openServer{open: &open, fails: fails}}
+			s.replica.Received, s.replica.Executed = at(50), at(50)
+			o := order(writer)
+			o.Switch = cluster.Switch{From: "db2", To: "db1"}
+			out := hostOf(s).pass(t.Context(), pass{order: o, lifetime: forEver})
+			if opened := strings.Contains(s.history(), "allow"); opened != (fails == nil) || opened == open {
+				t.Errorf("opened %v beside a server that is open: %v (%v)", opened, open, out.problems)
+			}
+		})
+	}
+}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"mysql-mmm/pkg/wire"
+)
+
+// Port is what is known of the firewall rule that keeps clients away from a server that can't be closed for writes.
+type Port uint8
+
+// An agent does not know at its start whether a former one has left the rule.
+const (
+	PortUnknown Port = iota
+	PortOpen
+	PortClosed
+)
+
+// mayBeOpen says whether a server that does not answer may take writes. It does not where it was closed for writes
+// when it last answered, this agent has not begun to open it since, and the process is still the one that answered: a
+// server opens itself only by starting anew.
+func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProcess }
+
+// wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
+// must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
+// alone.
+func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
+	switch {
+	case !site.MayWrite:
+		return PortOpen // what a former configuration has left is of no use
+	case f.Writable == wire.Unsure && !writer && mayBeOpen(m, sameProcess):
+		return PortClosed
+	case f.Writable == wire.No && !f.Down && !writer, f.Writable == wire.Yes && writer:
+		return PortOpen
+	}
+	return PortUnknown
+}
+
+// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in
+// again once it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
+func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memory) (Facts, Memory, string) {
+	if h.fence == nil {
+		return f, m, ""
+	}
+	same := f.Writable == wire.Unsure && h.process != nil && h.process.Same()
+	switch wantPort(site, writer, f, m, same) {
+	case PortClosed:
+		was := m.Port
+		if m.Port = PortUnknown; was != PortClosed || !h.stillClosed(ctx) {
+			if err := h.closePort(ctx); err != nil {
+				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
+			}
+			h.log.Warn("The server does not answer: its port is closed to clients until it does")
+		}
+		m.Port = PortClosed
+	case PortOpen:
+		if m.Port == PortOpen {
+			break
+		}
+		if err := h.openPort(ctx); err != nil {
+			return f, m, fmt.Sprintf("Couldn't open the server's port to clients: %v", err)
+		}
+		if m.Port == PortClosed {
+			h.log.Info("The server is closed for writes: its port is open to clients again")
+		}
+		m.Port = PortOpen
+	}
+	if f.Writable == wire.Unsure && !writer && (m.Port == PortClosed || !mayBeOpen(m, same)) {
+		f.Writable = wire.No
+	}
+	return f, m, ""
+}
+
+// stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.
+func (h *host) stillClosed(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	closed, err := h.fence.Closed(ctx)
+	return err == nil && closed
+}
+
+func (h *host) closePort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	return h.fence.Close(ctx)
+}
+
+func (h *host) openPort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
+	defer cancel()
+	return h.fence.Open(ctx)
+}

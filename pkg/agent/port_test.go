@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// fakeFence is a firewall.
+type fakeFence struct {
+	closed bool
+	fail   error
+	did    []string
+}
+
+func (f *fakeFence) Close(context.Context) error {
+	if f.fail == nil {
+		f.closed = true
+		f.did = append(f.did, "close")
+	}
+	return f.fail
+}
+func (f *fakeFence) Open(context.Context) error {
+	if f.fail == nil {
+		f.closed = false
+		f.did = append(f.did, "open")
+	}
+	return f.fail
+}
+func (f *fakeFence) Closed(context.Context) (bool, error) { return f.closed, f.fail }
+
+func TestWantPort(t *testing.T) {
+	const hangs, no, yes = wire.Unsure, wire.No, wire.Yes
+	for name, c := range map[string]struct {
+		slave    bool // may not be the writer
+		writer   bool
+		writable wire.Tri
+		down     bool
+		closed   bool // when it last answered
+		same     bool // process as then
+		want     Port
+	}{
+		"never heard since the start":              {writable: hangs, want: PortClosed},
+		"never heard, though the process is known": {writable: hangs, same: true, want: PortClosed},
+		"was open": {writable: hangs, same: true, want: PortClosed},
+		"was closed, and may have been started since": {writable: hangs, closed: true, want: PortClosed},
+		"was closed, and is the same process":         {writable: hangs, closed: true, same: true, want: PortUnknown},
+		"the writer hangs":                            {writable: hangs, writer: true, want: PortUnknown},
+		"closed for writes":                           {writable: no, closed: true, want: PortOpen},
+		"does not run":                                {writable: no, down: true, closed: true, want: PortUnknown},
+		"open for writes and not the writer":          {writable: yes, want: PortUnknown}, // it is closed for writes instead
+		"the writer at work":                          {writable: yes, writer: true, want: PortOpen},
+		"the writer is yet closed":                    {writable: no, writer: true, want: PortUnknown}, // opened with the server
+		"a slave that takes writes":                   {slave: true, writable: yes, want: PortOpen},
+		"a slave that hangs":                          {slave: true, writable: hangs, want: PortOpen},
+		"a slave that does not run":                   {slave: true, writable: no, down: true, want: PortOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site()
+			s.MayWrite = !c.slave
+			got := wantPort(s, c.writer, Facts{Writable: c.writable, Down: c.down}, Memory{Closed: c.closed}, c.same)
+			if got != c.want {
+				t.Errorf("it is to be %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// oneProcess is a server's process.
+type oneProcess struct{ same bool }
+
+func (oneProcess) Answered(context.Context) {}
+func (oneProcess) Gone() bool               { return false }
+func (p *oneProcess) Same() bool            { return p.same }
+
+// TestMissedQuestion: a candidate that was read-only a second ago and misses a question keeps its readers; one that
+// was open does not, nor one that this agent has begun to open since, nor one that may have been started anew.
+func TestMissedQuestion(t *testing.T) {
+	hangs := errors.New("no answer")
+	for name, c := range map[string]struct {
+		before   func(s *sim, p *oneProcess, round func(...cluster.RoleIP) outcome)
+		closed   bool // the port
+		writable wire.Tri
+	}{
+		"read-only before": {func(_ *sim, _ *oneProcess, round func(...cluster.RoleIP) outcome) { round() }, false, wire.No},
+		"read-only before, started since": {func(_ *sim, p *oneProcess, round func(...cluster.RoleIP) outcome) {
+			round()
+			p.same = false
+		}, true, wire.No},
+		"not heard yet": {func(*sim, *oneProcess, func(...cluster.RoleIP) outcome) {}, true, wire.No},
+		"open before, could not be closed": {func(s *sim, _ *oneProcess, round func(...cluster.RoleIP) outcome) {
+			s.open, s.fail["deny"] = true, hangs
+			round()
+		}, true, wire.No},
+		"may have been opened": {func(s *sim, _ *oneProcess, round func(...cluster.RoleIP) outcome) {
+			round()
+			s.fail["allow"] = hangs
+			round(writer)
+			s.fail["writable"] = hangs
+			round(writer)
+		}, true, wire.No},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{fail: map[string]error{}, replica: caughtUp()}
+				f, p := &fakeFence{}, &oneProcess{same: true}
+				h := hostOf(s)
+				h.fence, h.process = f, p
+				m := Memory{}
+				round := func(roles ...cluster.RoleIP) outcome {
+					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver})
+					m = out.memory
+					return out
+				}
+				c.before(s, p, round)
+				f.did = nil
+				s.fail["writable"] = hangs
+				var out outcome
+				for range 3 {
+					out = round()
+				}
+				if f.closed != c.closed || out.facts.Writable != c.writable {
+					t.Errorf("the port is closed: %v, the server is said to take writes: %v", f.closed, out.facts.Writable)
+				}
+				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
+					t.Errorf("it was closed %d times", n)
+				}
+				// It answers again, read-only: whatever was closed is open.
+				s.fail = map[string]error{}
+				if out = round(); f.closed || out.facts.Writable != wire.No {
+					t.Errorf("the port is closed: %v, the server takes writes: %v, when it answers again", f.closed, out.facts.Writable)
+				}
+			})
+		})
+	}
+}
+
+// TestPortLeftClosed: what an agent that was killed has closed, the next one opens, as whatever it finds itself.
+func TestPortLeftClosed(t *testing.T) {
+	for name, c := range map[string]struct {
+		slave, open, present bool
+		order                wire.Order
+	}{
+		"candidate that is read-only": {},
+		"candidate that is open":      {open: true},
+		"writer at work":              {open: true, present: true, order: order(writer)},
+		"writer to be":                {order: order(writer)},
+		"slave":                       {slave: true, open: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{open: c.open, replica: caughtUp()}
+				if c.present {
+					s.present = append(s.present, writer.IP)
+				}
+				h := hostOf(s)
+				f := &fakeFence{closed: true}
+				h.fence, h.site.MayWrite = f, !c.slave
+				out := h.pass(t.Context(), pass{order: c.order, candidate: !c.slave, lifetime: forEver})
+				if f.closed || out.memory.Port != PortOpen || len(out.problems) > 0 {
+					t.Errorf("the port is closed: %v, %+v", f.closed, out)
+				}
+			})
+		})
+	}
+}
+
+// hostOf is db1 on a machine made of values.
+func hostOf(s *sim) *host {
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	return &host{site: site(), addrs: s, announce: s, gate: s, log: log,
+		catchUp: catchUp{self: "db1", local: s, own: s, peers: s, embargo: &embargo{}, log: log, stopping: &sync.WaitGroup{}}}
+}
+
+func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }
+
+// caughtUp is the replication of db1 from db2, of which it has executed all.
+func caughtUp() mysqlctl.Replica {
+	return mysqlctl.Replica{SourceHost: "10.0.0.2", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
+}

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// What an order to an agent consists of beside its addresses, in bytes at most. To an agent that only another one
+// reaches it goes inside another request, in which its separators take more bytes. Names have no characters that
+// would.
+const (
+	maxOrder    = 8192 // a request that an agent reads
+	orderWords  = 800  // words, numbers and their separators
+	orderPlaces = 3    // places in binary logs
+	orderNames  = 10   // names of hosts, each as long as the longest
+	orderPerAll = 3    // how often every host is named: once with a place in its log
+	placeSize   = 100  // name of a binary log and a position in it
+)
+
+// validateOrders refuses more addresses than can be ordered to one host: the last one that is left may have to take
+// them all.
+func (m *model) validateOrders() {
+	hosts, longest, rest := m.all("host"), 0, orderWords+orderPlaces*placeSize
+	for _, h := range hosts {
+		longest = max(longest, len(h.name))
+		rest += placeSize + orderPerAll*(len(h.name)+1)
+	}
+	rest += orderNames * longest
+	for _, h := range hosts {
+		size, count := rest, 0
+		for _, r := range m.all("role") {
+			if !slices.Contains(get[[]string](r, "hosts"), h.name) {
+				continue
+			}
+			ips := get[[]netip.Addr](r, "ips")
+			for _, ip := range ips {
+				size += len(r.name) + len(ip.String()) + len("(),")
+			}
+			if count += len(ips); size > maxOrder {
+				m.errs.add(r.where("ips"), "with %s an order to host %s can name %d addresses, and be %d bytes long, "+
+					"but agents read at most %d; let the host have fewer addresses, or give its roles shorter names",
+					r.label(), h.name, count, size, maxOrder)
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package vip
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"mysql-mmm/pkg/nstest"
+)
+
+// Whoever has put the address on the interface once more, or instead, with another prefix length or a peer: it must
+// not be there for longer than the lease. The host's own address may hang on such an entry, and stays.
+func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
+	const own4, own6 = "10.0.0.1/24", "fd00::1/64"
+	for _, tc := range []struct {
+		name    string
+		ip      netip.Addr
+		entries []string // of the address, in this order, before the host's own
+		peer    string
+		want    string
+	}{
+		{"another prefix length", vip4, []string{"10.0.0.5/32", "10.0.0.5/24"}, "", "10.0.0.5/32"},
+		{"another before ours", vip4, []string{"10.0.0.5/24", "10.0.0.5/32"}, "", "10.0.0.5/32"},
+		{"several", vip4, []string{"10.0.0.5/16", "10.0.0.5/32", "10.0.0.5/24", "10.0.0.5/8"}, "", "10.0.0.5/32"},
+		{"ours without a lifetime", vip4, []string{"10.0.0.5/32"}, "", "10.0.0.5/32"},
+		{"another alone", vip4, []string{"10.0.0.5/24"}, "", "10.0.0.5/32"},
+		{"with a peer", vip4, []string{"10.0.0.5/32"}, "10.9.0.1/32", "10.0.0.5/32"},
+		{"IPv6 with another prefix length", vip6, []string{"fd00::5/64"}, "", "fd00::5/64"}, // on an interface once, with whichever
+		{"IPv6 without a lifetime", vip6, []string{"fd00::5/128"}, "", "fd00::5/128"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l, _ := eth0(t, tc.entries...)
+			for _, own := range []string{own4, own6} {
+				nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, own)))
+			}
+			if tc.peer != "" {
+				a := nstest.Address(t, netip.PrefixFrom(tc.ip, tc.ip.BitLen()).String())
+				a.Peer = nstest.Address(t, tc.peer).IPNet
+				nstest.Must(t, netlink.AddrAdd(l, a))
+			}
+			i := Open("eth0")
+			for range 2 {
+				nstest.Must(t, i.Renew(t.Context(), tc.ip, time.Minute))
+				wantEntries(t, l, own4, own6, tc.want)
+				wantValid(t, l, tc.ip, 60)
+			}
+			wantValid(t, l, netip.MustParseAddr("10.0.0.1"), forEver)
+		})
+	}
+}
+
+// What is over is over: an entry that the kernel is about to take away is no reason to bring the address back.
+func TestRenewDoesNotReviveWhatIsOver(t *testing.T) {
+	l, _ := eth0(t)
+	other := nstest.Address(t, "10.0.0.5/24")
+	other.ValidLft, other.PreferedLft = 1, 1
+	nstest.Must(t, netlink.AddrAdd(l, other))
+	added := time.Now()
+	time.Sleep(950 * time.Millisecond) // the kernel looks now, and then for a second not again
+	nstest.Must(t, Open("eth0").Add(t.Context(), netip.MustParseAddr("10.0.0.6"), 0))
+	time.Sleep(time.Until(added.Add(1200 * time.Millisecond)))
+	if entries := entriesOf(t, l); len(entries) != 2 {
+		t.Fatalf("the kernel took the address off in time: this test proves nothing (%v)", entries)
+	}
+	if err := Open("eth0").Renew(t.Context(), vip4, time.Minute); !errors.Is(err, ErrNotPresent) {
+		t.Errorf("Renew: %v, want ErrNotPresent", err)
+	}
+	eventually(t, 2*time.Second, "the address leaves", func() bool { return len(entriesOf(t, l)) == 1 })
+}
