@@ -338,7 +338,7 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.order == nil, lapsed: o.lapsed(want), lifetime: o.lifetime()}
+	p := pass{order: want, memory: o.memory, unasked: o.order == nil, lapsed: o.lapsed(want), lifetime: o.lifetime(), grace: o.grace()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -354,6 +354,7 @@ type pass struct {
 	lapsed   bool // the role is this host's, and its lease is not live
 	hangs    bool // the server does not answer
 	lifetime func(cluster.RoleIP) time.Duration
+	grace    func(most time.Duration) time.Duration // what statements that write may be left at this moment
 }
 
 // pass observes, plans, applies and observes again.

@@ -33,7 +33,8 @@ type sim struct {
 	position mysqlctl.Position
 	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
-	peer     Remote // the other host's server; nil: it is gone
+	peer     Remote    // the other host's server; nil: it is gone
+	writes   time.Time // until when a statement runs that writes
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -101,13 +102,38 @@ func (s *sim) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	if d.Ready != nil && s.fail["deny"] == nil {
 		d.Ready()
 	}
+	if err := s.outlast(ctx, d.Grace); err != nil {
+		return err
+	}
 	return s.op(ctx, "deny", func() { s.open = false })
 }
 func (s *sim) AllowWrites(ctx context.Context) error {
 	return s.op(ctx, "allow", func() { s.open = true })
 }
-func (s *sim) EndClients(ctx context.Context, _ time.Duration) (int, error) {
+func (s *sim) EndClients(ctx context.Context, grace time.Duration) (int, error) {
+	if err := s.outlast(ctx, grace); err != nil {
+		return 0, err
+	}
 	return 0, s.op(ctx, "end clients", func() {})
+}
+
+// outlast waits for the statement that writes, and kills it after the grace, as the server does.
+func (s *sim) outlast(ctx context.Context, grace time.Duration) error {
+	s.mu.Lock()
+	left := time.Until(s.writes)
+	s.mu.Unlock()
+	if left <= 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(left, grace)):
+	}
+	if left <= grace {
+		return nil
+	}
+	return s.op(ctx, "kill", func() { s.writes = time.Time{} })
 }
 func (s *sim) Replica(ctx context.Context) (r mysqlctl.Replica, err error) {
 	err = s.op(ctx, "replica", func() { r = s.replica })
@@ -480,7 +506,7 @@ func TestSoftBlocking(t *testing.T) {
 		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
 		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
-		h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		h.apply(t.Context(), pass{grace: func(most time.Duration) time.Duration { return most }}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
 		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%+v: it ran %q (%v)", c, got, err)
 		}
