@@ -35,6 +35,8 @@ type sim struct {
 	changed  chan<- struct{}
 	peer     Remote    // the other host's server; nil: it is gone
 	writes   time.Time // until when a statement runs that writes
+	applied  []string  // what it has by GTID, of one question after the other; the last stays
+	next     Remote    // the new writer's server; nil: it is gone
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -182,6 +184,15 @@ func (s *sim) ServerID(ctx context.Context) (id uint32, err error) {
 func (s *sim) WaitGTIDs(ctx context.Context, set string) error {
 	return s.op(ctx, "wait "+set, func() {})
 }
+func (s *sim) Applied(ctx context.Context) (set string, err error) {
+	err = s.op(ctx, "position", func() {
+		if len(s.applied) > 0 {
+			set = s.applied[0]
+			s.applied = s.applied[min(1, len(s.applied)-1):]
+		}
+	})
+	return set, err
+}
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
 func (s *sim) ByIP(ip string) (string, Remote, bool) {
@@ -193,6 +204,9 @@ func (s *sim) ByIP(ip string) (string, Remote, bool) {
 }
 func (s *sim) ByName(name string) (string, Remote, bool) {
 	ip, ok := map[string]string{"db1": "10.0.0.1", "db2": "10.0.0.2"}[name]
+	if s.next != nil && name == "db2" {
+		return ip, s.next, ok
+	}
 	return ip, deadRemote{}, ok
 }
 
@@ -207,8 +221,9 @@ func (deadRemote) Replica(context.Context) (mysqlctl.Replica, error) {
 func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
-func (deadRemote) GTIDs(context.Context) (string, error)  { return "", errGone }
-func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
+func (deadRemote) GTIDs(context.Context) (string, error)         { return "", errGone }
+func (deadRemote) Lacks(context.Context, string) (string, error) { return "", errGone }
+func (deadRemote) Writable(context.Context) (bool, error)        { return false, errGone }
 func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
 	return nil, errGone
 }
@@ -406,7 +421,7 @@ func TestFollow(t *testing.T) {
 		{"ahead", 120, false, sw, "wait bin.000001:100, stop replication, start replication",
 			"Couldn't change active master to 'db2': this slave has executed bin.000001:120 of db1, the new writer only bin.000001:100 when it took over: it has transactions that 'db2' lacks"},
 		{"ahead with GTID", 120, true, sw, "wait bin.000001:100", "Couldn't change active master to 'db2': this slave has executed"},
-		{"with GTID", 90, true, sw, "wait bin.000001:100, repoint 10.0.0.2 ", ""},
+		{"with GTID", 90, true, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 ", ""},
 		{"not yet told where", 100, false, cluster.Switch{From: "db1", To: "db2"}, "", ""},
 		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100", "Couldn't change active master to 'db2': find the place in the log of 'db2'"},
 	} {
@@ -417,6 +432,66 @@ func TestFollow(t *testing.T) {
 				o.Switch = c.sw
 				say(o)
 				synctest.Wait()
+				if got := s.history(); got != c.want {
+					t.Errorf("it did %s, want %s", got, c.want)
+				}
+				a := say(o)
+				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
+					t.Errorf("answer %v", a)
+				}
+			})
+		})
+	}
+}
+
+// has is the server of a new writer that has some transactions, and gets the rest later.
+type has struct {
+	deadRemote
+	replica mysqlctl.Replica
+	sets    []string
+	later   []string
+	at      time.Time // when later counts
+	fail    error
+}
+
+func (h *has) Replica(context.Context) (mysqlctl.Replica, error) { return h.replica, nil }
+func (h *has) Lacks(_ context.Context, applied string) (string, error) {
+	if slices.Contains(h.sets, applied) || slices.Contains(h.later, applied) && !time.Now().Before(h.at) {
+		return "", h.fail
+	}
+	return applied, h.fail
+}
+
+// TestFollowByGTID: a slave that has what the new writer lacks is not moved, and told which; what is on its way there is waited for.
+func TestFollowByGTID(t *testing.T) {
+	replicates := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes"}
+	const waits, stops = "wait bin.000001:100", ", stop replication"
+	for name, c := range map[string]struct {
+		applied []string
+		next    *has
+		old     Remote
+		want    string
+		problem string
+	}{
+		"level":      {[]string{"a:1-5"}, &has{sets: []string{"a:1-5"}}, nil, waits + stops + ", repoint 10.0.0.2 ", ""},
+		"on its way": {[]string{"a:1-5"}, &has{later: []string{"a:1-5"}, at: time.Time{}}, returned{}, waits + stops + ", repoint 10.0.0.2 ", ""},
+		"the returning writer's own": {[]string{"a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits,
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9): it must be set up anew"},
+		"a dead writer's": {[]string{"a:1-9"}, &has{replica: replicates}, nil, waits, "Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks"},
+		"the new writer is slow": {[]string{"a:1-9"}, &has{replica: replicates}, returned{}, waits,
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' has not executed yet (GTID a:1-9): it waits"},
+		"pulled in meanwhile": {[]string{"a:1-5", "a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits + stops + ", start replication",
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9)"},
+		"the new writer does not answer": {[]string{"a:1-5"}, &has{fail: errGone}, nil, waits, "Couldn't change active master to 'db2': ask 'db2' whether it has all that this slave has: connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+				c.next.at = time.Now().Add(time.Second)
+				s.set(func() { s.replica.UsesGTID, s.applied, s.next, s.peer = true, c.applied, c.next, c.old })
+				o := order()
+				o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+				say(o)
+				time.Sleep(onItsWay + lookWay)
 				if got := s.history(); got != c.want {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}

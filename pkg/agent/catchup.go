@@ -35,6 +35,7 @@ type Remote interface {
 	Log
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	Writable(ctx context.Context) (bool, error)
+	Lacks(ctx context.Context, applied string) (string, error)
 }
 
 // Log is what a server has committed.

@@ -17,6 +17,7 @@ import (
 type Following interface {
 	Replicating
 	Steering
+	Applied(ctx context.Context) (string, error)
 }
 
 // Source is how to replicate from a host of the cluster.
