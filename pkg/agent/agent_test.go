@@ -222,6 +222,7 @@ func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
 func (deadRemote) GTIDs(context.Context) (string, error)         { return "", errGone }
+func (deadRemote) Lost(context.Context, string) (string, error)  { return "", errGone }
 func (deadRemote) Lacks(context.Context, string) (string, error) { return "", errGone }
 func (deadRemote) Writable(context.Context) (bool, error)        { return false, errGone }
 func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {

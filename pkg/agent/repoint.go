@@ -118,15 +118,21 @@ func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master str
 
 // beyond says what a slave has that the new writer lacks, and what becomes of that.
 func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string, to Remote, missing string) error {
-	const most = 200 // sets can be long
-	if len(missing) > most {
-		missing = missing[:most] + "…"
-	}
+	missing = shorten(missing)
 	other, err := to.Replica(ctx)
 	if err == nil && other.SourceHost == r.SourceHost && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r.SourceHost) {
 		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them", master, missing)
 	}
 	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it must be set up anew", master, missing)
+}
+
+// shorten makes a set of GTIDs fit to be read.
+func shorten(set string) string {
+	const most = 200
+	if len(set) > most {
+		return set[:most] + "…"
+	}
+	return set
 }
 
 // notAhead refuses where this slave has executed more of a dead writer's log than the new one had when it took over.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,14 +42,23 @@ func (s *Server) Applied(ctx context.Context) (string, error) {
 
 // withoutUUID takes what one server has committed out of a set, "UUID:1-5:7, UUID:TAG:1-3".
 func withoutUUID(set, uuid string) string {
-	var others []string
+	return choose(set, func(by string) bool { return !strings.EqualFold(by, uuid) })
+}
+
+// ofUUID is the rest.
+func ofUUID(set, uuid string) string {
+	return choose(set, func(by string) bool { return strings.EqualFold(by, uuid) })
+}
+
+func choose(set string, want func(uuid string) bool) string {
+	var chosen []string
 	for _, part := range strings.Split(strings.ReplaceAll(set, "\n", ""), ",") {
 		part = strings.TrimSpace(part)
-		if by, _, _ := strings.Cut(part, ":"); part != "" && !strings.EqualFold(by, uuid) {
-			others = append(others, part)
+		if by, _, _ := strings.Cut(part, ":"); part != "" && want(by) {
+			chosen = append(chosen, part)
 		}
 	}
-	return strings.Join(others, ",")
+	return strings.Join(chosen, ",")
 }
 
 // Lacks says what of a server's Applied this server does not have; "" for nothing. A slave with such transactions can't replicate from it.
@@ -68,6 +78,35 @@ func (s *Server) Lacks(ctx context.Context, applied string) (string, error) {
 		return "", fmt.Errorf("compare GTIDs with those of %s: %w", s.cfg.Addr, err)
 	}
 	return missing, nil
+}
+
+// Lost says what of a server's Applied was committed on this server, and is not in its binary log, which was begun anew
+// then. "" for nothing.
+func (s *Server) Lost(ctx context.Context, applied string) (string, error) {
+	v, err := s.variables(ctx, "server_id", "server_uuid", "gtid_binlog_state", "gtid_slave_pos")
+	if err != nil {
+		return "", err
+	}
+	uuid := v["server_uuid"]
+	if _, maria := v["gtid_slave_pos"]; !maria {
+		return s.Lacks(ctx, ofUUID(applied, uuid))
+	}
+	want, err := parseGTIDs(applied)
+	if err != nil {
+		return "", err
+	}
+	has, err := parseGTIDs(v["gtid_binlog_state"] + "," + v["gtid_slave_pos"])
+	if err != nil {
+		return "", err
+	}
+	var lost []string
+	for _, w := range want {
+		found := slices.ContainsFunc(has, func(h gtid) bool { return h.domain == w.domain && h.server == w.server && h.number >= w.number })
+		if strconv.FormatUint(uint64(w.server), 10) == v["server_id"] && !found {
+			lost = append(lost, w.String())
+		}
+	}
+	return strings.Join(lost, ","), nil
 }
 
 // gtid is MariaDB's: transactions of one server count up within a domain, and usually those of all servers do.

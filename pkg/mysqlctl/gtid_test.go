@@ -106,4 +106,17 @@ func testLacks(t *testing.T, kind string) {
 	if !strings.HasPrefix(got, id) || strings.Contains(got, ",") {
 		t.Errorf("it lacks %q, want one of %s", got, id)
 	}
+
+	applied, err := onSlave.Applied(ctx)
+	fatal(t, err)
+	if lost, err := onOld.Lost(ctx, applied); err != nil || lost != "" {
+		t.Errorf("it has lost %q (%v), and nothing was", lost, err)
+	}
+	old.Exec(map[bool]string{true: "RESET BINARY LOGS AND GTIDS", false: "RESET MASTER"}[old.Kind.MySQL], "CREATE TABLE test.u (id INT)")
+	if lost, err := onOld.Lost(ctx, applied); err != nil || !strings.HasPrefix(lost, id) {
+		t.Errorf("after the reset it has lost %q (%v), want some of %s", lost, err, id)
+	}
+	if lost, err := onNext.Lost(ctx, applied); err != nil || lost != "" {
+		t.Errorf("the next one has lost %q (%v), and had none", lost, err)
+	}
 }
