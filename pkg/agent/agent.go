@@ -93,8 +93,9 @@ func New(c Config) *Agent {
 	if e.disk == nil {
 		e.disk = durable.Disk{}
 	}
+	stop := &stopped{disk: e.disk}
 	if c.Leasing != nil {
-		e.path = c.Leasing.StatePath + ".embargo"
+		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"
 	}
 	progress := &atomic.Pointer[string]{}
 	return &Agent{
@@ -107,7 +108,7 @@ func New(c Config) *Agent {
 		progress: progress,
 		watch:    c.Watch,
 		local:    c.Local,
-		follower: newFollower(c, e),
+		follower: newFollower(c, e, stop),
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,
@@ -202,6 +203,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	if err := a.embargo.load(); err != nil {
 		return err
 	}
+	a.follower.stopped.load(a.log) // it works when it has an order, not before
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
 		if len(o.present) > 0 {

@@ -156,10 +156,10 @@ func (s *sim) Repoint(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "repoint "+src.Host+" "+src.Start.String(), func() { s.replica.SourceHost = src.Host })
 }
 func (s *sim) StopReplication(ctx context.Context) error {
-	return s.op(ctx, "stop replication", func() {})
+	return s.op(ctx, "stop replication", func() { s.replica.IORunning, s.replica.SQLRunning = "No", "No" })
 }
 func (s *sim) StartReplication(ctx context.Context) error {
-	return s.op(ctx, "start replication", func() {})
+	return s.op(ctx, "start replication", func() { s.replica.IORunning, s.replica.SQLRunning = "Yes", "Yes" })
 }
 
 func (s *sim) StopReceiving(ctx context.Context) error {

@@ -48,8 +48,10 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 		return err
 	}
 	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
-	f.halted = err != nil
-	return err
+	if err != nil {
+		return err
+	}
+	return f.stopped.set(runs, "")
 }
 
 // settle executes what has been received, and stops. It refuses, and goes on as before, where this slave has what the new
@@ -63,8 +65,7 @@ func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string
 	if err := f.contained(ctx, r, master, sw, known); err != nil {
 		return err
 	}
-	if err := f.local.StopReplication(ctx); err != nil {
-		f.halted = true
+	if err := f.halt(ctx, following, "to follow "+master); err != nil {
 		return err
 	}
 	// More may have come in until it stood still.
@@ -224,13 +225,15 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 
 // stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
 func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
-	if err := f.local.StopReplication(ctx); err != nil {
-		f.halted = true
+	if err := f.halt(ctx, following, "to follow another writer"); err != nil {
 		return err
 	}
 	r, err := f.local.Replica(ctx)
 	if err == nil && r.Executed != p && r.PlaceGone() {
 		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that one is long enough.
+		if err := f.stopped.set(runs, ""); err != nil {
+			return err
+		}
 		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it must be set up anew (%s)", r.SourceHost, r.Executed, r.IOError)
 	}
 	if err == nil && r.Executed != p {
@@ -244,7 +247,8 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 
 // goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
 func (f *follower) goOn(ctx context.Context) error {
-	err := f.local.StartReplication(context.WithoutCancel(ctx))
-	f.halted = err != nil
-	return err
+	if err := ignoreNotReplica(f.local.StartReplication(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	return f.stopped.set(runs, "")
 }
