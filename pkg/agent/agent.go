@@ -94,8 +94,9 @@ func New(c Config) *Agent {
 	if e.disk == nil {
 		e.disk = durable.Disk{}
 	}
+	stop := &stopped{disk: e.disk}
 	if c.Leasing != nil {
-		e.path = c.Leasing.StatePath + ".embargo"
+		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"
 	}
 	progress := &atomic.Pointer[string]{}
 	return &Agent{
@@ -108,7 +109,7 @@ func New(c Config) *Agent {
 		progress: progress,
 		watch:    c.Watch,
 		local:    c.Local,
-		follower: newFollower(c, e),
+		follower: newFollower(c, e, stop),
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,
@@ -208,6 +209,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	if err := a.embargo.load(); err != nil {
 		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
+	a.follower.stopped.load(a.log) // it works when it has an order, not before
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
 		if len(o.present) > 0 {
@@ -354,7 +356,7 @@ func (o *owner) start(ctx context.Context) {
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, unasked: o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now())), candidate: o.candidate(),
-		lapsed: o.lapsed(want), lifetime: o.lifetime()}
+		lapsed: o.lapsed(want), lifetime: o.lifetime(), grace: o.grace()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -376,6 +378,7 @@ type pass struct {
 	lapsed    bool // the role is this host's, and its lease is not live
 	hangs     bool // the server does not answer
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
+	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
 }
 
 // pass observes, plans, applies and observes again.

@@ -35,6 +35,9 @@ type sim struct {
 	changed  chan<- struct{}
 	peer     Remote       // the other host's server; nil: it is gone
 	held     []netip.Addr // as told to the announcer
+	writes   time.Time    // until when a statement runs that writes
+	applied  []string     // what it has by GTID, of one question after the other; the last stays
+	next     Remote       // the new writer's server; nil: it is gone
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -105,13 +108,38 @@ func (s *sim) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	if d.Ready != nil && s.fail["deny"] == nil {
 		d.Ready()
 	}
+	if err := s.outlast(ctx, d.Grace); err != nil {
+		return err
+	}
 	return s.op(ctx, "deny", func() { s.open = false })
 }
 func (s *sim) AllowWrites(ctx context.Context) error {
 	return s.op(ctx, "allow", func() { s.open = true })
 }
-func (s *sim) EndClients(ctx context.Context, _ time.Duration) (int, error) {
+func (s *sim) EndClients(ctx context.Context, grace time.Duration) (int, error) {
+	if err := s.outlast(ctx, grace); err != nil {
+		return 0, err
+	}
 	return 0, s.op(ctx, "end clients", func() {})
+}
+
+// outlast waits for the statement that writes, and kills it after the grace, as the server does.
+func (s *sim) outlast(ctx context.Context, grace time.Duration) error {
+	s.mu.Lock()
+	left := time.Until(s.writes)
+	s.mu.Unlock()
+	if left <= 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(left, grace)):
+	}
+	if left <= grace {
+		return nil
+	}
+	return s.op(ctx, "kill", func() { s.writes = time.Time{} })
 }
 func (s *sim) Replica(ctx context.Context) (r mysqlctl.Replica, err error) {
 	err = s.op(ctx, "replica", func() { r = s.replica })
@@ -132,10 +160,10 @@ func (s *sim) Repoint(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "repoint "+src.Host+" "+src.Start.String(), func() { s.replica.SourceHost = src.Host })
 }
 func (s *sim) StopReplication(ctx context.Context) error {
-	return s.op(ctx, "stop replication", func() {})
+	return s.op(ctx, "stop replication", func() { s.replica.IORunning, s.replica.SQLRunning = "No", "No" })
 }
 func (s *sim) StartReplication(ctx context.Context) error {
-	return s.op(ctx, "start replication", func() {})
+	return s.op(ctx, "start replication", func() { s.replica.IORunning, s.replica.SQLRunning = "Yes", "Yes" })
 }
 
 func (s *sim) StopReceiving(ctx context.Context) error {
@@ -160,6 +188,15 @@ func (s *sim) ServerID(ctx context.Context) (id uint32, err error) {
 func (s *sim) WaitGTIDs(ctx context.Context, set string) error {
 	return s.op(ctx, "wait "+set, func() {})
 }
+func (s *sim) Applied(ctx context.Context) (set string, err error) {
+	err = s.op(ctx, "position", func() {
+		if len(s.applied) > 0 {
+			set = s.applied[0]
+			s.applied = s.applied[min(1, len(s.applied)-1):]
+		}
+	})
+	return set, err
+}
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
 func (s *sim) ByIP(ip string) (string, Remote, bool) {
@@ -171,6 +208,9 @@ func (s *sim) ByIP(ip string) (string, Remote, bool) {
 }
 func (s *sim) ByName(name string) (string, Remote, bool) {
 	ip, ok := map[string]string{"db1": "10.0.0.1", "db2": "10.0.0.2"}[name]
+	if s.next != nil && name == "db2" {
+		return ip, s.next, ok
+	}
 	if s.peer != nil {
 		return ip, s.peer, ok
 	}
@@ -188,8 +228,10 @@ func (deadRemote) Replica(context.Context) (mysqlctl.Replica, error) {
 func (deadRemote) Position(context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, errGone
 }
-func (deadRemote) GTIDs(context.Context) (string, error)  { return "", errGone }
-func (deadRemote) Writable(context.Context) (bool, error) { return false, errGone }
+func (deadRemote) GTIDs(context.Context) (string, error)         { return "", errGone }
+func (deadRemote) Lost(context.Context, string) (string, error)  { return "", errGone }
+func (deadRemote) Lacks(context.Context, string) (string, error) { return "", errGone }
+func (deadRemote) Writable(context.Context) (bool, error)        { return false, errGone }
 func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
 	return nil, errGone
 }
@@ -387,7 +429,7 @@ func TestFollow(t *testing.T) {
 		{"ahead", 120, false, sw, "wait bin.000001:100, stop replication, start replication",
 			"Couldn't change active master to 'db2': this slave has executed bin.000001:120 of db1, the new writer only bin.000001:100 when it took over: it has transactions that 'db2' lacks"},
 		{"ahead with GTID", 120, true, sw, "wait bin.000001:100", "Couldn't change active master to 'db2': this slave has executed"},
-		{"with GTID", 90, true, sw, "wait bin.000001:100, repoint 10.0.0.2 ", ""},
+		{"with GTID", 90, true, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 ", ""},
 		{"not yet told where", 100, false, cluster.Switch{From: "db1", To: "db2"}, "", ""},
 		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100", "Couldn't change active master to 'db2': find the place in the log of 'db2'"},
 	} {
@@ -398,6 +440,66 @@ func TestFollow(t *testing.T) {
 				o.Switch = c.sw
 				say(o)
 				synctest.Wait()
+				if got := s.history(); got != c.want {
+					t.Errorf("it did %s, want %s", got, c.want)
+				}
+				a := say(o)
+				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
+					t.Errorf("answer %v", a)
+				}
+			})
+		})
+	}
+}
+
+// has is the server of a new writer that has some transactions, and gets the rest later.
+type has struct {
+	deadRemote
+	replica mysqlctl.Replica
+	sets    []string
+	later   []string
+	at      time.Time // when later counts
+	fail    error
+}
+
+func (h *has) Replica(context.Context) (mysqlctl.Replica, error) { return h.replica, nil }
+func (h *has) Lacks(_ context.Context, applied string) (string, error) {
+	if slices.Contains(h.sets, applied) || slices.Contains(h.later, applied) && !time.Now().Before(h.at) {
+		return "", h.fail
+	}
+	return applied, h.fail
+}
+
+// TestFollowByGTID: a slave that has what the new writer lacks is not moved, and told which; what is on its way there is waited for.
+func TestFollowByGTID(t *testing.T) {
+	replicates := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes"}
+	const waits, stops = "wait bin.000001:100", ", stop replication"
+	for name, c := range map[string]struct {
+		applied []string
+		next    *has
+		old     Remote
+		want    string
+		problem string
+	}{
+		"level":      {[]string{"a:1-5"}, &has{sets: []string{"a:1-5"}}, nil, waits + stops + ", repoint 10.0.0.2 ", ""},
+		"on its way": {[]string{"a:1-5"}, &has{later: []string{"a:1-5"}, at: time.Time{}}, returned{}, waits + stops + ", repoint 10.0.0.2 ", ""},
+		"the returning writer's own": {[]string{"a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits,
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9): it must be set up anew"},
+		"a dead writer's": {[]string{"a:1-9"}, &has{replica: replicates}, nil, waits, "Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks"},
+		"the new writer is slow": {[]string{"a:1-9"}, &has{replica: replicates}, returned{}, waits,
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' has not executed yet (GTID a:1-9): it waits"},
+		"pulled in meanwhile": {[]string{"a:1-5", "a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits + stops + ", start replication",
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9)"},
+		"the new writer does not answer": {[]string{"a:1-5"}, &has{fail: errGone}, nil, waits, "Couldn't change active master to 'db2': ask 'db2' whether it has all that this slave has: connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+				c.next.at = time.Now().Add(time.Second)
+				s.set(func() { s.replica.UsesGTID, s.applied, s.next, s.peer = true, c.applied, c.next, c.old })
+				o := order()
+				o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+				say(o)
+				time.Sleep(onItsWay + lookWay)
 				if got := s.history(); got != c.want {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}
@@ -487,7 +589,7 @@ func TestSoftBlocking(t *testing.T) {
 		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
 		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
-		h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
 		h.commands.Wait()
 		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%+v: it ran %q (%v)", c, got, err)

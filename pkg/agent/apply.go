@@ -179,7 +179,11 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if p.hangs && h.fence != nil {
 				continue // it would only hang as well: its port is closed instead
 			}
-			err = h.deny(ctx, wasWriter, m.Port == PortClosed || p.lapsed, block)
+			grace := p.grace(h.blocking.Grace)
+			if m.Port == PortClosed {
+				grace = 0
+			}
+			err = h.deny(ctx, wasWriter, grace, block)
 		case Remove:
 			err = h.remove(ctx, a.Address)
 		case Add:
@@ -264,11 +268,7 @@ func (h *host) allow(ctx context.Context) error {
 
 // deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its address
 // goes, while there is still a way to reach them; those that run a statement are left to endClients.
-func (h *host) deny(ctx context.Context, wasWriter, atOnce bool, block func()) error {
-	grace := h.blocking.Grace
-	if atOnce {
-		grace = 0 // whoever writes now writes without a lease
-	}
+func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
 	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()
 	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace, Ready: block}); err != nil || !wasWriter {

@@ -93,6 +93,16 @@ func (o *owner) leased() bool {
 	return o.tenant != nil && (o.readerLease() > 0 || o.tenant.tenure.Wants() && o.tenant.tenure.Lease() > 0)
 }
 
+// grace is how long a statement that writes may go on: no longer than the lease, since another host may be open after
+// its end. A host that is to leave has until then; one that holds none, and is open, gives no time at all.
+func (o *owner) grace() func(most time.Duration) time.Duration {
+	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
+		return func(most time.Duration) time.Duration { return most }
+	}
+	until, clock := o.tenant.tenure.Until(), o.tenant.Clock
+	return func(most time.Duration) time.Duration { return min(most, max(0, until-clock.Now())) }
+}
+
 // beat asks the other candidates where the lease runs low, and fences where it has run out.
 func (o *owner) beat(ctx context.Context) {
 	if !o.leased() {

@@ -35,6 +35,8 @@ type Remote interface {
 	Log
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	Writable(ctx context.Context) (bool, error)
+	Lacks(ctx context.Context, applied string) (string, error)
+	Lost(ctx context.Context, applied string) (string, error)
 }
 
 // Log is what a server has committed.
@@ -60,11 +62,8 @@ const (
 
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
-	self  string
-	local interface {
-		Replicating
-		Steering
-	}
+	self     string
+	local    Following
 	own      OwnLog
 	peers    Peers
 	sources  func(string) (Source, bool)
@@ -126,6 +125,9 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	}
 	target, set, known := c.source(ctx, r, limit)
 	if known {
+		if err := c.unbroken(ctx, r, from, target); err != nil {
+			return mysqlctl.Position{}, err
+		}
 		if err := c.resume(ctx, from); err != nil {
 			return mysqlctl.Position{}, err
 		}
@@ -156,6 +158,48 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		after = more
 	}
 	return after, c.cutOff(ctx, from, after)
+}
+
+// catchesUp is how long a source may take to commit what it has sent already: it waits for acknowledgements.
+const catchesUp = time.Second
+
+// unbroken refuses a source whose log does not go on from what this host has of it. Where it ends was asked after what was
+// received: to be beyond that end, or to have transactions of the source's own that it has not, is possible only if the log
+// was begun anew.
+func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, end mysqlctl.Position) error {
+	const reset = "it was reset, and what it has been given since is not here: set this host up anew, or take over with move_role --force"
+	for _, had := range []mysqlctl.Position{r.Received, r.Executed} {
+		if had.IsZero() {
+			continue
+		}
+		if cmp, err := had.Compare(end); err != nil || cmp > 0 {
+			return fmt.Errorf("the binary log of '%s' ends at %s, and this host has read it up to %s: %s", from, end, had, reset)
+		}
+	}
+	_, source, ok := c.peers.ByIP(r.SourceHost)
+	if !ok || !r.UsesGTID {
+		return nil
+	}
+	applied, err := c.local.Applied(ctx)
+	if err != nil || applied == "" {
+		return err
+	}
+	for deadline := time.Now().Add(catchesUp); ; {
+		asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+		lost, err := source.Lost(asking, applied)
+		cancel()
+		switch {
+		case err != nil || lost == "": // an error: its position is enough
+			return nil
+		case !time.Now().Before(deadline):
+			return fmt.Errorf("'%s' has lost its own transactions %s from its binary log: %s", from, shorten(lost), reset)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainPause):
+		}
+	}
 }
 
 // Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a

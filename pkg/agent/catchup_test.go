@@ -2,12 +2,16 @@ package agent
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
 )
 
 // committing is a server that executes no more of what it has received before it is told to stop, as one whose commit waits for an
@@ -43,6 +47,66 @@ func TestDrain(t *testing.T) {
 				}
 				if stopped := s.history() != ""; stopped != c.stopped || !strings.Contains(said.String(), c.said) || c.said == "" && said.Len() > 0 {
 					t.Errorf("it did %s, and said %s", s.history(), said.String())
+				}
+			})
+		})
+	}
+}
+
+// reset is the server of a writer whose binary log was begun anew, or is as it was: what it has lost of its own it finds
+// again at some time.
+type reset struct {
+	returned
+	lost  string
+	found time.Time
+	fail  error
+}
+
+func (r reset) Lost(context.Context, string) (string, error) {
+	if !r.found.IsZero() && !time.Now().Before(r.found) {
+		return "", r.fail
+	}
+	return r.lost, r.fail
+}
+
+// TestResetLog: to have executed more of a log than there is means that it is another log, and not to have caught up.
+func TestResetLog(t *testing.T) {
+	const wasReset = "it was reset, and what it has been given since is not here: set this host up anew, or take over with move_role --force"
+	for name, c := range map[string]struct {
+		end     mysqlctl.Position
+		gtids   string
+		applied string
+		lost    string
+		late    time.Duration // until the source has committed what it has sent
+		fail    error
+		want    string
+	}{
+		"it goes on":              {end: at(200)},
+		"level":                   {end: at(100)},
+		"level by GTID":           {end: at(100), gtids: "a:1-7", applied: "a:1-7"},
+		"shorter":                 {end: at(50), want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " + wasReset},
+		"shorter, found by GTIDs": {end: at(50), gtids: "a:1-3", applied: "a:1-7", want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " + wasReset},
+		"of another name": {end: mysqlctl.Position{File: "log.000001", Offset: 999},
+			want: "the binary log of 'db1' ends at log.000001:999, and this host has read it up to bin.000001:100: " + wasReset},
+		"longer than the one before":   {end: at(200), gtids: "a:1-3", applied: "a:1-7", lost: "a:4-7", want: "'db1' has lost its own transactions a:4-7 from its binary log: " + wasReset},
+		"waits for an acknowledgement": {end: at(200), gtids: "a:1-7", applied: "a:1-7", lost: "a:7", late: 300 * time.Millisecond},
+		"it says nothing of its GTIDs": {end: at(200), applied: "a:1-7", lost: "a:7", fail: errGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := reset{returned: returned{end: c.end, gtids: c.gtids}, lost: c.lost, fail: c.fail}
+				if c.late > 0 {
+					source.found = time.Now().Add(c.late)
+				}
+				s := &sim{position: at(500), peer: source, applied: []string{c.applied}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100), UsesGTID: c.applied != ""}}
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{})
+				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
+					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
+				}
+				if strings.Contains(s.history(), "wait") != (c.want == "" && (c.end == at(200) || c.gtids != "")) {
+					t.Errorf("it did %s", s.history())
 				}
 			})
 		})

@@ -45,7 +45,7 @@ func TestCourtesiesAreNoMore(t *testing.T) {
 					var after time.Duration
 					began := time.Now()
 					h.addrs = timed{s, func() { after = time.Since(began) }}
-					p := pass{lifetime: func(cluster.RoleIP) (time.Duration, error) { return time.Minute, nil }}
+					p := pass{lifetime: func(cluster.RoleIP) (time.Duration, error) { return time.Minute, nil }, grace: allOfIt}
 					if _, problems := h.apply(t.Context(), p, []Action{{Kind: kind, Address: writer}}, false, Memory{}); len(problems) > 0 {
 						t.Errorf("%s: %v", kind, problems)
 					}
@@ -85,7 +85,7 @@ func TestSlowBlocking(t *testing.T) {
 	h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)), blocking: Blocking{Soft: true,
 		Block:   "while ! test -e '" + goOn + "'; do sleep .01; done; echo block >>" + said,
 		Unblock: "echo unblock >>" + said}}
-	_, problems := h.apply(t.Context(), pass{}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
+	_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
 	if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
 		t.Errorf("it did %s, want %s (%v)", got, want, problems)
 	}

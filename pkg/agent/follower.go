@@ -17,6 +17,7 @@ import (
 type Following interface {
 	Replicating
 	Steering
+	Applied(ctx context.Context) (string, error)
 }
 
 // Source is how to replicate from a host of the cluster.
@@ -35,6 +36,7 @@ type follower struct {
 	peers   Peers
 	sources func(host string) (Source, bool)
 	embargo *embargo
+	stopped *stopped // of the attempts alone, one at a time
 	log     *slog.Logger
 
 	wanted chan wish                     // one slot; the newest wins
@@ -42,7 +44,6 @@ type follower struct {
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
 	looked time.Time                     // when; of the attempts alone, one at a time, as the next two
 	end    mysqlctl.Position             // of the own log at that time
-	halted bool                          // an attempt to repoint ended before replication ran again
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -57,8 +58,8 @@ var errNotYet = errors.New("the new writer has not yet taken over")
 // tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
 const tryTimeout = 10 * time.Second
 
-func newFollower(c Config, e *embargo) *follower {
-	f := &follower{site: c.Site, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, log: c.Log, wanted: make(chan wish, 1)}
+func newFollower(c Config, e *embargo, s *stopped) *follower {
+	f := &follower{site: c.Site, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, stopped: s, log: c.Log, wanted: make(chan wish, 1)}
 	none := ""
 	f.status.Store(&none)
 	f.audit.Store(&cluster.Audit{})
@@ -168,7 +169,8 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	if err := f.keepAway(ctx, o); err != nil {
 		return err
 	}
-	if f.halted && o.State != cluster.AdminOffline { // whatever the state: a slave that stands still may be in no other for it
+	// Whatever the state: a slave that stands still may be in no other for it. What an embargo has stopped is started when that is lifted.
+	if f.stopped.why != runs && o.State != cluster.AdminOffline && f.embargo.get().Host == "" {
 		if err := f.goOn(ctx); err != nil {
 			return err
 		}
@@ -178,13 +180,30 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 			return err
 		}
 	}
-	switch {
-	case o.State == cluster.AdminOffline && last != cluster.AdminOffline:
-		return ignoreNotReplica(f.local.StopReplication(ctx))
-	case o.State != cluster.AdminOffline && last == cluster.AdminOffline && f.embargo.get().Host == "":
-		return ignoreNotReplica(f.local.StartReplication(ctx))
+	if o.State == cluster.AdminOffline && last != cluster.AdminOffline {
+		return ignoreNotReplica(f.rest(ctx))
 	}
 	return nil
+}
+
+// rest stops the replication while the host is ADMIN_OFFLINE. What stands still already an operator has stopped, who will start it again.
+func (f *follower) rest(ctx context.Context) error {
+	if f.stopped.why == runs {
+		r, err := f.local.Replica(ctx)
+		if err != nil || r.IORunning == "No" && r.SQLRunning == "No" {
+			return err
+		}
+		return f.halt(ctx, offline, "the host is ADMIN_OFFLINE")
+	}
+	return f.local.StopReplication(ctx)
+}
+
+// halt notes that this agent stops the replication, and why, and stops it.
+func (f *follower) halt(ctx context.Context, why stopReason, text string) error {
+	if err := f.stopped.set(why, "mmm_agentd has stopped the replication: "+text); err != nil {
+		return err
+	}
+	return f.local.StopReplication(ctx)
 }
 
 func ignoreNotReplica(err error) error {

@@ -88,7 +88,7 @@ func TestLookBeforeOpening(t *testing.T) {
 				})
 				o := order(writer)
 				o.Switch, o.Forced = c.sw, c.forced
-				out := h.pass(t.Context(), pass{order: o, lifetime: forEver})
+				out := h.pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
 				opened, added := strings.Contains(s.history(), "allow"), strings.Contains(s.history(), "add")
 				if got := strings.Join(out.problems, "; "); got != c.problem || opened != (c.problem == "") || added != opened {
 					t.Errorf("it did %s: %s", s.history(), got)
@@ -128,7 +128,7 @@ func TestFormerWriterIsClosed(t *testing.T) {
 			s.replica.Received, s.replica.Executed = at(50), at(50)
 			o := order(writer)
 			o.Switch = cluster.Switch{From: "db2", To: "db1"}
-			out := hostOf(s).pass(t.Context(), pass{order: o, lifetime: forEver})
+			out := hostOf(s).pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
 			if opened := strings.Contains(s.history(), "allow"); opened != (fails == nil) || opened == open {
 				t.Errorf("opened %v beside a server that is open: %v (%v)", opened, open, out.problems)
 			}

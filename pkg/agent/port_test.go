@@ -118,7 +118,7 @@ func TestMissedQuestion(t *testing.T) {
 				h.fence, h.process = f, p
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
-					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver})
+					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver, grace: allOfIt})
 					m = out.memory
 					return out
 				}
@@ -166,7 +166,7 @@ func TestPortLeftClosed(t *testing.T) {
 				h := hostOf(s)
 				f := &fakeFence{closed: true}
 				h.fence, h.site.MayWrite = f, !c.slave
-				out := h.pass(t.Context(), pass{order: c.order, candidate: !c.slave, lifetime: forEver})
+				out := h.pass(t.Context(), pass{order: c.order, candidate: !c.slave, lifetime: forEver, grace: allOfIt})
 				if f.closed || out.memory.Port != PortOpen || len(out.problems) > 0 {
 					t.Errorf("the port is closed: %v, %+v", f.closed, out)
 				}
@@ -188,3 +188,5 @@ func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 func caughtUp() mysqlctl.Replica {
 	return mysqlctl.Replica{SourceHost: "10.0.0.2", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
 }
+
+func allOfIt(most time.Duration) time.Duration { return most }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
@@ -37,7 +38,7 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	var start mysqlctl.Position
 	switch {
 	case replica.UsesGTID:
-		err = f.settle(ctx, replica, sw, known && sw.From == from)
+		err = f.settle(ctx, replica, o.Master, sw, known && sw.From == from)
 	case known && sw.From == from:
 		start, err = f.atSwitch(ctx, sw)
 	default:
@@ -47,26 +48,101 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 		return err
 	}
 	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
-	f.halted = err != nil
-	return err
+	if err != nil {
+		return err
+	}
+	return f.stopped.set(runs, "")
 }
 
-// settle executes what has been received, and refuses where this slave is ahead of the new writer: GTIDs find the
-// place for one that is level or behind.
-func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Switch, known bool) error {
+// settle executes what has been received, and stops. It refuses, and goes on as before, where this slave has what the new
+// writer lacks: GTIDs find the place for one that is level or behind.
+func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
 	if !r.Received.IsZero() {
 		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
 			return fmt.Errorf("execute what was received: %w", err)
 		}
 	}
-	if !known {
-		return nil
+	if err := f.contained(ctx, r, master, sw, known); err != nil {
+		return err
 	}
+	if err := f.halt(ctx, following, "to follow "+master); err != nil {
+		return err
+	}
+	// More may have come in until it stood still.
+	if err := f.contained(ctx, r, master, sw, known); err != nil {
+		return errors.Join(err, f.goOn(ctx))
+	}
+	return nil
+}
+
+// What this slave has executed may still be on its way to the new writer, where the old one is alive and both replicate from it.
+const (
+	onItsWay = 2 * time.Second
+	lookWay  = 100 * time.Millisecond
+)
+
+// contained looks whether the new writer has all that this slave has executed, by GTID, or, where none tell, by the place in
+// the old writer's log.
+func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
+	applied, err := f.local.Applied(ctx)
+	if err != nil {
+		return err
+	}
+	if applied == "" {
+		if !known {
+			return nil
+		}
+		return f.notAhead(ctx, sw)
+	}
+	_, to, ok := f.peers.ByName(master)
+	if !ok {
+		return fmt.Errorf("host '%s' is not in this host's configuration", master)
+	}
+	for deadline := time.Now().Add(onItsWay); ; {
+		missing, err := to.Lacks(ctx, applied)
+		if err != nil {
+			return fmt.Errorf("ask '%s' whether it has all that this slave has: %w", master, err)
+		}
+		if missing == "" {
+			return nil
+		}
+		if !time.Now().Before(deadline) {
+			return f.beyond(ctx, r, master, to, missing)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookWay):
+		}
+	}
+}
+
+// beyond says what a slave has that the new writer lacks, and what becomes of that.
+func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string, to Remote, missing string) error {
+	missing = shorten(missing)
+	other, err := to.Replica(ctx)
+	if err == nil && other.SourceHost == r.SourceHost && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r.SourceHost) {
+		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them", master, missing)
+	}
+	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it must be set up anew", master, missing)
+}
+
+// shorten makes a set of GTIDs fit to be read.
+func shorten(set string) string {
+	const most = 200
+	if len(set) > most {
+		return set[:most] + "…"
+	}
+	return set
+}
+
+// notAhead refuses where this slave has executed more of a dead writer's log than the new one had when it took over.
+func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 	after, err := mysqlctl.ParsePosition(sw.After)
 	if err != nil {
 		return nil // the new writer had executed nothing of the old one: nothing to be ahead of
 	}
-	r, err = f.local.Replica(ctx)
+	r, err := f.local.Replica(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,7 +153,7 @@ func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, sw cluster.Sw
 }
 
 // answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further in it means
-// nothing; should this slave have more than the new writer after all, the GTIDs will say so.
+// nothing.
 func (f *follower) answers(ctx context.Context, ip string) bool {
 	_, old, known := f.peers.ByIP(ip)
 	if !known {
@@ -149,13 +225,15 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 
 // stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
 func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
-	if err := f.local.StopReplication(ctx); err != nil {
-		f.halted = true
+	if err := f.halt(ctx, following, "to follow another writer"); err != nil {
 		return err
 	}
 	r, err := f.local.Replica(ctx)
 	if err == nil && r.Executed != p && r.PlaceGone() {
 		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that one is long enough.
+		if err := f.stopped.set(runs, ""); err != nil {
+			return err
+		}
 		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it must be set up anew (%s)", r.SourceHost, r.Executed, r.IOError)
 	}
 	if err == nil && r.Executed != p {
@@ -169,7 +247,8 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 
 // goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
 func (f *follower) goOn(ctx context.Context) error {
-	err := f.local.StartReplication(context.WithoutCancel(ctx))
-	f.halted = err != nil
-	return err
+	if err := ignoreNotReplica(f.local.StartReplication(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	return f.stopped.set(runs, "")
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // take starts to take an address from its holder; next is the host it is meant for, or "" for whoever fits.
@@ -10,6 +11,7 @@ func (x *stepper) take(a *Address, next string) {
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
 	a.Confirmed, a.failed, a.origin, a.gone, a.Forced = false, "", "", "", false
 	a.seq, a.since = x.seq, x.in.Now
+	a.busy, a.awaited = 0, false
 	x.moved = true
 }
 
@@ -107,6 +109,9 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 			a.origin, a.Forced = "", false
 		}
 	case a.Leaving == ans.Host:
+		if ans.Reached && ans.Busy {
+			a.busy = x.in.Now
+		}
 		switch {
 		case ans.Reached && x.protected(a, ans.Host) && x.s.unsure > 0: // its word proves nothing yet
 		case ans.Reached && x.protected(a, ans.Host):
@@ -249,9 +254,8 @@ func (x *stepper) releaseStuck(a *Address) {
 	if a.Leaving == "" {
 		return
 	}
-	late := x.in.Now-a.since >= x.t.ReleaseTimeout
-	if late && a.failed == "" {
-		a.failed = fmt.Sprintf("it has not given it up for %d seconds", int(x.t.ReleaseTimeout.Seconds()))
+	if late := x.in.Now - a.since; late >= x.t.ReleaseTimeout && a.failed == "" {
+		x.overdue(a, late)
 	}
 	if a.failed == "" {
 		return
@@ -272,6 +276,27 @@ func (x *stepper) releaseStuck(a *Address) {
 		a.killed = a.seq
 		x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s) - killing it!", host, a.RoleIP, a.failed)
 		x.kill(host)
+	}
+}
+
+const (
+	freshBusy = 5 * time.Second // an agent that is at work says so every few seconds
+	longBusy  = time.Minute     // beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
+)
+
+// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is waited for, as a statement
+// that was killed may take its time to be rolled back: kill_host is for hosts that don't answer, or whose server doesn't.
+func (x *stepper) overdue(a *Address, late time.Duration) {
+	r, _ := x.t.Role(a.Role)
+	atWork := a.busy > 0 && x.in.Now-a.busy < freshBusy
+	lost := a.Next != "" || !r.Exclusive || x.s.Hosts[a.Leaving].State == HardOffline
+	switch {
+	case !atWork, lost && late >= x.t.ReleaseTimeout+longBusy:
+		a.failed = fmt.Sprintf("it has not given it up for %d seconds", int(late.Seconds()))
+	case !a.awaited:
+		a.awaited = true
+		x.out.add(Warn, a.Leaving, "Host '%s' has not given up role '%s' for %d seconds, and says that it is at work on it: waiting for it",
+			a.Leaving, a.RoleIP, int(late.Seconds()))
 	}
 }
 

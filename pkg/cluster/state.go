@@ -90,6 +90,8 @@ type Address struct {
 	killed    uint64 // seq for which kill_host was asked for: once is enough, where something better proves it gone
 	seq       uint64 // order that gives it to Holder or takes it from Leaving
 	since     time.Duration
+	busy      time.Duration // when Leaving last answered that it is at work on giving it up; 0: never
+	awaited   bool          // it has been said that this takes long
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
 }
 

@@ -35,7 +35,7 @@ func TestMonitorDefaults(t *testing.T) {
 	db1.Name, db1.IP, db1.Peer = "db1", netip.MustParseAddr("192.168.100.51"), "db2"
 	db2.Name, db2.IP, db2.Peer = "db2", netip.MustParseAddr("192.168.100.52"), "db1"
 	want := &Config{
-		File: "f.conf", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, SwitchTimeout: 10 * time.Second,
+		File: "f.conf", ActiveMasterRole: "writer", MaxKillRetries: 10, WriterLease: 6 * time.Second, SwitchTimeout: 10 * time.Second,
 		Monitor: MonitorConfig{
 			IP: netip.MustParseAddr("192.168.100.49"), Port: 9988,
 			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm", StatusPath: "/var/lib/mysql-mmm/mmm_mond.status",
@@ -53,7 +53,7 @@ func TestMonitorDefaults(t *testing.T) {
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
 	}
-	if c.MaxKillRetries != 0 || c.Local() != (Host{}) {
+	if c.ARPRefresh != 0 || c.Local() != (Host{}) {
 		t.Error("the monitor got what only the agent reads")
 	}
 }
@@ -310,8 +310,10 @@ func TestBooleansAndDurations(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]int{"0": 0, "0.2": 1, "2500ms": 3, "7": 7} {
-		if got := mustBuild(t, Agent, edit{1: "this db1\nmax_kill_retries " + text}.apply()).MaxKillRetries; got != want {
-			t.Errorf("max_kill_retries %s: %d, want %d", text, got, want)
+		for _, p := range []Program{Agent, Monitor} {
+			if got := mustBuild(t, p, edit{1: "this db1\nmax_kill_retries " + text}.apply()).MaxKillRetries; got != want {
+				t.Errorf("%v: max_kill_retries %s: %d, want %d", p, text, got, want)
+			}
 		}
 	}
 }

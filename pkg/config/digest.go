@@ -19,6 +19,7 @@ func (c *Config) Digests(nonce string) map[string]map[string]string {
 	d := digester{nonce: nonce, secret: c.AgentSecret, sections: map[string]map[string]string{}}
 	d.add("", "active_master_role", c.ActiveMasterRole)
 	d.add("", "writer_lease", c.WriterLease)
+	d.add("", "max_kill_retries", c.MaxKillRetries)
 	for _, h := range c.Hosts {
 		section := tag("host", h.Name)
 		d.add(section, "ip", h.IP)

@@ -68,6 +68,8 @@ func TestDigests(t *testing.T) {
 		{"hosts db1, db2", "hosts db2,db1", ""},
 		{"this db1", "this db1\nwriter_lease 6s", ""}, // the default
 		{"this db1", "this db1\nwriter_lease 7", "writer_lease"},
+		{"this db1", "this db1\nmax_kill_retries 9.5", ""},
+		{"this db1", "this db1\nmax_kill_retries 9", "max_kill_retries"},
 		{"ip 192.0.2.2", "ip 192.0.2.3", "<host db2> ip"},
 		{"ip 192.0.2.2", "ip 192.0.2.2\n mysql_port 3307", "<host db2> mysql_port"},
 		{"ips 192.0.2.100", "ips 192.0.2.101", "<role writer> ips"},

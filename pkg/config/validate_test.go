@@ -215,7 +215,7 @@ func TestOthersMistakesAreNotChecked(t *testing.T) {
 		{"monitor's address", edit{4: "ip nowhere"}, []Program{Agent}},
 		{"no monitor", edit{3: "", 4: "", 5: "", 6: "", 7: "", 8: "", 9: ""}, []Program{Agent}},
 		{"monitor's account", edit{16: "", 17: ""}, []Program{Agent, Control}},
-		{"agent's variables", edit{1: "max_kill_retries many", 11: "", 12: "", 13: "", 14: "", 15: "", 18: "", 19: ""}, []Program{Monitor, Control}},
+		{"agent's variables", edit{1: "arp_refresh many", 11: "", 12: "", 13: "", 14: "", 15: "", 18: "", 19: ""}, []Program{Monitor, Control}},
 		{"unknown this", edit{1: "this nobody"}, []Program{Monitor, Control}},
 		{"checks", edit{1: "this db1\n<check default>\ntimeout long\n</check>"}, []Program{Agent, Control}},
 		{"role without mode and hosts", edit{37: "", 39: ""}, []Program{Agent, Control}},

@@ -94,6 +94,9 @@ func (t *Tenure) Left(now time.Duration) time.Duration {
 	return t.until - now
 }
 
+// Until is when its lease ends or has ended, also that of a host which is to leave: the time that it has for it.
+func (t *Tenure) Until() time.Duration { return t.until }
+
 // Wants says whether the role is this host's but for a lease or a wait: it is on the way to it, or has lost it for want of anybody who vouches.
 func (t *Tenure) Wants() bool { return t.Saved.Epoch.Grants(t.self) }
 

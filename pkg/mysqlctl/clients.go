@@ -72,7 +72,7 @@ func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64
 // replication in both directions, the event scheduler and other threads of the server itself (agent manual, "Stop writes").
 // Without a deadline it ends Timeout after the grace. One that it may not kill saves no other one: that error comes last.
 func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed int, err error) {
-	ctx, cancel := bounded(ctx, max(grace, 0)+s.cfg.Timeout)
+	ctx, cancel := bounded(ctx, grace+s.cfg.Timeout)
 	defer cancel()
 
 	// Clients that come later find a closed server; ending them too would never end with those that reconnect.

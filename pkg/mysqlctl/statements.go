@@ -100,6 +100,14 @@ func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
 		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
 }
 
+// subtractGTIDs asks what of a set is not executed. MariaDB has no such function: there it asks for what the server has.
+func (f flavour) subtractGTIDs(set string) statement {
+	if f.dialect == mariaDB {
+		return f.showVariables("gtid_binlog_state", "gtid_slave_pos")
+	}
+	return statement{what: "compare GTIDs", sql: "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed) AS missing", args: []driver.Value{set}}
+}
+
 func (f flavour) showPosition() statement {
 	sql := "SHOW MASTER STATUS"
 	if f.dialect == mysqlNew {

@@ -49,8 +49,8 @@ func (s *Server) AllowWrites(ctx context.Context) error {
 
 // Deny says how DenyWrites treats clients that are in its way.
 type Deny struct {
-	// Grace is how long a statement that is in the way may go on before its connection is killed; default 10 s,
-	// negative is none. Connections that are idle, in LOCK TABLES or in a transaction, get none.
+	// Grace is how long a statement that is in the way may go on before its connection is killed. Connections that are
+	// idle, in LOCK TABLES or in a transaction, get none.
 	Grace time.Duration
 
 	// Ready is called once the connections that it takes are had, before anything is changed: the place to keep new clients away by
@@ -64,15 +64,11 @@ type Deny struct {
 // as Deny says. With an error the server may be closed or not, but nothing is left behind that closes it later, unless the
 // error says so.
 func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
-	grace := opts.Grace
-	if grace == 0 {
-		grace = 10 * time.Second
-	}
-	ctx, cancel := bounded(ctx, max(grace, 0)+s.cfg.Timeout)
+	ctx, cancel := bounded(ctx, opts.Grace+s.cfg.Timeout)
 	defer cancel()
 	spare := mopUp(ctx)
 
-	way := &way{server: s, started: time.Now(), grace: grace}
+	way := &way{server: s, started: time.Now(), grace: opts.Grace}
 	err := s.change(ctx, flavour.denyWrites, during{opts.Ready, way.clear})
 	if isServerError(err, errUnknownVariable) {
 		err = s.change(ctx, flavour.denyOrdinaryWrites, during{stuck: way.clear})

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+)
+
+// stopped remembers that this agent has stopped the replication, and has yet to start it again: what an operator has
+// stopped is not started. It outlives the agent, in a file of one line, REASON|TEXT, which is on disk before the
+// replication is stopped. Its one user is the follower.
+type stopped struct {
+	path string // "": it is not kept
+	disk Disk
+	why  stopReason
+}
+
+// stopReason is why replication was stopped.
+type stopReason string
+
+// The reasons, as they are in the file.
+const (
+	runs      stopReason = ""
+	offline   stopReason = "offline"
+	following stopReason = "following"
+)
+
+// load reads what a former agent noted. What can't be read stops nothing: then replication stays as it is.
+func (s *stopped) load(log *slog.Logger) {
+	if s.path == "" {
+		return
+	}
+	text, err := s.disk.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	reason, _, _ := strings.Cut(strings.TrimSuffix(string(text), "\n"), "|")
+	switch why := stopReason(reason); {
+	case err == nil && (why == runs || why == offline || why == following):
+		s.why = why
+		return
+	case err == nil:
+		err = fmt.Errorf("%s: want REASON|TEXT, not %q", s.path, printable(string(text)))
+	}
+	log.Warn(fmt.Sprintf("Can't tell whether this agent has stopped the replication (%v): start it by hand if it stands still (START SLAVE)", err))
+}
+
+// set notes it, and has it on disk when it returns without an error.
+func (s *stopped) set(why stopReason, text string) error {
+	if s.why == why {
+		return nil
+	}
+	line := ""
+	if why != runs {
+		line = string(why) + "|" + text + "\n"
+	}
+	if s.path != "" {
+		if err := s.disk.Replace(s.path, []byte(line)); err != nil {
+			return fmt.Errorf("note whether this agent has stopped the replication: %w", err)
+		}
+	}
+	s.why = why
+	return nil
+}
