@@ -51,3 +51,31 @@ func TestWorlds(t *testing.T) {
 	}
 	t.Logf("\n%s", found)
 }
+
+// TestEachRuleIsNeeded: in a world that makes a rule worth nothing the search finds two writers. A search that finds nothing would prove nothing.
+func TestEachRuleIsNeeded(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		without Ablation
+		bound   uint64 // worlds in which it is found
+	}{
+		{"lease from the echo", Ablation{Echo: true}, 400},
+		{"the monitor waits for the old lease", Ablation{Wait: true}, 400},
+		{"lower epochs are refused", Ablation{Numbers: true}, 400},
+		{"a promise is kept", Ablation{Promise: true}, 400},
+		{"a start counts as a promise", Ablation{PromiseAtStart: true}, 400},
+		{"the kernel's slack", Ablation{Slack: true}, 400},
+		{"the kernel's lifetime", Ablation{Lifetime: true}, 400},
+		{"the id of the boot", Ablation{BootID: true}, 400},
+		{"gone names who", Ablation{Gone: true}, 400},
+		{"saved before sent", Ablation{Saved: true}, 400},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			found := Search{From: *from, To: *from + c.bound - 1, Abilities: Operators | Pauses | BadNetwork | SlowKernels, Without: c.without, Most: 1}.Run(t)
+			if len(found.Wrong) == 0 {
+				t.Fatalf("%d worlds without this rule, and never two writers", found.Worlds)
+			}
+			t.Logf("%d worlds, %.1f s: world %d: %s", found.Worlds, found.Took.Seconds(), found.Wrong[0].Seed, found.Wrong[0].Wrong)
+		})
+	}
+}
