@@ -1,0 +1,72 @@
+package bubble
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Abilities are the kinds of trouble that a world may have beyond the plain ones: cut lines, and machines, programs and servers that die.
+type Abilities uint32
+
+// The abilities.
+const (
+	Operators      Abilities = 1 << iota // commands and modes at any time, kill_host
+	Pauses                               // programs and machines that stand still, also with their clocks
+	BadNetwork                           // loss, delay, requests that arrive late or twice
+	BadDisks                             // disks that hang, fail, or are full
+	SlowKernels                          // calls to the kernel that block
+	LateKernels                          // addresses that leave up to 1 s late
+	ForeignHands                         // others add and flush addresses, and flush the firewall
+	BadReplication                       // candidates that do not replicate, or late
+	Old                                  // clocks, promises and epochs of any age
+	LostState                            // state files lost, or older than they should be
+	Reconfigured                         // members restarted with another lease, other candidates, other periods
+	Resets                               // RESET MASTER
+	Liars                                // kill_host says that it worked, and it did not
+	end
+)
+
+var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands", "replication", "old", "lost-state",
+	"reconfigured", "resets", "liars"}
+
+// Proven are the abilities in which the programs are to hold. What is not among them is known to be beyond them, or not yet searched enough.
+const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | Old
+
+// Has says whether all of b are among a.
+func (a Abilities) Has(b Abilities) bool { return a&b == b }
+
+// String lists the names.
+func (a Abilities) String() string {
+	var names []string
+	for i, name := range abilityNames {
+		if a.Has(1 << i) {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+// ParseAbilities reads a list of names; "proven", "all" and "none" stand for several.
+func ParseAbilities(text string) (Abilities, error) {
+	var a Abilities
+	for _, name := range strings.Split(text, ",") {
+		switch i := slices.Index(abilityNames, strings.TrimPrefix(name, "-")); {
+		case name == "proven":
+			a |= Proven
+		case name == "all":
+			a |= end - 1
+		case name == "none":
+		case i < 0:
+			return 0, fmt.Errorf("%q is no ability; there are %s", name, strings.Join(abilityNames, ", "))
+		case strings.HasPrefix(name, "-"):
+			a &^= 1 << i
+		default:
+			a |= 1 << i
+		}
+	}
+	return a, nil
+}

@@ -1,0 +1,176 @@
+package bubble
+
+import (
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// Ablation is a rule of the lease that a world leaves out, to show that it is needed. The programs keep to their rules; it is the world
+// around them that makes a rule worth nothing.
+type Ablation struct {
+	Echo           bool // R1: orders seem to echo the moment at which they arrive
+	Wait           bool // R6: the monitor counts a shorter lease than the agents are given
+	Numbers        bool // R2: agents take older epochs
+	Promise        bool // R5: promises are given in the name of agents that do not hear of them
+	PromiseAtStart bool // R5: an agent that starts believes that it started an hour ago
+	Slack          bool // the whole seconds of the kernel are not reckoned with: leases are longer by as much
+	Lifetime       bool // R8: addresses stay for ever
+	BootID         bool // R1: every boot has the same name
+	Gone           bool // R5: whoever is gone counts as the one who was promised to
+	Saved          bool // R2: the monitor's disk says that it has written before it has
+
+	state *rewritten
+}
+
+// rewritten is what an ablation remembers of the lines that it changes.
+type rewritten struct {
+	gone   map[uint64]string            // by the number of the epoch: who is said to be gone
+	was    map[uint64]string            // and who was
+	local  map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
+	top    map[string]uint64
+	last   map[string]uint64 // the number of the epoch that the host heard of last
+	epochs map[uint64]cluster.Epoch
+}
+
+func (a *Ablation) prepare() {
+	a.state = &rewritten{gone: map[uint64]string{}, was: map[uint64]string{}, local: map[string]map[uint64]uint64{}, top: map[string]uint64{}, last: map[string]uint64{}, epochs: map[uint64]cluster.Epoch{}}
+}
+
+// rewrites says whether epochs on the wire are not those of the monitor.
+func (a Ablation) rewrites() bool { return a.Gone || a.Numbers || a.Saved }
+
+// request changes a line on its way to an agent; an answer is given in its place.
+func (a Ablation) request(w *World, from string, to *host, line string) (changed, answer string) {
+	req, err := wire.ParseRequest(line)
+	if err != nil {
+		return line, ""
+	}
+	switch req.Command {
+	case wire.SetStatus:
+		if o, err := wire.ParseOrder(req); err == nil && o.Lease > 0 {
+			a.order(w, to, &o)
+			return o.Request(to.name).String(), ""
+		}
+	case wire.PeerStatus:
+		q, err := wire.ParseQuestion(req)
+		if err != nil {
+			return line, ""
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if a.Promise && !to.kernel.has(writerIP) {
+			return line, wire.Answer{Text: wire.PromisedText, Uptime: 1000}.String()
+		}
+		if a.Numbers {
+			q.Epoch.Number, q.Epoch.Since = a.state.to(to.name, a.state.from(from, q.Epoch.Number)), a.state.to(to.name, a.state.from(from, q.Epoch.Since))
+			return q.Request(to.name).String(), ""
+		}
+	}
+	return line, ""
+}
+
+func (a Ablation) order(w *World, to *host, o *wire.Order) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.Echo && o.Echo != (cluster.Stamp{}) {
+		o.Echo.At = to.clock.now()
+	}
+	if a.Wait {
+		o.Lease = w.brain.setup.lease
+	}
+	if a.Slack {
+		o.Lease += cluster.Lease(1250 * time.Millisecond)
+	}
+	if a.Gone {
+		n := o.Epoch.Number
+		if _, known := a.state.gone[n]; !known {
+			a.state.gone[n], a.state.was[n] = o.Epoch.Gone, o.Epoch.Gone
+			if v := w.vows[o.Epoch.Holder]; o.Epoch.Gone != "" && v.to != "" {
+				a.state.gone[n] = v.to
+			}
+		}
+		o.Epoch.Gone = a.state.gone[n]
+	}
+	if a.Numbers {
+		n := o.Epoch.Number
+		a.state.epochs[n] = o.Epoch
+		if a.state.last[to.name] != n {
+			delete(a.state.numbers(to.name), n)
+		}
+		if a.state.last[to.name] > n {
+			w.note("network", "%s takes epoch %d for new", to.name, n)
+		}
+		a.state.last[to.name] = n
+		o.Epoch.Since = a.state.to(to.name, o.Epoch.Since)
+		o.Epoch.Number = a.state.to(to.name, n)
+	}
+}
+
+// answer changes an agent's answer on its way back.
+func (a Ablation) answer(w *World, to string, by *host, answer, line string) string {
+	if !a.Gone && !a.Numbers {
+		return answer
+	}
+	ans, err := wire.ParseAnswer(answer)
+	if err != nil {
+		return answer
+	}
+	req, err := wire.ParseRequest(line)
+	if err != nil {
+		return answer
+	}
+	back := func(e cluster.Epoch) cluster.Epoch {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if a.Numbers {
+			e = a.state.epochs[a.state.from(by.name, e.Number)]
+		}
+		if was, known := a.state.was[e.Number]; known {
+			e.Gone = was
+		}
+		return e
+	}
+	switch req.Command {
+	case wire.SetStatus:
+		if r := wire.ParseReport(ans); r.Extended && r.Epoch.Number > 0 {
+			r.Epoch = back(r.Epoch)
+			ans.Fields = r.Fields()
+		}
+	case wire.GetAgentStatus:
+		if s, err := wire.ParseAgentStatus(ans); err == nil {
+			s.Epoch = back(s.Epoch)
+			ans.Fields = s.Fields()
+		}
+	}
+	return ans.String()
+}
+
+// numbers are those under which a host knows epochs.
+func (r *rewritten) numbers(host string) map[uint64]uint64 {
+	if r.local[host] == nil {
+		r.local[host] = map[uint64]uint64{}
+	}
+	return r.local[host]
+}
+
+// to is the number under which a host knows an epoch: a new one for an epoch that it has not heard of.
+func (r *rewritten) to(host string, n uint64) uint64 {
+	m := r.numbers(host)
+	if m[n] == 0 {
+		r.top[host]++
+		m[n] = r.top[host]
+	}
+	return m[n]
+}
+
+// from is the monitor's number of what a host knows under another.
+func (r *rewritten) from(host string, n uint64) uint64 {
+	for number, local := range r.numbers(host) {
+		if local == n {
+			return number
+		}
+	}
+	return 0
+}

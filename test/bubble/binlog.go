@@ -1,0 +1,130 @@
+package bubble
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// txn is a transaction: the write of one client.
+type txn struct {
+	origin uint32 // server_id of the server that committed it first
+	number int    // counts those of the origin
+	write  int    // which of the clients' writes
+}
+
+func (t txn) gtid() string { return fmt.Sprintf("0-%d-%d", t.origin, t.number) }
+
+// logged is a transaction in a binary log.
+type logged struct {
+	txn
+	at, end mysqlctl.Position
+}
+
+// binlog is a server's binary log.
+type binlog struct {
+	base string
+	file int
+	tail uint64
+	list []logged
+}
+
+const (
+	logHead = 4
+	logStep = 100
+)
+
+func newBinlog(host string) binlog { return binlog{base: host + "-bin", file: 1, tail: logHead} }
+
+// end is where the next transaction goes.
+func (b *binlog) end() mysqlctl.Position { return b.place(b.tail) }
+
+func (b *binlog) place(offset uint64) mysqlctl.Position {
+	return mysqlctl.Position{File: fmt.Sprintf("%s.%06d", b.base, b.file), Offset: offset}
+}
+
+func (b *binlog) append(t txn) mysqlctl.Position {
+	at := b.end()
+	b.tail += logStep
+	b.list = append(b.list, logged{t, at, b.end()})
+	return b.end()
+}
+
+// rotate begins another file, as every start of a server does.
+func (b *binlog) rotate() { b.file, b.tail = b.file+1, logHead }
+
+// reset is RESET MASTER.
+func (b *binlog) reset() { b.file, b.tail, b.list = 1, logHead, nil }
+
+// index is of the first transaction at or behind a place; false where the log does not reach there.
+func (b *binlog) index(p mysqlctl.Position) (int, bool) {
+	if p.IsZero() {
+		return 0, true
+	}
+	if c, err := p.Compare(b.end()); err != nil || c > 0 {
+		return 0, false
+	}
+	i, _ := slices.BinarySearchFunc(b.list, p, func(l logged, p mysqlctl.Position) int {
+		c, _ := l.at.Compare(p)
+		return c
+	})
+	return i, true
+}
+
+// between are the transactions from a place to another.
+func (b *binlog) between(from, to mysqlctl.Position) ([]logged, error) {
+	i, ok := b.index(from)
+	if !ok {
+		return nil, mysqlctl.ErrLogGone
+	}
+	var list []logged
+	for _, l := range b.list[i:] {
+		if c, err := l.at.Compare(to); err != nil || c >= 0 {
+			return list, err
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// set is a set of GTIDs.
+type set map[uint32]map[int]bool
+
+func (s set) add(t txn) {
+	if s[t.origin] == nil {
+		s[t.origin] = map[int]bool{}
+	}
+	s[t.origin][t.number] = true
+}
+
+func (s set) has(t txn) bool { return s[t.origin][t.number] }
+
+// String lists all numbers, ORIGIN:N+N,ORIGIN:N: no server writes it like that, and the programs don't look into it.
+func (s set) String() string {
+	var origins []string
+	for o, numbers := range s {
+		var list []string
+		for n := range numbers {
+			list = append(list, strconv.Itoa(n))
+		}
+		origins = append(origins, fmt.Sprintf("%d:%s", o, strings.Join(list, "+")))
+	}
+	return strings.Join(origins, ",")
+}
+
+// parseSet reads what String writes.
+func parseSet(text string) (list []txn) {
+	for _, part := range strings.Split(text, ",") {
+		origin, numbers, _ := strings.Cut(part, ":")
+		o, _ := strconv.ParseUint(origin, 10, 32)
+		for _, n := range strings.Split(numbers, "+") {
+			if k, err := strconv.Atoi(n); err == nil {
+				list = append(list, txn{origin: uint32(o), number: k})
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,81 @@
+package bubble
+
+import (
+	"flag"
+	"math"
+	"testing"
+	"time"
+)
+
+var (
+	worlds    = flag.Uint64("worlds", 150, "how many worlds to search")
+	from      = flag.Uint64("from", 1, "the first seed")
+	seed      = flag.Uint64("seed", 0, "live through this one world and tell its story")
+	abilities = flag.String("abilities", "proven", "what may go wrong: proven, all, none, or a list of names, those with a minus are left out")
+	single    = flag.Bool("single", false, "worlds with one fault each, to measure how long they are without a writer")
+	during    = flag.Duration("for", 0, "how long to search, instead of -worlds")
+	progress  = flag.String("progress", "", "file that remembers the next seed")
+	most      = flag.Int("most", 1, "stop after so many worlds with something wrong; 0: go on")
+)
+
+func chosen(t *testing.T) Abilities {
+	a, err := ParseAbilities(*abilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestWorlds: never two writers, no write lost in silence, nothing unreadable, and a writer in the end.
+func TestWorlds(t *testing.T) {
+	if *seed > 0 {
+		o := One(t, *seed, chosen(t), *single, true, Ablation{})
+		if o.Wrong != "" {
+			t.Error(o.Wrong)
+		}
+		t.Log("\n" + o.Story)
+		return
+	}
+	s := Search{From: *from, To: *from + *worlds - 1, Abilities: chosen(t), Single: *single, Most: *most, Progress: *progress}
+	if *during > 0 {
+		s.Until, s.To = time.Now().Add(*during), math.MaxUint64
+	}
+	s.Tell = func(o Outcome) {
+		if o.Wrong != "" {
+			t.Logf("world %d: %s", o.Seed, o.Wrong)
+		}
+	}
+	found := s.Run(t)
+	for _, o := range found.Wrong[:min(len(found.Wrong), 1)] {
+		t.Errorf("world %d: %s\nreplay it: go test ./test/bubble -run TestWorlds -v -abilities %s -seed %d\n%s", o.Seed, o.Wrong, s.Abilities, o.Seed, o.Story)
+	}
+	t.Logf("\n%s", found)
+}
+
+// TestEachRuleIsNeeded: in a world that makes a rule worth nothing the search finds two writers. A search that finds nothing would prove nothing.
+func TestEachRuleIsNeeded(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		without Ablation
+		bound   uint64 // worlds in which it is found
+	}{
+		{"lease from the echo", Ablation{Echo: true}, 400},
+		{"the monitor waits for the old lease", Ablation{Wait: true}, 400},
+		{"lower epochs are refused", Ablation{Numbers: true}, 400},
+		{"a promise is kept", Ablation{Promise: true}, 400},
+		{"a start counts as a promise", Ablation{PromiseAtStart: true}, 400},
+		{"the kernel's slack", Ablation{Slack: true}, 400},
+		{"the kernel's lifetime", Ablation{Lifetime: true}, 400},
+		{"the id of the boot", Ablation{BootID: true}, 400},
+		{"gone names who", Ablation{Gone: true}, 400},
+		{"saved before sent", Ablation{Saved: true}, 400},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			found := Search{From: *from, To: *from + c.bound - 1, Abilities: Operators | Pauses | BadNetwork | SlowKernels, Without: c.without, Most: 1}.Run(t)
+			if len(found.Wrong) == 0 {
+				t.Fatalf("%d worlds without this rule, and never two writers", found.Worlds)
+			}
+			t.Logf("%d worlds, %.1f s: world %d: %s", found.Worlds, found.Took.Seconds(), found.Wrong[0].Seed, found.Wrong[0].Wrong)
+		})
+	}
+}

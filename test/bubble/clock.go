@@ -1,0 +1,83 @@
+package bubble
+
+import (
+	"fmt"
+	"time"
+)
+
+// clock is a machine's monotonic clock, with its own speed, and what its wall clock does besides. The world is locked.
+type clock struct {
+	rate   float64
+	booted time.Time
+	base   time.Duration // at booted
+	boots  int
+
+	frozen time.Time     // since when the machine is suspended; zero: it is not
+	ahead  time.Duration // how far the wall clock has run ahead of the monotonic one
+}
+
+func (c *clock) now() time.Duration {
+	at := time.Now()
+	if !c.frozen.IsZero() {
+		at = c.frozen
+	}
+	return c.base + time.Duration(float64(at.Sub(c.booted))*c.rate)
+}
+
+// boot begins anew.
+func (c *clock) boot(at time.Duration) {
+	c.boots++
+	c.booted, c.base, c.frozen = time.Now(), at, time.Time{}
+}
+
+func (c *clock) suspend() { c.frozen = time.Now() }
+
+func (c *clock) resume() {
+	slept := time.Since(c.frozen)
+	c.booted, c.frozen = c.booted.Add(slept), time.Time{}
+	c.ahead += slept
+}
+
+// machineClock is the clock as an agent sees it.
+type machineClock struct {
+	h    *host
+	p    *process
+	seen *time.Duration // how far ahead the wall clock was when it was last asked
+	read *bool          // the clock was read since the program began
+}
+
+func newMachineClock(h *host, p *process) machineClock {
+	ahead := h.clock.ahead
+	return machineClock{h: h, p: p, seen: &ahead, read: new(bool)}
+}
+
+func (c machineClock) Boot() string {
+	_ = c.p.pass()
+	c.h.w.mu.Lock()
+	defer c.h.w.mu.Unlock()
+	if c.h.w.Without.BootID {
+		return "boot"
+	}
+	return fmt.Sprintf("boot-%s-%d", c.h.name, c.h.clock.boots)
+}
+
+func (c machineClock) Now() time.Duration {
+	_ = c.p.pass() // a program that is stopped reads no clock
+	c.h.w.mu.Lock()
+	defer c.h.w.mu.Unlock()
+	now := c.h.clock.now()
+	if c.h.w.Without.PromiseAtStart && !*c.read {
+		now -= time.Hour
+	}
+	*c.read = true
+	return now
+}
+
+func (c machineClock) Jumped() time.Duration {
+	_ = c.p.pass()
+	c.h.w.mu.Lock()
+	defer c.h.w.mu.Unlock()
+	jump := c.h.clock.ahead - *c.seen
+	*c.seen = c.h.clock.ahead
+	return max(jump, 0)
+}

@@ -1,0 +1,107 @@
+package bubble
+
+import (
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// disk keeps a machine's small files, with all their versions. The world is locked where it does not say otherwise.
+type disk struct {
+	w     *World
+	owner string
+	dice  *dice
+	files map[string][]string // the newest version last
+	slow  time.Duration       // most that a write takes
+	hangs time.Time           // until when nothing is written
+	fails time.Time           // until when every write is an error
+	loses bool                // says that it has written, and has not yet
+}
+
+func newDisk(w *World, owner string) *disk {
+	return &disk{w: w, owner: owner, dice: newDice(w.Seed, "disk of "+owner), files: map[string][]string{}, slow: 20 * time.Millisecond}
+}
+
+// rollBack forgets the newest n versions of a file; all where it has no more.
+func (d *disk) rollBack(path string, n int) {
+	v := d.files[path]
+	d.files[path] = v[:max(len(v)-n, 0)]
+}
+
+// filesOf is the disk as one life of a program sees it.
+type filesOf struct {
+	d *disk
+	p *process
+}
+
+// ReadFile reads a whole file. Reading finds what is in memory, also where the disk hangs.
+func (f filesOf) ReadFile(path string) ([]byte, error) {
+	if err := f.p.pass(); err != nil {
+		return nil, err
+	}
+	f.d.w.mu.Lock()
+	defer f.d.w.mu.Unlock()
+	v := f.d.files[path]
+	if len(v) == 0 {
+		return nil, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
+	}
+	return []byte(v[len(v)-1]), nil
+}
+
+// Replace has the content on disk when it returns.
+func (f filesOf) Replace(path string, content []byte) error {
+	if err := f.p.pass(); err != nil {
+		return err
+	}
+	d := f.d
+	if d.loses {
+		go func() {
+			if f.p.sleep(f.p.ctx, d.dice.between(0, d.slow)) == nil {
+				d.write(path, string(content))
+			}
+		}()
+		return nil
+	}
+	if err := f.p.sleep(f.p.ctx, d.dice.between(time.Millisecond, d.slow)); err == errDead && d.dice.one(2) {
+		d.write(path, string(content)) // it was on its way
+		return err
+	}
+	for {
+		d.w.mu.Lock()
+		hangs, fails := time.Until(d.hangs), time.Until(d.fails) > 0
+		d.w.mu.Unlock()
+		if hangs > 0 {
+			if err := f.p.sleep(f.p.ctx, hangs); err != nil && !f.p.alive() {
+				return err
+			} else if err != nil {
+				return fmt.Errorf("write %s: %w", path, syscall.EIO)
+			}
+			continue
+		}
+		if fails {
+			return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
+		}
+		break
+	}
+	if err := f.p.pass(); err != nil {
+		return err
+	}
+	d.write(path, string(content))
+	return nil
+}
+
+// write takes the lock of the world.
+func (d *disk) write(path, content string) {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	v := d.files[path]
+	if len(v) > 0 && v[len(v)-1] == content {
+		return
+	}
+	if len(v) > 20 {
+		v = v[1:]
+	}
+	d.files[path] = append(v, content)
+	d.w.note(d.owner, "writes %s: %q", path, content)
+}

@@ -1,0 +1,202 @@
+package bubble
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/cluster"
+)
+
+// host is a database host: a machine with a kernel, a server, a disk and an agent. The world is locked.
+type host struct {
+	w      *World
+	name   string
+	ip     netip.Addr
+	dice   *dice
+	on     bool
+	frozen bool // nothing on it runs
+
+	clock  *clock
+	kernel *kernel
+	disk   *disk
+	server *server
+	agent  *agentProcess // nil: none runs
+
+	setup setup // what its agent is configured with
+	since time.Time
+}
+
+// setup is what a member's configuration file says, as far as members may differ.
+type setup struct {
+	lease      cluster.Lease
+	candidates []string
+	period     time.Duration // of checks
+}
+
+// agentProcess is one life of an agent.
+type agentProcess struct {
+	*process
+	a     *agent.Agent
+	ended chan struct{}
+}
+
+const agentState = "agent.state"
+
+func newHost(w *World, i int, name string) *host {
+	h := &host{w: w, name: name, ip: ipOf(i), dice: newDice(w.Seed, name), clock: &clock{}}
+	h.clock.rate = 0.99 + 0.02*h.dice.part()
+	h.kernel = newKernel(h)
+	h.disk = newDisk(w, name)
+	h.server = newServer(h, uint32(i))
+	return h
+}
+
+// answers says whether the machine's kernel answers others.
+func (h *host) answers() bool { return h.on && !h.frozen }
+
+// boot switches the machine on; its clock starts at the given age.
+func (h *host) boot(age time.Duration) {
+	if h.on {
+		return
+	}
+	h.on, h.since = true, time.Now()
+	h.clock.boot(age)
+	h.w.note(h.name, "boots")
+	h.server.start()
+	h.startAgent()
+}
+
+// off switches the machine off.
+func (h *host) off() {
+	if !h.on {
+		return
+	}
+	h.resume()
+	h.on = false
+	h.killAgent()
+	h.server.die()
+	h.kernel.flush(netip.Addr{})
+	h.kernel.closed = false
+	h.w.note(h.name, "is off")
+	h.w.check()
+}
+
+// freeze stops all that runs on the machine; with its clock where it is a virtual one that is suspended.
+func (h *host) freeze(clockToo bool) {
+	if !h.on || h.frozen {
+		return
+	}
+	h.frozen = true
+	if h.agent != nil {
+		h.agent.stop()
+	}
+	if clockToo {
+		h.clock.suspend()
+		h.kernel.suspend()
+	}
+	h.server.turn()
+	h.w.check()
+}
+
+func (h *host) resume() {
+	if !h.frozen {
+		return
+	}
+	h.frozen = false
+	if !h.clock.frozen.IsZero() {
+		h.clock.resume()
+		h.kernel.resume()
+		h.w.forgive(h)
+	}
+	if h.agent != nil {
+		h.agent.cont()
+	}
+	h.server.turn()
+	h.w.check()
+}
+
+// startAgent begins another life of the agent.
+func (h *host) startAgent() {
+	if !h.on || h.agent != nil {
+		return
+	}
+	h.run(nil)
+}
+
+// run begins a life; after is the one in the same process before it.
+func (h *host) run(after *agentProcess) {
+	w := h.w
+	p := newProcess(h.name)
+	life := &agentProcess{process: p, ended: make(chan struct{})}
+	h.agent = life
+	if h.frozen {
+		p.stop()
+	}
+	local := connection{h.server, p, h.name}
+	kernel := netlink{h.kernel, p}
+	site := agent.Site{Host: h.name, Slave: h.name == slaveName, MayWrite: slices.Contains(h.setup.candidates, h.name), ActiveMasterRole: writerRole, Addresses: w.addresses()}
+	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Clock: newMachineClock(h, p),
+		Ask: func(ctx context.Context, to, line string) (string, error) {
+			return w.network.ask(ctx, p, h.name, w.host(to), line, false)
+		},
+		Reach: func(ctx context.Context, to string) error { return w.reach(ctx, p, h.name, w.host(to)) }}
+	for _, o := range w.hosts {
+		if o == h {
+			continue
+		}
+		leasing.Everybody = append(leasing.Everybody, o.name)
+		if slices.Contains(h.setup.candidates, o.name) {
+			leasing.Others = append(leasing.Others, o.name)
+		}
+	}
+	if h.setup.lease == 0 {
+		leasing.Lease = 0
+	}
+	c := agent.Config{Site: site, Address: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
+		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return 0, p.pass() },
+		Fence:   firewall(kernel), Process: pidFile{h.server, p, new(bool)}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
+		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
+		Uptime: func() (float64, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return h.clock.now().Seconds(), p.ctx.Err()
+		},
+		Version: "bubble", Log: slog.New(logTo{w, p})}
+	if w.probes {
+		c.Conflict = kernel
+	}
+	if after != nil {
+		c.After = after.a
+	}
+	life.a = agent.New(c)
+	w.crowd.Go(func() {
+		defer close(life.ended)
+		if err := life.a.Run(p.ctx); err != nil && p.alive() {
+			w.say(h.name, "agent ends: %v", err)
+			w.mu.Lock()
+			if h.agent == life {
+				h.agent = nil
+			}
+			w.mu.Unlock()
+		}
+	})
+}
+
+// killAgent ends it as SIGKILL does.
+func (h *host) killAgent() {
+	if h.agent == nil {
+		return
+	}
+	h.agent.kill()
+	h.agent = nil
+}
+
+// source is how a host replicates from another.
+func (w *World) source(name string) (agent.Source, bool) {
+	h := w.host(name)
+	return agent.Source{Host: h.ip.String(), Port: 3306, User: "replication", Password: "secret"}, true
+}

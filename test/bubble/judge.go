@@ -1,0 +1,167 @@
+package bubble
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// judge holds the world to what must never be.
+type judge struct {
+	w        *World
+	wrong    string
+	forgiven map[string]time.Time // hosts that were suspended, which no lease can help, and until when
+	lied     bool                 // kill_host has
+	excused  bool                 // an operator lets go what may be lost
+	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
+
+	epochs map[uint64]cluster.Epoch
+	forced map[string]bool // hosts whose newest order to be the writer is forced
+	vows   map[string]vow  // the newest promise of each host
+	named  bool            // somebody has said what may be lost
+
+	noWriter  time.Time // since when there is no writer; zero: there is one
+	gap       time.Duration
+	gaps      bool // gaps count
+	twoOpen   time.Time
+	openFor   time.Duration
+	faults    map[string]int
+	only      string
+	healed    bool   // nothing more goes wrong
+	appointed string // by the newest order of anybody
+}
+
+// vow is a promise to vouch for a host.
+type vow struct {
+	to string
+	at time.Time
+}
+
+func newJudge(w *World) judge {
+	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, vows: map[string]vow{}, faults: map[string]int{}}
+}
+
+// fail notes what is wrong, the first time. The world is locked.
+func (w *World) fail(format string, args ...any) {
+	if w.wrong == "" {
+		w.wrong = fmt.Sprintf("%.3f s: ", time.Since(w.story.begin).Seconds()) + fmt.Sprintf(format, args...)
+		w.note("WRONG", "%s", w.wrong)
+	}
+}
+
+// failed locks the world for that.
+func (w *World) failed(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail(format, args...)
+}
+
+// forgive does not count a host for as long as a machine that was suspended may have the address.
+func (w *World) forgive(h *host) { w.forgiven[h.name] = time.Now().Add(h.setup.lease.Over()) }
+
+// holders are the hosts that have the writer's address by our doing.
+func (w *World) holders() []string {
+	var list []string
+	for _, h := range w.hosts {
+		if h.answers() && h.kernel.ours(writerIP) && time.Now().After(w.forgiven[h.name]) {
+			list = append(list, h.name)
+		}
+	}
+	return list
+}
+
+// writers are the hosts on which clients of the writer's address can write.
+func (w *World) writers() []string {
+	var list []string
+	for _, h := range w.hosts {
+		if h.answers() && h.kernel.has(writerIP) && h.server.health == well && h.server.open() && !h.kernel.closed && w.network.both(clientName, h.name) {
+			list = append(list, h.name)
+		}
+	}
+	return list
+}
+
+// exposed are the hosts on which clients that come by the host's own address can write.
+func (w *World) exposed() []string {
+	var list []string
+	for _, h := range w.hosts {
+		if h.answers() && h.server.health == well && h.server.open() && !h.kernel.closed {
+			list = append(list, h.name)
+		}
+	}
+	return list
+}
+
+// check looks at what has changed. The world is locked.
+func (w *World) check() {
+	if list := w.holders(); len(list) > 1 && !w.lied {
+		w.fail("the writer's address is on %s", strings.Join(list, " and "))
+	}
+	switch n := len(w.writers()); {
+	case n == 0 && w.noWriter.IsZero():
+		w.noWriter = time.Now()
+	case n > 0 && !w.noWriter.IsZero():
+		w.closeGap()
+	}
+	switch n := len(w.exposed()); {
+	case n > 1 && w.twoOpen.IsZero():
+		w.twoOpen = time.Now()
+	case n < 2 && !w.twoOpen.IsZero():
+		w.openFor += time.Since(w.twoOpen)
+		w.twoOpen = time.Time{}
+	}
+}
+
+func (w *World) closeGap() {
+	if w.gaps {
+		w.gap = max(w.gap, time.Since(w.noWriter))
+	}
+	w.noWriter = time.Time{}
+}
+
+// ordered holds everybody to it that the number of an epoch has one content.
+func (w *World) ordered(to string, o wire.Order) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles, func(r cluster.RoleIP) bool { return r.Role == writerRole })
+	if o.Epoch.Holder != "" {
+		w.appointed = o.Epoch.Holder
+	}
+	if o.Epoch.Number == 0 || w.lost || w.Without.rewrites() {
+		return
+	}
+	if old, ok := w.epochs[o.Epoch.Number]; ok && old != o.Epoch {
+		w.fail("epoch %d is %s and %s", o.Epoch.Number, old, o.Epoch)
+	}
+	w.epochs[o.Epoch.Number] = o.Epoch
+}
+
+// promised notes whom a host vouches for.
+func (w *World) promised(line string, by *host) {
+	req, err := wire.ParseRequest(line)
+	if err != nil {
+		return
+	}
+	q, err := wire.ParseQuestion(req)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.vows[by.name] = vow{q.From, time.Now()}
+}
+
+// heardOf takes in what a program logs. The world is locked.
+func (w *World) heardOf(text string) {
+	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions", "has executed", "not known", "not whole", "what only"} {
+		w.named = w.named || strings.Contains(text, words)
+	}
+}
+
+func (w *World) outcome() Outcome {
+	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only}
+}

@@ -1,0 +1,306 @@
+package bubble
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"mysql-mmm/pkg/vip"
+)
+
+// kernel has the addresses of a machine, with their lifetimes, and its firewall. The world is locked.
+type kernel struct {
+	h        *host
+	dice     *dice
+	entries  map[netip.Addr][]*entry
+	watchers map[chan<- struct{}]bool
+	late     time.Duration // most that an address leaves too late
+	slow     time.Duration // most that a call takes
+	stalled  time.Time     // until when no call returns
+	closed   bool          // clients are kept from the server's port
+}
+
+// entry is an address with a prefix.
+type entry struct {
+	bits    int
+	foreign bool // not put there by our agent
+	ends    time.Time
+	timer   *time.Timer   // nil: for ever
+	left    time.Duration // while the machine is suspended
+}
+
+func newKernel(h *host) *kernel {
+	return &kernel{h: h, dice: newDice(h.w.Seed, "kernel of "+h.name), entries: map[netip.Addr][]*entry{}, watchers: map[chan<- struct{}]bool{},
+		late: 200 * time.Millisecond, slow: 20 * time.Millisecond}
+}
+
+func (k *kernel) has(ip netip.Addr) bool { return len(k.entries[ip]) > 0 }
+
+// ours says whether our agent, or somebody while the host was the rightful holder, has put the address there.
+func (k *kernel) ours(ip netip.Addr) bool {
+	return slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return !e.foreign })
+}
+
+// changed tells the watchers.
+func (k *kernel) changed() {
+	for c := range k.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// set gives the /32 of ip a lifetime from now; 0 is for ever.
+func (k *kernel) set(ip netip.Addr, lifetime time.Duration) {
+	was := k.has(ip)
+	i := slices.IndexFunc(k.entries[ip], func(e *entry) bool { return e.bits == 32 })
+	if i < 0 {
+		k.entries[ip] = append(k.entries[ip], &entry{bits: 32})
+		i = len(k.entries[ip]) - 1
+	}
+	e := k.entries[ip][i]
+	e.foreign = false
+	if e.timer != nil {
+		e.timer.Stop()
+		e.timer = nil
+	}
+	if lifetime > 0 && !k.h.w.Without.Lifetime {
+		whole := (lifetime + time.Second - 1).Truncate(time.Second)
+		k.expire(ip, e, time.Duration(float64(whole)/k.h.clock.rate)+k.dice.between(0, k.late))
+	}
+	if !was {
+		k.changed()
+	}
+	k.h.w.check()
+}
+
+func (k *kernel) expire(ip netip.Addr, e *entry, d time.Duration) {
+	e.ends = time.Now().Add(d)
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		k.h.w.mu.Lock()
+		defer k.h.w.mu.Unlock()
+		if e.timer != timer || !slices.Contains(k.entries[ip], e) {
+			return
+		}
+		k.drop(ip, e)
+		k.h.w.note(k.h.name, "kernel: the lifetime of %s is over", ip)
+		k.changed()
+		k.h.w.check()
+	})
+	e.timer = timer
+}
+
+func (k *kernel) drop(ip netip.Addr, e *entry) {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	k.entries[ip] = slices.DeleteFunc(k.entries[ip], func(x *entry) bool { return x == e })
+}
+
+// flush takes an address off, or all for an invalid one.
+func (k *kernel) flush(ip netip.Addr) {
+	for at, list := range k.entries {
+		if ip.IsValid() && at != ip {
+			continue
+		}
+		for _, e := range slices.Clone(list) {
+			k.drop(at, e)
+		}
+	}
+	k.changed()
+	k.h.w.check()
+}
+
+// suspend stops the timers.
+func (k *kernel) suspend() {
+	for _, list := range k.entries {
+		for _, e := range list {
+			if e.timer != nil {
+				e.timer.Stop()
+				e.left = time.Until(e.ends)
+			}
+		}
+	}
+}
+
+func (k *kernel) resume() {
+	for ip, list := range k.entries {
+		for _, e := range list {
+			if e.timer != nil {
+				k.expire(ip, e, max(e.left, 0))
+			}
+		}
+	}
+}
+
+// foreign puts the address there as somebody else would.
+func (k *kernel) foreign(ip netip.Addr, bits int) {
+	if slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return e.bits == bits }) {
+		return
+	}
+	k.entries[ip] = append(k.entries[ip], &entry{bits: bits, foreign: !k.has(ip)})
+	k.changed()
+	k.h.w.check()
+}
+
+// netlink is the kernel as one life of an agent sees it.
+type netlink struct {
+	k *kernel
+	p *process
+}
+
+// call waits as long as a call takes; a kernel that is stalled answers nobody.
+func (n netlink) call(ctx context.Context) error {
+	if err := n.p.call(ctx, n.k.dice.between(50*time.Microsecond, n.k.slow)); err != nil {
+		return err
+	}
+	n.k.h.w.mu.Lock()
+	left := time.Until(n.k.stalled)
+	n.k.h.w.mu.Unlock()
+	if left <= 0 {
+		return nil
+	}
+	return n.p.call(ctx, left)
+}
+
+func (n netlink) List(ctx context.Context) ([]netip.Addr, error) {
+	if err := n.call(ctx); err != nil {
+		return nil, err
+	}
+	n.k.h.w.mu.Lock()
+	defer n.k.h.w.mu.Unlock()
+	var list []netip.Addr
+	for ip := range n.k.entries {
+		if n.k.has(ip) {
+			list = append(list, ip)
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return list, nil
+}
+
+// Add puts the /32 there, in the place of other prefixes where it has a lifetime.
+func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	if lifetime < 0 {
+		return fmt.Errorf("add %s: negative lifetime %v", ip, lifetime)
+	}
+	if err := n.call(ctx); err != nil {
+		return err
+	}
+	n.k.h.w.mu.Lock()
+	defer n.k.h.w.mu.Unlock()
+	for _, e := range slices.Clone(n.k.entries[ip]) {
+		if e.bits != 32 && lifetime > 0 {
+			n.k.drop(ip, e)
+		}
+	}
+	n.k.h.w.note(n.k.h.name, "kernel: adds %s for %v", ip, lifetime)
+	n.k.set(ip, lifetime)
+	return nil
+}
+
+// Renew lists first and sets then, as the kernel has no call for both.
+func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
+	if lifetime <= 0 {
+		return fmt.Errorf("renew %s: want a lifetime above zero, got %v", ip, lifetime)
+	}
+	if err := n.call(ctx); err != nil {
+		return err
+	}
+	w := n.k.h.w
+	w.mu.Lock()
+	there := slices.ContainsFunc(n.k.entries[ip], func(e *entry) bool { return e.bits == 32 })
+	w.mu.Unlock()
+	if !there {
+		return vip.ErrNotPresent
+	}
+	if err := n.p.call(ctx, n.k.dice.between(0, 100*time.Microsecond)); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !n.k.has(ip) {
+		w.note(n.k.h.name, "kernel: a renewal brings %s back for %v", ip, lifetime)
+	}
+	n.k.set(ip, lifetime)
+	return nil
+}
+
+func (n netlink) Remove(ctx context.Context, ip netip.Addr) error {
+	if err := n.call(ctx); err != nil {
+		return err
+	}
+	n.k.h.w.mu.Lock()
+	defer n.k.h.w.mu.Unlock()
+	if n.k.has(ip) {
+		n.k.h.w.note(n.k.h.name, "kernel: removes %s", ip)
+		n.k.flush(ip)
+	}
+	return nil
+}
+
+func (n netlink) Watch(ctx context.Context, changed chan<- struct{}) error {
+	w := n.k.h.w
+	w.mu.Lock()
+	n.k.watchers[changed] = true
+	w.mu.Unlock()
+	<-ctx.Done()
+	w.mu.Lock()
+	delete(n.k.watchers, changed)
+	w.mu.Unlock()
+	return nil
+}
+
+func (netlink) Announce(netip.Addr) {}
+func (netlink) Forget(netip.Addr)   {}
+
+// Probe looks for another machine that has the address, on the same network.
+func (n netlink) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
+	if err := n.p.call(ctx, wait); err != nil {
+		return nil, err
+	}
+	w := n.k.h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, o := range w.hosts {
+		if o != n.k.h && o.kernel.has(ip) && o.answers() && w.network.both(n.k.h.name, o.name) {
+			return net.HardwareAddr{2, 0, 0, 0, 0, byte(i)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// firewall is the rule around the server's port as one life of an agent sees it.
+type firewall netlink
+
+func (f firewall) set(ctx context.Context, closed bool) error {
+	if err := netlink(f).call(ctx); err != nil {
+		return err
+	}
+	w := f.k.h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f.k.closed != closed {
+		w.note(f.k.h.name, "kernel: the server's port is closed to clients: %v", closed)
+	}
+	f.k.closed = closed
+	w.check()
+	return nil
+}
+
+func (f firewall) Close(ctx context.Context) error { return f.set(ctx, true) }
+func (f firewall) Open(ctx context.Context) error  { return f.set(ctx, false) }
+
+func (f firewall) Closed(ctx context.Context) (bool, error) {
+	if err := netlink(f).call(ctx); err != nil {
+		return false, err
+	}
+	f.k.h.w.mu.Lock()
+	defer f.k.h.w.mu.Unlock()
+	return f.k.closed, nil
+}

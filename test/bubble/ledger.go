@@ -1,0 +1,150 @@
+package bubble
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// ledger is what the clients know of their writes. The world is locked.
+type ledger struct {
+	next    int
+	acked   []int        // in the order in which they were acknowledged
+	missing map[int]bool // acknowledged, and not in a server that was opened later
+}
+
+func newLedger() ledger { return ledger{missing: map[int]bool{}} }
+
+// writeAll is the clients: one write after the other, each on a new connection to the writer's address.
+func (w *World) writeAll(ctx context.Context) {
+	d := newDice(w.Seed, "clients")
+	for {
+		t := time.NewTimer(d.between(100*time.Millisecond, 500*time.Millisecond))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		w.mu.Lock()
+		list := w.writers()
+		var s *server
+		if len(list) > 0 {
+			s = w.host(list[d.n(len(list))]).server
+		}
+		w.mu.Unlock()
+		if s == nil {
+			continue
+		}
+		takes := d.between(500*time.Microsecond, 5*time.Millisecond)
+		if w.long && d.one(20) {
+			takes = d.between(time.Second, 12*time.Second)
+		}
+		w.crowd.Go(func() { w.write(ctx, s, takes) })
+	}
+}
+
+// write is one transaction of a client.
+func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
+	w.mu.Lock()
+	if s.closing > 0 || s.readOnly || s.health != well {
+		w.mu.Unlock()
+		return
+	}
+	st := &statement{ended: make(chan struct{})}
+	s.running[st] = true
+	w.next++
+	id := w.next
+	w.mu.Unlock()
+	t := time.NewTimer(takes)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-st.ended:
+		return
+	case <-ctx.Done():
+		return
+	}
+	w.mu.Lock()
+	for s.health != down && !s.answering() && s.running[st] {
+		moved := s.moved
+		w.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+		w.mu.Lock()
+	}
+	if !s.running[st] {
+		w.mu.Unlock()
+		return
+	}
+	delete(s.running, st)
+	died, end := s.died, s.commit(id)
+	for w.semi && !s.received(end) {
+		moved := s.moved
+		w.mu.Unlock()
+		select {
+		case <-moved:
+		case <-died:
+			return
+		case <-ctx.Done():
+			return
+		}
+		w.mu.Lock()
+	}
+	if s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well {
+		w.acked = append(w.acked, id)
+	}
+	w.mu.Unlock()
+}
+
+// opened: what was acknowledged is in the server that is opened now. The world is locked.
+func (w *World) opened(s *server) {
+	var lost []int
+	for _, id := range w.acked {
+		if !s.data[id] && !w.missing[id] {
+			lost = append(lost, id)
+		}
+	}
+	if len(lost) == 0 {
+		return
+	}
+	w.note(s.h.name, "server: lacks %d acknowledged writes: %v", len(lost), lost)
+	for _, id := range lost {
+		w.missing[id] = true
+	}
+	masters := 0
+	for _, h := range w.hosts {
+		if h.name != slaveName {
+			masters++
+		}
+	}
+	if w.semi && masters == 2 && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
+		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name, len(lost))
+	}
+}
+
+// audit: what is lost in the end was named by somebody.
+func (w *World) audit() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.writers()
+	if len(list) != 1 {
+		return
+	}
+	data := w.host(list[0]).server.data
+	gone := slices.DeleteFunc(slices.Clone(w.acked), func(id int) bool { return data[id] })
+	for id := range w.missing {
+		if data[id] {
+			delete(w.missing, id)
+		}
+	}
+	for _, id := range gone {
+		w.missing[id] = true
+	}
+	if len(gone) > 0 && !w.named {
+		w.fail("%d acknowledged writes are lost, and nobody has said so: %v", len(gone), gone)
+	}
+}

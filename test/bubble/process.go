@@ -1,0 +1,111 @@
+package bubble
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// process is one life of a program. It can be stopped, as by SIGSTOP, and killed: every call that the program makes to the world
+// outside waits while it is stopped, and does nothing once it is dead.
+type process struct {
+	name   string
+	ctx    context.Context // ends when the program is told to end, and when it is killed
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	dead   chan struct{} // closed when it is killed
+	killed bool
+	going  chan struct{} // not nil while it is stopped; closed when it goes on
+}
+
+var errDead = errors.New("this process is dead")
+
+func newProcess(name string) *process {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &process{name: name, ctx: ctx, cancel: cancel, dead: make(chan struct{})}
+}
+
+// pass waits while the process is stopped. It is an error when it is dead.
+func (p *process) pass() error {
+	for {
+		p.mu.Lock()
+		killed, going := p.killed, p.going
+		p.mu.Unlock()
+		switch {
+		case killed:
+			return errDead
+		case going == nil:
+			return nil
+		}
+		select {
+		case <-going:
+		case <-p.dead:
+		}
+	}
+}
+
+// call is a call to the world outside that takes d.
+func (p *process) call(ctx context.Context, d time.Duration) error {
+	if err := p.pass(); err != nil {
+		return err
+	}
+	if err := p.sleep(ctx, d); err != nil {
+		return err
+	}
+	return p.pass()
+}
+
+// sleep waits for d, unless ctx ends or the process is killed.
+func (p *process) sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.dead:
+		return errDead
+	}
+}
+
+func (p *process) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.going == nil {
+		p.going = make(chan struct{})
+	}
+}
+
+func (p *process) cont() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.going != nil {
+		close(p.going)
+		p.going = nil
+	}
+}
+
+func (p *process) kill() {
+	p.mu.Lock()
+	if !p.killed {
+		p.killed = true
+		close(p.dead)
+	}
+	p.mu.Unlock()
+	p.cancel()
+}
+
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.killed
+}

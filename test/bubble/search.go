@@ -1,0 +1,153 @@
+package bubble
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Search is what to look for and where.
+type Search struct {
+	From, To  uint64 // seeds, the last one too
+	Abilities Abilities
+	Single    bool
+	Without   Ablation
+	Until     time.Time // zero: no bound
+	Most      int       // stop after so many worlds with something wrong; 0: never
+	Progress  string    // file that remembers the seed to go on with; "": none
+	Tell      func(Outcome)
+}
+
+// Found is what a search has found.
+type Found struct {
+	Worlds int
+	Took   time.Duration
+	Next   uint64
+	Wrong  []Outcome
+	Faults map[string]int
+	Open   time.Duration            // longest time that two servers were open at once in a world
+	Lost   int                      // worlds with acknowledged writes that are not in the last writer
+	Gaps   map[string]time.Duration // longest time without a writer, by the kind of the only fault
+}
+
+// One runs the world of a seed in a bubble of its own. Told, its outcome has its story.
+func One(t *testing.T, seed uint64, a Abilities, single, told bool, without Ablation) (o Outcome) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(seed, a, single, without)
+		w.Told = told
+		o = w.run()
+	})
+	return o
+}
+
+// Run searches on all cores. A bubble is an island: several in one process do not meet.
+func (s Search) Run(t *testing.T) Found {
+	began := time.Now()
+	found := Found{Faults: map[string]int{}, Gaps: map[string]time.Duration{}, Next: s.resume()}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	under := map[uint64]bool{} // way
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for {
+				mu.Lock()
+				seed := found.Next
+				if seed > s.To || !s.Until.IsZero() && time.Now().After(s.Until) || s.Most > 0 && len(found.Wrong) >= s.Most {
+					mu.Unlock()
+					return
+				}
+				found.Next++
+				under[seed] = true
+				mu.Unlock()
+				o := One(t, seed, s.Abilities, s.Single, false, s.Without)
+				mu.Lock()
+				delete(under, seed)
+				found.add(o)
+				if s.Tell != nil {
+					s.Tell(o)
+				}
+				s.remember(t, found.Next, under)
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	found.Took = time.Since(began)
+	return found
+}
+
+func (f *Found) add(o Outcome) {
+	f.Worlds++
+	if o.Wrong != "" {
+		f.Wrong = append(f.Wrong, o)
+	}
+	for k, n := range o.Faults {
+		f.Faults[k] += n
+	}
+	f.Open = max(f.Open, o.Open)
+	if o.Lost > 0 {
+		f.Lost++
+	}
+	if o.Only != "" {
+		f.Gaps[o.Only] = max(f.Gaps[o.Only], o.Gap)
+	}
+}
+
+// resume is the seed to begin with.
+func (s Search) resume() uint64 {
+	text, err := os.ReadFile(s.Progress)
+	if err != nil {
+		return s.From
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return s.From
+	}
+	return max(n, s.From)
+}
+
+// remember notes the lowest seed that has not been searched.
+func (s Search) remember(t *testing.T, next uint64, under map[uint64]bool) {
+	if s.Progress == "" {
+		return
+	}
+	for seed := range under {
+		next = min(next, seed)
+	}
+	if err := os.WriteFile(s.Progress, []byte(strconv.FormatUint(next, 10)+"\n"), 0o644); err != nil {
+		t.Errorf("note the progress: %v", err)
+	}
+}
+
+// String is the result for people.
+func (f Found) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(), float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
+	fmt.Fprintf(&b, "acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
+	for _, k := range sorted(f.Faults) {
+		fmt.Fprintf(&b, "%8d %s\n", f.Faults[k], k)
+	}
+	if len(f.Gaps) > 0 {
+		b.WriteString("longest time without a writer, by the only fault:\n")
+		for _, k := range sorted(f.Gaps) {
+			fmt.Fprintf(&b, "%8.2f s %s\n", f.Gaps[k].Seconds(), k)
+		}
+	}
+	return b.String()
+}
+
+func sorted[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

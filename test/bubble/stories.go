@@ -1,0 +1,179 @@
+package bubble
+
+import "time"
+
+// Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with times and lengths
+// that are left to chance. All of them are called with the world locked.
+
+// story1 lets one of them happen.
+func (w *World) story1(d *dice) {
+	at := d.between(0, faultTime/3)
+	tell := pick(d, w.forgetfulPeer, w.thirdHost, w.lostDecision, w.blockedKernel, w.oldPromise, w.staleAnswers)
+	w.later(at, func() { tell(d) })
+}
+
+// holder is the host that has the address, or nil.
+func (w *World) holder() *host {
+	for _, h := range w.hosts {
+		if h.kernel.has(writerIP) {
+			return h
+		}
+	}
+	return nil
+}
+
+func (w *World) bothWays(a, b string, cut bool) {
+	if w.healed && cut {
+		return
+	}
+	w.note("FAULT", "line between %s and %s cut: %v", a, b, cut)
+	w.network.line(a, b, cut)
+	w.network.line(b, a, cut)
+}
+
+func (w *World) alone(h *host, cut bool) {
+	if w.healed && cut {
+		return
+	}
+	w.note("FAULT", "%s cut off: %v", h.name, cut)
+	w.network.alone(h.name, cut)
+}
+
+// crash kills an agent and starts it again at once.
+func (w *World) crash(d *dice, h *host) {
+	w.note("FAULT", "agent of %s crashes", h.name)
+	h.killAgent()
+	w.later(d.between(20*time.Millisecond, 200*time.Millisecond), h.startAgent)
+}
+
+// leases is a time in lengths of the lease.
+func (w *World) leases(d *dice, from, to float64) time.Duration {
+	l := float64(w.lease())
+	return d.between(time.Duration(from*l), time.Duration(to*l))
+}
+
+// forgetfulPeer: the writer lives by the promises of the others, which the monitor does not hear of; then one of them crashes,
+// and the monitor hears it just when it knows of no promise any more.
+func (w *World) forgetfulPeer(d *dice) {
+	writer := w.holder()
+	if writer == nil {
+		return
+	}
+	for _, h := range w.hosts {
+		w.bothWays(monitorName, h.name, true)
+	}
+	w.later(w.leases(d, 1.3, 2.6)+1500*time.Millisecond, func() {
+		for _, h := range w.hosts {
+			if h != writer {
+				w.crash(d, h)
+				w.bothWays(monitorName, h.name, false)
+				w.bothWays(writer.name, h.name, true)
+			}
+		}
+	})
+}
+
+// thirdHost: of three hosts the second is appointed while the first lives by promises, and gives the role up before it has had
+// it; it is gone, and the third has promised to the first.
+func (w *World) thirdHost(d *dice) {
+	writer := w.holder()
+	if writer == nil || len(w.hosts) < 3 {
+		w.forgetfulPeer(d)
+		return
+	}
+	var rest []*host
+	for _, h := range w.hosts {
+		w.bothWays(monitorName, h.name, true)
+		if h != writer {
+			rest = append(rest, h)
+		}
+	}
+	second, third := rest[0], rest[1]
+	w.later(w.leases(d, 1.6, 2.6)+1250*time.Millisecond, func() {
+		w.crash(d, second)
+		w.bothWays(writer.name, second.name, true)
+		w.bothWays(monitorName, second.name, false)
+		w.later(d.between(200*time.Millisecond, 1500*time.Millisecond), func() {
+			w.bothWays(monitorName, third.name, false)
+			for i := range 4 {
+				w.later(time.Duration(i+1)*300*time.Millisecond, func() { w.order("move_role writer " + third.name) })
+			}
+		})
+	})
+}
+
+// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off.
+func (w *World) lostDecision(d *dice) {
+	writer := w.holder()
+	if writer == nil {
+		return
+	}
+	to := w.hosts[0]
+	if to == writer {
+		to = w.hosts[1]
+	}
+	w.brain.disk.slow = d.between(100*time.Millisecond, 2*time.Second)
+	w.order("move_role writer " + to.name)
+	var wait func()
+	wait = func() {
+		if w.healed {
+			return
+		}
+		if !to.kernel.has(writerIP) {
+			w.later(time.Millisecond, wait)
+			return
+		}
+		w.note("FAULT", "monitor crashes")
+		w.brain.kill()
+		w.later(d.between(20*time.Millisecond, 500*time.Millisecond), w.brain.start)
+		w.alone(to, true)
+	}
+	wait()
+}
+
+// blockedKernel: setting a lifetime takes long just when the writer is cut off.
+func (w *World) blockedKernel(d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(SlowKernels) {
+		w.lostDecision(d)
+		return
+	}
+	writer.kernel.stalled = time.Now().Add(w.leases(d, 0.1, 2))
+	w.note("FAULT", "kernel of %s blocks", writer.name)
+	w.later(w.leases(d, 0, 0.5), func() { w.alone(writer, true) })
+	w.later(w.leases(d, 2, 4), func() { w.alone(writer, false) })
+}
+
+// oldPromise: the monitor is away so long that the peer vouches; much later that promise is still in its answers, and then the writer dies.
+func (w *World) oldPromise(d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(Old) {
+		w.forgetfulPeer(d)
+		return
+	}
+	w.note("FAULT", "monitor killed")
+	w.brain.kill()
+	w.later(w.leases(d, 0.5, 2), w.brain.start)
+	for i := range 4 {
+		w.later(time.Duration(i)*6*time.Second+5*time.Second, func() {
+			for _, h := range w.hosts {
+				w.age(h, d.between(time.Hour, 60*24*time.Hour))
+			}
+		})
+	}
+	w.later(d.between(18*time.Second, 24*time.Second), func() { w.alone(writer, true) })
+}
+
+// staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy; then its host goes.
+func (w *World) staleAnswers(d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(BadDisks) {
+		w.lostDecision(d)
+		return
+	}
+	writer.disk.hangs = time.Now().Add(w.leases(d, 1, 4))
+	w.note("FAULT", "disk of %s hangs", writer.name)
+	to := w.any(d)
+	w.order("move_role writer " + to.name)
+	w.later(w.leases(d, 0.2, 1.2)+d.between(0, 2*time.Second), func() { w.alone(writer, true) })
+}

@@ -1,0 +1,265 @@
+package bubble
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+const (
+	writerRole = "writer"
+	readerRole = "reader"
+	slaveName  = "slave"
+)
+
+var (
+	writerIP  = netip.MustParseAddr("10.0.0.100")
+	readerIPs = []netip.Addr{netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("10.0.0.102")}
+	gatewayIP = netip.MustParseAddr("10.0.0.254")
+)
+
+// World is a cluster in a bubble, with all that happens to it.
+type World struct {
+	Seed      uint64
+	Abilities Abilities
+	Single    bool // one fault, and peers that are well
+	Told      bool // its story is wanted, whatever comes of it
+	Without   Ablation
+
+	mu      sync.Mutex
+	story   story
+	dice    *dice
+	ctx     context.Context // ends with the world
+	crowd   sync.WaitGroup  // all goroutines of the world's own
+	network *network
+	hosts   []*host
+	brain   *brain
+
+	dialect    dialect
+	semi       bool // semi-synchronous replication
+	readers    bool // there is a reader role
+	probes     bool // agents look for other owners of an address
+	killWorks  bool // there is a kill_host that can work
+	fast       bool
+	long       bool // clients run long statements
+	flaps      int
+	grace      time.Duration
+	trap       time.Duration
+	timeout    time.Duration
+	autoOnline time.Duration
+	waitOther  time.Duration
+
+	ledger
+	judge
+}
+
+// Outcome is what became of a world.
+type Outcome struct {
+	Seed   uint64
+	Wrong  string         // what is wrong with it; "" for nothing
+	Story  string         // where something is wrong
+	Faults map[string]int // how many of each kind there were
+	Gap    time.Duration  // longest time without a writer
+	Open   time.Duration  // how long two servers were open for writes, be it without the address
+	Lost   int            // acknowledged writes that are not in the last writer
+	Only   string         // kind of the one fault of a world with a single one
+}
+
+// newWorld makes the world of a seed. It has to be in a bubble.
+func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
+	w := &World{Seed: seed, Abilities: a, Single: single, Without: without, dice: newDice(seed, "world")}
+	w.story.begin = time.Now()
+	w.Without.prepare()
+	w.ledger = newLedger()
+	w.judge = newJudge(w)
+	w.network = &network{w: w, dice: newDice(seed, "network"), cut: map[[2]string]bool{}}
+	d := w.dice
+	w.dialect = pick(d, positions, positions, mariaGTID, mysqlGTID)
+	w.semi, w.readers, w.probes, w.fast, w.long = d.one(2), d.one(2), d.one(4), d.one(2), d.one(4)
+	w.killWorks = a.Has(Operators) && d.one(4)
+	w.flaps = pick(d, 0, 0, 0, 3)
+	w.grace = pick(d, 0, time.Second, 10*time.Second)
+	w.trap = d.between(500*time.Millisecond, 3*time.Second)
+	w.timeout = pick(d, time.Second, 2*time.Second)
+	w.autoOnline = time.Second
+	w.waitOther = d.between(20*time.Second, 40*time.Second)
+	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", "db3"})
+	candidates := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == slaveName })
+	usual := setup{lease: cluster.Lease(pick(d, 1000, 1500, 2000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
+		period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
+	for i, name := range names {
+		h := newHost(w, i+1, name)
+		h.setup = usual
+		w.hosts = append(w.hosts, h)
+	}
+	for _, h := range w.hosts {
+		if len(names) > 1 {
+			h.server.replica.source = w.ring(h.name)
+			h.server.replica.io, h.server.replica.sql = true, true
+			h.server.replica.received, h.server.replica.executed = w.host(w.ring(h.name)).server.log.end(), w.host(w.ring(h.name)).server.log.end()
+		}
+	}
+	w.brain = newBrain(w)
+	w.brain.setup = usual
+	if a.Has(LateKernels) {
+		for _, h := range w.hosts {
+			h.kernel.late = time.Second
+		}
+	}
+	return w
+}
+
+// lease is the one that the members are configured with at first.
+func (w *World) lease() cluster.Lease { return w.brain.setup.lease }
+
+// host finds a host by name.
+func (w *World) host(name string) *host {
+	return w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })]
+}
+
+// ring is the host that another replicates from at first.
+func (w *World) ring(name string) string {
+	var masters []string
+	for _, h := range w.hosts {
+		if h.name != slaveName {
+			masters = append(masters, h.name)
+		}
+	}
+	if name == slaveName {
+		return masters[0]
+	}
+	i := slices.Index(masters, name)
+	return masters[(i+1)%len(masters)]
+}
+
+// machines are the names of all that is on the network.
+func (w *World) machines() []string {
+	names := []string{monitorName, clientName, gatewayName}
+	for _, h := range w.hosts {
+		names = append(names, h.name)
+	}
+	return names
+}
+
+// answers says whether a machine's kernel takes packets.
+func (w *World) answers(name string) bool {
+	i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })
+	return i < 0 || w.hosts[i].answers()
+}
+
+// addresses are all of the configuration.
+func (w *World) addresses() []cluster.RoleIP {
+	list := []cluster.RoleIP{{Role: writerRole, IP: writerIP}}
+	if w.readers {
+		for _, ip := range readerIPs {
+			list = append(list, cluster.RoleIP{Role: readerRole, IP: ip})
+		}
+	}
+	return list
+}
+
+// later does something with the world locked, unless it has ended by then.
+func (w *World) later(d time.Duration, f func()) {
+	time.AfterFunc(d, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.ctx.Err() == nil {
+			f()
+		}
+	})
+}
+
+// Bounds of a world's life.
+const (
+	settleTime = 90 * time.Second // by then there is a writer: at the start, and after all has been mended
+	faultTime  = 40 * time.Second
+	steady     = 3 * time.Second // a writer that has been one for so long stays it
+)
+
+// run lives through the world.
+func (w *World) run() Outcome {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.ctx = ctx
+	w.mu.Lock()
+	for _, h := range w.hosts {
+		age := h.dice.between(time.Second, time.Minute)
+		if w.Abilities.Has(Old) {
+			age = h.dice.between(time.Second, 90*24*time.Hour)
+		}
+		w.crowd.Go(func() { h.server.receive(ctx) })
+		w.crowd.Go(func() { h.server.apply(ctx) })
+		h.boot(age)
+	}
+	w.brain.start()
+	w.mu.Unlock()
+	w.crowd.Go(func() { w.writeAll(ctx) })
+	if w.settled("at the start") {
+		w.trouble()
+		w.settled("after all was mended")
+		w.audit()
+	}
+	w.mu.Lock()
+	o := w.outcome()
+	brain := w.brain.life
+	w.mu.Unlock()
+	if (o.Wrong != "" || w.Told) && brain != nil {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		w.say(monitorName, "show:\n%s", brain.m.Handle(ctx, "show"))
+		cancel()
+		w.mu.Lock()
+		w.describe()
+		o.Story = w.story.String()
+		w.mu.Unlock()
+	}
+	cancel()
+	w.mu.Lock()
+	w.brain.kill()
+	for _, h := range w.hosts {
+		h.killAgent()
+	}
+	w.mu.Unlock()
+	w.crowd.Wait()
+	return o
+}
+
+// settled waits until there has been a writer, one, for a while.
+func (w *World) settled(when string) bool {
+	began, since := time.Now(), time.Time{}
+	for time.Since(began) < settleTime {
+		w.mu.Lock()
+		n, wrong := len(w.writers()), w.wrong
+		w.mu.Unlock()
+		switch {
+		case wrong != "":
+			return false
+		case n != 1:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > steady:
+			return true
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	w.failed("no writer within %v %s", settleTime, when)
+	return false
+}
+
+// describe tells how things are.
+func (w *World) describe() {
+	w.note("world", "seed %d, abilities %s, lease %v, dialect %d, semi-synchronous %v, readers %v, probes %v, fast %v, grace %v, trap %v, period %v", w.Seed, w.Abilities,
+		time.Duration(w.lease()), w.dialect, w.semi, w.readers, w.probes, w.fast, w.grace, w.trap, w.brain.setup.period)
+	for _, h := range w.hosts {
+		r := h.server.replica
+		w.note(h.name, "on %v, server %d, read-only %v, port closed %v, writer's address %v, agent %v; replicates from %q (io %v, connected %v, sql %v, received %s, executed %s, relay %d, %s %s)",
+			h.on, h.server.health, h.server.readOnly, h.kernel.closed, h.kernel.has(writerIP), h.agent != nil, r.source, r.io, r.connected, r.sql, r.received, r.executed, len(r.relay), r.ioError, r.sqlError)
+		for name, v := range h.disk.files {
+			w.note(h.name, "%s: %v", name, fmt.Sprintf("%q", v[max(0, len(v)-1):]))
+		}
+	}
+}
