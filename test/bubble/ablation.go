@@ -77,6 +77,9 @@ func (a Ablation) order(w *World, to *host, o *wire.Order) {
 	if a.Echo && o.Echo != (cluster.Stamp{}) {
 		o.Echo.At = to.clock.now()
 	}
+	if (a.Wait || a.Slack) && o.Epoch.Terms.Lease > 0 {
+		o.Lease, o.Epoch.Terms = o.Epoch.Terms.Lease, cluster.Terms{} // as a monitor of before there were terms
+	}
 	if a.Wait {
 		o.Lease = w.brain.setup.lease
 	}

@@ -139,7 +139,7 @@ func (h *host) run(after *agentProcess) {
 	local := connection{h.server, p, h.name}
 	kernel := netlink{h.kernel, p}
 	site := agent.Site{Host: h.name, Slave: h.name == slaveName, MayWrite: slices.Contains(h.setup.candidates, h.name), ActiveMasterRole: writerRole, Addresses: w.addresses()}
-	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Clock: newMachineClock(h, p),
+	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Candidates: h.setup.candidates, Clock: newMachineClock(h, p),
 		Ask: func(ctx context.Context, to, line string) (string, error) {
 			return w.network.ask(ctx, p, h.name, w.host(to), line, false)
 		},
@@ -149,16 +149,10 @@ func (h *host) run(after *agentProcess) {
 			continue
 		}
 		leasing.Everybody = append(leasing.Everybody, o.name)
-		if slices.Contains(h.setup.candidates, o.name) {
-			leasing.Others = append(leasing.Others, o.name)
-		}
-	}
-	if h.setup.lease == 0 {
-		leasing.Lease = 0
 	}
 	c := agent.Config{Site: site, Address: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
 		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return 0, p.pass() },
-		Fence:   firewall(kernel), Process: pidFile{h.server, p, new(bool)}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
+		Fence:   firewall(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
 		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
 			w.mu.Lock()

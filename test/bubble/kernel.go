@@ -257,6 +257,7 @@ func (n netlink) Watch(ctx context.Context, changed chan<- struct{}) error {
 }
 
 func (netlink) Announce(netip.Addr) {}
+func (netlink) Hold(netip.Addr)     {}
 func (netlink) Forget(netip.Addr)   {}
 
 // Probe looks for another machine that has the address, on the same network.

@@ -358,10 +358,21 @@ var errNoHost = errors.New("no such host")
 type pidFile struct {
 	s    *server
 	p    *process
-	seen *bool
+	seen *chan struct{} // of the life of the server that answered last
 }
 
-func (f pidFile) Answered(context.Context) { *f.seen = true }
+func (f pidFile) Answered(context.Context) {
+	f.s.h.w.mu.Lock()
+	defer f.s.h.w.mu.Unlock()
+	*f.seen = f.s.died
+}
+
+// Same says whether the process that answered last is still there.
+func (f pidFile) Same() bool {
+	f.s.h.w.mu.Lock()
+	defer f.s.h.w.mu.Unlock()
+	return *f.seen == f.s.died && f.s.health != down
+}
 
 func (f pidFile) Gone() bool {
 	if f.p.pass() != nil {
@@ -369,7 +380,7 @@ func (f pidFile) Gone() bool {
 	}
 	f.s.h.w.mu.Lock()
 	defer f.s.h.w.mu.Unlock()
-	return *f.seen && f.s.health == down
+	return *f.seen != nil && f.s.health == down
 }
 
 func ipOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) }
