@@ -271,6 +271,11 @@ func (x *stepper) releaseStuck(a *Address) {
 	case !r.Exclusive:
 		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
 		x.left(a, "")
+	case x.protected(a, host) && x.s.Hosts[host].AgentUp && x.s.Hosts[host].State != HardOffline:
+		if !a.awaited {
+			a.awaited = true
+			x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s): its agent answers, and its lease is waited for", host, a.RoleIP, a.failed)
+		}
 	case a.killed == a.seq:
 	case !x.s.Hosts[host].killing:
 		a.killed = a.seq
@@ -284,8 +289,9 @@ const (
 	longBusy  = time.Minute     // beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
 )
 
-// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is waited for, as a statement
-// that was killed may take its time to be rolled back: kill_host is for hosts that don't answer, or whose server doesn't.
+// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is waited
+// for, as a statement that was killed may take its time to be rolled back: kill_host is for hosts that don't answer, or
+// whose server doesn't.
 func (x *stepper) overdue(a *Address, late time.Duration) {
 	r, _ := x.t.Role(a.Role)
 	atWork := a.busy > 0 && x.in.Now-a.busy < freshBusy

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -82,6 +83,60 @@ func TestSilentAgent(t *testing.T) {
 		run(time.Second, "db3")
 		if len(s.RolesOf("db3")) != 1 {
 			t.Errorf("silent once more, and taken for the silence before\n%s", Show(topology, s))
+		}
+	}
+}
+
+// TestWhoAnswersIsNotKilled: with a lease, a writer that is to go, and whose agent answers, is waited for until its lease is
+// over, whether it is at work on it or says that it can't. One that is silent is killed.
+func TestWhoAnswersIsNotKilled(t *testing.T) {
+	for how, kills := range map[string]int{"busy": 0, "fails": 0, "silent": 1} {
+		topology := lab()
+		topology.Lease, topology.AutoSetOnline = Lease(3*time.Second), time.Second
+		good, found := map[string]Verdicts{}, map[string]Found{}
+		for _, h := range topology.Hosts {
+			good[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
+			found[h.Name] = Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
+		}
+		now := time.Hour
+		s, _ := Start(topology, Active, Durable{}, found, good, now)
+		killed, said := 0, 0
+		run := func(d time.Duration, how string) {
+			for end := now + d; now < end; now += 100 * time.Millisecond {
+				var answers []Answer
+				for _, o := range Orders(topology, s) {
+					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Have: o.Roles, Epoch: s.Epoch,
+						Stamp: Stamp{Boot: o.Host, At: now}, Writable: s.ActiveMaster(topology) == o.Host}
+					if o.Host == "db1" && how != "" {
+						a.OK, a.Busy, a.Reached, a.Writable, a.Have = false, how == "busy", how != "silent", true, s.RolesOf("db1")
+						if how == "fails" {
+							a.Problems = []string{"Couldn't deny writes: deadline exceeded"}
+						}
+					}
+					answers = append(answers, a)
+				}
+				var out Output
+				s, out = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				killed += len(out.Kills)
+				for _, e := range out.Events {
+					if strings.Contains(e.Text, "its lease is waited for") {
+						said++
+					}
+				}
+			}
+		}
+		run(20*time.Second, "")
+		if w := s.ActiveMaster(topology); w != "db1" {
+			t.Fatalf("the writer is %q", w)
+		}
+		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Command: &Command{Words: []string{"set_offline", "db1"}, AgentUp: map[string]bool{"db1": true}}})
+		run(topology.Lease.Over()-200*time.Millisecond, how)
+		if w := s.ActiveMaster(topology); w != "" {
+			t.Errorf("%s: the writer is %q before the lease is over", how, w)
+		}
+		run(time.Second, how)
+		if w := s.ActiveMaster(topology); w != "db2" || killed != kills || said != map[bool]int{true: 1}[how == "fails"] {
+			t.Errorf("%s: the writer is %q, %d times killed, want %d, said %d times\n%s", how, w, killed, kills, said, Show(topology, s))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
 )
 
 // alone is a cluster in which fast_failover acts at once and no check has time to notice anything else.
@@ -116,6 +117,41 @@ func TestSlaveHasMore(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 	l.Stop()
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
+}
+
+// TestSlaveHasTheReturningWritersOwn: a slave whose agent was away has pulled in what only the former writer had. By GTID it
+// could be pointed at the new one without a word; it stays where it is, and says what it has.
+func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			o := alone(false)
+			o.Server = kind
+			b := start(t, 90*time.Second, o)
+			b.load().Stop()
+			b.must(b.WaitLevel(b.ctx, b.DBs...))
+			db1, db3 := b.Node("db1"), b.Node("db3")
+			for _, n := range b.DBs[1:] {
+				b.must(n.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+			}
+			b.must(db3.Agent.Kill())
+			for i := range 20 {
+				b.must(db1.Server.Exec(b.ctx, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", extra+i)))
+			}
+			b.must(db1.Server.Kill())
+			l, err := b.StartLoad(b.ctx, 200)
+			b.must(err)
+			b.Cleanup(l.Stop)
+			b.must(l.WaitServer(b.ctx, 2))
+			b.must(db1.Server.Start(b.ctx))
+			b.must(db3.Server.Exec(b.ctx, "START SLAVE"))
+			b.has("db3", 20)
+			b.must(db3.Agent.Start())
+			b.logged(b.Monitor, "Agent on host 'db3' reports: Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID ")
+			if r, err := db3.Server.Replica(b.ctx); err != nil || r["Master_Host"] != db1.IP.String() {
+				t.Errorf("db3 follows %s (%v)", r["Master_Host"], err)
+			}
+		})
+	}
 }
 
 // TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of which the rest will never come: it
