@@ -43,6 +43,7 @@ type Options struct {
 	WriterPrefer  string
 	Lease         int // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
 	FastFailover  bool
+	Gateway       bool   // the monitor pings the client's host to learn whether its network works, and not the database hosts
 	Clocks        bool   // the agents have clocks of their own that the lab can set forward
 	StatusDir     string // where the status file is; "" beside the rest
 }
@@ -255,9 +256,13 @@ func (c *Cluster) configure() error {
 		}
 		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
 	}
+	pinged := strings.Join(ips, ", ")
+	if c.Gateway {
+		pinged = clientIP
+	}
 	mon := fmt.Sprintf("include mmm_common.conf\n<monitor>\n ip 127.0.0.1\n pid_path %s/mmm_mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mmm_mond.status\n"+
 		" ping_ips %s\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",
-		c.dir, status, strings.Join(ips, ", "), c.AutoSetOnline, c.dir, c.Options.Mon, checks)
+		c.dir, status, pinged, c.AutoSetOnline, c.dir, c.Options.Mon, checks)
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_mon.conf"), []byte(mon), 0o640); err != nil {
 		return err
 	}

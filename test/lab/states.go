@@ -28,6 +28,10 @@ type State struct {
 // States are the columns of the matrix.
 func States() []State {
 	writer, peer := func(c *Cluster) *Node { return c.DBs[0] }, func(c *Cluster) *Node { return c.DBs[1] }
+	silent := func(ctx context.Context, c *Cluster) error {
+		return errors.Join(c.filterPings(true), sleep(ctx, 2*c.TrapPeriod))
+	}
+	heard := func(_ context.Context, c *Cluster) error { return c.filterPings(false) }
 	return []State{
 		{Name: "all well", What: "nothing else is wrong", Calm: true},
 		{Name: "peer off", What: "the machine of the other candidate is off", Alone: true,
@@ -63,10 +67,11 @@ func States() []State {
 		{Name: "monitor just restarted", What: "the monitor was killed and started again a second ago",
 			Enter: func(ctx context.Context, c *Cluster) error { return restarted(ctx, c.Monitor) }},
 		{Name: "pings filtered", What: "no database host answers pings",
-			Enter: func(ctx context.Context, c *Cluster) error {
-				return errors.Join(c.filterPings(true), sleep(ctx, 2*c.TrapPeriod))
-			},
-			Leave: func(_ context.Context, c *Cluster) error { return c.filterPings(false) }},
+			Options: func(o *Options) { o.Gateway = true },
+			Enter:   silent, Leave: heard},
+		{Name: "ping_ips silent", Heirless: true, // a monitor whose network is down decides nothing
+			What:  "nobody in ping_ips answers: the monitor believes that its network is down",
+			Enter: silent, Leave: heard},
 		{Name: "a day old", What: "the other candidate has promised once, and then a day has passed", Calm: true,
 			Options: func(o *Options) { o.Clocks = true },
 			Enter:   func(ctx context.Context, c *Cluster) error { return c.age(ctx, 25*time.Hour) }},
