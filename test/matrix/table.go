@@ -109,12 +109,12 @@ func grid(results []result) string {
 		}
 		cells[row][r.State] = fmt.Sprintf("%.1f%s", r.Gap.Seconds(), mark)
 	}
-	fmt.Fprintf(&b, "Longest time without a write in seconds; ! is not good.\n%-30s", "")
+	fmt.Fprintf(&b, "Longest time without a write in seconds; ! is not good.\n%-32s", "")
 	for i := range states {
 		fmt.Fprintf(&b, "%8d", i+1)
 	}
 	for _, row := range rows {
-		fmt.Fprintf(&b, "\n%-30s", row)
+		fmt.Fprintf(&b, "\n%-32s", row)
 		for _, s := range states {
 			fmt.Fprintf(&b, "%8s", cells[row][s])
 		}
