@@ -67,8 +67,8 @@ every-server: build servers ## failover, moves and all statements on every serve
 sim: ## 100,000 simulated worlds are searched for two writers
 	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000
 
-matrix: build server ## every fault on a real cluster, healed after 1, 10 and 30 s, as a table
-	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix
+matrix: build server ## every fault on a real cluster in every state, as a table (half an hour; ARGS="-state peer -fault mysqld -seconds 1,10,30")
+	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix $(ARGS)
 
 calm: build server ## five minutes each of filtered ICMP, lost packets and a busy machine, in which nothing is to happen
 	MMM_BIN=$(BIN) $(GO) test -timeout 30m -count=1 -v -run TestNothingHappens ./test/e2e -calmly 5m

@@ -157,6 +157,24 @@ func (l *Load) Gap(since time.Time) time.Duration {
 	return gap
 }
 
+// Silence is the longest time without an acknowledged write between two moments; it may have begun before.
+func (l *Load) Silence(since, until time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var gap time.Duration
+	last := since
+	for _, a := range l.acked {
+		if a.at.After(until) {
+			break
+		}
+		if a.at.After(since) {
+			gap = max(gap, a.at.Sub(last))
+		}
+		last = a.at
+	}
+	return max(gap, until.Sub(last))
+}
+
 // Lost lists acknowledged rows that a server lacks: those that were acknowledged before it was asked.
 func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
 	asked, _ := l.Acked()

@@ -34,6 +34,7 @@ type Options struct {
 	AutoSetOnline int           // seconds
 	MaxBacklog    int           // seconds; 0: the default of 60
 	Slaves        int           // beside the two masters; 0: 1
+	Candidates    int           // hosts that may be the writer, from db1 on; 0: 2, the masters
 	Position      bool          // replicate by file and position instead of GTID
 	Async         bool          // no semi-synchronous replication
 	AckTimeout    time.Duration // of semi-synchronous replication; 0: 250 ms
@@ -42,7 +43,17 @@ type Options struct {
 	WriterPrefer  string
 	Lease         int // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
 	FastFailover  bool
+	Gateway       bool   // the monitor pings the client's host to learn whether its network works, and not the database hosts
+	Clocks        bool   // the agents have clocks of their own that the lab can set forward
 	StatusDir     string // where the status file is; "" beside the rest
+}
+
+// lease is writer_lease, in seconds.
+func (o Options) lease() int {
+	if o.Lease == 0 {
+		return 2
+	}
+	return max(o.Lease, 0)
 }
 
 // Cluster is two masters in a ring, slaves, a monitor and a client.
@@ -69,6 +80,7 @@ type Daemon struct {
 	config  string
 	dir     string
 	proc    *Process
+	clock   *Clock // of its own; nil: the machine's
 }
 
 // New makes hosts, servers and replication; no daemon runs yet. Everything goes with the lab itself.
@@ -81,6 +93,9 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if o.Slaves == 0 {
 		o.Slaves = 1
+	}
+	if o.Candidates == 0 {
+		o.Candidates = 2
 	}
 	for _, p := range []string{"mmm_mond", "mmm_agentd", "mmm_control"} {
 		if _, err := os.Stat(filepath.Join(o.Bin, p)); err != nil {
@@ -207,14 +222,7 @@ func grants(k servers.Kind) []string {
 // configure writes the files as a user of MMM would.
 func (c *Cluster) configure() error {
 	var b strings.Builder
-	lease := c.Lease
-	switch {
-	case lease == 0:
-		lease = 2
-	case lease < 0:
-		lease = 0
-	}
-	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\n", lease, map[bool]int{true: 1}[c.FastFailover])
+	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\n", c.lease(), map[bool]int{true: 1}[c.FastFailover])
 	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
 		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
 	var names, ips, readers []string
@@ -230,7 +238,8 @@ func (c *Cluster) configure() error {
 	if c.WriterPrefer != "" {
 		prefer = " prefer " + c.WriterPrefer + "\n"
 	}
-	fmt.Fprintf(&b, "<role writer>\n hosts db1, db2\n ips %s\n mode exclusive\n%s</role>\n", WriterIP, prefer)
+	fmt.Fprintf(&b, "<role writer>\n hosts %s\n ips %s\n mode exclusive\n%s</role>\n",
+		strings.Join(names[:c.Candidates], ", "), WriterIP, prefer)
 	fmt.Fprintf(&b, "<role reader>\n hosts %s\n ips %s\n mode balanced\n</role>\n", strings.Join(names, ", "), strings.Join(readers, ", "))
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_common.conf"), []byte(b.String()), 0o640); err != nil {
 		return err
@@ -247,9 +256,13 @@ func (c *Cluster) configure() error {
 		}
 		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
 	}
+	pinged := strings.Join(ips, ", ")
+	if c.Gateway {
+		pinged = clientIP
+	}
 	mon := fmt.Sprintf("include mmm_common.conf\n<monitor>\n ip 127.0.0.1\n pid_path %s/mmm_mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mmm_mond.status\n"+
 		" ping_ips %s\n auto_set_online %d\n kill_host_bin %s/kill_host\n%s\n</monitor>\n<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n</host>\n%s",
-		c.dir, status, strings.Join(ips, ", "), c.AutoSetOnline, c.dir, c.Options.Mon, checks)
+		c.dir, status, pinged, c.AutoSetOnline, c.dir, c.Options.Mon, checks)
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_mon.conf"), []byte(mon), 0o640); err != nil {
 		return err
 	}
@@ -259,6 +272,9 @@ func (c *Cluster) configure() error {
 			return err
 		}
 		n.Agent = &Daemon{host: n.Host, program: filepath.Join(c.Bin, "mmm_agentd"), config: path, dir: filepath.Join(c.dir, n.Name)}
+		if c.Clocks {
+			n.Agent.clock = &Clock{}
+		}
 	}
 	c.Monitor = &Daemon{host: c.Mon, program: filepath.Join(c.Bin, "mmm_mond"), config: filepath.Join(c.dir, "mmm_mon.conf"), dir: c.dir}
 	return nil
@@ -266,10 +282,21 @@ func (c *Cluster) configure() error {
 
 // Start starts the daemon in the foreground, as systemd would.
 func (d *Daemon) Start() error {
-	cmd := exec.Command(d.program, "--config", d.config, "--foreground", "--log-file", d.LogPath(), "--pid-file", filepath.Join(d.dir, filepath.Base(d.program)+".pid"))
+	args := []string{"--config", d.config, "--foreground", "--log-file", d.LogPath(),
+		"--pid-file", filepath.Join(d.dir, filepath.Base(d.program)+".pid")}
+	cmd, answer := exec.Command(d.program, args...), func() error { return nil }
+	if d.clock != nil {
+		var err error
+		if cmd, answer, err = d.clock.command(d.program, args...); err != nil {
+			return err
+		}
+	}
 	p, err := start(d.host, cmd, filepath.Join(d.dir, filepath.Base(d.program)+".out"))
 	d.proc = p
-	return err
+	if err != nil {
+		return err
+	}
+	return answer()
 }
 
 // Config is the daemon's configuration file.

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -89,11 +91,16 @@ func (n *Node) Pause(on bool) error {
 type Fault struct {
 	Name   string
 	Strike func(c *Cluster) error
-	Mend   func(c *Cluster) error
-	Cut    bool // the writer may go on unseen: how long its address outlives the fault matters
+	Mend   func(c *Cluster) error // nil: the writer's server is started
+
+	Writer    bool          // it is the writer's host that it hits: another one has to take over
+	Monitor   bool          // it is the monitor that it hits
+	Takes     time.Duration // how long it takes to strike
+	Slow      time.Duration // how long it takes to find out beyond a period of the checks
+	Unguarded bool          // until it is mended nobody on the writer's host can close its server
 }
 
-// Faults are the columns of the matrix.
+// Faults are the rows of the matrix.
 func Faults() []Fault {
 	w := func(c *Cluster) *Node { return c.DBs[0] }
 	signal := func(s syscall.Signal, of func(c *Cluster) *Daemon) func(c *Cluster) error {
@@ -105,7 +112,7 @@ func Faults() []Fault {
 		{Name: "line monitor-writer cut",
 			Strike: func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, true) },
 			Mend:   func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, false) }},
-		{Name: "writer cut from all", Cut: true,
+		{Name: "writer cut from all", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Cut(true) },
 			Mend:   func(c *Cluster) error { return w(c).Cut(false) }},
 		{Name: "writer deaf to monitor",
@@ -114,31 +121,42 @@ func Faults() []Fault {
 		{Name: "monitor deaf to writer",
 			Strike: func(c *Cluster) error { return c.Mon.Drop(w(c).Host) },
 			Mend:   func(c *Cluster) error { return c.Mon.Drop() }},
-		{Name: "writer deaf to all", Cut: true,
+		{Name: "writer deaf to all", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Drop(c.Mon, c.DBs[1].Host, c.DBs[2].Host, c.Client) },
 			Mend:   func(c *Cluster) error { return w(c).Drop() }},
 		{Name: "line writer-peer cut",
 			Strike: func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, true) },
 			Mend:   func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, false) }},
-		{Name: "agent killed", Cut: true,
+		{Name: "agent killed", Writer: true, Unguarded: true,
 			Strike: signal(syscall.SIGKILL, writersAgent),
 			Mend:   func(c *Cluster) error { return w(c).Agent.Start() }},
-		{Name: "agent stopped", Cut: true,
+		{Name: "agent stopped", Writer: true, Unguarded: true,
 			Strike: signal(syscall.SIGSTOP, writersAgent), Mend: signal(syscall.SIGCONT, writersAgent)},
-		{Name: "mysqld killed",
+		{Name: "mysqld killed", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Server.Kill() }},
-		{Name: "mysqld stopped",
+		{Name: "mysqld, then agent killed", Writer: true, Takes: 2 * time.Second, // it may still be giving the role up
+			Strike: func(c *Cluster) error {
+				if err := w(c).Server.Kill(); err != nil {
+					return err
+				}
+				time.Sleep(2 * time.Second) // it Takes so long: part of the fault, and no synchronisation
+				return w(c).Agent.Kill()
+			},
+			Mend: func(c *Cluster) error {
+				return errors.Join(w(c).Server.Start(context.Background()), w(c).Agent.Start())
+			}},
+		{Name: "mysqld stopped", Writer: true, Slow: 3 * time.Second, // a timeout of 2 s and a trap period
 			Strike: func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGSTOP) },
 			Mend:   func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGCONT) }},
-		{Name: "monitor killed",
+		{Name: "monitor killed", Monitor: true,
 			Strike: signal(syscall.SIGKILL, monitor),
 			Mend:   func(c *Cluster) error { return c.Monitor.Start() }},
-		{Name: "monitor stopped",
+		{Name: "monitor stopped", Monitor: true,
 			Strike: signal(syscall.SIGSTOP, monitor), Mend: signal(syscall.SIGCONT, monitor)},
-		{Name: "monitor and agent killed", Cut: true,
+		{Name: "monitor and agent killed", Writer: true, Monitor: true, Unguarded: true,
 			Strike: func(c *Cluster) error { return errors.Join(c.Monitor.Kill(), w(c).Agent.Kill()) },
 			Mend:   func(c *Cluster) error { return errors.Join(c.Monitor.Start(), w(c).Agent.Start()) }},
-		{Name: "host paused", Cut: true,
+		{Name: "host paused", Writer: true, Unguarded: true,
 			Strike: func(c *Cluster) error { return w(c).Pause(true) },
 			Mend:   func(c *Cluster) error { return w(c).Pause(false) }},
 	}

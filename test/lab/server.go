@@ -212,9 +212,9 @@ func (s *Server) FirstLog(ctx context.Context) (string, error) {
 	return values[0].String, err
 }
 
-// Wait asks every 10 ms until done says so; when ctx ends it says what it last saw.
+// Wait asks every 10 ms until done says so, after a second every 50 ms; when ctx ends it says what it last saw.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
-	seen := ""
+	seen, began, period := "", time.Now(), 10*time.Millisecond
 	for {
 		ok, now := done()
 		if ok {
@@ -226,7 +226,10 @@ func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w; last seen: %s", what, ctx.Err(), seen)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(period):
+		}
+		if time.Since(began) > time.Second {
+			period = 50 * time.Millisecond // to ask costs others their time too
 		}
 	}
 }

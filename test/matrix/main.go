@@ -1,4 +1,5 @@
-// Matrix lets every fault strike a real cluster under load, mends it after 1, 10 and 30 seconds, and prints what became of it.
+// Matrix lets every fault strike a real cluster under load in every state that it may be in, mends it, and prints what
+// became of it.
 package main
 
 import (
@@ -6,59 +7,68 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"mysql-mmm/test/lab"
 )
 
 func main() {
-	os.Exit(lab.Main(run))
+	if lab.Inside() || slices.Contains(os.Args, "-"+workerFlag) {
+		os.Exit(lab.Main(work))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx)
+	stop()
+	os.Exit(status)
 }
 
 func run(ctx context.Context) int {
 	fault := flag.String("fault", "", "only faults whose name has this")
-	heal := flag.Duration("heal", 0, "only this time until it is mended")
-	classic := flag.Bool("classic", false, "without a lease, as MMM 2.2")
+	state := flag.String("state", "", "only states whose name has this")
+	seconds := flag.String("seconds", "10", "how long a fault lasts, one after the other: 1,10,30")
+	clusters := flag.Int("clusters", 3, "so many at once; they wait more than they compute")
+	var how manner
+	how.flags(flag.CommandLine)
 	flag.Parse()
-	times := []time.Duration{time.Second, 10 * time.Second, 30 * time.Second}
-	if *heal > 0 {
-		times = []time.Duration{*heal}
+	times, err := durations(*seconds)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "matrix:", err)
+		return 2
 	}
-	status := 0
-	for _, f := range lab.Faults() {
-		for _, h := range times {
-			if !strings.Contains(f.Name, *fault) || ctx.Err() != nil {
-				continue
+	var cells []cell
+	for _, s := range lab.States() {
+		for _, f := range lab.Faults() {
+			for _, h := range times {
+				if strings.Contains(s.Name, *state) && strings.Contains(f.Name, *fault) {
+					cells = append(cells, cell{State: s.Name, Fault: f.Name, Heal: h})
+				}
 			}
-			t, err := try(ctx, f, h, *classic)
-			if err != nil {
-				t.Verdict = strings.TrimPrefix(t.Verdict+"; "+err.Error(), "; ")
-			}
-			if t.Verdict != "" {
-				status = 1
-			}
-			fmt.Println(t)
 		}
 	}
-	return status
+	began := time.Now()
+	results := each(ctx, cells, *clusters, how, func(r result) { fmt.Println(r) })
+	bad := slices.DeleteFunc(slices.Clone(results), result.good)
+	fmt.Printf("\n%s\n%d of %d cells are good; it took %.0f minutes\n",
+		grid(results), len(results)-len(bad), len(cells), time.Since(began).Minutes())
+	if len(bad) > 0 || len(results) < len(cells) {
+		return 1
+	}
+	return 0
 }
 
-// try makes a cluster for one trial.
-func try(ctx context.Context, f lab.Fault, heal time.Duration, classic bool) (lab.Trial, error) {
-	ctx, cancel := context.WithTimeout(ctx, heal+90*time.Second)
-	defer cancel()
-	o := lab.Options{Bin: os.Getenv("MMM_BIN"), AutoSetOnline: 1, TrapPeriod: time.Second, FastFailover: true, Lease: 3, Mon: "flap_count 0"}
-	if classic {
-		o.Lease = -1
+func durations(list string) ([]time.Duration, error) {
+	var times []time.Duration
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || n <= 0 {
+			return nil, fmt.Errorf("-seconds %s: want numbers above 0, with commas between them", list)
+		}
+		times = append(times, time.Duration(n*float64(time.Second)))
 	}
-	c, err := lab.New(ctx, o)
-	if err != nil {
-		return lab.Trial{Fault: f.Name, Heal: heal}, err
-	}
-	defer c.Close()
-	if err := c.StartAll(ctx); err != nil {
-		return lab.Trial{Fault: f.Name, Heal: heal}, err
-	}
-	return c.Try(ctx, f, heal)
+	return times, nil
 }

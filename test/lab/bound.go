@@ -1,0 +1,37 @@
+package lab
+
+import (
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
+
+// The parts of what a fault may cost. A lease may run for (L+K)·D after the writer was last vouched for
+// (docs/design.md).
+const (
+	quiet     = 750 * time.Millisecond // counts as nothing: a write may wait 0.25 s for an acknowledgement
+	takeover  = time.Second            // to appoint, catch up, open and announce
+	returning = 5 * time.Second        // of a writer that has no heir, once it is mended
+)
+
+// Bound is for how long clients may be without a writer in a cell of the matrix.
+//
+// A fault of the writer's host costs what is left of its lease, its detection and the takeover. Where nobody can take
+// over it costs as long as it lasts. What hits the monitor, the peer or one line costs nothing as long as somebody
+// vouches for the writer.
+func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
+	mended := f.Takes + heal + returning
+	lease := cluster.Lease(time.Duration(c.lease()) * time.Second)
+	lost := lease.Over() + takeover + c.CheckPeriod + f.Slow
+	switch {
+	case f.Writer && f.Monitor: // nobody is there to decide
+		return max(mended, lost)
+	case f.Writer && (s.Alone || s.Heirless):
+		return max(mended, lost)
+	case f.Writer:
+		return lost
+	case f.Monitor && s.Alone:
+		return max(mended, lost)
+	}
+	return quiet
+}

@@ -1,0 +1,53 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// hangDisk lets the disk hang under the small files that a program replaces (package durable): they can be read, and
+// whoever begins to write one waits. A named pipe lies where the next content is written to; to open it for writing
+// takes until somebody reads.
+func hangDisk(files ...string) error {
+	for _, f := range files {
+		pipe := f + ".hangs"
+		if err := unix.Mkfifo(pipe, 0o640); err != nil {
+			return fmt.Errorf("let the disk of %s hang: %w", f, err)
+		}
+		if err := os.Rename(pipe, f+".spare"); err != nil {
+			return fmt.Errorf("let the disk of %s hang: %w", f, err)
+		}
+	}
+	return nil
+}
+
+// freeDisk lets it go on. Who waits gets an error, and writes when it tries again.
+func freeDisk(files ...string) error {
+	var errs []error
+	for _, f := range files {
+		spare := f + ".spare"
+		if info, err := os.Lstat(spare); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+			errs = append(errs, fmt.Errorf("free the disk of %s: its spare is no pipe any more: %w", f, err))
+			continue
+		}
+		pipe, err := os.OpenFile(spare, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			err = errors.Join(os.Remove(spare), pipe.Close())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// stateFiles are those in which the agent of a host keeps what outlives it.
+func (c *Cluster) stateFiles(n *Node) []string {
+	state := filepath.Join(c.dir, n.Name, "mmm_agentd.state")
+	return []string{state, state + ".embargo"}
+}
+
+// statusFile is that of the monitor.
+func (c *Cluster) statusFile() string { return filepath.Join(c.dir, "mmm_mond.status") }
