@@ -46,6 +46,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		}
 		if f.Stored != nil {
 			info.Audit = f.Stored.Audit
+			info.Lack = f.Stored.lack(h.Name, saved.Writer)
 		}
 		s.Hosts[h.Name] = info
 	}

@@ -15,6 +15,11 @@ type Verdicts struct {
 	Refused bool // the newest probe of the server found its port closed
 
 	Lag time.Duration // how far its replication is behind, as far as that is known
+
+	// Greeted: the newest probe of the server was let in at its port, and then got no answer.
+	Greeted bool
+
+	Reception
 }
 
 // alive: a server that answers is alive, whatever becomes of pings.
@@ -40,6 +45,9 @@ type State struct {
 	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
 	stepped  time.Duration // time of the last Step
+
+	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could
+	withheld string        // hosts that lack that data: said once
 }
 
 // HostInfo is what is known of one host.
@@ -59,6 +67,7 @@ type HostInfo struct {
 	Via          string        // host through which its agent is reached; "" for directly
 	Witness      string        // another host that reaches its server at the moment
 	Audit        Audit         // of its log, after it was the writer
+	Lack         Lack          // of the writer's log
 	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
 	killing      bool          // kill_host is running for it
 	silent       time.Duration // since when its agent has not answered; 0 while it does
@@ -132,13 +141,17 @@ type StoredHost struct {
 	State HostState
 	Roles []RoleIP
 	Audit Audit // At and Waived
+
+	Fitness Fitness // to take over from the writer
+	LackOf  string  // where that is Lacking: whose log it lacks
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
 	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch}
 	for name, h := range s.Hosts {
-		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}}
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()},
+			Fitness: h.Lack.fitness(), LackOf: h.Lack.Of}
 	}
 	return d
 }

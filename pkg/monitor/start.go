@@ -52,7 +52,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	stored := o.load()
 	found := o.ask(ctx, stored, silent)
 	var out cluster.Output
-	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
+	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.verdicts(), o.now())
 	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
 }
