@@ -301,9 +301,9 @@ func (o *owner) interrupt(ctx context.Context) {
 	o.start(ctx)
 }
 
-// sameOrder: what has to be done on this host is the same.
+// sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up.
 func sameOrder(a, b wire.Order) bool {
-	return a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
+	return (a.Forced || !b.Forced) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
 func sorted(roles []cluster.RoleIP) []cluster.RoleIP {

@@ -164,3 +164,24 @@ func TestPlanOfUnknownRole(t *testing.T) {
 		t.Errorf("unknown are %v", u)
 	}
 }
+
+// A host that catches up is to stop that when it is told to open by force, and only then: once it is open the order goes on without.
+func TestForceInterrupts(t *testing.T) {
+	plain := wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
+	forced := plain
+	forced.Forced = true
+	for _, c := range []struct {
+		name         string
+		now, next    wire.Order
+		sameAsBefore bool
+	}{
+		{"an order that is repeated", plain, plain, true},
+		{"force", plain, forced, false},
+		{"force that is repeated", forced, forced, true},
+		{"the end of force", forced, plain, true},
+	} {
+		if got := sameOrder(c.now, c.next); got != c.sameAsBefore {
+			t.Errorf("%s: the same %v", c.name, got)
+		}
+	}
+}

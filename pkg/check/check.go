@@ -37,10 +37,20 @@ type Result struct {
 	Detail  string        // what Message has no room for, one line; mostly empty
 	Refused bool          // nobody listens on the server's port
 	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
+	Greeted bool          // of mysql: the server greeted a new connection, and then failed
+	Threads Threads       // of rep_threads
 
 	// For people only, of the checks of replication.
 	Source   string // whom it replicates from, as configured there; "" where that is not known
 	Measured bool   // Lag is known
+}
+
+// Threads is what the two replication threads do.
+type Threads struct {
+	Known     bool // the server told
+	Receiving bool // the I/O thread is connected to the source
+	Stopped   bool // the I/O thread does not run, and does not try to connect either
+	Executing bool // the SQL thread runs
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

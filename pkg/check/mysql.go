@@ -36,7 +36,12 @@ func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *H
 
 type mysqlProbe struct{ conn *mysqlctl.Conn }
 
-func (p mysqlProbe) Probe(ctx context.Context) Result { return judgeServer(p.conn.Ping(ctx)) }
+func (p mysqlProbe) Probe(ctx context.Context) Result {
+	r := judgeServer(p.conn.Ping(ctx))
+	r.Greeted = r.Status == Error && p.conn.Greeted()
+	return r
+}
+
 func (p mysqlProbe) Broken(ctx context.Context) error { return p.conn.WaitBroken(ctx) }
 func (p mysqlProbe) Close()                           { p.conn.Close() }
 
@@ -53,6 +58,7 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 	}
 	result := p.judge(ctx, r)
 	result.Source = r.SourceHost
+	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes"}
 	return result
 }
 

@@ -30,39 +30,44 @@ func (x *stepper) orphan(r Role, a *Address) {
 	if a.Holder != "" || a.Leaving != "" {
 		return
 	}
-	if a.Next != "" && x.may(r, a.Next) {
+	if a.Next != "" && x.may(r, a.Next) && (a.Forced || x.mayTakeOver(r, a.Next)) {
 		origin := a.origin
 		x.give(a, a.Next)
 		a.origin = origin
 		return
 	}
 	host := x.fewest(r)
+	if host == "" && r.Name == x.t.ActiveMasterRole {
+		x.withhold(r, a)
+	}
 	if host == "" {
 		return
 	}
+	x.short(r, host)
 	x.give(a, host)
 	x.out.detail(host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
 }
 
 // fewest picks the host for an orphan: the preferred one; else the one with the fewest addresses of this role, of
-// those the one with the least load, of those the first by name. "" where nobody may have it.
+// those the one with the least load, of those the first by name. Who has more of a dead writer's log comes before all
+// that. "" where nobody may have it.
 func (x *stepper) fewest(r Role) string {
-	if r.Prefer != "" && x.may(r, r.Prefer) {
+	if r.Prefer != "" && x.may(r, r.Prefer) && x.mayTakeOver(r, r.Prefer) {
 		return r.Prefer
 	}
 	best := ""
 	for _, h := range x.t.Hosts {
-		if x.may(r, h.Name) && (best == "" || x.better(r, h.Name, best)) {
+		if x.may(r, h.Name) && x.mayTakeOver(r, h.Name) && (best == "" || x.better(r, h.Name, best)) {
 			best = h.Name
 		}
 	}
 	return best
 }
 
-// better: for the writer a host whose own file agrees with this monitor's on who may be the writer comes first. Nothing unsafe follows from
-// one that does not, but an operator is at work on it.
+// better: for the writer, of hosts that have as much, one whose own file agrees with this monitor's on who may be the writer comes first.
+// Nothing unsafe follows from one that does not, but an operator is at work on it.
 func (x *stepper) better(r Role, a, b string) bool {
-	if r.Name == x.t.ActiveMasterRole {
+	if r.Name == x.t.ActiveMasterRole && x.fuller(a, b) == 0 {
 		if ca, cb := x.agrees(a), x.agrees(b); ca != cb {
 			return ca
 		}
@@ -81,6 +86,11 @@ func (x *stepper) may(r Role, host string) bool {
 }
 
 func (x *stepper) lighter(r Role, a, b string) bool {
+	if r.Name == x.t.ActiveMasterRole {
+		if c := x.fuller(a, b); c != 0 {
+			return c < 0
+		}
+	}
 	if ca, cb := x.count(r, a), x.count(r, b); ca != cb {
 		return ca < cb
 	}

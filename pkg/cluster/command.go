@@ -215,6 +215,9 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 		return fmt.Sprintf("ERROR: Host '%s' has only just become a candidate for role '%s', and not everybody who may hold the role knows that. "+
 			"Please, wait some seconds.", host, role)
 	}
+	if a.Holder == "" && !x.mayTakeOver(r, host) {
+		return fmt.Sprintf("ERROR: Role '%s' is not moved to '%s': %s. With --force it is, without what is missing.", role, host, x.s.missing(x.t, host))
+	}
 	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s'", role, a.Holder, host)
@@ -265,25 +268,52 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	if role != x.t.ActiveMasterRole {
 		return "ERROR: move_role --forced may be used for the active master role only!"
 	}
-	if st := x.s.Hosts[host].State; st != ReplicationFail && st != ReplicationDelay {
+	switch st := x.s.Hosts[host].State; {
+	case st == ReplicationFail || st == ReplicationDelay:
+	case st == Online && !x.movesPlainly(host):
+	default:
 		return fmt.Sprintf("ERROR: Can't force move of role to host with state %s.", st)
 	}
-	a, answer := x.movable(r, host, agentUp)
-	if answer != "" {
-		return answer
-	}
-	old := a.Holder
-	x.out.Move = &Move{RoleIP: a.RoleIP, From: old, To: host, Forced: true}
-	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s' enforcedly", role, old, host)
-	x.adminState(host, Online)
-	if old == "" {
-		a.Next = host
+	a, from := x.writer(), ""
+	if stuck := a.Holder == host && !a.Confirmed; stuck && agentUp {
+		from = x.s.Switch.From
+	} else if leaving := a.Leaving; leaving != "" && x.s.Hosts[leaving].State != Online && agentUp {
+		from = leaving // who may still be writing is waited for, whatever an operator says
 	} else {
+		var answer string
+		if a, answer = x.movable(r, host, agentUp); answer != "" {
+			return answer
+		}
+		from = a.Holder
+	}
+	x.out.Move = &Move{RoleIP: a.RoleIP, From: from, To: host, Forced: true}
+	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s' enforcedly", role, from, host)
+	if x.s.Hosts[host].State != Online {
+		x.adminState(host, Online)
+	}
+	x.force(a, host)
+	return x.out.Move.done()
+}
+
+// movesPlainly: a move that loses nothing can be tried, so there is nothing to force.
+func (x *stepper) movesPlainly(host string) bool {
+	a := x.writer()
+	return a.Holder != "" && a.Holder != host && a.Confirmed && x.reachable(x.s.Hosts[a.Holder])
+}
+
+// force gives the role to the host wherever that stands, as soon as nobody else can have it any more.
+func (x *stepper) force(a *Address, host string) {
+	switch old := a.Holder; old {
+	case host:
+		a.seq, a.since = x.seq, x.in.Now
+		x.moved = true
+	case "":
+		a.Next = host
+	default:
 		x.take(a, host)
 		x.demote(old)
 	}
 	a.Forced = true
-	return x.out.Move.done()
 }
 
 // demote puts the old writer where its own replication checks say it belongs.

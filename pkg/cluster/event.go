@@ -44,6 +44,7 @@ type Kill struct {
 type Output struct {
 	Events []Event
 	Kills  []Kill
+	Save   bool // what outlives the monitor has changed, which no event tells
 	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
 	Answer string
 	Move   *Move // the command answers only once this is decided: see Move.Outcome

@@ -85,6 +85,9 @@ func (e *explainer) why() {
 	for _, p := range h.Problems {
 		e.because("Its agent reports: %s", p)
 	}
+	if why := e.s.Missing(e.t)[e.host.Name]; why != "" {
+		e.because("It would lack something, should it have to take over from the writer now: %s.", why)
+	}
 	if a := h.Audit; a.open() && a.Finding != "" {
 		e.because("It was the writer, and %s.", a.Finding)
 	} else if a.open() {
@@ -141,7 +144,8 @@ func (e *explainer) needs() {
 	} else if a.open() {
 		e.need(false, "its agent has looked for transactions that only it has")
 	}
-	if _, bad := e.replicationTrouble(e.host, h); bad || h.State != HardOffline {
+	_, bad := e.replicationTrouble(e.host, h)
+	if waits := h.State == AwaitingRecovery || h.State == HardOffline && !bad; !waits || !e.sourceDown(e.host) {
 		e.need(h.Good.replicates(), "its replication runs and is not too far behind (checks rep_threads and rep_backlog)")
 	}
 	if h.State == ReplicationFail || h.State == ReplicationDelay {
@@ -231,6 +235,9 @@ func (e *explainer) fate(r Role, a Address, to string) {
 	}
 	if to == "" {
 		when = "no other host that may have it is ONLINE with an agent that answers"
+		if why, _ := e.s.Exposed(e.t); r.Name == e.t.ActiveMasterRole && why != "" {
+			when = why
+		}
 	}
 	e.role("%s is here; should this host fail now, it %s: %s", a.RoleIP, where, when)
 }
@@ -239,7 +246,7 @@ func (e *explainer) fate(r Role, a Address, to string) {
 func (e *explainer) without() stepper {
 	s := e.s.clone()
 	h := s.Hosts[e.host.Name]
-	h.State = HardOffline
+	h.State, h.AgentUp, h.Good = HardOffline, false, Verdicts{Reception: h.Good.Reception}
 	s.Hosts[e.host.Name] = h
 	for i := range s.Addresses {
 		if a := &s.Addresses[i]; a.Holder == e.host.Name {

@@ -26,8 +26,10 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 		h := s.Hosts[name]
 		switch {
 		case name == writer:
-		case s.eligible(r, name):
+		case s.eligible(r, name) && (t.FailoverLoss == LossAny || s.missing(t, name) == ""):
 			return "", false
+		case s.eligible(r, name):
+			others = append(others, s.missing(t, name))
 		case h.State == Online:
 			others = append(others, fmt.Sprintf("the agent on '%s' can't be reached", name))
 		default:

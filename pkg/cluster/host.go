@@ -102,13 +102,11 @@ func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 	x.enter(t.Name, AwaitingRecovery, "")
 }
 
-// replicationTrouble is judged only where there is an active master to replicate from, or the host can't be one itself.
+// replicationTrouble is judged only while the host that it replicates from is ONLINE: else it would say nothing, and a state that ends by
+// itself would let in a host that is to wait.
 func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
-	if x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
+	if peer, known := x.peer(t); !known || peer.State != Online || x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
 		return "", false
-	}
-	if peer, known := x.peer(t); h.Flapping && (!known || peer.State != Online) {
-		return "", false // it would come straight back, and again, for ever
 	}
 	switch {
 	case !h.Good.RepThreads:
@@ -127,11 +125,7 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 	if h.Audit.open() || x.inDoubt(h) {
 		return // an operator's to decide, or its agent's to look first; or nobody knows yet
 	}
-	if to, bad := x.replicationTrouble(t, h); bad {
-		x.enter(t.Name, to, "")
-		return
-	}
-	if !h.Good.replicates() {
+	if !h.Good.replicates() && !x.sourceDown(t) {
 		return
 	}
 	waited := x.in.Now - h.Since

@@ -53,8 +53,8 @@ func (m modelState) key(t Topology) string {
 				recent++
 			}
 		}
-		fmt.Fprintf(&b, "|%s%s%d%d%d%d%d%d%d%d%v", i.State[:1]+i.State[len(i.State)-1:], age(i.Since), bit(v.MySQL), bit(v.RepThreads), bit(i.AgentUp),
-			bit(i.Flapping), recent, bit(i.tellSeq > 0), bit(m.cut[h.Name]), bit(i.OnlineUptime > 0), len(i.Problems))
+		fmt.Fprintf(&b, "|%s%s%d%d%d%d%d%d%d%d%d%d%v", i.State[:1]+i.State[len(i.State)-1:], age(i.Since), bit(v.MySQL), bit(v.RepThreads), bit(i.AgentUp),
+			bit(i.Flapping), recent, bit(i.tellSeq > 0), bit(m.cut[h.Name]), bit(i.OnlineUptime > 0), bit(i.Lack.Missed), bit(v.Lost > 0 && v.Lost <= v.Answered), len(i.Problems))
 		for j, r := range t.roleIPs() {
 			if slices.Contains(m.have[h.Name], r) {
 				fmt.Fprintf(&b, "%d", j)
@@ -64,7 +64,7 @@ func (m modelState) key(t Topology) string {
 	for _, a := range m.s.Addresses {
 		fmt.Fprintf(&b, "|%s,%d,%s,%s,%s,%d,%s,%d", a.Holder, bit(a.Confirmed), a.Leaving, a.Next, a.origin, bit(a.failed != ""), age(a.since), bit(a.notBefore > m.now))
 	}
-	b.WriteString("|" + m.s.LastWriter)
+	fmt.Fprintf(&b, "|%s%d", m.s.LastWriter, bit(m.s.vacant > 0 && m.now-m.s.vacant >= t.WaitForOtherMaster))
 	return b.String()
 }
 
@@ -77,7 +77,7 @@ func bit(v bool) int {
 
 // feed gives the brain one input, and kills whom it wants killed.
 func (m modelState) feed(t Topology, in Input) modelState {
-	in.Now, in.NetworkUp, in.Verdicts = m.now, true, m.verdicts
+	in.Now, in.NetworkUp, in.Verdicts = m.now, true, m.seen()
 	var out Output
 	m.s, out = Step(t, m.s, in)
 	for _, k := range out.Kills {
@@ -90,6 +90,21 @@ func (m modelState) feed(t Topology, in Input) modelState {
 		m = m.feed(t, Input{Killed: []KillResult{{Host: k.Host}}})
 	}
 	return m
+}
+
+// seen are the verdicts with the times that go with them.
+func (m modelState) seen() map[string]Verdicts {
+	all := map[string]Verdicts{}
+	for name, v := range m.verdicts {
+		if v.MySQL {
+			v.Answered = m.now
+		}
+		if v.MySQL && v.RepThreads {
+			v.Received = m.now
+		}
+		all[name] = v
+	}
+	return all
 }
 
 // deliver lets a host carry out its order, or fail to be reached.
@@ -133,9 +148,13 @@ func (m modelState) next(t Topology) []modelState {
 				all = append(all, n.feed(t, Input{}))
 			}
 		}
-		change(func(v *Verdicts) { v.MySQL = !v.MySQL })
+		change(func(v *Verdicts) { v.MySQL, v.Answered = !v.MySQL, m.now })
 		if h.Name != "db1" {
-			change(func(v *Verdicts) { v.RepThreads = !v.RepThreads })
+			change(func(v *Verdicts) {
+				if v.RepThreads, v.Lost = !v.RepThreads, 0; !v.RepThreads {
+					v.Lost = m.now
+				}
+			})
 		}
 		n := m.clone()
 		n.cut[h.Name] = !n.cut[h.Name]
@@ -226,7 +245,7 @@ func (m modelState) broken(t Topology) string {
 	if settled && most-least > 1 {
 		return "readers are not balanced"
 	}
-	again, out := Step(t, m.s, Input{Now: m.now, NetworkUp: true, Verdicts: m.verdicts})
+	again, out := Step(t, m.s, Input{Now: m.now, NetworkUp: true, Verdicts: m.seen()})
 	if len(out.Events) > 0 || again.Seq != m.s.Seq || !slices.Equal(again.Addresses, m.s.Addresses) {
 		return fmt.Sprintf("a step at rest does something: %v", out.Events)
 	}

@@ -40,6 +40,9 @@ func Show(t Topology, s State) string {
 	for _, c := range s.concerns(t) {
 		fmt.Fprintf(&b, "# Warning: %s\n", c)
 	}
+	for _, name := range s.lacking(t) {
+		fmt.Fprintf(&b, "# Warning: host %s can't take the writer role over without loss: %s\n", name, s.missing(t, name))
+	}
 	for _, w := range s.Warnings {
 		fmt.Fprintf(&b, "# Warning: %s\n", w)
 	}
@@ -99,6 +102,7 @@ type HostView struct {
 	Roles    []string  `json:"roles"`
 	Problems []string  `json:"problems"`
 	Audit    *Finding  `json:"audit,omitempty"`
+	Lacks    string    `json:"lacks,omitempty"` // what would be missing, were it to take over from the writer now
 }
 
 // Finding is what is wrong with a former writer's log, or that nobody has looked yet.
@@ -122,10 +126,11 @@ type RoleView struct {
 // MakeView collects the View of a state.
 func MakeView(t Topology, s State) View {
 	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}, Warnings: append([]string{}, s.Warnings...)}
+	lacks := s.Missing(t)
 	for _, h := range t.Hosts {
 		info := s.Hosts[h.Name]
 		hv := HostView{Name: h.Name, IP: h.IP.String(), Mode: hostMode(h), State: info.State, AgentUp: info.AgentUp,
-			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...)}
+			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...), Lacks: lacks[h.Name]}
 		for _, r := range s.RolesOf(h.Name) {
 			hv.Roles = append(hv.Roles, r.String())
 		}

@@ -50,6 +50,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		info.Stamp, info.Stamped, info.Live, info.heard = f.Stamp, now, f.Live, f.Agent != nil
 		if f.Stored != nil {
 			info.Audit, info.Classic = f.Stored.Audit, f.Stored.Classic
+			info.Lack = f.Stored.lack(h.Name, saved.Writer)
 		}
 		s.Hosts[h.Name] = info
 	}

@@ -15,6 +15,11 @@ type Verdicts struct {
 	Refused bool // the newest probe of the server found its port closed
 
 	Lag time.Duration // how far its replication is behind, as far as that is known
+
+	// Greeted: the newest probe of the server was let in at its port, and then got no answer.
+	Greeted bool
+
+	Reception
 }
 
 // alive: a server that answers is alive, whatever becomes of pings.
@@ -47,6 +52,9 @@ type State struct {
 	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
 	stepped  time.Duration // time of the last Step
+
+	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could
+	withheld string        // hosts that lack that data: said once
 }
 
 // HostInfo is what is known of one host.
@@ -70,6 +78,7 @@ type HostInfo struct {
 	Via          string        // host through which its agent is reached; "" for directly
 	Witness      string        // another host that reaches its server at the moment
 	Audit        Audit         // of its log, after it was the writer
+	Lack         Lack          // of the writer's log
 	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
 	killing      bool          // kill_host is running for it
 	silent       time.Duration // since when its agent has not answered; 0 while it does
@@ -149,14 +158,17 @@ type StoredHost struct {
 	Roles []RoleIP
 	Audit Audit // At and Waived
 
-	Classic bool // its agent speaks the original's protocol only
+	Classic bool    // its agent speaks the original's protocol only
+	Fitness Fitness // to take over from the writer
+	LackOf  string  // where that is Lacking: whose log it lacks
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
 	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch, Successors: s.Successors, Endless: s.Endless}
 	for name, h := range s.Hosts {
-		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}, Classic: h.Classic}
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}, Classic: h.Classic,
+			Fitness: h.Lack.fitness(), LackOf: h.Lack.Of}
 	}
 	return d
 }

@@ -23,6 +23,7 @@ type circle struct {
 	dark   map[string]bool // no answer reaches the monitor, no order the host
 	deaf   map[string]bool // no other agent reaches the host, nor it any other
 	busy   map[string]bool // works on giving the role up
+	fails  map[string]bool // can't give it up, and says so
 	mute   map[string]bool // answers say nothing of its lease
 	events []string
 	kills  []Kill
@@ -46,7 +47,7 @@ func clusterOf(l Lease, candidates ...string) Topology {
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
 	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{}, deaf: map[string]bool{},
-		busy: map[string]bool{}, mute: map[string]bool{}}
+		busy: map[string]bool{}, fails: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {
 		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
 	}
@@ -97,11 +98,14 @@ func (c *circle) answer(name string) Answer {
 	a := Answer{Host: name, Seq: c.state.Seq, Reached: true, OK: true, Extended: true, Uptime: 1e6, Epoch: tn.Saved.Epoch,
 		Stamp: Stamp{Boot: "b", At: c.now}, Live: holds, Candidates: "db1,db2", Writable: holds}
 	a.PromisedTo, a.PromiseAge = tn.PromiseAge(c.now)
-	if holds || c.busy[name] {
+	if holds || c.busy[name] || c.fails[name] {
 		a.Have = []RoleIP{writerIP}
 	}
 	if c.busy[name] {
 		a.Busy, a.OK, a.Writable = true, false, true
+	}
+	if c.fails[name] {
+		a.OK, a.Writable, a.Problems = false, true, []string{"Couldn't deny writes"}
 	}
 	if c.mute[name] {
 		a.Epoch, a.Stamp, a.Live, a.Candidates = Epoch{}, Stamp{}, false, ""
@@ -356,16 +360,19 @@ func TestRoleStays(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.busy["db1"] = true
 	c.step("move_role", "writer", "db2")
-	for range 400 {
+	c.pass(4 * time.Second)
+	delete(c.busy, "db1")
+	c.fails["db1"] = true
+	for range 20 {
 		if c.state.ActiveMaster(c.top) == "db1" {
 			break
 		}
 		c.step()
 	}
 	if c.state.ActiveMaster(c.top) != "db1" {
-		t.Fatal("the role does not stay")
+		t.Fatal("the role does not stay\n" + strings.Join(c.events, "\n"))
 	}
-	delete(c.busy, "db1")
+	delete(c.fails, "db1")
 	o := Orders(c.top, c.state)[0]
 	for _, o = range Orders(c.top, c.state) {
 		if o.Host == "db1" { // the order reaches db1, and no answer comes back any more

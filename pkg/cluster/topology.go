@@ -26,7 +26,9 @@ type Topology struct {
 	AutoSetOnline      time.Duration // time in AWAITING_RECOVERY before ONLINE; 0 = only by hand
 	FlapDuration       time.Duration // window in which departures from ONLINE are counted
 	FlapCount          int           // more departures than this within the window: flapping; 0 = never
-	WaitForOtherMaster time.Duration // in WAIT mode; 0 = for ever
+	WaitForOtherMaster time.Duration // how long a master that is missing is waited for; 0 = for ever
+	FailoverLoss       Loss
+	Interruption       time.Duration // of receiving: shorter ones don't count (trap_period of rep_threads)
 	CarefulStartup     bool          // conflicting addresses at start lead to PASSIVE mode
 
 	Lease        Lease // of the active master role; 0 = classic, none

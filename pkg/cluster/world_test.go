@@ -13,7 +13,7 @@ import (
 func lab() Topology {
 	t := Topology{
 		ActiveMasterRole: "writer", AutoSetOnline: 10 * time.Second, FlapDuration: time.Hour, FlapCount: 3,
-		WaitForOtherMaster: 120 * time.Second, CarefulStartup: true,
+		WaitForOtherMaster: 120 * time.Second, Interruption: 10 * time.Second, CarefulStartup: true,
 		ReleaseTimeout: 15 * time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: 17 * time.Second,
 		Roles: []Role{
 			{Name: "reader", Hosts: []string{"db1", "db2", "db3"}, IPs: ips("10.77.0.101", "10.77.0.102", "10.77.0.103")},
@@ -46,6 +46,8 @@ type world struct {
 	log      []string
 	pings    map[string]bool
 	behind   map[string]time.Duration
+	answered map[string]time.Duration
+	received map[string]time.Duration
 }
 
 type simAgent struct {
@@ -59,7 +61,7 @@ type simAgent struct {
 }
 
 func newWorld(t Topology) *world {
-	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{}, killErr: "no kill_host program"}
+	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{}, answered: map[string]time.Duration{}, received: map[string]time.Duration{}, killErr: "no kill_host program"}
 	found := map[string]Found{}
 	for _, h := range t.Hosts {
 		w.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
@@ -81,7 +83,7 @@ func (w *world) note(out Output) {
 
 // step feeds one input and runs kill_host where that is asked for.
 func (w *world) step(in Input) Output {
-	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.verdicts
+	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.seen()
 	var out Output
 	before := w.s
 	w.s, out = Step(w.t, w.s, in)
@@ -97,6 +99,22 @@ func (w *world) step(in Input) Output {
 		w.step(Input{Killed: []KillResult{{Host: k.Host, Err: w.killErr}}})
 	}
 	return out
+}
+
+// seen are the verdicts, with the times at which what is good was last found to be so.
+func (w *world) seen() map[string]Verdicts {
+	all := map[string]Verdicts{}
+	for name, v := range w.verdicts {
+		if v.MySQL {
+			w.answered[name] = w.now
+		}
+		if v.MySQL && v.Lost == 0 {
+			w.received[name] = w.now
+		}
+		v.Answered, v.Received = w.answered[name], w.received[name]
+		all[name] = v
+	}
+	return all
 }
 
 // mustTell: every change of a state is an event that says from what to what.
@@ -203,7 +221,12 @@ func (w *world) do(line string) string {
 		case "mysql":
 			v.MySQL = good
 		case "rep_threads":
-			v.RepThreads = good
+			v.RepThreads, v.Lost = good, 0
+			if !good {
+				v.Lost = w.now
+			}
+		case "sql_thread":
+			v.RepThreads, v.Stuck = good, !good
 		case "rep_backlog":
 			v.RepBacklog = good
 		default:
@@ -211,6 +234,26 @@ func (w *world) do(line string) string {
 		}
 		w.verdicts[words[1]] = v
 		w.step(Input{})
+	case "survey": // HOST from OTHER [gtid] [logs] [waits N] [acks]
+		v := w.verdicts[words[1]]
+		v.From, v.Surveyed = words[3], w.now
+		v.GTID, v.Logs, v.Acks = slices.Contains(words, "gtid"), slices.Contains(words, "logs"), slices.Contains(words, "acks")
+		if i := slices.Index(words, "waits"); i > 0 {
+			n, err := strconv.Atoi(words[i+1])
+			if err != nil {
+				panic(err)
+			}
+			v.Waits, v.Ackers = true, n
+		}
+		w.verdicts[words[1]] = v
+	case "failover_loss":
+		w.t.FailoverLoss = Loss(words[1])
+	case "wait_for_other_master":
+		d, err := time.ParseDuration(words[1] + "s")
+		if err != nil {
+			panic(err)
+		}
+		w.t.WaitForOtherMaster = d
 	case "lag": // HOST DURATION, as the checks see it
 		d, err := time.ParseDuration(words[2])
 		if err != nil {

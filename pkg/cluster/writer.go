@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -285,13 +286,14 @@ func (x *stepper) witnesses() {
 }
 
 // alive says whether the host counts as up: its server answers this monitor, or another host while the line between the
-// two of them is cut. Evidence against it that is unanimous needs no trap period.
+// two of them is cut. A server that takes this monitor's connections and does not answer hangs: that it takes those of another host is no
+// sign of life. Evidence against it that is unanimous needs no trap period.
 func (x *stepper) alive(h HostInfo) bool {
 	if x.unanimous(h) {
 		return false
 	}
 	relayed := h.AgentUp && h.Via != "" && !h.ServerGone
-	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && (h.Witness != "" || relayed)
+	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted && (h.Witness != "" || relayed)
 }
 
 // inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no reason to give it
@@ -312,17 +314,19 @@ func (x *stepper) coldStart() {
 		return
 	}
 	r, _ := x.t.Role(a.Role)
-	best := ""
+	best, lacking := "", false // lacking: somebody is ONLINE who lacks something
 	for _, name := range r.Hosts {
 		h := x.s.Hosts[name]
 		switch {
-		case x.s.eligible(r, name):
+		case x.s.eligible(r, name) && x.mayTakeOver(r, name):
 			return
+		case x.s.eligible(r, name):
+			lacking = true
 		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp:
 		case name == x.s.LastWriter && !h.Flapping:
 			x.enter(name, Online, " because it was the last writer and nobody else is the writer")
 			return
-		case best == "" || h.Since < x.s.Hosts[best].Since:
+		case best == "" || cmp.Or(x.fuller(name, best), cmp.Compare(h.Since, x.s.Hosts[best].Since)) < 0:
 			best = name
 		}
 	}
@@ -334,8 +338,15 @@ func (x *stepper) coldStart() {
 		x.enter(best, Online, fmt.Sprintf(" because nobody else has become the writer for %d seconds", int(patience.Seconds())))
 		return
 	}
+	fit := x.mayTakeOver(r, best)
+	if !fit && (lacking || x.t.FailoverLoss == LossNone) {
+		return // withhold decides between those who are ONLINE; or nobody is to get it
+	}
 	x.enter(best, Online, fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",
 		x.s.LastWriter, int(patience.Seconds()), x.s.LastWriter))
+	if !fit {
+		x.promote(a, best, fmt.Sprintf("'%s' has not come back", x.s.LastWriter))
+	}
 }
 
 // Unprotected lists the hosts that may be the writer and whose agents know no lease, sorted.

@@ -105,6 +105,7 @@ type MonitorConfig struct {
 	CarefulStartup     bool
 	Mode               MonitorMode
 	WaitForOtherMaster time.Duration  // 0: for ever
+	FailoverLoss       string         // any, named or none
 	MetricsListen      netip.AddrPort // zero: no HTTP
 	HookDir            string         // "" or absolute
 }
@@ -256,6 +257,7 @@ func monitorConfig(s *section) MonitorConfig {
 		CarefulStartup:     get[bool](s, "careful_startup"),
 		Mode:               MonitorMode(get[string](s, "mode")),
 		WaitForOtherMaster: get[time.Duration](s, "wait_for_other_master"),
+		FailoverLoss:       get[string](s, "failover_loss"),
 		MetricsListen:      get[netip.AddrPort](s, "metrics_listen"),
 		HookDir:            get[string](s, "hook_dir"),
 	}

@@ -169,6 +169,10 @@ func serverRows() []judged {
 			f.Monitor.View.Hosts[2].State = cluster.AdminOffline
 		},
 			"warning host-state db3, note replication-stopped db3", "set_online db3"},
+		{func(f *Facts) {
+			f.Monitor.View.Hosts[1].Lacks = "'db2' did not replicate from 'db1' when 'db1' last answered"
+		},
+			"warning takeover-loss db2", "mmm_control checks db2"},
 		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 	}
 }

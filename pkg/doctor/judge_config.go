@@ -152,6 +152,9 @@ func (j *judge) monitor() {
 		default:
 			j.add(Warning, "host-state", h.Name, "mmm_control checks "+h.Name, "the monitor has it %s: it gets no roles", h.State)
 		}
+		if h.Lacks != "" && h.State != cluster.HardOffline && h.State != cluster.AdminOffline {
+			j.add(Warning, "takeover-loss", h.Name, "mmm_control checks "+h.Name+"; mend its replication, or see failover_loss", "it can't take the writer role over without loss: %s", h.Lacks)
+		}
 		for _, p := range h.Problems {
 			j.add(Error, "agent-problem", h.Name, "mend what it names; the agent tries again every second", "its agent reports: %s", p)
 		}

@@ -171,7 +171,7 @@ func TestNotices(t *testing.T) {
 // What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
 func TestOnlyTheLivingAreJudged(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	o := &owner{Monitor: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{},
+	o := &owner{Monitor: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{}, received: newReceptions(topology()),
 		good: map[string]cluster.Verdicts{"db1": {MySQL: true}, "db2": {MySQL: true}, "db3": {MySQL: true}}}
 	s := rightServers()["db2"]
 	s.LogBin = false

@@ -191,6 +191,7 @@ type owner struct {
 	suspects   *suspects
 	refused    map[string]bool // hosts whose server's port refused when last tried
 	lags       map[string]time.Duration
+	received   *receptions
 
 	surveys  map[string]Surveyed // newest of each host
 	notices  notices
@@ -202,7 +203,7 @@ type owner struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{},
+	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.Topology),
 		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
 	for _, c := range m.couriers {
 		group.Go(func() error { return c.Run(ctx) })
@@ -265,6 +266,7 @@ func (o *owner) note(u check.Update) {
 	o.chronicleCheck(u)
 	o.board = o.board.with(u)
 	o.suspects.note(u)
+	o.received.note(u, o.now())
 	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
 		o.refused[u.Host] = u.Result.Refused
 		o.good = nil
@@ -285,16 +287,26 @@ func (o *owner) note(u check.Update) {
 	}
 }
 
+// verdicts are what the brain is told of the hosts now.
+func (o *owner) verdicts() map[string]cluster.Verdicts {
+	all := o.suspects.judge(o.good)
+	for host, v := range all {
+		v.Reception = o.received.of[host]
+		all[host] = v
+	}
+	return all
+}
+
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
-	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.suspects.judge(o.good)
+	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.verdicts()
 	in.Warnings = o.warnings
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)
 	o.chronicle(last, out)
 	o.expose(ctx)
-	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0)
+	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0 || out.Save)
 	return out
 }
 

@@ -61,7 +61,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		return cluster.Output{}, false
 	}
 	var out cluster.Output
-	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.good, o.now())
+	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.verdicts(), o.now())
 	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
 }

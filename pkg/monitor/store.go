@@ -33,6 +33,9 @@ const (
 	openWord    = "open"
 )
 
+// fitLine says whether a host has what the writer writes, and whose writes it lacks where it has not.
+const fitLine = "#fit"
+
 // formatStatus writes a status file: one line a host, as the original does, and how the writer took over.
 func formatStatus(d cluster.Durable) string {
 	var b strings.Builder
@@ -47,6 +50,11 @@ func formatStatus(d cluster.Durable) string {
 	for _, name := range names {
 		if a := d.Hosts[name].Audit; a.At != "" {
 			fmt.Fprintf(&b, "%s|%s|%s|%s\n", auditLine, name, a.At, map[bool]string{true: trustedWord, false: openWord}[a.Waived])
+		}
+	}
+	for _, name := range names {
+		if h := d.Hosts[name]; h.Fitness != cluster.FitnessUnknown {
+			fmt.Fprintf(&b, "%s|%s|%s|%s\n", fitLine, name, h.Fitness, h.LackOf)
 		}
 	}
 	if d.Writer != "" {
@@ -103,6 +111,15 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 		case fields[0] == auditLine && len(fields) == 4 && known(fields[1]):
 			h := d.Hosts[fields[1]]
 			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord}
+			d.Hosts[fields[1]] = h
+		case fields[0] == fitLine && len(fields) == 4 && d.Hosts[fields[1]].State != "":
+			h := d.Hosts[fields[1]]
+			fitness, err := cluster.ParseFitness(fields[2])
+			if err != nil {
+				warnings = append(warnings, fmt.Sprintf("line %q: %v: ignored", clip(line), err))
+				continue
+			}
+			h.Fitness, h.LackOf = fitness, fields[3]
 			d.Hosts[fields[1]] = h
 		case len(fields) != 3:
 			warnings = append(warnings, fmt.Sprintf("line %q is not HOST|STATE|ROLES: ignored", clip(line)))

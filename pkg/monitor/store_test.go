@@ -44,7 +44,8 @@ func TestClassicStatusFiles(t *testing.T) {
 
 func TestStatusRoundTrip(t *testing.T) {
 	d := cluster.Durable{
-		Hosts:  map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline}, "db2": {State: cluster.Online}},
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2"}, "db2": {State: cluster.Online, Fitness: cluster.Fit},
+			"db3": {State: cluster.Online, Fitness: cluster.Acknowledged}},
 		Writer: "db2", Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "bin.000009:77"},
 	}
 	got, warnings := parseStatus(formatStatus(d), knownHost)
@@ -88,6 +89,7 @@ func TestBrokenStatus(t *testing.T) {
 		"nobody|ONLINE|\n":        `host "nobody" is not in the configuration: ignored`,
 		"db1|SLEEPING|\n":         `unknown host state "SLEEPING"`,
 		"db1|ONLINE|writer\n":     `parse role "writer": want NAME(IP)`,
+		"#fit|db1|fit|\n":         "is not HOST|STATE|ROLES: ignored",
 		"#switch|nobody|||db2|\n": "is not HOST|STATE|ROLES: ignored",
 	} {
 		d, warnings := parseStatus(text, knownHost)

@@ -44,6 +44,7 @@ func (s surveyor) Run(ctx context.Context) error {
 // survey keeps what a server said.
 func (o *owner) survey(s Surveyed) {
 	o.surveys[s.Host] = s
+	o.received.survey(s, o.now())
 	o.look()
 }
 

@@ -18,6 +18,8 @@ func Topology(c *config.Config) cluster.Topology {
 		FlapDuration:       c.Monitor.FlapDuration,
 		FlapCount:          c.Monitor.FlapCount,
 		WaitForOtherMaster: c.Monitor.WaitForOtherMaster,
+		FailoverLoss:       cluster.Loss(c.Monitor.FailoverLoss),
+		Interruption:       c.Checks.RepThreads.Trap,
 		CarefulStartup:     c.Monitor.CarefulStartup,
 		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,
 		SwitchTimeout:      c.SwitchTimeout,

@@ -26,6 +26,7 @@ type witness struct {
 // suspects are the hosts that this monitor can't ping, or whose server does not answer it. They belong to the owner.
 type suspects struct {
 	mute   map[string]bool      // newest ping failed
+	greets map[string]bool      // newest try of the server was greeted, and came to nothing
 	hung   map[string]bool      // newest try of the server ended in nothing; a port that refuses is an answer
 	since  map[string]time.Time // when it became suspect
 	pinged map[string]time.Time // when the newest ping ended
@@ -38,7 +39,7 @@ type suspects struct {
 }
 
 func newSuspects(grace time.Duration) *suspects {
-	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
+	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{}, greets: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
 		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
 }
 
@@ -55,6 +56,7 @@ func (s *suspects) note(u check.Update) {
 		s.mute[u.Host], s.pinged[u.Host] = failed, time.Now()
 	case check.MySQL:
 		s.hung[u.Host] = failed && !u.Result.Refused
+		s.greets[u.Host] = failed && u.Result.Greeted
 	default:
 		return
 	}
@@ -74,7 +76,7 @@ func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Ver
 			continue
 		}
 		since := s.since[host]
-		v.Mute = s.mute[host]
+		v.Mute, v.Greeted = s.mute[host], s.greets[host]
 		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || time.Since(s.back[host]) < s.grace
 		judged[host] = v
 	}
@@ -88,10 +90,12 @@ func (s *suspects) take(w witness) map[string]string {
 	return s.witnesses()
 }
 
+// witnesses are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections and then does not answer
+// hangs: another host's connection, of which it knows no more, proves nothing.
 func (s *suspects) witnesses() map[string]string {
 	all := map[string]string{}
 	for host, w := range s.seen {
-		if s.mute[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
+		if s.mute[host] && !s.greets[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
 			all[host] = w.by
 		}
 	}

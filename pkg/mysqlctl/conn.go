@@ -13,6 +13,8 @@ import (
 type Conn struct {
 	cfg  Config
 	sess *session // nil where there is none
+
+	greeted bool // the newest question opened a connection, and the server said something on it
 }
 
 // NewConn makes a Conn; it connects when it is first asked something.
@@ -20,6 +22,9 @@ func NewConn(cfg Config) *Conn { return &Conn{cfg: cfg.withDefaults()} }
 
 // Channel is the replication channel of its Config.
 func (c *Conn) Channel() string { return c.cfg.Channel }
+
+// Greeted says whether the newest question opened a connection, and the server said something on it.
+func (c *Conn) Greeted() bool { return c.greeted }
 
 // Close closes the connection.
 func (c *Conn) Close() {
@@ -44,6 +49,7 @@ func (c *Conn) Replica(ctx context.Context) (Replica, error) {
 func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	c.greeted = false
 	// A server that shuts down may leave a farewell in the socket, which would be taken for the answer.
 	if c.sess != nil && !c.sess.alive(ctx) {
 		c.Close()
@@ -59,9 +65,13 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 		c.Close()
 	}
 	sess, err := connect(ctx, c.cfg)
+	if failed, ok := errors.AsType[*ConnectError](err); ok {
+		c.greeted = failed.Greeted
+	}
 	if err != nil {
 		return nil, err
 	}
+	c.greeted = true
 	c.sess = sess
 	rows, err := sess.ask(ctx, build)
 	if sess.powerless || !sess.conn.IsValid() {

@@ -239,3 +239,37 @@ func answer(c net.Conn, text []byte) {
 	_, _ = c.Read(make([]byte, 4096))
 	_, _ = c.Write(text)
 }
+
+// TestGreeted: a server that greets and then hangs is told from one that can't be connected to, and from one that has not greeted.
+func TestGreeted(t *testing.T) {
+	for name, c := range map[string]struct {
+		says string
+		want bool
+	}{
+		"it hangs after its greeting":  {"\x4a\x00\x00\x00\x0a5.5.5-10.11.0-MariaDB\x00", true},
+		"it hangs before its greeting": {"", false},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		fatal(t, err)
+		go func() {
+			for {
+				c1, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c1, c.says)
+			}
+		}()
+		conn := NewConn(Config{Addr: l.Addr().String(), User: "monitor", ConnectTimeout: 100 * time.Millisecond, Timeout: 100 * time.Millisecond})
+		if err := conn.Ping(t.Context()); err == nil {
+			t.Errorf("%s: it answers", name)
+		}
+		if got := conn.Greeted(); got != c.want {
+			t.Errorf("%s: greeted is %v", name, got)
+		}
+		_ = l.Close()
+		if err := conn.Ping(t.Context()); err == nil || conn.Greeted() {
+			t.Errorf("%s: nobody listens: %v, greeted %v", name, err, conn.Greeted())
+		}
+	}
+}

@@ -26,6 +26,8 @@ type ConnectError struct {
 	Addr string // ip:port
 	User string
 	Err  error // the cause, in the words of the system or the server
+
+	Greeted bool // the server had said something before it failed
 }
 
 func (e *ConnectError) Error() string {

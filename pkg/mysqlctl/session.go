@@ -41,7 +41,8 @@ type driverConn interface {
 func connect(ctx context.Context, cfg Config) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	s, err := logIn(ctx, cfg)
+	greeted := false
+	s, err := logIn(ctx, cfg, &greeted)
 	if err != nil {
 		if ctx.Err() != nil && !IsTimeout(err) {
 			err = ctx.Err() // the driver may blame the socket that it closed itself when the time was over
@@ -50,12 +51,12 @@ func connect(ctx context.Context, cfg Config) (*session, error) {
 		if isServerError(err, errSecureTransport) {
 			err = fmt.Errorf("%w; this mends it: mysql_ssl_mode required", err)
 		}
-		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err}
+		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err, Greeted: greeted}
 	}
 	return s, nil
 }
 
-func logIn(ctx context.Context, cfg Config) (*session, error) {
+func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
 	s := &session{addr: cfg.Addr}
 	d := mysql.NewConfig()
 	d.Net, d.Addr, d.User, d.Passwd = "tcp", cfg.Addr, cfg.User, cfg.Password
@@ -65,6 +66,9 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 	d.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		socket, err := new(net.Dialer).DialContext(ctx, network, addr)
 		s.socket = socket
+		if tcp, ok := socket.(*net.TCPConn); ok {
+			return listener{tcp, greeted}, err
+		}
 		return socket, err
 	}
 	if err := cfg.Encryption.apply(d); err != nil {
@@ -101,6 +105,18 @@ func logIn(ctx context.Context, cfg Config) (*session, error) {
 		return nil, fmt.Errorf("read connection id: %w", err)
 	}
 	return s, nil
+}
+
+// listener notes that the server has said something.
+type listener struct {
+	*net.TCPConn
+	heard *bool
+}
+
+func (l listener) Read(p []byte) (int, error) {
+	n, err := l.TCPConn.Read(p)
+	*l.heard = *l.heard || n > 0
+	return n, err
 }
 
 // alive tells whether the idle connection can be used; it sends nothing.

@@ -27,11 +27,12 @@ type Settings struct {
 	AutoIncrementIncrement, AutoIncrementOffset int
 }
 
-// SemiSync is the source's half of semi-synchronous replication ("Semisynchronous Replication" in both manuals).
+// SemiSync is semi-synchronous replication ("Semisynchronous Replication" in both manuals): the source's half, and the replica's.
 type SemiSync struct {
 	Enabled bool // it is to wait for acknowledgements; false also where the plugin is missing
 	Waiting bool // it does wait: it has not fallen back to asynchronous replication
 	Clients int  // replicas that acknowledge
+	Acks    bool // as a replica, it acknowledges what it receives
 }
 
 // Survey asks for everything at once, within the Timeout, with the kept connection as in Ping. It needs no privilege but that to see
@@ -73,6 +74,7 @@ func readSurvey(variables, status row) (Survey, error) {
 	s.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
 	s.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")
 	s.SemiSync.Enabled = isOn(get(variables, "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"))
+	s.SemiSync.Acks = isOn(get(status, "Rpl_semi_sync_replica_status", "Rpl_semi_sync_slave_status"))
 	s.SemiSync.Waiting = isOn(get(status, "Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"))
 
 	id, err := strconv.ParseUint(variables["server_id"], 10, 32)

@@ -93,6 +93,70 @@ func stoppedCandidate(t *testing.T, o lab.Options) {
 	b.must(b.WaitLevel(b.ctx, b.DBs[1:]...))
 }
 
+// TestForcedWhenStuck: the writer is dead and the candidate is appointed, but has not executed what it has received. An operator who can't wait
+// gets it opened, and the log says what that costs.
+func TestForcedWhenStuck(t *testing.T) {
+	b := calm(t, alone(false))
+	db1, db2 := b.Node("db1"), b.Node("db2")
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
+	b.insert(50)
+	b.has("db3", 50)
+	b.received("db2", "db3")
+	b.must(db1.Server.Kill())
+	b.must(lab.Wait(b.ctx, "show to say why db2 is not the writer", func() (bool, string) {
+		show, _, err := b.Control(b.ctx, "show")
+		return err == nil && strings.Contains(show, "replication does not run: SQL thread: No"), show
+	}))
+	asked := time.Now()
+	b.steps([]step{
+		{"move_role --force writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2' enforcedly. Now you can wait some time and check new roles info!", 0},
+	})
+	b.relieved().Stop()
+	if took := time.Since(asked); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	b.logged(db2.Agent, "DATA LOSS")
+	b.has("db2", 0)
+}
+
+// TestUnfitCandidate: the only candidate's I/O thread has been stopped for longer than trap_period when the writer dies. With file and position
+// it can't get what another host has: nobody is the writer for wait_for_other_master, and then the log says what is missing. With GTIDs it is
+// the writer at once, with every row.
+func TestUnfitCandidate(t *testing.T) {
+	for name, position := range map[string]bool{"gtid": false, "position": true} {
+		t.Run(name, func(t *testing.T) {
+			o := leased()
+			o.Position, o.Mon = position, "flap_count 0\nwait_for_other_master 15"
+			b := calm(t, o)
+			db1, db2 := b.Node("db1"), b.Node("db2")
+			b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
+			b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
+				show, _, err := b.Control(b.ctx, "explain", "db2")
+				return err == nil && (strings.Contains(show, "It would lack something") || !position && strings.Contains(show, "rep_threads: not OK")), show
+			}))
+			b.insert(50)
+			b.has("db3", 50)
+			b.must(db1.Server.Kill())
+			began := time.Now()
+			l := b.relieved()
+			defer l.Stop()
+			took := time.Since(began)
+			if !position {
+				b.has("db2", 50)
+				if took > 12*time.Second {
+					t.Errorf("the takeover took %v", took)
+				}
+				return
+			}
+			if took < 13*time.Second {
+				t.Errorf("it was promoted after %v", took)
+			}
+			b.logged(b.Monitor, "is given to nobody: 'db2' had received nothing of 'db1' for ")
+			b.logged(b.Monitor, "DATA LOSS: role 'writer(10.77.0.100)' is given to 'db2'")
+		})
+	}
+}
+
 // received waits until one host has received as much of the same source as another.
 func (b *bench) received(host, as string) {
 	b.Helper()

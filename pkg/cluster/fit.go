@@ -1,0 +1,360 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// This file is about who may take over from a writer that is dead. Nobody is promoted in silence with less than that
+// writer had: what each host receives of it is watched while it answers, and what was seen last counts when it is dead.
+
+// Loss says what may be missing on a host that becomes the writer without the word of the one before ("failover_loss").
+type Loss string
+
+// The values of failover_loss. The zero value is LossNamed.
+const (
+	LossAny   Loss = "any"   // the first host that may have the role gets it, whatever it lacks
+	LossNamed Loss = "named" // a host that lacks something gets it after wait_for_other_master only, and the log says what
+	LossNone  Loss = "none"  // only a host that certainly has all that was acknowledged gets it
+)
+
+// Reception is what the monitor has seen of a host's part in replication. Times are the monitor's clock; 0 is never.
+type Reception struct {
+	Answered time.Duration // when its server last answered
+	Lost     time.Duration // since when it receives nothing; 0: it does receive, or that is not known
+	Received time.Duration // when it was last found to receive
+	Surveyed time.Duration // when GTID and what follows were asked for
+	Stopped  bool          // it does not even try to receive
+	Stuck    bool          // it does not execute what it has received
+	From     string        // host that it replicates from; "" where that is not known
+
+	GTID   bool // it finds its place by GTID, so it can go on from another host
+	Logs   bool // others can fetch from it what it has received
+	Waits  bool // its commits wait for an acknowledgement (semi-synchronous replication)
+	Ackers int  // how many replicas acknowledge them
+	Acks   bool // it acknowledges what it receives
+}
+
+// Lack is what a host lacks of a writer's log. It changes only while a writer answers: what counts when the writer is
+// dead is how things were before.
+type Lack struct {
+	Missed bool   // it did not receive for trap_period or longer while Of was the writer and answered
+	Of     string // whose log it lacks; "" where that is not known
+	For    time.Duration
+	Acked  bool // the writer's commits waited for its acknowledgement
+
+	since time.Duration // since when it has not received; 0: it does
+	last  time.Duration // when that was last seen
+}
+
+// Fitness is the part of a Lack that outlives the monitor.
+type Fitness string
+
+// What a status file can say; "" where it says nothing.
+const (
+	FitnessUnknown Fitness = ""
+	Lacking        Fitness = "lacking"
+	Fit            Fitness = "fit"
+	Acknowledged   Fitness = "acknowledged"
+)
+
+// ParseFitness accepts exactly the names above.
+func ParseFitness(s string) (Fitness, error) {
+	switch f := Fitness(s); f {
+	case Lacking, Fit, Acknowledged:
+		return f, nil
+	case FitnessUnknown:
+	}
+	return "", fmt.Errorf("unknown fitness %q", s)
+}
+
+func (l Lack) fitness() Fitness {
+	switch {
+	case l.Missed:
+		return Lacking
+	case l.Acked:
+		return Acknowledged
+	}
+	return Fit
+}
+
+// stored is the Lack that a status file tells of. One that says nothing of it (an original monitor's, or one from
+// before) is judged by the host's state: who was not ONLINE beside a writer may lack anything.
+func (h StoredHost) lack(host, writer string) Lack {
+	switch h.Fitness {
+	case Lacking:
+		return Lack{Missed: true, Of: h.LackOf}
+	case Fit:
+		return Lack{}
+	case Acknowledged:
+		return Lack{Acked: true}
+	case FitnessUnknown:
+	}
+	trusted := h.State == Online || h.State == AwaitingRecovery
+	if trusted || host == writer {
+		return Lack{}
+	}
+	return Lack{Missed: true, Of: writer}
+}
+
+// reception takes over how all others receive what the writer writes. While nobody is known to be open for writes,
+// nothing can be missed, so everything stays as it is.
+func (x *stepper) reception() {
+	a := x.writer()
+	if a == nil {
+		return
+	}
+	if a.Holder != "" || a.Leaving != "" {
+		x.s.vacant, x.s.withheld = 0, ""
+	}
+	if a.Holder == "" || !a.Confirmed {
+		return
+	}
+	acks := 0
+	for _, h := range x.s.Hosts {
+		if h.Good.Acks {
+			acks++
+		}
+	}
+	for _, t := range x.t.Hosts {
+		h := x.s.Hosts[t.Name]
+		next := Lack{}
+		if t.Name != a.Holder {
+			next = x.lack(h, a.Holder, acks)
+		}
+		if h.Lack.fitness() != next.fitness() || h.Lack.Of != next.Of {
+			x.out.Save = true
+		}
+		x.tellLack(t.Name, h, next)
+		h.Lack = next
+		x.s.Hosts[t.Name] = h
+	}
+}
+
+// lack is what the host lacks now of the writer's log.
+func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
+	l, w, g := h.Lack, x.s.Hosts[writer].Good, h.Good
+	elsewhere := g.From != "" && g.From != writer
+	switch {
+	case !x.alive(h): // for trap_period
+		l.since = first(l.since, max(x.in.Now-x.t.Interruption, 1))
+	case g.Lost > 0:
+		l.since = first(l.since, g.Lost)
+	case elsewhere:
+		l.since = first(l.since, x.in.Now)
+	default:
+		l.since = 0
+	}
+	if l.since > 0 {
+		l.last = x.in.Now
+		if w.Answered >= l.since && w.Answered-l.since >= x.t.Interruption {
+			l.Missed, l.Of, l.For = true, writer, w.Answered-l.since
+		}
+	} else if l.Missed && h.Good.replicates() && g.Lag <= caughtUp && g.Received > l.last && g.Received-l.last >= x.t.Interruption {
+		l = Lack{}
+	}
+	// A survey that was made when the writer was dead already says nothing about its commits.
+	if w.Answered > max(g.Surveyed, w.Surveyed) {
+		l.Acked = l.since == 0 && !l.Missed && g.Acks && w.Waits && w.Ackers > 0 && w.Ackers == acks
+	}
+	return l
+}
+
+func first(since, now time.Duration) time.Duration {
+	if since > 0 {
+		return since
+	}
+	return now
+}
+
+// tellLack logs what changes for a host that could take over. Of one that is not ONLINE its state says enough.
+func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
+	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed || name == x.s.ActiveMaster(x.t) {
+		return
+	}
+	if next.Missed {
+		x.out.add(Warn, name, "Host '%s' receives nothing of what '%s' writes: it lacks that, should it have to take over", name, next.Of)
+		return
+	}
+	x.out.add(Info, name, "Host '%s' has all that the writer writes again", name)
+}
+
+// missing says what host would certainly or possibly lack, were it to become the writer without the word of the one
+// before it: a sentence without its end; "" for nothing.
+func (s State) missing(t Topology, host string) string {
+	h, of := s.Hosts[host], s.LastWriter
+	if h.Lack.Of != "" {
+		of = h.Lack.Of
+	}
+	if of == "" {
+		return "" // at a first start nobody has written anything
+	}
+	switch w := s.Hosts[of].Good; {
+	case h.Lack.Missed && s.fetches(t, host, of):
+	case h.Lack.Missed && h.Lack.For > 0:
+		return fmt.Sprintf("'%s' had received nothing of '%s' for %d seconds when '%s' last answered", host, of, int(h.Lack.For.Seconds()), of)
+	case h.Lack.Missed:
+		return fmt.Sprintf("'%s' did not replicate from '%s' when '%s' last answered", host, of, of)
+	case host == of:
+		return ""
+	case h.Good.Stopped && w.Answered == 0:
+		return fmt.Sprintf("the replication of '%s' is stopped, and '%s' has not answered since this monitor started", host, of)
+	}
+	if t.FailoverLoss == LossNone && !s.acknowledged(t, host, of) {
+		return fmt.Sprintf("what '%s' has committed did not have to wait for '%s'", of, host)
+	}
+	return ""
+}
+
+// fetches: the host can go on, by GTID, from another one that lacks nothing.
+func (s State) fetches(t Topology, host, of string) bool {
+	return s.Hosts[host].Good.GTID && slices.ContainsFunc(t.Hosts, func(o Host) bool {
+		h := s.Hosts[o.Name]
+		return o.Name != host && o.Name != of && h.Good.alive() && h.Good.Logs && h.Good.From == of && !h.Lack.Missed
+	})
+}
+
+// acknowledged: nothing that of told its clients is committed can be missing. Where several acknowledge, each has
+// only what it has acknowledged itself, so the host must be able to get the rest from the others.
+func (s State) acknowledged(t Topology, host, of string) bool {
+	h := s.Hosts[host]
+	if lost := h.Good.Lost; !h.Lack.Acked || lost > 0 && lost <= s.Hosts[of].Good.Answered {
+		return false
+	}
+	return !slices.ContainsFunc(t.Hosts, func(o Host) bool {
+		other := s.Hosts[o.Name]
+		return o.Name != host && other.Lack.Acked && !(h.Good.GTID && other.Good.alive() && other.Good.Logs)
+	})
+}
+
+// mayTakeOver: the host may have the role as far as the data goes. A host that finds the server of the one before it
+// alive gets from that what it lacks, and is not opened before.
+func (x *stepper) mayTakeOver(r Role, host string) bool {
+	if r.Name != x.t.ActiveMasterRole || x.t.FailoverLoss == LossAny {
+		return true
+	}
+	of := x.s.LastWriter
+	if l := x.s.Hosts[host].Lack; l.Of != "" {
+		of = l.Of
+	}
+	return of != host && x.reachable(x.s.Hosts[of]) || x.s.missing(x.t, host) == ""
+}
+
+// reachable: nothing speaks against the host's server being there and answering at this very moment.
+func (x *stepper) reachable(h HostInfo) bool {
+	g := h.Good
+	return h.AgentUp && !h.ServerGone && g.alive() && !g.Mute && !g.Asking && !g.Refused && !g.Greeted
+}
+
+// fuller compares two hosts by what they have of the dead writer's log: below 0 where a has more.
+func (x *stepper) fuller(a, b string) int {
+	ha, hb := x.s.Hosts[a], x.s.Hosts[b]
+	switch {
+	case ha.Lack.Missed != hb.Lack.Missed:
+		return sign(hb.Lack.Missed)
+	case ha.Lack.Missed && ha.Lack.For != hb.Lack.For:
+		return sign(ha.Lack.For > 0 && (hb.Lack.For == 0 || ha.Lack.For < hb.Lack.For))
+	case ha.Good.Stuck != hb.Good.Stuck:
+		return sign(hb.Good.Stuck)
+	}
+	return 0
+}
+
+func sign(before bool) int {
+	if before {
+		return -1
+	}
+	return 1
+}
+
+// withhold keeps the role from hosts that lack something, says so, and ends that after wait_for_other_master.
+func (x *stepper) withhold(r Role, a *Address) {
+	best, lacking := "", ""
+	for _, name := range r.Hosts {
+		if !x.s.eligible(r, name) {
+			continue
+		}
+		lacking += name + " "
+		if best == "" || x.fuller(name, best) < 0 {
+			best = name
+		}
+	}
+	if best == "" || x.mayTakeOver(r, best) {
+		return
+	}
+	x.s.vacant = first(x.s.vacant, x.in.Now)
+	why, patience := x.s.missing(x.t, best), x.t.WaitForOtherMaster
+	began := max(x.s.vacant, x.s.Hosts[best].Since)
+	if x.t.FailoverLoss != LossNone && x.s.Mode == Active && patience > 0 && x.in.Now-began >= patience {
+		x.promote(a, best, fmt.Sprintf("'%s' has not come back for %d seconds", x.s.LastWriter, int(patience.Seconds())))
+		return
+	}
+	if x.s.withheld == lacking {
+		return
+	}
+	x.s.withheld = lacking
+	force := fmt.Sprintf("with 'mmm_control move_role --force %s %s'", r.Name, best)
+	until := fmt.Sprintf("%d seconds after (wait_for_other_master), or at once %s", int(patience.Seconds()), force)
+	switch {
+	case x.t.FailoverLoss == LossNone:
+		until = fmt.Sprintf("only %s (failover_loss none)", force)
+	case x.s.Mode != Active:
+		until = fmt.Sprintf("only %s (mode %s)", force, x.s.Mode)
+	case patience == 0:
+		until = fmt.Sprintf("only %s (wait_for_other_master 0)", force)
+	}
+	x.out.add(Fatal, best, "Role '%s' is given to nobody: %s. It gets the role %s", a.RoleIP, why, until)
+}
+
+// short says what a host that takes over lacks because of an interruption that was too short to count.
+func (x *stepper) short(r Role, host string) {
+	last := x.s.LastWriter
+	if r.Name != x.t.ActiveMasterRole || host == last || x.reachable(x.s.Hosts[last]) {
+		return
+	}
+	h := x.s.Hosts[host]
+	if gap := x.s.Hosts[last].Good.Answered - h.Good.Lost; h.Good.Lost > 0 && gap > 0 && !h.Lack.Missed {
+		x.out.add(Fatal, host, "Host '%s' had received nothing of '%s' for %.1f seconds when that last answered: what was written then is missing", host, last, gap.Seconds())
+	}
+}
+
+// promote gives the role to a host that lacks something.
+func (x *stepper) promote(a *Address, host, because string) {
+	x.out.add(Fatal, host, "DATA LOSS: role '%s' is given to '%s', because %s: %s", a.RoleIP, host, because, x.s.missing(x.t, host))
+	x.give(a, host)
+}
+
+// sourceDown: the host's peer is dead, so what its replication says is no fault of its own. A host whose peer was the last
+// writer is not let in for that: it would be the writer before the other one had time to come back.
+func (x *stepper) sourceDown(t Host) bool {
+	peer, known := x.peer(t)
+	if !known || x.alive(peer) {
+		return false
+	}
+	last := x.s.LastWriter
+	return last == "" || last == t.Name || x.alive(x.s.Hosts[last])
+}
+
+// Missing lists what each host that may be the writer would lack, should it have to take over from the present one
+// now; hosts that would lack nothing are left out.
+func (s State) Missing(t Topology) map[string]string {
+	all := map[string]string{}
+	r, _ := t.Role(t.ActiveMasterRole)
+	for _, name := range r.Hosts {
+		if why := s.missing(t, name); why != "" && name != s.ActiveMaster(t) {
+			all[name] = why
+		}
+	}
+	return all
+}
+
+// lacking are the hosts that may be the writer, answer, and certainly lack something: what people should know of.
+func (s State) lacking(t Topology) []string {
+	r, _ := t.Role(t.ActiveMasterRole)
+	return slices.DeleteFunc(slices.Sorted(slices.Values(r.Hosts)), func(name string) bool {
+		h := s.Hosts[name]
+		out := h.State != Online && h.State != ReplicationFail && h.State != ReplicationDelay
+		return out || !h.Lack.Missed && s.vacant == 0 || name == s.ActiveMaster(t) || s.missing(t, name) == ""
+	})
+}

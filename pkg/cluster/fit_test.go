@@ -1,0 +1,141 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFirstStart: nobody has ever been the writer, and one master is dead. The other one's replication can't run, so it
+// says nothing, and it becomes the writer as it would with a healthy replication.
+func TestFirstStart(t *testing.T) {
+	topology := lab()
+	well := Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
+	broken := well
+	broken.RepThreads, broken.Lost = false, 1
+	verdicts := map[string]Verdicts{"db1": {RepThreads: true, RepBacklog: true}, "db2": broken, "db3": broken}
+	found := map[string]Found{"db2": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}, "db3": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}}
+	for name, last := range map[string]string{"db2": "", "": "db1"} { // a former writer is waited for
+		s, _ := Start(topology, Active, Durable{Writer: last}, found, verdicts, time.Second)
+		for now := time.Second; now < 20*time.Second; now += time.Second {
+			s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts})
+		}
+		if got := s.ActiveMaster(topology); got != name {
+			t.Errorf("last writer %q: the writer is %q, want %q", last, got, name)
+		}
+		if st := s.Hosts["db3"].State; st != AwaitingRecovery {
+			t.Errorf("a slave whose replication fails is %s", st)
+		}
+	}
+}
+
+// TestAwaitsTheAdmin: nothing but good replication and time, or an admin, leads out of AWAITING_RECOVERY.
+func TestAwaitsTheAdmin(t *testing.T) {
+	topology := lab()
+	topology.AutoSetOnline = 0
+	w := newWorld(topology)
+	w.do("set_online db1")
+	w.do("after 100s")
+	for _, line := range []string{
+		"check db2 rep_threads bad", "after 1s", "check db3 rep_threads bad", "after 1s", "check db2 rep_threads good", "after 1s", "check db3 rep_backlog bad", "check db3 rep_threads good",
+		"after 1s", "check db3 rep_backlog good", "after 1s", "check db2 mysql bad", "check db2 mysql good", "check db3 rep_threads bad", "check db3 mysql bad", "check db1 mysql bad", "check db3 mysql good", "after 1s",
+		"check db3 rep_threads good", "after 1s",
+	} {
+		w.do(line)
+		for _, host := range []string{"db2", "db3"} {
+			if st := w.s.Hosts[host].State; st != AwaitingRecovery && st != HardOffline {
+				t.Fatalf("after %q: %s is %s", line, host, st)
+			}
+		}
+	}
+}
+
+// TestHungServer: a server that greets this monitor and then hangs is dead, whatever others can connect to and whoever passes orders on.
+func TestHungServer(t *testing.T) {
+	x := stepper{t: lab()}
+	for _, h := range []HostInfo{
+		{Witness: "db2"},
+		{AgentUp: true, Via: "db2"},
+	} {
+		h.Good = Verdicts{Mute: true}
+		if !x.alive(h) {
+			t.Errorf("%+v: a cut line is a death", h)
+		}
+		h.Good.Greeted = true
+		if x.alive(h) {
+			t.Errorf("%+v: a server that hangs is alive", h)
+		}
+	}
+}
+
+// TestStoredLack: what a status file says about who lacks what; one that says nothing is judged by the host's state.
+func TestStoredLack(t *testing.T) {
+	for _, c := range []struct {
+		host StoredHost
+		want Lack
+	}{
+		{StoredHost{State: Online, Fitness: Lacking, LackOf: "db1"}, Lack{Missed: true, Of: "db1"}},
+		{StoredHost{State: ReplicationDelay, Fitness: Fit}, Lack{}},
+		{StoredHost{State: Online, Fitness: Acknowledged}, Lack{Acked: true}},
+		{StoredHost{State: Online}, Lack{}},
+		{StoredHost{State: AwaitingRecovery}, Lack{}},
+		{StoredHost{State: ReplicationFail}, Lack{Missed: true, Of: "db1"}},
+		{StoredHost{State: ReplicationDelay}, Lack{Missed: true, Of: "db1"}},
+		{StoredHost{State: HardOffline}, Lack{Missed: true, Of: "db1"}},
+		{StoredHost{State: AdminOffline}, Lack{Missed: true, Of: "db1"}},
+	} {
+		if got := c.host.lack("db2", "db1"); got != c.want {
+			t.Errorf("%+v: %+v, want %+v", c.host, got, c.want)
+		}
+		if back := (State{Hosts: map[string]HostInfo{"db2": {Lack: c.want}}}).Durable().Hosts["db2"].lack("db2", "db1"); back != c.want {
+			t.Errorf("%+v is stored and read as %+v", c.want, back)
+		}
+	}
+	if got := (StoredHost{State: HardOffline}).lack("db1", "db1"); got.Missed {
+		t.Error("the writer lacks something of its own")
+	}
+}
+
+// TestMissing: what each host would lack.
+func TestMissing(t *testing.T) {
+	topology := lab()
+	topology.Roles[1].Hosts = []string{"db1", "db2", "db3"}
+	acked := HostInfo{Lack: Lack{Acked: true}, Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true, Logs: true}}}
+	mute := acked
+	mute.Good.MySQL = false
+	broken := acked
+	broken.Good.Lost = 5
+	missed := HostInfo{Lack: Lack{Missed: true, Of: "db1", For: time.Minute}, Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true}}}
+	position := missed
+	position.Good.GTID = false
+	stopped := HostInfo{Good: Verdicts{MySQL: true, Reception: Reception{Stopped: true}}}
+	for name, c := range map[string]struct {
+		loss     Loss
+		answered time.Duration
+		db2, db3 HostInfo
+		want     bool // something of db2
+	}{
+		"nothing is known":                               {LossNamed, 10, HostInfo{}, HostInfo{}, false},
+		"it did not receive":                             {LossNamed, 10, missed, HostInfo{}, true},
+		"it can fetch":                                   {LossNamed, 10, missed, acked, false},
+		"it can't fetch by position":                     {LossNamed, 10, position, acked, true},
+		"who has it is dead":                             {LossNamed, 10, missed, mute, true},
+		"who has it lacks it too":                        {LossNamed, 10, missed, missed, true},
+		"the writer was never seen, and it has given up": {LossNamed, 0, stopped, HostInfo{}, true},
+		"it was stopped later":                           {LossNamed, 10, stopped, HostInfo{}, false},
+		"none: not acknowledged":                         {LossNone, 10, HostInfo{}, HostInfo{}, true},
+		"none: acknowledged":                             {LossNone, 10, acked, HostInfo{}, false},
+		"none: either has acknowledged":                  {LossNone, 10, acked, acked, false},
+		"none: either has, and the other is dead":        {LossNone, 10, acked, mute, true},
+		"none: for a moment it was not":                  {LossNone, 10, broken, HostInfo{}, true},
+		"none: it was not when the writer was dead":      {LossNone, 4, broken, HostInfo{}, false},
+	} {
+		topology.FailoverLoss = c.loss
+		s := State{LastWriter: "db1", Hosts: map[string]HostInfo{"db1": {Good: Verdicts{Reception: Reception{Answered: c.answered}}}, "db2": c.db2, "db3": c.db3}}
+		if got := s.missing(topology, "db2"); (got != "") != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+		if got := s.missing(topology, "db1"); got != "" {
+			t.Errorf("%s: the writer itself lacks: %q", name, got)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package monitor
+
+import (
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// TestReceptions: what the brain is told of a host's part in replication, probe by probe.
+func TestReceptions(t *testing.T) {
+	runs := check.Threads{Known: true, Receiving: true, Executing: true}
+	stuck := check.Threads{Known: true, Receiving: true}
+	connecting := check.Threads{Known: true, Executing: true}
+	stopped := check.Threads{Known: true, Stopped: true, Executing: true}
+	r := newReceptions(topology())
+	for i, step := range []struct {
+		name    check.Name
+		status  check.Status
+		threads check.Threads
+		source  string
+		want    cluster.Reception
+	}{
+		{check.RepThreads, check.OK, runs, "10.0.0.1", cluster.Reception{Received: 1, From: "db1"}},
+		{check.MySQL, check.OK, check.Threads{}, "", cluster.Reception{Answered: 2, Received: 1, From: "db1"}},
+		{check.MySQL, check.Unknown, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
+		{check.MySQL, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
+		{check.RepThreads, check.Unknown, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
+		{check.RepThreads, check.Error, stuck, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1", Stuck: true}},
+		{check.RepThreads, check.Error, connecting, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1", Lost: 7}},
+		{check.RepThreads, check.Error, stopped, "10.0.0.3", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7, Stopped: true}},
+		{check.RepThreads, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7}},
+		{check.RepThreads, check.OK, runs, "db1.example.com", cluster.Reception{Answered: 3, Received: 10, From: "db3"}},
+		{check.RepBacklog, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 10, From: "db3"}},
+	} {
+		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status, Threads: step.threads, Source: step.source}}, time.Duration(i+1))
+		if got := r.of["db2"]; got != step.want {
+			t.Errorf("step %d: %+v, want %+v", i+1, got, step.want)
+		}
+	}
+	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7}, SemiSync: mysqlctl.SemiSync{Enabled: true, Waiting: true, Clients: 2}}}, 20)
+	r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 8, LogBin: true, LogSlaveUpdates: true}, SemiSync: mysqlctl.SemiSync{Enabled: true, Acks: true},
+		Replica: &mysqlctl.Replica{SourceHost: "db1.example.com", SourceID: 7, UsesGTID: true}}}, 21)
+	if got, want := r.of["db1"], (cluster.Reception{Surveyed: 20, Waits: true, Ackers: 2}); got != want {
+		t.Errorf("the writer: %+v, want %+v", got, want)
+	}
+	want := cluster.Reception{Answered: 3, Received: 10, From: "db1", Surveyed: 21, GTID: true, Logs: true, Acks: true}
+	if got := r.of["db2"]; got != want {
+		t.Errorf("by server_id: %+v, want %+v", got, want)
+	}
+}
+
+// TestHungServerHasNoWitness: another host's connection proves nothing about a server that greets this monitor and then
+// says nothing more.
+func TestHungServerHasNoWitness(t *testing.T) {
+	s := newSuspects(time.Second)
+	s.note(check.Update{Host: "db1", Name: check.Ping, Result: check.Result{Status: check.Error}})
+	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error}})
+	if got := s.take(witness{host: "db1", by: "db2"}); got["db1"] != "db2" {
+		t.Errorf("a server that can't be connected to: %v", got)
+	}
+	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error, Greeted: true}})
+	if got := s.witnesses(); len(got) > 0 {
+		t.Errorf("a server that hangs: %v", got)
+	}
+	if v := s.judge(map[string]cluster.Verdicts{"db1": {}})["db1"]; !v.Greeted || !v.Mute {
+		t.Errorf("verdicts %+v", v)
+	}
+}
