@@ -3,6 +3,7 @@ package bubble
 import (
 	"flag"
 	"math"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -17,6 +18,12 @@ var (
 	progress  = flag.String("progress", "", "file that remembers the next seed")
 	most      = flag.Int("most", 1, "stop after so many worlds with something wrong; 0: go on")
 )
+
+// TestMain leaves the garbage of small worlds alone.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	m.Run()
+}
 
 func chosen(t *testing.T) Abilities {
 	a, err := ParseAbilities(*abilities)

@@ -90,7 +90,7 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	w.waitOther = d.between(20*time.Second, 40*time.Second)
 	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", "db3"})
 	candidates := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == slaveName })
-	usual := setup{lease: cluster.Lease(pick(d, 1000, 1500, 2000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
+	usual := setup{lease: cluster.Lease(pick(d, 1000, 2000, 3000, 3000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
 		period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
 	for i, name := range names {
 		h := newHost(w, i+1, name)
@@ -177,7 +177,7 @@ func (w *World) later(d time.Duration, f func()) {
 // Bounds of a world's life.
 const (
 	settleTime = 90 * time.Second // by then there is a writer: at the start, and after all has been mended
-	faultTime  = 40 * time.Second
+	faultTime  = 30 * time.Second
 	steady     = 3 * time.Second // a writer that has been one for so long stays it
 )
 
