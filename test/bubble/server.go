@@ -129,7 +129,7 @@ func (s *server) execute(t txn) mysqlctl.Position {
 func (s *server) received(p mysqlctl.Position) bool {
 	return slices.ContainsFunc(s.h.w.hosts, func(o *host) bool {
 		r := &o.server.replica
-		if o == s.h || o.name == slaveName || r.source != s.h.name || r.acknowledged.IsZero() {
+		if o == s.h || o.slave || r.source != s.h.name || r.acknowledged.IsZero() {
 			return false
 		}
 		c, err := r.acknowledged.Compare(p)
