@@ -24,11 +24,12 @@ const (
 	Reconfigured                         // members restarted with another lease, other candidates, other periods
 	Resets                               // RESET MASTER
 	Liars                                // kill_host says that it worked, and it did not
+	SlaveWriters                         // where a slave may be the writer, its writes are not to be lost either
 	end
 )
 
 var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands", "replication", "old", "lost-state",
-	"reconfigured", "resets", "liars"}
+	"reconfigured", "resets", "liars", "slave-writers"}
 
 // Proven are the abilities in which the programs are to hold. What is not among them is known to be beyond them, or not yet searched enough.
 const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | Old

@@ -50,9 +50,9 @@ func (b *brain) topology() cluster.Topology {
 		t.Lease = cluster.Lease(300 * time.Millisecond)
 	}
 	for _, h := range w.hosts {
-		host := cluster.Host{Name: h.name, IP: h.ip, Master: h.name != slaveName}
+		host := cluster.Host{Name: h.name, IP: h.ip, Master: !h.slave}
 		if host.Master {
-			host.Peer = w.ring(h.name)
+			host.Peer = w.peer(h.name)
 		}
 		t.Hosts = append(t.Hosts, host)
 	}

@@ -328,8 +328,8 @@ func allKinds() []kind {
 				period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
 			if d.one(2) {
 				next.lease = w.lease()
-				if len(next.candidates) > 2 {
-					next.candidates = slices.DeleteFunc(next.candidates, func(n string) bool { return n == pick(d, "db1", "db2", "db3") })
+				if gone := pick(d, "db1", "db2", "db3"); len(next.candidates) > 2 {
+					next.candidates = slices.DeleteFunc(next.candidates, func(n string) bool { return n == gone })
 				}
 			}
 			var whom []string

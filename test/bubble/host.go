@@ -15,6 +15,7 @@ import (
 type host struct {
 	w      *World
 	name   string
+	slave  bool // follows the writer, whoever that is
 	ip     netip.Addr
 	dice   *dice
 	on     bool
@@ -138,7 +139,7 @@ func (h *host) run(after *agentProcess) {
 	}
 	local := connection{h.server, p, h.name}
 	kernel := netlink{h.kernel, p}
-	site := agent.Site{Host: h.name, Slave: h.name == slaveName, MayWrite: slices.Contains(h.setup.candidates, h.name), ActiveMasterRole: writerRole, Addresses: w.addresses()}
+	site := agent.Site{Host: h.name, Slave: h.slave, MayWrite: slices.Contains(h.setup.candidates, h.name), ActiveMasterRole: writerRole, Addresses: w.addresses()}
 	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Candidates: h.setup.candidates, Clock: newMachineClock(h, p),
 		Ask: func(ctx context.Context, to, line string) (string, error) {
 			return w.network.ask(ctx, p, h.name, w.host(to), line, false)

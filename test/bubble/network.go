@@ -89,9 +89,9 @@ func (n *network) ask(ctx context.Context, p *process, from string, to *host, li
 }
 
 func (n *network) exchange(ctx context.Context, p *process, from string, to *host, line string, kept bool) (string, error) {
-	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
 	if !kept {
+		dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
 		if err := n.travel(dialing, p, from, to.name); err != nil {
 			return "", fmt.Errorf("connect to %s: %w", to.name, os.ErrDeadlineExceeded)
 		}

@@ -57,6 +57,9 @@ func (p *process) call(ctx context.Context, d time.Duration) error {
 	return p.pass()
 }
 
+// short is what may be slept through though ctx ends meanwhile.
+const short = 20 * time.Millisecond
+
 // sleep waits for d, unless ctx ends or the process is killed.
 func (p *process) sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
@@ -64,6 +67,13 @@ func (p *process) sleep(ctx context.Context, d time.Duration) error {
 	}
 	if d <= 0 {
 		return nil
+	}
+	if d < short { // a search does it a million times
+		time.Sleep(d)
+		if !p.alive() {
+			return errDead
+		}
+		return ctx.Err()
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

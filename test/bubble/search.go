@@ -19,9 +19,10 @@ type Search struct {
 	Abilities Abilities
 	Single    bool
 	Without   Ablation
-	Until     time.Time // zero: no bound
-	Most      int       // stop after so many worlds with something wrong; 0: never
-	Progress  string    // file that remembers the seed to go on with; "": none
+	Until     time.Time          // zero: no bound
+	Most      int                // stop after so many worlds with something wrong; 0: never
+	Enough    func(Outcome) bool // stop after such a world; nil: never
+	Progress  string             // file that remembers the seed to go on with; "": none
 	Tell      func(Outcome)
 }
 
@@ -54,12 +55,13 @@ func (s Search) Run(t *testing.T) Found {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	under := map[uint64]bool{} // way
+	enough := false
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() {
 			for {
 				mu.Lock()
 				seed := found.Next
-				if seed > s.To || !s.Until.IsZero() && time.Now().After(s.Until) || s.Most > 0 && len(found.Wrong) >= s.Most {
+				if enough || seed > s.To || !s.Until.IsZero() && time.Now().After(s.Until) || s.Most > 0 && len(found.Wrong) >= s.Most {
 					mu.Unlock()
 					return
 				}
@@ -70,6 +72,7 @@ func (s Search) Run(t *testing.T) Found {
 				mu.Lock()
 				delete(under, seed)
 				found.add(o)
+				enough = enough || s.Enough != nil && s.Enough(o)
 				if s.Tell != nil {
 					s.Tell(o)
 				}

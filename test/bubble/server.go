@@ -129,7 +129,7 @@ func (s *server) execute(t txn) mysqlctl.Position {
 func (s *server) received(p mysqlctl.Position) bool {
 	return slices.ContainsFunc(s.h.w.hosts, func(o *host) bool {
 		r := &o.server.replica
-		if o == s.h || o.name == slaveName || r.source != s.h.name || r.acknowledged.IsZero() {
+		if o == s.h || o.slave || r.source != s.h.name || r.acknowledged.IsZero() {
 			return false
 		}
 		c, err := r.acknowledged.Compare(p)
@@ -149,28 +149,40 @@ const sqlTimeout = 5 * time.Second
 
 // query waits until the server answers. The world is locked when it returns without an error.
 func (c connection) query(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sqlTimeout)
-	defer cancel()
 	if err := c.p.call(ctx, c.s.dice.between(100*time.Microsecond, 3*time.Millisecond)); err != nil {
 		return c.explain(ctx, err)
 	}
-	w := c.s.h.w
+	if locked, err := c.try(); locked || err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sqlTimeout)
+	defer cancel()
 	for {
-		w.mu.Lock()
-		reached := w.network.both(c.from, c.s.h.name) || c.from == c.s.h.name
-		switch {
-		case reached && c.s.answering():
-			return nil
-		case reached && c.s.h.answers() && c.s.health == down:
-			w.mu.Unlock()
-			return c.explain(ctx, syscall.ECONNREFUSED)
+		if locked, err := c.try(); locked || err != nil {
+			return err
 		}
+		c.s.h.w.mu.Lock()
 		moved := c.s.moved
-		w.mu.Unlock()
+		c.unlock()
 		if err := c.await(ctx, moved, 200*time.Millisecond); err != nil {
 			return c.explain(ctx, err)
 		}
 	}
+}
+
+// try locks the world where the server answers now.
+func (c connection) try() (locked bool, err error) {
+	w := c.s.h.w
+	w.mu.Lock()
+	reached := w.network.both(c.from, c.s.h.name) || c.from == c.s.h.name
+	switch {
+	case reached && c.s.answering():
+		return true, nil
+	case reached && c.s.h.answers() && c.s.health == down:
+		err = &mysqlctl.ConnectError{Addr: c.s.h.ip.String(), User: "mmm", Err: syscall.ECONNREFUSED}
+	}
+	w.mu.Unlock()
+	return false, err
 }
 
 // await waits until the server has moved, for at most d.

@@ -155,13 +155,13 @@ func (w *World) oldPromise(d *dice) {
 	w.brain.kill()
 	w.later(w.leases(d, 0.5, 2), w.brain.start)
 	for i := range 4 {
-		w.later(time.Duration(i)*6*time.Second+5*time.Second, func() {
+		w.later(time.Duration(i)*5*time.Second+5*time.Second, func() {
 			for _, h := range w.hosts {
 				w.age(h, d.between(time.Hour, 60*24*time.Hour))
 			}
 		})
 	}
-	w.later(d.between(18*time.Second, 24*time.Second), func() { w.alone(writer, true) })
+	w.later(d.between(15*time.Second, 22*time.Second), func() { w.alone(writer, true) })
 }
 
 // staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy; then its host goes.

@@ -14,7 +14,7 @@ import (
 const (
 	writerRole = "writer"
 	readerRole = "reader"
-	slaveName  = "slave"
+	slaveName  = "db3"
 )
 
 var (
@@ -39,6 +39,7 @@ type World struct {
 	network *network
 	hosts   []*host
 	brain   *brain
+	first   []string // the candidates at first
 
 	dialect    dialect
 	semi       bool // semi-synchronous replication
@@ -88,24 +89,26 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	w.timeout = pick(d, time.Second, 2*time.Second)
 	w.autoOnline = time.Second
 	w.waitOther = d.between(20*time.Second, 40*time.Second)
-	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", "db3"})
-	candidates := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == slaveName })
-	usual := setup{lease: cluster.Lease(pick(d, 1000, 1500, 2000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
+	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", slaveName})
+	candidates := slices.Clone(names)
+	if len(names) > 2 && d.one(2) {
+		candidates = candidates[:2]
+	}
+	usual := setup{lease: cluster.Lease(pick(d, 1000, 2000, 3000, 3000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
 		period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
 	for i, name := range names {
 		h := newHost(w, i+1, name)
-		h.setup = usual
+		h.setup, h.slave = usual, name == slaveName
 		w.hosts = append(w.hosts, h)
 	}
 	for _, h := range w.hosts {
-		if len(names) > 1 {
-			h.server.replica.source = w.ring(h.name)
-			h.server.replica.io, h.server.replica.sql = true, true
-			h.server.replica.received, h.server.replica.executed = w.host(w.ring(h.name)).server.log.end(), w.host(w.ring(h.name)).server.log.end()
-		}
+		r := &h.server.replica
+		r.source, r.io, r.sql = w.peer(h.name), true, true
+		r.received = w.host(r.source).server.log.end()
+		r.executed = r.received
 	}
 	w.brain = newBrain(w)
-	w.brain.setup = usual
+	w.brain.setup, w.first = usual, candidates
 	if a.Has(LateKernels) {
 		for _, h := range w.hosts {
 			h.kernel.late = time.Second
@@ -122,19 +125,12 @@ func (w *World) host(name string) *host {
 	return w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })]
 }
 
-// ring is the host that another replicates from at first.
-func (w *World) ring(name string) string {
-	var masters []string
-	for _, h := range w.hosts {
-		if h.name != slaveName {
-			masters = append(masters, h.name)
-		}
+// peer is the host that another replicates from at first: the two masters from each other, the slave from the first.
+func (w *World) peer(name string) string {
+	if name == "db1" {
+		return "db2"
 	}
-	if name == slaveName {
-		return masters[0]
-	}
-	i := slices.Index(masters, name)
-	return masters[(i+1)%len(masters)]
+	return "db1"
 }
 
 // machines are the names of all that is on the network.
@@ -177,7 +173,7 @@ func (w *World) later(d time.Duration, f func()) {
 // Bounds of a world's life.
 const (
 	settleTime = 90 * time.Second // by then there is a writer: at the start, and after all has been mended
-	faultTime  = 40 * time.Second
+	faultTime  = 30 * time.Second
 	steady     = 3 * time.Second // a writer that has been one for so long stays it
 )
 
