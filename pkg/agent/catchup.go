@@ -125,8 +125,10 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	}
 	target, set, known := c.source(ctx, r, limit)
 	if known {
-		if err := c.unbroken(ctx, r, from, target); err != nil {
-			return mysqlctl.Position{}, err
+		if o.Switch.From == from { // else it was no writer, and has nothing that was not somebody else's first
+			if err := c.unbroken(ctx, r, from, target); err != nil {
+				return mysqlctl.Position{}, err
+			}
 		}
 		if err := c.resume(ctx, from); err != nil {
 			return mysqlctl.Position{}, err
@@ -153,7 +155,8 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		return after, err
 	}
 	if more, err := c.fetch(ctx, r, from); err != nil {
-		c.log.Warn(fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not: %v", from, err))
+		c.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not (%v): DATA LOSS of what is beyond %s",
+			from, err, after))
 	} else if more != (mysqlctl.Position{}) {
 		after = more
 	}

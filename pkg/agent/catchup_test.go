@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -101,7 +102,7 @@ func TestResetLog(t *testing.T) {
 				s := &sim{position: at(500), peer: source, applied: []string{c.applied}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
 					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100), UsesGTID: c.applied != ""}}
 				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{})
+					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
 				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
 					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
 				}

@@ -35,11 +35,15 @@ func (c catchUp) fetch(ctx context.Context, r mysqlctl.Replica, from string) (my
 	}
 	c.log.Info(fmt.Sprintf("Host '%s' has received %s of '%s', this host %s: fetching the difference", best.name, best.up, from, r.Received))
 	c.say(fmt.Sprintf("Fetching from '%s' what it has received of '%s'", best.name, from))
-	limited, cancel := context.WithTimeout(ctx, c.patience)
+	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the writer.
+	whole := context.WithoutCancel(ctx)
+	limited, cancel := context.WithTimeout(whole, c.patience)
 	defer cancel()
 	up, err := c.fetchFrom(limited, best, src)
 	// Back to the old one whatever happened, stopped: the monitor says when it is trusted again.
-	aimed := c.local.Aim(ctx, mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true})
+	aiming, stop := context.WithTimeout(whole, stopTimeout)
+	defer stop()
+	aimed := c.local.Aim(aiming, mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true})
 	if err := errors.Join(err, aimed); err != nil {
 		return mysqlctl.Position{}, err
 	}

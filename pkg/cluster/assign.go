@@ -82,7 +82,7 @@ func (x *stepper) agrees(host string) bool {
 
 // may: the host is eligible, and nobody who may still hold the role could do so beside it.
 func (x *stepper) may(r Role, host string) bool {
-	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host))
+	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host) && x.in.Now >= x.s.Hosts[host].shunned)
 }
 
 func (x *stepper) lighter(r Role, a, b string) bool {

@@ -60,7 +60,7 @@ func (x *stepper) answers() {
 			if ans.Seq >= h.tellSeq {
 				h.tellSeq = 0
 			}
-			h.ServerGone, h.Via = ans.ServerGone, ans.Via
+			h.ServerGone, h.Via, h.Working = ans.ServerGone, ans.Via, ans.Busy
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)
 		}
@@ -227,6 +227,7 @@ func (x *stepper) release() {
 		a := &x.s.Addresses[i]
 		x.releaseStuck(a)
 		x.moveBack(a)
+		x.passOn(a)
 	}
 }
 
@@ -304,6 +305,35 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 		x.out.add(Warn, a.Leaving, "Host '%s' has not given up role '%s' for %d seconds, and says that it is at work on it: waiting for it",
 			a.Leaving, a.RoleIP, int(late.Seconds()))
 	}
+}
+
+// passOn takes the role from a host that was given it because there was no writer, and that fails to take it, where another one could. One
+// that is at work, on what it has received of the last writer, is waited for; not so one that can't even write down that it was appointed.
+func (x *stepper) passOn(a *Address) {
+	if a.Role != x.t.ActiveMasterRole || a.Holder == "" || a.Confirmed || a.origin != "" || a.Forced || x.s.manual() || x.in.Now-a.since < x.t.SwitchTimeout {
+		return
+	}
+	h := x.s.Hosts[a.Holder]
+	recorded := !x.s.epochs(x.t) || x.s.acked > 0
+	if !h.AgentUp || h.Classic || h.Working && recorded {
+		return
+	}
+	r, _ := x.t.Role(a.Role)
+	failed := a.Holder
+	h.shunned = x.in.Now + freshPeer
+	x.s.Hosts[failed] = h
+	if x.fewest(r) == "" {
+		h.shunned = 0
+		x.s.Hosts[failed] = h
+		return
+	}
+	why := "its agent can't write down that it was appointed"
+	if len(h.Problems) > 0 {
+		why = h.Problems[0]
+	}
+	x.out.add(Fatal, failed, "Host '%s' has not taken role '%s' for %d seconds (%s): another one is to have it", failed, a.RoleIP,
+		int((x.in.Now - a.since).Seconds()), why)
+	x.take(a, "")
 }
 
 // moveBack ends a planned move whose target did not take the role in time.

@@ -70,6 +70,8 @@ type HostInfo struct {
 	Problems     []string      // what its agent's newest answer says is wrong
 	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
 	Stamped      time.Duration // when Stamp came
+	Working      bool          // its agent is still at work on its order
+	shunned      time.Duration // until then it is not made the writer again: it did not take the role
 	Live         bool          // its agent says that it holds the writer role at the moment
 	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
 	Classic      bool          // its agent has answered, and speaks the original's protocol only
