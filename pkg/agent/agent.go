@@ -90,10 +90,10 @@ type Agent struct {
 
 // New makes an Agent and starts nothing.
 func New(c Config) *Agent {
-	e := &embargo{disk: c.Disk}
-	if e.disk == nil {
-		e.disk = durable.Disk{}
+	if c.Disk == nil {
+		c.Disk = durable.Disk{}
 	}
+	e := newEmbargo("", c.Disk)
 	stop := &stopped{disk: e.disk}
 	if c.Leasing != nil {
 		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"
@@ -115,7 +115,7 @@ func New(c Config) *Agent {
 		log:      c.Log,
 		asked:    make(chan ask),
 		leasing:  c.Leasing,
-		disk:     e.disk,
+		disk:     c.Disk,
 		examiner: c.Examiner,
 		vouches:  make(chan askedToVouch),
 		after:    c.After,
@@ -206,10 +206,10 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		defer func() { a.left = o.tenant }()
 		o.tenant.commit(ctx)
 	}
-	if err := a.embargo.load(); err != nil {
+	if err := within(ctx, a.embargo.load); err != nil {
 		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
-	a.follower.stopped.load(a.log) // it works when it has an order, not before
+	a.follower.stopped.load(ctx, a.log) // it works when it has an order, not before
 	if present, err := a.host.present(ctx); err == nil {
 		o.present = a.site.roles(present)
 		if len(o.present) > 0 {

@@ -74,7 +74,7 @@ func TestAudit(t *testing.T) {
 // TestEmbargo: it outlives the agent, and a broken file is named.
 func TestEmbargo(t *testing.T) {
 	path := t.TempDir() + "/state.embargo"
-	first := embargo{path: path, disk: durable.Disk{}}
+	first := newEmbargo(path, durable.Disk{})
 	if err := first.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestEmbargo(t *testing.T) {
 	if err := first.set(want); err != nil {
 		t.Fatal(err)
 	}
-	second := embargo{path: path, disk: durable.Disk{}}
+	second := newEmbargo(path, durable.Disk{})
 	if err := second.load(); err != nil || second.get() != want {
 		t.Errorf("the next agent knows %v (%v), want %v", second.get(), err, want)
 	}
@@ -91,7 +91,7 @@ func TestEmbargo(t *testing.T) {
 	if err := second.set(want); err != nil {
 		t.Fatal(err)
 	}
-	third := embargo{path: path, disk: durable.Disk{}}
+	third := newEmbargo(path, durable.Disk{})
 	if err := third.load(); err != nil || third.get() != want {
 		t.Errorf("after it was lifted: %v (%v)", third.get(), err)
 	}

@@ -14,11 +14,16 @@ import (
 // beyond the place up to which its log was read here, nobody may pull in unseen. It has no position while the
 // taking over is under way. It outlives the agent, in a file of one line, HOST|POSITION. It is safe for concurrent use.
 type embargo struct {
-	path string // "": it is not kept
-	disk Disk
+	path    string // "": it is not kept
+	disk    Disk
+	writing chan struct{} // one slot: who writes the file has it
 
-	mu  sync.Mutex
+	mu  sync.Mutex // guards now, and is never held while the disk is waited for
 	now cluster.Embargo
+}
+
+func newEmbargo(path string, disk Disk) *embargo {
+	return &embargo{path: path, disk: disk, writing: make(chan struct{}, 1)}
 }
 
 // load reads what a former agent noted.
@@ -37,10 +42,14 @@ func (e *embargo) load() error {
 	if !ok && host != "" {
 		return fmt.Errorf("read %s: want HOST|POSITION; remove the file if replication runs as it should", e.path)
 	}
+	e.note(cluster.Embargo{Host: host, At: at})
+	return nil
+}
+
+func (e *embargo) note(to cluster.Embargo) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.now = cluster.Embargo{Host: host, At: at}
-	return nil
+	e.now = to
 }
 
 func (e *embargo) get() cluster.Embargo {
@@ -51,12 +60,13 @@ func (e *embargo) get() cluster.Embargo {
 
 // set notes it, and has it on disk when it returns without an error. The zero Embargo lifts it.
 func (e *embargo) set(to cluster.Embargo) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.now = to
 	if e.path == "" {
+		e.note(to)
 		return nil
 	}
+	e.writing <- struct{}{}
+	defer func() { <-e.writing }()
+	e.note(to)
 	text := ""
 	if to.Host != "" {
 		text = to.Host + "|" + to.At + "\n"

@@ -175,7 +175,7 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 			return err
 		}
 	}
-	if f.site.Slave && o.State == cluster.Online && o.Master != "" && o.Master != f.site.Host { // a slave that is the writer follows nobody new
+	if f.site.Slave && o.State == cluster.Online && o.Master != "" && !f.site.writer(o.Roles) { // as the writer it follows nobody new
 		if err := f.repoint(ctx, o); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,13 +29,23 @@ const (
 )
 
 // load reads what a former agent noted. What can't be read stops nothing: then replication stays as it is.
-func (s *stopped) load(log *slog.Logger) {
+func (s *stopped) load(ctx context.Context, log *slog.Logger) {
 	if s.path == "" {
 		return
 	}
-	text, err := s.disk.ReadFile(s.path)
+	found := make(chan []byte, 1)
+	err := within(ctx, func() error {
+		text, err := s.disk.ReadFile(s.path)
+		found <- text
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return
+	}
+	var text []byte
+	select {
+	case text = <-found:
+	default: // the disk hangs
 	}
 	reason, _, _ := strings.Cut(strings.TrimSuffix(string(text), "\n"), "|")
 	switch why := stopReason(reason); {

@@ -49,7 +49,7 @@ func born(s *sim, d *files, said *strings.Builder) *life {
 		ip, _, ok := s.ByName(host)
 		return Source{Host: ip, Port: 3306}, ok
 	}}, &embargo{}, &stopped{path: "stopped", disk: d})
-	f.stopped.load(log)
+	f.stopped.load(context.Background(), log)
 	return &life{f, cluster.Unknown}
 }
 

@@ -75,9 +75,6 @@ type unsaid struct {
 	reply  chan vouchReply
 }
 
-// readTimeout bounds reading the state at the start: a disk that hangs must not keep the agent from giving up the role.
-const readTimeout = 2 * time.Second
-
 // newTenant is the tenant of an agent that starts. A state that can't be read is as good as none: the start counts as a promise,
 // and the monitor finds out that this host does not know its epoch.
 func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *tenant {
@@ -95,23 +92,15 @@ func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog
 }
 
 func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
-	type result struct {
-		saved lease.Saved
-		err   error
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	read := make(chan result, 1)
-	go func() {
+	found := make(chan lease.Saved, 1)
+	if err := within(ctx, func() error {
 		saved, err := loadState(disk, l.StatePath, l.Clock.Boot())
-		read <- result{saved, err}
-	}()
-	select {
-	case r := <-read:
-		return r.saved, r.err
-	case <-ctx.Done():
-		return lease.Saved{}, fmt.Errorf("read the state file %s: %w", l.StatePath, ctx.Err())
+		found <- saved
+		return err
+	}); err != nil {
+		return lease.Saved{}, err
 	}
+	return <-found, nil
 }
 
 // goOn is the tenant of an agent that follows in the same process: its lease is what it was.

@@ -3,7 +3,6 @@ package bubble
 import (
 	"fmt"
 	"io/fs"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -56,17 +55,6 @@ func (f filesOf) Replace(path string, content []byte) error {
 		return err
 	}
 	d := f.d
-	if strings.HasSuffix(path, ".embargo") {
-		// The agent holds a lock while it writes this file, and a bubble stands still while anybody waits for a lock.
-		d.w.mu.Lock()
-		fails := time.Until(d.fails) > 0 || time.Until(d.hangs) > 0
-		d.w.mu.Unlock()
-		if fails {
-			return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
-		}
-		d.write(path, string(content))
-		return nil
-	}
 	if d.loses {
 		go func() {
 			if f.p.sleep(f.p.ctx, d.dice.between(0, d.slow)) == nil {
