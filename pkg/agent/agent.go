@@ -355,13 +355,21 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now())), candidate: o.candidate(),
+	p := pass{order: want, memory: o.memory, unasked: o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now())), candidate: o.candidate(), holding: o.holding(),
 		lapsed: o.lapsed(want), lifetime: o.lifetime(), grace: o.grace()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
 		return nil
 	})
+}
+
+// holding names the present holding of the role, where it is this host's by an epoch.
+func (o *owner) holding() uint64 {
+	if o.tenant == nil || !o.tenant.tenure.Wants() {
+		return 0
+	}
+	return o.tenant.tenure.Saved.Epoch.Since
 }
 
 // candidate: this host may be the writer, by its own file or by the newest decision that it knows.
@@ -373,10 +381,11 @@ func (o *owner) candidate() bool {
 type pass struct {
 	order     wire.Order
 	memory    Memory
-	unasked   bool // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
-	candidate bool // this host may be the writer
-	lapsed    bool // the role is this host's, and its lease is not live
-	hangs     bool // the server does not answer
+	unasked   bool   // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
+	candidate bool   // this host may be the writer
+	holding   uint64 // that the role is this host's in, by the number of its first epoch; 0: it is not, or there are no epochs
+	lapsed    bool   // the role is this host's, and its lease is not live
+	hangs     bool   // the server does not answer
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
 }
@@ -387,7 +396,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{Port: m.Port, Closed: m.Closed}
+		m = Memory{Port: m.Port, Closed: m.Closed, holding: m.holding}
+	} else if p.holding > 0 && m.holding == p.holding {
+		m.Opened = true
 	}
 	facts, err := h.recognise(ctx, &m)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
@@ -411,6 +422,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		} else {
 			facts, err = h.recognise(after, &m)
 		}
+	}
+	if writer && m.Opened {
+		m.holding = p.holding
 	}
 	var problem string
 	if facts, m, problem = h.shut(ctx, site, writer, facts, m); problem != "" {

@@ -333,3 +333,32 @@ func TestUnreadableState(t *testing.T) {
 		t.Errorf("an older version: %+v, %v", old, err)
 	}
 }
+
+// ahead is the server of a peer whose log goes on beyond what this host has.
+type aheadServer struct{ deadRemote }
+
+func (aheadServer) Position(context.Context) (mysqlctl.Position, error) { return at(9999), nil }
+
+// TestBackInTheSameHolding: a writer whose lease was over for a while, and that nobody has replaced, catches up with nobody: whatever its
+// peer has beyond comes from this very host.
+func TestBackInTheSameHolding(t *testing.T) {
+	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+		o := order(writer)
+		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+		l.say(o)
+		l.host.set(func() {
+			l.host.peer = aheadServer{}
+			l.host.block["wait bin.000001:9999"] = make(chan struct{}) // its replication stands still
+		})
+		l.promises = false
+		time.Sleep(6 * time.Second)
+		if open, present := l.open(); open || present {
+			t.Fatalf("without a lease: open %v, address %v", open, present)
+		}
+		l.promises = true
+		time.Sleep(3 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("vouched for again: open %v, address %v", open, present)
+		}
+	})
+}

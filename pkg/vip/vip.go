@@ -78,7 +78,7 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	return nil
 }
 
-// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add. Afterwards
+// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add; 0: for ever. Afterwards
 // nothing of ip is there for longer: an IPv4 address that somebody has put there with another prefix length or a peer,
 // instead of ours or beside it, is ours from now on, as /32, without a moment in which it is absent. (An IPv6 address
 // is on an interface once; it keeps its prefix length.)
@@ -91,8 +91,8 @@ func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Dura
 	if err := check(ip); err != nil {
 		return fmt.Errorf("renew address on %s: %w", i.name, err)
 	}
-	if lifetime <= 0 {
-		return fmt.Errorf("renew %s on %s: want a lifetime above zero, got %s", ip, i.name, lifetime)
+	if lifetime < 0 {
+		return fmt.Errorf("renew %s on %s: negative lifetime %s", ip, i.name, lifetime)
 	}
 	err := i.do(ctx, func(c conn) error { return c.renew(ctx, ip, lifetime) })
 	if err != nil {

@@ -206,8 +206,8 @@ func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration)
 
 // Renew lists first and sets then, as the kernel has no call for both.
 func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
-	if lifetime <= 0 {
-		return fmt.Errorf("renew %s: want a lifetime above zero, got %v", ip, lifetime)
+	if lifetime < 0 {
+		return fmt.Errorf("renew %s: negative lifetime %v", ip, lifetime)
 	}
 	if err := n.call(ctx); err != nil {
 		return err
