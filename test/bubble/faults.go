@@ -250,8 +250,12 @@ func allKinds() []kind {
 		}},
 		{"receiving stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "I/O thread of " + h.name + " stopped", func() { h.server.replica.disconnect(); h.server.replica.io = false; h.server.turn() },
-				func() { h.server.replica.io = h.server.replica.source != ""; h.server.turn() }
+			return "I/O thread of " + h.name + " stopped", func() {
+				h.server.replica.disconnect()
+				h.server.replica.halted = h.server.replica.halted || h.server.replica.io
+				h.server.replica.io = false
+				h.server.turn()
+			}, h.server.receiveAgain
 		}},
 		{"executing stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
@@ -458,6 +462,7 @@ func (w *World) heal() {
 		h.server.goOn()
 		r := &h.server.replica
 		r.denied, r.behind = false, 0
+		h.server.receiveAgain()
 		if w.Abilities.Has(BadReplication) && !r.sql && r.sqlError != "" {
 			r.sql, r.sqlError = true, ""
 		}
@@ -481,4 +486,12 @@ func (w *World) disks() []*disk {
 		list = append(list, h.disk)
 	}
 	return list
+}
+
+// receiveAgain ends what a fault has done to the I/O thread, and nothing that the agent has.
+func (s *server) receiveAgain() {
+	if s.replica.halted {
+		s.replica.io, s.replica.halted = s.replica.source != "", false
+		s.turn()
+	}
 }

@@ -8,7 +8,7 @@ import "time"
 // story1 lets one of them happen.
 func (w *World) story1(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, w.forgetfulPeer, w.thirdHost, w.lostDecision, w.blockedKernel, w.oldPromise, w.staleAnswers)
+	tell := pick(d, w.forgetfulPeer, w.thirdHost, w.lostDecision, w.blockedKernel, w.oldPromise, w.staleAnswers, w.lateOrders)
 	w.later(at, func() { tell(d) })
 }
 
@@ -129,6 +129,29 @@ func (w *World) lostDecision(d *dice) {
 		w.alone(to, true)
 	}
 	wait()
+}
+
+// lateOrders: the role moves while orders take their time, and come twice.
+func (w *World) lateOrders(d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(BadNetwork) {
+		w.lostDecision(d)
+		return
+	}
+	was := w.network.late
+	w.note("FAULT", "orders come late and twice")
+	w.network.late = 0.5
+	w.later(w.leases(d, 1, 3), func() { w.network.late = was })
+	for i := range 1 + d.n(4) {
+		w.later(time.Duration(i)*time.Second+w.leases(d, 0.2, 0.8), func() {
+			for _, h := range w.hosts {
+				if !h.kernel.has(writerIP) {
+					w.order("move_role writer " + h.name)
+					return
+				}
+			}
+		})
+	}
 }
 
 // blockedKernel: setting a lifetime takes long just when the writer is cut off.

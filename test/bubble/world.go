@@ -109,6 +109,7 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	}
 	w.brain = newBrain(w)
 	w.brain.setup, w.first = usual, candidates
+	w.brain.disk.loses = without.Saved
 	if a.Has(LateKernels) {
 		for _, h := range w.hosts {
 			h.kernel.late = time.Second
