@@ -45,9 +45,9 @@ func (w *World) trouble() {
 		w.only = plan[0].kind
 	default:
 		n := 2 + d.n(10)
-		if d.one(2) {
+		if d.one(2) || w.Story != nil {
 			n = d.n(3)
-			w.story1(d)
+			w.mishap(d)
 		}
 		for range n {
 			plan = append(plan, w.anyFault(d, d.between(0, faultTime-5*time.Second)))

@@ -30,6 +30,7 @@ type World struct {
 	Single    bool // one fault, and peers that are well
 	Told      bool // its story is wanted, whatever comes of it
 	Without   Ablation
+	Story     func(*World, *dice) // the mishap that every world is to have; nil: chance decides
 
 	mu      sync.Mutex
 	story   story
