@@ -142,7 +142,8 @@ func thirdHost(w *World, d *dice) {
 	})
 }
 
-// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off.
+// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off, and the old one may not have
+// heard of it.
 func lostDecision(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -152,20 +153,28 @@ func lostDecision(w *World, d *dice) {
 	if to == writer {
 		to = w.hosts[1]
 	}
-	w.brain.disk.slow = d.between(100*time.Millisecond, 2*time.Second)
+	w.brain.disk.slow = d.between(100*time.Millisecond, time.Second)
 	w.order("move_role writer " + to.name)
+	unheard, unaware := d.one(2), false
 	var wait func()
 	wait = func() {
 		if w.healed {
 			return
 		}
+		if w.appointed == to.name && unheard && !unaware {
+			unaware = true
+			w.bothWays(monitorName, writer.name, true)
+		}
 		if !to.kernel.has(writerIP) {
-			w.later(time.Millisecond, wait)
+			w.later(500*time.Microsecond, wait)
 			return
 		}
 		w.note("FAULT", "monitor crashes")
 		w.brain.kill()
-		w.later(d.between(20*time.Millisecond, 500*time.Millisecond), w.brain.start)
+		w.later(d.between(20*time.Millisecond, 500*time.Millisecond), func() {
+			w.brain.start()
+			w.bothWays(monitorName, writer.name, false)
+		})
 		w.alone(to, true)
 	}
 	wait()
