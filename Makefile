@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page test-balancer check-monitoring packages test-packages
+.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim bubble matrix calm soak test-page test-balancer check-monitoring packages test-packages
 
 all: build
 
@@ -66,6 +66,13 @@ every-server: build servers ## failover, moves and all statements on every serve
 
 sim: ## 100,000 simulated worlds are searched for two writers
 	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000
+
+SIM_FOR       ?= 2h
+SIM_ABILITIES ?= proven
+bubble: ## the real monitor and agents are searched on all cores for SIM_FOR, from where the last search ended
+	@mkdir -p build/bubble
+	$(GO) test ./test/bubble -run TestWorlds -v -count=1 -timeout 0 -for $(SIM_FOR) -most 0 -abilities $(SIM_ABILITIES) \
+		-progress $(CURDIR)/build/bubble/next-$(SIM_ABILITIES) -stories $(CURDIR)/build/bubble
 
 matrix: build server ## every fault on a real cluster, healed after 1, 10 and 30 s, as a table
 	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix

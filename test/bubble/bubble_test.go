@@ -102,3 +102,12 @@ func TestEachRuleIsNeeded(t *testing.T) {
 }
 
 func twoWriters(o Outcome) bool { return strings.Contains(o.Wrong, "the writer's address is on") }
+
+// TestOneFault: what does not concern the writer costs it nothing, and what does costs a failover at most.
+func TestOneFault(t *testing.T) {
+	found := Search{From: *from, To: *from + 99, Abilities: Pauses, Single: true}.Run(t)
+	for _, o := range found.Wrong {
+		t.Errorf("world %d: %s\n%s", o.Seed, o.Wrong, o.Story)
+	}
+	t.Logf("\n%s", found)
+}

@@ -12,6 +12,7 @@ import (
 type fault struct {
 	kind         string
 	what         string
+	whom         harm
 	at, long     time.Duration
 	strike, mend func() // mend may be nil
 }
@@ -42,7 +43,7 @@ func (w *World) trouble() {
 	case w.Single:
 		plan = []fault{w.anyFault(d, 2*time.Second)}
 		w.gaps = true
-		w.only = plan[0].kind
+		w.only, w.whom = plan[0].kind, plan[0].whom
 	default:
 		n := 2 + d.n(10)
 		if d.one(2) || w.Story != nil {
@@ -99,7 +100,7 @@ func (w *World) anyFault(d *dice, at time.Duration) fault {
 	}
 	k := pick(d, may...)
 	what, strike, mend := k.make(w, d)
-	return fault{kind: k.name, what: what, at: at, long: w.length(d), strike: strike, mend: mend}
+	return fault{kind: k.name, whom: k.whom, what: what, at: at, long: w.length(d), strike: strike, mend: mend}
 }
 
 // length is how long a fault lasts: mostly about as long as a lease.
@@ -228,11 +229,11 @@ func allKinds() []kind {
 			disk, slow := w.anyDisk(d), d.between(100*time.Millisecond, 2*time.Second)
 			return "disk of " + disk.owner + " is slow", func() { disk.slow = slow }, func() { disk.slow = 20 * time.Millisecond }
 		}},
-		{"kernel blocks", SlowKernels, 2, anybody, func(w *World, d *dice) (string, func(), func()) {
+		{"kernel blocks", SlowKernels, 2, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, long := w.any(d), w.length(d)
 			return "kernel of " + h.name + " blocks for " + long.String(), func() { h.kernel.stalled = time.Now().Add(long) }, nil
 		}},
-		{"kernel slow", SlowKernels, 1, anybody, func(w *World, d *dice) (string, func(), func()) {
+		{"kernel slow", SlowKernels, 1, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, slow := w.any(d), d.between(20*time.Millisecond, 400*time.Millisecond)
 			return "kernel of " + h.name + " is slow", func() { h.kernel.slow = slow }, func() { h.kernel.slow = 20 * time.Millisecond }
 		}},

@@ -31,6 +31,7 @@ type judge struct {
 	openFor   time.Duration
 	faults    map[string]int
 	only      string
+	whom      harm
 	healed    bool   // nothing more goes wrong
 	appointed string // by the newest order of anybody
 }
@@ -164,4 +165,18 @@ func (w *World) heardOf(text string) {
 
 func (w *World) outcome() Outcome {
 	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only}
+}
+
+// bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a server is dead.
+func (w *World) bounded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	most := w.lease().Over() + w.trap + 2*w.brain.setup.period + w.timeout + time.Second
+	switch {
+	case !w.Single || w.whom == hard:
+	case w.whom == nobody && w.gap > 0:
+		w.fail("no writer for %.2f s, for a fault that is to cost nothing: %s", w.gap.Seconds(), w.only)
+	case w.gap > most:
+		w.fail("no writer for %.2f s, more than %.2f s: %s", w.gap.Seconds(), most.Seconds(), w.only)
+	}
 }

@@ -200,6 +200,7 @@ func (w *World) run() Outcome {
 		w.trouble()
 		w.settled("after all was mended")
 		w.audit()
+		w.bounded()
 	}
 	w.mu.Lock()
 	o := w.outcome()
