@@ -399,6 +399,7 @@ func (w *World) reconfigure(name string, next setup) {
 	if w.healed {
 		return
 	}
+	w.classic = w.classic || next.lease == 0
 	w.note(name, "restarts with lease %v, candidates %v, check period %v", time.Duration(next.lease), next.candidates, next.period)
 	if name == monitorName {
 		w.brain.kill()

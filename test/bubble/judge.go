@@ -16,6 +16,7 @@ type judge struct {
 	wrong    string
 	forgiven map[string]time.Time // hosts that were suspended, which no lease can help, and until when
 	lied     bool                 // kill_host has
+	classic  bool                 // there was no lease at some time, which is known to give two writers
 	excused  bool                 // an operator lets go what may be lost
 	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
 
@@ -99,7 +100,7 @@ func (w *World) exposed() []string {
 
 // check looks at what has changed. The world is locked.
 func (w *World) check() {
-	if list := w.holders(); len(list) > 1 && !w.lied {
+	if list := w.holders(); len(list) > 1 && !w.lied && !w.classic {
 		w.fail("the writer's address is on %s", strings.Join(list, " and "))
 	}
 	switch n := len(w.writers()); {
