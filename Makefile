@@ -64,8 +64,12 @@ every-server: build servers ## failover, moves and all statements on every serve
 	MMM_ALSO="$(MORE_SERVERS)" $(GO) test -timeout 10m ./pkg/mysqlctl
 	MMM_ALSO="$(MORE_SERVERS)" MMM_BIN=$(BIN) $(GO) test -timeout 12m -count=1 -v -run TestSoak ./test/e2e
 
-sim: ## 100,000 simulated worlds are searched for two writers
-	$(GO) test ./pkg/sim -run TestWorlds -v -timeout 2h -worlds 100000
+SIM_FOR       ?= 2h
+SIM_ABILITIES ?= proven
+sim: ## the real monitor and agents in made-up worlds, searched on all cores for SIM_FOR, from where the last search ended
+	@mkdir -p build/sim
+	$(GO) test ./test/bubble -run TestWorlds -v -count=1 -timeout 0 -for $(SIM_FOR) -most 0 -abilities $(SIM_ABILITIES) \
+		-progress $(CURDIR)/build/sim/next-$(SIM_ABILITIES) -stories $(CURDIR)/build/sim
 
 matrix: build server ## every fault on a real cluster in every state, as a table (half an hour; ARGS="-state peer -fault mysqld -seconds 1,10,30")
 	@$(GO) build -o build/matrix ./test/matrix && MMM_BIN=$(BIN) build/matrix $(ARGS)

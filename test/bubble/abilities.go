@@ -32,7 +32,7 @@ var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-ker
 	"reconfigured", "resets", "liars", "slave-writers"}
 
 // Proven are the abilities in which the programs are to hold. What is not among them is known to be beyond them, or not yet searched enough.
-const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | Old
+const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels
 
 // Has says whether all of b are among a.
 func (a Abilities) Has(b Abilities) bool { return a&b == b }

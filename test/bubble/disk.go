@@ -17,6 +17,7 @@ type disk struct {
 	hangs time.Time           // until when nothing is written
 	fails time.Time           // until when every write is an error
 	loses bool                // says that it has written, and has not yet
+	lands time.Time           // when the newest of that will have been
 }
 
 func newDisk(w *World, owner string) *disk {
@@ -56,11 +57,18 @@ func (f filesOf) Replace(path string, content []byte) error {
 	}
 	d := f.d
 	if d.loses {
-		go func() {
-			if f.p.sleep(f.p.ctx, d.dice.between(0, d.slow)) == nil {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		if d.lands = d.lands.Add(1); d.lands.Before(time.Now()) {
+			d.lands = time.Now()
+		}
+		d.lands = d.lands.Add(d.dice.between(0, d.slow))
+		left := time.Until(d.lands)
+		d.w.crowd.Go(func() {
+			if f.p.sleep(f.p.ctx, left) == nil {
 				d.write(path, string(content))
 			}
-		}()
+		})
 		return nil
 	}
 	if err := f.p.sleep(f.p.ctx, d.dice.between(time.Millisecond, d.slow)); err == errDead && d.dice.one(2) {

@@ -12,6 +12,7 @@ import (
 type fault struct {
 	kind         string
 	what         string
+	whom         harm
 	at, long     time.Duration
 	strike, mend func() // mend may be nil
 }
@@ -42,12 +43,12 @@ func (w *World) trouble() {
 	case w.Single:
 		plan = []fault{w.anyFault(d, 2*time.Second)}
 		w.gaps = true
-		w.only = plan[0].kind
+		w.only, w.whom = plan[0].kind, plan[0].whom
 	default:
 		n := 2 + d.n(10)
-		if d.one(2) {
+		if d.one(2) || w.Story != nil {
 			n = d.n(3)
-			w.story1(d)
+			w.mishap(d)
 		}
 		for range n {
 			plan = append(plan, w.anyFault(d, d.between(0, faultTime-5*time.Second)))
@@ -99,7 +100,7 @@ func (w *World) anyFault(d *dice, at time.Duration) fault {
 	}
 	k := pick(d, may...)
 	what, strike, mend := k.make(w, d)
-	return fault{kind: k.name, what: what, at: at, long: w.length(d), strike: strike, mend: mend}
+	return fault{kind: k.name, whom: k.whom, what: what, at: at, long: w.length(d), strike: strike, mend: mend}
 }
 
 // length is how long a fault lasts: mostly about as long as a lease.
@@ -228,11 +229,11 @@ func allKinds() []kind {
 			disk, slow := w.anyDisk(d), d.between(100*time.Millisecond, 2*time.Second)
 			return "disk of " + disk.owner + " is slow", func() { disk.slow = slow }, func() { disk.slow = 20 * time.Millisecond }
 		}},
-		{"kernel blocks", SlowKernels, 2, anybody, func(w *World, d *dice) (string, func(), func()) {
+		{"kernel blocks", SlowKernels, 2, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, long := w.any(d), w.length(d)
 			return "kernel of " + h.name + " blocks for " + long.String(), func() { h.kernel.stalled = time.Now().Add(long) }, nil
 		}},
-		{"kernel slow", SlowKernels, 1, anybody, func(w *World, d *dice) (string, func(), func()) {
+		{"kernel slow", SlowKernels, 1, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, slow := w.any(d), d.between(20*time.Millisecond, 400*time.Millisecond)
 			return "kernel of " + h.name + " is slow", func() { h.kernel.slow = slow }, func() { h.kernel.slow = 20 * time.Millisecond }
 		}},
@@ -250,8 +251,12 @@ func allKinds() []kind {
 		}},
 		{"receiving stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "I/O thread of " + h.name + " stopped", func() { h.server.replica.disconnect(); h.server.replica.io = false; h.server.turn() },
-				func() { h.server.replica.io = h.server.replica.source != ""; h.server.turn() }
+			return "I/O thread of " + h.name + " stopped", func() {
+				h.server.replica.disconnect()
+				h.server.replica.halted = h.server.replica.halted || h.server.replica.io
+				h.server.replica.io = false
+				h.server.turn()
+			}, h.server.receiveAgain
 		}},
 		{"executing stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
@@ -394,6 +399,7 @@ func (w *World) reconfigure(name string, next setup) {
 	if w.healed {
 		return
 	}
+	w.classic = w.classic || next.lease == 0
 	w.note(name, "restarts with lease %v, candidates %v, check period %v", time.Duration(next.lease), next.candidates, next.period)
 	if name == monitorName {
 		w.brain.kill()
@@ -458,6 +464,7 @@ func (w *World) heal() {
 		h.server.goOn()
 		r := &h.server.replica
 		r.denied, r.behind = false, 0
+		h.server.receiveAgain()
 		if w.Abilities.Has(BadReplication) && !r.sql && r.sqlError != "" {
 			r.sql, r.sqlError = true, ""
 		}
@@ -481,4 +488,12 @@ func (w *World) disks() []*disk {
 		list = append(list, h.disk)
 	}
 	return list
+}
+
+// receiveAgain ends what a fault has done to the I/O thread, and nothing that the agent has.
+func (s *server) receiveAgain() {
+	if s.replica.halted {
+		s.replica.io, s.replica.halted = s.replica.source != "", false
+		s.turn()
+	}
 }

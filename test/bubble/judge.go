@@ -16,6 +16,7 @@ type judge struct {
 	wrong    string
 	forgiven map[string]time.Time // hosts that were suspended, which no lease can help, and until when
 	lied     bool                 // kill_host has
+	classic  bool                 // there was no lease at some time, which is known to give two writers
 	excused  bool                 // an operator lets go what may be lost
 	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
 
@@ -31,6 +32,7 @@ type judge struct {
 	openFor   time.Duration
 	faults    map[string]int
 	only      string
+	whom      harm
 	healed    bool   // nothing more goes wrong
 	appointed string // by the newest order of anybody
 }
@@ -98,7 +100,7 @@ func (w *World) exposed() []string {
 
 // check looks at what has changed. The world is locked.
 func (w *World) check() {
-	if list := w.holders(); len(list) > 1 && !w.lied {
+	if list := w.holders(); len(list) > 1 && !w.lied && !w.classic {
 		w.fail("the writer's address is on %s", strings.Join(list, " and "))
 	}
 	switch n := len(w.writers()); {
@@ -164,4 +166,18 @@ func (w *World) heardOf(text string) {
 
 func (w *World) outcome() Outcome {
 	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only}
+}
+
+// bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a server is dead.
+func (w *World) bounded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	most := w.lease().Over() + w.trap + 2*w.brain.setup.period + w.timeout + time.Second
+	switch {
+	case !w.Single || w.whom == hard:
+	case w.whom == nobody && w.gap > 0:
+		w.fail("no writer for %.2f s, for a fault that is to cost nothing: %s", w.gap.Seconds(), w.only)
+	case w.gap > most:
+		w.fail("no writer for %.2f s, more than %.2f s: %s", w.gap.Seconds(), most.Seconds(), w.only)
+	}
 }

@@ -36,6 +36,7 @@ type replica struct {
 	executed     mysqlctl.Position
 	life         int           // changes with everything that ends what is under way
 	denied       bool          // the source does not let it in
+	halted       bool          // a fault has stopped receiving
 	behind       time.Duration // that the SQL thread is late
 }
 
@@ -351,6 +352,7 @@ func (c connection) change(ctx context.Context, what string, f func(r *replica))
 func (c connection) StopReceiving(ctx context.Context) error {
 	mute := false
 	err := c.change(ctx, "stop receiving", func(r *replica) {
+		r.halted = false // whoever stops it knows why
 		mute = r.connected && !c.s.h.w.host(r.source).server.answering()
 		r.disconnect()
 		r.io = false
@@ -365,7 +367,7 @@ func (c connection) StopReceiving(ctx context.Context) error {
 func (c connection) StopReplication(ctx context.Context) error {
 	return c.change(ctx, "stop", func(r *replica) {
 		r.disconnect()
-		r.io, r.sql = false, false
+		r.io, r.sql, r.halted = false, false, false
 	})
 }
 

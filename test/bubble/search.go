@@ -19,10 +19,11 @@ type Search struct {
 	Abilities Abilities
 	Single    bool
 	Without   Ablation
-	Until     time.Time          // zero: no bound
-	Most      int                // stop after so many worlds with something wrong; 0: never
-	Enough    func(Outcome) bool // stop after such a world; nil: never
-	Progress  string             // file that remembers the seed to go on with; "": none
+	Story     func(*World, *dice) // see World
+	Until     time.Time           // zero: no bound
+	Most      int                 // stop after so many worlds with something wrong; 0: never
+	Enough    func(Outcome) bool  // stop after such a world; nil: never
+	Progress  string              // file that remembers the seed to go on with; "": none
 	Tell      func(Outcome)
 }
 
@@ -38,11 +39,11 @@ type Found struct {
 	Gaps   map[string]time.Duration // longest time without a writer, by the kind of the only fault
 }
 
-// One runs the world of a seed in a bubble of its own. Told, its outcome has its story.
-func One(t *testing.T, seed uint64, a Abilities, single, told bool, without Ablation) (o Outcome) {
+// World runs the world of a seed in a bubble of its own. Told, its outcome has its story.
+func (s Search) World(t *testing.T, seed uint64, told bool) (o Outcome) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(seed, a, single, without)
-		w.Told = told
+		w := newWorld(seed, s.Abilities, s.Single, s.Without)
+		w.Told, w.Story = told, s.Story
 		o = w.run()
 	})
 	return o
@@ -68,7 +69,7 @@ func (s Search) Run(t *testing.T) Found {
 				found.Next++
 				under[seed] = true
 				mu.Unlock()
-				o := One(t, seed, s.Abilities, s.Single, false, s.Without)
+				o := s.World(t, seed, false)
 				mu.Lock()
 				delete(under, seed)
 				found.add(o)

@@ -5,11 +5,51 @@ import "time"
 // Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with times and lengths
 // that are left to chance. All of them are called with the world locked.
 
-// story1 lets one of them happen.
-func (w *World) story1(d *dice) {
+// mishap lets one of them happen.
+func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, w.forgetfulPeer, w.thirdHost, w.lostDecision, w.blockedKernel, w.oldPromise, w.staleAnswers)
-	w.later(at, func() { tell(d) })
+	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, lateGone, rebooted)
+	if w.Story != nil {
+		tell = w.Story
+	}
+	w.later(at, func() { tell(w, d) })
+}
+
+// lateGone: the writer is cut off while orders that it is to have are still on their way.
+func lateGone(w *World, d *dice) {
+	if !w.Abilities.Has(BadNetwork) {
+		hostGone(w, d)
+		return
+	}
+	was := w.network.late
+	w.note("FAULT", "orders come late and twice")
+	w.network.late = 0.5
+	w.later(w.leases(d, 0.3, 1), func() {
+		w.network.late = was
+		hostGone(w, d)
+	})
+}
+
+// rebooted: the writer boots, and is cut off as soon as it is the writer again, or has been given something by an order of before.
+func rebooted(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil {
+		return
+	}
+	w.note("FAULT", "%s reboots", writer.name)
+	writer.off()
+	w.later(d.between(100*time.Millisecond, 3*time.Second), func() { writer.boot(d.between(time.Second, 3*time.Second)) })
+	w.later(w.leases(d, 1, 3)+d.between(2*time.Second, 5*time.Second), func() { w.alone(writer, true) })
+}
+
+// hostGone: the writer is cut off from all others, and back later.
+func hostGone(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil {
+		return
+	}
+	w.alone(writer, true)
+	w.later(w.leases(d, 1, 2)+2*time.Second, func() { w.alone(writer, false) })
 }
 
 // holder is the host that has the address, or nil.
@@ -54,7 +94,7 @@ func (w *World) leases(d *dice, from, to float64) time.Duration {
 
 // forgetfulPeer: the writer lives by the promises of the others, which the monitor does not hear of; then one of them crashes,
 // and the monitor hears it just when it knows of no promise any more.
-func (w *World) forgetfulPeer(d *dice) {
+func forgetfulPeer(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
 		return
@@ -75,10 +115,10 @@ func (w *World) forgetfulPeer(d *dice) {
 
 // thirdHost: of three hosts the second is appointed while the first lives by promises, and gives the role up before it has had
 // it; it is gone, and the third has promised to the first.
-func (w *World) thirdHost(d *dice) {
+func thirdHost(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || len(w.hosts) < 3 {
-		w.forgetfulPeer(d)
+		forgetfulPeer(w, d)
 		return
 	}
 	var rest []*host
@@ -102,8 +142,9 @@ func (w *World) thirdHost(d *dice) {
 	})
 }
 
-// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off.
-func (w *World) lostDecision(d *dice) {
+// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off, and the old one may not have
+// heard of it.
+func lostDecision(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
 		return
@@ -112,30 +153,61 @@ func (w *World) lostDecision(d *dice) {
 	if to == writer {
 		to = w.hosts[1]
 	}
-	w.brain.disk.slow = d.between(100*time.Millisecond, 2*time.Second)
+	w.brain.disk.slow = d.between(100*time.Millisecond, time.Second)
 	w.order("move_role writer " + to.name)
+	unheard, unaware := d.one(2), false
 	var wait func()
 	wait = func() {
 		if w.healed {
 			return
 		}
+		if w.appointed == to.name && unheard && !unaware {
+			unaware = true
+			w.bothWays(monitorName, writer.name, true)
+		}
 		if !to.kernel.has(writerIP) {
-			w.later(time.Millisecond, wait)
+			w.later(500*time.Microsecond, wait)
 			return
 		}
 		w.note("FAULT", "monitor crashes")
 		w.brain.kill()
-		w.later(d.between(20*time.Millisecond, 500*time.Millisecond), w.brain.start)
+		w.later(d.between(20*time.Millisecond, 500*time.Millisecond), func() {
+			w.brain.start()
+			w.bothWays(monitorName, writer.name, false)
+		})
 		w.alone(to, true)
 	}
 	wait()
 }
 
+// lateOrders: the role moves while orders take their time, and come twice.
+func lateOrders(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(BadNetwork) {
+		lostDecision(w, d)
+		return
+	}
+	was := w.network.late
+	w.note("FAULT", "orders come late and twice")
+	w.network.late = 0.5
+	w.later(w.leases(d, 1, 3), func() { w.network.late = was })
+	for i := range 1 + d.n(4) {
+		w.later(time.Duration(i)*time.Second+w.leases(d, 0.2, 0.8), func() {
+			for _, h := range w.hosts {
+				if !h.kernel.has(writerIP) {
+					w.order("move_role writer " + h.name)
+					return
+				}
+			}
+		})
+	}
+}
+
 // blockedKernel: setting a lifetime takes long just when the writer is cut off.
-func (w *World) blockedKernel(d *dice) {
+func blockedKernel(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(SlowKernels) {
-		w.lostDecision(d)
+		lostDecision(w, d)
 		return
 	}
 	writer.kernel.stalled = time.Now().Add(w.leases(d, 0.1, 2))
@@ -145,10 +217,10 @@ func (w *World) blockedKernel(d *dice) {
 }
 
 // oldPromise: the monitor is away so long that the peer vouches; much later that promise is still in its answers, and then the writer dies.
-func (w *World) oldPromise(d *dice) {
+func oldPromise(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Old) {
-		w.forgetfulPeer(d)
+		forgetfulPeer(w, d)
 		return
 	}
 	w.note("FAULT", "monitor killed")
@@ -165,10 +237,10 @@ func (w *World) oldPromise(d *dice) {
 }
 
 // staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy; then its host goes.
-func (w *World) staleAnswers(d *dice) {
+func staleAnswers(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(BadDisks) {
-		w.lostDecision(d)
+		lostDecision(w, d)
 		return
 	}
 	writer.disk.hangs = time.Now().Add(w.leases(d, 1, 4))

@@ -30,6 +30,7 @@ type World struct {
 	Single    bool // one fault, and peers that are well
 	Told      bool // its story is wanted, whatever comes of it
 	Without   Ablation
+	Story     func(*World, *dice) // the mishap that every world is to have; nil: chance decides
 
 	mu      sync.Mutex
 	story   story
@@ -109,6 +110,7 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	}
 	w.brain = newBrain(w)
 	w.brain.setup, w.first = usual, candidates
+	w.brain.disk.loses = without.Saved
 	if a.Has(LateKernels) {
 		for _, h := range w.hosts {
 			h.kernel.late = time.Second
@@ -198,6 +200,7 @@ func (w *World) run() Outcome {
 		w.trouble()
 		w.settled("after all was mended")
 		w.audit()
+		w.bounded()
 	}
 	w.mu.Lock()
 	o := w.outcome()
