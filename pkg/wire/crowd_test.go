@@ -85,7 +85,7 @@ func TestFullTableOfRunningRequests(t *testing.T) {
 // A client that never reads its answers is given up, and holds up nobody else meanwhile.
 func TestSlowReader(t *testing.T) {
 	big := strings.Repeat("x", 16<<20) // more than the kernel buffers
-	s := &Server{WriteTimeout: 100 * time.Millisecond, Terminator: "\n", Handler: func(_ context.Context, line string) (string, bool) {
+	s := &Server{WriteTimeout: 500 * time.Millisecond, Terminator: "\n", Handler: func(_ context.Context, line string) (string, bool) {
 		if line == "big" {
 			return big, false
 		}
@@ -102,7 +102,7 @@ func TestSlowReader(t *testing.T) {
 	if _, err := slow.Read(one); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(300 * time.Millisecond) // the client's slowness itself
+	<-time.After(1500 * time.Millisecond) // the client's slowness itself
 	if n, _ := io.Copy(io.Discard, slow); n >= int64(len(big)) {
 		t.Errorf("a client that reads nothing for three write timeouts got all of %d bytes", n)
 	}
