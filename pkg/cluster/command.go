@@ -288,6 +288,10 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	}
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: from, To: host, Forced: true}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s' enforcedly", role, from, host)
+	if a.Leaving != "" && x.s.Endless && !x.s.Hosts[a.Leaving].AgentUp {
+		x.out.add(Fatal, a.Leaving, "Host '%s' may hold role '%s' without a lease: it counts as switched off, on the admin's word", a.Leaving, role)
+		x.s.Endless = false
+	}
 	if x.s.Hosts[host].State != Online {
 		x.adminState(host, Online)
 	}

@@ -233,7 +233,7 @@ func Orders(t Topology, s State) []Order {
 		if t.leased() {
 			o.Lease = t.Lease
 		}
-		if s.epochs(t) && s.bound(t, h.Name) {
+		if s.Epoch.Number > 0 && s.bound(t, h.Name) {
 			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
 		}
 		o.Trust, o.Forced = trust, forced && h.Name == master

@@ -275,6 +275,21 @@ func TestFirstLease(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
+// TestForceIsAWord: where a dead host may hold the role for ever, an operator's word that it is off lets another one have it.
+func TestForceIsAWord(t *testing.T) {
+	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
+		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
+	saved := c.state.Durable()
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.restart(clusterOf(six, "db1", "db2"), saved)
+	c.pass(time.Minute)
+	if len(c.holders()) > 0 {
+		t.Fatalf("%v has the role", c.holders())
+	}
+	c.step("move_role", "--force", "writer", "db2")
+	c.until("db2", 20*time.Second)
+}
+
 // TestFirstLeaseOfALivingWriter: a lease comes to a writer that has the role for ever without it losing the role for a moment.
 func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{})
