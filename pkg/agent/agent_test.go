@@ -470,7 +470,8 @@ func (h *has) Lacks(_ context.Context, applied string) (string, error) {
 	return applied, h.fail
 }
 
-// TestFollowByGTID: a slave that has what the new writer lacks is not moved, and told which; what is on its way there is waited for.
+// TestFollowByGTID: a slave that has what the new writer lacks is not moved, and told which; what is on its way there
+// is waited for.
 func TestFollowByGTID(t *testing.T) {
 	replicates := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes"}
 	const waits, stops = "wait bin.000001:100", ", stop replication"

@@ -45,8 +45,8 @@ type Conflict interface {
 	Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error)
 }
 
-// Process knows which process the server was when it last answered: whether it is gone, and whether it is certainly still that one.
-// Where neither can be told both are false.
+// Process knows which process the server was when it last answered: whether it is gone, and whether it is certainly
+// still that one. Where neither can be told both are false.
 type Process interface {
 	Answered(ctx context.Context)
 	Gone() bool

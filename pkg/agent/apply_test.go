@@ -35,8 +35,8 @@ func told(had, later time.Duration) *owner {
 	return &owner{order: &wire.Order{Lease: cluster.Lease(time.Minute)}, tenant: &tenant{tenure: tenure, Leasing: Leasing{Clock: still(now)}}}
 }
 
-// TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where it
-// is over, or where no client reaches the server any more.
+// TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where
+// it is over, or where no client reaches the server any more.
 func TestDenyInTime(t *testing.T) {
 	const six = 6 * time.Second
 	for name, c := range map[string]struct {

@@ -15,7 +15,8 @@ import (
 // slowCall is how long setting a lifetime may take: the sums of the lease count on no more.
 const slowCall = 50 * time.Millisecond
 
-// beatPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is left of it.
+// beatPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is
+// left of it.
 const beatPeriod = 100 * time.Millisecond
 
 // newBeat is the ticker of what the lease asks for by itself.
@@ -30,8 +31,8 @@ func newBeat(l *Leasing) *time.Ticker {
 	return time.NewTicker(period)
 }
 
-// want is what this host is to be at the moment: its last order, as far as its lease allows. Without an order what is there stays;
-// a host that has lived through a restart of its agent by the promises of others is the writer it was.
+// want is what this host is to be at the moment: its last order, as far as its lease allows. Without an order what is
+// there stays; a host that has lived through a restart of its agent by the promises of others is the writer it was.
 func (o *owner) want() wire.Order {
 	switch {
 	case o.tenant == nil && o.order == nil:
@@ -137,8 +138,8 @@ func (o *owner) beat(ctx context.Context) {
 	}
 }
 
-// keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's lifetimes are
-// rounded down, and what it was told before ends first.
+// keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's
+// lifetimes are rounded down, and what it was told before ends first.
 func (o *owner) keepUp(ctx context.Context) {
 	left := o.tenant.tenure.Left(o.tenant.Clock.Now())
 	if left == lease.Forever || left <= 0 || left.Truncate(time.Second) >= o.toldKernel {
@@ -207,8 +208,8 @@ func (o *owner) renew(ctx context.Context) {
 	}
 }
 
-// renewOne sets one lifetime; one that took too long to set is set again, and at last given up. Where too little is left of the
-// lease what the kernel was told before stands.
+// renewOne sets one lifetime; one that took too long to set is set again, and at last given up. Where too little is
+// left of the lease what the kernel was told before stands.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()

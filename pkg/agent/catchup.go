@@ -111,8 +111,9 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	return sw, nil
 }
 
-// follows refuses where the writer before is alive, and this host replicates from another one: what that one wrote last never gets here, as
-// with a slave that may be the writer. Where it is dead somebody has to be the writer; what is missing is said.
+// follows refuses where the writer before is alive, and this host replicates from another one: what that one wrote
+// last never gets here, as with a slave that may be the writer. Where it is dead somebody has to be the writer; what
+// is missing is said.
 func (c catchUp) follows(ctx context.Context, source string, o wire.Order) error {
 	from := o.Switch.From
 	if from == "" || from == source || from == c.self || o.Switch.To != c.self {
@@ -190,9 +191,9 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 // catchesUp is how long a source may take to commit what it has sent already: it waits for acknowledgements.
 const catchesUp = time.Second
 
-// unbroken refuses a source whose log does not go on from what this host has of it. Where it ends was asked after what was
-// received: to be beyond that end, or to have transactions of the source's own that it has not, is possible only if the log
-// was begun anew.
+// unbroken refuses a source whose log does not go on from what this host has of it. Where it ends was asked after
+// what was received: to be beyond that end, or to have transactions of the source's own that it has not, is possible
+// only if the log was begun anew.
 func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, end mysqlctl.Position) error {
 	const reset = "it was reset, and what it has been given since is not here: set this host up anew, or take over with move_role --force"
 	for _, had := range []mysqlctl.Position{r.Received, r.Executed} {

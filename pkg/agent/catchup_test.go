@@ -54,8 +54,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// reset is the server of a writer whose binary log was begun anew, or is as it was: what it has lost of its own it finds
-// again at some time.
+// reset is the server of a writer whose binary log was begun anew, or is as it was: what it has lost of its own it
+// finds again at some time.
 type reset struct {
 	returned
 	lost  string

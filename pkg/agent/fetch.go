@@ -35,7 +35,8 @@ func (c catchUp) fetch(ctx context.Context, r mysqlctl.Replica, from string) (my
 	}
 	c.log.Info(fmt.Sprintf("Host '%s' has received %s of '%s', this host %s: fetching the difference", best.name, best.up, from, r.Received))
 	c.say(fmt.Sprintf("Fetching from '%s' what it has received of '%s'", best.name, from))
-	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the writer.
+	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the
+	// writer.
 	whole := context.WithoutCancel(ctx)
 	limited, cancel := context.WithTimeout(whole, c.patience)
 	defer cancel()

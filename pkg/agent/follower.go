@@ -169,7 +169,8 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	if err := f.keepAway(ctx, o); err != nil {
 		return err
 	}
-	// Whatever the state: a slave that stands still may be in no other for it. What an embargo has stopped is started when that is lifted.
+	// Whatever the state: a slave that stands still may be in no other for it. What an embargo has stopped is started
+	// when that is lifted.
 	if f.stopped.why != runs && o.State != cluster.AdminOffline && f.embargo.get().Host == "" {
 		if err := f.goOn(ctx); err != nil {
 			return err
@@ -186,7 +187,8 @@ func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState
 	return nil
 }
 
-// rest stops the replication while the host is ADMIN_OFFLINE. What stands still already an operator has stopped, who will start it again.
+// rest stops the replication while the host is ADMIN_OFFLINE. What stands still already an operator has stopped, who
+// will start it again.
 func (f *follower) rest(ctx context.Context) error {
 	if f.stopped.why == runs {
 		r, err := f.local.Replica(ctx)

@@ -122,8 +122,9 @@ type closable interface {
 // closeTimeout is how long closing the server of the writer before may take.
 const closeTimeout = 2 * time.Second
 
-// closedElsewhere asks the server of the writer before. That it does not answer says nothing. One that is open for writes has no agent
-// that would close it, as it seems, and is closed from here: the role is this host's, and clients may still write there by another address.
+// closedElsewhere asks the server of the writer before. That it does not answer says nothing. One that is open for
+// writes has no agent that would close it, as it seems, and is closed from here: the role is this host's, and clients
+// may still write there by another address.
 func (h *host) closedElsewhere(ctx context.Context, name string) error {
 	_, server, ok := h.catchUp.peers.ByName(name)
 	if !ok || !openFor(ctx, server) {

@@ -119,7 +119,8 @@ func (o openServer) DenyWrites(context.Context, mysqlctl.Deny) error {
 	return o.fails
 }
 
-// TestFormerWriterIsClosed: the server of the writer before, whose agent may be dead, is closed before another one is opened.
+// TestFormerWriterIsClosed: the server of the writer before, whose agent may be dead, is closed before another one is
+// opened.
 func TestFormerWriterIsClosed(t *testing.T) {
 	for name, fails := range map[string]error{"closed": nil, "can't be closed": syscall.ECONNRESET} {
 		t.Run(name, func(t *testing.T) {

@@ -30,8 +30,9 @@ type Memory struct {
 	// Opened: in the present holding of the active master role this host has caught up and been opened for writes, so
 	// that it may be opened again without catching up, and its address put back.
 	Opened bool
-	// holding is the one in which it was last opened, by the number of its first epoch; 0: none, or there are no epochs. A host
-	// whose lease was over for a while, and that nobody has replaced meanwhile, is opened again without catching up.
+	// holding is the one in which it was last opened, by the number of its first epoch; 0: none, or there are no
+	// epochs. A host whose lease was over for a while, and that nobody has replaced meanwhile, is opened again
+	// without catching up.
 	holding uint64
 	Switch  cluster.Switch // where in the logs it took over
 	Port    Port           // whether the firewall keeps clients from the server

@@ -165,7 +165,8 @@ func TestPlanOfUnknownRole(t *testing.T) {
 	}
 }
 
-// A host that catches up is to stop that when it is told to open by force, and only then: once it is open the order goes on without.
+// A host that catches up is to stop that when it is told to open by force, and only then: once it is open the order
+// goes on without.
 func TestForceInterrupts(t *testing.T) {
 	plain := wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
 	forced := plain

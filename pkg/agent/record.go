@@ -24,8 +24,8 @@ func within(ctx context.Context, read func() error) error {
 	}
 }
 
-// record keeps the state file in a goroutine of its own, so that a disk that hangs stops nothing that needs no disk: the end of a
-// lease, the giving up of the role, answers.
+// record keeps the state file in a goroutine of its own, so that a disk that hangs stops nothing that needs no disk:
+// the end of a lease, the giving up of the role, answers.
 type record struct {
 	disk    Disk
 	path    string

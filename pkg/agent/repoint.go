@@ -54,8 +54,8 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	return f.stopped.set(runs, "")
 }
 
-// settle executes what has been received, and stops. It refuses, and goes on as before, where this slave has what the new
-// writer lacks: GTIDs find the place for one that is level or behind.
+// settle executes what has been received, and stops. It refuses, and goes on as before, where this slave has what the
+// new writer lacks: GTIDs find the place for one that is level or behind.
 func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
 	if !r.Received.IsZero() {
 		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
@@ -75,14 +75,15 @@ func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string
 	return nil
 }
 
-// What this slave has executed may still be on its way to the new writer, where the old one is alive and both replicate from it.
+// What this slave has executed may still be on its way to the new writer, where the old one is alive and both
+// replicate from it.
 const (
 	onItsWay = 2 * time.Second
 	lookWay  = 100 * time.Millisecond
 )
 
-// contained looks whether the new writer has all that this slave has executed, by GTID, or, where none tell, by the place in
-// the old writer's log.
+// contained looks whether the new writer has all that this slave has executed, by GTID, or, where none tell, by the
+// place in the old writer's log.
 func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
 	applied, err := f.local.Applied(ctx)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, and the lease
-// in milliseconds. Later versions may add fields. It is on disk before the agent says that it knows the epoch, and before it
-// takes the role.
+// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, and
+// the lease in milliseconds. Later versions may add fields. It is on disk before the agent says that it knows the
+// epoch, and before it takes the role.
 //
 //	epoch=7,db1,6,0,|terms=db1,db2;3000;3000|taken=8f3a…|lease=3000
 
@@ -26,8 +26,9 @@ const (
 	keyLease = "lease"
 )
 
-// loadState reads the state file. A missing one is an agent's first start; one that can't be understood is an error, and what it
-// had is kept beside it, as PATH.unreadable. The boot is for files of a version that did not note in which one the role was taken.
+// loadState reads the state file. A missing one is an agent's first start; one that can't be understood is an error,
+// and what it had is kept beside it, as PATH.unreadable. The boot is for files of a version that did not note in
+// which one the role was taken.
 func loadState(disk Disk, path, boot string) (lease.Saved, error) {
 	text, err := disk.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -66,7 +66,8 @@ func running() *sim {
 	return &sim{fail: map[string]error{}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
 }
 
-// TestStoppedOutlivesTheAgent: what the agent has stopped, the next one starts; what an operator has stopped, none does.
+// TestStoppedOutlivesTheAgent: what the agent has stopped, the next one starts; what an operator has stopped, none
+// does.
 func TestStoppedOutlivesTheAgent(t *testing.T) {
 	moved := cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 	const repoint = "repoint 10.0.0.2 bin.000001:500"

@@ -75,8 +75,8 @@ type unsaid struct {
 	reply  chan vouchReply
 }
 
-// newTenant is the tenant of an agent that starts. A state that can't be read is as good as none: the start counts as a promise,
-// and the monitor finds out that this host does not know its epoch.
+// newTenant is the tenant of an agent that starts. A state that can't be read is as good as none: the start counts as
+// a promise, and the monitor finds out that this host does not know its epoch.
 func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *tenant {
 	saved, err := readState(ctx, disk, l)
 	if err != nil {
@@ -113,7 +113,8 @@ func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
 	return next
 }
 
-// quickDisk is how long the owner waits for a state to be written before it goes on without: a disk that works takes less.
+// quickDisk is how long the owner waits for a state to be written before it goes on without: a disk that works takes
+// less.
 const quickDisk = 100 * time.Millisecond
 
 // commit has written what has changed. It waits for a disk that is quick; else the owner hears of it later.
@@ -168,7 +169,8 @@ func (t *tenant) holds(now time.Duration) bool {
 		t.saved.Epoch.Grants(t.self)
 }
 
-// order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this machine.
+// order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this
+// machine.
 func (t *tenant) order(ctx context.Context, o wire.Order, here bool) (refused string) {
 	now := t.Clock.Now()
 	t.checkClock()

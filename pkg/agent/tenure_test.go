@@ -227,7 +227,8 @@ func TestRestartWithoutMonitor(t *testing.T) {
 	})
 }
 
-// TestDiskHangs: what a state disk that hangs or is full keeps from being written is not said; all else goes on, and a role is given up.
+// TestDiskHangs: what a state disk that hangs or is full keeps from being written is not said; all else goes on, and
+// a role is given up.
 func TestDiskHangs(t *testing.T) {
 	for name, full := range map[string]error{"hangs": nil, "full": errors.New("no space left on device")} {
 		t.Run(name, func(t *testing.T) {
@@ -259,8 +260,8 @@ func TestDiskHangs(t *testing.T) {
 	}
 }
 
-// TestWholeLease: the kernel is told whole seconds, rounded down, and told anew while the agent is at work: the address stays for as long
-// as the lease lasts, and no longer.
+// TestWholeLease: the kernel is told whole seconds, rounded down, and told anew while the agent is at work: the
+// address stays for as long as the lease lasts, and no longer.
 func TestWholeLease(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		l.silent = true
@@ -339,8 +340,8 @@ type aheadServer struct{ deadRemote }
 
 func (aheadServer) Position(context.Context) (mysqlctl.Position, error) { return at(9999), nil }
 
-// TestBackInTheSameHolding: a writer whose lease was over for a while, and that nobody has replaced, catches up with nobody: whatever its
-// peer has beyond comes from this very host.
+// TestBackInTheSameHolding: a writer whose lease was over for a while, and that nobody has replaced, catches up with
+// nobody: whatever its peer has beyond comes from this very host.
 func TestBackInTheSameHolding(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		o := order(writer)

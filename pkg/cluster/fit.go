@@ -325,8 +325,8 @@ func (x *stepper) promote(a *Address, host, because string) {
 	x.give(a, host)
 }
 
-// sourceDown: the host's peer is dead, so what its replication says is no fault of its own. A host whose peer was the last
-// writer is not let in for that: it would be the writer before the other one had time to come back.
+// sourceDown: the host's peer is dead, so what its replication says is no fault of its own. A host whose peer was the
+// last writer is not let in for that: it would be the writer before the other one had time to come back.
 func (x *stepper) sourceDown(t Host) bool {
 	peer, known := x.peer(t)
 	if !known || x.alive(peer) {

@@ -49,7 +49,8 @@ func TestAwaitsTheAdmin(t *testing.T) {
 	}
 }
 
-// TestHungServer: a server that greets this monitor and then hangs is dead, whatever others can connect to and whoever passes orders on.
+// TestHungServer: a server that greets this monitor and then hangs is dead, whatever others can connect to and
+// whoever passes orders on.
 func TestHungServer(t *testing.T) {
 	x := stepper{t: lab()}
 	for _, h := range []HostInfo{

@@ -102,8 +102,8 @@ func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 	x.enter(t.Name, AwaitingRecovery, "")
 }
 
-// replicationTrouble is judged only while the host that it replicates from is ONLINE: else it would say nothing, and a state that ends by
-// itself would let in a host that is to wait.
+// replicationTrouble is judged only while the host that it replicates from is ONLINE: else it would say nothing, and
+// a state that ends by itself would let in a host that is to wait.
 func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
 	if peer, known := x.peer(t); !known || peer.State != Online || x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
 		return "", false

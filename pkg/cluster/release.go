@@ -290,9 +290,9 @@ const (
 	longBusy  = time.Minute     // beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
 )
 
-// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is waited
-// for, as a statement that was killed may take its time to be rolled back: kill_host is for hosts that don't answer, or
-// whose server doesn't.
+// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is
+// waited for, as a statement that was killed may take its time to be rolled back: kill_host is for hosts that don't
+// answer, or whose server doesn't.
 func (x *stepper) overdue(a *Address, late time.Duration) {
 	r, _ := x.t.Role(a.Role)
 	atWork := a.busy > 0 && x.in.Now-a.busy < freshBusy
@@ -307,8 +307,9 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 	}
 }
 
-// passOn takes the role from a host that was given it because there was no writer, and that fails to take it, where another one could. One
-// that is at work, on what it has received of the last writer, is waited for; not so one that can't even write down that it was appointed.
+// passOn takes the role from a host that was given it because there was no writer, and that fails to take it, where
+// another one could. One that is at work, on what it has received of the last writer, is waited for; not so one that
+// can't even write down that it was appointed.
 func (x *stepper) passOn(a *Address) {
 	if a.Role != x.t.ActiveMasterRole || a.Holder == "" || a.Confirmed || a.origin != "" || a.Forced || x.s.manual() || x.in.Now-a.since < x.t.SwitchTimeout {
 		return

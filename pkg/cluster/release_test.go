@@ -87,8 +87,8 @@ func TestSilentAgent(t *testing.T) {
 	}
 }
 
-// TestWhoAnswersIsNotKilled: with a lease, a writer that is to go, and whose agent answers, is waited for until its lease is
-// over, whether it is at work on it or says that it can't. One that is silent is killed.
+// TestWhoAnswersIsNotKilled: with a lease, a writer that is to go, and whose agent answers, is waited for until its
+// lease is over, whether it is at work on it or says that it can't. One that is silent is killed.
 func TestWhoAnswersIsNotKilled(t *testing.T) {
 	for how, kills := range map[string]int{"busy": 0, "fails": 0, "silent": 1} {
 		topology := lab()

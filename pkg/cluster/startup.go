@@ -100,8 +100,8 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	return s, out
 }
 
-// Standing is the order that a saved decision gives its holder, before anything has been checked or asked: a monitor that starts vouches
-// for the writer that it knows. It is false where there is none.
+// Standing is the order that a saved decision gives its holder, before anything has been checked or asked: a monitor
+// that starts vouches for the writer that it knows. It is false where there is none.
 func Standing(t Topology, saved Durable) (Order, bool) {
 	s := State{Mode: Active, Epoch: saved.Epoch, Switch: saved.Switch, Hosts: map[string]HostInfo{}}
 	s.firstTerms(t)

@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// This file is about the terms of the writer's holding: who may be the writer, and for how long without being vouched for. They are
-// part of the epoch, so a change of the configuration is a decision like any other (docs/design.md, "Never two writers", R11).
+// This file is about the terms of the writer's holding: who may be the writer, and for how long without being vouched
+// for. They are part of the epoch, so a change of the configuration is a decision like any other (docs/design.md,
+// "Never two writers", R11).
 //
-// Two things make a change safe. The first is *successors*: hosts that may be appointed because time has passed, without the word of
-// the one before. Everybody who may still hold the role has to ask each of them, or else a promise would hold nobody back. The second
-// is the longest lease that anybody may still have.
+// Two things make a change safe. The first is *successors*: hosts that may be appointed because time has passed,
+// without the word of the one before. Everybody who may still hold the role has to ask each of them, or else a
+// promise would hold nobody back. The second is the longest lease that anybody may still have.
 
-// terms are what the configuration asks for. With one candidate nobody else can be given the role: it holds without a lease.
+// terms are what the configuration asks for. With one candidate nobody else can be given the role: it holds without a
+// lease.
 func (t Topology) terms() Terms {
 	r, _ := t.Role(t.ActiveMasterRole)
 	terms := Terms{Candidates: JoinHosts(r.Hosts)}
@@ -22,8 +24,9 @@ func (t Topology) terms() Terms {
 	return terms
 }
 
-// firstTerms are those of a state that has none: of a monitor that knew no epochs, or no terms. Who is found to be the writer by the
-// former has the role for ever, and can be asked to take a lease. Of the latter all machines had the same configuration.
+// firstTerms are those of a state that has none: of a monitor that knew no epochs, or no terms. Who is found to be
+// the writer by the former has the role for ever, and can be asked to take a lease. Of the latter all machines had
+// the same configuration.
 func (s *State) firstTerms(t Topology) {
 	if s.Epoch.Terms != (Terms{}) {
 		return
@@ -41,8 +44,8 @@ func (s *State) firstTerms(t Topology) {
 // epochs: the writer is decided by epochs: it has a lease, or had one once.
 func (s State) epochs(t Topology) bool { return t.leased() || s.Epoch.Number > 0 }
 
-// newTerms makes the terms of the present holding those of the configuration, as far as its holder answers: who does not could not say
-// that it knows them. The holder and its holding stay.
+// newTerms makes the terms of the present holding those of the configuration, as far as its holder answers: who does
+// not could not say that it knows them. The holder and its holding stay.
 func (x *stepper) newTerms() {
 	a := x.writer()
 	if a == nil || !x.s.epochs(x.t) || !x.s.Epoch.Grants(a.Holder) || x.s.Mode == Passive || !x.s.NetworkUp {
@@ -61,10 +64,12 @@ func (x *stepper) newTerms() {
 	x.s.terms = want
 }
 
-// namesTerms: its agent is of a version that goes by the terms of an epoch, or by its own file, but can be told a lease at least.
+// namesTerms: its agent is of a version that goes by the terms of an epoch, or by its own file, but can be told a
+// lease at least.
 func (h HostInfo) namesTerms() bool { return h.Stamp != (Stamp{}) || h.Candidates == "" }
 
-// acknowledged takes in that the holder knows the present epoch. It has taken the lease in it or let go of what it held for ever.
+// acknowledged takes in that the holder knows the present epoch. It has taken the lease in it or let go of what it
+// held for ever.
 func (x *stepper) acknowledged(ans Answer) {
 	if !x.s.Epoch.Grants(ans.Host) || ans.Epoch.Number != x.s.Epoch.Number {
 		return
@@ -77,8 +82,8 @@ func (x *stepper) acknowledged(ans Answer) {
 	}
 }
 
-// settle widens who may be appointed, and forgets longer leases, once nobody can hold the role under other terms: the holder knows the
-// present ones and so promises nobody else, and what was promised before has run out.
+// settle widens who may be appointed, and forgets longer leases, once nobody can hold the role under other terms: the
+// holder knows the present ones and so promises nobody else, and what was promised before has run out.
 func (x *stepper) settle() {
 	terms := x.s.Epoch.Terms
 	if x.s.acked == 0 || x.s.Mode == Passive || !x.s.NetworkUp || x.in.Now < x.s.acked+terms.Longest.Over() || x.s.Endless && terms.Lease > 0 {
@@ -91,8 +96,8 @@ func (x *stepper) settle() {
 	}
 }
 
-// closed takes in that a host which everybody who may hold the role has to ask knows an epoch in which nobody is the writer: it promises
-// nothing any more.
+// closed takes in that a host which everybody who may hold the role has to ask knows an epoch in which nobody is the
+// writer: it promises nothing any more.
 func (x *stepper) closed(ans Answer) {
 	e := x.s.Epoch
 	if x.s.shut == 0 && ans.Epoch.Number == e.Number && (e.Holder == "" || e.Leaving) && slices.Contains(SplitHosts(x.s.Successors), ans.Host) {
@@ -100,8 +105,8 @@ func (x *stepper) closed(ans Answer) {
 	}
 }
 
-// mayAppoint says whether nobody who may still hold the role could do so beside the host: each of them has to ask it, or all their leases
-// have ended since somebody whom they have to ask refuses.
+// mayAppoint says whether nobody who may still hold the role could do so beside the host: each of them has to ask it,
+// or all their leases have ended since somebody whom they have to ask refuses.
 func (x *stepper) mayAppoint(host string) bool {
 	if !x.s.epochs(x.t) || slices.Contains(SplitHosts(x.s.Successors), host) {
 		return true
@@ -128,10 +133,10 @@ func intersection(a, b string) []string {
 	return slices.DeleteFunc(SplitHosts(a), func(h string) bool { return !slices.Contains(other, h) })
 }
 
-// confirm ends the doubt of a start: a monitor that has just started may have forgotten its last decisions: its disk may have lost them, or been put back. The
-// writer that it knows may be the one before, whose lease is over. So it revives no lease that has lapsed, and believes no word of who is
-// not the writer at the moment, before every candidate was heard, or before whoever else it may be has lost the role for want of anybody
-// who vouches for it.
+// confirm ends the doubt of a start: a monitor that has just started may have forgotten its last decisions: its disk
+// may have lost them, or been put back. The writer that it knows may be the one before, whose lease is over. So it
+// revives no lease that has lapsed, and believes no word of who is not the writer at the moment, before every
+// candidate was heard, or before whoever else it may be has lost the role for want of anybody who vouches for it.
 func (x *stepper) confirm() {
 	if x.s.unsure == 0 {
 		return
@@ -146,7 +151,8 @@ func (x *stepper) confirm() {
 	}
 }
 
-// bound says whether the host has a say in who is the writer: it may be, it is by the present epoch, or its word is waited for.
+// bound says whether the host has a say in who is the writer: it may be, it is by the present epoch, or its word is
+// waited for.
 func (s State) bound(t Topology, host string) bool {
 	return t.mayWrite(host) || s.Epoch.Holder == host || s.Epoch.Terms.Candidate(host) || slices.Contains(s.unproven, host)
 }

@@ -12,8 +12,9 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// circle is a monitor's brain and the agents' half of the lease on one clock: an exchange of orders and answers every 100 ms, and the
-// questions of the writer in between. Hosts can be cut off from the monitor (dark) and from each other (deaf).
+// circle is a monitor's brain and the agents' half of the lease on one clock: an exchange of orders and answers every
+// 100 ms, and the questions of the writer in between. Hosts can be cut off from the monitor (dark) and from each
+// other (deaf).
 type circle struct {
 	*testing.T
 	top    Topology
@@ -200,7 +201,8 @@ func settled(t *testing.T, l Lease, candidates ...string) *circle {
 	return c
 }
 
-// TestLeaseByRestart: a shorter lease by a restart of the monitor does not end a longer one, nor does a longer one a shorter one.
+// TestLeaseByRestart: a shorter lease by a restart of the monitor does not end a longer one, nor does a longer one a
+// shorter one.
 func TestLeaseByRestart(t *testing.T) {
 	for _, l := range []struct{ before, after Lease }{{Lease(30 * time.Second), six}, {six, Lease(30 * time.Second)}, {six, six}} {
 		c := settled(t, l.before, "db1", "db2")
@@ -237,7 +239,8 @@ func TestShorterLease(t *testing.T) {
 	}
 }
 
-// TestLeaseOffAndOn: without a lease for a while, in which the role moves, nothing that was held before comes back to life.
+// TestLeaseOffAndOn: without a lease for a while, in which the role moves, nothing that was held before comes back to
+// life.
 func TestLeaseOffAndOn(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.restart(clusterOf(0, "db1", "db2"), c.state.Durable())
@@ -275,7 +278,8 @@ func TestFirstLease(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
-// TestForceIsAWord: where a dead host may hold the role for ever, an operator's word that it is off lets another one have it.
+// TestForceIsAWord: where a dead host may hold the role for ever, an operator's word that it is off lets another one
+// have it.
 func TestForceIsAWord(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
 		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
@@ -290,7 +294,8 @@ func TestForceIsAWord(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
-// TestFirstLeaseOfALivingWriter: a lease comes to a writer that has the role for ever without it losing the role for a moment.
+// TestFirstLeaseOfALivingWriter: a lease comes to a writer that has the role for ever without it losing the role for
+// a moment.
 func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{})
 	c.agents["db1"].Order(c.now, Epoch{Number: 1, Holder: "db1", Since: 1, Terms: Terms{Candidates: "db1,db2"}}, 0, Stamp{}, true)
@@ -306,7 +311,8 @@ func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	}
 }
 
-// TestNewCandidate: who becomes a candidate is not appointed because time has passed before the writer asks it; later it is.
+// TestNewCandidate: who becomes a candidate is not appointed because time has passed before the writer asks it; later
+// it is.
 func TestNewCandidate(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -370,7 +376,8 @@ func TestFormerCandidate(t *testing.T) {
 	}
 }
 
-// TestRoleStays: a planned move that fails prolongs the lease of the host that keeps the role, by the newest stamp that it is echoed.
+// TestRoleStays: a planned move that fails prolongs the lease of the host that keeps the role, by the newest stamp
+// that it is echoed.
 func TestRoleStays(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.busy["db1"] = true

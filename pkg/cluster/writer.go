@@ -37,8 +37,8 @@ func (x *stepper) protected(a *Address, host string) bool {
 	return a.Role == x.t.ActiveMasterRole && x.s.epochs(x.t) && !x.s.Hosts[host].Classic
 }
 
-// heard takes over from an answer what the lease rests on. What an answer does not say stays as it was: an agent that is busy, or whose
-// disk hangs, is none that knows no leases.
+// heard takes over from an answer what the lease rests on. What an answer does not say stays as it was: an agent that
+// is busy, or whose disk hangs, is none that knows no leases.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
 	was := h.Classic
 	h.Classic, h.heard = !ans.Extended, true
@@ -71,7 +71,8 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 }
 
-// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock. A holding without a lease never is.
+// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock. A holding
+// without a lease never is.
 func (x *stepper) leaseOver() bool {
 	return !x.s.Endless && x.in.Now >= x.s.vouched+x.s.Epoch.Terms.Longest.Over()
 }
@@ -204,8 +205,8 @@ func (x *stepper) resume(a *Address) {
 	}
 }
 
-// disown makes an epoch of its own in which nobody is the writer. Every host of the configuration has to give its word, and every
-// other that the agents know for a candidate and that can be asked.
+// disown makes an epoch of its own in which nobody is the writer. Every host of the configuration has to give its
+// word, and every other that the agents know for a candidate and that can be asked.
 func (x *stepper) disown(highest uint64, terms Terms) {
 	a := x.writer()
 	var all []string
@@ -285,9 +286,9 @@ func (x *stepper) witnesses() {
 	}
 }
 
-// alive says whether the host counts as up: its server answers this monitor, or another host while the line between the
-// two of them is cut. A server that takes this monitor's connections and does not answer hangs: that it takes those of another host is no
-// sign of life. Evidence against it that is unanimous needs no trap period.
+// alive says whether the host counts as up: its server answers this monitor, or another host while the line between
+// the two of them is cut. A server that takes this monitor's connections and does not answer hangs: that it takes
+// those of another host is no sign of life. Evidence against it that is unanimous needs no trap period.
 func (x *stepper) alive(h HostInfo) bool {
 	if x.unanimous(h) {
 		return false
@@ -360,8 +361,8 @@ func (s State) Unprotected(t Topology) []string {
 	return names
 }
 
-// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is not any more, or
-// of which this monitor can't be sure yet.
+// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is
+// not any more, or of which this monitor can't be sure yet.
 func (s State) Echo(t Topology, host string, e Epoch) Stamp {
 	if e.Grants(host) && (!s.Epoch.Grants(host) || s.unsure > 0) {
 		return Stamp{}

@@ -42,9 +42,10 @@ type vouch struct {
 	epoch uint64
 }
 
-// New is the tenure of an agent that starts now with what it saved before. It counts as having promised at this moment,
-// since it can't know what it promised a moment ago (R5). candidates are those of its own file, longest the longest lease
-// that it knows of. What it had taken in another boot it has no more: whoever switched the machine off counts on that.
+// New is the tenure of an agent that starts now with what it saved before. It counts as having promised at this
+// moment, since it can't know what it promised a moment ago (R5). candidates are those of its own file, longest the
+// longest lease that it knows of. What it had taken in another boot it has no more: whoever switched the machine off
+// counts on that.
 func New(self, boot string, candidates []string, saved Saved, longest cluster.Lease, now time.Duration) *Tenure {
 	if saved.Taken != boot {
 		saved.Taken = ""
@@ -97,14 +98,15 @@ func (t *Tenure) Left(now time.Duration) time.Duration {
 // Until is when its lease ends or has ended, also that of a host which is to leave: the time that it has for it.
 func (t *Tenure) Until() time.Duration { return t.until }
 
-// Wants says whether the role is this host's but for a lease or a wait: it is on the way to it, or has lost it for want of anybody who vouches.
+// Wants says whether the role is this host's but for a lease or a wait: it is on the way to it, or has lost it for
+// want of anybody who vouches.
 func (t *Tenure) Wants() bool { return t.Saved.Epoch.Grants(t.self) }
 
-// Order takes in an order: its epoch, the lease that it gives where the epoch has no terms, and the stamp that it echoes.
-// It is false for an order that is older than what the host knows, of which nothing may be done (R2).
+// Order takes in an order: its epoch, the lease that it gives where the epoch has no terms, and the stamp that it
+// echoes. It is false for an order that is older than what the host knows, of which nothing may be done (R2).
 //
-// here says whether the writer's address is on this machine. A host that has it, and has never heard of an epoch, was made
-// the writer by a monitor that knows none: it goes on.
+// here says whether the writer's address is on this machine. A host that has it, and has never heard of an epoch, was
+// made the writer by a monitor that knows none: it goes on.
 func (t *Tenure) Order(now time.Duration, e cluster.Epoch, l cluster.Lease, echo cluster.Stamp, here bool) bool {
 	if e.Number < t.Saved.Epoch.Number || e.Contradicts(t.Saved.Epoch) {
 		return false
@@ -119,7 +121,8 @@ func (t *Tenure) Order(now time.Duration, e cluster.Epoch, l cluster.Lease, echo
 		t.Saved.Taken = t.machine
 	}
 	t.novice = t.novice && t.Wants() && !t.taken()
-	// R1: an echo of another boot gives nothing. One that is ahead of this clock comes from before the machine was set back.
+	// R1: an echo of another boot gives nothing. One that is ahead of this clock comes from before the machine was
+	// set back.
 	if echo.Boot != t.boot || echo.At > now || !t.Wants() {
 		return true
 	}
@@ -136,7 +139,8 @@ func (t *Tenure) Order(now time.Duration, e cluster.Epoch, l cluster.Lease, echo
 	return true
 }
 
-// Release takes in an order of a monitor that knows no epochs, or has none: what was decided before it began is no more.
+// Release takes in an order of a monitor that knows no epochs, or has none: what was decided before it began is no
+// more.
 func (t *Tenure) Release() {
 	t.Saved.Taken, t.until = "", 0
 	clear(t.vouched)
@@ -147,8 +151,8 @@ func (t *Tenure) free(now time.Duration) bool {
 	return t.promisedTo != "" && t.Saved.Epoch.Gone == t.promisedTo || now >= t.Waits()
 }
 
-// Waits is when an appointed host may take the role at the earliest, should nothing else be heard. A promise counts for what
-// it was for; what was promised before this host's start, for the longest lease that the epoch knows of.
+// Waits is when an appointed host may take the role at the earliest, should nothing else be heard. A promise counts
+// for what it was for; what was promised before this host's start, for the longest lease that the epoch knows of.
 func (t *Tenure) Waits() time.Duration {
 	return max(t.bound, t.started+max(t.atStart, t.terms().Longest).Over())
 }
@@ -185,8 +189,8 @@ type Question struct {
 	Lease cluster.Lease
 }
 
-// Asks is the question to put to the other candidates now, if there is one (R3). A host that is the only candidate vouches for
-// itself.
+// Asks is the question to put to the other candidates now, if there is one (R3). A host that is the only candidate
+// vouches for itself.
 func (t *Tenure) Asks(now time.Duration) (q Question, whom []string, ok bool) {
 	l := t.Lease()
 	if !t.taken() || !t.Wants() || l == 0 || t.until-now >= time.Duration(l)*2/3 {

@@ -58,8 +58,8 @@ func TestOtherTerms(t *testing.T) {
 	}
 }
 
-// TestForever: a holding without a lease never runs out; it comes out of a live lease or of a stamp of this boot, and ends with
-// the first order that has a lease.
+// TestForever: a holding without a lease never runs out; it comes out of a live lease or of a stamp of this boot, and
+// ends with the first order that has a lease.
 func TestForever(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, with(5, "db1,db2", three, three), 0, stamp(now), false)
@@ -145,8 +145,8 @@ func TestAnotherBoot(t *testing.T) {
 	}
 }
 
-// TestAdoption: a host that has the address from a monitor that knows no epochs goes on as it is; one that has known an epoch is
-// given the role as the rules say.
+// TestAdoption: a host that has the address from a monitor that knows no epochs goes on as it is; one that has known
+// an epoch is given the role as the rules say.
 func TestAdoption(t *testing.T) {
 	e := with(1, "db1,db2", ever, 0)
 	if tn := db1(now); !tn.Order(now, e, 0, cluster.Stamp{}, true) || !tn.Holds(now) {

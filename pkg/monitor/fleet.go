@@ -275,7 +275,8 @@ func (c *courier) ping(ctx context.Context) bool {
 	return err == nil && a.OK()
 }
 
-// found asks what the agent was told and what its host has, both at once: a host that is off costs the time of one question.
+// found asks what the agent was told and what its host has, both at once: a host that is off costs the time of one
+// question.
 func (c *courier) found(ctx context.Context) cluster.Found {
 	system := make(chan *cluster.SystemFound, 1)
 	go func() { system <- c.system(ctx) }()

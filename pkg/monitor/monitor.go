@@ -369,8 +369,9 @@ func (o *owner) tell() {
 	o.clear = false
 }
 
-// hush stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease must not run out
-// because an operator wants the monitor to be passive, or because the addresses in ping_ips don't answer.
+// hush stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease
+// must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips don't
+// answer.
 func (o *owner) hush() {
 	for name, c := range o.couriers {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {

@@ -66,8 +66,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	return out, ctx.Err() == nil
 }
 
-// standing is the order of the writer that the saved decision names, which is told from the very start: checks and questions may take
-// longer than its lease.
+// standing is the order of the writer that the saved decision names, which is told from the very start: checks and
+// questions may take longer than its lease.
 type standing struct{ order *cluster.Order }
 
 // vouch begins to tell the saved writer its order.
@@ -81,8 +81,8 @@ func (o *owner) vouch(stored cluster.Durable) *standing {
 	return &standing{order: &order}
 }
 
-// heard takes in an answer from before there is a state. A lease that is live is prolonged. One that has lapsed is not: this monitor does
-// not know yet whether its disk has the newest decision.
+// heard takes in an answer from before there is a state. A lease that is live is prolonged. One that has lapsed is
+// not: this monitor does not know yet whether its disk has the newest decision.
 func (s *standing) heard(o *owner, a cluster.Answer) {
 	if s.order == nil || a.Host != s.order.Host || !a.Reached {
 		return
@@ -157,8 +157,8 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 	return d
 }
 
-// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for. It is false when ctx
-// ended before.
+// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
+// It is false when ctx ended before.
 func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool, vouched *standing) (map[string]cluster.Found, bool) {
 	type answer struct {
 		host  string

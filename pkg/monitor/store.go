@@ -19,8 +19,8 @@ const switchLine = "#switch"
 // epochLine holds the newest decision about the writer, where it has a lease.
 const epochLine = "#epoch"
 
-// termsLine holds what the newest decision rests on: its terms, who may be appointed because time has passed, and whether somebody may
-// hold the role without a lease.
+// termsLine holds what the newest decision rests on: its terms, who may be appointed because time has passed, and
+// whether somebody may hold the role without a lease.
 const termsLine = "#terms"
 
 // classicLine names a host whose agent speaks the original's protocol only.
@@ -141,8 +141,8 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 	return d, warnings
 }
 
-// parseTerms reads the line of the terms. Those that can't be understood are the worst there could be: the holder has the role without
-// a lease.
+// parseTerms reads the line of the terms. Those that can't be understood are the worst there could be: the holder has
+// the role without a lease.
 func parseTerms(d *cluster.Durable, fields []string) error {
 	d.Epoch.Terms = cluster.Terms{Candidates: d.Epoch.Holder}
 	d.Successors, d.Endless = d.Epoch.Holder, true

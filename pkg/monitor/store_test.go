@@ -54,8 +54,8 @@ func TestStatusRoundTrip(t *testing.T) {
 	}
 }
 
-// TestTermsRoundTrip: what the newest decision rests on is read as it was written; of a version without terms there are none, and
-// those that can't be understood are the worst.
+// TestTermsRoundTrip: what the newest decision rests on is read as it was written; of a version without terms there
+// are none, and those that can't be understood are the worst.
 func TestTermsRoundTrip(t *testing.T) {
 	d := cluster.Durable{
 		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.Online, Classic: true}, "db2": {State: cluster.Online}}, Writer: "db1",

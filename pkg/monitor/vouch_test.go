@@ -129,8 +129,8 @@ func (u upUntil) Run(ctx context.Context) error {
 	return nil
 }
 
-// underLease runs f with a monitor whose writer db1 has a lease of three seconds, while checks take their usual time. start makes
-// another monitor that goes on from the same status file.
+// underLease runs f with a monitor whose writer db1 has a lease of three seconds, while checks take their usual time.
+// start makes another monitor that goes on from the same status file.
 func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, stop func(), start func() (*Monitor, func()))) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
@@ -210,8 +210,8 @@ func TestPassive(t *testing.T) {
 	})
 }
 
-// TestMonitorStartsWhilePeerIsOff: a monitor vouches for the writer of its saved decision before it has checked anything, as checks of a
-// host that is off take longer than a lease.
+// TestMonitorStartsWhilePeerIsOff: a monitor vouches for the writer of its saved decision before it has checked
+// anything, as checks of a host that is off take longer than a lease.
 func TestMonitorStartsWhilePeerIsOff(t *testing.T) {
 	underLease(t, func(a *leasedAgents, _ pingIPs, m *Monitor, stop func(), start func() (*Monitor, func())) {
 		a.switchOff("db2")
@@ -223,8 +223,8 @@ func TestMonitorStartsWhilePeerIsOff(t *testing.T) {
 	})
 }
 
-// TestLapsedWriterIsNotRevivedAtOnce: the monitor may have been put back to a decision before the newest one. What has lapsed meanwhile
-// waits until nobody else can be the writer.
+// TestLapsedWriterIsNotRevivedAtOnce: the monitor may have been put back to a decision before the newest one. What
+// has lapsed meanwhile waits until nobody else can be the writer.
 func TestLapsedWriterIsNotRevivedAtOnce(t *testing.T) {
 	underLease(t, func(a *leasedAgents, _ pingIPs, m *Monitor, stop func(), start func() (*Monitor, func())) {
 		a.switchOff("db2")

@@ -90,8 +90,8 @@ func (s *suspects) take(w witness) map[string]string {
 	return s.witnesses()
 }
 
-// witnesses are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections and then does not answer
-// hangs: another host's connection, of which it knows no more, proves nothing.
+// witnesses are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections
+// and then does not answer hangs: another host's connection, of which it knows no more, proves nothing.
 func (s *suspects) witnesses() map[string]string {
 	all := map[string]string{}
 	for host, w := range s.seen {

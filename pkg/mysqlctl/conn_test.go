@@ -240,7 +240,8 @@ func answer(c net.Conn, text []byte) {
 	_, _ = c.Write(text)
 }
 
-// TestGreeted: a server that greets and then hangs is told from one that can't be connected to, and from one that has not greeted.
+// TestGreeted: a server that greets and then hangs is told from one that can't be connected to, and from one that has
+// not greeted.
 func TestGreeted(t *testing.T) {
 	for name, c := range map[string]struct {
 		says string

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Applied names by GTIDs what the server has executed of others, for Lacks of another server; "" where no GTIDs tell. It is
-// MariaDB's gtid_slave_pos, and MySQL's gtid_executed without what was committed on this very server, which it keeps
-// whomever it follows. Of a MySQL server with several sources it is what its channel has received, as far as that is still
-// known: what came from other sources the sources of this channel need not have.
+// Applied names by GTIDs what the server has executed of others, for Lacks of another server; "" where no GTIDs tell.
+// It is MariaDB's gtid_slave_pos, and MySQL's gtid_executed without what was committed on this very server, which it
+// keeps whomever it follows. Of a MySQL server with several sources it is what its channel has received, as far as
+// that is still known: what came from other sources the sources of this channel need not have.
 func (s *Server) Applied(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "gtid_slave_pos", "gtid_mode", "gtid_executed", "server_uuid")
 	if err != nil {
@@ -61,7 +61,8 @@ func choose(set string, want func(uuid string) bool) string {
 	return strings.Join(chosen, ",")
 }
 
-// Lacks says what of a server's Applied this server does not have; "" for nothing. A slave with such transactions can't replicate from it.
+// Lacks says what of a server's Applied this server does not have; "" for nothing. A slave with such transactions
+// can't replicate from it.
 func (s *Server) Lacks(ctx context.Context, applied string) (string, error) {
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.subtractGTIDs(applied) })
 	if err != nil {
@@ -139,10 +140,10 @@ func parseGTIDs(list string) ([]gtid, error) {
 	return all, nil
 }
 
-// lacking lists what of a slave's place a MariaDB server does not have, by its gtid_binlog_state (the last transaction of
-// each server in each domain) and its gtid_slave_pos. As the server itself does it ("Global Transaction ID" in the MariaDB
-// manual): a domain of which it knows nothing is another source's. A server of which it has nothing in the domain may have
-// been in a log that it has no more: then the numbers of the domain tell.
+// lacking lists what of a slave's place a MariaDB server does not have, by its gtid_binlog_state (the last
+// transaction of each server in each domain) and its gtid_slave_pos. As the server itself does it ("Global
+// Transaction ID" in the MariaDB manual): a domain of which it knows nothing is another source's. A server of which
+// it has nothing in the domain may have been in a log that it has no more: then the numbers of the domain tell.
 func lacking(applied, binlogState, slavePos string) (string, error) {
 	want, err := parseGTIDs(applied)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestWithoutUUID(t *testing.T) {
 	}
 }
 
-// TestLacks: a slave that has pulled in what its source committed after another had taken over has something that the other lacks.
+// TestLacks: a slave that has pulled in what its source committed after another had taken over has something that the
+// other lacks.
 func TestLacks(t *testing.T) { each(t, testLacks) }
 
 func testLacks(t *testing.T, kind string) {

@@ -100,7 +100,8 @@ func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
 		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
 }
 
-// subtractGTIDs asks what of a set is not executed. MariaDB has no such function: there it asks for what the server has.
+// subtractGTIDs asks what of a set is not executed. MariaDB has no such function: there it asks for what the server
+// has.
 func (f flavour) subtractGTIDs(set string) statement {
 	if f.dialect == mariaDB {
 		return f.showVariables("gtid_binlog_state", "gtid_slave_pos")

@@ -27,7 +27,8 @@ type Settings struct {
 	AutoIncrementIncrement, AutoIncrementOffset int
 }
 
-// SemiSync is semi-synchronous replication ("Semisynchronous Replication" in both manuals): the source's half, and the replica's.
+// SemiSync is semi-synchronous replication ("Semisynchronous Replication" in both manuals): the source's half, and
+// the replica's.
 type SemiSync struct {
 	Enabled bool // it is to wait for acknowledgements; false also where the plugin is missing
 	Waiting bool // it does wait: it has not fallen back to asynchronous replication

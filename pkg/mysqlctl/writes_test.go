@@ -141,8 +141,8 @@ func testDenyWritesClearsItsWay(t *testing.T, kind string) {
 	}
 }
 
-// TestDenyWritesAtOnce: without a grace the server is closed within a second, also by who has little time, and what a statement
-// has done by then is undone.
+// TestDenyWritesAtOnce: without a grace the server is closed within a second, also by who has little time, and what a
+// statement has done by then is undone.
 func TestDenyWritesAtOnce(t *testing.T) { each(t, testDenyWritesAtOnce) }
 
 func testDenyWritesAtOnce(t *testing.T, kind string) {

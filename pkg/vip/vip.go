@@ -78,10 +78,10 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	return nil
 }
 
-// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add; 0: for ever. Afterwards
-// nothing of ip is there for longer: an IPv4 address that somebody has put there with another prefix length or a peer,
-// instead of ours or beside it, is ours from now on, as /32, without a moment in which it is absent. (An IPv6 address
-// is on an interface once; it keeps its prefix length.)
+// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add; 0: for ever.
+// Afterwards nothing of ip is there for longer: an IPv4 address that somebody has put there with another prefix
+// length or a peer, instead of ours or beside it, is ours from now on, as /32, without a moment in which it is
+// absent. (An IPv6 address is on an interface once; it keeps its prefix length.)
 //
 // It returns ErrNotPresent if ip is not on the interface, or if the kernel is about to take it away because its time is
 // over: it never adds an address. (The kernel has no renewal that fails on a missing address: one that leaves in the

@@ -14,8 +14,8 @@ const (
 	// ProtocolVersion stands in every request. The original agent reads it and accepts any.
 	ProtocolVersion = "1"
 
-	// MaxLine is the longest request, in bytes, without its newline. A configuration that could lead to a longer order is refused
-	// (package config).
+	// MaxLine is the longest request, in bytes, without its newline. A configuration that could lead to a longer
+	// order is refused (package config).
 	MaxLine = 8192
 
 	// MaxAnswer is the longest answer of an agent, in bytes, without its newline. Answers grow with the number of

@@ -24,8 +24,8 @@ type Order struct {
 	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
 	Trust    string         // former writers that may be replicated from again (cluster.Order)
 
-	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where the
-	// epoch has no terms.
+	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where
+	// the epoch has no terms.
 	Lease cluster.Lease
 	Epoch cluster.Epoch // who is the writer; number 0 for a host that has no say in that, or where nobody has a lease
 	Echo  cluster.Stamp // newest moment on the agent's clock that the monitor knows

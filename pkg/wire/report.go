@@ -113,9 +113,9 @@ func (r Report) Fields() []string {
 // oldestPromise: a promise that is older holds nobody back, and is not worth telling.
 const oldestPromise = maxLease
 
-// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. A field of an
-// agent of ours that can't be read costs that field, and is named among the Problems. Where it is one that proves what the
-// host has, the report counts as one of no order (Seq 0, Writable Unsure), and so confirms nothing.
+// ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. A field
+// of an agent of ours that can't be read costs that field, and is named among the Problems. Where it is one that
+// proves what the host has, the report counts as one of no order (Seq 0, Writable Unsure), and so confirms nothing.
 func ParseReport(a Answer) Report {
 	pairs, err := parseExtras(a.Fields)
 	if !pairs.extended() {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Abilities are the kinds of trouble that a world may have beyond the plain ones: cut lines, and machines, programs and servers that die.
+// Abilities are the kinds of trouble that a world may have beyond the plain ones: cut lines, and machines, programs
+// and servers that die.
 type Abilities uint32
 
 // The abilities.
@@ -31,7 +32,8 @@ const (
 var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands", "replication", "old", "lost-state",
 	"reconfigured", "resets", "liars", "slave-writers"}
 
-// Proven are the abilities in which the programs are to hold. What is not among them is known to be beyond them, or not yet searched enough.
+// Proven are the abilities in which the programs are to hold. What is not among them is known to be beyond them, or
+// not yet searched enough.
 const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels
 
 // Has says whether all of b are among a.

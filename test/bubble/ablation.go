@@ -7,8 +7,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Ablation is a rule of the lease that a world leaves out, to show that it is needed. The programs keep to their rules; it is the world
-// around them that makes a rule worth nothing.
+// Ablation is a rule of the lease that a world leaves out, to show that it is needed. The programs keep to their
+// rules; it is the world around them that makes a rule worth nothing.
 type Ablation struct {
 	Echo           bool // R1: orders seem to echo the moment at which they arrive
 	Wait           bool // R6: the monitor counts a shorter lease than the agents are given

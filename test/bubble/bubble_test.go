@@ -69,7 +69,8 @@ func TestWorlds(t *testing.T) {
 	t.Logf("\n%s", found)
 }
 
-// TestEachRuleIsNeeded: in a world that makes a rule worth nothing the search finds two writers. A search that finds nothing would prove nothing.
+// TestEachRuleIsNeeded: in a world that makes a rule worth nothing the search finds two writers. A search that finds
+// nothing would prove nothing.
 func TestEachRuleIsNeeded(t *testing.T) {
 	for _, c := range []struct {
 		rule    string

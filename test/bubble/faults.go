@@ -383,7 +383,8 @@ func (w *World) two(d *dice) (a, b string) {
 	return a, b
 }
 
-// age lets a long time pass on a host's clock, where nothing depends on that: it is not the writer, and all that it has promised is over.
+// age lets a long time pass on a host's clock, where nothing depends on that: it is not the writer, and all that it
+// has promised is over.
 func (w *World) age(h *host, by time.Duration) {
 	over := 2 * h.setup.lease.Over()
 	if !h.on || h.frozen || h.kernel.has(writerIP) || h.server.open() || time.Since(h.since) < over || time.Since(w.vows[h.name].at) < over || w.appointed == h.name {

@@ -168,7 +168,8 @@ func (w *World) outcome() Outcome {
 	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only}
 }
 
-// bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a server is dead.
+// bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a
+// server is dead.
 func (w *World) bounded() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -120,7 +120,8 @@ func (w *World) opened(s *server) {
 	}
 }
 
-// judgesData: a slave that has been the writer is followed by nobody but other slaves, so what it wrote is lost with it.
+// judgesData: a slave that has been the writer is followed by nobody but other slaves, so what it wrote is lost with
+// it.
 func (w *World) judgesData() bool {
 	return w.Abilities.Has(SlaveWriters) || !slices.Contains(w.first, slaveName)
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// process is one life of a program. It can be stopped, as by SIGSTOP, and killed: every call that the program makes to the world
-// outside waits while it is stopped, and does nothing once it is dead.
+// process is one life of a program. It can be stopped, as by SIGSTOP, and killed: every call that the program makes
+// to the world outside waits while it is stopped, and does nothing once it is dead.
 type process struct {
 	name   string
 	ctx    context.Context // ends when the program is told to end, and when it is killed

@@ -348,7 +348,8 @@ func (c connection) change(ctx context.Context, what string, f func(r *replica))
 	return nil
 }
 
-// StopReceiving stops the I/O thread: at once for the source, though the answer may take as long as the source says nothing.
+// StopReceiving stops the I/O thread: at once for the source, though the answer may take as long as the source says
+// nothing.
 func (c connection) StopReceiving(ctx context.Context) error {
 	mute := false
 	err := c.change(ctx, "stop receiving", func(r *replica) {

@@ -125,7 +125,8 @@ func (s *server) execute(t txn) mysqlctl.Position {
 	return end
 }
 
-// received: another server that may be the writer has the log up to there, which is what semi-synchronous replication waits for.
+// received: another server that may be the writer has the log up to there, which is what semi-synchronous replication
+// waits for.
 func (s *server) received(p mysqlctl.Position) bool {
 	return slices.ContainsFunc(s.h.w.hosts, func(o *host) bool {
 		r := &o.server.replica

@@ -2,8 +2,8 @@ package bubble
 
 import "time"
 
-// Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with times and lengths
-// that are left to chance. All of them are called with the world locked.
+// Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with
+// times and lengths that are left to chance. All of them are called with the world locked.
 
 // mishap lets one of them happen.
 func (w *World) mishap(d *dice) {
@@ -30,7 +30,8 @@ func lateGone(w *World, d *dice) {
 	})
 }
 
-// rebooted: the writer boots, and is cut off as soon as it is the writer again, or has been given something by an order of before.
+// rebooted: the writer boots, and is cut off as soon as it is the writer again, or has been given something by an
+// order of before.
 func rebooted(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -92,8 +93,8 @@ func (w *World) leases(d *dice, from, to float64) time.Duration {
 	return d.between(time.Duration(from*l), time.Duration(to*l))
 }
 
-// forgetfulPeer: the writer lives by the promises of the others, which the monitor does not hear of; then one of them crashes,
-// and the monitor hears it just when it knows of no promise any more.
+// forgetfulPeer: the writer lives by the promises of the others, which the monitor does not hear of; then one of them
+// crashes, and the monitor hears it just when it knows of no promise any more.
 func forgetfulPeer(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -113,8 +114,8 @@ func forgetfulPeer(w *World, d *dice) {
 	})
 }
 
-// thirdHost: of three hosts the second is appointed while the first lives by promises, and gives the role up before it has had
-// it; it is gone, and the third has promised to the first.
+// thirdHost: of three hosts the second is appointed while the first lives by promises, and gives the role up before
+// it has had it; it is gone, and the third has promised to the first.
 func thirdHost(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || len(w.hosts) < 3 {
@@ -142,8 +143,8 @@ func thirdHost(w *World, d *dice) {
 	})
 }
 
-// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off, and the old one may not have
-// heard of it.
+// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off, and the
+// old one may not have heard of it.
 func lostDecision(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -216,7 +217,8 @@ func blockedKernel(w *World, d *dice) {
 	w.later(w.leases(d, 2, 4), func() { w.alone(writer, false) })
 }
 
-// oldPromise: the monitor is away so long that the peer vouches; much later that promise is still in its answers, and then the writer dies.
+// oldPromise: the monitor is away so long that the peer vouches; much later that promise is still in its answers, and
+// then the writer dies.
 func oldPromise(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Old) {
@@ -236,7 +238,8 @@ func oldPromise(w *World, d *dice) {
 	w.later(d.between(15*time.Second, 22*time.Second), func() { w.alone(writer, true) })
 }
 
-// staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy; then its host goes.
+// staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy;
+// then its host goes.
 func staleAnswers(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(BadDisks) {

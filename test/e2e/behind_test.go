@@ -93,8 +93,8 @@ func stoppedCandidate(t *testing.T, o lab.Options) {
 	b.must(b.WaitLevel(b.ctx, b.DBs[1:]...))
 }
 
-// TestForcedWhenStuck: the writer is dead and the candidate is appointed, but has not executed what it has received. An operator who can't wait
-// gets it opened, and the log says what that costs.
+// TestForcedWhenStuck: the writer is dead and the candidate is appointed, but has not executed what it has received.
+// An operator who can't wait gets it opened, and the log says what that costs.
 func TestForcedWhenStuck(t *testing.T) {
 	b := calm(t, alone(false))
 	db1, db2 := b.Node("db1"), b.Node("db2")
@@ -119,9 +119,9 @@ func TestForcedWhenStuck(t *testing.T) {
 	b.has("db2", 0)
 }
 
-// TestUnfitCandidate: the only candidate's I/O thread has been stopped for longer than trap_period when the writer dies. With file and position
-// it can't get what another host has: nobody is the writer for wait_for_other_master, and then the log says what is missing. With GTIDs it is
-// the writer at once, with every row.
+// TestUnfitCandidate: the only candidate's I/O thread has been stopped for longer than trap_period when the writer
+// dies. With file and position it can't get what another host has: nobody is the writer for wait_for_other_master,
+// and then the log says what is missing. With GTIDs it is the writer at once, with every row.
 func TestUnfitCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {

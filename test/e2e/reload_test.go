@@ -120,8 +120,8 @@ func TestReloadAlone(t *testing.T) {
 	l.Stop()
 }
 
-// TestTermsByReload: the lease, and who may be the writer, change under load by reloads, in any order of the machines: nothing moves, no
-// write fails, and what is new counts.
+// TestTermsByReload: the lease, and who may be the writer, change under load by reloads, in any order of the
+// machines: nothing moves, no write fails, and what is new counts.
 func TestTermsByReload(t *testing.T) {
 	b := start(t, 3*time.Minute, lab.Options{Lease: 3})
 	l := b.load()

@@ -119,8 +119,8 @@ func TestSlaveHasMore(t *testing.T) {
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 }
 
-// TestSlaveHasTheReturningWritersOwn: a slave whose agent was away has pulled in what only the former writer had. By GTID it
-// could be pointed at the new one without a word; it stays where it is, and says what it has.
+// TestSlaveHasTheReturningWritersOwn: a slave whose agent was away has pulled in what only the former writer had. By
+// GTID it could be pointed at the new one without a word; it stays where it is, and says what it has.
 func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {

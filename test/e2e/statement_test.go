@@ -13,8 +13,9 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestMoveBehindStatement: a statement that writes for long holds up a planned move and set_offline for as long as it is
-// spared, no longer. Then it is killed and undone, the role moves, no host is killed, and at no time are both servers open.
+// TestMoveBehindStatement: a statement that writes for long holds up a planned move and set_offline for as long as it
+// is spared, no longer. Then it is killed and undone, the role moves, no host is killed, and at no time are both
+// servers open.
 func TestMoveBehindStatement(t *testing.T) {
 	for name, c := range map[string]struct {
 		o             lab.Options

@@ -22,7 +22,8 @@ const innerVariable = "MMM_LAB_INNER"
 // root is where a lab keeps its files: on a tmpfs that only its processes see.
 const root = "/run/lab"
 
-// Inside says whether this process is one that a lab has started from the same program: it has to call Main, whatever its arguments.
+// Inside says whether this process is one that a lab has started from the same program: it has to call Main, whatever
+// its arguments.
 func Inside() bool { return os.Getenv(innerVariable) != "" || os.Getenv(clockVariable) != "" }
 
 // Main runs f inside of new namespaces and returns its exit status. It starts the present program again to get there, so it
