@@ -91,9 +91,6 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 		return sw, err
 	default:
 		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
-		if err := c.follows(ctx, sw.From, o); err != nil {
-			return sw, err
-		}
 		after, err := c.level(ctx, replica, sw.From, o)
 		if err != nil {
 			return sw, err
@@ -109,28 +106,6 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	}
 	sw.Start = start.String()
 	return sw, nil
-}
-
-// follows refuses where the writer before is alive, and this host replicates from another one: what that one wrote
-// last never gets here, as with a slave that may be the writer. Where it is dead somebody has to be the writer; what
-// is missing is said.
-func (c catchUp) follows(ctx context.Context, source string, o wire.Order) error {
-	from := o.Switch.From
-	if from == "" || from == source || from == c.self || o.Switch.To != c.self {
-		return nil
-	}
-	_, server, known := c.peers.ByName(from)
-	if !known {
-		return nil
-	}
-	missing := fmt.Sprintf("this host replicates from '%s', and '%s' was the writer: it lacks what that one wrote", source, from)
-	asking, cancel := context.WithTimeout(ctx, unheardTimeout)
-	defer cancel()
-	if _, err := server.Position(asking); err == nil && !o.Forced {
-		return errors.New(missing)
-	}
-	c.log.Log(ctx, levelFatal, "DATA LOSS: "+missing)
-	return nil
 }
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:

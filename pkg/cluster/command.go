@@ -211,6 +211,10 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
 		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
 	}
+	if from := x.s.Hosts[host].Good.From; role == x.t.ActiveMasterRole && a.Confirmed && from != "" && from != a.Holder {
+		return fmt.Sprintf("ERROR: Host '%s' replicates from '%s', and '%s' is the writer: it lacks what that one writes. Role '%s' can't be moved to it.",
+			host, from, a.Holder, role)
+	}
 	if role == x.t.ActiveMasterRole && !x.mayAppoint(host) {
 		return fmt.Sprintf("ERROR: Host '%s' has only just become a candidate for role '%s', and not everybody who may hold the role knows that. "+
 			"Please, wait some seconds.", host, role)

@@ -316,8 +316,8 @@ func (x *stepper) passOn(a *Address) {
 	}
 	h := x.s.Hosts[a.Holder]
 	recorded := !x.s.epochs(x.t) || x.s.acked > 0
-	if !h.AgentUp || h.Classic || h.Working && recorded {
-		return
+	if !h.AgentUp || h.Classic || recorded && (h.Working || len(h.Problems) == 0) {
+		return // it is at work, or waits for a promise of its own to end
 	}
 	r, _ := x.t.Role(a.Role)
 	failed := a.Holder

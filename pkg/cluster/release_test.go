@@ -140,3 +140,51 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestPassOn: a host that was given the role because there was no writer, and fails to take it, passes it on where another one could have
+// it. One that is at work on it is waited for, and so is one that has nothing to complain of.
+func TestPassOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(*Answer)
+		passes bool
+	}{
+		"it fails":       {func(a *Answer) { a.OK, a.Problems = false, []string{"Couldn't catch up with the old master"} }, true},
+		"it is at work":  {func(a *Answer) { a.OK, a.Busy, a.Problems = false, true, []string{"Catching up"} }, false},
+		"it waits":       {func(*Answer) {}, false},
+		"its disk hangs": {func(a *Answer) { a.OK, a.Busy, a.Epoch = false, true, Epoch{} }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := lab()
+			top.Lease, top.WaitForOtherMaster = Lease(30*time.Second), time.Minute
+			now := time.Hour
+			good := map[string]Verdicts{}
+			for _, h := range top.Hosts {
+				good[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
+			}
+			s, _ := Start(top, Active, Durable{Hosts: map[string]StoredHost{"db1": {State: Online}, "db2": {State: Online}, "db3": {State: Online}}},
+				map[string]Found{}, good, now)
+			first := ""
+			for end := now + time.Minute; now < end; now += 250 * time.Millisecond {
+				var answers []Answer
+				for _, o := range Orders(top, s) {
+					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: o.Epoch,
+						Stamp: Stamp{Boot: "b", At: now}, Candidates: "db1,db2"}
+					if o.Host == first {
+						c.answer(&a)
+					}
+					answers = append(answers, a)
+				}
+				s, _ = Step(top, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				if w := s.ActiveMaster(top); first == "" {
+					first = w
+				} else if w != "" && w != first {
+					first += " then " + w
+					break
+				}
+			}
+			if passed := strings.Contains(first, "then"); passed != c.passes {
+				t.Errorf("the role was given to %q\n%s", first, Show(top, s))
+			}
+		})
+	}
+}
