@@ -43,6 +43,9 @@ func (a Ablation) rewrites() bool { return a.Gone || a.Numbers || a.Saved }
 
 // request changes a line on its way to an agent; an answer is given in its place.
 func (a Ablation) request(w *World, from string, to *host, line string) (changed, answer string) {
+	if !a.Echo && !a.Wait && !a.Slack && !a.Promise && !a.rewrites() {
+		return line, ""
+	}
 	req, err := wire.ParseRequest(line)
 	if err != nil {
 		return line, ""
