@@ -254,7 +254,7 @@ func TestHookHearsOfConflict(t *testing.T) {
 		t.Errorf("exit %d: %s", status, out)
 	}
 	b.must(lab.Wait(b.ctx, "the hook", func() (bool, string) {
-		return strings.Contains(s.read("heard"), "ERROR "+to+": Agent on host '"+to+"' reports: Couldn't add writer("+lab.WriterIP+"): the machine "), b.Monitor.Log()
+		return strings.Contains(s.read("heard"), "ERROR "+to+": Agent on host '"+to+"' reports: Couldn't allow writes: the machine "), b.Monitor.Log()
 	}))
 	_, err = b.Client.Run(b.ctx, "ip", "addr", "del", lab.WriterIP+"/32", "dev", "eth0")
 	b.must(err)
