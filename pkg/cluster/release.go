@@ -46,6 +46,7 @@ func (x *stepper) answers() {
 			x.out.add(Fatal, ans.Host, "Can't reach agent on host '%s'", ans.Host)
 		case !h.AgentUp && ans.Reached:
 			x.out.add(Fatal, ans.Host, "Agent on host '%s' is reachable again", ans.Host)
+			h.back = x.in.Now
 		}
 		h.AgentUp = ans.Reached
 		if !ans.Reached && h.silent == 0 {
@@ -311,10 +312,11 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 // another one could. One that is at work, on what it has received of the last writer, is waited for; not so one that
 // can't even write down that it was appointed.
 func (x *stepper) passOn(a *Address) {
-	if a.Role != x.t.ActiveMasterRole || a.Holder == "" || a.Confirmed || a.origin != "" || a.Forced || x.s.manual() || x.in.Now-a.since < x.t.SwitchTimeout {
+	h := x.s.Hosts[a.Holder]
+	if a.Role != x.t.ActiveMasterRole || a.Holder == "" || a.Confirmed || a.origin != "" || a.Forced || x.s.manual() ||
+		x.in.Now-max(a.since, h.back) < x.t.SwitchTimeout {
 		return
 	}
-	h := x.s.Hosts[a.Holder]
 	recorded := !x.s.epochs(x.t) || x.s.acked > 0
 	if !h.AgentUp || h.Classic || recorded && (h.Working || len(h.Problems) == 0) {
 		return // it is at work, or waits for a promise of its own to end

@@ -71,6 +71,7 @@ type HostInfo struct {
 	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
 	Stamped      time.Duration // when Stamp came
 	Working      bool          // its agent is still at work on its order
+	back         time.Duration // since when its agent answers, after it had not
 	shunned      time.Duration // until then it is not made the writer again: it did not take the role
 	Live         bool          // its agent says that it holds the writer role at the moment
 	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
