@@ -355,13 +355,18 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now())), candidate: o.candidate(), holding: o.holding(),
-		lapsed: o.lapsed(want), lifetime: o.lifetime(), grace: o.grace()}
+	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
+		lifetime: o.lifetime(), grace: o.grace()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
 		return nil
 	})
+}
+
+// unasked: nobody has ordered anything since the start, and no lease says that this host is the writer.
+func (o *owner) unasked() bool {
+	return o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now()))
 }
 
 // holding names the present holding of the role, where it is this host's by an epoch.
@@ -381,9 +386,9 @@ func (o *owner) candidate() bool {
 type pass struct {
 	order     wire.Order
 	memory    Memory
-	unasked   bool   // nobody has ordered anything since the start: a host that may be the writer and has not its address is closed for writes, no more
+	unasked   bool   // a candidate that has not the writer's address is closed for writes, and no more is done
 	candidate bool   // this host may be the writer
-	holding   uint64 // that the role is this host's in, by the number of its first epoch; 0: it is not, or there are no epochs
+	holding   uint64 // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
 	lapsed    bool   // the role is this host's, and its lease is not live
 	hangs     bool   // the server does not answer
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
