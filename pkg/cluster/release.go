@@ -170,25 +170,26 @@ func (x *stepper) noteSwitch(ans Answer) {
 
 // kill asks for kill_host, once at a time.
 func (x *stepper) kill(host string) {
-	h := x.s.Hosts[host]
+	h, known := x.s.Hosts[host]
 	h.tellSeq = 0
 	if !h.killing {
 		h.killing = true
 		x.out.Kills = append(x.out.Kills, Kill{Host: host, PingGood: h.Good.Ping})
 	}
-	x.s.Hosts[host] = h
+	if known {
+		x.s.Hosts[host] = h
+	}
 }
 
 // kills takes over how kill_host ended. Without it, or when it fails, the original gives the roles away all the same, and
 // says so: without a lease there is no better proof to be had.
 func (x *stepper) kills() {
 	for _, k := range x.in.Killed {
-		h, known := x.s.Hosts[k.Host]
-		if !known {
-			continue
-		}
+		h, known := x.s.Hosts[k.Host] // a writer may have been taken out of the configuration
 		h.killing = false
-		x.s.Hosts[k.Host] = h
+		if known {
+			x.s.Hosts[k.Host] = h
+		}
 		waits := false
 		for i := range x.s.Addresses {
 			a := &x.s.Addresses[i]

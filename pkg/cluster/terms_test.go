@@ -446,3 +446,33 @@ func TestStatePutBack(t *testing.T) {
 		t.Errorf("%v has the role\n%s", c.holders(), strings.Join(c.events, "\n"))
 	}
 }
+
+// TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be reached: its lease is
+// waited for, another one is the writer then, and the state knows nothing of it any more.
+func TestRemovedHost(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.pass(time.Second)
+	top := clusterOf(six, "db2", "db3")
+	top.Hosts = slices.DeleteFunc(top.Hosts, func(h Host) bool { return h.Name == "db1" })
+	c.restart(top, c.state.Durable())
+	c.until("db2", time.Minute)
+	for range 50 {
+		for _, k := range c.kills {
+			var out Output
+			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+				Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
+			c.note(out)
+		}
+		c.kills = nil
+		c.step()
+	}
+	for name := range c.state.Durable().Hosts {
+		if name == "db1" {
+			t.Error("the status file has a line of a host that is not in the configuration")
+		}
+	}
+	if !slices.Equal(c.holders(), []string{"db2"}) {
+		t.Errorf("%v has the role", c.holders())
+	}
+}
