@@ -114,10 +114,8 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if o.Forced {
 		return c.force(ctx, r, from)
 	}
-	if old := c.embargo.get(); old.Host == from && old.Host != "" && r.IORunning == "No" {
-		if r.Executed.IsZero() || r.Executed.String() == old.At {
-			return mysqlctl.ParsePosition(old.At) // taken over before, and nothing has come in since
-		}
+	if old := c.embargo.get(); old.Host == from && old.Host != "" && old.At != "" && r.IORunning == "No" {
+		return c.again(ctx, r, old)
 	}
 	limit := remoteTimeout
 	if o.Lease > 0 && o.Switch.From == from && o.Epoch.Gone != from {
@@ -203,6 +201,18 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 		case <-time.After(drainPause):
 		}
 	}
+}
+
+// again returns where this host took over before, in the same way: it is opened anew, after a restart perhaps. Nothing of the old writer comes
+// in any more before that has been looked at, so that its end is not waited for. What came in at a restart of the server, before it could be
+// stopped, is executed.
+func (c catchUp) again(ctx context.Context, r mysqlctl.Replica, took cluster.Embargo) (mysqlctl.Position, error) {
+	if !r.Executed.IsZero() && r.Executed.String() != took.At {
+		if _, err := c.drain(ctx, took.Host); err != nil {
+			return mysqlctl.Position{}, err
+		}
+	}
+	return mysqlctl.ParsePosition(took.At)
 }
 
 // Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a

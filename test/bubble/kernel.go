@@ -64,6 +64,13 @@ func (k *kernel) set(ip netip.Addr, lifetime time.Duration) {
 	}
 	e := k.entries[ip][i]
 	e.foreign = false
+	// A renewal takes away what is there beside it.
+	for _, other := range k.entries[ip] {
+		if other != e && other.timer != nil {
+			other.timer.Stop()
+		}
+	}
+	k.entries[ip] = []*entry{e}
 	if e.timer != nil {
 		e.timer.Stop()
 		e.timer = nil
