@@ -11,7 +11,7 @@ import (
 const (
 	quiet     = 750 * time.Millisecond // counts as nothing: a write may wait 0.25 s for an acknowledgement
 	takeover  = time.Second            // to appoint, catch up, open and announce
-	returning = 5 * time.Second        // of a writer that has no heir, once it is mended
+	returning = 6 * time.Second        // of a writer that has no heir, once it is mended
 )
 
 // Bound is for how long clients may be without a writer in a cell of the matrix.
@@ -22,6 +22,9 @@ const (
 func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
 	mended := f.Takes + heal + returning
 	lease := cluster.Lease(time.Duration(c.lease()) * time.Second)
+	if f.Monitor && s.Alone {
+		mended += lease.Over() // a monitor that has just started revives no lease while it has not heard all candidates
+	}
 	lost := lease.Over() + takeover + c.CheckPeriod + f.Slow
 	switch {
 	case f.Writer && f.Monitor: // nobody is there to decide
