@@ -26,6 +26,10 @@ func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
 		mended += lease.Over() // a monitor that has just started revives no lease while it has not heard all candidates
 	}
 	lost := lease.Over() + takeover + c.CheckPeriod + f.Slow
+	if s.Wordless {
+		mended += lease.Over()
+		lost += takeover
+	}
 	switch {
 	case f.Writer && f.Monitor: // nobody is there to decide
 		return max(mended, lost)

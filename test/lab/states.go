@@ -23,6 +23,7 @@ type State struct {
 
 	Alone    bool // no other candidate is there: nobody takes over, and nobody but the monitor vouches for the writer
 	Heirless bool // another candidate vouches for the writer, but none can take over
+	Wordless bool // who can't write down that it was told to leave can't give its word: its lease is waited for
 }
 
 // States are the columns of the matrix.
@@ -75,10 +76,10 @@ func States() []State {
 		{Name: "a day old", What: "the other candidate has promised once, and then a day has passed", Calm: true,
 			Options: func(o *Options) { o.Clocks = true },
 			Enter:   func(ctx context.Context, c *Cluster) error { return c.age(ctx, 25*time.Hour) }},
-		{Name: "writer's disk hangs", What: "the writer's agent can't write its state",
+		{Name: "writer's disk hangs", What: "the writer's agent can't write its state", Wordless: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(writer(c))...) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(writer(c))...) }},
-		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", Heirless: true,
+		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", Heirless: true, Wordless: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(peer(c))...) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(peer(c))...) }},
 		{Name: "monitor's disk hangs", What: "the monitor can't write its state", Heirless: true,
