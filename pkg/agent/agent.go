@@ -93,7 +93,7 @@ func New(c Config) *Agent {
 	if c.Disk == nil {
 		c.Disk = durable.Disk{}
 	}
-	e := newEmbargo("", c.Disk)
+	e := newEmbargo("", c.Disk, func(host string) bool { _, _, ok := c.Peers.ByName(host); return ok })
 	stop := &stopped{disk: e.disk}
 	if c.Leasing != nil {
 		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,7 +75,7 @@ func TestAudit(t *testing.T) {
 // TestEmbargo: it outlives the agent, and a broken file is named.
 func TestEmbargo(t *testing.T) {
 	path := t.TempDir() + "/state.embargo"
-	first := newEmbargo(path, durable.Disk{})
+	first := newEmbargo(path, durable.Disk{}, isDB1)
 	if err := first.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestEmbargo(t *testing.T) {
 	if err := first.set(want); err != nil {
 		t.Fatal(err)
 	}
-	second := newEmbargo(path, durable.Disk{})
+	second := newEmbargo(path, durable.Disk{}, isDB1)
 	if err := second.load(); err != nil || second.get() != want {
 		t.Errorf("the next agent knows %v (%v), want %v", second.get(), err, want)
 	}
@@ -91,11 +92,28 @@ func TestEmbargo(t *testing.T) {
 	if err := second.set(want); err != nil {
 		t.Fatal(err)
 	}
-	third := newEmbargo(path, durable.Disk{})
+	third := newEmbargo(path, durable.Disk{}, isDB1)
 	if err := third.load(); err != nil || third.get() != want {
 		t.Errorf("after it was lifted: %v (%v)", third.get(), err)
 	}
+	for text, why := range map[string]string{
+		"db1|bin.000001:4":    "want HOST|POSITION",
+		"db1\n":               "want HOST|POSITION",
+		"\x00\xff":            "want HOST|POSITION",
+		"db9|bin.000001:4\n":  "host 'db9' is not in the configuration",
+		"db1|bin.000001:-4\n": "parse",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e := newEmbargo(path, durable.Disk{}, isDB1)
+		if err := e.load(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) || e.get() != want {
+			t.Errorf("%q: %v, %v", text, e.get(), err)
+		}
+	}
 }
+
+func isDB1(host string) bool { return host == "db1" }
 
 // returned is the server of a host that is back.
 type returned struct {

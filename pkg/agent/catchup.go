@@ -114,7 +114,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if o.Forced {
 		return c.force(ctx, r, from)
 	}
-	if old := c.embargo.get(); old.Host == from && old.Host != "" && old.At != "" && r.IORunning == "No" {
+	if old := c.tookOver(o, from); old.At != "" && r.IORunning == "No" {
 		return c.again(ctx, r, old)
 	}
 	limit := remoteTimeout
@@ -201,6 +201,18 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 		case <-time.After(drainPause):
 		}
 	}
+}
+
+// tookOver says up to where this host had followed a former writer when it took over from it; zero: it has not. The
+// monitor knows it too: what it was told is forgotten as soon as anybody else is made the writer.
+func (c catchUp) tookOver(o wire.Order, from string) cluster.Embargo {
+	if old := c.embargo.get(); old.Host == from && from != "" && old.At != "" {
+		return old
+	}
+	if sw := o.Switch; sw.To == c.self && sw.From == from && from != "" && sw.After != "" {
+		return cluster.Embargo{Host: from, At: sw.After}
+	}
+	return cluster.Embargo{}
 }
 
 // again returns where this host took over before, in the same way: it is opened anew, after a restart perhaps. Nothing of the old writer comes

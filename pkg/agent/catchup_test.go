@@ -117,16 +117,26 @@ func TestResetLog(t *testing.T) {
 // TestTakenOverBefore: a writer that took over from a dead one and is opened anew, while that one is back and not yet looked at, does not
 // wait for the end of its log: nothing of it comes in.
 func TestTakenOverBefore(t *testing.T) {
-	for name, executed := range map[string]mysqlctl.Position{"as it took over": at(100), "its server was restarted, and pulled a little": at(150)} {
+	noted := cluster.Embargo{Host: "db1", At: at(100).String()}
+	for name, c := range map[string]struct {
+		executed mysqlctl.Position
+		embargo  cluster.Embargo
+		after    string // as the monitor knows it
+	}{
+		"as it took over": {at(100), noted, ""},
+		"its server was restarted, and pulled a little": {at(150), noted, ""},
+		"its note is lost, and the monitor knows it":    {at(100), cluster.Embargo{}, at(100).String()},
+		"its note is another cluster's":                 {at(100), cluster.Embargo{Host: "db9", At: at(7).String()}, at(100).String()},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sim{position: at(500), peer: returned{end: at(900)}, block: map[string]chan struct{}{"wait bin.000001:900": make(chan struct{})},
-					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "No", SQLRunning: "Yes", Received: executed, Executed: executed}}
-				e := &embargo{now: cluster.Embargo{Host: "db1", At: at(100).String()}}
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "No", SQLRunning: "Yes", Received: c.executed, Executed: c.executed}}
+				e := &embargo{now: c.embargo}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(ctx, wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+					stopping: &sync.WaitGroup{}}.run(ctx, wire.Order{Switch: cluster.Switch{From: "db1", To: "db2", After: c.after}})
 				if err != nil || sw.After != at(100).String() || sw.From != "db1" || sw.Start != at(500).String() {
 					t.Errorf("%+v, %v", sw, err)
 				}

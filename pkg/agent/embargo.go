@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
 )
 
 // embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that one has
@@ -16,14 +17,15 @@ import (
 type embargo struct {
 	path    string // "": it is not kept
 	disk    Disk
+	known   func(host string) bool
 	writing chan struct{} // one slot: who writes the file has it
 
 	mu  sync.Mutex // guards now, and is never held while the disk is waited for
 	now cluster.Embargo
 }
 
-func newEmbargo(path string, disk Disk) *embargo {
-	return &embargo{path: path, disk: disk, writing: make(chan struct{}, 1)}
+func newEmbargo(path string, disk Disk, known func(host string) bool) *embargo {
+	return &embargo{path: path, disk: disk, known: known, writing: make(chan struct{}, 1)}
 }
 
 // load reads what a former agent noted.
@@ -38,9 +40,19 @@ func (e *embargo) load() error {
 	if err != nil {
 		return err
 	}
-	host, at, ok := strings.Cut(strings.TrimSuffix(string(text), "\n"), "|")
-	if !ok && host != "" {
+	if len(text) == 0 {
+		return nil
+	}
+	line, whole := strings.CutSuffix(string(text), "\n")
+	host, at, ok := strings.Cut(line, "|")
+	if !ok || !whole {
 		return fmt.Errorf("read %s: want HOST|POSITION; remove the file if replication runs as it should", e.path)
+	}
+	if !e.known(host) {
+		return fmt.Errorf("read %s: host '%s' is not in the configuration; remove the file if replication runs as it should", e.path, host)
+	}
+	if _, err := mysqlctl.ParsePosition(at); err != nil && at != "" {
+		return fmt.Errorf("read %s: %w; remove the file if replication runs as it should", e.path, err)
 	}
 	e.note(cluster.Embargo{Host: host, At: at})
 	return nil

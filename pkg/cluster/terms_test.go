@@ -447,6 +447,23 @@ func TestStatePutBack(t *testing.T) {
 	}
 }
 
+// TestRestartWithoutAWriter: a monitor that had lost its state, and is restarted when all have given their word and
+// nobody has been given the role yet, gives it.
+func TestRestartWithoutAWriter(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	top := clusterOf(six, "db2", "db3") // by the agents' epoch db1 may be the writer as well
+	c.restart(top, Durable{})
+	for range 600 {
+		if c.state.Epoch.Holder == "" && !c.state.Epoch.Leaving && c.state.Epoch.Number > 1 {
+			c.restart(top, c.state.Durable())
+			c.until("db2", time.Minute)
+			return
+		}
+		c.step()
+	}
+	t.Fatalf("every host has not given its word: %s\n%s", c.state.Epoch, strings.Join(c.events, "\n"))
+}
+
 // TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be reached: its lease is
 // waited for, another one is the writer then, and the state knows nothing of it any more.
 func TestRemovedHost(t *testing.T) {

@@ -219,6 +219,7 @@ func (x *stepper) disown(highest uint64, terms Terms) {
 	a.Leaving, x.s.unproven = all[0], all[1:]
 	a.seq, a.since = x.seq, x.in.Now
 	x.s.vouched = x.in.Now
+	x.s.Switch.After, x.s.Switch.Start = "", "" // somebody else may have taken over since
 	x.s.Successors, x.s.acked, x.s.shut, x.s.unsure = "", 0, 0, 0
 	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true, Terms: terms}
 }

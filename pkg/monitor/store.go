@@ -167,13 +167,17 @@ func clip(s string) string {
 	return s
 }
 
-// loadStatus reads the status file. A missing one is reported as fs.ErrNotExist.
+// loadStatus reads the status file. A missing one is reported as fs.ErrNotExist. One of another cluster is an error: by its epoch nobody
+// here could ever be the writer.
 func loadStatus(disk Disk, path string, known func(string) bool) (cluster.Durable, []string, error) {
 	text, err := disk.ReadFile(path)
 	if err != nil {
 		return cluster.Durable{}, nil, err
 	}
 	d, warnings := parseStatus(string(text), known)
+	if len(d.Hosts) == 0 && d.Epoch.Holder != "" && !known(d.Epoch.Holder) {
+		return cluster.Durable{}, nil, fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and '%s' is its writer", clip(d.Epoch.Holder))
+	}
 	return d, warnings, nil
 }
 

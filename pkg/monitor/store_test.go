@@ -159,3 +159,18 @@ func TestStore(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// TestStatusOfAnotherCluster: it is refused whole, since by its epoch nobody here could ever be the writer. One in which a host is known is ours.
+func TestStatusOfAnotherCluster(t *testing.T) {
+	theirs := "db8|ONLINE|writer(10.0.0.1)\ndb9|ONLINE|\n#epoch|7,db8,7,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
+	for text, ours := range map[string]bool{theirs: false, theirs + "db1|ONLINE|\n": true, "": true} {
+		path := filepath.Join(t.TempDir(), "status")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, _, err := loadStatus(durable.Disk{}, path, knownHost)
+		if ours != (err == nil) || !ours && (!reflect.DeepEqual(d, cluster.Durable{}) || !strings.Contains(err.Error(), "another cluster's")) {
+			t.Errorf("%q: %+v, %v", text, d, err)
+		}
+	}
+}

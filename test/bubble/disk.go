@@ -3,6 +3,7 @@ package bubble
 import (
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -28,6 +29,18 @@ func newDisk(w *World, owner string) *disk {
 func (d *disk) rollBack(path string, n int) {
 	v := d.files[path]
 	d.files[path] = v[:max(len(v)-n, 0)]
+}
+
+// spoil leaves of a file what somebody or a full disk made of it: nothing, a part, what is no text, or what was meant for
+// another cluster.
+func (d *disk) spoil(path string, how *dice) {
+	v := d.files[path]
+	if len(v) == 0 {
+		return
+	}
+	text := v[len(v)-1]
+	part := text[:how.n(len(text)+1)]
+	d.files[path] = append(v, pick(how, "", part, part+"\x00\xff", strings.ReplaceAll(text, "db", "elsewhere")))
 }
 
 // filesOf is the disk as one life of a program sees it.

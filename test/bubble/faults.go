@@ -328,6 +328,25 @@ func allKinds() []kind {
 				w.later(soon, h.startAgent)
 			}, nil
 		}},
+		{"monitor state spoilt", LostState, 1, hard, func(w *World, d *dice) (string, func(), func()) {
+			soon := d.between(20*time.Millisecond, 2*time.Second)
+			return "monitor restarted with a state that is damaged or another cluster's", func() {
+				w.brain.kill()
+				w.brain.disk.spoil(monitorState, d)
+				w.lost = true
+				w.later(soon, w.brain.start)
+			}, nil
+		}},
+		{"agent state spoilt", LostState, 1, hard, func(w *World, d *dice) (string, func(), func()) {
+			h, soon := w.any(d), d.between(20*time.Millisecond, 2*time.Second)
+			return "agent of " + h.name + " restarted with a state that is damaged or another cluster's", func() {
+				h.killAgent()
+				h.disk.spoil(agentState, d)
+				h.disk.spoil(agentState+".embargo", d)
+				w.lost = true
+				w.later(soon, h.startAgent)
+			}, nil
+		}},
 		{"reconfigured", Reconfigured, 4, hard, func(w *World, d *dice) (string, func(), func()) {
 			next := setup{lease: cluster.Lease(pick(d, 0, 1000, 2000, 6000, 30000)) * cluster.Lease(time.Millisecond), candidates: slices.Clone(w.brain.setup.candidates),
 				period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
