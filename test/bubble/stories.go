@@ -30,17 +30,19 @@ func lateGone(w *World, d *dice) {
 	})
 }
 
-// rebooted: the writer boots, and is cut off as soon as it is the writer again, or has been given something by an
-// order of before.
+// rebooted: the writer boots, and is cut off soon afterwards. It has been on for about as long as it had been when it
+// went down, so that stamps of before look as if they were of now.
 func rebooted(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
 		return
 	}
+	age := writer.clock.now() + d.between(-500*time.Millisecond, 500*time.Millisecond)
 	w.note("FAULT", "%s reboots", writer.name)
 	writer.off()
-	w.later(d.between(100*time.Millisecond, 3*time.Second), func() { writer.boot(d.between(time.Second, 3*time.Second)) })
-	w.later(w.leases(d, 1, 3)+d.between(2*time.Second, 5*time.Second), func() { w.alone(writer, true) })
+	soon := d.between(100*time.Millisecond, 6*time.Second)
+	w.later(soon, func() { writer.boot(age) })
+	w.later(soon+d.between(50*time.Millisecond, 3*time.Second), func() { w.alone(writer, true) })
 }
 
 // hostGone: the writer is cut off from all others, and back later.
