@@ -215,6 +215,10 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 		return fmt.Sprintf("ERROR: Host '%s' replicates from '%s', and '%s' is the writer: it lacks what that one writes. Role '%s' can't be moved to it.",
 			host, from, a.Holder, role)
 	}
+	if gone := x.s.strangers(x.t); role == x.t.ActiveMasterRole && a.Holder == "" && len(gone) > 0 {
+		return fmt.Sprintf("ERROR: Role '%s' is not moved to '%s': %s may hold it, and the configuration has none of them any more. "+
+			"Add them again, or switch them off and use --force.", role, host, strings.Join(gone, ", "))
+	}
 	if role == x.t.ActiveMasterRole && !x.mayAppoint(host) {
 		return fmt.Sprintf("ERROR: Host '%s' has only just become a candidate for role '%s', and not everybody who may hold the role knows that. "+
 			"Please, wait some seconds.", host, role)
@@ -295,6 +299,11 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	if a.Leaving != "" && x.s.Endless && !x.s.Hosts[a.Leaving].AgentUp {
 		x.out.add(Fatal, a.Leaving, "Host '%s' may hold role '%s' without a lease: it counts as switched off, on the admin's word", a.Leaving, role)
 		x.s.Endless = false
+	}
+	if gone := x.s.strangers(x.t); len(gone) > 0 && a.Leaving == "" {
+		x.out.add(Fatal, host, "Hosts %s may hold role '%s' and are not in the configuration: they count as switched off, on the admin's word",
+			strings.Join(gone, ", "), role)
+		x.s.Successors = host
 	}
 	if x.s.Hosts[host].State != Online {
 		x.adminState(host, Online)

@@ -21,6 +21,10 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 			writer = a.Next
 		}
 	}
+	if gone := s.strangers(t); writer == "" && gone != nil {
+		return fmt.Sprintf("Nobody can be given role '%s': only %s could say that nobody has it, and the configuration has none of them any more. "+
+			"Add them again, or switch them off and use move_role --force", r.Name, strings.Join(gone, ", ")), true
+	}
 	var others []string
 	for _, name := range r.Hosts {
 		h := s.Hosts[name]

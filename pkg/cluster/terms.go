@@ -116,6 +116,16 @@ func (x *stepper) mayAppoint(host string) bool {
 	return x.s.shut > 0 && x.in.Now >= x.s.shut+x.s.Epoch.Terms.Longest.Over()
 }
 
+// strangers are the successors of a role that nobody has, where none of them is in the configuration any more: whoever
+// else may hold it asks them, and they can't be heard. nil: somebody can be asked.
+func (s State) strangers(t Topology) []string {
+	all := SplitHosts(s.Successors)
+	if s.shut > 0 || s.Epoch.Holder != "" || slices.ContainsFunc(all, func(h string) bool { _, known := t.Host(h); return known }) {
+		return nil
+	}
+	return all
+}
+
 // appointed are the terms for a new holder.
 func (x *stepper) appointed(host string) {
 	want := x.t.terms()

@@ -464,6 +464,28 @@ func TestRestartWithoutAWriter(t *testing.T) {
 	t.Fatalf("every host has not given its word: %s\n%s", c.state.Epoch, strings.Join(c.events, "\n"))
 }
 
+// TestAllCandidatesReplaced: where all who may be the writer are other hosts than before, and those are in no file any
+// more, nothing proves that none of them has the role. It says so, and an operator's word is enough.
+func TestAllCandidatesReplaced(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.dark["db1"], c.dark["db2"], c.deaf["db1"], c.deaf["db2"] = true, true, true, true
+	c.pass(time.Second)
+	top := clusterOf(six, "db3")
+	top.Roles[0].Hosts = []string{"db3", "db4"}
+	top.Hosts = append(slices.DeleteFunc(top.Hosts, func(h Host) bool { return h.Name != "db3" }), Host{Name: "db4", Master: true, Peer: "db3"})
+	c.agents["db4"] = lease.New("db4", "b", []string{"db3", "db4"}, lease.Saved{}, 0, 0)
+	c.restart(top, c.state.Durable())
+	c.pass(10 * time.Second)
+	c.nobody(time.Minute)
+	if why, without := c.state.Exposed(top); !without || !strings.HasPrefix(why, "Nobody can be given role 'writer': only db1, db2 could say") {
+		t.Errorf("it says %q", why)
+	}
+	c.step("move_role", "writer", "db3")
+	c.nobody(10 * time.Second)
+	c.step("move_role", "--force", "writer", "db3")
+	c.until("db3", time.Minute)
+}
+
 // TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be reached: its lease is
 // waited for, another one is the writer then, and the state knows nothing of it any more.
 func TestRemovedHost(t *testing.T) {
