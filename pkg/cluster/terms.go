@@ -98,10 +98,11 @@ func (x *stepper) settle() {
 
 // closed takes in that a host which everybody who may hold the role has to ask knows an epoch in which nobody is the
 // writer: it promises nothing any more. Without such a host all have given their word before an epoch without a writer
-// was made, and a monitor that has been restarted since counts anew.
+// was made, and a monitor that has been restarted since counts anew: from a candidate of the configuration, whom
+// anybody that it may have appointed since, and forgotten, has to ask.
 func (x *stepper) closed(ans Answer) {
 	e := x.s.Epoch
-	word := slices.Contains(SplitHosts(x.s.Successors), ans.Host) || x.s.Successors == "" && !e.Leaving
+	word := slices.Contains(SplitHosts(x.s.Successors), ans.Host) || x.s.Successors == "" && !e.Leaving && x.t.mayWrite(ans.Host)
 	if x.s.shut == 0 && ans.Epoch.Number == e.Number && (e.Holder == "" || e.Leaving) && word {
 		x.s.shut = x.in.Now
 	}
