@@ -191,6 +191,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				continue
 			}
 			if err = look.add(ctx, a.Address.IP); err == nil {
+				m.mine = append(slices.Clone(m.mine), a.Address.IP)
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:

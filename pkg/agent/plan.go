@@ -36,6 +36,8 @@ type Memory struct {
 	holding uint64
 	Switch  cluster.Switch // where in the logs it took over
 	Port    Port           // whether the firewall keeps clients from the server
+	mine    []netip.Addr   // addresses that this agent has added, or found when it first looked
+	looked  bool           // it has
 	Closed  bool           // the server was closed for writes when it last answered, and this agent has not begun to open it since
 
 	// endClients: this pass took the writer role away, so client connections are to be ended.

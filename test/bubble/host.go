@@ -41,8 +41,9 @@ type setup struct {
 // agentProcess is one life of an agent.
 type agentProcess struct {
 	*process
-	a     *agent.Agent
-	ended chan struct{}
+	a       *agent.Agent
+	ended   chan struct{}
+	ordered bool // it has taken an order: before, what it finds stays
 }
 
 const agentState = "agent.state"
@@ -58,6 +59,18 @@ func newHost(w *World, i int, name string) *host {
 
 // answers says whether the machine's kernel answers others.
 func (h *host) answers() bool { return h.on && !h.frozen }
+
+// unattended is the last moment at which no agent could see to the addresses of the machine.
+func (h *host) unattended() time.Time {
+	if h.agent == nil || !h.answers() {
+		return time.Now()
+	}
+	idle := h.agent.idle()
+	if h.kernel.stalled.After(idle) {
+		return h.kernel.stalled
+	}
+	return idle
+}
 
 // boot switches the machine on; its clock starts at the given age.
 func (h *host) boot(age time.Duration) {

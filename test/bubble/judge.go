@@ -23,7 +23,7 @@ type judge struct {
 	epochs map[uint64]cluster.Epoch
 	forced map[string]bool // hosts whose newest order to be the writer is forced
 	vows   map[string]vow  // the newest promise of each host
-	named  bool            // somebody has said what may be lost
+	named  map[string]bool // hosts of which somebody has said that they have what nobody else has, or may have
 
 	noWriter  time.Time // since when there is no writer; zero: there is one
 	gap       time.Duration
@@ -44,7 +44,8 @@ type vow struct {
 }
 
 func newJudge(w *World) judge {
-	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, vows: map[string]vow{}, faults: map[string]int{}}
+	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, vows: map[string]vow{}, named: map[string]bool{},
+		faults: map[string]int{}}
 }
 
 // fail notes what is wrong, the first time. The world is locked.
@@ -160,7 +161,12 @@ func (w *World) promised(line string, by *host) {
 // heardOf takes in what a program logs. The world is locked.
 func (w *World) heardOf(text string) {
 	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions", "has executed", "not known", "not whole", "what only"} {
-		w.named = w.named || strings.Contains(text, words)
+		if !strings.Contains(text, words) {
+			continue
+		}
+		for _, h := range w.hosts {
+			w.named[h.name] = w.named[h.name] || strings.Contains(text, "'"+h.name+"'")
+		}
 	}
 }
 

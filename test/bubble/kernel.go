@@ -26,7 +26,7 @@ type kernel struct {
 // entry is an address with a prefix.
 type entry struct {
 	bits    int
-	foreign bool // not put there by our agent
+	foreign bool // put there by somebody else, and our agent has had no time to take it away
 	ends    time.Time
 	timer   *time.Timer   // nil: for ever
 	left    time.Duration // while the machine is suspended
@@ -39,7 +39,7 @@ func newKernel(h *host) *kernel {
 
 func (k *kernel) has(ip netip.Addr) bool { return len(k.entries[ip]) > 0 }
 
-// ours says whether our agent, or somebody while the host was the rightful holder, has put the address there.
+// ours says whether our agent has put the address there, or has left it there though it could take it away.
 func (k *kernel) ours(ip netip.Addr) bool {
 	return slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return !e.foreign })
 }
@@ -145,14 +145,44 @@ func (k *kernel) resume() {
 	}
 }
 
+// Times in which an agent that is at work takes away what somebody else has put there: at once, or, where it was there
+// when the agent started, as a role that it gives up, once it has an order.
+const (
+	tidy     = time.Second
+	tidyLate = 3 * time.Second
+)
+
 // foreign puts the address there as somebody else would.
 func (k *kernel) foreign(ip netip.Addr, bits int) {
 	if slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return e.bits == bits }) {
 		return
 	}
-	k.entries[ip] = append(k.entries[ip], &entry{bits: bits, foreign: !k.has(ip)})
+	e := &entry{bits: bits, foreign: true}
+	k.entries[ip] = append(k.entries[ip], e)
+	k.tolerate(ip, e, k.h.agent)
 	k.changed()
 	k.h.w.check()
+}
+
+// tolerate counts an address of somebody else's as ours once an agent has been at work beside it for long enough. by is
+// the one that was there when it was put there.
+func (k *kernel) tolerate(ip netip.Addr, e *entry, by *agentProcess) {
+	began, agent, wait := time.Now(), k.h.agent, tidy
+	if agent == nil || agent != by {
+		wait = tidyLate
+	}
+	ordered := agent != nil && (agent == by || agent.ordered)
+	k.h.w.later(wait+4*k.slow, func() {
+		switch {
+		case !e.foreign || !slices.Contains(k.entries[ip], e):
+		case !ordered || agent != k.h.agent || k.h.unattended().After(began):
+			k.tolerate(ip, e, by)
+		default:
+			e.foreign = false
+			k.h.w.note(k.h.name, "agent leaves the address that somebody else has added")
+			k.h.w.check()
+		}
+	})
 }
 
 // netlink is the kernel as one life of an agent sees it.

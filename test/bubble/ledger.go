@@ -9,11 +9,12 @@ import (
 // ledger is what the clients know of their writes. The world is locked.
 type ledger struct {
 	next    int
-	acked   []int        // in the order in which they were acknowledged
-	missing map[int]bool // acknowledged, and not in a server that was opened later
+	acked   []int          // in the order in which they were acknowledged
+	by      map[int]string // host that acknowledged it
+	missing map[int]bool   // acknowledged, and not in a server that was opened later
 }
 
-func newLedger() ledger { return ledger{missing: map[int]bool{}} }
+func newLedger() ledger { return ledger{by: map[int]string{}, missing: map[int]bool{}} }
 
 // writeAll is the clients: one write after the other, each on a new connection to the writer's address.
 func (w *World) writeAll(ctx context.Context) {
@@ -95,7 +96,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		w.mu.Lock()
 	}
 	if s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well {
-		w.acked = append(w.acked, id)
+		w.acked, w.by[id] = append(w.acked, id), s.h.name
 	}
 	w.mu.Unlock()
 }
@@ -126,25 +127,45 @@ func (w *World) judgesData() bool {
 	return w.Abilities.Has(SlaveWriters) || !slices.Contains(w.first, slaveName)
 }
 
-// audit: what is lost in the end was named by somebody.
+// audit: what is lost in the end was named by somebody, or is once the host that has it has been looked at.
 func (w *World) audit() {
+	began := time.Now()
+	for {
+		silent, known := w.silent()
+		if known && len(silent) == 0 {
+			return
+		}
+		if time.Since(began) > settleTime {
+			w.failed("%d acknowledged writes are lost, and nobody has said so: %v", len(silent), silent)
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// silent are the acknowledged writes that the only writer does not have, and of which nobody has said whose they are. It
+// is not known while there is no one writer.
+func (w *World) silent() (silent []int, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.judgesData() || w.wrong != "" {
+		return nil, true
+	}
 	list := w.writers()
 	if len(list) != 1 {
-		return
+		return nil, false
 	}
 	data := w.host(list[0]).server.data
-	gone := slices.DeleteFunc(slices.Clone(w.acked), func(id int) bool { return data[id] })
-	for id := range w.missing {
-		if data[id] {
+	for _, id := range w.acked {
+		switch {
+		case data[id]:
 			delete(w.missing, id)
+		default:
+			w.missing[id] = true
+			if !w.named[w.by[id]] {
+				silent = append(silent, id)
+			}
 		}
 	}
-	for _, id := range gone {
-		w.missing[id] = true
-	}
-	if len(gone) > 0 && !w.named && w.judgesData() {
-		w.fail("%d acknowledged writes are lost, and nobody has said so: %v", len(gone), gone)
-	}
+	return silent, true
 }

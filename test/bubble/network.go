@@ -173,6 +173,11 @@ func (n *network) deliver(from string, to *host, agent *agentProcess, line strin
 		return ""
 	}
 	n.w.understood(from, to, line, answer)
+	if strings.HasPrefix(line, wire.SetStatus+"|") && !strings.Contains(answer, "refused") {
+		n.w.mu.Lock()
+		agent.ordered = true
+		n.w.mu.Unlock()
+	}
 	return answer
 }
 

@@ -18,13 +18,14 @@ type process struct {
 	dead   chan struct{} // closed when it is killed
 	killed bool
 	going  chan struct{} // not nil while it is stopped; closed when it goes on
+	since  time.Time     // it has run since then
 }
 
 var errDead = errors.New("this process is dead")
 
 func newProcess(name string) *process {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &process{name: name, ctx: ctx, cancel: cancel, dead: make(chan struct{})}
+	return &process{name: name, ctx: ctx, cancel: cancel, dead: make(chan struct{}), since: time.Now()}
 }
 
 // pass waits while the process is stopped. It is an error when it is dead.
@@ -100,8 +101,18 @@ func (p *process) cont() {
 	defer p.mu.Unlock()
 	if p.going != nil {
 		close(p.going)
-		p.going = nil
+		p.going, p.since = nil, time.Now()
 	}
+}
+
+// idle is the last moment at which the process did not run.
+func (p *process) idle() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed || p.going != nil {
+		return time.Now()
+	}
+	return p.since
 }
 
 func (p *process) kill() {

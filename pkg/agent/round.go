@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// round is one pass of observe, plan, apply, observe.
+type round struct {
+	order  wire.Order
+	cancel context.CancelFunc
+	done   chan outcome
+}
+
+type outcome struct {
+	memory      Memory
+	facts       Facts
+	problems    []string
+	interrupted bool // by an order that wants something else
+}
+
+// start begins a round, unless one is under way: then another follows it.
+func (o *owner) start(ctx context.Context) {
+	if o.round != nil {
+		o.again = o.again || len(o.waiting) > 0
+		return
+	}
+	want := o.want()
+	if o.site.writer(want.Roles) {
+		o.ending() // the connections of a writer are its own again
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
+	o.round, o.again = r, false
+	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
+		strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace()}
+	o.group.Go(func() error {
+		defer cancel()
+		r.done <- o.host.pass(ctx, p)
+		return nil
+	})
+}
+
+// unasked: nobody has ordered anything since the start, and no lease says that this host is the writer.
+func (o *owner) unasked() bool {
+	return o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now()))
+}
+
+// holding names the present holding of the role, where it is this host's by an epoch.
+func (o *owner) holding() uint64 {
+	if o.tenant == nil || !o.tenant.tenure.Wants() {
+		return 0
+	}
+	return o.tenant.tenure.Saved.Epoch.Since
+}
+
+// candidate: this host may be the writer, by its own file or by the newest decision that it knows.
+func (o *owner) candidate() bool {
+	return o.site.MayWrite || o.tenant != nil && o.tenant.tenure.Saved.Epoch.Terms.Candidate(o.site.Host)
+}
+
+// pass is what one round starts from.
+type pass struct {
+	order     wire.Order
+	memory    Memory
+	unasked   bool             // a candidate that has not the writer's address is closed for writes, and no more is done
+	candidate bool             // this host may be the writer
+	holding   uint64           // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
+	lapsed    bool             // the role is this host's, and its lease is not live
+	hangs     bool             // the server does not answer
+	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
+	lifetime  func(cluster.RoleIP) (time.Duration, error)
+	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
+}
+
+// pass observes, plans, applies and observes again.
+func (h *host) pass(ctx context.Context, p pass) outcome {
+	order, m := p.order, p.memory
+	writer := h.site.writer(order.Roles)
+	was := m.Opened
+	if !writer {
+		m = Memory{Port: m.Port, Closed: m.Closed, holding: m.holding, mine: m.mine, looked: m.looked}
+	} else if p.holding > 0 && m.holding == p.holding {
+		m.Opened = true
+	}
+	problems := h.evict(ctx, p.strays, &m)
+	facts, err := h.recognise(ctx, &m)
+	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
+	site := h.site
+	site.MayWrite = p.candidate
+	plan := Plan(site, order, facts, m, p.lapsed)
+	if p.unasked {
+		adopted := h.site.writer(h.site.roles(facts.Present)) // a writer at work, as it seems: the monitor will say
+		plan = slices.DeleteFunc(plan, func(a Action) bool { return a.Kind != Deny || adopted })
+	}
+	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
+		m.Opened = true // adopted
+	}
+	m.conflict = false
+	p.hangs = facts.Writable == wire.Unsure
+	if len(plan) > 0 {
+		var failed []string
+		m, failed = h.apply(ctx, p, plan, was, m)
+		problems = append(problems, failed...)
+		if after := context.WithoutCancel(ctx); p.hangs {
+			facts.Present, err = h.present(after) // a server that hangs is not asked twice
+		} else {
+			facts, err = h.recognise(after, &m)
+		}
+	}
+	if writer && m.Opened {
+		m.holding = p.holding
+	}
+	var problem string
+	if facts, m, problem = h.shut(ctx, site, writer, facts, m); problem != "" {
+		problems = append(problems, problem)
+	}
+	if !p.unasked {
+		h.hold(order.Roles, facts.Present)
+	}
+	if err != nil {
+		problems = append(problems, "Couldn't observe this host: "+err.Error())
+	}
+	for _, r := range h.site.unknown(order.Roles) {
+		problems = append(problems, fmt.Sprintf("Role %s is not in the configuration of this host", r))
+	}
+	if was && !writer && facts.Writable == wire.No {
+		m.endClients = true
+	}
+	return outcome{memory: m, facts: facts, problems: problems, interrupted: ctx.Err() != nil}
+}
+
+// finish takes over what a round achieved, answers those who wait for it, and goes on if there is more to do.
+func (o *owner) finish(ctx context.Context, out outcome) {
+	ended := o.round.order
+	o.round = nil
+	if out.interrupted {
+		o.memory = out.memory
+		o.start(ctx)
+		return
+	}
+	for _, p := range out.problems {
+		if !slices.Contains(o.problems, p) {
+			o.log.Log(ctx, levelFatal, p)
+		}
+	}
+	if out.memory.endClients {
+		out.memory.endClients = false
+		o.endClients(ctx)
+	}
+	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
+	o.present = o.site.roles(out.facts.Present)
+	if o.order == nil {
+		return
+	}
+	if !sameOrder(ended, o.want()) {
+		o.start(ctx) // those who wait are answered when what they ordered has been tried
+		return
+	}
+	o.settled = true
+	o.answer()
+	if o.again {
+		o.start(ctx)
+	}
+}

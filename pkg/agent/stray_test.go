@@ -1,0 +1,53 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/lease"
+	"mysql-mmm/pkg/wire"
+)
+
+// TestStrayAddress: what somebody adds to a host that is not to have it goes at once, though its server hangs; what this
+// agent has added goes after its server was closed.
+func TestStrayAddress(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		say(order(reader1))
+		s.set(func() {
+			s.present, s.done = []netip.Addr{reader1.IP, writer.IP}, nil
+			s.block["writable"] = make(chan struct{})
+		})
+		began := time.Now()
+		s.changed <- struct{}{}
+		synctest.Wait()
+		if got := s.history(); got != "remove 10.0.0.100" || time.Since(began) > 0 {
+			t.Errorf("after %v it did %q", time.Since(began), got)
+		}
+	})
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		say(order(writer))
+		s.set(func() { s.done = nil })
+		say(order())
+		if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got[:len(want)] != want {
+			t.Errorf("it did %q, want %q", got, want)
+		}
+	})
+}
+
+// TestStrayBeforeTheFirstOrder: without a lease nobody has the writer's address, whoever adds it. Other addresses wait
+// for an order.
+func TestStrayBeforeTheFirstOrder(t *testing.T) {
+	underLease(t, lease.Saved{}, func(l *leasedTest) {
+		time.Sleep(5 * time.Second) // the lifetime of what it finds is over
+		l.host.set(func() { l.host.present, l.host.ends = []netip.Addr{reader1.IP, writer.IP}, time.Time{} })
+		time.Sleep(2 * time.Second)
+		l.host.set(func() {
+			if !slices.Equal(l.host.present, []netip.Addr{reader1.IP}) {
+				t.Errorf("it has %v", l.host.present)
+			}
+		})
+	})
+}
