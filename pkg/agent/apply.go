@@ -103,9 +103,8 @@ type host struct {
 	commands sync.WaitGroup // of blocking_type soft, which may go on for a while
 }
 
-// observe finds out what this host is.
-func (h *host) observe(ctx context.Context) (Facts, error) {
-	var f Facts
+// observe finds out what this host is, and changes nothing.
+func (h *host) observe(ctx context.Context) (f Facts, err error) {
 	present, err := h.present(ctx)
 	f.Present = present
 	var reason error
@@ -113,9 +112,16 @@ func (h *host) observe(ctx context.Context) (Facts, error) {
 	return f, errors.Join(err, reason)
 }
 
-// recognise is observe for rounds alone: it also notes which process the server is, and what it said.
-func (h *host) recognise(ctx context.Context, m *Memory) (Facts, error) {
-	f, err := h.observe(ctx)
+// recognise finds out what this host is. Addresses that somebody else has added are gone then; what of that has failed
+// it returns as problems.
+func (h *host) recognise(ctx context.Context, strays []cluster.RoleIP, m *Memory) (f Facts, problems []string, err error) {
+	present, err := h.present(ctx)
+	if err == nil {
+		present, problems = h.evict(ctx, strays, present, m)
+	}
+	var reason error
+	f.Present = present
+	f.Writable, f.Down, reason = h.writable(ctx)
 	if f.Writable != wire.Unsure && !f.Down {
 		m.Closed = f.Writable == wire.No
 	}
@@ -125,7 +131,7 @@ func (h *host) recognise(ctx context.Context, m *Memory) (Facts, error) {
 		}
 		f.Gone = f.Down && h.process.Gone()
 	}
-	return f, err
+	return f, problems, errors.Join(err, reason)
 }
 
 func (h *host) present(ctx context.Context) ([]netip.Addr, error) {

@@ -88,8 +88,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	} else if p.holding > 0 && m.holding == p.holding {
 		m.Opened = true
 	}
-	problems := h.evict(ctx, p.strays, &m)
-	facts, err := h.recognise(ctx, &m)
+	facts, problems, err := h.recognise(ctx, p.strays, &m)
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
 	site.MayWrite = p.candidate
@@ -110,7 +109,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		if after := context.WithoutCancel(ctx); p.hangs {
 			facts.Present, err = h.present(after) // a server that hangs is not asked twice
 		} else {
-			facts, err = h.recognise(after, &m)
+			facts, _, err = h.recognise(after, nil, &m)
 		}
 	}
 	if writer && m.Opened {

@@ -20,11 +20,7 @@ func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 
 // evict removes what somebody else has added. Unlike an address that this host gives up it goes before the server is
 // asked anything: a server that hangs does not keep it here.
-func (h *host) evict(ctx context.Context, strays []cluster.RoleIP, m *Memory) (problems []string) {
-	present, err := h.present(ctx)
-	if err != nil {
-		return nil // the round says so, when it observes this host
-	}
+func (h *host) evict(ctx context.Context, strays []cluster.RoleIP, present []netip.Addr, m *Memory) (left []netip.Addr, problems []string) {
 	if !m.looked {
 		m.mine, m.looked = present, true
 	}
@@ -36,7 +32,9 @@ func (h *host) evict(ctx context.Context, strays []cluster.RoleIP, m *Memory) (p
 		h.log.Warn(fmt.Sprintf("Somebody has added %s to this host: removing it", r))
 		if err := h.remove(ctx, r); err != nil {
 			problems = append(problems, problem(Action{Kind: Remove, Address: r}, err))
+			continue
 		}
+		present = slices.DeleteFunc(present, func(ip netip.Addr) bool { return ip == r.IP })
 	}
-	return problems
+	return present, problems
 }

@@ -73,6 +73,9 @@ type Terms struct {
 
 // JoinHosts gives names as Terms holds them: sorted, with a comma between.
 func JoinHosts(names []string) string {
+	if slices.IsSorted(names) && len(slices.Compact(slices.Clone(names))) == len(names) {
+		return strings.Join(names, ",")
+	}
 	return strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ",")
 }
 

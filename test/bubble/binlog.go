@@ -28,6 +28,7 @@ type logged struct {
 type binlog struct {
 	base string
 	file int
+	name string // of the file
 	tail uint64
 	list []logged
 }
@@ -37,13 +38,22 @@ const (
 	logStep = 100
 )
 
-func newBinlog(host string) binlog { return binlog{base: host + "-bin", file: 1, tail: logHead} }
+func newBinlog(host string) binlog {
+	b := binlog{base: host + "-bin"}
+	b.begin(1)
+	return b
+}
+
+// begin begins a file.
+func (b *binlog) begin(file int) {
+	b.file, b.name, b.tail = file, fmt.Sprintf("%s.%06d", b.base, file), logHead
+}
 
 // end is where the next transaction goes.
 func (b *binlog) end() mysqlctl.Position { return b.place(b.tail) }
 
 func (b *binlog) place(offset uint64) mysqlctl.Position {
-	return mysqlctl.Position{File: fmt.Sprintf("%s.%06d", b.base, b.file), Offset: offset}
+	return mysqlctl.Position{File: b.name, Offset: offset}
 }
 
 func (b *binlog) append(t txn) mysqlctl.Position {
@@ -54,10 +64,13 @@ func (b *binlog) append(t txn) mysqlctl.Position {
 }
 
 // rotate begins another file, as every start of a server does.
-func (b *binlog) rotate() { b.file, b.tail = b.file+1, logHead }
+func (b *binlog) rotate() { b.begin(b.file + 1) }
 
 // reset is RESET MASTER.
-func (b *binlog) reset() { b.file, b.tail, b.list = 1, logHead, nil }
+func (b *binlog) reset() {
+	b.begin(1)
+	b.list = nil
+}
 
 // index is of the first transaction at or behind a place; false where the log does not reach there.
 func (b *binlog) index(p mysqlctl.Position) (int, bool) {

@@ -83,7 +83,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		{"lower epochs are refused", Ablation{Numbers: true}, lateOrders, 400},
 		{"a promise is kept", Ablation{Promise: true}, nil, 400},
 		{"a start counts as a promise", Ablation{PromiseAtStart: true}, forgetfulPeer, 200},
-		{"the kernel's slack", Ablation{Slack: true}, hostGone, 400},
+		{"the kernel's slack", Ablation{Slack: true}, agentGone, 400},
 		{"the kernel's lifetime", Ablation{Lifetime: true}, nil, 400},
 		{"the id of the boot", Ablation{BootID: true}, rebooted, 1500},
 		{"gone names who", Ablation{Gone: true}, thirdHost, 1000},

@@ -11,6 +11,7 @@ type clock struct {
 	booted time.Time
 	base   time.Duration // at booted
 	boots  int
+	id     string // of the boot
 
 	frozen time.Time     // since when the machine is suspended; zero: it is not
 	ahead  time.Duration // how far the wall clock has run ahead of the monotonic one
@@ -25,8 +26,9 @@ func (c *clock) now() time.Duration {
 }
 
 // boot begins anew.
-func (c *clock) boot(at time.Duration) {
+func (c *clock) boot(host string, at time.Duration) {
 	c.boots++
+	c.id = fmt.Sprintf("boot-%s-%d", host, c.boots)
 	c.booted, c.base, c.frozen = time.Now(), at, time.Time{}
 }
 
@@ -58,7 +60,7 @@ func (c machineClock) Boot() string {
 	if c.h.w.Without.BootID {
 		return "boot"
 	}
-	return fmt.Sprintf("boot-%s-%d", c.h.name, c.h.clock.boots)
+	return c.h.clock.id
 }
 
 func (c machineClock) Now() time.Duration {

@@ -39,19 +39,23 @@ const (
 func (w *World) trouble() {
 	d := newDice(w.Seed, "faults")
 	var plan []fault
+	length := faultTime
+	mishap := !w.Single && (w.Story != nil || d.one(2))
 	switch {
 	case w.Single:
 		plan = []fault{w.anyFault(d, 2*time.Second)}
 		w.gaps = true
 		w.only, w.whom = plan[0].kind, plan[0].whom
+	case mishap:
+		w.mishap(d)
+		plan = w.someFaults(d, d.n(3))
 	default:
-		n := 2 + d.n(10)
-		if d.one(2) || w.Story != nil {
-			n = d.n(3)
-			w.mishap(d)
-		}
-		for range n {
-			plan = append(plan, w.anyFault(d, d.between(0, faultTime-5*time.Second)))
+		plan = w.someFaults(d, 2+d.n(10))
+	}
+	if !mishap { // all is mended once nothing more happens
+		length = 0
+		for _, f := range plan {
+			length = min(faultTime, max(length, f.at+f.long+lull))
 		}
 	}
 	if w.Abilities.Has(BadNetwork) && !w.Single {
@@ -60,10 +64,6 @@ func (w *World) trouble() {
 		w.network.tails = pick(d, 0, 0, 0.1) * d.part()
 		w.network.late = pick(d, 0, 0.01, 0.05)
 		w.mu.Unlock()
-	}
-	length := faultTime
-	if w.Single {
-		length = plan[0].at + plan[0].long
 	}
 	for _, f := range plan {
 		w.later(f.at, func() {
@@ -86,6 +86,13 @@ func (w *World) trouble() {
 	}
 	time.Sleep(length)
 	w.heal()
+}
+
+func (w *World) someFaults(d *dice, n int) (plan []fault) {
+	for range n {
+		plan = append(plan, w.anyFault(d, d.between(0, faultTime-5*time.Second)))
+	}
+	return plan
 }
 
 // anyFault is one that this world may have.

@@ -78,7 +78,7 @@ func (h *host) boot(age time.Duration) {
 		return
 	}
 	h.on, h.since = true, time.Now()
-	h.clock.boot(age)
+	h.clock.boot(h.name, age)
 	h.w.note(h.name, "boots")
 	h.server.start()
 	h.startAgent()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type process struct {
 	ctx    context.Context // ends when the program is told to end, and when it is killed
 	cancel context.CancelFunc
 
+	runs   atomic.Bool // it is neither dead nor stopped: what most calls need to know
 	mu     sync.Mutex
 	dead   chan struct{} // closed when it is killed
 	killed bool
@@ -25,12 +27,17 @@ var errDead = errors.New("this process is dead")
 
 func newProcess(name string) *process {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &process{name: name, ctx: ctx, cancel: cancel, dead: make(chan struct{}), since: time.Now()}
+	p := &process{name: name, ctx: ctx, cancel: cancel, dead: make(chan struct{}), since: time.Now()}
+	p.runs.Store(true)
+	return p
 }
 
 // pass waits while the process is stopped. It is an error when it is dead.
 func (p *process) pass() error {
 	for {
+		if p.runs.Load() {
+			return nil
+		}
 		p.mu.Lock()
 		killed, going := p.killed, p.going
 		p.mu.Unlock()
@@ -93,6 +100,7 @@ func (p *process) stop() {
 	defer p.mu.Unlock()
 	if p.going == nil {
 		p.going = make(chan struct{})
+		p.runs.Store(false)
 	}
 }
 
@@ -102,6 +110,7 @@ func (p *process) cont() {
 	if p.going != nil {
 		close(p.going)
 		p.going, p.since = nil, time.Now()
+		p.runs.Store(!p.killed)
 	}
 }
 
@@ -119,6 +128,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	if !p.killed {
 		p.killed = true
+		p.runs.Store(false)
 		close(p.dead)
 	}
 	p.mu.Unlock()
@@ -126,6 +136,9 @@ func (p *process) kill() {
 }
 
 func (p *process) alive() bool {
+	if p.runs.Load() {
+		return true
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.killed

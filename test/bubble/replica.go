@@ -68,14 +68,17 @@ const (
 	netTimeout   = 5 * time.Second // slave_net_timeout
 )
 
-// receive is the I/O thread.
-func (s *server) receive(ctx context.Context) {
+// replicate is the I/O thread and the SQL thread.
+func (s *server) replicate(ctx context.Context) {
 	w := s.h.w
 	for {
 		w.mu.Lock()
-		wait := s.io()
+		wait := min(s.io(), s.sql())
 		moved := s.moved
 		w.mu.Unlock()
+		if wait == 0 {
+			continue
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-moved:
@@ -180,29 +183,6 @@ func (s *server) firstMissing(from *server) int {
 		}
 	}
 	return len(from.log.list)
-}
-
-// apply is the SQL thread.
-func (s *server) apply(ctx context.Context) {
-	w := s.h.w
-	for {
-		w.mu.Lock()
-		wait := s.sql()
-		moved := s.moved
-		w.mu.Unlock()
-		if wait == 0 {
-			continue
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-moved:
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-		t.Stop()
-	}
 }
 
 // sql executes one transaction, and returns how long there is nothing more to do.

@@ -8,7 +8,7 @@ import "time"
 // mishap lets one of them happen.
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, lateGone, rebooted)
+	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, agentGone, lateGone, rebooted)
 	if w.Story != nil {
 		tell = w.Story
 	}
@@ -53,6 +53,20 @@ func hostGone(w *World, d *dice) {
 	}
 	w.alone(writer, true)
 	w.later(w.leases(d, 1, 2)+2*time.Second, func() { w.alone(writer, false) })
+}
+
+// agentGone: the same, and its agent dies, so that nobody but the kernel takes the address off.
+func agentGone(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil {
+		return
+	}
+	w.alone(writer, true)
+	w.later(w.leases(d, 0, 0.3), writer.killAgent)
+	w.later(w.leases(d, 1, 2)+4*time.Second, func() {
+		writer.startAgent()
+		w.alone(writer, false)
+	})
 }
 
 // holder is the host that has the address, or nil.

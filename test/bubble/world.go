@@ -176,7 +176,9 @@ func (w *World) later(d time.Duration, f func()) {
 const (
 	settleTime = 90 * time.Second // by then there is a writer: at the start, and after all has been mended
 	faultTime  = 30 * time.Second
+	lull       = 2 * time.Second // after the last fault, before all is mended
 	steady     = 3 * time.Second // a writer that has been one for so long stays it
+	young      = time.Second     // a writer at the start is one then
 )
 
 // run lives through the world.
@@ -189,16 +191,15 @@ func (w *World) run() Outcome {
 		if w.Abilities.Has(Old) {
 			age = h.dice.between(time.Second, 90*24*time.Hour)
 		}
-		w.crowd.Go(func() { h.server.receive(ctx) })
-		w.crowd.Go(func() { h.server.apply(ctx) })
+		w.crowd.Go(func() { h.server.replicate(ctx) })
 		h.boot(age)
 	}
 	w.brain.start()
 	w.mu.Unlock()
 	w.crowd.Go(func() { w.writeAll(ctx) })
-	if w.settled("at the start") {
+	if w.settled("at the start", young) {
 		w.trouble()
-		w.settled("after all was mended")
+		w.settled("after all was mended", steady)
 		w.audit()
 		w.bounded()
 	}
@@ -226,8 +227,8 @@ func (w *World) run() Outcome {
 	return o
 }
 
-// settled waits until there has been a writer, one, for a while.
-func (w *World) settled(when string) bool {
+// settled waits until there has been a writer, one, for so long.
+func (w *World) settled(when string, long time.Duration) bool {
 	began, since := time.Now(), time.Time{}
 	for time.Since(began) < settleTime {
 		w.mu.Lock()
@@ -240,7 +241,7 @@ func (w *World) settled(when string) bool {
 			since = time.Time{}
 		case since.IsZero():
 			since = time.Now()
-		case time.Since(since) > steady:
+		case time.Since(since) > long:
 			return true
 		}
 		time.Sleep(200 * time.Millisecond)
