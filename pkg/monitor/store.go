@@ -175,10 +175,24 @@ func loadStatus(disk Disk, path string, known func(string) bool) (cluster.Durabl
 		return cluster.Durable{}, nil, err
 	}
 	d, warnings := parseStatus(string(text), known)
-	if len(d.Hosts) == 0 && d.Epoch.Holder != "" && !known(d.Epoch.Holder) {
-		return cluster.Durable{}, nil, fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and '%s' is its writer", clip(d.Epoch.Holder))
+	if theirs := others(d.Epoch, known); len(d.Hosts) == 0 && len(theirs) > 0 {
+		return cluster.Durable{}, nil, fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and its writer is one of '%s'",
+			clip(strings.Join(theirs, "', '")))
 	}
 	return d, warnings, nil
+}
+
+// others are the hosts that are, or may be, the writer by an epoch, where none of them is known.
+func others(e cluster.Epoch, known func(string) bool) []string {
+	hosts := cluster.SplitHosts(e.Terms.Candidates)
+	if e.Holder != "" {
+		hosts = append(hosts, e.Holder)
+	}
+	if slices.ContainsFunc(hosts, known) {
+		return nil
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
 }
 
 // saved is how the saving of one version ended.

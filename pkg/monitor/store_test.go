@@ -163,7 +163,9 @@ func TestStore(t *testing.T) {
 // TestStatusOfAnotherCluster: it is refused whole, since by its epoch nobody here could ever be the writer. One in which a host is known is ours.
 func TestStatusOfAnotherCluster(t *testing.T) {
 	theirs := "db8|ONLINE|writer(10.0.0.1)\ndb9|ONLINE|\n#epoch|7,db8,7,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
-	for text, ours := range map[string]bool{theirs: false, theirs + "db1|ONLINE|\n": true, "": true} {
+	nobody := "db8|HARD_OFFLINE|\ndb9|ONLINE|\n#epoch|8,,8,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
+	old := "db8|ONLINE|\n#epoch|7,db8,7,0,\n"
+	for text, ours := range map[string]bool{theirs: false, nobody: false, old: false, theirs + "db1|ONLINE|\n": true, "": true} {
 		path := filepath.Join(t.TempDir(), "status")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
