@@ -31,6 +31,7 @@ type replica struct {
 	sqlError     string
 	byGTID       bool // has no place in the source's log yet
 	relay        []relayed
+	shed         []int // writes that were in the relay log when the server died
 	received     mysqlctl.Position
 	acknowledged mysqlctl.Position // what the source has heard that it has received
 	executed     mysqlctl.Position
@@ -49,9 +50,13 @@ type relayed struct {
 
 func newReplica() replica { return replica{} }
 
-// restart is what a start of the server makes of it: the relay log is read anew.
+// restart is what a start of the server makes of it: the relay log is read anew, and what it had not executed is
+// nowhere but at its source.
 func (r *replica) restart() {
 	r.life++
+	for _, t := range r.relay {
+		r.shed = append(r.shed, t.write)
+	}
 	r.relay, r.received, r.acknowledged = nil, r.executed, mysqlctl.Position{}
 	r.connected, r.ioError, r.ioErrno, r.retry = false, "", 0, time.Time{}
 	r.io, r.sql = r.source != "", r.source != "" && r.sqlError == ""
@@ -371,7 +376,7 @@ func (c connection) Aim(ctx context.Context, src mysqlctl.Source) error {
 		if h.ip.String() == src.Host {
 			r := &c.s.replica
 			r.disconnect()
-			*r = replica{source: h.name, life: r.life, received: src.Start, executed: src.Start, byGTID: src.GTID, behind: r.behind, denied: r.denied}
+			*r = replica{source: h.name, life: r.life, shed: r.shed, received: src.Start, executed: src.Start, byGTID: src.GTID, behind: r.behind, denied: r.denied}
 			w.note(c.s.h.name, "replication: aimed at %s %s", h.name, src.Start)
 			c.s.turn()
 			return nil
