@@ -21,6 +21,7 @@ type circle struct {
 	state  State
 	now    time.Duration
 	agents map[string]*lease.Tenure
+	said   string          // the answer to the newest command
 	dark   map[string]bool // no answer reaches the monitor, no order the host
 	deaf   map[string]bool // no other agent reaches the host, nor it any other
 	busy   map[string]bool // works on giving the role up
@@ -144,6 +145,7 @@ func (c *circle) step(command ...string) {
 	var out Output
 	c.state, out = Step(c.top, c.state, in)
 	c.note(out)
+	c.said = out.Answer
 	if h := c.holders(); len(h) > 1 {
 		c.Fatalf("two hosts hold the role: %v\n%s", h, strings.Join(c.events, "\n"))
 	}
@@ -481,6 +483,9 @@ func TestAllCandidatesReplaced(t *testing.T) {
 		t.Errorf("it says %q", why)
 	}
 	c.step("move_role", "writer", "db3")
+	if !strings.Contains(c.said, "db1, db2 may hold it, and the configuration has none of them any more") {
+		t.Errorf("move_role: %q", c.said)
+	}
 	c.nobody(10 * time.Second)
 	c.step("move_role", "--force", "writer", "db3")
 	c.until("db3", time.Minute)
