@@ -86,8 +86,11 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
+	port := agent.NewFence(c)
 	a := agent.New(agent.Config{
-		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
+		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
+		Commits: server, Volume: agent.StatFS,
+		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
 		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
@@ -95,7 +98,7 @@ func build(i, old *instance) (daemon.Service, error) {
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,
 		},
-		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: agent.NewFence(c), Sockets: vip.CanDestroySockets, Agents: peers},
+		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})
 	i.running = a

@@ -54,7 +54,10 @@ type Config struct {
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Local      Server
-	Patience   time.Duration // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
+	Commits    Commits                                // nil: whether the server writes is not looked at
+	Volume     Volume                                 // of the server's folders
+	Clients    func(ctx context.Context) (int, error) // ends the TCP connections of clients to the server's port; nil: they end by themselves
+	Patience   time.Duration                          // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
 	Peers      Peers
 	Sources    func(host string) (Source, bool) // how this host replicates from another
 	Blocking   Blocking
@@ -74,6 +77,8 @@ type Agent struct {
 	embargo  *embargo
 	progress *atomic.Pointer[string] // what the catching up waits for
 	follower *follower
+	stalls   *stallWatch
+	writer   *atomic.Bool // this host is to be the writer
 	uptime   func() (float64, error)
 	version  string
 	log      *slog.Logger
@@ -98,11 +103,11 @@ func New(c Config) *Agent {
 	if c.Leasing != nil {
 		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"
 	}
-	progress := &atomic.Pointer[string]{}
+	progress, writer := &atomic.Pointer[string]{}, &atomic.Bool{}
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
-			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
+			sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,
@@ -110,6 +115,8 @@ func New(c Config) *Agent {
 		watch:    c.Watch,
 		local:    c.Local,
 		follower: newFollower(c, e, stop),
+		stalls:   newStallWatch(c.Commits, c.Volume, writer),
+		writer:   writer,
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,
@@ -141,6 +148,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
 	group.Go(func() error { return a.follower.Run(ctx) })
+	group.Go(func() error { return a.stalls.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
 	group.Go(func() error { a.host.prepare(ctx); return nil })
 	err := group.Wait()
@@ -288,9 +296,10 @@ func (o *owner) interrupt(ctx context.Context) {
 	o.start(ctx)
 }
 
-// sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up.
+// sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up, nor
+// one whose source turns out not to be waited for.
 func sameOrder(a, b wire.Order) bool {
-	return (a.Forced || !b.Forced) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
+	return (a.Forced || !b.Forced) && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
 func sorted(roles []cluster.RoleIP) []cluster.RoleIP {
@@ -338,7 +347,11 @@ func (o *owner) answer() {
 }
 
 func (o *owner) replyTo(order wire.Order, f Facts) reply {
-	return reply{order: order, report: o.report(order, f), followed: o.follower.want(order)}
+	wish := order
+	if f.Writable != wire.No || f.Fenced {
+		wish.Left = "" // a server that is not closed may yet commit what would have to be found
+	}
+	return reply{order: order, report: o.report(order, f), followed: o.follower.want(wish)}
 }
 
 func (o *owner) report(order wire.Order, f Facts) wire.Report {
@@ -349,10 +362,14 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Writable:   f.Writable,
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,
+		Fenced:     f.Fenced,
 		Problems:   slices.Clone(o.problems),
 		Conflict:   o.memory.conflict,
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
+	}
+	if s := o.stalls.get(); s.lasts >= stalledFor {
+		r.Stalled, r.Stall = s.lasts, s.why
 	}
 	if o.tenant != nil {
 		o.tenant.fill(&r)

@@ -95,6 +95,7 @@ type host struct {
 	catchUp  catchUp
 	blocking Blocking
 	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
+	clients  func(ctx context.Context) (int, error)
 	fence    Fence
 	departed Departures
 	conflict Conflict

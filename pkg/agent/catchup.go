@@ -121,14 +121,24 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if o.Lease > 0 && o.Switch.From == from && o.Epoch.Gone != from {
 		limit = unheardTimeout
 	}
-	target, set, known := c.source(ctx, r, limit)
+	var target mysqlctl.Position
+	set, known := "", false
+	if o.Cut && o.Switch.From == from {
+		c.log.Warn(fmt.Sprintf("The server of '%s' can't be closed for writes, and no client reaches it: catching up with what was received", from))
+	} else {
+		target, set, known = c.source(ctx, r, limit)
+	}
 	if known {
 		if o.Switch.From == from { // else it was no writer, and has nothing that was not somebody else's first
 			if err := c.unbroken(ctx, r, from, target); err != nil {
 				return mysqlctl.Position{}, err
 			}
 		}
-		if err := c.resume(ctx, from); err != nil {
+		resumed, err := c.resume(ctx, from)
+		if err == nil && !resumed {
+			err = c.receives(ctx, r, from, target, o.Trust)
+		}
+		if err != nil {
 			return mysqlctl.Position{}, err
 		}
 	}
@@ -252,20 +262,36 @@ func (c catchUp) stopReceiving(ctx context.Context) error {
 }
 
 // resume lets replication from a source go on that an attempt before this one had given up, and that answers again.
-func (c catchUp) resume(ctx context.Context, from string) error {
+func (c catchUp) resume(ctx context.Context, from string) (resumed bool, err error) {
 	if e := c.embargo.get(); e.Host == "" || e.Host != from || e.At != "" {
-		return nil
+		return false, nil
 	}
 	if err := c.local.StartReplication(ctx); err != nil {
+		return false, err
+	}
+	return true, c.embargo.set(cluster.Embargo{})
+}
+
+// receives sees to it that what is waited for can come in. A former agent may have stopped the receiving, and its note of
+// that may be lost: where the monitor has found the source's log to be in order, it goes on. Else somebody has stopped
+// it who knows why.
+func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, target mysqlctl.Position, trust string) error {
+	if here, err := reached(r.Received, target); err != nil || here || r.IORunning != "No" || c.embargo.get().Host == from {
 		return err
 	}
-	return c.embargo.set(cluster.Embargo{})
+	if cluster.TrustsHost(trust, from) {
+		c.log.Warn(fmt.Sprintf("Nothing is received from '%s', which has been looked at, and more of it is needed: receiving again", from))
+		return c.local.StartReplication(ctx)
+	}
+	return fmt.Errorf("receive up to %s of '%s': %w: the I/O thread is stopped at %s: START SLAVE IO_THREAD, or take over with move_role --force",
+		target, from, mysqlctl.ErrNotReplicating, r.Received)
 }
 
 // cutOff notes that nothing more is to be had from a former writer.
 func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) error {
 	if from == "" || at.IsZero() { // nothing was ever had from it
-		return c.resume(ctx, from)
+		_, err := c.resume(ctx, from)
+		return err
 	}
 	if err := c.embargo.set(cluster.Embargo{Host: from, At: at.String()}); err != nil {
 		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)

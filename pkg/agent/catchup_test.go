@@ -144,3 +144,40 @@ func TestTakenOverBefore(t *testing.T) {
 		})
 	}
 }
+
+// TestReceivingStopped: what is waited for can come in only while it is received. A source that has been looked at is
+// received from again; of any other one it is said at once, and not after ten minutes of waiting.
+func TestReceivingStopped(t *testing.T) {
+	const stopped = "receive up to bin.000001:900 of 'db1': replication does not run: the I/O thread is stopped at bin.000001:100: " +
+		"START SLAVE IO_THREAD, or take over with move_role --force"
+	for name, c := range map[string]struct {
+		io    string
+		end   mysqlctl.Position
+		trust string
+		want  string
+		did   string
+	}{
+		"it receives":               {"Yes", at(900), "", "", "wait bin.000001:900"},
+		"it connects":               {"Connecting", at(900), "", "", "wait bin.000001:900"},
+		"nothing more is needed":    {"No", at(100), "", "", ""},
+		"somebody has stopped it":   {"No", at(900), "", stopped, ""},
+		"the source is trusted":     {"No", at(900), "db1@bin.000001:50", "", "start replication, wait bin.000001:900"},
+		"another source is trusted": {"No", at(900), "db3@bin.000001:50,db11@bin.000001:50", stopped, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{position: at(500), peer: returned{end: c.end}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: c.io, SQLRunning: "Yes",
+					Received: at(100), Executed: at(100)}}
+				_, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{now: cluster.Embargo{Host: "db9", At: "x"}},
+					log: slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.
+					run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Trust: c.trust})
+				if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+				if s.history() != c.did {
+					t.Errorf("it did %q, want %q", s.history(), c.did)
+				}
+			})
+		})
+	}
+}

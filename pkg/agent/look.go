@@ -75,7 +75,7 @@ func (h *host) looks(ctx context.Context, o wire.Order, plan []Action) *looks {
 			if a.Address.Role == h.site.ActiveMasterRole {
 				l.writer = append(l.writer, ip)
 			}
-		case a.Kind == Allow && o.Switch.To == h.site.Host && o.Switch.From != "" && o.Switch.From != h.site.Host:
+		case a.Kind == Allow && !o.Cut && o.Switch.To == h.site.Host && o.Switch.From != "" && o.Switch.From != h.site.Host:
 			l.former = begin(func(ctx context.Context) error { return h.closedElsewhere(ctx, o.Switch.From) })
 		}
 	}

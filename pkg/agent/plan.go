@@ -23,6 +23,8 @@ type Facts struct {
 	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
 	Down     bool         // the server certainly does not run
 	Gone     bool         // the process that it was is gone
+	Stalled  bool         // it answers, and has not written for stalledFor what it is to write
+	Fenced   bool         // it may take writes, and no client reaches it: its port is closed
 }
 
 // Memory is what an agent knows beyond the facts.
@@ -79,8 +81,9 @@ func (s Site) roles(ips []netip.Addr) []cluster.RoleIP {
 	return slices.DeleteFunc(slices.Clone(s.Addresses), func(r cluster.RoleIP) bool { return !slices.Contains(ips, r.IP) })
 }
 
-// mustFlee: there is no time to close the server for writes before its address goes: the lease is over, or it does not answer.
-func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.Unsure }
+// mustFlee: there is no time to close the server for writes before its address goes: the lease is over, or it does
+// not answer, or it does not write.
+func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.Unsure || f.Stalled }
 
 // Plan lists the actions that make a host with these facts what the order says, in their order: writes are denied
 // before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,

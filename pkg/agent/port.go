@@ -29,7 +29,7 @@ func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port 
 	switch {
 	case !site.MayWrite:
 		return PortOpen // what a former configuration has left is of no use
-	case f.Writable == wire.Unsure && !writer && mayBeOpen(m, sameProcess):
+	case !writer && (f.Writable == wire.Unsure && mayBeOpen(m, sameProcess) || f.Writable == wire.Yes && f.Stalled):
 		return PortClosed
 	case f.Writable == wire.No && !f.Down && !writer, f.Writable == wire.Yes && writer:
 		return PortOpen
@@ -39,7 +39,7 @@ func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port 
 
 // shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in
 // again once it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
-func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memory) (Facts, Memory, string) {
+func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Facts, m Memory) (Facts, Memory, string) {
 	if h.fence == nil {
 		return f, m, ""
 	}
@@ -51,7 +51,11 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memo
 			if err := h.closePort(ctx); err != nil {
 				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
 			}
-			h.log.Warn("The server does not answer: its port is closed to clients until it does")
+			why := "does not answer"
+			if f.Stalled {
+				why = "can't write (" + s.why + ")"
+			}
+			h.log.Warn(fmt.Sprintf("The server %s: its port is closed to clients until it does", why))
 		}
 		m.Port = PortClosed
 	case PortOpen:
@@ -66,8 +70,9 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memo
 		}
 		m.Port = PortOpen
 	}
-	if f.Writable == wire.Unsure && !writer && (m.Port == PortClosed || !mayBeOpen(m, same)) {
-		f.Writable = wire.No
+	open := f.Writable == wire.Unsure && mayBeOpen(m, same) || f.Writable == wire.Yes && f.Stalled
+	if fenced := open && m.Port == PortClosed; !writer && (fenced || f.Writable == wire.Unsure && !open) {
+		f.Writable, f.Fenced = wire.No, fenced
 	}
 	return f, m, ""
 }
@@ -83,7 +88,14 @@ func (h *host) stillClosed(ctx context.Context) bool {
 func (h *host) closePort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
 	defer cancel()
-	return h.fence.Close(ctx)
+	if err := h.fence.Close(ctx); err != nil || h.clients == nil {
+		return err
+	}
+	// A client that waits for an answer would still get it, and take for committed what nobody else will have.
+	if _, err := h.clients(ctx); err != nil {
+		h.log.Warn(fmt.Sprintf("Couldn't end the connections of clients to the server: %v", err))
+	}
+	return nil
 }
 
 func (h *host) openPort(ctx context.Context) error {

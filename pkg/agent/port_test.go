@@ -48,6 +48,7 @@ func TestWantPort(t *testing.T) {
 		down     bool
 		closed   bool // when it last answered
 		same     bool // process as then
+		stalled  bool // it answers, and does not write
 		want     Port
 	}{
 		"never heard since the start":              {writable: hangs, want: PortClosed},
@@ -59,6 +60,9 @@ func TestWantPort(t *testing.T) {
 		"closed for writes":                           {writable: no, closed: true, want: PortOpen},
 		"does not run":                                {writable: no, down: true, closed: true, want: PortUnknown},
 		"open for writes and not the writer":          {writable: yes, want: PortUnknown}, // it is closed for writes instead
+		"open, not the writer, and can't write":       {writable: yes, stalled: true, want: PortClosed},
+		"the writer can't write":                      {writable: yes, stalled: true, writer: true, want: PortOpen},
+		"closed, and can't write":                     {writable: no, stalled: true, want: PortOpen},
 		"the writer at work":                          {writable: yes, writer: true, want: PortOpen},
 		"the writer is yet closed":                    {writable: no, writer: true, want: PortUnknown}, // opened with the server
 		"a slave that takes writes":                   {slave: true, writable: yes, want: PortOpen},
@@ -68,7 +72,7 @@ func TestWantPort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			s.MayWrite = !c.slave
-			got := wantPort(s, c.writer, Facts{Writable: c.writable, Down: c.down}, Memory{Closed: c.closed}, c.same)
+			got := wantPort(s, c.writer, Facts{Writable: c.writable, Down: c.down, Stalled: c.stalled}, Memory{Closed: c.closed}, c.same)
 			if got != c.want {
 				t.Errorf("it is to be %d, want %d", got, c.want)
 			}

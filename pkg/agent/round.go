@@ -31,6 +31,7 @@ func (o *owner) start(ctx context.Context) {
 		return
 	}
 	want := o.want()
+	o.writer.Store(o.site.writer(want.Roles))
 	if o.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}
@@ -38,7 +39,7 @@ func (o *owner) start(ctx context.Context) {
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace()}
+		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace()}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -72,7 +73,8 @@ type pass struct {
 	candidate bool             // this host may be the writer
 	holding   uint64           // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
 	lapsed    bool             // the role is this host's, and its lease is not live
-	hangs     bool             // the server does not answer
+	hangs     bool             // the server does not answer, or does not write: it can't be closed
+	stall     stall            // of the server, when the round began
 	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
@@ -89,6 +91,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m.Opened = true
 	}
 	facts, problems, err := h.recognise(ctx, p.strays, &m)
+	facts.Stalled = p.stall.lasts >= stalledFor
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
 	site.MayWrite = p.candidate
@@ -101,22 +104,23 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m.Opened = true // adopted
 	}
 	m.conflict = false
-	p.hangs = facts.Writable == wire.Unsure
+	p.hangs = facts.Writable == wire.Unsure || facts.Stalled
 	if len(plan) > 0 {
 		var failed []string
 		m, failed = h.apply(ctx, p, plan, was, m)
 		problems = append(problems, failed...)
-		if after := context.WithoutCancel(ctx); p.hangs {
+		if after := context.WithoutCancel(ctx); facts.Writable == wire.Unsure {
 			facts.Present, err = h.present(after) // a server that hangs is not asked twice
 		} else {
 			facts, _, err = h.recognise(after, nil, &m)
+			facts.Stalled = p.stall.lasts >= stalledFor
 		}
 	}
 	if writer && m.Opened {
 		m.holding = p.holding
 	}
 	var problem string
-	if facts, m, problem = h.shut(ctx, site, writer, facts, m); problem != "" {
+	if facts, m, problem = h.shut(ctx, site, writer, p.stall, facts, m); problem != "" {
 		problems = append(problems, problem)
 	}
 	if !p.unasked {

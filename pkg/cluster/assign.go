@@ -67,6 +67,9 @@ func (x *stepper) fewest(r Role) string {
 // better: for the writer, of hosts that have as much, one whose own file agrees with this monitor's on who may be the
 // writer comes first. Nothing unsafe follows from one that does not, but an operator is at work on it.
 func (x *stepper) better(r Role, a, b string) bool {
+	if sa, sb := x.stalls(a), x.stalls(b); r.Name == x.t.ActiveMasterRole && sa != sb {
+		return sb
+	}
 	if r.Name == x.t.ActiveMasterRole && x.fuller(a, b) == 0 {
 		if ca, cb := x.agrees(a), x.agrees(b); ca != cb {
 			return ca

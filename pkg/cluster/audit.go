@@ -40,6 +40,9 @@ func (x *stepper) audits(ans Answer) {
 	}
 	h := x.s.Hosts[ans.Host]
 	a := ans.Audit
+	if ans.Writable || ans.Writing.Fenced {
+		return // it may yet commit what was looked for
+	}
 	if a.At == "" || a.At != h.Audit.At || h.Audit.Done && a.Finding == h.Audit.Finding {
 		return
 	}
@@ -83,6 +86,11 @@ func (s State) trust() string {
 // Trusts says whether an order's list of trust names the host with that place.
 func Trusts(trust string, e Embargo) bool {
 	return slices.Contains(strings.Split(trust, ","), e.Host+"@"+e.At)
+}
+
+// TrustsHost says whether an order's list of trust names the host with any place.
+func TrustsHost(trust, host string) bool {
+	return slices.ContainsFunc(strings.Split(trust, ","), func(e string) bool { return strings.HasPrefix(e, host+"@") })
 }
 
 // concerns are what people should know of hosts whose logs are not in order, a line each.

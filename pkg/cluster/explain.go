@@ -82,6 +82,12 @@ func (e *explainer) why() {
 	if h.Via != "" {
 		e.because("Its agent is reached through host %s only.", h.Via)
 	}
+	if w := h.Writing; w.Stall != "" {
+		e.because("Its server answers and can't write: %s.", w.Stall)
+	}
+	if h.Writing.Fenced {
+		e.because("Its server can't be closed for writes: its port is closed to clients.")
+	}
 	for _, p := range h.Problems {
 		e.because("Its agent reports: %s", p)
 	}
@@ -145,6 +151,9 @@ func (e *explainer) needs() {
 		e.need(false, "its agent has looked for transactions that only it has")
 	}
 	_, bad := e.replicationTrouble(e.host, h)
+	if e.stalls(e.host.Name) {
+		e.need(false, "its server writes, and is closed for writes")
+	}
 	if waits := h.State == AwaitingRecovery || h.State == HardOffline && !bad; !waits || !e.sourceDown(e.host) {
 		e.need(h.Good.replicates(), "its replication runs and is not too far behind (checks rep_threads and rep_backlog)")
 	}

@@ -244,7 +244,7 @@ func (x *stepper) mayTakeOver(r Role, host string) bool {
 // reachable: nothing speaks against the host's server being there and answering at this very moment.
 func (x *stepper) reachable(h HostInfo) bool {
 	g := h.Good
-	return h.AgentUp && !h.ServerGone && g.alive() && !g.Mute && !g.Asking && !g.Refused && !g.Greeted
+	return h.AgentUp && !h.ServerGone && h.Writing == (Writing{}) && g.alive() && !g.Mute && !g.Asking && !g.Refused && !g.Greeted
 }
 
 // fuller compares two hosts by what they have of the dead writer's log: below 0 where a has more.

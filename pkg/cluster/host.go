@@ -122,8 +122,8 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 		x.enter(t.Name, HardOffline, "")
 		return
 	}
-	if h.Audit.open() || x.inDoubt(h) {
-		return // an operator's to decide, or its agent's to look first; or nobody knows yet
+	if h.Audit.open() || x.inDoubt(h) || x.stalls(t.Name) {
+		return // an operator's to decide, or its agent's to look first; or nobody knows yet; or it can't write
 	}
 	if !h.Good.replicates() && !x.sourceDown(t) {
 		return

@@ -62,6 +62,9 @@ func (x *stepper) answers() {
 				h.tellSeq = 0
 			}
 			h.ServerGone, h.Via, h.Working = ans.ServerGone, ans.Via, ans.Busy
+			if !ans.Busy { // who is busy says nothing of that
+				h.Writing = ans.Writing
+			}
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)
 		}

@@ -37,6 +37,9 @@ func Show(t Topology, s State) string {
 			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
 		}
 	}
+	for _, line := range s.cantWrite(t) {
+		fmt.Fprintf(&b, "# Warning: %s\n", line)
+	}
 	for _, c := range s.concerns(t) {
 		fmt.Fprintf(&b, "# Warning: %s\n", c)
 	}

@@ -13,7 +13,7 @@ import (
 func lab() Topology {
 	t := Topology{
 		ActiveMasterRole: "writer", AutoSetOnline: 10 * time.Second, FlapDuration: time.Hour, FlapCount: 3,
-		WaitForOtherMaster: 120 * time.Second, Interruption: 10 * time.Second, CarefulStartup: true,
+		WaitForOtherMaster: 120 * time.Second, WriteTimeout: 10 * time.Second, Interruption: 10 * time.Second, CarefulStartup: true,
 		ReleaseTimeout: 15 * time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: 17 * time.Second,
 		Roles: []Role{
 			{Name: "reader", Hosts: []string{"db1", "db2", "db3"}, IPs: ips("10.77.0.101", "10.77.0.102", "10.77.0.103")},
@@ -55,6 +55,8 @@ type simAgent struct {
 	have []RoleIP
 	boot time.Duration // when its host was booted
 	told HostState
+
+	stalled time.Duration // since when its server writes nothing; 0: it does
 
 	embargo Embargo // whom it replicates nothing more from, until it is trusted
 	audit   Audit   // what it finds in its own log when told to look
@@ -189,6 +191,10 @@ func (w *world) answer(o Order) Answer {
 		ans.Audit.At = o.Left
 	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
+	if a.stalled > 0 {
+		lasts := w.now - a.stalled
+		ans.Writing = Writing{Stalled: lasts, Stall: fmt.Sprintf("connection 7 has waited %d s for its commit (Commit)", int(lasts.Seconds())), Fenced: !ans.Writable}
+	}
 	if a.mode == "up" && ans.Writable {
 		ans.Switch = w.s.Switch
 		ans.Switch.To, ans.Switch.After, ans.Switch.Start = o.Host, "bin.000001:100", "bin.000001:200"
@@ -246,6 +252,16 @@ func (w *world) do(line string) string {
 			v.Waits, v.Ackers = true, n
 		}
 		w.verdicts[words[1]] = v
+	case "stall": // HOST [over]
+		if w.agents[words[1]].stalled = w.now; len(words) > 2 {
+			w.agents[words[1]].stalled = 0
+		}
+	case "write_timeout":
+		d, err := time.ParseDuration(words[1] + "s")
+		if err != nil {
+			panic(err)
+		}
+		w.t.WriteTimeout = d
 	case "failover_loss":
 		w.t.FailoverLoss = Loss(words[1])
 	case "wait_for_other_master":
@@ -283,7 +299,11 @@ func (w *world) do(line string) string {
 	case "orders":
 		text := ""
 		for _, o := range Orders(w.t, w.s) {
-			text += fmt.Sprintf("%s: left %q, trust %q, forced %v\n", o.Host, o.Left, o.Trust, o.Forced)
+			text += fmt.Sprintf("%s: left %q, trust %q, forced %v", o.Host, o.Left, o.Trust, o.Forced)
+			if o.Cut {
+				text += ", cut"
+			}
+			text += "\n"
 		}
 		return text
 	case "agent":

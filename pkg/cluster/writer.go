@@ -324,7 +324,7 @@ func (x *stepper) coldStart() {
 			return
 		case x.s.eligible(r, name):
 			lacking = true
-		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp:
+		case h.State != AwaitingRecovery || !x.alive(h) || !h.AgentUp || x.stalls(name):
 		case name == x.s.LastWriter && !h.Flapping:
 			x.enter(name, Online, " because it was the last writer and nobody else is the writer")
 			return

@@ -105,6 +105,7 @@ type MonitorConfig struct {
 	CarefulStartup     bool
 	Mode               MonitorMode
 	WaitForOtherMaster time.Duration  // 0: for ever
+	WriteTimeout       time.Duration  // how long a writer that can't write stays it; 0 = for ever
 	FailoverLoss       string         // any, named or none
 	MetricsListen      netip.AddrPort // zero: no HTTP
 	HookDir            string         // "" or absolute
@@ -257,6 +258,7 @@ func monitorConfig(s *section) MonitorConfig {
 		CarefulStartup:     get[bool](s, "careful_startup"),
 		Mode:               MonitorMode(get[string](s, "mode")),
 		WaitForOtherMaster: get[time.Duration](s, "wait_for_other_master"),
+		WriteTimeout:       get[time.Duration](s, "write_timeout"),
 		FailoverLoss:       get[string](s, "failover_loss"),
 		MetricsListen:      get[netip.AddrPort](s, "metrics_listen"),
 		HookDir:            get[string](s, "hook_dir"),

@@ -41,7 +41,7 @@ func TestMonitorDefaults(t *testing.T) {
 			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm", StatusPath: "/var/lib/mysql-mmm/mmm_mond.status",
 			PingInterval: time.Second, PingIPs: addrs("192.168.100.1"),
 			FlapDuration: time.Hour, FlapCount: 3, KillHostBin: "/usr/lib/mysql-mmm/monitor/kill_host",
-			CarefulStartup: true, Mode: ModeActive, WaitForOtherMaster: 2 * time.Minute, FailoverLoss: "named",
+			CarefulStartup: true, Mode: ModeActive, WaitForOtherMaster: 2 * time.Minute, WriteTimeout: 10 * time.Second, FailoverLoss: "named",
 		},
 		Hosts: []Host{db1, db2},
 		Roles: []Role{

@@ -162,6 +162,8 @@ func monitorRules() sectionRule {
 		{name: "mode", kind: choiceKind, def: string(ModeActive), reads: forM,
 			choices: []string{string(ModeActive), string(ModeManual), string(ModeWait), string(ModePassive)}, doc: "Mode in which the monitor starts."},
 		{name: "wait_for_other_master", kind: durationKind, def: "120", reads: forM, doc: "How long a master that is missing is waited for; 0: for ever. In mode `wait`: before one ONLINE master is enough. After a power cut, or where nobody has all that a dead writer had: before another host becomes the writer."},
+		{name: "write_timeout", kind: durationKind, def: "10", reads: forM,
+			doc: "How long the writer may answer and write nothing, because its disk hangs or is full or nobody acknowledges what it commits, before another host that is fit becomes the writer; 0: for ever. Choose more than your longest commit takes."},
 		{name: "failover_loss", kind: choiceKind, def: "named", reads: forM, choices: []string{"any", "named", "none"},
 			doc: "What a host may lack that becomes the writer when the writer is dead. `named`: one that had not received for `trap_period` or longer while the writer lived is waited with for `wait_for_other_master`, and the log says what it lacks. `none`: only a host whose acknowledgement all commits waited for (semi-synchronous replication). `any`: no host is asked, as in MMM 2.2."},
 	}}

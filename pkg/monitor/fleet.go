@@ -136,7 +136,7 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 	}
 	c.last = nil
 	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
-		Forced: o.Forced, Left: o.Left, Trust: o.Trust}
+		Forced: o.Forced, Cut: o.Cut, Left: o.Left, Trust: o.Trust}
 	done := make(chan result, 1)
 	go func() {
 		began := time.Now()
@@ -243,6 +243,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Live: report.Live, Candidates: report.Candidates,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 		Embargo: report.Embargo, Audit: report.Audit,
+		Writing: cluster.Writing{Stalled: report.Stalled, Stall: report.Stall, Fenced: report.Fenced},
 	}, nil
 }
 

@@ -19,6 +19,7 @@ func Topology(c *config.Config) cluster.Topology {
 		FlapCount:          c.Monitor.FlapCount,
 		WaitForOtherMaster: c.Monitor.WaitForOtherMaster,
 		FailoverLoss:       cluster.Loss(c.Monitor.FailoverLoss),
+		WriteTimeout:       c.Monitor.WriteTimeout,
 		Interruption:       c.Checks.RepThreads.Trap,
 		CarefulStartup:     c.Monitor.CarefulStartup,
 		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -37,7 +38,28 @@ func DestroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	return n, nil
 }
 
+// DestroyClients ends every TCP connection to a port of this network namespace in the same way, but those of peers and
+// those of this machine with itself by a loopback address. Close the port to clients first: else they come back.
+func DestroyClients(ctx context.Context, port uint16, peers []netip.Addr) (int, error) {
+	n, err := destroy(ctx, []uint8{unix.AF_INET, unix.AF_INET6}, func(local, remote netip.AddrPort) bool {
+		return local.Port() == port && !local.Addr().IsLoopback() && !slices.Contains(peers, remote.Addr())
+	})
+	if err != nil {
+		return n, fmt.Errorf("destroy sockets of clients of port %d: %w", port, explainDiag(err))
+	}
+	return n, nil
+}
+
 func destroySockets(ctx context.Context, ip netip.Addr) (int, error) {
+	families := []uint8{unix.AF_INET6}
+	if ip.Is4() {
+		families = []uint8{unix.AF_INET, unix.AF_INET6}
+	}
+	return destroy(ctx, families, func(local, _ netip.AddrPort) bool { return local.Addr() == ip })
+}
+
+// destroy ends the connections that chosen names by their ends.
+func destroy(ctx context.Context, families []uint8, chosen func(local, remote netip.AddrPort) bool) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -46,14 +68,10 @@ func destroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 		return 0, err
 	}
 	defer d.close()
-	families := []uint8{unix.AF_INET6}
-	if ip.Is4() {
-		families = []uint8{unix.AF_INET, unix.AF_INET6}
-	}
 	n := 0
 	var failed error
 	for _, family := range families {
-		sockets, err := d.connections(ctx, family, ip)
+		sockets, err := d.connections(ctx, family, chosen)
 		if err != nil {
 			return n, fmt.Errorf("list sockets: %w", err)
 		}
@@ -108,8 +126,8 @@ func (d *diag) close() {
 	d.destroyer.Close()
 }
 
-// connections lists the sockets of one family that are connections from ip.
-func (d *diag) connections(ctx context.Context, family uint8, ip netip.Addr) ([]*netlink.Socket, error) {
+// connections lists the chosen sockets of one family that are connections.
+func (d *diag) connections(ctx context.Context, family uint8, chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
 	all, err := d.lister.SocketDiagTCP(family)
 	for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
 		all, err = d.lister.SocketDiagTCP(family)
@@ -123,7 +141,9 @@ func (d *diag) connections(ctx context.Context, family uint8, ip netip.Addr) ([]
 		case netlink.TCP_LISTEN, netlink.TCP_CLOSE, netlink.TCP_TIME_WAIT:
 			continue
 		}
-		if local, ok := netip.AddrFromSlice(s.ID.Source); ok && local.Unmap() == ip {
+		local, ok := netip.AddrFromSlice(s.ID.Source)
+		remote, known := netip.AddrFromSlice(s.ID.Destination)
+		if ok && known && chosen(netip.AddrPortFrom(local.Unmap(), s.ID.SourcePort), netip.AddrPortFrom(remote.Unmap(), s.ID.DestinationPort)) {
 			ours = append(ours, s)
 		}
 	}

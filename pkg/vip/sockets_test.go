@@ -158,3 +158,35 @@ func TestDestroySocketsArguments(t *testing.T) {
 		}
 	}
 }
+
+// TestDestroyClients: who waits for an answer from the port hears that there will be none; peers and other ports stay.
+func TestDestroyClients(t *testing.T) {
+	own4, own6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
+	_, r := eth0(t, "10.0.0.1/24", "fd00::1/64")
+	r.add("10.0.0.100/24")
+	r.add("fd00::100/64")
+	at, accepted := listen(t, "tcp", "[::]:0")
+	other, elsewhere := listen(t, "tcp", "[::]:0")
+	client4, server4 := r.dial(own4, at.Port(), accepted)
+	client6, server6 := r.dial(own6, at.Port(), accepted)
+	bystander, _ := r.dial(own4, other.Port(), elsewhere)
+	n, err := DestroyClients(t.Context(), at.Port(), []netip.Addr{netip.MustParseAddr("10.0.0.100")})
+	nstest.Must(t, err)
+	if n != 1 {
+		t.Errorf("%d connections ended, want that of IPv6 alone: IPv4's comes from a peer", n)
+	}
+	if err := readError(t, client6, 200*time.Millisecond); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("client: %v, want ECONNRESET", err)
+	}
+	if err := readError(t, server6, 200*time.Millisecond); !errors.Is(err, unix.ECONNABORTED) {
+		t.Errorf("server: %v, want ECONNABORTED", err)
+	}
+	for name, c := range map[string]net.Conn{"a peer's": client4, "a peer's, at the server": server4, "that of another port": bystander} {
+		if err := readError(t, c, 50*time.Millisecond); !timedOut(err) {
+			t.Errorf("%s: %v, want it alive", name, err)
+		}
+	}
+	if n, err := DestroyClients(t.Context(), at.Port(), nil); err != nil || n != 1 {
+		t.Errorf("without peers: %d, %v", n, err)
+	}
+}

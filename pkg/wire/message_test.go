@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -107,6 +108,11 @@ func TestOrder(t *testing.T) {
 		},
 		{
 			"extended, no switch known",
+			Order{State: cluster.Online, Extended: true, Seq: 7, Cut: true},
+			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|cut=1",
+		},
+		{
+			"our own, nothing else",
 			Order{State: cluster.Online, Extended: true, Seq: 7},
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7",
 		},
@@ -202,6 +208,8 @@ func TestReport(t *testing.T) {
 			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|busy=1|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
 				"problem=set read_only: Access denied (a%7Cb)|problem=second",
 		},
+		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)", Fenced: true},
+			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
 		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0"},
 	}
 	for _, tt := range tests {

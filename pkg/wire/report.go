@@ -57,6 +57,9 @@ type Report struct {
 	PromisedTo string        // host that it last vouched for; "" for none since its start
 	PromiseAge time.Duration // how long ago
 	ServerGone bool          // the server's process is gone for certain
+	Stalled    time.Duration // for how long the server has written nothing though something is to be; 0: it writes, as far as is known
+	Stall      string        // how that is known
+	Fenced     bool          // Writable is No because no client reaches the server, which may be open
 
 	Embargo cluster.Embargo // whom it replicates nothing more from
 	Audit   cluster.Audit   // what it found in its own log; without Waived
@@ -92,6 +95,12 @@ func (r Report) Fields() []string {
 	if r.PromisedTo != "" && r.PromiseAge <= oldestPromise {
 		fields = append(fields, extra(extPromised, r.PromisedTo), extra(extAge, strconv.FormatInt(r.PromiseAge.Milliseconds(), 10)))
 	}
+	if r.Stalled > 0 {
+		fields = append(fields, extra(extStalled, strconv.FormatInt(min(r.Stalled, oldestStall).Milliseconds(), 10)), extra(extStall, r.Stall))
+	}
+	if r.Fenced {
+		fields = append(fields, extra(extFenced, "1"))
+	}
 	if r.ServerGone {
 		fields = append(fields, extra(extServer, serverGone))
 	}
@@ -109,6 +118,9 @@ func (r Report) Fields() []string {
 	}
 	return fields
 }
+
+// oldestStall is where the counting of a stall ends.
+const oldestStall = 24 * time.Hour
 
 // oldestPromise: a promise that is older holds nobody back, and is not worth telling.
 const oldestPromise = maxLease
@@ -128,6 +140,8 @@ func ParseReport(a Answer) Report {
 		Problems:   pairs[extProblem],
 		Conflict:   pairs.get(extConflict) == "1",
 		ServerGone: pairs.get(extServer) == serverGone,
+		Stall:      pairs.get(extStall),
+		Fenced:     pairs.get(extFenced) == "1",
 		Candidates: pairs.get(extMay),
 	}
 	unreadable := func(err error) {
@@ -161,6 +175,11 @@ func ParseReport(a Answer) Report {
 	r.Embargo.Host, r.Embargo.At, _ = strings.Cut(pairs.get(extEmbargo), "@")
 	r.Audit, err = pairs.audit()
 	unreadable(err)
+	if ms, err := pairs.number(extStalled); err != nil || ms > uint64(oldestStall.Milliseconds()) {
+		unreadable(fmt.Errorf("read %s: %q", extStalled, abbreviate(pairs.get(extStalled))))
+	} else {
+		r.Stalled = time.Duration(ms) * time.Millisecond
+	}
 	if r.PromiseAge, err = pairs.age(); err != nil {
 		unreadable(err)
 	} else {

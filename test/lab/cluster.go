@@ -45,6 +45,7 @@ type Options struct {
 	FastFailover  bool
 	Gateway       bool   // the monitor pings the client's host to learn whether its network works, and not the database hosts
 	Clocks        bool   // the agents have clocks of their own that the lab can set forward
+	Disk          bool   // the data of db1 is on a disk of its own, which can be made to hang
 	StatusDir     string // where the status file is; "" beside the rest
 }
 
@@ -71,6 +72,7 @@ type Node struct {
 	*Host
 	Server *Server
 	Agent  *Daemon
+	Disk   *Disk // nil: the lab's
 }
 
 // Daemon is one of our daemons on a host.
@@ -121,12 +123,18 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 		if err != nil {
 			return nil, err
 		}
+		var disk *Disk
+		if o.Disk && i == 1 {
+			if disk, err = newDisk(filepath.Join(root, h.Name, "data")); err != nil {
+				return nil, err
+			}
+		}
 		s, err := newServer(ctx, h, kind, i, !o.Position)
 		if err != nil {
 			return nil, err
 		}
 		s.async, s.ackTimeout = o.Async, o.AckTimeout
-		c.DBs = append(c.DBs, &Node{Host: h, Server: s})
+		c.DBs = append(c.DBs, &Node{Host: h, Server: s, Disk: disk})
 	}
 	if err := c.startServers(ctx); err != nil {
 		return nil, err
@@ -152,10 +160,16 @@ func (c *Cluster) Close() error {
 		if n.Server == nil {
 			continue
 		}
+		if n.Disk != nil {
+			errs = append(errs, n.Disk.GoOn())
+		}
 		if n.Server.proc != nil && !n.Server.proc.Ended() {
 			errs = append(errs, n.Server.Kill())
 		}
 		_ = n.Server.db.Close() // its connections broke with the server
+		if n.Disk != nil {
+			errs = append(errs, n.Disk.remove())
+		}
 		errs = append(errs, os.RemoveAll(n.Server.dir))
 		states, err := filepath.Glob(filepath.Join(c.dir, n.Name, "mmm_agentd.state*"))
 		errs = append(errs, err)

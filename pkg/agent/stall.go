@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// A server may answer every question and write nothing: its disk hangs or is full, or nobody acknowledges what it
+// commits. What is seen of that is told to the monitor, which decides (docs/design.md, "A writer that can't write").
+
+// Commits are what the local server says of transactions that are to become durable.
+type Commits interface {
+	WaitingCommits(ctx context.Context) ([]mysqlctl.CommitWait, error)
+	Folders(ctx context.Context) ([]string, error)
+}
+
+// Volume says what the file system of a folder has left for those who are not root.
+type Volume func(folder string) (free uint64, readOnly bool, err error)
+
+// StatFS is the Volume of this machine (statfs(2)).
+func StatFS(folder string) (free uint64, readOnly bool, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(folder, &s); err != nil {
+		return 0, false, err
+	}
+	return s.Bavail * uint64(s.Bsize), s.Flags&unix.ST_RDONLY != 0, nil
+}
+
+const (
+	stallPeriod = time.Second // of looking
+	// stalledFor: a server that has written nothing for so long is not asked to close itself. It would hang as well.
+	stalledFor = 3 * time.Second
+	// sameStatement is how far the start of a statement may seem to move: servers count whole seconds.
+	sameStatement = 1500 * time.Millisecond
+	// fullDisk: with less than InnoDB needs to let a table grow (an extent of 1 MiB) a disk counts as full.
+	fullDisk = 1 << 20
+)
+
+// stall is for how long nothing has been written though something is to be, and how that is known. The zero value is
+// none.
+type stall struct {
+	lasts time.Duration
+	why   string
+}
+
+// commitWaits are the statements that were found to wait for their commit, each by its connection.
+type commitWaits map[uint64]commitWait
+
+type commitWait struct {
+	since   time.Duration // when it was first found to wait
+	started time.Duration // when it began, by the server's count
+	state   string
+}
+
+// next takes in what was found now. A connection that waits each time with another statement makes progress.
+func (w commitWaits) next(now time.Duration, found []mysqlctl.CommitWait) commitWaits {
+	next := commitWaits{}
+	for _, c := range found {
+		this := commitWait{since: now, started: now - c.For, state: c.State}
+		if before, ok := w[c.ID]; ok && (this.started-before.started).Abs() <= sameStatement {
+			this.since, this.started = before.since, before.started
+		}
+		next[c.ID] = this
+	}
+	return next
+}
+
+// stall is the wait of the one that has waited longest.
+func (w commitWaits) stall(now time.Duration) stall {
+	var longest stall
+	for id, c := range w {
+		if lasts := now - c.since; lasts > longest.lasts {
+			longest = stall{lasts, fmt.Sprintf("connection %d has waited %d s for its commit (%s)", id, int(lasts.Seconds()), c.state)}
+		}
+	}
+	return longest
+}
+
+// stallWatch looks whether the local server writes. Its fields belong to Run.
+type stallWatch struct {
+	commits Commits
+	volume  Volume
+	watched *atomic.Bool // the server is the writer's, or was when it last wrote
+
+	began   time.Time
+	waits   commitWaits
+	folders []string
+	asked   chan string   // the answer of a file system; nil: none has been asked
+	full    time.Duration // since when a folder takes nothing
+	fullWhy string
+	newest  atomic.Pointer[stall]
+}
+
+func newStallWatch(c Commits, v Volume, watched *atomic.Bool) *stallWatch {
+	w := &stallWatch{commits: c, volume: v, watched: watched, waits: commitWaits{}}
+	w.newest.Store(&stall{})
+	return w
+}
+
+// Run looks until ctx ends.
+func (w *stallWatch) Run(ctx context.Context) error {
+	if w.commits == nil {
+		return nil
+	}
+	w.began = time.Now()
+	ticker := time.NewTicker(stallPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if !w.watched.Load() && w.get() == (stall{}) {
+			w.waits, w.full = commitWaits{}, 0
+			continue
+		}
+		w.look(ctx)
+	}
+}
+
+// look looks once. A question that has no answer says nothing: that is another check's matter.
+func (w *stallWatch) look(ctx context.Context) {
+	asking, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if found, err := w.commits.WaitingCommits(asking); err == nil {
+		w.waits = w.waits.next(time.Since(w.began), found)
+	}
+	if w.folders == nil {
+		w.folders, _ = w.commits.Folders(asking)
+	}
+	now := time.Since(w.began)
+	s := w.waits.stall(now)
+	if why := w.unusable(ctx); why == "" {
+		w.full = 0
+	} else {
+		if w.full == 0 || w.fullWhy != why {
+			w.full, w.fullWhy = now, why
+		}
+		if lasts := now - w.full; lasts > s.lasts {
+			s = stall{lasts, fmt.Sprintf("%s for %d s", why, int(lasts.Seconds()))}
+		}
+	}
+	w.newest.Store(&s)
+}
+
+// unusable says why a folder that every commit writes to takes nothing, or "". One that this agent can't see says
+// nothing.
+func (w *stallWatch) unusable(ctx context.Context) string {
+	if w.asked == nil {
+		w.asked = make(chan string, 1)
+		go func(answer chan<- string, folders []string) { answer <- unusable(w.volume, folders) }(w.asked, w.folders)
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	select {
+	case why := <-w.asked:
+		w.asked = nil
+		return why
+	case <-ctx.Done():
+		return "the file system of the server's data has not answered"
+	}
+}
+
+func unusable(volume Volume, folders []string) string {
+	for _, folder := range folders {
+		free, readOnly, err := volume(folder)
+		switch {
+		case err != nil:
+		case readOnly:
+			return "the file system of " + folder + " has been read-only"
+		case free < fullDisk:
+			return "the disk of " + folder + " has been full"
+		}
+	}
+	return ""
+}
+
+func (w *stallWatch) get() stall { return *w.newest.Load() }

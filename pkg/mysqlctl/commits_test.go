@@ -1,0 +1,56 @@
+package mysqlctl
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
+)
+
+// TestWaitingCommits: who waits for an acknowledgement that nobody gives waits for a commit; who waits for a lock, or
+// sleeps, does not.
+func TestWaitingCommits(t *testing.T) {
+	each(t, func(t *testing.T, kind string) {
+		i := mysqltest.Start(t, mysqltest.Options{Server: kind, SemiSync: true})
+		s := New(account(i, "agent", "PROCESS"))
+		defer s.Close()
+		ctx := within(t, 30*time.Second)
+		wait := "rpl_semi_sync_master"
+		if i.Kind.MySQL {
+			wait = "rpl_semi_sync_source"
+		}
+		i.Exec("CREATE TABLE test.t (id INT PRIMARY KEY)",
+			"SET GLOBAL "+wait+"_timeout=3600000", "SET GLOBAL "+wait+"_wait_no_"+map[bool]string{true: "replica", false: "slave"}[i.Kind.MySQL]+"=1",
+			"SET GLOBAL "+wait+"_enabled=OFF")
+		client := i.DB("root", "")
+		if found, err := s.WaitingCommits(ctx); err != nil || len(found) > 0 {
+			t.Errorf("of a server at rest: %v, %v", found, err)
+		}
+		i.Exec("SET GLOBAL " + wait + "_enabled=ON")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := client.ExecContext(ctx, "INSERT INTO test.t VALUES (1)")
+			ended <- err
+		}()
+		var found []CommitWait
+		eventually(t, "the commit to wait", func() bool {
+			var err error
+			if found, err = s.WaitingCommits(ctx); err != nil {
+				t.Fatal(err)
+			}
+			return len(found) == 1 && found[0].For >= time.Second
+		})
+		if found[0].ID == 0 || found[0].State == "" {
+			t.Errorf("found %+v", found[0])
+		}
+		i.Exec("SET GLOBAL " + wait + "_enabled=OFF")
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		folders, err := s.Folders(ctx)
+		if err != nil || len(folders) != 1 || !filepath.IsAbs(folders[0]) {
+			t.Errorf("folders %v, %v", folders, err)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/test/lab"
+	"mysql-mmm/test/servers"
+)
+
+var stalls = flag.Int("stalls", 1, "in how many clusters of each server TestDiskStalls lets the disk hang, each for a time of its own")
+
+// unwriting is a cluster whose writer's disk can be made to hang, and that is waited for no longer than 4 s.
+func unwriting(kind string) lab.Options {
+	o := leased()
+	o.Server, o.Disk, o.Mon = kind, true, "flap_count 0\nwrite_timeout 4"
+	return o
+}
+
+// TestDiskStalls: the writer answers, and its disk hangs. Another host becomes the writer; who waits for an answer from
+// the old one gets none, whatever it commits when its disk is well again; and that is named, or is in the new writer.
+func TestDiskStalls(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		for range *stalls {
+			lasts := time.Duration(6_000+rand.IntN(9_000)) * time.Millisecond
+			t.Run(fmt.Sprintf("%s %v", servers.Kind{Name: kind}, lasts), func(t *testing.T) {
+				start(t, 90*time.Second, unwriting(kind)).stall(lasts)
+			})
+		}
+	}
+}
+
+// byHand is a row that the load does not write.
+const byHand = 1_000_000
+
+// stall lets the disk of the writer hang for some time, and sees the cluster through until all is well again.
+func (b *bench) stall(lasts time.Duration) {
+	db1, db2 := b.Node("db1"), b.Node("db2")
+	l := b.load()
+	watch := b.WatchWriter(b.ctx)
+	b.Cleanup(func() { b.must(db1.Disk.GoOn()) }) // before the server is killed
+	began := time.Now()
+	b.must(db1.Disk.Hang())
+	waiting, err := b.Insert(b.ctx, db1, byHand)
+	b.must(err)
+	healed := time.AfterFunc(lasts, func() { b.must(db1.Disk.GoOn()) })
+	defer healed.Stop()
+	b.must(l.WaitServer(b.ctx, 2))
+	gap := l.Gap(began)
+	b.logged(b.Monitor, "answers and can't write: connection ")
+	if answer := <-waiting; answer == nil {
+		b.Errorf("who waited for the old writer was told that it has committed")
+	}
+	took := time.Since(began)
+	b.must(lab.Wait(b.ctx, "the disk to be well again", func() (bool, string) { return time.Since(began) > lasts, "" }))
+	b.logged(db1.Agent, "its port is open to clients again")
+	b.must(lab.Wait(b.ctx, "db1 to be closed", func() (bool, string) {
+		v, err := db1.Server.Value(b.ctx, "SELECT @@read_only")
+		return err == nil && v == "1", fmt.Sprint(v, err)
+	}))
+	both, err := watch.Stop()
+	b.must(err)
+	extra, err := db1.Server.Value(b.ctx, fmt.Sprintf("SELECT COUNT(*) FROM app.t WHERE id=%d", byHand))
+	b.must(err)
+	b.Logf("disk hung for %v: write gap %v, who waited was told after %v, address on two hosts %v, %s row of theirs on the old writer", lasts, gap, took, both, extra)
+	if both > 0 {
+		b.Errorf("the address was on two hosts for %v", both)
+	}
+	b.until("db1 to be looked at", func(show string) bool {
+		return strings.Contains(show, "host db1: it has ") || strings.Contains(show, "db1(10.77.0.11) master/ONLINE")
+	})
+	if extra == "1" && !strings.Contains(b.show(), "host db1: it has ") {
+		b.Errorf("a row that only the old writer has is not named:\n%s", b.show())
+	}
+	l.Stop()
+	b.must(b.WaitLevel(b.ctx, db2))
+	if lost, err := l.Lost(b.ctx, db2.Server); err != nil || len(lost) > 0 {
+		b.Errorf("%d acknowledged rows are lost: %v, %v", len(lost), lost, err)
+	}
+}
+
+// TestAcknowledgementsMissing: the writer waits for acknowledgements that nobody gives. Another host becomes the writer.
+// What waited behind the first commit is committed once the old writer need not wait any more: nobody was told so, and
+// it is named.
+func TestAcknowledgementsMissing(t *testing.T) {
+	b := start(t, 90*time.Second, unwriting(""))
+	l := b.load()
+	db1, db2 := b.Node("db1"), b.Node("db2")
+	b.must(db1.Server.Exec(b.ctx, "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1", "SET GLOBAL rpl_semi_sync_master_timeout=3600000"))
+	b.must(db1.Server.WaitSemiSync(b.ctx))
+	began := time.Now()
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD", "SET GLOBAL rpl_semi_sync_slave_enabled=0", "START SLAVE IO_THREAD"))
+	b.must(l.WaitServer(b.ctx, 2))
+	t.Logf("write gap %v", l.Gap(began))
+	b.logged(b.Monitor, "for its commit (Waiting for semi-sync ACK from slave)")
+	if out, _ := b.control("explain db1"); !strings.Contains(out, "Its server answers and can't write: connection ") {
+		t.Errorf("explain:\n%s", out)
+	}
+	b.must(db1.Server.Exec(b.ctx, "SET GLOBAL rpl_semi_sync_master_enabled=0"))
+	b.until("db1's commits to be named", func(show string) bool { return strings.Contains(show, "host db1: it has ") })
+	l.Stop()
+	if lost, err := l.Lost(b.ctx, db2.Server); err != nil || len(lost) > 0 {
+		t.Errorf("%d acknowledged rows are lost: %v, %v", len(lost), lost, err)
+	}
+}
