@@ -125,6 +125,9 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	set, known := "", false
 	if o.Cut && o.Switch.From == from {
 		c.log.Warn(fmt.Sprintf("The server of '%s' can't be closed for writes, and no client reaches it: catching up with what was received", from))
+		if err := c.quiet(ctx); err != nil {
+			return mysqlctl.Position{}, err
+		}
 	} else {
 		target, set, known = c.source(ctx, r, limit)
 	}
@@ -169,6 +172,33 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		after = more
 	}
 	return after, c.cutOff(ctx, from, after)
+}
+
+// Times of quiet: what a source had committed before its clients were cut off may still be on its way.
+const (
+	quietFor  = 100 * time.Millisecond
+	quietMost = time.Second
+)
+
+// quiet waits until nothing has come in for a moment.
+func (c catchUp) quiet(ctx context.Context) error {
+	var last mysqlctl.Position
+	began := time.Now()
+	for moved := began; time.Since(moved) < quietFor && time.Since(began) < quietMost; {
+		r, err := c.local.Replica(ctx)
+		if err != nil {
+			return err
+		}
+		if r.Received != last {
+			last, moved = r.Received, time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainPause):
+		}
+	}
+	return nil
 }
 
 // catchesUp is how long a source may take to commit what it has sent already: it waits for acknowledgements.

@@ -25,16 +25,17 @@ const (
 	Reconfigured                         // members restarted with another lease, other candidates, other periods
 	Resets                               // RESET MASTER
 	Liars                                // kill_host says that it worked, and it did not
+	Stalls                               // disks of servers that hang while the server answers
 	SlaveWriters                         // where a slave may be the writer, its writes are not to be lost either
 	end
 )
 
 var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands", "replication", "old", "lost-state",
-	"reconfigured", "resets", "liars", "slave-writers"}
+	"reconfigured", "resets", "liars", "stalls", "slave-writers"}
 
 // Proven are the abilities in which the programs are to hold. Beyond them are two logs that are reset at once, which only an operator can
 // mend, a kill_host that lies, and slaves that may be the writer, of which the others do not replicate.
-const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | LateKernels | ForeignHands | BadReplication | Old | LostState | Reconfigured
+const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | LateKernels | ForeignHands | BadReplication | Old | LostState | Reconfigured | Stalls
 
 // Has says whether all of b are among a.
 func (a Abilities) Has(b Abilities) bool { return a&b == b }

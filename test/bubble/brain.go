@@ -44,7 +44,7 @@ func newBrain(w *World) *brain {
 // topology is what the monitor's configuration says.
 func (b *brain) topology() cluster.Topology {
 	w := b.w
-	t := cluster.Topology{ActiveMasterRole: writerRole, AutoSetOnline: w.autoOnline, WaitForOtherMaster: w.waitOther, Lease: b.setup.lease, FastFailover: w.fast,
+	t := cluster.Topology{ActiveMasterRole: writerRole, AutoSetOnline: w.autoOnline, WaitForOtherMaster: w.waitOther, Lease: b.setup.lease, FastFailover: w.fast, WriteTimeout: w.unwritten,
 		FlapDuration: time.Hour, FlapCount: w.flaps, ReleaseTimeout: w.grace + 5*time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: w.trap + b.setup.period + w.timeout}
 	if w.Without.Wait {
 		t.Lease = cluster.Lease(300 * time.Millisecond)

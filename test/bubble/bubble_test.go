@@ -123,3 +123,23 @@ func TestOneFault(t *testing.T) {
 	}
 	t.Logf("\n%s", found)
 }
+
+// TestUnwriting: a writer whose disk hangs is replaced, and what it commits when its disk goes on is lost to nobody who
+// was told so, or is named.
+func TestUnwriting(t *testing.T) {
+	replaced := 0
+	s := Search{From: *from, To: *from + 99, Abilities: Stalls, Story: cantWrite}
+	s.Tell = func(o Outcome) {
+		if o.Replaced {
+			replaced++
+		}
+	}
+	found := s.Run(t)
+	for _, o := range found.Wrong {
+		t.Errorf("world %d: %s\n%s", o.Seed, o.Wrong, o.Story)
+	}
+	if replaced < 20 {
+		t.Errorf("in %d worlds alone a writer that can't write was replaced", replaced)
+	}
+	t.Logf("%d replaced\n%s", replaced, found)
+}

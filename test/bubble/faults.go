@@ -169,6 +169,7 @@ func (w *World) heal() {
 		h.resume()
 		h.boot(time.Second)
 		h.kernel.stalled, h.kernel.slow = time.Time{}, 20*time.Millisecond
+		h.server.stall(false)
 		h.server.start()
 		h.server.goOn()
 		r := &h.server.replica

@@ -33,6 +33,10 @@ func programFaults() []kind {
 			h, how := w.any(d), pick(d, silent, stuck)
 			return "server of " + h.name + " hangs", func() { h.server.hang(how) }, h.server.goOn
 		}},
+		{"server can't write", Stalls, 3, hard, func(w *World, d *dice) (string, func(), func()) {
+			h := w.any(d)
+			return "disk of the server of " + h.name + " hangs", func() { h.server.stall(true) }, func() { h.server.stall(false) }
+		}},
 		{"monitor killed", 0, 3, nobody, func(w *World, d *dice) (string, func(), func()) {
 			return "monitor killed", w.brain.kill, w.brain.start
 		}},

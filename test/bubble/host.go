@@ -165,8 +165,9 @@ func (h *host) run(after *agentProcess) {
 		leasing.Everybody = append(leasing.Everybody, o.name)
 	}
 	c := agent.Config{Site: site, Address: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
-		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return 0, p.pass() },
-		Fence:   firewall(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
+		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
+		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy,
+		Fence: firewall(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
 		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
 			w.mu.Lock()
@@ -192,6 +193,17 @@ func (h *host) run(after *agentProcess) {
 			w.mu.Unlock()
 		}
 	})
+}
+
+// cut ends the connections of clients, all of which come by the writer's address.
+func (h *host) cut(p *process, writers bool) (int, error) {
+	if err := p.pass(); err != nil || !writers {
+		return 0, err
+	}
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.server.cut()
+	return 0, nil
 }
 
 // killAgent ends it as SIGKILL does.

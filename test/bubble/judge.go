@@ -35,6 +35,7 @@ type judge struct {
 	whom      harm
 	healed    bool   // nothing more goes wrong
 	appointed string // by the newest order of anybody
+	replaced  bool   // a writer that could not write has been
 }
 
 // vow is a promise to vouch for a host.
@@ -160,6 +161,7 @@ func (w *World) promised(line string, by *host) {
 
 // heardOf takes in what a program logs. The world is locked.
 func (w *World) heardOf(text string) {
+	w.replaced = w.replaced || strings.Contains(text, "because it answers and can't write")
 	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions", "has executed", "not known", "not whole", "what only"} {
 		if !strings.Contains(text, words) {
 			continue
@@ -171,7 +173,7 @@ func (w *World) heardOf(text string) {
 }
 
 func (w *World) outcome() Outcome {
-	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only}
+	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only, Replaced: w.replaced}
 }
 
 // bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a

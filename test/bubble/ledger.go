@@ -52,10 +52,10 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		w.mu.Unlock()
 		return
 	}
-	st := &statement{ended: make(chan struct{})}
-	s.running[st] = true
 	w.next++
 	id := w.next
+	st := &statement{ended: make(chan struct{}), id: uint64(id), began: time.Now()}
+	s.running[st] = true
 	w.mu.Unlock()
 	t := time.NewTimer(takes)
 	defer t.Stop()
@@ -67,7 +67,8 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		return
 	}
 	w.mu.Lock()
-	for s.health != down && !s.answering() && s.running[st] {
+	st.commits = true
+	for s.health != down && (!s.answering() || s.stalled) && s.running[st] {
 		moved := s.moved
 		w.mu.Unlock()
 		select {
@@ -95,7 +96,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		}
 		w.mu.Lock()
 	}
-	if s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well {
+	if s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well && !st.cut {
 		w.acked, w.by[id] = append(w.acked, id), s.h.name
 	}
 	w.mu.Unlock()

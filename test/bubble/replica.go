@@ -196,7 +196,7 @@ func (s *server) sql() time.Duration {
 	switch {
 	case !r.sql || s.health == down:
 		return time.Hour
-	case !s.answering():
+	case !s.answering() || s.stalled:
 		return 100 * time.Millisecond
 	case len(r.relay) == 0:
 		if r.executed != r.received {

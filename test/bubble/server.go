@@ -1,6 +1,7 @@
 package bubble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type server struct {
 	dice     *dice
 	id       uint32
 	health   health
+	stalled  bool          // its disk hangs: it answers, and commits nothing
 	died     chan struct{} // closed when it dies
 	readOnly bool
 	closing  int // DenyWrites that wait for running statements
@@ -42,7 +44,37 @@ type server struct {
 }
 
 // statement is a running write of a client.
-type statement struct{ ended chan struct{} } // closed when it is killed
+type statement struct {
+	ended   chan struct{} // closed when it is killed
+	id      uint64
+	began   time.Time
+	commits bool // it waits for its commit: it can't be killed while the disk hangs
+	cut     bool // its client has gone
+}
+
+// stall lets the disk hang, or go on.
+func (s *server) stall(on bool) {
+	s.stalled = on
+	s.turn()
+}
+
+// cut ends the connections of all clients.
+func (s *server) cut() {
+	for st := range s.running {
+		st.cut = true
+	}
+}
+
+// kill ends the statements that can be ended.
+func (s *server) kill() {
+	for st := range s.running {
+		if st.commits && s.stalled {
+			continue
+		}
+		close(st.ended)
+		delete(s.running, st)
+	}
+}
 
 func newServer(h *host, id uint32) *server {
 	s := &server{h: h, id: id, dice: newDice(h.w.Seed, "server of "+h.name), died: make(chan struct{}), readOnly: true, running: map[*statement]bool{},
@@ -260,10 +292,7 @@ func (c connection) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 			return fmt.Errorf("deny writes: %w", err)
 		}
 		if !time.Now().Before(over) {
-			for st := range c.s.running {
-				close(st.ended)
-			}
-			clear(c.s.running)
+			c.s.kill()
 		}
 		if len(c.s.running) == 0 {
 			break
@@ -344,6 +373,34 @@ func (c connection) Transactions(ctx context.Context, start, end mysqlctl.Positi
 	}
 	return found, nil
 }
+
+// WaitingCommits lists the statements that wait for their commit.
+func (c connection) WaitingCommits(ctx context.Context) ([]mysqlctl.CommitWait, error) {
+	if err := c.query(ctx); err != nil {
+		return nil, err
+	}
+	defer c.unlock()
+	var list []mysqlctl.CommitWait
+	for st := range c.s.running {
+		if st.commits {
+			list = append(list, mysqlctl.CommitWait{ID: st.id, State: "Commit", For: time.Since(st.began).Truncate(time.Second)})
+		}
+	}
+	slices.SortFunc(list, func(a, b mysqlctl.CommitWait) int { return cmp.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// Folders is where the data is.
+func (c connection) Folders(ctx context.Context) ([]string, error) {
+	if err := c.query(ctx); err != nil {
+		return nil, err
+	}
+	defer c.unlock()
+	return []string{"/data"}, nil
+}
+
+// roomy is a file system with room: one that is full is as one that hangs.
+func roomy(string) (free uint64, readOnly bool, err error) { return 1 << 40, false, nil }
 
 // reach is a connection without a login: the greeting is enough.
 func (w *World) reach(ctx context.Context, p *process, from string, to *host) error {

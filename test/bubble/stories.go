@@ -8,7 +8,7 @@ import "time"
 // mishap lets one of them happen.
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, agentGone, lateGone, rebooted)
+	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, agentGone, lateGone, rebooted, cantWrite)
 	if w.Story != nil {
 		tell = w.Story
 	}
@@ -67,6 +67,18 @@ func agentGone(w *World, d *dice) {
 		writer.startAgent()
 		w.alone(writer, false)
 	})
+}
+
+// cantWrite: the writer's disk hangs, and goes on about when the role is being taken from it.
+func cantWrite(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(Stalls) {
+		hostGone(w, d)
+		return
+	}
+	w.note("FAULT", "disk of the server of %s hangs", writer.name)
+	writer.server.stall(true)
+	w.later(d.between(4*time.Second, 14*time.Second), func() { writer.server.stall(false) })
 }
 
 // holder is the host that has the address, or nil.

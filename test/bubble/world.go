@@ -55,6 +55,7 @@ type World struct {
 	timeout    time.Duration
 	autoOnline time.Duration
 	waitOther  time.Duration
+	unwritten  time.Duration // write_timeout
 
 	ledger
 	judge
@@ -62,14 +63,15 @@ type World struct {
 
 // Outcome is what became of a world.
 type Outcome struct {
-	Seed   uint64
-	Wrong  string         // what is wrong with it; "" for nothing
-	Story  string         // where something is wrong
-	Faults map[string]int // how many of each kind there were
-	Gap    time.Duration  // longest time without a writer
-	Open   time.Duration  // how long two servers were open for writes, be it without the address
-	Lost   int            // acknowledged writes that are not in the last writer
-	Only   string         // kind of the one fault of a world with a single one
+	Seed     uint64
+	Wrong    string         // what is wrong with it; "" for nothing
+	Story    string         // where something is wrong
+	Faults   map[string]int // how many of each kind there were
+	Gap      time.Duration  // longest time without a writer
+	Open     time.Duration  // how long two servers were open for writes, be it without the address
+	Lost     int            // acknowledged writes that are not in the last writer
+	Replaced bool           // a writer that could not write has been replaced
+	Only     string         // kind of the one fault of a world with a single one
 }
 
 // newWorld makes the world of a seed. It has to be in a bubble.
@@ -89,6 +91,7 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	w.trap = d.between(500*time.Millisecond, 3*time.Second)
 	w.timeout = pick(d, time.Second, 2*time.Second)
 	w.autoOnline = time.Second
+	w.unwritten = pick(d, 0, 4*time.Second, 4*time.Second, 6*time.Second)
 	w.waitOther = d.between(20*time.Second, 40*time.Second)
 	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", slaveName})
 	candidates := slices.Clone(names)
