@@ -89,7 +89,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	port := agent.NewFence(c)
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
-		Commits: server, Volume: agent.StatFS,
+		Commits: server, Volume: agent.StatFS, Processes: os.DirFS("/proc"),
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,

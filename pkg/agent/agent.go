@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -55,6 +56,7 @@ type Config struct {
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Local      Server
 	Commits    Commits                                // nil: whether the server writes is not looked at
+	Processes  fs.FS                                  // as /proc; nil: backups are not looked for
 	Volume     Volume                                 // of the server's folders
 	Clients    func(ctx context.Context) (int, error) // ends the TCP connections of clients to the server's port; nil: they end by themselves
 	Patience   time.Duration                          // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
@@ -78,6 +80,7 @@ type Agent struct {
 	progress *atomic.Pointer[string] // what the catching up waits for
 	follower *follower
 	stalls   *stallWatch
+	backups  *backupWatch
 	writer   *atomic.Bool // this host is to be the writer
 	uptime   func() (float64, error)
 	version  string
@@ -117,6 +120,7 @@ func New(c Config) *Agent {
 		follower: newFollower(c, e, stop),
 		stalls:   newStallWatch(c.Commits, c.Volume, writer),
 		writer:   writer,
+		backups:  newBackupWatch(c.Processes),
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,
@@ -149,6 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.stalls.Run(ctx) })
+	group.Go(func() error { return a.backups.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
 	group.Go(func() error { a.host.prepare(ctx); return nil })
 	err := group.Wait()
@@ -363,6 +368,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,
 		Fenced:     f.Fenced,
+		Backup:     o.backups.get(),
 		Problems:   slices.Clone(o.problems),
 		Conflict:   o.memory.conflict,
 		Embargo:    o.embargo.get(),

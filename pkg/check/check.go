@@ -47,10 +47,11 @@ type Result struct {
 
 // Threads is what the two replication threads do.
 type Threads struct {
-	Known     bool // the server told
-	Receiving bool // the I/O thread is connected to the source
-	Stopped   bool // the I/O thread does not run, and does not try to connect either
-	Executing bool // the SQL thread runs
+	Known     bool          // the server told
+	Receiving bool          // the I/O thread is connected to the source
+	Stopped   bool          // the I/O thread does not run, and does not try to connect either
+	Executing bool          // the SQL thread runs
+	Delay     time.Duration // how far it is behind on purpose (SQL_Delay)
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.

@@ -26,9 +26,9 @@ func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *H
 	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeBacklog(r, max) }}
 	if beats != nil {
 		reader := newBeatReader(beats)
-		p.judge = func(ctx context.Context, _ mysqlctl.Replica) Result {
+		p.judge = func(ctx context.Context, r mysqlctl.Replica) Result {
 			rows, err := conn.Heartbeats(ctx, beats.Table)
-			return judgeBeats(reader, rows, err, max, time.Now())
+			return judgeBeats(reader, rows, err, r.Delay, max, time.Now())
 		}
 	}
 	return p
@@ -58,7 +58,7 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 	}
 	result := p.judge(ctx, r)
 	result.Source = r.SourceHost
-	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes"}
+	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes", Delay: r.Delay}
 	return result
 }
 
@@ -140,12 +140,19 @@ func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 	case r.Lag == nil:
 		return Result{Status: OK, Message: "OK: Backlog is null"}
 	}
-	return judgeLag(*r.Lag, max)
+	return judgeLag(*r.Lag, r.Delay, max)
 }
 
-func judgeLag(lag, max time.Duration) Result {
+// judgeLag does not count what a replica is behind on purpose.
+func judgeLag(lag, delay, max time.Duration) Result {
 	r := Result{Status: OK, Message: "OK"}
+	beyond := lag - delay
 	switch {
+	case delay > 0 && beyond > max:
+		r = result(Error, "ERROR: Backlog is too big: %.0f seconds beyond SQL_Delay (%.0f seconds), max_backlog is %g",
+			beyond.Seconds(), delay.Seconds(), max.Seconds())
+	case delay > 0:
+		r.Message = fmt.Sprintf("OK: Backlog is %.0f seconds, SQL_Delay is %.0f", lag.Seconds(), delay.Seconds())
 	case lag > max:
 		r = result(Error, "ERROR: Backlog is too big: %.0f seconds, max_backlog is %g", lag.Seconds(), max.Seconds())
 	case lag == 0:
@@ -156,7 +163,7 @@ func judgeLag(lag, max time.Duration) Result {
 }
 
 // judgeBeats: without its table nothing is known of the backlog, which changes nothing.
-func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, max time.Duration, now time.Time) Result {
+func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, delay, max time.Duration, now time.Time) Result {
 	switch {
 	case mysqlctl.IsMissingTable(err):
 		return result(Unknown, "UNKNOWN: heartbeat_table %s does not exist: %s", r.Table, text(err))
@@ -167,7 +174,7 @@ func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, max time.Durati
 	if err != nil {
 		return result(Unknown, "UNKNOWN: Backlog is not known: %s", err)
 	}
-	return judgeLag(lag, max)
+	return judgeLag(lag, delay, max)
 }
 
 func connectError(e *mysqlctl.ConnectError) string {

@@ -274,6 +274,9 @@ func TestJudgements(t *testing.T) {
 		"1":                                    {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK, "OK"},
 		"60":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK, "OK"},
 		"61":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)}, time.Minute), Error, "ERROR: Backlog is too big: 61 seconds, max_backlog is 60"},
+		"behind on purpose":                    {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Hour), Delay: time.Hour}, time.Minute), OK, "OK: Backlog is 3600 seconds, SQL_Delay is 3600"},
+		"behind its delay too":                 {judgeBacklog(mysqlctl.Replica{Lag: lag(3700 * time.Second), Delay: time.Hour}, time.Minute), Error, "ERROR: Backlog is too big: 100 seconds beyond SQL_Delay (3600 seconds), max_backlog is 60"},
+		"not yet so late":                      {judgeBacklog(mysqlctl.Replica{Lag: lag(0), Delay: time.Hour}, time.Minute), OK, "OK: Backlog is 0 seconds, SQL_Delay is 3600"},
 		"max_backlog 0":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error, "ERROR: Backlog is too big: 1 seconds, max_backlog is 0"},
 	} {
 		if tt.got.Status != tt.status || tt.got.Message != tt.message {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -52,7 +53,7 @@ func (x *stepper) orphan(r Role, a *Address) {
 // those the one with the least load, of those the first by name. Who has more of a dead writer's log comes before all
 // that. "" where nobody may have it.
 func (x *stepper) fewest(r Role) string {
-	if r.Prefer != "" && x.may(r, r.Prefer) && x.mayTakeOver(r, r.Prefer) {
+	if r.Prefer != "" && x.may(r, r.Prefer) && x.mayTakeOver(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" {
 		return r.Prefer
 	}
 	best := ""
@@ -62,6 +63,19 @@ func (x *stepper) fewest(r Role) string {
 		}
 	}
 	return best
+}
+
+// lastChoice says why a host is taken for a role only where nobody else can have it: it is at work on something that clients
+// would feel, or is behind on purpose. "" for nothing.
+func (s State) lastChoice(host string) string {
+	h := s.Hosts[host]
+	switch {
+	case h.Good.Delay > 0:
+		return fmt.Sprintf("its replication is delayed by %d seconds (SQL_Delay)", int(h.Good.Delay.Seconds()))
+	case h.Backup != "":
+		return h.Backup + " runs there"
+	}
+	return ""
 }
 
 // better: for the writer, of hosts that have as much, one whose own file agrees with this monitor's on who may be the
@@ -93,6 +107,9 @@ func (x *stepper) lighter(r Role, a, b string) bool {
 		if c := x.fuller(a, b); c != 0 {
 			return c < 0
 		}
+	}
+	if la, lb := x.s.lastChoice(a) != "", x.s.lastChoice(b) != ""; la != lb {
+		return lb
 	}
 	if ca, cb := x.count(r, a), x.count(r, b); ca != cb {
 		return ca < cb
@@ -139,7 +156,7 @@ func (x *stepper) prefer() {
 			continue
 		}
 		good := x.s.Hosts[r.Prefer].Good
-		if x.may(r, r.Prefer) && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
+		if x.may(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
 			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
 			x.move(a, r.Prefer)
 		}
@@ -153,12 +170,28 @@ func (x *stepper) move(a *Address, to string) {
 	a.origin = origin
 }
 
-// balance evens out until no two eligible hosts differ by more than one.
+// balance evens out until no two eligible hosts differ by more than one. Hosts that are taken last have none while
+// others can have them.
 func (x *stepper) balance(r Role) {
-	var hosts []string
+	var hosts, last []string
 	for _, h := range x.t.Hosts {
-		if x.s.eligible(r, h.Name) {
+		switch {
+		case !x.s.eligible(r, h.Name):
+		case x.s.lastChoice(h.Name) != "":
+			last = append(last, h.Name)
+		default:
 			hosts = append(hosts, h.Name)
+		}
+	}
+	if len(hosts) == 0 {
+		hosts, last = last, nil
+	}
+	for _, from := range last {
+		for i := x.lastOf(r, from); i >= 0; i = x.lastOf(r, from) {
+			to := slices.MinFunc(hosts, func(a, b string) int { return x.byLoad(r, a, b) })
+			a := &x.s.Addresses[i]
+			x.out.add(Info, to, "Moving role '%s' from host '%s' to host '%s': %s", a.RoleIP, from, to, x.s.lastChoice(from))
+			x.take(a, to)
 		}
 	}
 	if len(hosts) < 2 {

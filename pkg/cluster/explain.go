@@ -82,6 +82,9 @@ func (e *explainer) why() {
 	if h.Via != "" {
 		e.because("Its agent is reached through host %s only.", h.Via)
 	}
+	if why := e.s.lastChoice(e.host.Name); why != "" {
+		e.because("It is taken for roles last: %s.", why)
+	}
 	if w := h.Writing; w.Stall != "" {
 		e.because("Its server answers and can't write: %s.", w.Stall)
 	}

@@ -27,6 +27,7 @@ type Reception struct {
 	Surveyed time.Duration // when GTID and what follows were asked for
 	Stopped  bool          // it does not even try to receive
 	Stuck    bool          // it does not execute what it has received
+	Delay    time.Duration // it executes so much later on purpose (SQL_Delay)
 	From     string        // host that it replicates from; "" where that is not known
 
 	GTID   bool // it finds its place by GTID, so it can go on from another host

@@ -63,7 +63,7 @@ func (x *stepper) answers() {
 			}
 			h.ServerGone, h.Via, h.Working = ans.ServerGone, ans.Via, ans.Busy
 			if !ans.Busy { // who is busy says nothing of that
-				h.Writing = ans.Writing
+				h.Writing, h.Backup = ans.Writing, ans.Backup
 			}
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)

@@ -43,6 +43,7 @@ type Answer struct {
 	PromiseAge time.Duration
 	ServerGone bool // its server's process is gone
 
+	Backup  string  // what backs its server up; "" for nothing
 	Writing Writing // what it says of its server's writing
 
 	Embargo Embargo // whom it replicates nothing more from

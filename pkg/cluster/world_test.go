@@ -56,6 +56,7 @@ type simAgent struct {
 	boot time.Duration // when its host was booted
 	told HostState
 
+	backup  string
 	stalled time.Duration // since when its server writes nothing; 0: it does
 
 	embargo Embargo // whom it replicates nothing more from, until it is trusted
@@ -191,6 +192,7 @@ func (w *world) answer(o Order) Answer {
 		ans.Audit.At = o.Left
 	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
+	ans.Backup = a.backup
 	if a.stalled > 0 {
 		lasts := w.now - a.stalled
 		ans.Writing = Writing{Stalled: lasts, Stall: fmt.Sprintf("connection 7 has waited %d s for its commit (Commit)", int(lasts.Seconds())), Fenced: !ans.Writable}
@@ -256,6 +258,17 @@ func (w *world) do(line string) string {
 		if w.agents[words[1]].stalled = w.now; len(words) > 2 {
 			w.agents[words[1]].stalled = 0
 		}
+	case "backup": // HOST [PROGRAM]
+		w.agents[words[1]].backup = strings.Join(words[2:], " ")
+	case "delay": // HOST SECONDS
+		n, err := strconv.Atoi(words[2])
+		if err != nil {
+			panic(err)
+		}
+		v := w.verdicts[words[1]]
+		v.Delay = time.Duration(n) * time.Second
+		w.verdicts[words[1]] = v
+		w.step(Input{})
 	case "write_timeout":
 		d, err := time.ParseDuration(words[1] + "s")
 		if err != nil {

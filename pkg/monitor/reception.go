@@ -33,6 +33,7 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 		s.Lost = now
 	}
 	if u.Name == check.RepThreads {
+		s.Delay = th.Delay
 		s.Stopped, s.Stuck = th.Known && th.Stopped, th.Known && !th.Executing
 		if name, known := r.byIP(u.Result.Source); known {
 			s.From = name

@@ -28,6 +28,8 @@ type Replica struct {
 
 	Lag *time.Duration // Seconds_Behind_Master; nil where the server says NULL: it does not know
 
+	Delay time.Duration // SQL_Delay: how long what has been received is kept before it is executed, on purpose
+
 	Received Position // how far the I/O thread has read the log of the source
 	Executed Position // how far the SQL thread has executed it
 	UsesGTID bool     // positions are found by GTID, not by file and offset
@@ -96,6 +98,7 @@ func parseReplica(r row) (rep Replica, err error) {
 	rep.IOErrno, rep.SQLErrno = number("Last_IO_Errno"), number("Last_SQL_Errno")
 	rep.SourceID = uint32(number("Source_Server_Id", "Master_Server_Id"))
 	rep.Retries = number("Source_Retry_Count", "Master_Retry_Count")
+	rep.Delay = time.Duration(number("SQL_Delay")) * time.Second
 	rep.RetryEvery = time.Duration(number("Connect_Retry")) * time.Second
 	if err != nil {
 		return Replica{}, err

@@ -35,6 +35,7 @@ const (
 	extStall    = "stall"
 	extFenced   = "fenced"
 	extCut      = "cut"
+	extBackup   = "backup"
 	extAnswer   = "answer"
 	extForced   = "forced"
 	extLeft     = "left"

@@ -210,6 +210,7 @@ func TestReport(t *testing.T) {
 		},
 		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)", Fenced: true},
 			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
+		{"backup", Report{Extended: true, Writable: No, Backup: "mysqldump (process 77)"}, "v=1|seq=0|have=|writable=0|backup=mysqldump (process 77)"},
 		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0"},
 	}
 	for _, tt := range tests {

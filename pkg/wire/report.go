@@ -59,6 +59,7 @@ type Report struct {
 	ServerGone bool          // the server's process is gone for certain
 	Stalled    time.Duration // for how long the server has written nothing though something is to be; 0: it writes, as far as is known
 	Stall      string        // how that is known
+	Backup     string        // what backs the server up at the moment; "" for nothing
 	Fenced     bool          // Writable is No because no client reaches the server, which may be open
 
 	Embargo cluster.Embargo // whom it replicates nothing more from
@@ -97,6 +98,9 @@ func (r Report) Fields() []string {
 	}
 	if r.Stalled > 0 {
 		fields = append(fields, extra(extStalled, strconv.FormatInt(min(r.Stalled, oldestStall).Milliseconds(), 10)), extra(extStall, r.Stall))
+	}
+	if r.Backup != "" {
+		fields = append(fields, extra(extBackup, r.Backup))
 	}
 	if r.Fenced {
 		fields = append(fields, extra(extFenced, "1"))
@@ -141,6 +145,7 @@ func ParseReport(a Answer) Report {
 		Conflict:   pairs.get(extConflict) == "1",
 		ServerGone: pairs.get(extServer) == serverGone,
 		Stall:      pairs.get(extStall),
+		Backup:     pairs.get(extBackup),
 		Fenced:     pairs.get(extFenced) == "1",
 		Candidates: pairs.get(extMay),
 	}

@@ -151,3 +151,22 @@ func testNobodyAcknowledges(t *testing.T, o lab.Options) {
 	b.logged(b.Monitor, "INFO No longer: "+warning)
 	b.must(b.WaitWhole(b.ctx))
 }
+
+// TestDelayedReplica: a slave that is behind on purpose is well, and has no reader addresses while others can have them.
+func TestDelayedReplica(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			b := start(t, 60*time.Second, lab.Options{Server: kind, MaxBacklog: 3})
+			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=8", "START SLAVE"))
+			l := b.load()
+			defer l.Stop()
+			b.until("db3 to have no roles", func(show string) bool {
+				return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: \n")
+			})
+			b.passes("db3", "rep_backlog", "OK: Backlog is 8 seconds, SQL_Delay is 8")
+			if out, _ := b.control("explain db3"); !strings.Contains(out, "It is taken for roles last: its replication is delayed by 8 seconds (SQL_Delay).") {
+				t.Errorf("explain:\n%s", out)
+			}
+		})
+	}
+}

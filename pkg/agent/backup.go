@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A host that is being backed up is slow, and its server may be locked: the monitor takes it for roles last.
+
+// backupPrograms are what the kernel calls programs that back a server up: the first 15 bytes of their names
+// (proc_pid_comm(5)).
+var backupPrograms = []string{"mariadb-backup", "mariabackup", "xtrabackup", "mysqldump", "mariadb-dump", "mydumper", "mysqlpump", "mysqlbackup"}
+
+const (
+	// backupPeriod is how often they are looked for: it means to read a small file for each process.
+	backupPeriod = 10 * time.Second
+	// backupRest is how long one that has ended counts: one dump after the other is not to move roles to and fro.
+	backupRest = time.Minute
+)
+
+// backupWatch looks whether the host is being backed up.
+type backupWatch struct {
+	proc   fs.FS // as /proc; nil: nothing is looked for
+	newest atomic.Pointer[string]
+}
+
+func newBackupWatch(proc fs.FS) *backupWatch {
+	w := &backupWatch{proc: proc}
+	none := ""
+	w.newest.Store(&none)
+	return w
+}
+
+// Run looks until ctx ends.
+func (w *backupWatch) Run(ctx context.Context) error {
+	if w.proc == nil {
+		return nil
+	}
+	ticker := time.NewTicker(backupPeriod)
+	defer ticker.Stop()
+	var seen time.Time
+	for {
+		if found := backups(w.proc); found != "" {
+			seen = time.Now()
+			w.newest.Store(&found)
+		} else if time.Since(seen) > backupRest {
+			w.newest.Store(&found)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *backupWatch) get() string { return *w.newest.Load() }
+
+// backups names the first program that backs a server up on this host, or none.
+func backups(proc fs.FS) string {
+	processes, err := fs.ReadDir(proc, ".")
+	if err != nil {
+		return ""
+	}
+	for _, p := range processes {
+		if name := p.Name(); name[0] < '1' || name[0] > '9' {
+			continue
+		}
+		comm, err := fs.ReadFile(proc, p.Name()+"/comm")
+		if err != nil {
+			continue // it has ended
+		}
+		if program := strings.TrimSuffix(string(comm), "\n"); slices.Contains(backupPrograms, program) {
+			return fmt.Sprintf("%s (process %s)", program, p.Name())
+		}
+	}
+	return ""
+}

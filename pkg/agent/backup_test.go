@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"context"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+)
+
+// TestBackup: a program that backs a server up is seen while it runs.
+func TestBackup(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	quiet := fstest.MapFS{"1/comm": file("systemd\n"), "77/comm": file("mariadbd\n"), "78/comm": file("mysqldumpslow\n"), "self/comm": file("mysqldump\n"), "uptime": file("1")}
+	for want, program := range map[string]string{
+		"": "mysqldump-split", "mysqldump (process 512)": "mysqldump", "mariadb-backup (process 512)": "mariadb-backup", "xtrabackup (process 512)": "xtrabackup"} {
+		host := fstest.MapFS{"512/comm": file(program + "\n"), "513/status": file("it has ended\n")}
+		for name, f := range quiet {
+			host[name] = f
+		}
+		if got := backups(host); got != want {
+			t.Errorf("with %s: %q, want %q", program, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		host := fstest.MapFS{"512/comm": file("mysqldump\n")}
+		w := newBackupWatch(host)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		synctest.Wait()
+		if w.get() != "mysqldump (process 512)" {
+			t.Errorf("at the start: %q", w.get())
+		}
+		delete(host, "512/comm")
+		time.Sleep(backupRest)
+		if w.get() == "" {
+			t.Error("it is forgotten as soon as it has ended")
+		}
+		time.Sleep(2 * backupPeriod)
+		if w.get() != "" {
+			t.Errorf("it has ended: %q", w.get())
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// TestLastChoiceForWriter: of two who could replace the writer the one that is not being backed up, nor behind on
+// purpose, is taken; where there is no other one, that one.
+func TestLastChoiceForWriter(t *testing.T) {
+	for name, c := range map[string]struct {
+		backup map[string]string
+		delay  map[string]time.Duration
+		down   string
+		want   string
+	}{
+		"nobody is":            {want: "db2"},
+		"the first by name":    {backup: map[string]string{"db2": "mysqldump (process 7)"}, want: "db3"},
+		"on purpose":           {delay: map[string]time.Duration{"db2": time.Hour}, want: "db3"},
+		"both":                 {backup: map[string]string{"db2": "mysqldump (process 7)"}, delay: map[string]time.Duration{"db3": time.Hour}, want: "db2"},
+		"the other one is out": {backup: map[string]string{"db2": "mysqldump (process 7)"}, down: "db3", want: "db2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := lab()
+			top.Roles = top.Roles[1:]
+			top.Roles[0].Hosts = []string{"db1", "db2", "db3"}
+			w := newWorld(top)
+			w.do("after 80s")
+			for host, program := range c.backup {
+				w.agents[host].backup = program
+			}
+			for host, d := range c.delay {
+				v := w.verdicts[host]
+				v.Delay = d
+				w.verdicts[host] = v
+			}
+			w.do("after 1s")
+			if c.down != "" {
+				w.do("check " + c.down + " mysql bad")
+			}
+			w.do("agent db1 down")
+			w.do("kill_host works")
+			w.do("check db1 mysql bad")
+			w.do("after 5s")
+			if got := w.s.ActiveMaster(top); got != c.want {
+				t.Errorf("%q is the writer, want %q", got, c.want)
+			}
+		})
+	}
+}
