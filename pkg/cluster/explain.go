@@ -82,6 +82,9 @@ func (e *explainer) why() {
 	if h.Via != "" {
 		e.because("Its agent is reached through host %s only.", h.Via)
 	}
+	if g := h.Good; g.Surveyed > 0 && !g.Waits && e.s.ActiveMaster(e.t) == e.host.Name {
+		e.because("What it commits waits for nobody: should it die, its last commits may be lost with it (semi-synchronous replication is off).")
+	}
 	if why := e.s.lastChoice(e.host.Name); why != "" {
 		e.because("It is taken for roles last: %s.", why)
 	}

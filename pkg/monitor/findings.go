@@ -163,7 +163,8 @@ func (e *examiner) semiSync() {
 	}
 	if len(without) > 0 {
 		slices.Sort(without)
-		e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost", quoted(without))
+		f := e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost", quoted(without))
+		f.quiet = len(without) == len(r.Hosts) // somebody has chosen so, and need not be told for ever
 	}
 }
 

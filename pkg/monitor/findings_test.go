@@ -75,6 +75,13 @@ func TestFindings(t *testing.T) {
 		"semi-sync off on a slave": {edit("db3", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }), ""},
 		"semi-sync off on a master": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }),
 			"semi-synchronous replication is off on 'db2': what the writer commits just before it dies may be lost"},
+		"semi-sync off on both masters": {func(s map[string]Surveyed, _ *cluster.State) {
+			for _, h := range []string{"db1", "db2"} {
+				x := s[h]
+				x.SemiSync = mysqlctl.SemiSync{}
+				s[h] = x
+			}
+		}, "(semi-synchronous replication is off on 'db1', 'db2': what the writer commits just before it dies may be lost)"},
 		"fallen back":               {edit("db1", func(s *Surveyed) { s.SemiSync.Waiting = false }), "~'db1' has fallen back to asynchronous replication: what it commits may be lost with the host"},
 		"nobody acknowledges":       {edit("db1", func(s *Surveyed) { s.SemiSync.Clients = 0 }), "~nobody acknowledges what 'db1' commits (semi-synchronous replication): it may be lost with the host"},
 		"the other master can wait": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{Enabled: true} }), ""},

@@ -375,7 +375,7 @@ func (c *Cluster) whole(show string) bool {
 // warned: a `show` warns of something that is not meant to be so.
 func (c *Cluster) warned(show string) bool {
 	for line := range strings.Lines(show) {
-		if strings.HasPrefix(line, "#") && !(c.Async && strings.HasPrefix(line, "# Warning: semi-synchronous replication is off")) {
+		if strings.HasPrefix(line, "#") {
 			return true
 		}
 	}
