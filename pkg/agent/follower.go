@@ -44,6 +44,7 @@ type follower struct {
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
 	looked time.Time                     // when; of the attempts alone, one at a time, as the next two
 	end    mysqlctl.Position             // of the own log at that time
+	across string                        // what a former writer's log was found to have, under an original monitor
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.

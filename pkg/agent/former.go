@@ -59,8 +59,11 @@ func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (
 // keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
 func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	e := f.embargo.get()
-	if e.Host == "" || !o.Extended {
+	if e.Host == "" {
 		return nil
+	}
+	if !o.Extended {
+		return f.lookAcross(ctx, e, o)
 	}
 	replica, err := f.local.Replica(ctx)
 	if err != nil && !errors.Is(err, mysqlctl.ErrNotReplica) {

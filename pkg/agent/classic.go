@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// An original monitor knows nothing of embargoes: it neither has a former writer's log looked at nor says whom to trust.
+// Under its orders the agent that has taken over does both itself; else it would replicate nothing from that host for
+// ever, and lack all that is written there after the role has moved back (docs/migration.md).
+
+// formerLog is the log of a former writer, read from here.
+type formerLog struct {
+	Remote
+	id uint32
+}
+
+func (l formerLog) ServerID(context.Context) (uint32, error) { return l.id, nil }
+
+// lookAcross ends the embargo where the former writer is back, is closed for writes, and has nothing that this host
+// lacks; or where somebody has started the replication from it, who has looked. Else it says what that one has.
+func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o wire.Order) error {
+	if e.At == "" && f.site.writer(o.Roles) {
+		return nil // it is being taken over from
+	}
+	r, err := f.local.Replica(ctx)
+	if err != nil {
+		return ignoreNotReplica(err)
+	}
+	source, former, known := f.peers.ByIP(r.SourceHost)
+	switch {
+	case source != e.Host:
+		return f.embargo.set(cluster.Embargo{})
+	case r.IORunning != "No":
+		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started: what only that host had comes in", e.Host))
+		return f.embargo.set(cluster.Embargo{})
+	case !known || r.SourceID == 0:
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	if open, err := former.Writable(asking); err != nil || open {
+		return nil // it is not back yet, or not closed yet
+	}
+	if e.At != "" {
+		found, err := audit(ctx, formerLog{former, r.SourceID}, e.At)
+		if err != nil {
+			return fmt.Errorf("look at the log of host '%s': %w", e.Host, err)
+		}
+		if found.Finding != "" {
+			f.sayAcross(ctx, fmt.Sprintf("Host '%s' was the writer, and %s: nothing is replicated from it. "+
+				"START SLAVE on this host lets it in", e.Host, found.Finding))
+			return nil
+		}
+		if err := f.reaches(ctx, r); err != nil {
+			f.sayAcross(ctx, fmt.Sprintf("Nothing is replicated from '%s', which was the writer: %v", e.Host, err))
+			return nil
+		}
+	}
+	if err := f.local.StartReplication(ctx); err != nil {
+		return err
+	}
+	f.log.Info(fmt.Sprintf("Host '%s' has been looked at: replicating from it again", e.Host))
+	return f.embargo.set(cluster.Embargo{})
+}
+
+// sayAcross says once what keeps a former writer's transactions away. It is no problem of an order's: an original
+// monitor would take it for one.
+func (f *follower) sayAcross(ctx context.Context, text string) {
+	if text != f.across {
+		f.log.Log(ctx, levelFatal, text)
+	}
+	f.across = text
+}

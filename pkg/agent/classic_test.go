@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// back is the server of a former writer that is back.
+type back struct {
+	returned
+	open bool
+	list []mysqlctl.Transaction
+}
+
+func (b back) Writable(context.Context) (bool, error) { return b.open, nil }
+func (b back) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
+	return b.list, nil
+}
+
+// TestOriginalMonitor: under the orders of a monitor that knows nothing of embargoes an agent looks itself at the log of
+// the writer from which it has taken over, and replicates from it again where that has nothing of its own.
+func TestOriginalMonitor(t *testing.T) {
+	const found = "FATAL Host 'db1' was the writer, and it has 1 transaction that nobody else has: "
+	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
+	replicated := []mysqlctl.Transaction{{At: at(120), ServerID: 2}}
+	for name, c := range map[string]struct {
+		peer   Remote
+		io     string
+		source string
+		did    string
+		lifted bool
+		logs   string
+	}{
+		"it is not back":            {peer: deadRemote{}, io: "No"},
+		"it is open":                {peer: back{returned{end: at(150)}, true, nil}, io: "No"},
+		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, replicated}, io: "No", did: "start replication", lifted: true, logs: "looked at"},
+		"it has something":          {peer: back{returned{end: at(150)}, false, own}, io: "No", logs: found},
+		"it was set up anew":        {peer: back{returned{end: at(50)}, false, nil}, io: "No", logs: "new binary log"},
+		"somebody has started it":   {peer: back{returned{end: at(150)}, false, own}, io: "Yes", lifted: true, logs: "was started"},
+		"this host follows another": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", source: "10.0.0.2", lifted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+				var log strings.Builder
+				a.follower.log = slog.New(slog.NewTextHandler(&log, nil))
+				s.set(func() {
+					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, c.io, at(100), at(100), 1
+					if c.source != "" {
+						s.replica.SourceHost = c.source
+					}
+				})
+				if err := a.embargo.set(cluster.Embargo{Host: "db1", At: at(100).String()}); err != nil {
+					t.Fatal(err)
+				}
+				for range 3 {
+					if answer := say(wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1}, Master: "db2"}); !answer.OK() {
+						t.Errorf("answer %v", answer)
+					}
+					time.Sleep(3 * time.Second)
+					synctest.Wait()
+				}
+				if did := strings.TrimPrefix(strings.TrimPrefix(s.history(), "add 10.0.0.101"), ", "); did != c.did {
+					t.Errorf("it did %q, want %q", did, c.did)
+				}
+				if lifted := a.embargo.get().Host == ""; lifted != c.lifted {
+					t.Errorf("lifted %v", lifted)
+				}
+				want := strings.TrimPrefix(c.logs, "FATAL ")
+				if n := strings.Count(log.String(), want); want != "" && n != 1 {
+					t.Errorf("%d times %q in:\n%s", n, want, log.String())
+				}
+			})
+		})
+	}
+}
