@@ -173,6 +173,7 @@ type owner struct {
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
 	problems   []string
+	hushed     map[string]time.Time // problems that are not complained of yet, and since when
 	round      *round
 	again      bool // something has changed since the round began
 	waiting    []ask

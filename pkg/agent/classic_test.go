@@ -81,3 +81,31 @@ func TestOriginalMonitor(t *testing.T) {
 		})
 	}
 }
+
+// TestClassicMove: while an original monitor moves an address, its new holder, which it tells first, finds it on the old
+// one. That is complained of when it lasts. Under a monitor of ours, which tells the old holder first, it is at once.
+func TestClassicMove(t *testing.T) {
+	const conflict = "Couldn't add reader(10.0.0.101): the machine 02:00 has 10.0.0.101: address conflict"
+	for name, c := range map[string]struct {
+		lasts    time.Duration
+		extended bool
+		fatal    int
+	}{
+		"a move":         {4 * time.Second, false, 0},
+		"it lasts":       {30 * time.Second, false, 1},
+		"one of our own": {4 * time.Second, true, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			o := &owner{Agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &wire.Order{Extended: c.extended}}
+			for began := time.Now(); time.Since(began) < c.lasts; time.Sleep(time.Second) {
+				o.complain(t.Context(), []string{conflict})
+				o.problems = []string{conflict}
+			}
+			o.complain(t.Context(), nil)
+			if n := strings.Count(log.String(), "level=ERROR+4"); n != c.fatal {
+				t.Errorf("%s: %d times FATAL:\n%s", name, n, log.String())
+			}
+		})
+	}
+}

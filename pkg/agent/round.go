@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -147,11 +148,7 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		o.start(ctx)
 		return
 	}
-	for _, p := range out.problems {
-		if !slices.Contains(o.problems, p) {
-			o.log.Log(ctx, levelFatal, p)
-		}
-	}
+	o.complain(ctx, out.problems)
 	if out.memory.endClients {
 		out.memory.endClients = false
 		o.endClients(ctx)
@@ -170,4 +167,28 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 	if o.again {
 		o.start(ctx)
 	}
+}
+
+// classicMove is how long a move takes at most under an original monitor: it tells the new holder of an address first,
+// and the old one within its next rounds of 3 s.
+const classicMove = 10 * time.Second
+
+// complain logs problems that are new. That an address is still elsewhere is the order of things while an original
+// monitor moves it.
+func (o *owner) complain(ctx context.Context, problems []string) {
+	hushed := map[string]time.Time{}
+	for _, p := range problems {
+		since, waits := o.hushed[p]
+		moving := o.order != nil && !o.order.Extended && strings.Contains(p, errConflict.Error())
+		switch {
+		case moving && !waits && !slices.Contains(o.problems, p):
+			o.log.Info(p)
+			hushed[p] = time.Now()
+		case waits && moving && time.Since(since) < classicMove:
+			hushed[p] = since
+		case waits, !slices.Contains(o.problems, p):
+			o.log.Log(ctx, levelFatal, p)
+		}
+	}
+	o.hushed = hushed
 }
