@@ -26,6 +26,9 @@ const (
 	exitNoCommand   = 255 // as the original
 )
 
+// statusVariable, set to "classic", brings back the original's exit status: 0 after every answer of the monitor.
+const statusVariable = "MMM_CONTROL_STATUS"
+
 // answerTimeout bounds everything. The longest commands wait for servers to catch up.
 const answerTimeout = 5 * time.Minute
 
@@ -78,7 +81,8 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 		return unreachable(answer, err, stdout, stderr)
 	}
 	fmt.Fprintln(stdout, answer)
-	if strings.HasPrefix(answer, "ERROR:") || strings.HasPrefix(answer, "Invalid command") {
+	refused := strings.HasPrefix(answer, "ERROR:") || strings.HasPrefix(answer, "Invalid command")
+	if refused && os.Getenv(statusVariable) != "classic" {
 		return exitRefused
 	}
 	return exitOK

@@ -93,6 +93,14 @@ func TestRecordedAnswers(t *testing.T) {
 			if diff := cmp.Diff(want, invoke(load, strings.Fields(line)...)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			t.Setenv(statusVariable, "classic")
+			load, again := monitor(t, strings.TrimSuffix(printed, "\n"))
+			if diff := cmp.Diff(result{Out: printed}, invoke(load, strings.Fields(line)...)); diff != "" {
+				t.Errorf("with the original's exit status (-want +got):\n%s", diff)
+			}
+			if line != "quit" {
+				<-again
+			}
 			if line == "quit" {
 				return // ends the connection before anything is asked
 			}
