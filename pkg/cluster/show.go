@@ -50,12 +50,15 @@ func Show(t Topology, s State) string {
 		fmt.Fprintf(&b, "# Warning: %s\n", w)
 	}
 	for _, a := range s.Addresses {
-		if a.Leaving != "" {
+		switch {
+		case a.Leaving != "" && s.noted(a) != "":
+			fmt.Fprintf(&b, "# Role %s stays on host %s until the monitor leaves passive mode\n", a.RoleIP, a.Leaving)
+		case a.Leaving != "":
 			fmt.Fprintf(&b, "# Role %s is leaving host %s\n", a.RoleIP, a.Leaving)
 		}
 	}
 	for _, h := range t.Hosts {
-		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, hostMode(h), s.Hosts[h.Name].State, FormatRoleIPs(s.RolesOf(h.Name), ", "))
+		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, hostMode(h), s.Hosts[h.Name].State, FormatRoleIPs(s.shown(h.Name), ", "))
 	}
 	for _, r := range t.Roles {
 		if r.Prefer != "" {
@@ -63,6 +66,25 @@ func Show(t Topology, s State) string {
 		}
 	}
 	return b.String()
+}
+
+// noted is the host for which set_ip has noted an address in passive mode, in which nothing is moved; "" for none.
+func (s State) noted(a Address) string {
+	if s.Mode != Passive || a.Holder != "" {
+		return ""
+	}
+	return a.Next
+}
+
+// shown are the addresses that the host is told to have, or for which it is noted.
+func (s State) shown(host string) []RoleIP {
+	roles := s.RolesOf(host)
+	for _, a := range s.Addresses {
+		if s.noted(a) == host {
+			roles = append(roles, a.RoleIP)
+		}
+	}
+	return roles
 }
 
 func preference(s State, r Role) string {
