@@ -32,7 +32,7 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	local := c.Local()
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
-		User: local.AgentUser, Password: local.AgentPassword.Reveal(),
+		User: local.AgentUser, Password: local.AgentPassword.Reveal(), PasswordName: "agent_password",
 		Channel: h.ReplicationChannel, ConnectTimeout: remoteTimeout, Encryption: encryption(h),
 	}
 }

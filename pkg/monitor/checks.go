@@ -57,7 +57,7 @@ const minStale = 30 * time.Second
 func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
-		User: h.MonitorUser, Password: h.MonitorPassword.Reveal(),
+		User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), PasswordName: "monitor_password",
 		Channel: h.ReplicationChannel, ConnectTimeout: timeout, Timeout: timeout,
 		Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA},
 	}

@@ -22,7 +22,8 @@ type session struct {
 	socket  net.Conn
 	id      uint64
 	addr    string
-	account string // 'user'@'host' as the server matched it, for GRANT
+	account string // 'user'@'host' as the server matched it, for GRANT; "" before it has let the user in
+	mend    func(error) string
 	flavour flavour
 
 	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege Changes Take Effect"
@@ -48,16 +49,13 @@ func connect(ctx context.Context, cfg Config) (*session, error) {
 			err = ctx.Err() // the driver may blame the socket that it closed itself when the time was over
 		}
 		err = brief(err)
-		if isServerError(err, errSecureTransport) {
-			err = fmt.Errorf("%w; this mends it: mysql_ssl_mode required", err)
-		}
-		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err, Greeted: greeted}
+		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err, Mend: cfg.mend(err), Greeted: greeted}
 	}
 	return s, nil
 }
 
 func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
-	s := &session{addr: cfg.Addr}
+	s := &session{addr: cfg.Addr, mend: cfg.mend}
 	d := mysql.NewConfig()
 	d.Net, d.Addr, d.User, d.Passwd = "tcp", cfg.Addr, cfg.User, cfg.Password
 	d.InterpolateParams = true
@@ -171,8 +169,11 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 		if st.need != killOthers && st.need != seeProcesses {
 			s.powerless = true // those two are tried in a hurry
 		}
-		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON %s TO %s",
+		return nil, fmt.Errorf("%s on %s: %w"+mends+"GRANT %s ON %s TO %s",
 			st.what, s.addr, err, s.flavour.grant(st.need), cmp.Or(st.on, "*.*"), s.account)
+	}
+	if mend := s.mend(err); mend != "" && s.account != "" { // before, the failed login tells it
+		return nil, fmt.Errorf("%s on %s: %w"+mends+"%s", st.what, s.addr, err, mend)
 	}
 	return nil, fmt.Errorf("%s on %s: %w", st.what, s.addr, brief(err))
 }
@@ -249,9 +250,10 @@ func withhold(err error) error {
 		Message: "text withheld, as it may quote the statement, which holds a password"}
 }
 
-// lost tells that the connection broke, so that the answer, if there was one, is not known.
+// lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not known. What was only
+// interrupted is asked again on a new connection all the same: it can't be told which of them a server means.
 func lost(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost)
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost) || SignOf(err) == Passing
 }
 
 func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }
