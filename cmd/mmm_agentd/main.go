@@ -90,7 +90,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
+		Gate: server, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,

@@ -102,7 +102,7 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 	group.SetLimit(atOnce)
 	try := func(h config.Host, account wire.Account, user string, password config.Secret, purposes mysqlctl.Purpose) {
 		group.Go(func() error {
-			l := login(ctx, h, user, password, purposes)
+			l := login(ctx, h, account, user, password, purposes)
 			l.Account = account
 			mu.Lock()
 			defer mu.Unlock()
@@ -167,17 +167,18 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 }
 
 // login logs in to the server of a host and looks whether the account may do what it is for.
-func login(ctx context.Context, h config.Host, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
+func login(ctx context.Context, h config.Host, account wire.Account, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
 	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user, Password: password.Reveal(),
-		ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
+		PasswordName: string(account) + "_password", ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
 	defer s.Close()
 	l := wire.Login{Host: h.Name, Outcome: wire.LoginOK}
 	grant, err := s.MissingGrant(ctx, purpose)
-	if refused, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
-		err = refused.Err // whom it was about is known
+	sign := mysqlctl.SignOf(err)
+	if failed, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
+		err = errors.New(failed.Cause()) // whom it was about is known
 	}
 	switch {
-	case mysqlctl.IsDenied(err):
+	case err != nil && sign.Alive():
 		l.Outcome, l.Text = wire.LoginDenied, brief(err)
 	case err != nil:
 		l.Outcome, l.Text = wire.LoginFailed, brief(err)

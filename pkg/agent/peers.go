@@ -37,6 +37,14 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	}
 }
 
+// SpareAccount is the replication user on the local server, for what every account is told.
+func SpareAccount(c *config.Config) mysqlctl.Config {
+	local := c.Local()
+	spare := Account(c, local)
+	spare.User, spare.Password, spare.PasswordName = local.ReplicationUser, local.ReplicationPassword.Reveal(), "replication_password"
+	return spare
+}
+
 func encryption(h config.Host) mysqlctl.Encryption {
 	return mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}
 }

@@ -23,6 +23,7 @@ type Facts struct {
 	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
 	Down     bool         // the server certainly does not run
 	Gone     bool         // the process that it was is gone
+	Refused  bool         // the server answers, and this agent can neither open nor close it
 }
 
 // Memory is what an agent knows beyond the facts.

@@ -24,12 +24,15 @@ func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProce
 
 // wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
 // must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
-// alone.
+// alone. That a server answers says that it lives, not that it is closed: one that does not let the agent in is closed off like one that
+// hangs, unless it is known to be closed for writes. One that lets it in is closed for writes instead.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:
 		return PortOpen // what a former configuration has left is of no use
 	case f.Writable == wire.Unsure && !writer && mayBeOpen(m, sameProcess):
+		return PortClosed
+	case f.Writable == wire.Yes && !writer && (f.Refused || m.Port == PortClosed):
 		return PortClosed
 	case f.Writable == wire.No && !f.Down && !writer, f.Writable == wire.Yes && writer:
 		return PortOpen
@@ -51,7 +54,7 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memo
 			if err := h.closePort(ctx); err != nil {
 				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
 			}
-			h.log.Warn("The server does not answer: its port is closed to clients until it does")
+			h.log.Warn(whyClosed(f))
 		}
 		m.Port = PortClosed
 	case PortOpen:
@@ -66,10 +69,17 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, f Facts, m Memo
 		}
 		m.Port = PortOpen
 	}
-	if f.Writable == wire.Unsure && !writer && (m.Port == PortClosed || !mayBeOpen(m, same)) {
+	if !writer && (m.Port == PortClosed || f.Writable == wire.Unsure && !mayBeOpen(m, same)) {
 		f.Writable = wire.No
 	}
 	return f, m, ""
+}
+
+func whyClosed(f Facts) string {
+	if f.Refused {
+		return "The server may take writes, and does not let this agent close it: its port is closed to clients until it does"
+	}
+	return "The server does not answer: its port is closed to clients until it does"
 }
 
 // stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.

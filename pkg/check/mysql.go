@@ -113,6 +113,9 @@ func refusal(err error, format string, args ...any) Result {
 	r := result(Unknown, format, args...)
 	if sign := mysqlctl.SignOf(err); sign.Alive() && sign != mysqlctl.Passing {
 		r.Refusal = text(err)
+		if failed, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
+			r.Refusal = fmt.Sprintf("user %s: %s", failed.User, r.Refusal)
+		}
 	}
 	return r
 }

@@ -43,6 +43,9 @@ func agentRows() []judged {
 		{func(f *Facts) {
 			f.logins("db3", "db1", wire.ReplicationAccount, wire.LoginDenied, "Error 1045: Access denied for user 'repl'@'192.0.2.13'")
 		}, "error replication-login db3", "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'192.0.2.13'"},
+		{func(f *Facts) {
+			f.logins("db3", "db1", wire.AgentAccount, wire.LoginDenied, "Error 3118 (HY000): Access denied for user 'mmm_agent'@'192.0.2.13'. Account is locked.; this mends it: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK")
+		}, "error agent-login db3", "on db1: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK"},
 		// Said by the own agent with all that is missing, and not again by the others with their part of it.
 		{func(f *Facts) {
 			f.logins("db3", "db3", wire.AgentAccount, wire.LoginGrant, "GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
@@ -44,6 +45,12 @@ func (e *ConnectError) Cause() string {
 }
 
 const mends = "; this mends it: "
+
+// CutMend parts the text of an error from the remedy that it ends with; "" where it has none.
+func CutMend(text string) (what, mend string) {
+	what, mend, _ = strings.Cut(text, mends)
+	return what, mend
+}
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 

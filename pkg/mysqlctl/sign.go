@@ -108,6 +108,11 @@ func clientMend(err error) string {
 	return ""
 }
 
+// IsWrongAccount tells that there is no such account for this password and this address, as far as the server says.
+func IsWrongAccount(err error) bool {
+	return isServerError(err, errAccessDenied, errAccessDeniedNoPassword, errHostDenied)
+}
+
 // Mend says what a person has to do so that the server lets the account in again; "" where the error is about something else, or names its
 // remedy itself. password is the variable that has the account's password.
 func Mend(err error, account, password string) string {
