@@ -47,7 +47,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		}
 		return build(&instance{Config: c, read: read, log: log, clock: clock}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: start}, nil
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is an agent with what it was made of.
@@ -65,6 +65,9 @@ type instance struct {
 // build makes the service of an instance, which takes over from old; nil: from none.
 func build(i, old *instance) (daemon.Service, error) {
 	c, log, local := i.Config, i.log, i.Local()
+	for _, w := range c.Warnings {
+		log.Warn(w.Error())
+	}
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
 	announcer.Refresh = c.ARPRefresh

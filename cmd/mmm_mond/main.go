@@ -41,7 +41,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		}
 		return build(&instance{Config: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: start}, nil
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is a monitor with what it was made of.

@@ -66,7 +66,9 @@ type model struct {
 	program  Program
 	rules    []sectionRule
 	sections map[id]*section
+	these    []node // all that 'this' was set to
 	errs     Errors
+	warnings Errors // what is likely not meant so
 }
 
 func (m *model) unique(typ string) *section { return m.sections[id{typ: typ}] }
@@ -99,6 +101,9 @@ func merge(p Program, start pos, nodes []node) *model {
 	top := m.unique("")
 	for _, n := range nodes {
 		if n.kind == variableNode {
+			if n.key == "this" {
+				m.these = append(m.these, n)
+			}
 			m.assign(top, n)
 			continue
 		}

@@ -63,9 +63,9 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 	}
 }
 
-// Warnings says which protections the configuration leaves out.
+// Warnings says which protections the configuration leaves out, and what in it is likely not meant so.
 func Warnings(c *config.Config) []string {
-	var warnings []string
+	warnings := c.Warnings.Texts()
 	if c.WriterLease == 0 {
 		warnings = append(warnings, "writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	}
