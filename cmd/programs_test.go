@@ -98,7 +98,7 @@ active_master_role writer
 </host>
 <role writer>
 	hosts db1, db2
-	ips 127.77.0.100
+	ips 192.0.2.77
 	mode exclusive
 </role>
 `, dir, freePort(t))
@@ -187,7 +187,7 @@ func testWrongConfiguration(t *testing.T, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := strings.NewReplacer("127.77.0.100", "no-address", "peer db1", "peer db2").Replace(string(text))
+	wrong := strings.NewReplacer("192.0.2.77", "no-address", "peer db1", "peer db2").Replace(string(text))
 	if err := os.WriteFile(file, []byte(wrong), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -89,9 +89,32 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	case closed:
 		e.Faults[wire.FaultFence] = "closed"
 	}
+	if err := x.checkSource(ctx, local); err != nil {
+		e.Faults[wire.FaultSource] = brief(err)
+	}
 	x.surroundings(ctx, &e)
 	e.Took = time.Since(began)
 	return e
+}
+
+// checkSource says why this host's server would refuse to follow another host, as far as that is known before. That it can't be asked is
+// said elsewhere.
+func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
+	server := mysqlctl.New(Account(x.Config, local))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	sources := NewSources(x.Config)
+	for _, h := range x.Config.Hosts {
+		if h.Name == local.Name {
+			continue
+		}
+		s, _ := sources(h.Name)
+		if err := server.CheckSource(ctx, mysqlctl.Source{Host: s.Host, Port: s.Port, User: s.User, Password: s.Password}); errors.Is(err, mysqlctl.ErrLimit) {
+			return err
+		}
+	}
+	return nil
 }
 
 // surroundings asks everybody else, all at once.

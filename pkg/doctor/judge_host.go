@@ -87,8 +87,12 @@ func (j *judge) serverError(h config.Host, err error) {
 // refusal parts what a server says to an account that it refuses from what mends that.
 func (j *judge) refusal(password, text, user, server string, p mysqlctl.Purpose) (what, mend string) {
 	what, mend = mysqlctl.CutMend(text)
+	err := mysqlctl.ReadError(what)
+	if full := mysqlctl.Mend(err, "'"+user+"'@'…'", password); full != "" && user != "" {
+		mend = full // the text of another program may have been cut
+	}
 	switch {
-	case mend == "" || mysqlctl.IsWrongAccount(mysqlctl.ReadError(what)):
+	case mend == "" || mysqlctl.IsWrongAccount(err):
 		mend = j.account(password, what, user, server, p)
 	case strings.HasPrefix(mend, "ALTER USER"):
 		mend = j.onWriter() + mend

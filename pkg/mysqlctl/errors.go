@@ -18,6 +18,8 @@ var (
 	ErrNotReplica = errors.New("replication is not set up")
 	// ErrNotReplicating says that replication is set up, but does not run as it must for what was asked.
 	ErrNotReplicating = errors.New("replication does not run")
+	// ErrLimit says that the server would refuse a value because it is too long or too large.
+	ErrLimit = errors.New("past a limit of the server")
 	// ErrNoBinlog says that the server writes no binary log.
 	ErrNoBinlog = errors.New("the server writes no binary log")
 )
@@ -67,6 +69,7 @@ const (
 	errHostBlocked            = 1129 // because of many connection errors
 	errHostDenied             = 1130 // Host 'x' is not allowed to connect
 	errTableAccessDenied      = 1142
+	errParse                  = 1149
 	errColumnAccessDenied     = 1143
 	errNoSuchTable            = 1146
 	errAborted                = 1152
@@ -78,7 +81,9 @@ const (
 	errSpecificAccess         = 1227
 	errClientTooOld           = 1251 // Client does not support authentication protocol
 	errInterrupted            = 1317
+	errTooLong                = 1470 // String 'x' is too long for y
 	errPluginMissing          = 1524 // Plugin 'x' is not loaded
+	errNotAllowed             = 1525 // Incorrect x value: 'y'
 	errNoConnectionName       = 1617 // MariaDB: There is no master connection 'x'
 	errAccessDeniedNoPassword = 1698
 	errMustChangePassword     = 1820

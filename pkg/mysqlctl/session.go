@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -162,8 +161,8 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 	if errors.Is(err, errNonsense) {
 		s.close()
 	}
-	if st.secret {
-		err = withhold(err)
+	if st.secret != "" {
+		err = withhold(err, st.secret)
 	}
 	if IsMissingPrivilege(err) && st.need != nothing {
 		if st.need != killOthers && st.need != seeProcesses {
@@ -229,25 +228,54 @@ func shielded(call func() error) (err error) {
 	return call()
 }
 
-// withhold takes the text out of an error that may quote the statement, such as 1064 (near '…') or 1470 (String '…' is
-// too long). The texts left are known to hold no value of the statement.
-func withhold(err error) error {
-	var e *mysql.MySQLError
-	if !errors.As(err, &e) {
+// withhold takes the text out of an error that quotes the statement, such as 1064 (near '…'), or whose text has the secret in it. Of a
+// value that is too long (1470) it leaves out the value. All other texts say what is wrong, and are shown.
+func withhold(err error, secret string) error {
+	said, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
 		return err // of the driver or the context: it does not know the statement
 	}
-	known := []uint16{errSpecificAccess, errTableAccessDenied,
+	shown := *said
+	switch said.Number {
+	case errSpecificAccess, errTableAccessDenied, errInterrupted, errKilled,
 		1198, // stop the slave first
 		1201, // could not initialize master info
 		1290, // the server runs with an option that forbids it
-		1317, // interrupted
-		1927, // connection was killed
+		1776, // MASTER_LOG_FILE can't be set with MASTER_AUTO_POSITION
+		1777, // MASTER_AUTO_POSITION needs gtid_mode
+		3021, // stop the I/O thread first
+		3056: // the password is too long
+		return &shown // sentences of the server's own, whatever the password is
+	case errTooLong: // String '…' is too long for MASTER_USER (should be no longer than 128)
+		if at := strings.LastIndex(said.Message, "' is too long for "); at >= 0 {
+			shown.Message = "String '(withheld)" + said.Message[at:]
+			return &shown
+		}
+	case errSyntax, errParse, errNotAllowed:
+	default:
+		if !quotes(said.Message, secret) {
+			return &shown
+		}
 	}
-	if slices.Contains(known, e.Number) {
-		return err
+	shown.Message = "text withheld, as it may quote the statement, which holds a password"
+	return &shown
+}
+
+// secretPart is how much of a secret must not be shown.
+const secretPart = 6
+
+// quotes tells that a text has a part of the secret in it, whatever has cut it or put signs of escape into it. The server's own sentences
+// may happen to have the same letters: then they are withheld for nothing.
+func quotes(text, secret string) bool {
+	if len(secret) <= secretPart {
+		return secret != "" && strings.Contains(text, secret)
 	}
-	return &mysql.MySQLError{Number: e.Number, SQLState: e.SQLState,
-		Message: "text withheld, as it may quote the statement, which holds a password"}
+	for i := range len(secret) - secretPart + 1 {
+		if strings.Contains(text, secret[i:i+secretPart]) {
+			return true
+		}
+	}
+	return false
 }
 
 // lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not known. What was only

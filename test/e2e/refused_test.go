@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,4 +74,32 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 	b.must(b.WaitWhole(b.ctx))
 	l.Stop()
 	b.level(l, b.DBs)
+	b.limit(o)
+}
+
+// limit: a password that the server would refuse only when it is to follow a new writer is known before: a configuration that no server takes
+// is refused, one that this server does not take is found by the doctor, and replication goes on.
+func (b *bench) limit(o lab.Options) {
+	b.Helper()
+	db3 := b.Node("db3")
+	const now = "replication_password replpw\n"
+	if !strings.HasPrefix(o.Server, "mysql") {
+		b.edit("mmm_common.conf", now, "replication_password "+strings.Repeat("x", 97)+"\n")
+		b.reload(db3.Agent, notReloaded)
+		if log := db3.Agent.Log(); !strings.Contains(log, "'replication_password' has 97 bytes, but replication takes at most 96") {
+			b.Errorf("not refused:\n%s", log)
+		}
+		return
+	}
+	b.edit("mmm_common.conf", now, "replication_password "+strings.Repeat("x", 44)+"\n")
+	b.reload(db3.Agent, reloaded)
+	if log := db3.Agent.Log(); !strings.Contains(log, "'replication_password' has 44 bytes: MySQL takes at most 32") {
+		b.Errorf("no warning:\n%s", log)
+	}
+	findings, _ := b.doctor()
+	if !slices.ContainsFunc(findings, func(f found) bool {
+		return f.Name == "replication-limit" && f.Host == "db3" && strings.Contains(f.What, "has 44 bytes, and MySQL takes at most 32")
+	}) {
+		b.Errorf("the doctor finds %v", findings)
+	}
 }
