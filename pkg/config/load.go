@@ -202,6 +202,11 @@ func (l *loader) read(f *os.File, by *included) []node {
 		l.incomplete = l.incomplete || len(errs) > 0 // it finds its way back later than the classic parser
 	} else {
 		nodes, errs = parse(f.Name(), text)
+		if n, old := firstGeneration(nodes); old {
+			l.incomplete = true
+			l.errs.add(n.at, firstGenerationText, n.key, n.value)
+			return nil
+		}
 	}
 	l.errs = append(l.errs, errs...)
 	return l.expand(nodes, self)

@@ -207,9 +207,18 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 			homes = append(homes, as.any(r))
 		}
 	}
-	if homes == nil {
+	host := m.sections[id{"host", n.key}]
+	switch {
+	case homes == nil && s.rule.typ == "" && n.value == "" && host != nil && n.key != templateName:
+		m.errs.add(n.at, "'%s' is a host, not a variable; where this file is that host's, write: %s", n.key, strings.ReplaceAll(as.variable("this"), "VALUE", n.key))
+		if _, set := s.raw["this"]; !set {
+			meant := n
+			meant.key, meant.value = "this", n.key
+			s.raw["this"] = meant
+		}
+	case homes == nil:
 		m.errs.add(n.at, "unknown variable '%s' in %s", n.key, s.label())
-	} else {
+	default:
 		m.errs.add(n.at, "variable '%s' does not belong in %s but in %s", n.key, s.label(), either(homes))
 	}
 	return rule{}, false
