@@ -97,6 +97,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Topology: monitor.Topology(i.Config), Mode: monitor.StartMode(i.Monitor.Mode),
 		StatusPath: i.Monitor.StatusPath, KillBin: i.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.Config, pinger), Echo: pinger,
+		PingIPs:  i.Config.Monitor.PingIPs,
 		Behind:   monitor.NewBehind(i.Config),
 		Warnings: monitor.Warnings(i.Config),
 		Known:    i.known, After: after,
