@@ -134,7 +134,7 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 			password := strings.Replace(a.variable, "user", "password", 1)
 			user := strings.Trim(quotedUser(text), "'")
 			what, mend := j.refusal(fmt.Sprintf("%s in %s on %s", password, e.File, h.Name), text, user, denied[0], a.purpose)
-			j.add(Error, string(account)+"-login", h.Name, mend, "%s of %s is not let in by the server of %s: %s", a.variable, h.Name, list(denied), what)
+			j.add(Error, string(account)+"-login", h.Name, mend, "%s of %s can't log in to the server of %s: %s", a.variable, h.Name, list(denied), what)
 		}
 		if fine {
 			j.ok(string(account)+"-login", h.Name, "%s can log in where it has to, and has its privileges", a.variable)

@@ -58,7 +58,7 @@ func (j *judge) login(h config.Host, f HostFacts) {
 		j.add(Error, "server-full", h.Name, "SET GLOBAL max_connections = …; on "+h.Name+", or end connections that nobody needs", "its server has no connection left")
 	case mysqlctl.SignOf(s.Login) == mysqlctl.Denied:
 		what, mend := j.refusal("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name, mysqlctl.ForMonitor)
-		j.add(Error, "monitor-login", h.Name, mend, "its server does not let %s in: %s", user, what)
+		j.add(Error, "monitor-login", h.Name, mend, "%s can't log in: %s", user, what)
 	case mysqlctl.SignOf(s.Login).Alive():
 		j.serverError(h, s.Login)
 	case s.Login != nil:
