@@ -173,6 +173,9 @@ func testConfigtest(t *testing.T, bin string) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
+	if got := call(t, filepath.Join(bin, "mmm_control"), "--config-dir", t.TempDir(), "help"); got.code != 0 || !strings.HasPrefix(got.out, "Valid commands are:\n") {
+		t.Errorf("help without a configuration: %+v", got)
+	}
 	got := call(t, filepath.Join(bin, "mmm_mond"), "--config-dir", dir, "configtest")
 	if got.code != 1 || got.out != "" || !strings.Contains(got.errors, "mmm_mon.conf") {
 		t.Errorf("without the cluster's name: %+v", got)

@@ -102,7 +102,7 @@ func New(c Config) *Agent {
 	progress := &atomic.Pointer[string]{}
 	return &Agent{
 		site: c.Site,
-		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: c.Spare, blocking: c.Blocking, log: c.Log,
+		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
 			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},

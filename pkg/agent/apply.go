@@ -68,11 +68,6 @@ type Gate interface {
 	EndClients(ctx context.Context, grace time.Duration) (int, error)
 }
 
-// Asked tells whether the local server takes writes.
-type Asked interface {
-	Writable(ctx context.Context) (bool, error)
-}
-
 // Blocking is how new client connections are kept away while writes are being stopped (blocking_type).
 type Blocking struct {
 	Soft           bool
@@ -97,7 +92,7 @@ type host struct {
 	addrs    Addresses
 	announce Announcer
 	gate     Gate
-	spare    Asked // the same server, by an account that may do nothing else; nil: there is none
+	spare    *spare // the same server, by another account; nil: there is none
 	catchUp  catchUp
 	blocking Blocking
 	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
@@ -169,7 +164,7 @@ func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	}
 	f.Refused = true
 	if h.spare != nil {
-		if open, err := h.spare.Writable(ctx); err == nil {
+		if open, err := h.spare.writable(ctx); err == nil {
 			f.Writable = wire.TriOf(open)
 		}
 	}

@@ -193,7 +193,7 @@ func TestRefusedAgent(t *testing.T) {
 				s := &sim{fail: map[string]error{}, replica: caughtUp()}
 				f, p, spare := &fakeFence{}, &oneProcess{same: true}, &sim{fail: map[string]error{"writable": denied}}
 				h := hostOf(s)
-				h.fence, h.process, h.spare = f, p, spare
+				h.fence, h.process, h.spare = f, p, newSpare(spare)
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
 					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver, grace: allOfIt})
@@ -227,6 +227,46 @@ func TestRefusedAgent(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// counted counts questions.
+type counted struct {
+	asked int
+	err   error
+}
+
+func (c *counted) Writable(context.Context) (bool, error) { c.asked++; return false, c.err }
+
+// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it; another failure is none of its own.
+func TestSpareAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counted{err: &mysqlctl.ConnectError{Err: &mysql.MySQLError{Number: 1045}}}
+		s := newSpare(c)
+		ask := func(times int) {
+			for range times {
+				if _, err := s.writable(t.Context()); (err == nil) != (c.err == nil) || err != nil && mysqlctl.SignOf(err) != mysqlctl.SignOf(c.err) {
+					t.Errorf("%v, want %v", err, c.err)
+				}
+			}
+		}
+		ask(5)
+		time.Sleep(sparePause - 1)
+		if ask(1); c.asked != 1 {
+			t.Errorf("asked %d times within the pause", c.asked)
+		}
+		time.Sleep(1)
+		c.err = context.DeadlineExceeded
+		if ask(3); c.asked != 4 {
+			t.Errorf("asked %d times, want 4: a server that hangs has refused nothing", c.asked)
+		}
+		c.err = nil
+		if ask(1); c.asked != 5 {
+			t.Errorf("asked %d times, want 5", c.asked)
+		}
+	})
+	if newSpare(nil) != nil {
+		t.Error("nothing to ask is something")
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 // MMM 1. Each of their lines would be an error of its own, and none would say what has happened.
 
 const (
-	entitiesText = "&lt; instead of <: the file was copied as HTML%s; this mends it: " +
-		`sed -i 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' %s`
+	entitiesText = "&lt; for <, or &nbsp; for a blank: the file was copied as HTML%s; this mends it: " +
+		`sed -i 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&nbsp;/ /g; s/&amp;/\&/g' %s`
 	noBlankText = "a space that is no blank (a no-break space, as web pages and word processors have)%s; this mends it: " +
 		`sed -i 's/\xc2\xa0/ /g; s/\xe3\x80\x80/ /g; s/\xe2\x80\x8b//g' %s`
 	firstGenerationText = "'%s %s' without < > is the syntax of MMM 1, which is not read: write <%[1]s %[2]s>, then its lines, then </%[1]s>, " +
@@ -27,9 +27,10 @@ func (f *pasted) mend(at pos, s string) string {
 	if s == "" || s[0] == '#' {
 		return s
 	}
-	if strings.HasPrefix(s, "&lt;") {
+	if strings.HasPrefix(s, "&lt;") || strings.HasPrefix(s, "&nbsp;") {
 		f.entities = append(f.entities, at)
-		s = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&amp;", "&").Replace(s)
+		s = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&nbsp;", " ", "&amp;", "&").Replace(s)
+		s = strings.Trim(s, blanks)
 	}
 	meant := blanked(s)
 	if meant == s {

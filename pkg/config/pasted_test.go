@@ -14,9 +14,11 @@ func TestPasted(t *testing.T) {
 		name, text string
 		want       string // beginnings of lines, without "f.conf:"; "" is none
 	}{
-		{"HTML", html(valid), "3: &lt; instead of <: the file was copied as HTML, here and in 11 other lines; this mends it: sed -i 's/&lt;/</g"},
-		{"one tag", edit{3: "&lt;monitor&gt;"}.apply(), "3: &lt; instead of <: the file was copied as HTML; this mends it: "},
-		{"HTML, and a slip", html(edit{8: "pign_ips 192.168.100.1"}.apply()), "3: &lt; instead of <\n8: unknown variable 'pign_ips'"},
+		{"HTML", html(valid), "3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML, here and in 11 other lines; this mends it: sed -i 's/&lt;/</g"},
+		{"one tag", edit{3: "&lt;monitor&gt;"}.apply(), "3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML; this mends it: "},
+		{"blanks of HTML", edit{4: "&nbsp;&nbsp;ip 192.168.100.49", 5: "&nbsp; pid_path /run/mmm_mond.pid"}.apply(),
+			"4: &lt; for <, or &nbsp; for a blank: the file was copied as HTML, here and in another line; "},
+		{"HTML, and a slip", html(edit{8: "pign_ips 192.168.100.1"}.apply()), "3: &lt; for <\n8: unknown variable 'pign_ips'"},
 		{"before a name", edit{4: nbsp + nbsp + "ip 192.168.100.49", 8: nbsp + "ping_ips 192.168.100.1"}.apply(),
 			"4: " + blank + ", here and in another line; this mends it: sed -i 's/\\xc2\\xa0/ /g; "},
 		{"behind a name", edit{4: "ip" + nbsp + "192.168.100.49"}.apply(), "4: " + blank + "; "},

@@ -72,6 +72,7 @@ func configRows() []judged {
 	}
 	return []judged{
 		{func(f *Facts) { f.Config.WriterLease = 0 }, "warning lease-off monitor", "writer_lease 6"},
+		{func(f *Facts) { f.Config.Warnings = config.Errors{{File: "mmm_mon.conf", Line: 3, Msg: "odd"}} }, "warning config-odd monitor", "correct mmm_mon.conf"},
 		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1"} }, "warning lease-alone monitor", "<role writer>"},
 		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "warning writer-slave monitor", "take db3 out"},
 		{func(f *Facts) { f.Config.AgentSecret = "" }, "warning agents-open monitor", "openssl rand -hex 32"},
