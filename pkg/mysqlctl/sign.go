@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,13 +94,14 @@ func clientMend(err error) string {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
+	said, _ := errors.AsType[*net.OpError](err)
+	handshake := said != nil && said.Op == "remote error" // as crypto/tls calls what the other side says
 	switch {
 	case errors.Is(err, mysql.ErrNoTLS):
 		return "give the server a certificate (ssl_cert, ssl_key), or mysql_ssl_mode preferred"
 	case authority, invalid, unverified:
 		return "correct mysql_ca_file, or give the server a certificate of that authority"
-	case alert:
+	case handshake, err != nil && strings.Contains(" "+err.Error(), " tls: "):
 		return "make the TLS of the server fit (tls_version, ssl_cipher, require_x509), or correct mysql_ssl_mode"
 	case errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrNativePassword),
 		errors.Is(err, mysql.ErrOldPassword):

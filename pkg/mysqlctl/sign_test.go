@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,7 +57,9 @@ func TestSignOf(t *testing.T) {
 		"cleartext":          {mysql.ErrCleartextPassword, Denied},
 		"other authority":    {fmt.Errorf("tls: %w", x509.UnknownAuthorityError{}), Denied},
 		"unverified":         {&tls.CertificateVerificationError{Err: errors.New("x")}, Denied},
-		"alert":              {fmt.Errorf("remote error: %w", tls.AlertError(40)), Denied},
+		"alert":              {&ConnectError{Err: &net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}}, Denied},
+		"no common version":  {&ConnectError{Err: errors.New("tls: no supported versions satisfy MinVersion and MaxVersion")}, Denied},
+		"cut in a handshake": {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, Silent},
 		"a text":             {ReadError("Error of 1045"), Silent},
 		"number out of size": {ReadError("Error 99999 (HY000): x"), Silent},
 	} {
