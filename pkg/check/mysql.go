@@ -72,11 +72,11 @@ func judgeServer(err error) Result {
 	case err == nil:
 		return Result{Status: OK, Message: "OK"}
 	case sign == mysqlctl.Full:
-		return refusal(err, "UNKNOWN: Too many connections! %s", text(err))
+		return alive(err, "UNKNOWN: Too many connections! %s", text(err))
 	case sign.Alive() && errors.As(err, &failed):
-		return refusal(err, "UNKNOWN: %s", connectError(failed))
+		return alive(err, "UNKNOWN: %s", connectError(failed))
 	case sign.Alive():
-		return refusal(err, "UNKNOWN: SQL Query Error: %s", text(err))
+		return alive(err, "UNKNOWN: SQL Query Error: %s", text(err))
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
 	case errors.As(err, &failed):
@@ -106,6 +106,13 @@ func judgeReplicaError(err error, user, channel string) Result {
 		return refusal(err, "UNKNOWN: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
 	}
 	return refusal(err, "UNKNOWN: Unknown state. Execute error: %s", text(err))
+}
+
+// alive is the result of a server that answered with an error.
+func alive(err error, format string, args ...any) Result {
+	r := refusal(err, format, args...)
+	r.Living = true
+	return r
 }
 
 // refusal is the result of a question that the server did not answer as it should. What a person has to mend is told besides.

@@ -151,7 +151,7 @@ func testRefusals(t *testing.T, kind string) {
 				r := ask(n)
 				number := regexp.MustCompile(`Error ` + strings.ReplaceAll(c.number, "?", `\d+`) + `\b`)
 				if r.Status != Unknown || !strings.HasPrefix(r.Message, "UNKNOWN: ") || !number.MatchString(r.Message) || !strings.Contains(r.Message, c.says) ||
-					!number.MatchString(r.Refusal) || r.Refused || r.Greeted {
+					!number.MatchString(r.Refusal) || r.Refused || r.Greeted || r.Living != (n == MySQL) {
 					t.Errorf("%s: %+v", n, r)
 				}
 			}
