@@ -98,7 +98,7 @@ active_master_role writer
 </host>
 <role writer>
 	hosts db1, db2
-	ips 127.77.0.100
+	ips 192.0.2.77
 	mode exclusive
 </role>
 `, dir, freePort(t))
@@ -173,6 +173,9 @@ func testConfigtest(t *testing.T, bin string) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
+	if got := call(t, filepath.Join(bin, "mmm_control"), "--config-dir", t.TempDir(), "help"); got.code != 0 || !strings.HasPrefix(got.out, "Valid commands are:\n") {
+		t.Errorf("help without a configuration: %+v", got)
+	}
 	got := call(t, filepath.Join(bin, "mmm_mond"), "--config-dir", dir, "configtest")
 	if got.code != 1 || got.out != "" || !strings.Contains(got.errors, "mmm_mon.conf") {
 		t.Errorf("without the cluster's name: %+v", got)
@@ -187,7 +190,7 @@ func testWrongConfiguration(t *testing.T, bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := strings.NewReplacer("127.77.0.100", "no-address", "peer db1", "peer db2").Replace(string(text))
+	wrong := strings.NewReplacer("192.0.2.77", "no-address", "peer db1", "peer db2").Replace(string(text))
 	if err := os.WriteFile(file, []byte(wrong), 0o600); err != nil {
 		t.Fatal(err)
 	}

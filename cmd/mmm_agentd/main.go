@@ -47,7 +47,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		}
 		return build(&instance{Config: c, read: read, log: log, clock: clock}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Build: start}, nil
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is an agent with what it was made of.
@@ -65,6 +65,9 @@ type instance struct {
 // build makes the service of an instance, which takes over from old; nil: from none.
 func build(i, old *instance) (daemon.Service, error) {
 	c, log, local := i.Config, i.log, i.Local()
+	for _, w := range c.Warnings {
+		log.Warn(w.Error())
+	}
 	nic := vip.Open(local.ClusterInterface)
 	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
 	announcer.Refresh = c.ARPRefresh
@@ -93,7 +96,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
+		Gate: server, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,

@@ -16,6 +16,11 @@ type call struct {
 	words   []string // the command and its arguments, for the monitor
 }
 
+// asksHelp tells that what the command is for needs neither configuration nor monitor.
+func (c call) asksHelp() bool {
+	return len(c.words) == 1 && slices.Contains([]string{"help", "--help", "-h"}, c.words[0])
+}
+
 // parseArgs takes off what is ours; everything from the first word or unknown option on is the command. The monitor
 // judges it: it is the monitor that says that "--help" is invalid, and what "--force" means.
 func parseArgs(args []string) (call, error) {

@@ -27,12 +27,15 @@ func configure(words []string, stdout, stderr io.Writer) int {
 }
 
 func check(file string, stdout, stderr io.Writer) int {
-	programs, err := config.CheckFile(file)
+	programs, warnings, err := config.CheckFile(file)
 	if err != nil {
 		fmt.Fprintln(stdout, err)
 		return exitUnhealthy
 	}
 	fmt.Fprintln(stdout, "OK")
+	for _, w := range warnings {
+		fmt.Fprintf(stderr, "# warning: %s\n", w)
+	}
 	if len(programs) == 0 {
 		fmt.Fprintln(stderr, "# a part of a configuration: what it lacks for a program was not looked for")
 		return exitOK

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/wire"
 )
@@ -31,6 +32,9 @@ const statusVariable = "MMM_CONTROL_STATUS"
 
 // answerTimeout bounds everything. The longest commands wait for servers to catch up.
 const answerTimeout = 5 * time.Minute
+
+// helpTimeout is how long a monitor may take to give its own help, which may be an older one's or an original's.
+const helpTimeout = 2 * time.Second
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(src config.Source) (*config.Config, error) {
@@ -55,17 +59,18 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	case call.words[0] == "config":
 		return configure(call.words[1:], stdout, stderr)
 	}
+	dialer := wire.Dialer{}
 	conf, err := load(call.source)
-	if err != nil {
+	if err == nil && conf.Socket.SSL {
+		s := conf.Socket
+		dialer.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile)
+	}
+	switch {
+	case err != nil && call.asksHelp():
+		return help(stdout)
+	case err != nil:
 		fmt.Fprintln(stderr, err)
 		return exitRefused
-	}
-	dialer := wire.Dialer{}
-	if s := conf.Socket; s.SSL {
-		if dialer.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
-			fmt.Fprintln(stderr, err)
-			return exitRefused
-		}
 	}
 	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
 	switch strings.Join(call.words, " ") {
@@ -74,10 +79,17 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	case "watch --json":
 		return watchJSON(dialer, addr, stdout)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	limit := answerTimeout
+	if call.asksHelp() {
+		limit = helpTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	answer, err := dialer.Control(ctx, addr, strings.Join(call.words, " "))
 	if err != nil {
+		if call.asksHelp() {
+			return help(stdout)
+		}
 		return unreachable(answer, err, stdout, stderr)
 	}
 	fmt.Fprintln(stdout, answer)
@@ -85,6 +97,12 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	if refused && os.Getenv(statusVariable) != "classic" {
 		return exitRefused
 	}
+	return exitOK
+}
+
+// help prints what a monitor would. Who asks for it may have no configuration yet.
+func help(stdout io.Writer) int {
+	fmt.Fprintf(stdout, "%s\n", cluster.Help)
 	return exitOK
 }
 

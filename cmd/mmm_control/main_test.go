@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/wire"
 )
@@ -169,6 +170,44 @@ func TestNothingIsAskedWithoutNeed(t *testing.T) {
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, invoke(load, tt.args...)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}
+
+// TestHelpNeedsNothing: neither a configuration nor a monitor that answers.
+func TestHelpNeedsNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	want := result{Out: cluster.Help + "\n"}
+	for name, load := range map[string]func(config.Source) (*config.Config, error){
+		"no configuration":     func(config.Source) (*config.Config, error) { return nil, errors.New("no file") },
+		"no monitor":           at(l.Addr().String()),
+		"a monitor that hangs": at(mute.Addr().String()),
+		"no certificate": func(config.Source) (*config.Config, error) {
+			return &config.Config{Socket: config.Socket{SSL: true, CertFile: "/nonexistent"}}, nil
+		},
+	} {
+		for _, line := range []string{"help", "--help", "-h"} {
+			if name == "a monitor that hangs" && line != "help" {
+				continue // it takes its time
+			}
+			if diff := cmp.Diff(want, invoke(load, line)); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", name, line, diff)
+			}
+		}
+		if name == "a monitor that hangs" {
+			continue // for minutes
+		}
+		if got := invoke(load, "help", "me"); got.Code == 0 {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

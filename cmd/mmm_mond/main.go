@@ -41,7 +41,7 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		}
 		return build(&instance{Config: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Build: start}, nil
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is a monitor with what it was made of.
@@ -97,6 +97,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Topology: monitor.Topology(i.Config), Mode: monitor.StartMode(i.Monitor.Mode),
 		StatusPath: i.Monitor.StatusPath, KillBin: i.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.Config, pinger), Echo: pinger,
+		PingIPs:  i.Config.Monitor.PingIPs,
 		Behind:   monitor.NewBehind(i.Config),
 		Warnings: monitor.Warnings(i.Config),
 		Known:    i.known, After: after,

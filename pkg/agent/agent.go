@@ -48,6 +48,7 @@ type Config struct {
 	Watch      Watcher
 	Announce   Announcer
 	Gate       Gate
+	Spare      Asked                                                 // by another account than Gate; nil: there is none
 	Sockets    func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
 	Fence      Fence                                                 // nil: none
 	Departures Departures                                            // nil: clients of an address that has left are not told
@@ -109,7 +110,7 @@ func New(c Config) *Agent {
 	progress, writer := &atomic.Pointer[string]{}, &atomic.Bool{}
 	return &Agent{
 		site: c.Site,
-		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
+		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
 			sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},

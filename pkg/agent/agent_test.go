@@ -156,6 +156,11 @@ func (s *sim) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 		}
 	})
 }
+func (s *sim) CheckSource(context.Context, mysqlctl.Source) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fail["check source"]
+}
 func (s *sim) Repoint(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "repoint "+src.Host+" "+src.Start.String(), func() { s.replica.SourceHost = src.Host })
 }
@@ -450,6 +455,24 @@ func TestFollow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFollowRefused: what the server would refuse is told before anything is stopped.
+func TestFollowRefused(t *testing.T) {
+	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		s.set(func() { s.replica.Executed, s.fail["check source"] = at(100), mysqlctl.ErrLimit })
+		o := order()
+		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
+		say(o)
+		synctest.Wait()
+		a := say(o)
+		if p := strings.Join(wire.ParseReport(a).Problems, "; "); p != "Couldn't change active master to 'db2': "+mysqlctl.ErrLimit.Error() {
+			t.Errorf("answer %v", a)
+		}
+		if got := s.history(); got != "" {
+			t.Errorf("it did %s", got)
+		}
+	})
 }
 
 // has is the server of a new writer that has some transactions, and gets the rest later.

@@ -92,6 +92,7 @@ type host struct {
 	addrs    Addresses
 	announce Announcer
 	gate     Gate
+	spare    *spare // the same server, by another account; nil: there is none
 	catchUp  catchUp
 	blocking Blocking
 	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
@@ -108,9 +109,7 @@ type host struct {
 func (h *host) observe(ctx context.Context) (f Facts, err error) {
 	present, err := h.present(ctx)
 	f.Present = present
-	var reason error
-	f.Writable, f.Down, reason = h.writable(ctx)
-	return f, errors.Join(err, reason)
+	return f, errors.Join(err, h.lookAtServer(ctx, &f))
 }
 
 // recognise finds out what this host is. Addresses that somebody else has added are gone then; what of that has failed
@@ -120,9 +119,8 @@ func (h *host) recognise(ctx context.Context, strays []cluster.RoleIP, m *Memory
 	if err == nil {
 		present, problems = h.evict(ctx, strays, present, m)
 	}
-	var reason error
 	f.Present = present
-	f.Writable, f.Down, reason = h.writable(ctx)
+	reason := h.lookAtServer(ctx, &f)
 	if f.Writable != wire.Unsure && !f.Down {
 		m.Closed = f.Writable == wire.No
 	}
@@ -148,18 +146,30 @@ func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
 	return slices.DeleteFunc(all, func(ip netip.Addr) bool { return !configured(ip) }), nil
 }
 
-// writable: a server that refuses connections does not run, and so takes no writes; one that says nothing might.
-func (h *host) writable(ctx context.Context) (writable wire.Tri, down bool, err error) {
+// lookAtServer finds out whether the server takes writes: one that refuses connections does not run, and so takes none; one that says nothing
+// might. One that does not let the agent in is asked by another account, since any is told.
+func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	open, err := h.gate.Writable(ctx)
+	sign := mysqlctl.SignOf(err)
 	switch {
 	case err == nil:
-		return wire.TriOf(open), false, nil
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return wire.No, true, nil
+		f.Writable = wire.TriOf(open)
+		return nil
+	case sign == mysqlctl.Refused:
+		f.Writable, f.Down = wire.No, true
+		return nil
+	case !sign.Alive():
+		return fmt.Errorf("ask the server whether it takes writes: %w", err)
 	}
-	return wire.Unsure, false, fmt.Errorf("ask the server whether it takes writes: %w", err)
+	f.Refused = true
+	if h.spare != nil {
+		if open, err := h.spare.writable(ctx); err == nil {
+			f.Writable = wire.TriOf(open)
+		}
+	}
+	return fmt.Errorf("the server answers, and does not let this agent open or close it: %w", err)
 }
 
 // apply carries out a plan. Taking away goes on whatever fails; the writer's address only comes when all before it

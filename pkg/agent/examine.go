@@ -89,9 +89,32 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	case closed:
 		e.Faults[wire.FaultFence] = "closed"
 	}
+	if err := x.checkSource(ctx, local); err != nil {
+		e.Faults[wire.FaultSource] = brief(err)
+	}
 	x.surroundings(ctx, &e)
 	e.Took = time.Since(began)
 	return e
+}
+
+// checkSource says why this host's server would refuse to follow another host, as far as that is known before. That it can't be asked is
+// said elsewhere.
+func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
+	server := mysqlctl.New(Account(x.Config, local))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	sources := NewSources(x.Config)
+	for _, h := range x.Config.Hosts {
+		if h.Name == local.Name {
+			continue
+		}
+		s, _ := sources(h.Name)
+		if err := server.CheckSource(ctx, mysqlctl.Source{Host: s.Host, Port: s.Port, User: s.User, Password: s.Password}); errors.Is(err, mysqlctl.ErrLimit) {
+			return err
+		}
+	}
+	return nil
 }
 
 // surroundings asks everybody else, all at once.
@@ -102,7 +125,7 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 	group.SetLimit(atOnce)
 	try := func(h config.Host, account wire.Account, user string, password config.Secret, purposes mysqlctl.Purpose) {
 		group.Go(func() error {
-			l := login(ctx, h, user, password, purposes)
+			l := login(ctx, h, account, user, password, purposes)
 			l.Account = account
 			mu.Lock()
 			defer mu.Unlock()
@@ -167,17 +190,18 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 }
 
 // login logs in to the server of a host and looks whether the account may do what it is for.
-func login(ctx context.Context, h config.Host, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
+func login(ctx context.Context, h config.Host, account wire.Account, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
 	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user, Password: password.Reveal(),
-		ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
+		PasswordName: string(account) + "_password", ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
 	defer s.Close()
 	l := wire.Login{Host: h.Name, Outcome: wire.LoginOK}
 	grant, err := s.MissingGrant(ctx, purpose)
-	if refused, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
-		err = refused.Err // whom it was about is known
+	sign := mysqlctl.SignOf(err)
+	if failed, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
+		err = errors.New(failed.Cause()) // whom it was about is known
 	}
 	switch {
-	case mysqlctl.IsDenied(err):
+	case err != nil && sign.Alive():
 		l.Outcome, l.Text = wire.LoginDenied, brief(err)
 	case err != nil:
 		l.Outcome, l.Text = wire.LoginFailed, brief(err)

@@ -18,6 +18,8 @@ type Following interface {
 	Replicating
 	Steering
 	Applied(ctx context.Context) (string, error)
+	// CheckSource says why the server would refuse to replicate from there, as far as that is known before.
+	CheckSource(ctx context.Context, s mysqlctl.Source) error
 }
 
 // Source is how to replicate from a host of the cluster.

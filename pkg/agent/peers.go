@@ -32,9 +32,17 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	local := c.Local()
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
-		User: local.AgentUser, Password: local.AgentPassword.Reveal(),
+		User: local.AgentUser, Password: local.AgentPassword.Reveal(), PasswordName: "agent_password",
 		Channel: h.ReplicationChannel, ConnectTimeout: remoteTimeout, Encryption: encryption(h),
 	}
+}
+
+// SpareAccount is the replication user on the local server, for what every account is told.
+func SpareAccount(c *config.Config) mysqlctl.Config {
+	local := c.Local()
+	spare := Account(c, local)
+	spare.User, spare.Password, spare.PasswordName = local.ReplicationUser, local.ReplicationPassword.Reveal(), "replication_password"
+	return spare
 }
 
 func encryption(h config.Host) mysqlctl.Encryption {

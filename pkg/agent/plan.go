@@ -25,6 +25,7 @@ type Facts struct {
 	Gone     bool         // the process that it was is gone
 	Stalled  bool         // it answers, and has not written for stalledFor what it is to write
 	Fenced   bool         // it may take writes, and no client reaches it: its port is closed
+	Refused  bool         // the server answers, and this agent can neither open nor close it
 }
 
 // Memory is what an agent knows beyond the facts.

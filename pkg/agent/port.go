@@ -24,12 +24,15 @@ func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProce
 
 // wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
 // must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
-// alone.
+// alone. That a server answers says that it lives, not that it is closed: one that does not let the agent in is closed off like one that
+// hangs, unless it is known to be closed for writes. One that lets it in is closed for writes instead.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:
 		return PortOpen // what a former configuration has left is of no use
-	case !writer && (f.Writable == wire.Unsure && mayBeOpen(m, sameProcess) || f.Writable == wire.Yes && f.Stalled):
+	case !writer && f.Writable == wire.Unsure && mayBeOpen(m, sameProcess):
+		return PortClosed
+	case !writer && f.Writable == wire.Yes && (f.Stalled || f.Refused || m.Port == PortClosed):
 		return PortClosed
 	case f.Writable == wire.No && !f.Down && !writer, f.Writable == wire.Yes && writer:
 		return PortOpen
@@ -51,11 +54,7 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Fact
 			if err := h.closePort(ctx); err != nil {
 				return f, m, fmt.Sprintf("Couldn't close the server's port to clients: %v", err)
 			}
-			why := "does not answer"
-			if f.Stalled {
-				why = "can't write (" + s.why + ")"
-			}
-			h.log.Warn(fmt.Sprintf("The server %s: its port is closed to clients until it does", why))
+			h.log.Warn(whyClosed(f, s))
 		}
 		m.Port = PortClosed
 	case PortOpen:
@@ -70,11 +69,21 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Fact
 		}
 		m.Port = PortOpen
 	}
-	open := f.Writable == wire.Unsure && mayBeOpen(m, same) || f.Writable == wire.Yes && f.Stalled
+	open := f.Writable == wire.Unsure && mayBeOpen(m, same) || f.Writable == wire.Yes
 	if fenced := open && m.Port == PortClosed; !writer && (fenced || f.Writable == wire.Unsure && !open) {
-		f.Writable, f.Fenced = wire.No, fenced
+		f.Writable, f.Fenced = wire.No, fenced && !f.Refused // one that refuses this agent can be asked by others
 	}
 	return f, m, ""
+}
+
+func whyClosed(f Facts, s stall) string {
+	switch {
+	case f.Refused:
+		return "The server may take writes, and does not let this agent close it: its port is closed to clients until it does"
+	case f.Stalled:
+		return fmt.Sprintf("The server can't write (%s): its port is closed to clients until it does", s.why)
+	}
+	return "The server does not answer: its port is closed to clients until it does"
 }
 
 // stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
@@ -49,30 +52,43 @@ func TestWantPort(t *testing.T) {
 		closed   bool // when it last answered
 		same     bool // process as then
 		stalled  bool // it answers, and does not write
+		refused  bool // it answers, and does not let the agent in
+		port     Port
 		want     Port
 	}{
 		"never heard since the start":              {writable: hangs, want: PortClosed},
 		"never heard, though the process is known": {writable: hangs, same: true, want: PortClosed},
 		"was open": {writable: hangs, same: true, want: PortClosed},
-		"was closed, and may have been started since": {writable: hangs, closed: true, want: PortClosed},
-		"was closed, and is the same process":         {writable: hangs, closed: true, same: true, want: PortUnknown},
-		"the writer hangs":                            {writable: hangs, writer: true, want: PortUnknown},
-		"closed for writes":                           {writable: no, closed: true, want: PortOpen},
-		"does not run":                                {writable: no, down: true, closed: true, want: PortUnknown},
-		"open for writes and not the writer":          {writable: yes, want: PortUnknown}, // it is closed for writes instead
-		"open, not the writer, and can't write":       {writable: yes, stalled: true, want: PortClosed},
-		"the writer can't write":                      {writable: yes, stalled: true, writer: true, want: PortOpen},
-		"closed, and can't write":                     {writable: no, stalled: true, want: PortOpen},
-		"the writer at work":                          {writable: yes, writer: true, want: PortOpen},
-		"the writer is yet closed":                    {writable: no, writer: true, want: PortUnknown}, // opened with the server
-		"a slave that takes writes":                   {slave: true, writable: yes, want: PortOpen},
-		"a slave that hangs":                          {slave: true, writable: hangs, want: PortOpen},
-		"a slave that does not run":                   {slave: true, writable: no, down: true, want: PortOpen},
+		"was closed, and may have been started since":          {writable: hangs, closed: true, want: PortClosed},
+		"was closed, and is the same process":                  {writable: hangs, closed: true, same: true, want: PortUnknown},
+		"the writer hangs":                                     {writable: hangs, writer: true, want: PortUnknown},
+		"closed for writes":                                    {writable: no, closed: true, want: PortOpen},
+		"does not run":                                         {writable: no, down: true, closed: true, want: PortUnknown},
+		"open for writes and not the writer":                   {writable: yes, want: PortUnknown}, // it is closed for writes instead
+		"refuses the agent, never heard":                       {writable: hangs, refused: true, want: PortClosed},
+		"refuses the agent, was open":                          {writable: hangs, same: true, refused: true, want: PortClosed},
+		"refuses the agent, was closed, and is the same":       {writable: hangs, closed: true, same: true, refused: true, want: PortUnknown},
+		"refuses the agent, was closed, may have been started": {writable: hangs, closed: true, refused: true, want: PortClosed},
+		"refuses the agent, is known to be closed":             {writable: no, closed: true, refused: true, want: PortOpen},
+		"refuses the agent, is known to be open":               {writable: yes, refused: true, want: PortClosed},
+		"the writer refuses the agent":                         {writable: hangs, writer: true, refused: true, want: PortUnknown},
+		"the writer refuses the agent, is known to be open":    {writable: yes, writer: true, refused: true, want: PortOpen},
+		"a slave refuses the agent":                            {slave: true, writable: hangs, refused: true, want: PortOpen},
+		"answers again, could not be closed":                   {writable: yes, port: PortClosed, want: PortClosed},
+		"open, not the writer, and can't write":                {writable: yes, stalled: true, want: PortClosed},
+		"the writer can't write":                               {writable: yes, stalled: true, writer: true, want: PortOpen},
+		"closed, and can't write":                              {writable: no, stalled: true, want: PortOpen},
+		"the writer at work":                                   {writable: yes, writer: true, want: PortOpen},
+		"the writer is yet closed":                             {writable: no, writer: true, want: PortUnknown}, // opened with the server
+		"a slave that takes writes":                            {slave: true, writable: yes, want: PortOpen},
+		"a slave that hangs":                                   {slave: true, writable: hangs, want: PortOpen},
+		"a slave that does not run":                            {slave: true, writable: no, down: true, want: PortOpen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			s.MayWrite = !c.slave
-			got := wantPort(s, c.writer, Facts{Writable: c.writable, Down: c.down, Stalled: c.stalled}, Memory{Closed: c.closed}, c.same)
+			facts := Facts{Writable: c.writable, Down: c.down, Stalled: c.stalled, Refused: c.refused}
+			got := wantPort(s, c.writer, facts, Memory{Closed: c.closed, Port: c.port}, c.same)
 			if got != c.want {
 				t.Errorf("it is to be %d, want %d", got, c.want)
 			}
@@ -146,6 +162,116 @@ func TestMissedQuestion(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestRefusedAgent: a healthy server that does not let its agent in is no reason to close its port, as long as it is known to be closed for
+// writes: from before, or by way of another account. A writer that has to go and can't be closed is closed off.
+func TestRefusedAgent(t *testing.T) {
+	denied := fmt.Errorf("read variables: %w", &mysqlctl.ConnectError{Addr: "10.0.0.1:3306", User: "agent", Err: &mysql.MySQLError{Number: 1045, Message: "Access denied"}})
+	lockOut := func(s *sim) {
+		s.fail["writable"], s.fail["deny"], s.fail["allow"], s.fail["end clients"] = denied, denied, denied, denied
+	}
+	type world struct {
+		s     *sim
+		p     *oneProcess
+		spare *sim
+		round func(...cluster.RoleIP) outcome
+	}
+	for name, c := range map[string]struct {
+		before   func(w world)
+		roles    []cluster.RoleIP
+		closed   bool // the port
+		writable wire.Tri
+	}{
+		"standby":                               {before: func(w world) { w.round() }, writable: wire.No},
+		"standby, a new process":                {before: func(w world) { w.round(); w.p.same = false }, closed: true, writable: wire.No},
+		"standby, agent started since":          {before: func(world) {}, closed: true, writable: wire.No},
+		"standby, another account is let in":    {before: func(w world) { w.spare.fail["writable"] = nil }, writable: wire.No},
+		"open, another account is let in":       {before: func(w world) { w.spare.fail["writable"], w.spare.open, w.s.open = nil, true, true }, closed: true, writable: wire.No},
+		"writer at work":                        {before: func(w world) { w.round(writer) }, roles: []cluster.RoleIP{writer}, writable: wire.Unsure},
+		"writer that has to go":                 {before: func(w world) { w.round(writer) }, closed: true, writable: wire.No},
+		"writer that has to go, another is let": {before: func(w world) { w.round(writer); w.spare.fail["writable"], w.spare.open = nil, true }, closed: true, writable: wire.No},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{fail: map[string]error{}, replica: caughtUp()}
+				f, p, spare := &fakeFence{}, &oneProcess{same: true}, &sim{fail: map[string]error{"writable": denied}}
+				h := hostOf(s)
+				h.fence, h.process, h.spare = f, p, newSpare(spare)
+				m := Memory{}
+				round := func(roles ...cluster.RoleIP) outcome {
+					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver, grace: allOfIt})
+					m = out.memory
+					return out
+				}
+				c.before(world{s, p, spare, round})
+				f.did = nil
+				lockOut(s)
+				var out outcome
+				for range 3 {
+					out = round(c.roles...)
+				}
+				if f.closed != c.closed || out.facts.Writable != c.writable || !out.facts.Refused {
+					t.Errorf("the port is closed: %v, facts %+v", f.closed, out.facts)
+				}
+				if len(out.facts.Present) != len(c.roles) {
+					t.Errorf("it has %v", out.facts.Present)
+				}
+				if said := strings.Join(out.problems, "\n"); !strings.Contains(said, "the server answers, and does not let this agent open or close it: ") || !strings.Contains(said, "1045") {
+					t.Errorf("problems:\n%s", said)
+				}
+				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
+					t.Errorf("it was closed %d times", n)
+				}
+				// The account is mended: whatever was closed off is closed for writes, and its port open.
+				s.fail = map[string]error{}
+				out = round(c.roles...)
+				if want := wire.TriOf(len(c.roles) > 0); f.closed || out.facts.Writable != want || out.facts.Refused || len(out.problems) > 0 {
+					t.Errorf("when the account is mended: the port is closed: %v, %+v", f.closed, out)
+				}
+			})
+		})
+	}
+}
+
+// counted counts questions.
+type counted struct {
+	asked int
+	err   error
+}
+
+func (c *counted) Writable(context.Context) (bool, error) { c.asked++; return false, c.err }
+
+// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it; another failure is none of its own.
+func TestSpareAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counted{err: &mysqlctl.ConnectError{Err: &mysql.MySQLError{Number: 1045}}}
+		s := newSpare(c)
+		ask := func(times int) {
+			for range times {
+				if _, err := s.writable(t.Context()); (err == nil) != (c.err == nil) || err != nil && mysqlctl.SignOf(err) != mysqlctl.SignOf(c.err) {
+					t.Errorf("%v, want %v", err, c.err)
+				}
+			}
+		}
+		ask(5)
+		time.Sleep(sparePause - 1)
+		if ask(1); c.asked != 1 {
+			t.Errorf("asked %d times within the pause", c.asked)
+		}
+		time.Sleep(1)
+		c.err = context.DeadlineExceeded
+		if ask(3); c.asked != 4 {
+			t.Errorf("asked %d times, want 4: a server that hangs has refused nothing", c.asked)
+		}
+		c.err = nil
+		if ask(1); c.asked != 5 {
+			t.Errorf("asked %d times, want 5", c.asked)
+		}
+	})
+	if newSpare(nil) != nil {
+		t.Error("nothing to ask is something")
 	}
 }
 

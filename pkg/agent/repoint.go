@@ -26,6 +26,10 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if replica.SourceHost == src.Host {
 		return nil
 	}
+	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: replica.UsesGTID}
+	if err := f.local.CheckSource(ctx, to); err != nil {
+		return err // before anything is stopped
+	}
 	sw := o.Switch
 	known := o.Extended && sw.To == o.Master && sw.Start != ""
 	if o.Extended && sw.To == o.Master && sw.From != "" && sw.Start == "" {
@@ -35,20 +39,18 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 		f.log.Info(fmt.Sprintf("Changing active master to '%s'", o.Master))
 	}
 	from, _, _ := f.peers.ByIP(replica.SourceHost)
-	var start mysqlctl.Position
 	switch {
 	case replica.UsesGTID:
 		err = f.settle(ctx, replica, o.Master, sw, known && sw.From == from)
 	case known && sw.From == from:
-		start, err = f.atSwitch(ctx, sw)
+		to.Start, err = f.atSwitch(ctx, sw)
 	default:
-		start, err = f.atRest(ctx, replica, o.Master)
+		to.Start, err = f.atRest(ctx, replica, o.Master)
 	}
 	if err != nil {
 		return err
 	}
-	err = f.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, Start: start, GTID: replica.UsesGTID})
-	if err != nil {
+	if err := f.local.Repoint(ctx, to); err != nil {
 		return err
 	}
 	return f.stopped.set(runs, "")

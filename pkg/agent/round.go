@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,7 +112,10 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m, failed = h.apply(ctx, p, plan, was, m)
 		problems = append(problems, failed...)
 		if after := context.WithoutCancel(ctx); facts.Writable == wire.Unsure {
-			facts.Present, err = h.present(after) // a server that hangs is not asked twice
+			refused := err
+			if facts.Present, err = h.present(after); facts.Refused { // a server that hangs is not asked twice
+				err = errors.Join(refused, err)
+			}
 		} else {
 			facts, _, err = h.recognise(after, nil, &m)
 			facts.Stalled = p.stall.lasts >= stalledFor

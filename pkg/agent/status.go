@@ -20,6 +20,8 @@ type Status struct {
 	Present  []cluster.RoleIP  // on the interface when it was last looked
 	Writable wire.Tri
 	Down     bool      // the server's port refuses
+	Refused  bool      // the server answers, and does not let the agent in
+	Opened   bool      // as far as the agent knows the server is open in the present holding of the writer role
 	Observed time.Time // when Present, Writable and Down were found; zero: never yet
 	Heard    time.Time // when the newest order came; zero: never yet
 	Told     time.Time // when this was said; the agent says it at least every second
@@ -36,6 +38,7 @@ type Status struct {
 // tell makes known what the owner knows.
 func (o *owner) tell() {
 	s := Status{Host: o.site.Host, State: cluster.Unknown, Known: o.site.Addresses, Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
+		Refused: o.facts.Refused, Opened: o.memory.Opened,
 		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems), Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
 	if o.order != nil {
 		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.tenant != nil && o.order.Lease > 0
@@ -102,11 +105,11 @@ func (s Status) serves(role, writer string, now time.Time, clock time.Duration) 
 		return fmt.Sprintf("no address of role %s is here", role)
 	case s.Down:
 		return "the server does not run"
-	case s.Writable == wire.Unsure:
+	case s.Writable == wire.Unsure && !s.Refused:
 		return "the server does not answer"
 	case s.Fenced:
 		return "the server's port is closed to clients"
-	case role == writer && s.Writable != wire.Yes:
+	case role == writer && s.Writable != wire.Yes && !(s.Writable == wire.Unsure && s.Opened):
 		return "the server is closed for writes"
 	case role == writer && s.Leased && s.ends <= clock:
 		return "the lease is over"

@@ -34,6 +34,8 @@ func TestServes(t *testing.T) {
 		{"no lease is used", well(func(s *Status) { s.Leased, s.ends = false, 0 }), time.Hour, "", ""},
 		{"read-only", well(func(s *Status) { s.Writable = wire.No }), 0, "closed for writes", ""},
 		{"the server hangs", well(func(s *Status) { s.Writable = wire.Unsure }), 0, "does not answer", "does not answer"},
+		{"the server refuses the agent", well(func(s *Status) { s.Writable, s.Refused, s.Opened = wire.Unsure, true, true }), 0, "", ""},
+		{"the same, not known to be open", well(func(s *Status) { s.Writable, s.Refused = wire.Unsure, true }), 0, "closed for writes", ""},
 		{"the server is down", well(func(s *Status) { s.Writable, s.Down = wire.No, true }), 0, "does not run", "does not run"},
 		{"the port is closed", well(func(s *Status) { s.Fenced = true }), 0, "closed to clients", "closed to clients"},
 		{"the address is still here, but is to leave", well(func(s *Status) { s.Ordered = []cluster.RoleIP{reader} }), 0, "no address of role writer", ""},

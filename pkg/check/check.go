@@ -39,6 +39,8 @@ type Result struct {
 	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
 	Greeted bool          // of mysql: the server greeted a new connection, and then failed
 	Threads Threads       // of rep_threads
+	Living  bool          // of an UNKNOWN of mysql: the server answers, with an error
+	Refusal string        // what the server answers instead, and how a person mends that, where one has to
 
 	// For people only, of the checks of replication.
 	Source   string // whom it replicates from, as configured there; "" where that is not known

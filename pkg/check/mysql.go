@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/mysqlctl"
@@ -64,30 +63,38 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 
 func (p replicaProbe) Close() { p.conn.Close() }
 
+// judgeServer: a server that answers with an error lives, whatever the error. To take a login that it refuses for its death would take the
+// roles from all hosts at once when somebody changes a password.
 func judgeServer(err error) Result {
-	var refused *mysqlctl.ConnectError
+	var failed *mysqlctl.ConnectError
+	sign := mysqlctl.SignOf(err)
 	switch {
 	case err == nil:
 		return Result{Status: OK, Message: "OK"}
-	case mysqlctl.IsTooManyConnections(err):
-		return result(Unknown, "UNKNOWN: Too many connections! %s", text(err))
+	case sign == mysqlctl.Full:
+		return alive(err, "UNKNOWN: Too many connections! %s", text(err))
+	case sign.Alive() && errors.As(err, &failed):
+		return alive(err, "UNKNOWN: %s", connectError(failed))
+	case sign.Alive():
+		return alive(err, "UNKNOWN: SQL Query Error: %s", text(err))
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
-	case errors.As(err, &refused):
-		r := result(Error, "ERROR: %s", connectError(refused))
-		r.Refused = errors.Is(err, syscall.ECONNREFUSED)
+	case errors.As(err, &failed):
+		r := result(Error, "ERROR: %s", connectError(failed))
+		r.Refused = sign == mysqlctl.Refused
 		return r
 	}
 	return result(Error, "ERROR: SQL Query Error: %s", text(err))
 }
 
 // judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the monitor
-// in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang.
+// in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang. That the monitor may not ask
+// says nothing of the replication.
 func judgeReplicaError(err error, user, channel string) Result {
-	var refused *mysqlctl.ConnectError
+	var failed *mysqlctl.ConnectError
 	switch {
-	case errors.As(err, &refused):
-		return result(Unknown, "UNKNOWN: %s", connectError(refused))
+	case errors.As(err, &failed):
+		return refusal(err, "UNKNOWN: %s", connectError(failed))
 	case mysqlctl.IsTimeout(err):
 		return Result{Status: Error, Message: "ERROR: Timeout", Detail: oneLine(err.Error())}
 	case errors.Is(err, mysqlctl.ErrNotReplica):
@@ -96,9 +103,28 @@ func judgeReplicaError(err error, user, channel string) Result {
 		}
 		return Result{Status: Error, Message: "ERROR: Replication is not set up"}
 	case mysqlctl.IsMissingPrivilege(err):
-		return result(Error, "ERROR: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
+		return refusal(err, "UNKNOWN: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
 	}
-	return result(Unknown, "UNKNOWN: Unknown state. Execute error: %s", text(err))
+	return refusal(err, "UNKNOWN: Unknown state. Execute error: %s", text(err))
+}
+
+// alive is the result of a server that answered with an error.
+func alive(err error, format string, args ...any) Result {
+	r := refusal(err, format, args...)
+	r.Living = true
+	return r
+}
+
+// refusal is the result of a question that the server did not answer as it should. What a person has to mend is told besides.
+func refusal(err error, format string, args ...any) Result {
+	r := result(Unknown, format, args...)
+	if sign := mysqlctl.SignOf(err); sign.Alive() && sign != mysqlctl.Passing {
+		r.Refusal = text(err)
+		if failed, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
+			r.Refusal = fmt.Sprintf("user %s: %s", failed.User, r.Refusal)
+		}
+	}
+	return r
 }
 
 func judgeThreads(r mysqlctl.Replica) Result {
@@ -166,9 +192,9 @@ func judgeLag(lag, delay, max time.Duration) Result {
 func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, delay, max time.Duration, now time.Time) Result {
 	switch {
 	case mysqlctl.IsMissingTable(err):
-		return result(Unknown, "UNKNOWN: heartbeat_table %s does not exist: %s", r.Table, text(err))
+		return refusal(err, "UNKNOWN: heartbeat_table %s does not exist: %s", r.Table, text(err))
 	case err != nil:
-		return result(Unknown, "UNKNOWN: Backlog is not known: %s", text(err))
+		return refusal(err, "UNKNOWN: Backlog is not known: %s", text(err))
 	}
 	lag, err := r.lag(beats, now)
 	if err != nil {
@@ -178,14 +204,14 @@ func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, delay, max time
 }
 
 func connectError(e *mysqlctl.ConnectError) string {
-	return fmt.Sprintf("Connect error (host = %s, user = %s)! %s", e.Addr, e.User, text(e.Err))
+	return fmt.Sprintf("Connect error (host = %s, user = %s)! %s", e.Addr, e.User, oneLine(e.Cause()))
 }
 
-// text is what the server or the system said; who was asked is told beside it.
+// text is what the server or the system said, with the remedy; who was asked is told beside it.
 func text(err error) string {
-	var refused *mysqlctl.ConnectError
-	if errors.As(err, &refused) {
-		err = refused.Err
+	var failed *mysqlctl.ConnectError
+	if errors.As(err, &failed) {
+		return oneLine(failed.Cause())
 	}
 	return oneLine(err.Error())
 }

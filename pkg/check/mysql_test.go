@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
+	"mysql-mmm/test/servers"
 )
 
 const password = "m0n-s3cret"
@@ -79,17 +82,9 @@ func TestServerWithoutReplication(t *testing.T) {
 		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), OK, "OK")
 		for _, name := range []Name{RepThreads, RepBacklog} {
 			r := probe(t, p[name], 5*time.Second)
-			expect(t, string(name), r, Error, "ERROR: The monitor user 'nobody' doesn't have the required REPLICATION CLIENT privilege! "+
+			expect(t, string(name), r, Unknown, "UNKNOWN: The monitor user 'nobody' doesn't have the required REPLICATION CLIENT privilege! "+
 				"*1227*Access denied; you need*SLAVE MONITOR*GRANT SLAVE MONITOR ON *.* TO 'nobody'@'%'")
 		}
-	})
-	t.Run("wrong password", func(t *testing.T) {
-		cfg := mysqlctl.Config{Addr: i.Addr, User: "monitor", Password: "wr0ng"}
-		p := probes(t, cfg)
-		want := "Connect error (host = " + i.Addr + ", user = monitor)! *Access denied for user 'monitor'@*"
-		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Error, "ERROR: "+want)
-		expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, "UNKNOWN: "+want)
-		expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, "UNKNOWN: "+want)
 	})
 	t.Run("stopped", func(t *testing.T) {
 		i.Signal(syscall.SIGSTOP)
@@ -110,6 +105,81 @@ func TestServerWithoutReplication(t *testing.T) {
 		expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, "UNKNOWN: "+want)
 		expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, "UNKNOWN: "+want)
 	})
+}
+
+// TestRefusals: a server that refuses the monitor lives. Each refusal names its remedy, and the remedy works.
+func TestRefusals(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) { testRefusals(t, kind) })
+	}
+}
+
+func testRefusals(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	account(i, "monitor", i.Kind.MonitorRights())
+	locked := map[bool]string{true: "3118", false: "4151"}[i.Kind.MySQL]
+	for name, c := range map[string]struct {
+		refuse, mend string // statements
+		number, says string
+		wrong        bool // password
+	}{
+		"wrong password": {number: "1045", says: "make monitor_password the account's, or ALTER USER 'monitor'@'…' IDENTIFIED BY", wrong: true},
+		"locked": {"ALTER USER monitor@'%' ACCOUNT LOCK", "ALTER USER monitor@'%' ACCOUNT UNLOCK", locked,
+			"ALTER USER 'monitor'@'…' ACCOUNT UNLOCK", false},
+		"over its limit": {"ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 1", "ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 0", "1226",
+			"MAX_CONNECTIONS_PER_HOUR 0", false},
+		"over its limit of questions": {"ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 1", "ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 0", "1226",
+			"MAX_QUERIES_PER_HOUR 0", false},
+		"expired": {"ALTER USER monitor@'%' PASSWORD EXPIRE", "ALTER USER monitor@'%' IDENTIFIED BY '" + password + "'", "18?",
+			"with the password that monitor_password has", false},
+		"other host": {"RENAME USER monitor@'%' TO monitor@'192.0.2.9'", "RENAME USER monitor@'192.0.2.9' TO monitor@'%'", "1?", "IDENTIFIED BY", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := mysqlctl.Config{Addr: i.Addr, User: "monitor", Password: password, PasswordName: "monitor_password"}
+			if c.wrong {
+				cfg.Password = "wr0ng"
+			}
+			if c.refuse != "" {
+				i.Exec(c.refuse)
+			}
+			// A new connection each time, as after the old one has broken. Limits begin to count only with it.
+			ask := func(n Name) Result { return probe(t, probes(t, cfg)[n], 5*time.Second) }
+			if strings.HasPrefix(name, "over") {
+				ask(MySQL)
+			}
+			for _, n := range []Name{MySQL, RepThreads, RepBacklog} {
+				r := ask(n)
+				number := regexp.MustCompile(`Error ` + strings.ReplaceAll(c.number, "?", `\d+`) + `\b`)
+				if r.Status != Unknown || !strings.HasPrefix(r.Message, "UNKNOWN: ") || !number.MatchString(r.Message) || !strings.Contains(r.Message, c.says) ||
+					!number.MatchString(r.Refusal) || r.Refused || r.Greeted || r.Living != (n == MySQL) {
+					t.Errorf("%s: %+v", n, r)
+				}
+			}
+			if c.mend == "" {
+				return
+			}
+			i.Exec(c.mend)
+			i.Exec("FLUSH PRIVILEGES") // limits are counted anew
+			expect(t, "mended", ask(MySQL), OK, "OK")
+		})
+	}
+}
+
+// TestFarewell: what a server says as it ends a connection is no verdict; the next connection tells.
+func TestFarewell(t *testing.T) {
+	for _, kind := range servers.Tested() {
+		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
+			i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+			p := probes(t, account(i, "monitor", i.Kind.MonitorRights()))
+			expect(t, "before", probe(t, p[MySQL], 5*time.Second), OK, "OK")
+			i.Exec("KILL " + i.Query("SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor'"))
+			expect(t, "killed", probe(t, p[MySQL], 5*time.Second), OK, "OK")
+			i.Stop()
+			if r := probe(t, p[MySQL], 5*time.Second); r.Status != Error || !r.Refused {
+				t.Errorf("shut down: %+v", r)
+			}
+		})
+	}
 }
 
 func TestTooManyConnections(t *testing.T) {
@@ -240,6 +310,9 @@ func TestRunnerSeesKill(t *testing.T) {
 
 func TestJudgements(t *testing.T) {
 	connect := func(err error) error { return &mysqlctl.ConnectError{Addr: "192.0.2.1:3306", User: "mon", Err: err} }
+	said := func(number uint16) error {
+		return fmt.Errorf("ping on 192.0.2.1:3306: %w", &mysql.MySQLError{Number: number, Message: "x"})
+	}
 	lag := func(d time.Duration) *time.Duration { return &d }
 	yes := mysqlctl.Replica{IORunning: "Yes", SQLRunning: "Yes"}
 	with := func(io, sql string) mysqlctl.Replica { return mysqlctl.Replica{IORunning: io, SQLRunning: sql} }
@@ -254,6 +327,12 @@ func TestJudgements(t *testing.T) {
 		"connecting takes too long": {judgeServer(connect(context.DeadlineExceeded)), Error, "ERROR: Timeout"},
 		"the same for replication":  {judgeReplicaError(connect(context.DeadlineExceeded), "mon", ""), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
 		"answering takes too long":  {judgeReplicaError(context.DeadlineExceeded, "mon", ""), Error, "ERROR: Timeout"},
+		"the end of a server":       {judgeServer(said(1053)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1053: x"},
+		"a killed connection":       {judgeServer(said(1927)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1927: x"},
+		"an interrupted question":   {judgeServer(said(1317)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1317: x"},
+		"a server that only reads":  {judgeServer(said(1290)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1290: x"},
+		"a blocked host":            {judgeServer(connect(said(1129))), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! ping on 192.0.2.1:3306: Error 1129: x"},
+		"no right to ask":           {judgeReplicaError(said(1227), "mon", ""), Unknown, "UNKNOWN: The monitor user 'mon' doesn't have the required REPLICATION CLIENT privilege! ping on 192.0.2.1:3306: Error 1227: x"},
 		"an odd error":              {judgeReplicaError(errors.New("odd"), "mon", ""), Unknown, "UNKNOWN: Unknown state. Execute error: odd"},
 		"no such channel":           {judgeReplicaError(mysqlctl.ErrNotReplica, "mon", "reports"), Error, `ERROR: Replication is not set up on channel "reports"`},
 		"both threads run":          {judgeThreads(yes), OK, "OK"},

@@ -35,7 +35,7 @@ const (
 // Verdict is what is to be thought of one check of one host. The zero Verdict is that of a check that never ran.
 type Verdict struct {
 	Good    bool
-	Decided bool      // false until a probe has found OK or ERROR; Good is only assumed until then
+	Decided bool      // false until a probe has found OK, ERROR or a sign of life; Good is only assumed until then
 	Since   time.Time // when Good last changed
 	Message string    // of the newest probe
 
@@ -48,7 +48,7 @@ type Verdict struct {
 
 // Next is the verdict after one more probe (monitor manual, "Checks"): the first OK or ERROR is the verdict at once; later
 // a success makes the check good at once and a failure makes it failed once it has gone on for the trap period; UNKNOWN
-// neither changes the verdict nor interrupts a row of failures.
+// neither changes the verdict nor interrupts a row of failures, unless it is a sign of life.
 func (v Verdict) Next(p Probed, trap Trap) (Verdict, Change) {
 	paused := p.End-p.Start > trap.MaxProbe || v.probed && p.Start-v.end > trap.MaxIdle
 	next := v
@@ -83,6 +83,9 @@ func (v Verdict) Next(p Probed, trap Trap) (Verdict, Change) {
 		}
 		return next, None
 	default:
+		if p.Result.Living { // what came before is no row any more: one lost probe later on would be enough
+			next.failures, next.Decided = 0, true
+		}
 		if v.probed && v.status == Unknown {
 			return next, None
 		}

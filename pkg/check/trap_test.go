@@ -232,3 +232,31 @@ func justified(history []Probed) bool {
 	}
 	return failures > 1 && history[last].End-since >= testTrap.Period
 }
+
+// TestSignOfLife: a server that was away, and then answers with errors for a long time, is not dead because of one lost probe.
+func TestSignOfLife(t *testing.T) {
+	unknown := func(living bool) Result { return Result{Status: Unknown, Living: living} }
+	away := Result{Status: Error}
+	for name, results := range map[string]func(living bool) []Result{
+		"away for a moment": func(l bool) []Result { return []Result{{}, away, unknown(l), unknown(l), away} },
+		"from the start on": func(l bool) []Result { return []Result{unknown(l), unknown(l), away} },
+	} {
+		for _, living := range []bool{true, false} {
+			var v Verdict
+			for at, r := range results(living) {
+				start := time.Duration(at*5) * time.Second
+				v, _ = v.Next(Probed{Start: start, End: start, Result: r}, testTrap)
+			}
+			if v.Good != living {
+				t.Errorf("%s, signs of life %v: it is good: %v", name, living, v.Good)
+			}
+		}
+	}
+	// What was dead stays so until it answers as it should.
+	v := Verdict{}
+	for _, r := range []Result{away, unknown(true)} {
+		if v, _ = v.Next(Probed{Result: r}, testTrap); v.Good {
+			t.Errorf("after %+v it is good", r)
+		}
+	}
+}

@@ -4,15 +4,17 @@ import "path/filepath"
 
 // CheckFile tells what is wrong with a configuration file and what it includes, for all programs that it can be for: the agent where it
 // names the local host, the monitor and mmm_control where it has a section of the monitor. It returns those programs, none for a file
-// that is a part of others: of that only what is there is looked at. The error is of type Errors.
-func CheckFile(file string) ([]Program, error) {
+// that is a part of others: of that only what is there is looked at; and what is likely not meant as it is written. The error is of type
+// Errors.
+func CheckFile(file string) ([]Program, Errors, error) {
 	l := &loader{dirs: classicDirs(), beside: true}
 	f, err := open([]string{file})
 	if err != nil {
-		return nil, Errors{{File: file, Msg: err.Error()}}
+		return nil, nil, Errors{{File: file, Msg: err.Error()}}
 	}
 	nodes := l.read(f, nil)
 	var whole []Program
+	var warnings Errors
 	errs := l.errs
 	for _, p := range []Program{Monitor, Agent, Control} {
 		m := merge(p, pos{file: file, line: 1}, nodes)
@@ -24,12 +26,12 @@ func CheckFile(file string) ([]Program, error) {
 		if is && !l.incomplete {
 			m.validate()
 		}
-		errs = append(errs, m.errs...)
+		errs, warnings = append(errs, m.errs...), append(warnings, m.warnings...)
 	}
 	if len(errs) > 0 {
-		return whole, errs.sorted(l.files)
+		return whole, nil, errs.sorted(l.files)
 	}
-	return whole, nil
+	return whole, warnings.sorted(l.files), nil
 }
 
 // meant tells whether a file's name is that of a main file of the program.

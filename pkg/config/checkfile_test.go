@@ -22,7 +22,7 @@ func TestCheckFile(t *testing.T) {
 	for _, tt := range tests {
 		file := dir + "/" + tt.name
 		write(t, file, tt.text)
-		programs, err := CheckFile(file)
+		programs, _, err := CheckFile(file)
 		if got := fmt.Sprint(programs); got != tt.programs {
 			t.Errorf("%s: for %s, want %s", tt.name, got, tt.programs)
 		}
@@ -30,7 +30,7 @@ func TestCheckFile(t *testing.T) {
 			t.Errorf("%s: got\n%v\nwant\n%s", tt.name, err, tt.want)
 		}
 	}
-	if _, err := CheckFile(dir + "/gone.conf"); err == nil {
+	if _, _, err := CheckFile(dir + "/gone.conf"); err == nil {
 		t.Error("a file that is not there is right")
 	}
 }

@@ -78,8 +78,9 @@ func (p *parser) parse(text []byte) ([]node, Errors) {
 	}
 	for line := range strings.SplitSeq(string(text), "\n") {
 		p.at.line++
-		p.line(strings.Trim(line, blanks))
+		p.line(p.copied.mend(p.at, strings.Trim(line, blanks)))
 	}
+	p.copied.report(&p.errs)
 	if p.open != nil {
 		p.errs.add(p.open.at, "section %s is never closed; add </%s>", tag(p.open.key, p.open.value), p.open.key)
 		p.close()
@@ -94,6 +95,8 @@ type parser struct {
 	open *node          // the section that statements go to; nil at top level
 	left map[string]int // sections that were taken as closed though no tag said so: their closing tag may yet come
 	errs Errors
+
+	copied pasted
 }
 
 func (p *parser) line(s string) {

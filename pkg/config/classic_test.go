@@ -63,7 +63,8 @@ func TestParseErrors(t *testing.T) {
 			"f.conf:1: this line is no variable (NAME VALUE), no section (<TYPE>, <TYPE NAME>), no include and no comment\n" +
 				"f.conf:2: this line is no variable (NAME VALUE), no section (<TYPE>, <TYPE NAME>), no include and no comment"},
 		{"no-break space", "mode\u00a0master",
-			"f.conf:1: this line is no variable (NAME VALUE), no section (<TYPE>, <TYPE NAME>), no include and no comment"},
+			"f.conf:1: a space that is no blank (a no-break space, as web pages and word processors have); this mends it: " +
+				`sed -i 's/\xc2\xa0/ /g; s/\xe3\x80\x80/ /g; s/\xe2\x80\x8b//g' f.conf`},
 		{"include without name", "include # what?", "f.conf:1: include lacks the name of a file"},
 		{"include of two", "include a b", "f.conf:1: include takes one file name, without blanks"},
 		{"tag without end", "<host db1", "f.conf:1: a section tag must end in '>': <TYPE>, <TYPE NAME> or </TYPE>"},

@@ -66,6 +66,7 @@ const (
 // is told by the tables of docs/configuration.md. Times are durations, whatever unit the file used.
 type Config struct {
 	File             string // the main file, as it was found
+	Warnings         Errors // what is likely not meant as it is written
 	This             string // agent: name of the local host
 	Debug            bool
 	ActiveMasterRole string // names one of Roles

@@ -32,12 +32,15 @@ func (e *Error) Error() string {
 type Errors []*Error
 
 // Error gives one line for each error.
-func (es Errors) Error() string {
-	lines := make([]string, len(es))
-	for i, e := range es {
-		lines[i] = e.Error()
+func (es Errors) Error() string { return strings.Join(es.Texts(), "\n") }
+
+// Texts gives the lines of Error; none where there is nothing.
+func (es Errors) Texts() []string {
+	var lines []string
+	for _, e := range es {
+		lines = append(lines, e.Error())
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // Unwrap lets errors.As find the single errors.

@@ -63,6 +63,7 @@ func load(p Program, src Source, classic []string) (*Config, error) {
 	if len(errs) > 0 {
 		return nil, errs.sorted(l.files)
 	}
+	c.Warnings = c.Warnings.sorted(l.files)
 	return c, nil
 }
 
@@ -76,7 +77,9 @@ func build(p Program, file string, nodes []node, errs Errors, complete bool) (*C
 	if errs = append(errs, m.errs...); len(errs) > 0 {
 		return nil, errs
 	}
-	return m.config(file), nil
+	c := m.config(file)
+	c.Warnings = m.warnings
+	return c, nil
 }
 
 // mainName is a main file's name without its suffix.
@@ -199,6 +202,11 @@ func (l *loader) read(f *os.File, by *included) []node {
 		l.incomplete = l.incomplete || len(errs) > 0 // it finds its way back later than the classic parser
 	} else {
 		nodes, errs = parse(f.Name(), text)
+		if n, old := firstGeneration(nodes); old {
+			l.incomplete = true
+			l.errs.add(n.at, firstGenerationText, n.key, n.value)
+			return nil
+		}
 	}
 	l.errs = append(l.errs, errs...)
 	return l.expand(nodes, self)

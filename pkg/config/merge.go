@@ -66,7 +66,9 @@ type model struct {
 	program  Program
 	rules    []sectionRule
 	sections map[id]*section
+	these    []node // all that 'this' was set to
 	errs     Errors
+	warnings Errors // what is likely not meant so
 }
 
 func (m *model) unique(typ string) *section { return m.sections[id{typ: typ}] }
@@ -99,6 +101,9 @@ func merge(p Program, start pos, nodes []node) *model {
 	top := m.unique("")
 	for _, n := range nodes {
 		if n.kind == variableNode {
+			if n.key == "this" {
+				m.these = append(m.these, n)
+			}
 			m.assign(top, n)
 			continue
 		}
@@ -202,9 +207,18 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 			homes = append(homes, as.any(r))
 		}
 	}
-	if homes == nil {
+	host := m.sections[id{"host", n.key}]
+	switch {
+	case homes == nil && s.rule.typ == "" && n.value == "" && host != nil && n.key != templateName:
+		m.errs.add(n.at, "'%s' is a host, not a variable; where this file is that host's, write: %s", n.key, strings.ReplaceAll(as.variable("this"), "VALUE", n.key))
+		if _, set := s.raw["this"]; !set {
+			meant := n
+			meant.key, meant.value = "this", n.key
+			s.raw["this"] = meant
+		}
+	case homes == nil:
 		m.errs.add(n.at, "unknown variable '%s' in %s", n.key, s.label())
-	} else {
+	default:
 		m.errs.add(n.at, "variable '%s' does not belong in %s but in %s", n.key, s.label(), either(homes))
 	}
 	return rule{}, false

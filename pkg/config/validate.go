@@ -36,6 +36,7 @@ func (m *model) validate() {
 	m.validateRoles()
 	m.validateOrders()
 	m.validateTop()
+	m.validateSense()
 	m.validateHooks()
 	m.validateAlerts()
 }

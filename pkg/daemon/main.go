@@ -28,6 +28,8 @@ type Settings struct {
 	PIDFile string // Invocation.PIDFile goes before it
 	Debug   bool   // stay in the foreground, log more
 
+	Warnings []string // about the configuration, for configtest; the program itself logs them
+
 	// Build makes the program and opens its sockets; it starts nothing. When it returns, the start counts as
 	// successful.
 	Build func(log *slog.Logger) (Service, error)
@@ -80,6 +82,9 @@ func Main(p Program, args []string, stdout, stderr io.Writer) int {
 		return 1
 	case inv.ConfigTest:
 		fmt.Fprintln(stdout, "OK")
+		for _, w := range settings.Warnings {
+			fmt.Fprintf(stderr, "# warning: %s\n", w)
+		}
 		return 0
 	}
 	if inv.PIDFile != "" {

@@ -19,6 +19,7 @@ func TestShortCalls(t *testing.T) {
 		{"", "--version", 0, "probe 1.2.3\n", ""},
 		{"refuse", "--version", 0, "probe 1.2.3\n", ""},
 		{"", "configtest", 0, "OK\n", ""},
+		{"odd", "configtest", 0, "OK\n", "# warning: line 1: odd\n# warning: line 2: odd\n"},
 		{"refuse", "configtest", 1, "", "line 1: wrong\nline 2: wrong\n"},
 		{"refuse", "", 1, "", "line 1: wrong\nline 2: wrong\n"},
 		{"refuse", "--foreground", 1, "", "line 1: wrong\nline 2: wrong\n"},

@@ -45,9 +45,13 @@ func loadProbe(inv Invocation) (Settings, error) {
 	if has("refuse") {
 		return Settings{}, errors.New("line 1: wrong\nline 2: wrong")
 	}
+	var warnings []string
+	if has("odd") {
+		warnings = []string{"line 1: odd", "line 2: odd"}
+	}
 	return Settings{
-		PIDFile: inv.ConfigFile + ".pid",
-		Debug:   has("debug"),
+		PIDFile: inv.ConfigFile + ".pid", Warnings: warnings,
+		Debug: has("debug"),
 		Build: func(log *slog.Logger) (Service, error) {
 			if has("nobuild") {
 				return Service{}, errors.New("listen: no")

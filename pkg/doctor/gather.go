@@ -126,8 +126,8 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
 	addr := netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String()
-	s := mysqlctl.New(mysqlctl.Config{Addr: addr, User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), Channel: h.ReplicationChannel,
-		ConnectTimeout: connectTimeout, Timeout: serverTimeout, Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}})
+	s := mysqlctl.New(mysqlctl.Config{Addr: addr, User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), PasswordName: "monitor_password",
+		Channel: h.ReplicationChannel, ConnectTimeout: connectTimeout, Timeout: serverTimeout, Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}})
 	defer s.Close()
 	var f ServerFacts
 	if f.Grant, f.Login = s.MissingGrant(ctx, mysqlctl.ForMonitor); f.Login != nil {

@@ -149,3 +149,8 @@ func (f *Facts) logins(at, to string, account wire.Account, o wire.Outcome, text
 func denied(user string) error {
 	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: user, Err: &mysql.MySQLError{Number: 1045, Message: "Access denied for user '" + user + "'@'192.0.2.10' (using password: YES)"}}
 }
+
+// refusedLogin is a login that the server answers with an error.
+func refusedLogin(number uint16, mend string) error {
+	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: "mmm_monitor", Err: &mysql.MySQLError{Number: number, Message: "x"}, Mend: mend}
+}

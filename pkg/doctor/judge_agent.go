@@ -66,6 +66,7 @@ func (j *judge) machine(h config.Host, e *wire.Examination) {
 		{wire.FaultNftables, Warning, "nftables", "modprobe nf_tables, with a kernel that has CONFIG_NF_TABLES_INET and CONFIG_NFT_REJECT_INET; run the agent as root", "the port of a server that hangs can't be closed: %s"},
 		{wire.FaultSockDiag, Warning, "sock-diag", "modprobe tcp_diag, with a kernel that has CONFIG_INET_DIAG_DESTROY; run the agent as root", "clients of an address that leaves can't be told: %s"},
 		{wire.FaultFence, Warning, "fence-closed", "see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: it did not answer when it was to be closed for writes"},
+		{wire.FaultSource, Error, "replication-limit", "a shorter password or name for the account: " + j.onWriter() + "ALTER USER … IDENTIFIED BY '…'; then in the agents' files, and reload them", "its server could not follow a new writer: %s"},
 		{wire.FaultARP, Note, "arp", "run the agent as root, with cluster_interface up", "it could not be asked who has which address: %s"},
 	}
 	for _, f := range faults {
@@ -132,8 +133,8 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 		if len(denied) > 0 {
 			password := strings.Replace(a.variable, "user", "password", 1)
 			user := strings.Trim(quotedUser(text), "'")
-			j.add(Error, string(account)+"-login", h.Name, j.account(fmt.Sprintf("%s in %s on %s", password, e.File, h.Name), text, user, denied[0], a.purpose),
-				"%s of %s can't log in to the server of %s: %s", a.variable, h.Name, list(denied), said(text))
+			what, mend := j.refusal(fmt.Sprintf("%s in %s on %s", password, e.File, h.Name), text, user, denied[0], a.purpose)
+			j.add(Error, string(account)+"-login", h.Name, mend, "%s of %s can't log in to the server of %s: %s", a.variable, h.Name, list(denied), what)
 		}
 		if fine {
 			j.ok(string(account)+"-login", h.Name, "%s can log in where it has to, and has its privileges", a.variable)

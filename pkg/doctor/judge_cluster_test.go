@@ -36,6 +36,7 @@ func agentRows() []judged {
 		{fault(wire.FaultNftables), "warning nftables db3", "modprobe nf_tables"},
 		{fault(wire.FaultSockDiag), "warning sock-diag db3", "modprobe tcp_diag"},
 		{fault(wire.FaultFence), "warning fence-closed db3", "nft delete table inet mmm_fence_3306"},
+		{fault(wire.FaultSource), "error replication-limit db3", "on db1: ALTER USER"},
 		{fault(wire.FaultARP), "note arp db3", "cluster_interface"},
 		{func(f *Facts) {
 			f.logins("db3", "", wire.AgentAccount, wire.LoginDenied, "Error 1045: Access denied for user 'mmm_agent'@'192.0.2.13'")
@@ -43,6 +44,9 @@ func agentRows() []judged {
 		{func(f *Facts) {
 			f.logins("db3", "db1", wire.ReplicationAccount, wire.LoginDenied, "Error 1045: Access denied for user 'repl'@'192.0.2.13'")
 		}, "error replication-login db3", "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'192.0.2.13'"},
+		{func(f *Facts) {
+			f.logins("db3", "db1", wire.AgentAccount, wire.LoginDenied, "Error 3118 (HY000): Access denied for user 'mmm_agent'@'192.0.2.13'. Account is locked.; this mends it: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK")
+		}, "error agent-login db3", "on db1: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK"},
 		// Said by the own agent with all that is missing, and not again by the others with their part of it.
 		{func(f *Facts) {
 			f.logins("db3", "db3", wire.AgentAccount, wire.LoginGrant, "GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")

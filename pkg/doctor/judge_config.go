@@ -27,6 +27,9 @@ func (j *judge) audit(h cluster.HostView) {
 // configuration judges what the monitor's files say, and this machine.
 func (j *judge) configuration() {
 	c := j.Config
+	for _, w := range c.Warnings {
+		j.add(Warning, "config-odd", MonitorHost, fmt.Sprintf("correct %s, then reload what reads it", w.File), "%s", w)
+	}
 	candidates := j.candidates()
 	switch {
 	case c.WriterLease == 0:

@@ -54,21 +54,52 @@ func (j *judge) login(h config.Host, f HostFacts) {
 	switch {
 	case s.Port != nil:
 		j.port(h, f)
-	case mysqlctl.IsTooManyConnections(s.Login):
+	case mysqlctl.SignOf(s.Login) == mysqlctl.Full:
 		j.add(Error, "server-full", h.Name, "SET GLOBAL max_connections = …; on "+h.Name+", or end connections that nobody needs", "its server has no connection left")
-	case mysqlctl.IsDenied(s.Login):
-		j.add(Error, "monitor-login", h.Name, j.account("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name, mysqlctl.ForMonitor),
-			"%s can't log in: %s", user, said(s.Login.Error()))
+	case mysqlctl.SignOf(s.Login) == mysqlctl.Denied:
+		what, mend := j.refusal("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name, mysqlctl.ForMonitor)
+		j.add(Error, "monitor-login", h.Name, mend, "%s can't log in: %s", user, what)
+	case mysqlctl.SignOf(s.Login).Alive():
+		j.serverError(h, s.Login)
 	case s.Login != nil:
 		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST; a server that hangs has to be restarted",
 			"its server takes connections and does not answer as a server does: %s", plain(s.Login))
 	case s.Grant != "":
 		j.add(Error, "monitor-grant", h.Name, j.onWriter()+s.Grant+";", "%s lacks privileges on its server", user)
+	case mysqlctl.SignOf(s.Err).Alive():
+		j.serverError(h, s.Err)
 	case s.Err != nil:
 		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST", "its server can't be asked how it is set up: %s", plain(s.Err))
 	default:
 		j.ok("monitor-login", h.Name, "%s can log in and has its privileges", user)
 	}
+}
+
+// serverError tells of a server that lives and answers the monitor with an error that no remedy is known for.
+func (j *judge) serverError(h config.Host, err error) {
+	what, mend := mysqlctl.CutMend(plain(err))
+	if mend == "" {
+		mend = "look at the error in the server's manual, and at its error log; it may pass by itself, as while it shuts down"
+	}
+	j.add(Error, "server-error", h.Name, mend, "its server answers monitor_user %s with an error: %s", h.MonitorUser, said(what))
+}
+
+// refusal parts what a server says to an account that it refuses from what mends that.
+func (j *judge) refusal(password, text, user, server string, p mysqlctl.Purpose) (what, mend string) {
+	what, mend = mysqlctl.CutMend(text)
+	err := mysqlctl.ReadError(what)
+	if full := mysqlctl.Mend(err, "'"+user+"'@'…'", password); full != "" && user != "" {
+		mend = full // the text of another program may have been cut
+	}
+	switch {
+	case mend == "" || mysqlctl.IsWrongAccount(err):
+		mend = j.account(password, what, user, server, p)
+	case strings.HasPrefix(mend, "ALTER USER"):
+		mend = j.onWriter() + mend
+	case strings.HasPrefix(mend, "FLUSH"):
+		mend = "on " + server + ": " + mend
+	}
+	return said(what), mend
 }
 
 // port judges a server that can't be connected to. What listens there only its own agent knows.
@@ -146,7 +177,7 @@ func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose)
 
 // said leaves out who was asked.
 func said(text string) string {
-	if at := strings.Index(text, "Error 1"); at >= 0 {
+	if at := strings.Index(text, "Error "); at >= 0 {
 		return text[at:]
 	}
 	return text

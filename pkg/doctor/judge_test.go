@@ -72,6 +72,7 @@ func configRows() []judged {
 	}
 	return []judged{
 		{func(f *Facts) { f.Config.WriterLease = 0 }, "warning lease-off monitor", "writer_lease 6"},
+		{func(f *Facts) { f.Config.Warnings = config.Errors{{File: "mmm_mon.conf", Line: 3, Msg: "odd"}} }, "warning config-odd monitor", "correct mmm_mon.conf"},
 		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1"} }, "warning lease-alone monitor", "<role writer>"},
 		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "warning writer-slave monitor", "take db3 out"},
 		{func(f *Facts) { f.Config.AgentSecret = "" }, "warning agents-open monitor", "openssl rand -hex 32"},
@@ -147,6 +148,14 @@ func hostRows() []judged {
 			s.Login, s.Setup = &mysql.MySQLError{Number: 1040, Message: "Too many connections"}, nil
 		}), "error server-full db2", "max_connections"},
 		{server(func(s *ServerFacts) { s.Login, s.Setup = denied("mmm_monitor"), nil }), "error monitor-login db2", "on db1: ALTER USER 'mmm_monitor'@'192.0.2.10'"},
+		{server(func(s *ServerFacts) {
+			s.Login, s.Setup = refusedLogin(4151, "ALTER USER 'mmm_monitor'@'…' ACCOUNT UNLOCK"), nil
+		}),
+			"error monitor-login db2", "on db1: ALTER USER 'mmm_monitor'@'…' ACCOUNT UNLOCK"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1129, "FLUSH HOSTS"), nil }), "error monitor-login db2", "on db2: FLUSH HOSTS"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(3159, "mysql_ssl_mode required"), nil }), "error monitor-login db2", "mysql_ssl_mode required"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1053, ""), nil }), "error server-error db2", "error log"},
+		{server(func(s *ServerFacts) { s.Setup, s.Err = nil, refusedLogin(1226, "ALTER USER x") }), "error server-error db2", "ALTER USER x"},
 		{server(func(s *ServerFacts) { s.Login, s.Setup = errors.New("nonsense"), nil }), "error server-silent db2", "SHOW PROCESSLIST"},
 		{server(func(s *ServerFacts) { s.Err, s.Setup.Replica = errors.New("lost"), nil }), "error server-silent db2", "SHOW PROCESSLIST"},
 		{server(func(s *ServerFacts) {

@@ -57,15 +57,15 @@ const minStale = 30 * time.Second
 func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
-		User: h.MonitorUser, Password: h.MonitorPassword.Reveal(),
+		User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), PasswordName: "monitor_password",
 		Channel: h.ReplicationChannel, ConnectTimeout: timeout, Timeout: timeout,
 		Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA},
 	}
 }
 
-// Warnings says which protections the configuration leaves out.
+// Warnings says which protections the configuration leaves out, and what in it is likely not meant so.
 func Warnings(c *config.Config) []string {
-	var warnings []string
+	warnings := c.Warnings.Texts()
 	if c.WriterLease == 0 {
 		warnings = append(warnings, "writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	}

@@ -30,7 +30,7 @@ func (m *Monitor) Handle(ctx context.Context, line string) string {
 	case name == "ping" && len(args) == 0:
 		return "OK: Pinged successfully!"
 	case snap == nil:
-		return "ERROR: The monitor is starting. Please, wait some time."
+		return "ERROR: The monitor is starting. Please, wait some time." + m.waiting()
 	}
 	asJSON := slices.Contains(args, "--json")
 	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--json" })

@@ -53,6 +53,21 @@ func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed) 
 	return e.found
 }
 
+// refusals judges the newest results of the checks: a server that answers and does not let the monitor ask is alive, and whether it works
+// nobody knows until a person has mended that. One check of a host tells it: the same is in the way of the others, mostly.
+func refusals(t cluster.Topology, b board) []finding {
+	var found []finding
+	for _, h := range t.Hosts {
+		for _, n := range check.Names() {
+			if refusal := b[checkKey{h.Name, n}].result.Refusal; refusal != "" {
+				found = append(found, finding{fickle: true, text: fmt.Sprintf("the server of '%s' answers, but not to the monitor's check %s, so its state stays as it is: %s", h.Name, n, refusal)})
+				break
+			}
+		}
+	}
+	return found
+}
+
 // settledWriter is the host that has the active master role, unless that is on its way.
 func settledWriter(t cluster.Topology, s cluster.State) (cluster.Host, bool) {
 	for _, a := range s.Addresses {

@@ -175,6 +175,30 @@ func TestNotices(t *testing.T) {
 	}
 }
 
+// TestRefusals: what keeps the monitor from asking a server is told once for each host, in `show` and in the log, for as long as it lasts.
+func TestRefusals(t *testing.T) {
+	var log strings.Builder
+	o := &owner{Monitor: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}), state: writerOn("db1"), up: true,
+		surveys: map[string]Surveyed{}, received: newReceptions(topology())}
+	refused := check.Result{Status: check.Unknown, Message: "UNKNOWN: x", Refusal: "user mon: Error 4151; this mends it: ALTER USER"}
+	for _, u := range []check.Update{
+		{Host: "db2", Name: check.MySQL, Result: refused}, {Host: "db2", Name: check.RepThreads, Result: refused},
+		{Host: "db3", Name: check.MySQL, Result: check.Result{Message: "OK"}}, {Host: "db3", Name: check.RepBacklog, Result: refused},
+	} {
+		o.board = o.board.with(u)
+	}
+	o.look()
+	const why = ", so its state stays as it is: user mon: Error 4151; this mends it: ALTER USER"
+	want := []string{"the server of 'db2' answers, but not to the monitor's check mysql" + why, "the server of 'db3' answers, but not to the monitor's check rep_backlog" + why}
+	if !slices.Equal(o.warnings, want) || strings.Count(log.String(), "level=WARN") != 2 {
+		t.Errorf("warnings %q, log\n%s", o.warnings, &log)
+	}
+	o.board = nil
+	if o.look(); len(o.warnings) > 0 || strings.Count(log.String(), "No longer: the server of") != 2 {
+		t.Errorf("when it is mended: %q, log\n%s", o.warnings, &log)
+	}
+}
+
 // What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
 func TestOnlyTheLivingAreJudged(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -48,6 +48,7 @@ type Config struct {
 	Agents     Asker
 	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
+	PingIPs    []netip.Addr                                         // what Checks.Network pings, for people
 	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
 	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
 	Warnings   []string                                             // about the configuration, logged at start
@@ -93,6 +94,7 @@ type Monitor struct {
 	surveys  chan Surveyed
 	store    *store
 	snapshot atomic.Pointer[Snapshot]
+	awaited  atomic.Pointer[string] // what the start waits for, for people
 	begin    time.Time
 }
 

@@ -33,14 +33,24 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 	}
 	var worse []error
 	if snap := m.snapshot.Load(); snap != nil {
-		for _, u := range results {
-			if was, ok := snap.board[checkKey{u.Host, u.Name}]; ok && was.Good && !u.Verdict.Good {
-				worse = append(worse, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host, u.Result.Message))
-			}
-		}
+		worse = snap.board.worse(results)
 	}
 	// Things may have begun to move meanwhile.
 	return results, errors.Join(append(worse, m.settled(old, next))...)
+}
+
+// worse tells which checks would fail that are ok now, or would be refused what they are not refused now: that takes no roles, but the
+// monitor would not see any more what becomes of the server.
+func (b board) worse(results []check.Update) []error {
+	var errs []error
+	for _, u := range results {
+		was, known := b[checkKey{u.Host, u.Name}]
+		refused := u.Result.Refusal != "" && was.result.Status == check.OK
+		if known && was.Good && (!u.Verdict.Good || refused) {
+			errs = append(errs, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host, u.Result.Message))
+		}
+	}
+	return errs
 }
 
 func (m *Monitor) settled(old, next *config.Config) error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 )
@@ -67,6 +68,34 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		err := errors.Join(append(fixed(old, next), inUse(old, next, tt.state)...)...)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(fmt.Sprint(err), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestWorse: a reload must not make the monitor blind, nor take anything from a host; what it does not make worse it may keep.
+func TestWorse(t *testing.T) {
+	good, bad := check.Verdict{Good: true}, check.Verdict{}
+	ok, failed := check.Result{Message: "OK"}, check.Result{Status: check.Error, Message: "ERROR: x"}
+	refused, full := check.Result{Status: check.Unknown, Message: "UNKNOWN: y", Refusal: "y"}, check.Result{Status: check.Unknown, Message: "UNKNOWN: z"}
+	for name, c := range map[string]struct {
+		was, is posted
+		want    string
+	}{
+		"as it was":             {posted{good, ok}, posted{good, ok}, ""},
+		"it would fail":         {posted{good, ok}, posted{bad, failed}, "check 'mysql' on 'db1', which is ok, would fail: ERROR: x"},
+		"it would be refused":   {posted{good, ok}, posted{good, refused}, "check 'mysql' on 'db1', which is ok, would fail: UNKNOWN: y"},
+		"it would know nothing": {posted{good, ok}, posted{good, full}, ""},
+		"it is refused already": {posted{good, refused}, posted{good, refused}, ""},
+		"it fails already":      {posted{bad, failed}, posted{bad, failed}, ""},
+		"it is mended":          {posted{bad, refused}, posted{good, ok}, ""},
+	} {
+		b := board{checkKey{"db1", check.MySQL}: c.was}
+		got := ""
+		for _, err := range b.worse([]check.Update{{Host: "db1", Name: check.MySQL, Verdict: c.is.Verdict, Result: c.is.result}, {Host: "db2", Name: check.MySQL, Verdict: bad}}) {
+			got += err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

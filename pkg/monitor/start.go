@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -19,11 +21,17 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		o.Mode, silent, o.exposed = o.After.lastMode(), o.After.silent(), o.After.lastExposure()
 		o.After = nil
 	}
+	o.await("its status file is read: %s", o.StatusPath)
 	stored := o.load(ctx)
 	vouched := o.vouch(stored)
 	o.Log.Info("Waiting for network connection...")
+	o.await(noNetwork, list(o.PingIPs))
+	long := time.NewTimer(longWait)
+	defer long.Stop()
 	for !o.up {
 		select {
+		case <-long.C:
+			o.Log.Warn("The monitor waits until " + fmt.Sprintf(noNetwork, list(o.PingIPs)))
 		case o.up = <-o.network:
 		case a := <-o.answers:
 			vouched.heard(o, a)
@@ -36,6 +44,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for _, u := range o.Known {
 		o.note(u)
 	}
+	o.await("every check of every host has ended once")
 	for _, t := range o.Checks.Hosts(send(ctx, o.updates)) {
 		o.group.Go(func() error { return t.Run(ctx) })
 	}
@@ -56,6 +65,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for _, w := range o.Warnings {
 		o.Log.Warn(w)
 	}
+	o.await("all agents have answered, or have not in time")
 	found, ok := o.ask(ctx, stored, silent, vouched)
 	if !ok {
 		return cluster.Output{}, false
@@ -64,6 +74,34 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.verdicts(), o.now())
 	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
+}
+
+// longWait is how long a network takes to come up after a boot, at most; who waits for longer waits for addresses that nobody has.
+const longWait = 10 * time.Second
+
+const noNetwork = "an address of ping_ips (%s) answers a ping: until then its own network counts as down. If none ever does, name others there, " +
+	"such as a gateway's, and restart it"
+
+// await makes known what the start waits for: a condition.
+func (m *Monitor) await(until string, args ...any) {
+	text := fmt.Sprintf(until, args...)
+	m.awaited.Store(&text)
+}
+
+// waiting is a remark about the start, for answers to commands.
+func (m *Monitor) waiting() string {
+	if text := m.awaited.Load(); text != nil {
+		return "\n# It waits until " + *text
+	}
+	return ""
+}
+
+func list(ips []netip.Addr) string {
+	var texts []string
+	for _, ip := range ips {
+		texts = append(texts, ip.String())
+	}
+	return strings.Join(texts, ", ")
 }
 
 // standing is the order of the writer that the saved decision names, which is told from the very start: checks and

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -60,7 +61,7 @@ func (o *owner) look() {
 			alive[host] = s
 		}
 	}
-	came, gone := o.notices.update(findings(o.Topology, o.state, alive), o.now())
+	came, gone := o.notices.update(slices.Concat(findings(o.Topology, o.state, alive), refusals(o.Topology, o.board)), o.now())
 	for _, f := range gone {
 		o.Log.Info("No longer: " + f.text)
 		o.noted(cluster.Info, "No longer: "+f.text)

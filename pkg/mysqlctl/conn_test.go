@@ -3,6 +3,7 @@ package mysqlctl
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -136,7 +137,7 @@ func testTooManyConnections(t *testing.T, kind string) {
 		defer c.Close()
 		err := c.Ping(within(t, 5*time.Second))
 		var refused *ConnectError
-		if IsTooManyConnections(err) && errors.As(err, &refused) {
+		if SignOf(err) == Full && errors.As(err, &refused) {
 			return
 		}
 		fatal(t, err)
@@ -271,6 +272,46 @@ func TestGreeted(t *testing.T) {
 		_ = l.Close()
 		if err := conn.Ping(t.Context()); err == nil || conn.Greeted() {
 			t.Errorf("%s: nobody listens: %v, greeted %v", name, err, conn.Greeted())
+		}
+	}
+}
+
+// TestEndedQuestion: a question that the server ends, with its connection or without, says nothing of the server: it is asked again.
+func TestEndedQuestion(t *testing.T) { each(t, testEndedQuestion) }
+
+func testEndedQuestion(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	cfg := account(i, "monitor", i.Kind.MonitorRights())
+	n := 0
+	for _, kill := range []string{"KILL ", "KILL QUERY "} {
+		c, s := NewConn(cfg), New(cfg)
+		defer c.Close()
+		defer s.Close()
+		fatal(t, c.Ping(within(t, 5*time.Second)))
+		for name, ask := range map[string]func(context.Context, func(flavour) statement) ([]row, error){"Conn": c.ask, "Server": s.ask} {
+			n++
+			mark := fmt.Sprintf("question%d", n) // one that has been ended may still be listed
+			asked := 0
+			question := func(flavour) statement {
+				if asked++; asked > 1 {
+					return statement{what: "ask again", sql: "SELECT 7 AS answer"}
+				}
+				return statement{what: "ask", sql: "SELECT 7 AS answer FROM (SELECT SLEEP(20)) AS " + mark}
+			}
+			done := make(chan error, 1)
+			go func() {
+				rows, err := ask(within(t, 15*time.Second), question)
+				if err == nil && (len(rows) != 1 || rows[0]["answer"] != "7") {
+					err = fmt.Errorf("answer %v", rows)
+				}
+				done <- err
+			}()
+			running := "SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor' AND INFO LIKE '%" + mark + "'"
+			eventually(t, "the question", func() bool { return i.Query(running) != "" })
+			i.Exec(kill + i.Query(running))
+			if err := <-done; err != nil || asked != 2 {
+				t.Errorf("%s, %s: asked %d times, %v", kill, name, asked, err)
+			}
 		}
 	}
 }

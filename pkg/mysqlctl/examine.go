@@ -224,11 +224,6 @@ func readSetup(v map[string]string) (Setup, error) {
 	return set, errors.Join(err1, err2, err3)
 }
 
-// IsDenied tells that the server answered and did not let the user in: unknown, from the wrong host, with a wrong password, or locked.
-func IsDenied(err error) bool {
-	return isServerError(err, 1045, 1129, 1130, 1251, 1524, 1698, 1862, 3118, 4151)
-}
-
 // Privileges names what an account needs on a server of that version (as Setup.Version has it), the least there is.
 func Privileges(version string, p Purpose) []string { return detect(version, "").privileges(p) }
 

@@ -37,10 +37,14 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	return nil
 }
 
-// Aim stops replication and points it at src, as Repoint does, and leaves it stopped.
+// Aim stops replication and points it at src, as Repoint does, and leaves it stopped. What the server would refuse anyway leaves
+// replication as it is.
 func (s *Server) Aim(ctx context.Context, src Source) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
+	if err := s.CheckSource(ctx, src); err != nil {
+		return fmt.Errorf("point %s at %s: %w", s.cfg.Addr, src.Host, err)
+	}
 	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
 		return err
 	}

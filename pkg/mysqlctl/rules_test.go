@@ -1,6 +1,7 @@
 package mysqlctl
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
+
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
 func TestDetect(t *testing.T) {
@@ -268,17 +271,123 @@ func recorded(t *testing.T, name string) (rows []row) {
 	return rows
 }
 
+// TestWithhold: nothing of a password is shown, and nothing else is kept back.
 func TestWithhold(t *testing.T) {
+	const secret, withheld = `qx7#Zw'9\k-longer-than-32-characters-is`, "text withheld, as it may quote the statement, which holds a password"
 	for _, c := range []struct {
-		number uint16
-		keeps  bool
-	}{{1064, false}, {1470, false}, {1300, false}, {1227, true}, {1198, true}} {
-		err := withhold(&mysql.MySQLError{Number: c.number, Message: "near 's3cret'"})
-		if kept := strings.Contains(err.Error(), "s3cret"); kept != c.keeps {
-			t.Errorf("%d: %v", c.number, err)
+		number     uint16
+		text, want string
+	}{
+		{1064, "You have an error in your SQL syntax near 'x'", withheld},
+		{1149, "x", withheld},
+		{1525, "Incorrect argument contains not-allowed LF value: 'a'", withheld},
+		{1470, "String '" + secret + "' is too long for MASTER_PASSWORD (should be no longer than 96)", "String '(withheld)' is too long for MASTER_PASSWORD (should be no longer than 96)"},
+		{1470, "String 'uuu...' is too long for MASTER_USER (should be no longer than 128)", "String '(withheld)' is too long for MASTER_USER (should be no longer than 128)"},
+		{1470, "another text with " + secret, withheld},
+		{1300, "Invalid utf8 character string: '" + secret[:9] + "'", withheld},
+		{1105, "odd: '" + secret[8:14] + "'", withheld},
+		{1105, "odd: '" + strings.ReplaceAll(secret, "'", "''") + "'", withheld},
+		{3056, "The password provided for the replication user exceeds the maximum length of 32 characters", ""},
+		{1198, "This operation cannot be performed with a running slave; run STOP SLAVE first", ""},
+		{1227, "Access denied; you need (at least one of) the SUPER privilege(s) for this operation", ""},
+		{1776, "Parameters MASTER_LOG_FILE, ... cannot be set when MASTER_AUTO_POSITION is active.", ""},
+		{9999, "A text of a server that is yet to come", ""},
+	} {
+		want := c.want
+		if want == "" {
+			want = c.text
+		}
+		err := withhold(&mysql.MySQLError{Number: c.number, Message: c.text}, secret)
+		if said, ok := errors.AsType[*mysql.MySQLError](err); !ok || said.Message != want {
+			t.Errorf("%d: %v, want %s", c.number, err, want)
 		}
 		if !isServerError(err, c.number) {
 			t.Errorf("%d: the number is lost in %v", c.number, err)
 		}
 	}
+	for text, want := range map[string]bool{"for user 'abc'": true, "ab": false} {
+		if got := quotes(text, "abc"); got != want {
+			t.Errorf("a short secret in %q: %v", text, got)
+		}
+	}
+	if quotes("whatever", "") {
+		t.Error("nothing is quoted")
+	}
+}
+
+// TestLimits: what a server would refuse when slaves are to follow a new writer is known before.
+func TestLimits(t *testing.T) {
+	source := Source{Host: "10.0.0.2", Port: 3306, User: "repl", Password: "p"}
+	of := func(change func(*Source)) Source { s := source; change(&s); return s }
+	long := strings.Repeat("x", 300)
+	for _, c := range []struct {
+		d    dialect
+		src  Source
+		want string
+	}{
+		{mysqlNew, source, ""},
+		{mysqlNew, of(func(s *Source) { s.Password = long[:32] }), ""},
+		{mysqlNew, of(func(s *Source) { s.Password = long[:33] }), "(replication_password) has 33 bytes, and MySQL takes at most 32 (past a limit of the server): choose a shorter one"},
+		{mysqlOld, of(func(s *Source) { s.Password = strings.Repeat("é", 17) }), "(replication_password) has 34 bytes, and MySQL takes at most 32"},
+		{mariaDB, of(func(s *Source) { s.Password = long[:96] }), ""},
+		{mariaDB, of(func(s *Source) { s.Password = long[:97] }), "has 97 bytes, and MariaDB takes at most 96"},
+		{mysqlNew, of(func(s *Source) { s.User = long[:33] }), "(replication_user) has 33 characters, and MySQL takes at most 32"},
+		{mariaDB, of(func(s *Source) { s.User = long[:128] }), ""},
+		{mariaDB, of(func(s *Source) { s.User = long[:129] }), "has 129 characters, and MariaDB takes at most 128"},
+		{mariaDB, of(func(s *Source) { s.Host = long[:256] }), "the name of the source has 256 bytes"},
+		{mysqlNew, of(func(s *Source) { s.Port = 65536 }), "from 1 to 65535"},
+		{mysqlNew, of(func(s *Source) { s.Port = 0 }), "from 1 to 65535"},
+	} {
+		err := flavour{dialect: c.d}.limits().refuses(c.src)
+		if text := fmt.Sprint(err); (err == nil) != (c.want == "") || !strings.Contains(text, c.want) && err != nil || strings.Contains(text, "xxx") {
+			t.Errorf("%v: %v, want %s", c.d, err, c.want)
+		}
+	}
+}
+
+// TestLimitsOfServers: the limits are those that servers have, and what is past them leaves replication as it is.
+func TestLimitsOfServers(t *testing.T) { each(t, testLimitsOfServers) }
+
+func testLimitsOfServers(t *testing.T, kind string) {
+	source := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 1})
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2})
+	i.Exec("DROP DATABASE test")
+	i.Follow(source)
+	cfg := account(i, "agent", i.Kind.AgentRights())
+	s := New(cfg)
+	defer s.Close()
+	ctx := within(t, time.Minute)
+	var l limits
+	_, err := s.ask(ctx, func(f flavour) statement { l = f.limits(); return f.ping() })
+	fatal(t, err)
+	src := Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: strings.Repeat("p", l.password+1), Start: Position{"bin.000001", 4}}
+	runs := func(when string, want string) {
+		t.Helper()
+		if r, err := s.Replica(ctx); err != nil || r.SQLRunning != want {
+			t.Errorf("%s: %+v, %v", when, r, err)
+		}
+	}
+	runs("before", "Yes")
+	if err := s.Aim(ctx, src); err == nil || !strings.Contains(err.Error(), "choose a shorter one") {
+		t.Errorf("a long password: %v", err)
+	}
+	runs("after a refusal", "Yes")
+	// The server itself draws the line at the same place, and says so.
+	fatal(t, s.StopReplication(ctx))
+	change := func(src Source) error {
+		return s.change(ctx, func(f flavour) statement { return f.changeSource("", src) }, during{})
+	}
+	if err := change(src); err == nil || strings.Contains(err.Error(), "ppp") || !strings.Contains(err.Error(), fmt.Sprint(l.password)) {
+		t.Errorf("the server takes a long password: %v", err)
+	}
+	src.Password = src.Password[:l.password]
+	fatal(t, change(src))
+	if l.maker == "MariaDB" { // MySQL takes any here, and has no such accounts
+		src.User = strings.Repeat("u", l.user+1)
+		if err := change(src); err == nil || !strings.Contains(err.Error(), "String '(withheld)' is too long for MASTER_USER") {
+			t.Errorf("the server takes a long user: %v", err)
+		}
+	}
+	src.User = strings.Repeat("u", l.user)
+	fatal(t, change(src))
 }

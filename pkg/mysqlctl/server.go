@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Addr           string // ip:port
 	User, Password string
+	PasswordName   string // the variable that Password comes from, for remedies
 	Channel        string // replication channel (MariaDB: connection name); empty is the default one
 	Encryption     Encryption
 	ConnectTimeout time.Duration // for connecting and logging in; default 2 s
@@ -21,6 +22,11 @@ type Config struct {
 	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their
 	// context has none; default 5 s.
 	Timeout time.Duration
+}
+
+// mend is the remedy for what keeps the user out.
+func (cfg Config) mend(err error) string {
+	return Mend(err, "'"+cfg.User+"'@'…'", cmp.Or(cfg.PasswordName, "the password"))
 }
 
 func (cfg Config) withDefaults() Config {

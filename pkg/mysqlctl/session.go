@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +21,8 @@ type session struct {
 	socket  net.Conn
 	id      uint64
 	addr    string
-	account string // 'user'@'host' as the server matched it, for GRANT
+	account string // 'user'@'host' as the server matched it, for GRANT; "" before it has let the user in
+	mend    func(error) string
 	flavour flavour
 
 	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege Changes Take Effect"
@@ -48,16 +48,13 @@ func connect(ctx context.Context, cfg Config) (*session, error) {
 			err = ctx.Err() // the driver may blame the socket that it closed itself when the time was over
 		}
 		err = brief(err)
-		if isServerError(err, errSecureTransport) {
-			err = fmt.Errorf("%w; this mends it: mysql_ssl_mode required", err)
-		}
-		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err, Greeted: greeted}
+		return nil, &ConnectError{Addr: cfg.Addr, User: cfg.User, Err: err, Mend: cfg.mend(err), Greeted: greeted}
 	}
 	return s, nil
 }
 
 func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
-	s := &session{addr: cfg.Addr}
+	s := &session{addr: cfg.Addr, mend: cfg.mend}
 	d := mysql.NewConfig()
 	d.Net, d.Addr, d.User, d.Passwd = "tcp", cfg.Addr, cfg.User, cfg.Password
 	d.InterpolateParams = true
@@ -164,15 +161,18 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 	if errors.Is(err, errNonsense) {
 		s.close()
 	}
-	if st.secret {
-		err = withhold(err)
+	if st.secret != "" {
+		err = withhold(err, st.secret)
 	}
 	if IsMissingPrivilege(err) && st.need != nothing {
 		if st.need != killOthers && st.need != seeProcesses {
 			s.powerless = true // those two are tried in a hurry
 		}
-		return nil, fmt.Errorf("%s on %s: %w; this mends it: GRANT %s ON %s TO %s",
+		return nil, fmt.Errorf("%s on %s: %w"+mends+"GRANT %s ON %s TO %s",
 			st.what, s.addr, err, s.flavour.grant(st.need), cmp.Or(st.on, "*.*"), s.account)
+	}
+	if mend := s.mend(err); mend != "" && s.account != "" { // before, the failed login tells it
+		return nil, fmt.Errorf("%s on %s: %w"+mends+"%s", st.what, s.addr, err, mend)
 	}
 	return nil, fmt.Errorf("%s on %s: %w", st.what, s.addr, brief(err))
 }
@@ -228,30 +228,60 @@ func shielded(call func() error) (err error) {
 	return call()
 }
 
-// withhold takes the text out of an error that may quote the statement, such as 1064 (near '…') or 1470 (String '…' is
-// too long). The texts left are known to hold no value of the statement.
-func withhold(err error) error {
-	var e *mysql.MySQLError
-	if !errors.As(err, &e) {
+// withhold takes the text out of an error that quotes the statement, such as 1064 (near '…'), or whose text has the secret in it. Of a
+// value that is too long (1470) it leaves out the value. All other texts say what is wrong, and are shown.
+func withhold(err error, secret string) error {
+	said, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
 		return err // of the driver or the context: it does not know the statement
 	}
-	known := []uint16{errSpecificAccess, errTableAccessDenied,
+	shown := *said
+	switch said.Number {
+	case errSpecificAccess, errTableAccessDenied, errInterrupted, errKilled,
 		1198, // stop the slave first
 		1201, // could not initialize master info
 		1290, // the server runs with an option that forbids it
-		1317, // interrupted
-		1927, // connection was killed
+		1776, // MASTER_LOG_FILE can't be set with MASTER_AUTO_POSITION
+		1777, // MASTER_AUTO_POSITION needs gtid_mode
+		3021, // stop the I/O thread first
+		3056: // the password is too long
+		return &shown // sentences of the server's own, whatever the password is
+	case errTooLong: // String '…' is too long for MASTER_USER (should be no longer than 128)
+		if at := strings.LastIndex(said.Message, "' is too long for "); at >= 0 {
+			shown.Message = "String '(withheld)" + said.Message[at:]
+			return &shown
+		}
+	case errSyntax, errParse, errNotAllowed:
+	default:
+		if !quotes(said.Message, secret) {
+			return &shown
+		}
 	}
-	if slices.Contains(known, e.Number) {
-		return err
-	}
-	return &mysql.MySQLError{Number: e.Number, SQLState: e.SQLState,
-		Message: "text withheld, as it may quote the statement, which holds a password"}
+	shown.Message = "text withheld, as it may quote the statement, which holds a password"
+	return &shown
 }
 
-// lost tells that the connection broke, so that the answer, if there was one, is not known.
+// secretPart is how much of a secret must not be shown.
+const secretPart = 6
+
+// quotes tells that a text has a part of the secret in it, whatever has cut it or put signs of escape into it. The server's own sentences
+// may happen to have the same letters: then they are withheld for nothing.
+func quotes(text, secret string) bool {
+	if len(secret) <= secretPart {
+		return secret != "" && strings.Contains(text, secret)
+	}
+	for i := range len(secret) - secretPart + 1 {
+		if strings.Contains(text, secret[i:i+secretPart]) {
+			return true
+		}
+	}
+	return false
+}
+
+// lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not known. What was only
+// interrupted is asked again on a new connection all the same: it can't be told which of them a server means.
 func lost(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost)
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost) || SignOf(err) == Passing
 }
 
 func isOn(value string) bool { return value == "1" || strings.EqualFold(value, "ON") }

@@ -14,7 +14,7 @@ type statement struct {
 	args   []driver.Value
 	need   need
 	on     string // what need is needed on; "" is everything, *.*
-	secret bool   // args hold a password: the server's error text may quote it
+	secret string // a password among args: the server's error text may quote it
 }
 
 // words replaces SLAVE and MASTER by what the dialect says for them.
@@ -80,7 +80,7 @@ func (f flavour) changeSource(channel string, src Source) statement {
 		set += ", GET_SOURCE_PUBLIC_KEY=1"
 	}
 	sql, args := f.onChannel(head, " TO "+f.words(set), args, channel)
-	return statement{what: "change the replication source", sql: sql, args: args, need: runReplica, secret: true}
+	return statement{what: "change the replication source", sql: sql, args: args, need: runReplica, secret: src.Password}
 }
 
 // waitExecuted waits in the server, for whole seconds; 0 would be for ever.

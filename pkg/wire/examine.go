@@ -105,8 +105,9 @@ const (
 	FaultNftables = "nftables"
 	FaultSockDiag = "sock_diag"
 	FaultState    = "state_path"
-	FaultFence    = "fence" // the server's port is closed to clients at the moment
-	FaultARP      = "arp"   // the network could not be asked
+	FaultFence    = "fence"              // the server's port is closed to clients at the moment
+	FaultARP      = "arp"                // the network could not be asked
+	FaultSource   = "replication_source" // the server would refuse to follow a new writer
 )
 
 // Examination is what an agent found out about its host.

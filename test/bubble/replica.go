@@ -386,6 +386,8 @@ func (c connection) Aim(ctx context.Context, src mysqlctl.Source) error {
 }
 
 // Repoint aims, starts, and waits until it runs.
+func (c connection) CheckSource(context.Context, mysqlctl.Source) error { return nil }
+
 func (c connection) Repoint(ctx context.Context, src mysqlctl.Source) error {
 	if !src.GTID && src.Start.IsZero() {
 		return errors.New("repoint: no position to start at")

@@ -74,7 +74,7 @@ func TestReload(t *testing.T) {
 	b.reload(b.Monitor, notReloaded+filepath.Join(filepath.Dir(b.Monitor.LogPath()), "mmm_mon.conf"))
 	b.edit("mmm_mon.conf", "auto_set_online soon", "auto_set_online 2")
 	b.edit("mmm_mon.conf", "monitor_password monpw", "monitor_password wrong")
-	b.reload(b.Monitor, notReloaded+"check 'mysql' on 'db1', which is ok, would fail: ERROR")
+	b.reload(b.Monitor, notReloaded+"check 'mysql' on 'db1', which is ok, would fail: UNKNOWN")
 	b.edit("mmm_mon.conf", "monitor_password wrong", "monitor_password monpw")
 	still()
 

@@ -274,3 +274,30 @@ func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 
 // ID is the server_id.
 func (s *Server) ID() int { return s.id }
+
+// KillUser ends the connections of a user, which then has to log in again.
+func (s *Server) KillUser(ctx context.Context, user string) error {
+	rows, err := s.db.QueryContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER=?", user)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		_, err := s.db.ExecContext(ctx, fmt.Sprintf("KILL %d", id))
+		if gone := new(mysql.MySQLError); err != nil && !(errors.As(err, &gone) && gone.Number == 1094) {
+			return err
+		}
+	}
+	return nil
+}
