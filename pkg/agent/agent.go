@@ -101,7 +101,7 @@ func New(c Config) *Agent {
 	progress := &atomic.Pointer[string]{}
 	return &Agent{
 		site: c.Site,
-		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
+		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log, monitor: &atomic.Pointer[netip.Addr]{},
 			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
@@ -139,6 +139,7 @@ type reply struct {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	changed := make(chan struct{}, 1)
+	a.host.welcomeAll(ctx)
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })

@@ -78,6 +78,12 @@ type pass struct {
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
 }
 
+// planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does not
+// understand what an answer says takes any for success.
+func (p pass) planned() bool {
+	return p.order.Extended && p.order.State == cluster.Online && !p.lapsed && !p.hangs
+}
+
 // pass observes, plans, applies and observes again.
 func (h *host) pass(ctx context.Context, p pass) outcome {
 	order, m := p.order, p.memory

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -108,6 +109,7 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
 	}
+	a.heed(wire.Caller(ctx))
 	wait := classicPatience
 	if order.Extended {
 		wait = patience
@@ -139,6 +141,14 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 		text = "ERROR: " + printable(strings.Join(r.report.Problems, "; "))
 	}
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
+}
+
+// heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that comes
+// by way of another host says nothing of that, and hosts of the configuration are never kept away.
+func (a *Agent) heed(monitor netip.Addr) {
+	if _, _, host := a.follower.peers.ByIP(monitor.String()); monitor.IsValid() && !host {
+		a.host.monitor.Store(&monitor)
+	}
 }
 
 // stillBusy is the answer while an order is being carried out: what is there at the moment, and that more will come.
