@@ -90,7 +90,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
+		Gate: server, Local: server, Locks: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
 		Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: agent.NewFence(c), Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,

@@ -53,6 +53,7 @@ type Config struct {
 	Conflict   Conflict                                              // nil: addresses are added without looking
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
+	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
 	Local      Server
 	Patience   time.Duration // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
 	Peers      Peers
@@ -102,7 +103,7 @@ func New(c Config) *Agent {
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log, monitor: &atomic.Pointer[netip.Addr]{},
-			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
+			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process, locks: c.Locks,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,

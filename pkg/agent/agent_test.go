@@ -38,6 +38,7 @@ type sim struct {
 	writes   time.Time    // until when a statement runs that writes
 	applied  []string     // what it has by GTID, of one question after the other; the last stays
 	next     Remote       // the new writer's server; nil: it is gone
+	locked   func(mysqlctl.Waiter) ([]string, error)
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -247,7 +248,7 @@ func run(t *testing.T, slave bool, f func(s *sim, say func(order wire.Order) wir
 			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(90)}}
 		st := site()
 		st.Host, st.Slave, st.MayWrite = "db2", slave, !slave
-		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Peers: s,
+		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
 			Sources: func(host string) (Source, bool) {
 				ip, _, ok := s.ByName(host)
 				return Source{Host: ip, Port: 3306}, ok

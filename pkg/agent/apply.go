@@ -109,6 +109,8 @@ type host struct {
 	departed Departures
 	conflict Conflict
 	process  Process
+	locks    Locks                  // nil: they are left alone
+	heldUp   atomic.Pointer[string] // why a lock that keeps this host from taking over could not be ended; "" for nothing
 	log      *slog.Logger
 	monitor  *atomic.Pointer[netip.Addr] // whose orders this agent obeys
 	commands sync.WaitGroup              // of blocking_type soft, which may go on for a while
@@ -216,7 +218,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:
+			unlocked := h.unlock(ctx, mysqlctl.Replication)
 			m.Switch, err = h.catchUp.run(ctx, p.order)
+			m.notes = append(m.notes, unlocked()...)
 			blocked = err != nil
 		case Allow:
 			if blocked {
@@ -230,6 +234,13 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if err == nil {
 				m.Closed = false
 				err = h.allow(ctx)
+			}
+			if err == nil && h.locks != nil {
+				p.later(func(ctx context.Context) {
+					ctx, cancel := context.WithTimeout(ctx, afterOpening)
+					defer cancel()
+					h.endLocks(ctx, mysqlctl.Anybody)
+				})
 			}
 			blocked = err != nil
 			m.Opened = m.Opened || err == nil

@@ -34,11 +34,13 @@ func (o *owner) start(ctx context.Context) {
 	if o.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	life := ctx
+	ctx, cancel := context.WithCancel(life)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace()}
+		strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace(),
+		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -76,6 +78,7 @@ type pass struct {
 	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
+	later     func(task func(context.Context))       // runs what goes on when the round has ended
 }
 
 // planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does not
@@ -149,7 +152,7 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		o.start(ctx)
 		return
 	}
-	for _, p := range out.problems {
+	for _, p := range out.problems { // notes have been logged
 		if !slices.Contains(o.problems, p) {
 			o.log.Log(ctx, levelFatal, p)
 		}
@@ -158,7 +161,12 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		out.memory.endClients = false
 		o.endClients(ctx)
 	}
+	notes := out.memory.notes
+	out.memory.notes = nil
 	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
+	if o.order == nil || o.order.Extended { // an original monitor takes every answer that is not OK for a failure
+		o.problems = slices.Concat(o.problems, notes)
+	}
 	o.present = o.site.roles(out.facts.Present)
 	if o.order == nil {
 		return

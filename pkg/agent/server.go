@@ -166,6 +166,9 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 	if p := a.progress.Load(); p != nil && *p != "" {
 		report.Problems = append(report.Problems, *p)
 	}
+	if why := a.host.heldUp.Load(); why != nil {
+		report.Problems = slices.Insert(report.Problems, 0, *why)
+	}
 	if t := a.lessee.Load(); t != nil {
 		t.fill(&report)
 	}

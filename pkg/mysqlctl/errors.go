@@ -44,6 +44,7 @@ const (
 	errSyntax             = 1064
 	errNoSuchThread       = 1094
 	errKillDenied         = 1095
+	errUnknownTable       = 1109 // MariaDB: no such table in information_schema
 	errTableAccessDenied  = 1142
 	errColumnAccessDenied = 1143
 	errNoSuchTable        = 1146
