@@ -114,6 +114,7 @@ type host struct {
 	log      *slog.Logger
 	monitor  *atomic.Pointer[netip.Addr] // whose orders this agent obeys
 	commands sync.WaitGroup              // of blocking_type soft, which may go on for a while
+	looking  func()                      // ends what lookAfter began, and waits for that; of the round that runs
 }
 
 // observe finds out what this host is, and changes nothing.
@@ -195,6 +196,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 		var err error
 		switch a.Kind {
 		case Deny:
+			h.stopLooking() // what waits for a lock from now on waits for this
 			if p.hangs && h.fence != nil {
 				continue // it would only hang as well: its port is closed instead
 			}
@@ -235,12 +237,8 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				m.Closed = false
 				err = h.allow(ctx)
 			}
-			if err == nil && h.locks != nil {
-				p.later(func(ctx context.Context) {
-					ctx, cancel := context.WithTimeout(ctx, afterOpening)
-					defer cancel()
-					h.endLocks(ctx, mysqlctl.Anybody)
-				})
+			if err == nil {
+				h.lookAfter(p)
 			}
 			blocked = err != nil
 			m.Opened = m.Opened || err == nil

@@ -38,6 +38,33 @@ func (h *host) unlock(ctx context.Context, who mysqlctl.Waiter) (stop func() []s
 	}
 }
 
+// lookAfter ends locks that the first clients of a server which was just opened wait for, after the round.
+func (h *host) lookAfter(p pass) {
+	if h.locks == nil {
+		return
+	}
+	h.stopLooking()
+	stopped, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	h.looking = func() { stop(); <-ended }
+	p.later(func(ctx context.Context) {
+		defer close(ended)
+		ctx, cancel := context.WithTimeout(ctx, afterOpening)
+		defer cancel()
+		defer context.AfterFunc(stopped, cancel)()
+		h.endLocks(ctx, mysqlctl.Anybody)
+	})
+}
+
+// stopLooking returns once nothing that lookAfter began goes on any more: the lock that keeps a server from being closed for writes would
+// be taken for one that is in the way.
+func (h *host) stopLooking() {
+	if h.looking != nil {
+		h.looking()
+		h.looking = nil
+	}
+}
+
 // endLocks does so until ctx ends.
 func (h *host) endLocks(ctx context.Context, who mysqlctl.Waiter) (notes []string) {
 	defer h.heldUp.Store(nil)

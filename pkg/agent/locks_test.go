@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,23 @@ func TestLockInTheWay(t *testing.T) {
 		}
 		if a := say(order(reader1, writer)); !a.OK() {
 			t.Errorf("again: %v", a)
+		}
+	})
+}
+
+// TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that itself is a lock that others wait
+// for.
+func TestLocksOfClosing(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		var looks atomic.Int32
+		s.set(func() { s.locked = func(mysqlctl.Waiter) ([]string, error) { looks.Add(1); return nil, nil } })
+		say(order(writer))
+		time.Sleep(time.Second) // virtual
+		s.set(func() { s.block["deny"] = make(chan struct{}) })
+		before := looks.Load()
+		say(order()) // returns after patience, and the closing goes on
+		if since := looks.Load() - before; before < 4 || since > 1 {
+			t.Errorf("looked %d times while it was open, and %d times while it was being closed", before, since)
 		}
 	})
 }
