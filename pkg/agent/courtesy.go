@@ -28,7 +28,8 @@ func (h *host) welcomeAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
 	defer cancel()
 	if err := h.blocking.Newcomers.Welcome(ctx); err != nil {
-		h.log.Warn(fmt.Sprintf("Should an agent before this one have kept new clients away, they are kept away for some seconds yet: %v", err))
+		h.log.Warn(fmt.Sprintf("Couldn't look for what an agent before this one has left: "+
+			"new clients may be kept away for some seconds yet: %v", err))
 	}
 }
 
@@ -53,7 +54,8 @@ func (h *host) endOldBlock(ctx context.Context) {
 		}
 	}
 	if ended > 0 && h.blocking.Newcomers != nil {
-		h.log.Warn(fmt.Sprintf("An agent before this one had left %d rules in the firewall that kept new clients away: they are gone", ended))
+		h.log.Warn(fmt.Sprintf("An agent before this one had left rules in the firewall that kept new clients away: "+
+			"%d are gone", ended))
 	}
 }
 

@@ -75,7 +75,8 @@ func (h *host) endLocks(ctx context.Context, who mysqlctl.Waiter) (notes []strin
 			err = nil
 		}
 		if len(ended) > 0 {
-			note := fmt.Sprintf("Ended %d connections whose locks kept this host from taking over, such as %s", len(ended), lastFew(ended))
+			note := fmt.Sprintf("Ended %d connections whose locks kept this host from taking over, such as %s",
+				len(ended), lastFew(ended))
 			notes = append(notes, note)
 			h.log.Warn(note)
 		}

@@ -61,7 +61,10 @@ func TestNewcomersEnd(t *testing.T) {
 }
 
 func TestNewcomersOfNoPort(t *testing.T) {
-	for name, n := range map[string]Newcomers{"port": {}, "zone": {Number: 3306, Peers: []netip.Addr{netip.MustParseAddr("fe80::1%eth0")}}} {
+	for name, n := range map[string]Newcomers{
+		"port": {},
+		"zone": {Number: 3306, Peers: []netip.Addr{netip.MustParseAddr("fe80::1%eth0")}},
+	} {
 		if n.Refuse(t.Context(), netip.Addr{}, time.Second) == nil {
 			t.Errorf("%s: no error", name)
 		}

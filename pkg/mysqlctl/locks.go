@@ -112,7 +112,10 @@ func pause(ctx context.Context, d time.Duration) error {
 // that of MariaDB), and for one on a table.
 var (
 	serverLocks = []string{"Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock"}
-	tableLocks  = []string{"Waiting for table metadata lock", "Waiting for table flush", "Waiting for table level lock", "Waiting for schema metadata lock"}
+	tableLocks  = []string{
+		"Waiting for table metadata lock", "Waiting for table flush", "Waiting for table level lock",
+		"Waiting for schema metadata lock",
+	}
 )
 
 func (p process) waitsForServer() bool { return slices.Contains(serverLocks, p.state) }
@@ -132,7 +135,8 @@ func (p process) locks() bool {
 		return false
 	}
 	first, second := words[0], words[1]
-	return first == "FLUSH" || first == "BACKUP" || first == "LOCK" && (second == "TABLES" || second == "TABLE" || second == "INSTANCE" || second == "BINLOG")
+	return first == "FLUSH" || first == "BACKUP" ||
+		first == "LOCK" && slices.Contains([]string{"TABLES", "TABLE", "INSTANCE", "BINLOG"}, second)
 }
 
 // suspects are the connections of clients that may hold what others wait for, the likeliest first. Where holders are known
@@ -207,7 +211,8 @@ func readLocks(f flavour, rows []row) []lock {
 		if err != nil {
 			continue // a thread that nobody is connected with
 		}
-		l := lock{connection: id, object: r["type"] + "\x00" + r["db"] + "\x00" + r["name"], mode: r["mode"], granted: r["status"] == "GRANTED"}
+		object := strings.Join([]string{r["type"], r["db"], r["name"]}, "\x00")
+		l := lock{connection: id, object: object, mode: r["mode"], granted: r["status"] == "GRANTED"}
 		if f.dialect == mariaDB { // it does not tell who waits
 			l.mode, l.granted = strings.TrimPrefix(l.mode, "MDL_"), true
 		}
@@ -224,7 +229,8 @@ func holders(locks []lock, waiting []process) map[uint64]bool {
 			continue
 		}
 		for _, had := range locks {
-			if had.granted && had.object == wanted.object && had.connection != wanted.connection && collide(wanted.mode, had.mode) {
+			other := had.granted && had.object == wanted.object && had.connection != wanted.connection
+			if other && collide(wanted.mode, had.mode) {
 				found[had.connection] = true
 			}
 		}
@@ -237,8 +243,10 @@ func holders(locks []lock, waiting []process) map[uint64]bool {
 func barring(locks []lock, server bool) map[uint64]bool {
 	modes := []string{"SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE", "EXCLUSIVE"}
 	if server {
-		modes = []string{"BACKUP_START", "BACKUP_FLUSH", "BACKUP_WAIT_FLUSH", "BACKUP_WAIT_DDL", "BACKUP_WAIT_COMMIT", "BACKUP_FTWRL1",
-			"BACKUP_FTWRL2", "BACKUP_BLOCK_DDL"}
+		modes = []string{
+			"BACKUP_START", "BACKUP_FLUSH", "BACKUP_WAIT_FLUSH", "BACKUP_WAIT_DDL", "BACKUP_WAIT_COMMIT", "BACKUP_FTWRL1",
+			"BACKUP_FTWRL2", "BACKUP_BLOCK_DDL",
+		}
 	}
 	found := map[uint64]bool{}
 	for _, l := range locks {
@@ -275,9 +283,10 @@ func collide(wanted, had string) bool {
 // showLocks asks for metadata locks, with the connection of each. MariaDB tells only of those that are granted.
 func (f flavour) showLocks() statement {
 	if f.dialect == mariaDB {
-		return statement{what: "list locks", sql: "SELECT THREAD_ID AS id, LOCK_TYPE AS type, TABLE_SCHEMA AS db, TABLE_NAME AS name, LOCK_MODE AS mode " +
-			"FROM information_schema.METADATA_LOCK_INFO"}
+		return statement{what: "list locks", sql: "SELECT THREAD_ID AS id, LOCK_TYPE AS type, TABLE_SCHEMA AS db, " +
+			"TABLE_NAME AS name, LOCK_MODE AS mode FROM information_schema.METADATA_LOCK_INFO"}
 	}
-	return statement{what: "list locks", sql: "SELECT t.PROCESSLIST_ID AS id, l.OBJECT_TYPE AS type, l.OBJECT_SCHEMA AS db, l.OBJECT_NAME AS name, " +
-		"l.LOCK_TYPE AS mode, l.LOCK_STATUS AS status FROM performance_schema.metadata_locks l JOIN performance_schema.threads t ON t.THREAD_ID=l.OWNER_THREAD_ID"}
+	return statement{what: "list locks", sql: "SELECT t.PROCESSLIST_ID AS id, l.OBJECT_TYPE AS type, " +
+		"l.OBJECT_SCHEMA AS db, l.OBJECT_NAME AS name, l.LOCK_TYPE AS mode, l.LOCK_STATUS AS status FROM performance_schema.metadata_locks l " +
+		"JOIN performance_schema.threads t ON t.THREAD_ID=l.OWNER_THREAD_ID"}
 }

@@ -77,7 +77,8 @@ func testEndLocks(t *testing.T, kind string) {
 			if !told {
 				connectionID(t, other)
 			}
-			return slave.Query("SELECT COUNT(*)>0 FROM information_schema.PROCESSLIST WHERE USER='system user' AND STATE LIKE 'Waiting for % lock'") == "1"
+			return slave.Query("SELECT COUNT(*)>0 FROM information_schema.PROCESSLIST WHERE USER='system user' "+
+				"AND STATE LIKE 'Waiting for % lock'") == "1"
 		})
 		ended, err := s.EndLocks(ctx, Replication)
 		if err != nil || len(ended) != 1 || !strings.Contains(ended[0], "(backup, Sleep for ") {
@@ -87,8 +88,8 @@ func testEndLocks(t *testing.T, kind string) {
 			rows++
 		}
 		eventually(t, name+": replication goes on", func() bool {
-			columns := slave.Query("SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='test' AND TABLE_NAME='t'")
-			return slave.Query("SELECT COUNT(*) FROM test.t") == fmt.Sprint(rows) && columns == master.Query("SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='test' AND TABLE_NAME='t'")
+			const columns = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='test' AND TABLE_NAME='t'"
+			return slave.Query("SELECT COUNT(*) FROM test.t") == fmt.Sprint(rows) && slave.Query(columns) == master.Query(columns)
 		})
 		if connectionID(t, other) != id {
 			t.Errorf("%s: another one was ended", name)
@@ -111,7 +112,8 @@ func testEndLocks(t *testing.T, kind string) {
 			wrote <- err
 		}()
 		eventually(t, "the client waits", func() bool {
-			return slave.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER='app' AND STATE LIKE 'Waiting for % lock'") == "1"
+			return slave.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER='app' "+
+				"AND STATE LIKE 'Waiting for % lock'") == "1"
 		})
 		ended, err := s.EndLocks(ctx, Anybody)
 		if err != nil || counts != (len(ended) > 0) {
@@ -136,7 +138,8 @@ func connectionID(t *testing.T, c *sql.Conn) string {
 // TestHolders: who is in the way by the server's own word, on MySQL by what is waited for, on MariaDB by what keeps from writing.
 func TestHolders(t *testing.T) {
 	locks := []lock{
-		{1, "GLOBAL", "SHARED", true}, {2, "GLOBAL", "INTENTION_EXCLUSIVE", true}, {3, "GLOBAL", "INTENTION_EXCLUSIVE", false}, {4, "GLOBAL", "SHARED", false},
+		{1, "GLOBAL", "SHARED", true}, {2, "GLOBAL", "INTENTION_EXCLUSIVE", true},
+		{3, "GLOBAL", "INTENTION_EXCLUSIVE", false}, {4, "GLOBAL", "SHARED", false},
 		{1, "t", "SHARED_READ", true}, {5, "t", "SHARED_READ_ONLY", true}, {3, "t", "SHARED_WRITE", false}, {6, "u", "EXCLUSIVE", true},
 	}
 	for _, c := range []struct {
@@ -148,7 +151,8 @@ func TestHolders(t *testing.T) {
 		}
 	}
 	maria := readLocks(flavour{dialect: mariaDB}, []row{
-		{"id": "1", "type": "Backup lock", "mode": "MDL_BACKUP_FTWRL2"}, {"id": "2", "type": "Backup lock", "mode": "MDL_BACKUP_TRANS_DML"},
+		{"id": "1", "type": "Backup lock", "mode": "MDL_BACKUP_FTWRL2"},
+		{"id": "2", "type": "Backup lock", "mode": "MDL_BACKUP_TRANS_DML"},
 		{"id": "3", "type": "Table metadata lock", "db": "test", "name": "t", "mode": "MDL_SHARED_NO_READ_WRITE"},
 		{"id": "4", "type": "Table metadata lock", "db": "test", "name": "t", "mode": "MDL_SHARED_READ"},
 	})
@@ -163,9 +167,12 @@ func TestHolders(t *testing.T) {
 // first. Who waits itself is none, nor who is no client.
 func TestSuspects(t *testing.T) {
 	list := []process{
-		{id: 1, user: "app", command: "Query", seconds: "50", statement: "SELECT ?"}, {id: 2, user: "app", command: "Sleep", seconds: "3"},
-		{id: 3, user: "app", command: "Sleep", seconds: "40"}, {id: 4, user: "backup", command: "Query", seconds: "1", statement: "FLUSH TABLES WITH READ LOCK", state: "Waiting for backup lock"},
-		{id: 5, user: "app", command: "Query", seconds: "9", statement: "INSERT INTO t", state: "Waiting for backup lock"}, {id: 6, user: "system user", command: "Connect", seconds: "99"},
+		{id: 1, user: "app", command: "Query", seconds: "50", statement: "SELECT ?"},
+		{id: 2, user: "app", command: "Sleep", seconds: "3"},
+		{id: 3, user: "app", command: "Sleep", seconds: "40"},
+		{id: 4, user: "backup", command: "Query", seconds: "1", statement: "FLUSH TABLES WITH READ LOCK", state: serverLocks[2]},
+		{id: 5, user: "app", command: "Query", seconds: "9", statement: "INSERT INTO t", state: serverLocks[2]},
+		{id: 6, user: "system user", command: "Connect", seconds: "99"},
 		{id: 7, user: "agent", command: "Sleep", seconds: "99"}, {id: 8, user: "repl", command: "Binlog Dump", seconds: "99"},
 	}
 	for _, c := range []struct {

@@ -9,7 +9,9 @@ import (
 
 // TestCaller: a handler knows where its request came from, without and with a port that is IPv6 as well.
 func TestCaller(t *testing.T) {
-	for _, c := range []struct{ network, listen, want string }{{"tcp4", "127.0.0.1:0", "127.0.0.1"}, {"tcp", "[::]:0", "127.0.0.1"}} {
+	for _, c := range []struct{ network, listen, want string }{
+		{"tcp4", "127.0.0.1:0", "127.0.0.1"}, {"tcp", "[::]:0", "127.0.0.1"},
+	} {
 		l, err := net.Listen(c.network, c.listen)
 		if err != nil {
 			t.Fatal(err)
