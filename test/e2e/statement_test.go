@@ -63,6 +63,8 @@ func TestSoftMove(t *testing.T) {
 			b.state("db1", "ONLINE")
 			if log := b.Monitor.Log(); strings.Contains(log, "HARD_OFFLINE") {
 				t.Errorf("a planned move became a failover:\n%s", log)
+			} else if refused := strings.Contains(log, "connection refused"); refused != (c.commands != "") {
+				t.Errorf("the monitor was refused: %v:\n%s", refused, log)
 			}
 
 			old := b.Node("db2")
