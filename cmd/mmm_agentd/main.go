@@ -96,11 +96,8 @@ func build(i, old *instance) (daemon.Service, error) {
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c), Sources: agent.NewSources(c),
-		Blocking: agent.Blocking{
-			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
-			Grace: time.Duration(c.MaxKillRetries) * time.Second,
-		},
+		Gate: server, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,
+		Peers: agent.NewPeers(c), Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})

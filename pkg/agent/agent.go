@@ -55,6 +55,7 @@ type Config struct {
 	Conflict   Conflict                                              // nil: addresses are added without looking
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
+	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
 	Local      Server
 	Commits    Commits                                // nil: whether the server writes is not looked at
 	Processes  fs.FS                                  // as /proc; nil: backups are not looked for
@@ -111,7 +112,8 @@ func New(c Config) *Agent {
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
-			sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
+			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
+			conflict: c.Conflict, process: c.Process, locks: c.Locks,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,
@@ -151,6 +153,7 @@ type reply struct {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	changed := make(chan struct{}, 1)
+	a.host.welcomeAll(ctx)
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.stalls.Run(ctx) })

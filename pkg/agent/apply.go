@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -68,10 +69,19 @@ type Gate interface {
 	EndClients(ctx context.Context, grace time.Duration) (int, error)
 }
 
+// Newcomers keeps new connections from the server for a while, but for those of the cluster's hosts and of besides.
+type Newcomers interface {
+	Refuse(ctx context.Context, besides netip.Addr, during time.Duration) error
+	Welcome(ctx context.Context) error
+}
+
 // Blocking is how new client connections are kept away while writes are being stopped (blocking_type).
 type Blocking struct {
-	Soft           bool
-	Block, Unblock string        // shell commands of the soft type
+	Soft      bool
+	Newcomers Newcomers // of the soft type, unless an admin has commands for that; nil: by Block and Unblock
+	// Shell commands of the soft type. With Newcomers Unblock is what ends the rule of agents that had no other way, one
+	// rule at a time; Block is not used.
+	Block, Unblock string
 	Grace          time.Duration // max_kill_retries: how long running statements are left alone
 }
 
@@ -101,8 +111,12 @@ type host struct {
 	departed Departures
 	conflict Conflict
 	process  Process
+	locks    Locks                  // nil: they are left alone
+	heldUp   atomic.Pointer[string] // why a lock that keeps this host from taking over could not be ended; "" for nothing
 	log      *slog.Logger
-	commands sync.WaitGroup // of blocking_type soft, which may go on for a while
+	monitor  *atomic.Pointer[netip.Addr] // whose orders this agent obeys
+	commands sync.WaitGroup              // of blocking_type soft, which may go on for a while
+	looking  func()                      // ends what lookAfter began, and waits for that; of the round that runs
 }
 
 // observe finds out what this host is, and changes nothing.
@@ -172,16 +186,16 @@ func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	return fmt.Errorf("the server answers, and does not let this agent open or close it: %w", err)
 }
 
-// apply carries out a plan. Taking away goes on whatever fails; the writer's address only comes when all before it
-// has succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
+// apply carries out a plan. Taking away goes on whatever fails, but in a planned move: a server that can't be closed keeps
+// the writer's address then, as the role stays here. The writer's address only comes when all before it has succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
 func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
-	blocked := false
-	var block func() // may hit this agent's own connections too: it has to have those that it needs
+	blocked, stays := false, false
+	var block func() // a command may hit this agent's own connections too: it has to have those that it needs
 	if wasWriter && h.blocking.Soft {
 		unblock := func() {}
 		// Until its address is gone, whoever connects anew would only find a server that is read-only.
-		block = func() { unblock = h.block(ctx) }
+		block = func() { unblock = h.block(ctx, p.grace(h.blocking.Grace)) }
 		defer func() { unblock() }()
 	}
 	look := h.looks(ctx, p.order, plan)
@@ -193,6 +207,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 		var err error
 		switch a.Kind {
 		case Deny:
+			h.stopLooking() // what waits for a lock from now on waits for this
 			if p.hangs && h.fence != nil {
 				continue // it would only hang as well: its port is closed instead
 			}
@@ -201,7 +216,11 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				grace = 0
 			}
 			err = h.deny(ctx, wasWriter, grace, block)
+			stays = err != nil && p.planned()
 		case Remove:
+			if stays && a.Address.Role == h.site.ActiveMasterRole {
+				continue
+			}
 			err = h.remove(ctx, a.Address)
 		case Add:
 			if blocked && a.Address.Role == h.site.ActiveMasterRole {
@@ -212,7 +231,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 				err = h.add(ctx, a.Address, p.lifetime)
 			}
 		case CatchUp:
+			unlocked := h.unlock(ctx, mysqlctl.Replication)
 			m.Switch, err = h.catchUp.run(ctx, p.order)
+			m.notes = append(m.notes, unlocked()...)
 			blocked = err != nil
 		case Allow:
 			if blocked {
@@ -226,6 +247,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if err == nil {
 				m.Closed = false
 				err = h.allow(ctx)
+			}
+			if err == nil {
+				h.lookAfter(p)
 			}
 			blocked = err != nil
 			m.Opened = m.Opened || err == nil

@@ -3,17 +3,21 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
 )
 
 // rude is a kernel that does no favours.
@@ -98,29 +102,98 @@ func TestSlowBlocking(t *testing.T) {
 	}
 }
 
+// door is a firewall that tells what it did.
+type door struct {
+	did  []string
+	fail error
+}
+
+func (d *door) Refuse(_ context.Context, besides netip.Addr, during time.Duration) error {
+	d.did = append(d.did, fmt.Sprintf("refuse all but %s for %s", besides, during))
+	return d.fail
+}
+
+func (d *door) Welcome(context.Context) error {
+	d.did = append(d.did, "welcome")
+	return d.fail
+}
+
+// TestNewClientsAreKeptAway: while a writer is closed new clients are kept away without any command, but for the monitor that has given the
+// order, and for not much longer than that takes. Where the firewall fails all else is done.
+func TestNewClientsAreKeptAway(t *testing.T) {
+	monitor := netip.MustParseAddr("10.0.0.9")
+	for name, fail := range map[string]error{"": nil, "no such table": errors.New("no such table")} {
+		t.Run(name, func(t *testing.T) {
+			d := &door{fail: fail}
+			s := &sim{present: []netip.Addr{writer.IP}}
+			h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+				monitor: &atomic.Pointer[netip.Addr]{}, blocking: Blocking{Soft: true, Newcomers: d, Block: "exit 1", Grace: 10 * time.Second}}
+			h.monitor.Store(&monitor)
+			_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
+			if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
+				t.Errorf("it did %s, want %s (%v)", got, want, problems)
+			}
+			if got, want := strings.Join(d.did, ", "), "refuse all but 10.0.0.9 for 14s, welcome"; got != want {
+				t.Errorf("new clients: %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// TestHeed: the monitor is whom orders come from, unless that is a host of the cluster which passes them on.
+func TestHeed(t *testing.T) {
+	run(t, false, func(_ *sim, _ func(wire.Order) wire.Answer, a *Agent) {
+		for _, c := range []struct{ from, want string }{{"10.0.0.9", "10.0.0.9"}, {"10.0.0.1", "10.0.0.9"}, {"::ffff:10.0.0.8", "10.0.0.8"}} {
+			a.Handle(wire.CalledFrom(context.Background(), caller{from: c.from}), order().Request("db2").String())
+			if got := a.host.monitor.Load(); got == nil || got.String() != c.want {
+				t.Errorf("after an order of %s: the monitor is at %v, want %s", c.from, got, c.want)
+			}
+		}
+	})
+}
+
+// caller is a connection from an address.
+type caller struct {
+	net.Conn
+	from string
+}
+
+func (c caller) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.from), Port: 4711} }
+
 // TestStartCleansUp: an agent that starts takes away what one that was killed has left in the firewall.
 func TestStartCleansUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		soft, mayWrite bool
+		own            bool // no command of an admin
 		closed         bool
-		unblocked      bool
+		unblocked      int // how often
 		opened         bool
 	}{
-		"candidate, soft blocking": {soft: true, mayWrite: true, unblocked: true},
-		"candidate":                {mayWrite: true, closed: true}, // opened by a round, when its server is read-only
-		"slave":                    {soft: true, closed: true, opened: true},
+		"candidate, soft blocking": {soft: true, mayWrite: true, own: true, unblocked: 3},
+		"an admin's own command":   {soft: true, mayWrite: true, unblocked: 1},
+		"candidate":                {mayWrite: true, own: true, closed: true, unblocked: 3}, // opened by a round, when its server is read-only
+		"slave":                    {soft: true, own: true, closed: true, opened: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := filepath.Join(t.TempDir(), "said")
 			f := &fakeFence{closed: c.closed}
 			st := site()
 			st.MayWrite = c.mayWrite
+			// There are two rules, so that the third attempt fails.
 			h := &host{site: st, fence: f, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-				blocking: Blocking{Soft: c.soft, Block: "false", Unblock: "echo unblock >>" + said}}
+				blocking: Blocking{Soft: c.soft, Block: "false", Unblock: "echo unblock >>" + said + "; test $(wc -l <" + said + ") -le 2"}}
+			var n door
+			if c.own {
+				h.blocking.Newcomers = &n
+			}
+			h.welcomeAll(t.Context())
 			h.prepare(t.Context())
 			got, _ := os.ReadFile(said)
-			if unblocked := string(got) == "unblock\n"; unblocked != c.unblocked || strings.Count(string(got), "\n") > 1 {
-				t.Errorf("it ran %q", got)
+			if string(got) != strings.Repeat("unblock\n", c.unblocked) {
+				t.Errorf("it ran %q, want it %d times", got, c.unblocked)
+			}
+			if c.own && strings.Join(n.did, ", ") != "welcome" {
+				t.Errorf("new clients: %v", n.did)
 			}
 			if opened := c.closed && !f.closed; opened != c.opened {
 				t.Errorf("the port is closed: %v", f.closed)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
@@ -135,6 +136,18 @@ func greeted(ctx context.Context, addr string) error {
 	}
 	_, err = conn.Read(make([]byte, 1))
 	return err
+}
+
+// NewBlocking is how the agent of a configuration keeps new clients away: by a rule of its own that spares the cluster,
+// unless an admin has other commands for that.
+func NewBlocking(c *config.Config) Blocking {
+	b := Blocking{Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
+		Grace: time.Duration(c.MaxKillRetries) * time.Second}
+	if !c.BlocksByCommand() {
+		f := NewFence(c)
+		b.Newcomers = fence.Newcomers{Number: f.Number, Peers: f.Peers}
+	}
+	return b
 }
 
 // NewFence is the firewall around the local server: the hosts of the configuration are let through, this one too, as its agent

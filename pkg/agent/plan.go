@@ -43,6 +43,8 @@ type Memory struct {
 	looked  bool           // it has
 	Closed  bool           // the server was closed for writes when it last answered, and this agent has not begun to open it since
 
+	// notes are what this pass did that people should know, beside what has failed.
+	notes []string
 	// endClients: this pass took the writer role away, so client connections are to be ended.
 	endClients bool
 	// conflict: this pass found another machine that has an address which it was to add.

@@ -37,11 +37,13 @@ func (o *owner) start(ctx context.Context) {
 	if o.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	life := ctx
+	ctx, cancel := context.WithCancel(life)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace()}
+		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace(),
+		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
 		r.done <- o.host.pass(ctx, p)
@@ -76,10 +78,18 @@ type pass struct {
 	holding   uint64           // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
 	lapsed    bool             // the role is this host's, and its lease is not live
 	hangs     bool             // the server does not answer, or does not write: it can't be closed
+	refused   bool             // the server answers, and does not let this agent close it
 	stall     stall            // of the server, when the round began
 	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
+	later     func(task func(context.Context))       // runs what goes on when the round has ended
+}
+
+// planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does not
+// understand what an answer says takes any for success.
+func (p pass) planned() bool {
+	return p.order.Extended && p.order.State == cluster.Online && !p.lapsed && !p.hangs && !p.refused
 }
 
 // pass observes, plans, applies and observes again.
@@ -106,7 +116,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m.Opened = true // adopted
 	}
 	m.conflict = false
-	p.hangs = facts.Writable == wire.Unsure || facts.Stalled
+	p.hangs, p.refused = facts.Writable == wire.Unsure || facts.Stalled, facts.Refused
 	if len(plan) > 0 {
 		var failed []string
 		m, failed = h.apply(ctx, p, plan, was, m)
@@ -157,7 +167,12 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		out.memory.endClients = false
 		o.endClients(ctx)
 	}
+	notes := out.memory.notes
+	out.memory.notes = nil
 	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
+	if o.order == nil || o.order.Extended { // an original monitor takes every answer that is not OK for a failure
+		o.problems = slices.Concat(o.problems, notes)
+	}
 	o.present = o.site.roles(out.facts.Present)
 	if o.order == nil {
 		return

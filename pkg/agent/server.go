@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -108,6 +109,7 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
 	}
+	a.heed(wire.Caller(ctx))
 	wait := classicPatience
 	if order.Extended {
 		wait = patience
@@ -141,6 +143,14 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
 }
 
+// heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that comes
+// by way of another host says nothing of that, and hosts of the configuration are never kept away.
+func (a *Agent) heed(monitor netip.Addr) {
+	if _, _, host := a.follower.peers.ByIP(monitor.String()); monitor.IsValid() && !host {
+		a.host.monitor.Store(&monitor)
+	}
+}
+
 // stillBusy is the answer while an order is being carried out: what is there at the moment, and that more will come.
 func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 	report := wire.Report{Extended: order.Extended, Seq: order.Seq, Busy: true}
@@ -155,6 +165,9 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 	report.Have = a.site.roles(present)
 	if p := a.progress.Load(); p != nil && *p != "" {
 		report.Problems = append(report.Problems, *p)
+	}
+	if why := a.host.heldUp.Load(); why != nil {
+		report.Problems = slices.Insert(report.Problems, 0, *why)
 	}
 	if t := a.lessee.Load(); t != nil {
 		t.fill(&report)

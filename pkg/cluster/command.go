@@ -413,7 +413,7 @@ func (m Move) Outcome(s State) (answer string, decided bool) {
 	case a.Holder != "":
 		why := "See the monitor's log for the cause."
 		if a.Why != "" {
-			why = a.Why
+			why = strings.ToUpper(a.Why[:1]) + a.Why[1:]
 		}
 		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. %s", m.Role, m.To, a.Holder, why), true
 	}

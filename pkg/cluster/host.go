@@ -41,7 +41,7 @@ func (x *stepper) peer(t Host) (HostInfo, bool) {
 }
 
 func (x *stepper) fromOnline(t Host, h HostInfo) {
-	if !x.alive(h) && x.outOfReach(t.Name) {
+	if !x.alive(h) && (x.outOfReach(t.Name) || x.excused(t.Name)) {
 		return
 	}
 	if !x.alive(h) {
@@ -147,6 +147,7 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 func (x *stepper) fromReplicationTrouble(t Host, h HostInfo) {
 	peer, known := x.peer(t)
 	switch {
+	case !x.alive(h) && x.excused(t.Name):
 	case !x.alive(h):
 		x.enter(t.Name, HardOffline, "")
 	case h.Good.replicates() || !known || peer.State != Online:

@@ -12,6 +12,8 @@ func (x *stepper) take(a *Address, next string) {
 	a.Confirmed, a.failed, a.origin, a.gone, a.Forced = false, "", "", "", false
 	a.seq, a.since = x.seq, x.in.Now
 	a.busy, a.awaited = 0, false
+	now, known := x.in.Verdicts[a.Leaving]
+	a.answered = x.s.Hosts[a.Leaving].Good.MySQL && (!known || now.MySQL)
 	x.moved = true
 }
 
@@ -271,6 +273,7 @@ func (x *stepper) releaseStuck(a *Address) {
 	switch {
 	case a.Next != "" && x.s.Hosts[host].State == Online: // a planned move: nothing forces us
 		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
+		a.Why = a.failed
 		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
 		a.seq, a.since, a.notBefore = x.seq, x.in.Now, x.in.Now+freshPeer
 		x.moved = true
@@ -310,6 +313,32 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 		x.out.add(Warn, a.Leaving, "Host '%s' has not given up role '%s' for %d seconds, and says that it is at work on it: waiting for it",
 			a.Leaving, a.RoleIP, int(late.Seconds()))
 	}
+}
+
+// excused: the host is giving the writer's role up, by its agent's word, or has just done so. Its server may refuse the
+// monitor meanwhile, as it does where an admin's command for blocking_type soft keeps everybody away: that is no death,
+// and for as long as a check takes it says nothing afterwards either. A host that answers no pings, or whose agent does
+// not answer or says that the server is gone, is judged as any other, and so is one that takes too long.
+func (x *stepper) excused(host string) bool {
+	h := x.s.Hosts[host]
+	if !h.AgentUp || h.ServerGone || !h.Good.Ping || x.s.manual() {
+		return false
+	}
+	if x.givesUp(host) {
+		h.gaveUp = x.in.Now
+		x.s.Hosts[host] = h
+	}
+	return h.gaveUp > 0 && x.in.Now < h.gaveUp+x.t.NetworkGrace
+}
+
+// givesUp: the host, whose server answered when that began, is still within the time that it has to give the writer's
+// role up, or says that it is at work on it.
+func (x *stepper) givesUp(host string) bool {
+	a := x.writer()
+	if a == nil || a.Leaving != host || !a.answered || a.failed != "" {
+		return false
+	}
+	return x.in.Now-a.since < x.t.ReleaseTimeout || a.busy > 0 && x.in.Now-a.busy < freshBusy
 }
 
 // passOn takes the role from a host that was given it because there was no writer, and that fails to take it, where

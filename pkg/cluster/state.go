@@ -87,6 +87,7 @@ type HostInfo struct {
 	Lack         Lack          // of the writer's log
 	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
 	killing      bool          // kill_host is running for it
+	gaveUp       time.Duration // when its server last did not answer while it gave the writer's role up; 0: it did
 	silent       time.Duration // since when its agent has not answered; 0 while it does
 }
 
@@ -107,6 +108,7 @@ type Address struct {
 	since     time.Duration
 	busy      time.Duration // when Leaving last answered that it is at work on giving it up; 0: never
 	awaited   bool          // it has been said that this takes long
+	answered  bool          // the server of Leaving answered when it was told to give it up
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
 }
 

@@ -171,6 +171,9 @@ func (x *stepper) verdicts() {
 			v.RepBacklog = v.RepBacklog || h.Good.RepBacklog
 		}
 		h.Good = v
+		if v.MySQL {
+			h.gaveUp = 0
+		}
 		x.s.Hosts[name] = h
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -178,6 +179,12 @@ func (c *Config) Host(name string) (Host, bool) {
 func (c *Config) Local() Host {
 	h, _ := c.Host(c.This)
 	return h
+}
+
+// BlocksByCommand says whether an admin has a command of his own for blocking_type soft: one that is not the default.
+func (c *Config) BlocksByCommand() bool {
+	port := cmp.Or(c.Local().MySQLPort, 3306)
+	return c.BlockCommand != blockCommand("-I", port) || c.UnblockCommand != blockCommand("-D", port)
 }
 
 func (m *model) config(file string) *Config {

@@ -252,11 +252,11 @@ func TestSectionsAddAndTheLastValueCounts(t *testing.T) {
 
 func TestLocalPortIsBlocked(t *testing.T) {
 	c := mustBuild(t, Agent, edit{22: "ip 192.168.100.51\nmysql_port 3310"}.apply())
-	if !strings.Contains(c.BlockCommand, " --dport 3310 ") || !strings.Contains(c.UnblockCommand, " --dport 3310 ") {
+	if !strings.Contains(c.BlockCommand, " --dport 3310 ") || !strings.Contains(c.UnblockCommand, " --dport 3310 ") || c.BlocksByCommand() {
 		t.Errorf("block %q, unblock %q", c.BlockCommand, c.UnblockCommand)
 	}
 	c = mustBuild(t, Agent, edit{1: "this db1\niptables_block_cmd /bin/block now\niptables_unblock_cmd /bin/unblock", 22: "ip 192.168.100.51\nmysql_port 3310"}.apply())
-	if c.BlockCommand != "/bin/block now" || c.UnblockCommand != "/bin/unblock" {
+	if c.BlockCommand != "/bin/block now" || c.UnblockCommand != "/bin/unblock" || !c.BlocksByCommand() {
 		t.Errorf("block %q, unblock %q", c.BlockCommand, c.UnblockCommand)
 	}
 }

@@ -4,7 +4,8 @@
 // can't be told to deny writes, the kernel can be told to let nobody in. The package speaks nftables over netlink and
 // runs no commands. It does not decide when to close, and ends no connection that is idle: see Close.
 //
-// Departures is the friendly relative: a quick no for those who look for an address that has moved.
+// Departures is the friendly relative: a quick no for those who look for an address that has moved. Newcomers is another:
+// it keeps new clients away from a server that is about to give its role up.
 package fence
 
 import (
@@ -52,14 +53,11 @@ func (p Port) Close(ctx context.Context) error {
 	if p.Number == 0 {
 		return errors.New("close port: want a port from 1 to 65535, got 0")
 	}
-	var peers []netip.Addr
-	for _, ip := range p.Peers {
-		if !ip.IsValid() || ip.Zone() != "" {
-			return fmt.Errorf("close port %d: want peers without a zone, got %s", p.Number, ip)
-		}
-		peers = append(peers, ip.Unmap())
+	peers, err := unmapped(p.Peers)
+	if err != nil {
+		return fmt.Errorf("close port %d: %w", p.Number, err)
 	}
-	err := do(ctx, func(c *nftables.Conn) error {
+	err = do(ctx, func(c *nftables.Conn) error {
 		// One transaction. The first line is there so that the second can't fail.
 		c.AddTable(p.table())
 		c.DelTable(p.table())
@@ -158,8 +156,26 @@ func do(ctx context.Context, f func(*nftables.Conn) error) error {
 	return nil
 }
 
+// unmapped gives addresses as they are in packets.
+func unmapped(peers []netip.Addr) ([]netip.Addr, error) {
+	var plain []netip.Addr
+	for _, ip := range peers {
+		if !ip.IsValid() || ip.Zone() != "" {
+			return nil, fmt.Errorf("want peers without a zone, got %s", ip)
+		}
+		plain = append(plain, ip.Unmap())
+	}
+	return plain, nil
+}
+
 // rules lets in what may come in, then rejects the rest of the port.
 func rules(port uint16, peers []netip.Addr) [][]expr.Any {
+	reject := &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
+	return append(spared(port, peers), append(toPort(port), reject))
+}
+
+// spared lets in who may always come in.
+func spared(port uint16, peers []netip.Addr) [][]expr.Any {
 	all := [][]expr.Any{
 		accept(port, destination, netip.MustParsePrefix("127.0.0.0/8")),
 		accept(port, destination, netip.MustParsePrefix("::1/128")),
@@ -167,8 +183,7 @@ func rules(port uint16, peers []netip.Addr) [][]expr.Any {
 	for _, ip := range peers {
 		all = append(all, accept(port, source, netip.PrefixFrom(ip, ip.BitLen())))
 	}
-	reject := &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
-	return append(all, append(toPort(port), reject))
+	return all
 }
 
 // side is where an address is in the IPv4 (RFC 791 section 3.1) and IPv6 (RFC 8200 section 3) header.

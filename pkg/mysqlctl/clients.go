@@ -4,22 +4,61 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// process is a line of SHOW PROCESSLIST. The statement itself is left out: it may hold data.
+// process is a line of SHOW PROCESSLIST. Of the statement itself only the digest is kept: it may hold data.
 type process struct {
-	id      uint64
-	user    string
-	command string
-	state   string
-	seconds string
+	id        uint64
+	user      string
+	command   string
+	state     string
+	seconds   string
+	statement string // its digest; "" for none
 }
 
 func (p process) String() string {
-	return fmt.Sprintf("%d (%s, %s for %s s: %s)", p.id, p.user, p.command, p.seconds, p.state)
+	text := fmt.Sprintf("%d (%s, %s for %s s: %s)", p.id, p.user, p.command, p.seconds, p.state)
+	if p.statement != "" {
+		text += " " + p.statement
+	}
+	return text
+}
+
+// since is for how long it has been doing what it does.
+func (p process) since() int {
+	n, _ := strconv.Atoi(p.seconds) // what is no number is no long time
+	return n
+}
+
+// inTheWay are connections of clients that run a statement, or are being ended and have yet to undo it. Those that are
+// likely to be what is waited for come first: the longest, and of those that only read the last.
+func inTheWay(list []process, own map[uint64]bool) []process {
+	var busy []process
+	for _, p := range list {
+		if f := p.fate(); !own[p.id] && (f == works || f == ends) {
+			busy = append(busy, p)
+		}
+	}
+	slices.SortStableFunc(busy, func(a, b process) int {
+		switch {
+		case a.reads() == b.reads():
+			return cmp.Compare(b.since(), a.since())
+		case b.reads():
+			return -1
+		}
+		return 1
+	})
+	return busy
+}
+
+// reads: by its first word the statement only reads.
+func (p process) reads() bool {
+	first, _, _ := strings.Cut(p.statement, " ")
+	return slices.Contains([]string{"SELECT", "SHOW", "EXPLAIN", "DESCRIBE"}, strings.ToUpper(first))
 }
 
 // fate is what may be done to a connection.
@@ -128,7 +167,7 @@ func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read connection list of %s: %w", s.cfg.Addr, err)
 		}
-		list[i] = process{id: id, user: r["User"], command: r["Command"], state: r["State"], seconds: r["Time"]}
+		list[i] = process{id: id, user: r["User"], command: r["Command"], state: r["State"], seconds: r["Time"], statement: digest(r["Info"])}
 	}
 	return list, nil
 }

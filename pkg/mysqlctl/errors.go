@@ -66,6 +66,7 @@ const (
 	errSyntax                 = 1064
 	errNoSuchThread           = 1094
 	errKillDenied             = 1095
+	errUnknownTable           = 1109 // MariaDB: no such table in information_schema
 	errHostBlocked            = 1129 // because of many connection errors
 	errHostDenied             = 1130 // Host 'x' is not allowed to connect
 	errTableAccessDenied      = 1142

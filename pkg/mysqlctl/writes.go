@@ -104,8 +104,8 @@ type way struct {
 	server  *Server
 	started time.Time
 	grace   time.Duration
-	left    []process
-	err     error // why nothing could be done
+	left    []process // those in the way at the last look
+	err     error     // why nothing could be done
 }
 
 // clear looks once at who is connected and kills who must go.
@@ -113,7 +113,8 @@ func (w *way) clear(ctx context.Context) {
 	list, err := w.server.listProcesses(ctx)
 	if err == nil {
 		var kill []uint64
-		kill, w.left = sortOut(list, w.server.owns(), time.Since(w.started) >= w.grace)
+		kill, _ = sortOut(list, w.server.owns(), time.Since(w.started) >= w.grace)
+		w.left = inTheWay(list, w.server.owns())
 		_, err = w.server.killAll(ctx, kill)
 	}
 	if ctx.Err() == nil { // else it says no more than that time is over

@@ -19,8 +19,8 @@ import (
 // Set the fields before Serve and leave them alone afterwards.
 type Server struct {
 	// Handler answers one line, given without its newline; everything else is left in, also a carriage return. done
-	// ends the connection after the answer. It is called from many goroutines at once, with the context of Serve, and
-	// must end when that does.
+	// ends the connection after the answer. It is called from many goroutines at once, with the context of Serve, which
+	// Caller can read, and must end when that does.
 	Handler func(ctx context.Context, line string) (answer string, done bool)
 
 	// Secret makes this the port of an agent that answers only who signs with it (configuration manual, agent_secret);
@@ -128,6 +128,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, table *connTable, r
 
 // serveConn answers the lines of one connection until one side ends it.
 func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
+	ctx = CalledFrom(ctx, c)
 	longest := s.MaxLine
 	if len(s.Secret) > 0 {
 		longest += macSize

@@ -3,10 +3,12 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,9 +32,7 @@ func TestMoveBehindStatement(t *testing.T) {
 			dir := filepath.Dir(b.Monitor.LogPath())
 			killed := filepath.Join(dir, "killed")
 			b.must(os.WriteFile(filepath.Join(dir, "kill_host"), []byte("#!/bin/sh\necho $1 >>"+killed+"\n"), 0o755))
-			b.must(b.Node("db1").Server.Exec(b.ctx, "CREATE TABLE app.slow (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO app.slow (v) VALUES (1)",
-				"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow",
-				"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow"))
+			b.slow()
 			for _, m := range []struct{ from, to, order string }{{"db1", "db2", "move_role writer db2"}, {"db2", "db1", "set_offline db2"}} {
 				b.moveBehind(m.from, m.to, m.order, c.least, c.atMost)
 			}
@@ -43,16 +43,129 @@ func TestMoveBehindStatement(t *testing.T) {
 	}
 }
 
+// TestSoftMove: with blocking_type soft a planned move keeps clients away and nobody else: the old writer is no dead host to the monitor, and
+// keeps its readers. Where an agent is killed meanwhile, its successor lets everybody in again, as it ends rules that agents before it, or an
+// admin's command, have left.
+func TestSoftMove(t *testing.T) {
+	for name, c := range map[string]struct{ commands, left string }{
+		"own rule": {"", "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT"},
+		"an admin's command": {"\niptables_block_cmd iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT --reject-with tcp-reset" +
+			"\niptables_unblock_cmd iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT --reject-with tcp-reset", "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, time.Minute, lab.Options{Lease: 4, TrapPeriod: 250 * time.Millisecond, Common: "blocking_type soft\nmax_kill_retries 2" + c.commands})
+			b.slow()
+			kept := b.admits("db1", false)
+			b.moveBehind("db1", "db2", "move_role writer db2", 1500*time.Millisecond, 4*time.Second)
+			if !kept() {
+				t.Error("new clients of the old writer were not kept away")
+			}
+			b.state("db1", "ONLINE")
+			if log := b.Monitor.Log(); strings.Contains(log, "HARD_OFFLINE") {
+				t.Errorf("a planned move became a failover:\n%s", log)
+			} else if refused := strings.Contains(log, "connection refused"); refused != (c.commands != "") {
+				t.Errorf("the monitor was refused: %v:\n%s", refused, log)
+			}
+
+			old := b.Node("db2")
+			go func() { _ = old.Server.Exec(b.ctx, "UPDATE app.slow SET v=v+1+SLEEP(1)") }() // it is killed
+			b.runs(old)
+			moving := make(chan string, 1)
+			kept = b.admits("db2", false)
+			go func() {
+				out, _, err := b.Control(b.ctx, "move_role", "writer", "db1")
+				moving <- fmt.Sprint(out, err)
+			}()
+			b.must(lab.Wait(b.ctx, "new clients to be kept away", func() (bool, string) { return kept(), "let in" }))
+			b.must(old.Agent.Kill())
+			_, err := old.Run(b.ctx, "sh", "-c", c.left)
+			b.must(err)
+			b.must(old.Agent.Start())
+			let := b.admits("db2", true)
+			b.must(lab.Wait(b.ctx, "clients to be let in again", func() (bool, string) { return let(), "kept away" }))
+			b.Log(<-moving)
+			b.until("a writer", func(show string) bool { return b.Writer(show) != nil })
+			if out, err := old.Run(b.ctx, "sh", "-c", "nft list ruleset"); err != nil || strings.Contains(out, "mmm_newcomers") || strings.Contains(out, "dport 3306") {
+				t.Errorf("the agent that was killed has left %s (%v)", out, err)
+			}
+		})
+	}
+}
+
+// TestMoveSaysWhatIsInTheWay: a statement that can't be ended holds up a planned move for max_kill_retries; then the command says which it is,
+// without its values, and nothing has changed: the statement ends well, and clients of the writer notice nothing.
+func TestMoveSaysWhatIsInTheWay(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
+	b.slow()
+	db1 := b.Node("db1")
+	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE CONNECTION_ADMIN ON *.* FROM mmm_agent@'10.77.0.%'", "SET sql_log_bin=1"))
+	statement := make(chan error, 1)
+	go func() {
+		statement <- db1.Server.Exec(b.ctx, "UPDATE app.slow SET v=IF('SECRET'='', 0, v+1+SLEEP(0.25))")
+	}()
+	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
+		n, err := db1.Server.Value(b.ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
+		return err == nil && n == "1", n
+	}))
+	out, status := b.control("move_role writer db2")
+	b.Log(out)
+	if !strings.Contains(out, "It is on 'db1'") || !strings.Contains(out, " s: User sleep) UPDATE app.slow SET v=IF(?=?, ?, v+?+SLEEP(?.?))") || status == 0 {
+		t.Errorf("move_role: %d: %s", status, out)
+	}
+	for what, text := range map[string]string{"the answer": out, "the monitor's log": b.Monitor.Log(), "the agent's log": db1.Agent.Log()} {
+		if strings.Contains(text, "SECRET") {
+			t.Errorf("%s has a value of the statement:\n%s", what, text)
+		}
+	}
+	b.must(<-statement)
+	if w := b.writer(); w != "db1" || strings.Contains(b.Monitor.Log(), "OFFLINE") {
+		t.Errorf("the writer is %s:\n%s", w, b.Monitor.Log())
+	}
+}
+
+// admits tries again and again whether a client is let in at a host's own address; what it returns says whether an attempt came out as wanted
+// yet.
+func (b *bench) admits(host string, want bool) func() bool {
+	var seen atomic.Bool
+	ctx, stop := context.WithCancel(b.ctx)
+	var tries sync.WaitGroup
+	tries.Go(func() {
+		for ctx.Err() == nil && !seen.Load() {
+			_, err := b.Client.Run(ctx, "bash", "-c", "exec 3<>/dev/tcp/"+b.Node(host).IP.String()+"/3306")
+			if ctx.Err() == nil && (err == nil) == want {
+				seen.Store(true)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	b.Cleanup(func() { stop(); tries.Wait() })
+	return seen.Load
+}
+
+// slow makes a table that takes half a minute to update.
+func (b *bench) slow() {
+	b.Helper()
+	b.must(b.Node("db1").Server.Exec(b.ctx, "CREATE TABLE app.slow (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO app.slow (v) VALUES (1)",
+		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow",
+		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow"))
+}
+
+// runs waits until the statement of such an update is under way.
+func (b *bench) runs(n *lab.Node) {
+	b.Helper()
+	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
+		n, err := n.Server.Value(b.ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
+		return err == nil && n == "1", n
+	}))
+}
+
 // moveBehind gives the order while a statement of 30 s runs on the host that it takes the role from.
 func (b *bench) moveBehind(from, to, order string, least, atMost time.Duration) {
 	b.Helper()
 	old, next := b.Node(from).Server, b.Node(to).Server
 	statement := make(chan error, 1)
 	go func() { statement <- old.Exec(b.ctx, "UPDATE app.slow SET v=v+1+SLEEP(1)") }()
-	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
-		n, err := old.Value(b.ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
-		return err == nil && n == "1", n
-	}))
+	b.runs(b.Node(from))
 	looking, stop := context.WithCancel(b.ctx)
 	var looks sync.WaitGroup
 	looks.Go(func() {

@@ -257,17 +257,32 @@ func (s *Server) Lock(ctx context.Context) error {
 	return nil
 }
 
-// Hold keeps the server from executing what it receives for the application's table, until release is called.
+// Backup leaves an idle connection behind that holds the lock of a backup, until it is killed.
+func (s *Server) Backup(ctx context.Context) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "FLUSH TABLES WITH READ LOCK"); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	return nil
+}
+
+// Hold keeps the server from executing what it receives for the application's table, until release is called. It is by locks on rows: one on
+// the table would be ended by an agent that is to take over.
 func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.ExecContext(ctx, "LOCK TABLES app.t WRITE"); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, q := range []string{"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION", "SELECT COUNT(*) FROM app.t FOR UPDATE"} {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return func() error {
-		_, err := conn.ExecContext(ctx, "UNLOCK TABLES")
+		_, err := conn.ExecContext(ctx, "ROLLBACK")
 		return errors.Join(err, conn.Close())
 	}, nil
 }

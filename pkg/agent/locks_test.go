@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+func (s *sim) EndLocks(_ context.Context, who mysqlctl.Waiter) ([]string, error) {
+	s.mu.Lock()
+	locked := s.locked
+	s.mu.Unlock()
+	if locked == nil {
+		return nil, nil
+	}
+	return locked(who)
+}
+
+// TestLockInTheWay: a lock that keeps a host from catching up is ended while it takes over, and reported once. One that keeps only the first
+// clients waiting is ended when the server is open, for a while.
+func TestLockInTheWay(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		executes := make(chan struct{})
+		var afterwards []time.Duration
+		began := time.Now()
+		s.set(func() {
+			s.block["stop receiving"] = executes
+			held := true
+			s.locked = func(who mysqlctl.Waiter) ([]string, error) {
+				switch {
+				case who == mysqlctl.Anybody:
+					afterwards = append(afterwards, time.Since(began))
+				case held && time.Since(began) >= time.Second:
+					held = false
+					close(executes)
+					return []string{"12 (backup, Sleep for 45 s: )"}, nil
+				}
+				return nil, nil
+			}
+		})
+		a := say(order(writer))
+		r := wire.ParseReport(a)
+		const want = "Ended 1 connections whose locks kept this host from taking over, such as 12 (backup, Sleep for 45 s: )"
+		if len(r.Have) != 1 || r.Writable != wire.Yes || len(r.Problems) != 1 || r.Problems[0] != want {
+			t.Errorf("answer %v", a)
+		}
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(10 * time.Second) // virtual
+		synctest.Wait()
+		if n := len(afterwards); n < 10 || afterwards[n-1] > 7*time.Second {
+			t.Errorf("when it was open it looked for locks at %v", afterwards)
+		}
+		if a := say(order(reader1, writer)); !a.OK() {
+			t.Errorf("again: %v", a)
+		}
+	})
+}
+
+// TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that itself is a lock that others wait
+// for.
+func TestLocksOfClosing(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		var looks atomic.Int32
+		s.set(func() { s.locked = func(mysqlctl.Waiter) ([]string, error) { looks.Add(1); return nil, nil } })
+		say(order(writer))
+		time.Sleep(time.Second) // virtual
+		s.set(func() { s.block["deny"] = make(chan struct{}) })
+		before := looks.Load()
+		say(order()) // returns after patience, and the closing goes on
+		if since := looks.Load() - before; before < 4 || since > 1 {
+			t.Errorf("looked %d times while it was open, and %d times while it was being closed", before, since)
+		}
+	})
+}
+
+// TestLockStays: a lock that can't be ended is what the monitor hears while it is waited for.
+func TestLockStays(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		s.set(func() {
+			s.block["stop receiving"] = make(chan struct{})
+			s.locked = func(mysqlctl.Waiter) ([]string, error) {
+				return nil, errors.New("end 12 (backup, Sleep for 45 s: ): not permitted")
+			}
+		})
+		r := wire.ParseReport(say(order(writer)))
+		if !r.Busy || len(r.Problems) == 0 || !strings.Contains(r.Problems[0], "12 (backup, Sleep") {
+			t.Errorf("busy %v, problems %q", r.Busy, r.Problems)
+		}
+	})
+}
