@@ -172,6 +172,9 @@ func (a *Agent) systemStatus(ctx context.Context) wire.SystemStatus {
 	switch {
 	case replicaErr == nil:
 		s.MasterIP = replica.SourceHost
+		if name, _, known := a.follower.peers.Source(replica); known { // monitors compare it with the addresses of hosts
+			s.MasterIP, _, _ = a.follower.peers.ByName(name)
+		}
 	case errors.Is(replicaErr, syscall.ECONNREFUSED):
 		err = errors.Join(err, errors.New("the server does not run"))
 	case !errors.Is(replicaErr, mysqlctl.ErrNotReplica):

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -57,7 +58,7 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 		return judgeReplicaError(err, p.user, p.conn.Channel())
 	}
 	result := p.judge(ctx, r)
-	result.Source = r.SourceHost
+	result.Source = identity.SourceOf(r)
 	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes"}
 	return result
 }

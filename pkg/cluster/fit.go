@@ -28,6 +28,8 @@ type Reception struct {
 	Stopped  bool          // it does not even try to receive
 	Stuck    bool          // it does not execute what it has received
 	From     string        // host that it replicates from; "" where that is not known
+	SourceID uint32        // server_id of the server that it is connected to; 0 where that is not known
+	ServerID uint32        // its own server_id; 0 where that is not known
 
 	GTID   bool // it finds its place by GTID, so it can go on from another host
 	Logs   bool // others can fetch from it what it has received
@@ -135,7 +137,7 @@ func (x *stepper) reception() {
 // lack is what the host lacks now of the writer's log.
 func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	l, w, g := h.Lack, x.s.Hosts[writer].Good, h.Good
-	elsewhere := g.From != "" && g.From != writer
+	elsewhere := g.elsewhere(writer, w.Reception)
 	switch {
 	case !x.alive(h): // for trap_period
 		l.since = first(l.since, max(x.in.Now-x.t.Interruption, 1))
@@ -159,6 +161,14 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 		l.Acked = l.since == 0 && !l.Missed && g.Acks && w.Waits && w.Ackers > 0 && w.Ackers == acks
 	}
 	return l
+}
+
+// elsewhere: the host certainly does not replicate from the writer. A server that is no host of the configuration is not the writer either.
+func (r Reception) elsewhere(writer string, w Reception) bool {
+	if r.From != "" {
+		return r.From != writer
+	}
+	return r.SourceID != 0 && w.ServerID != 0 && r.SourceID != w.ServerID
 }
 
 func first(since, now time.Duration) time.Duration {

@@ -140,3 +140,25 @@ func TestMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestElsewhere: who replicates from another host, or from a server that is none, receives nothing of the writer; what is not known counts for nothing.
+func TestElsewhere(t *testing.T) {
+	w := Reception{ServerID: 1}
+	for _, c := range []struct {
+		of   Reception
+		w    Reception
+		want bool
+	}{
+		{Reception{From: "db1"}, w, false},
+		{Reception{From: "db1", SourceID: 9}, w, false}, // its id has just been changed
+		{Reception{From: "db3"}, w, true},
+		{Reception{}, w, false},
+		{Reception{SourceID: 9}, w, true},
+		{Reception{SourceID: 9}, Reception{}, false},
+		{Reception{SourceID: 1}, w, false},
+	} {
+		if got := c.of.elsewhere("db1", c.w); got != c.want {
+			t.Errorf("%+v: %v", c.of, got)
+		}
+	}
+}

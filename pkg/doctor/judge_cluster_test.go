@@ -142,6 +142,19 @@ func serverRows() []judged {
 			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3", "mmm_control show says why"},
+		// The source is the right host by whatever address, or it is not.
+		{func(f *Facts) {
+			f.server("db2").Replica.SourceHost, f.Resolved = "db1.example.com", map[string][]netip.Addr{"db1.example.com": {ip("192.0.2.11")}}
+		}, "", ""},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.11", 1 }, "", ""},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.13", 3 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "203.0.113.9", 9 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) {
+			mySQL(f)
+			r := f.server("db2").Replica
+			r.SourceHost, r.SourceUUID, r.IORunning = "198.51.100.11", "a", "No"
+		},
+			"error replication-stopped db2", "START REPLICA"},
 		// Without a writer a slave may follow either master.
 		{func(f *Facts) {
 			f.Monitor = MonitorFacts{}

@@ -7,6 +7,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -210,11 +211,17 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s", source.Name)
 		return
 	}
-	if wrong := r.SourceHost != source.IP.String() || r.SourcePort != source.MySQLPort; wrong && !(h.Mode == config.Slave && j.writer() == "" && j.isMaster(r.SourceHost)) {
-		if h.Mode == config.Slave && j.isMaster(r.SourceHost) && j.Monitor.Running {
+	from := j.from(r)
+	if from.Name != source.Name && !(h.Mode == config.Slave && j.writer() == "" && from.Mode == config.Master) {
+		if h.Mode == config.Slave && from.Mode == config.Master && j.Monitor.Running {
 			follow = "mmm_control show says why its agent does not move it; else " + follow
 		}
-		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d; it is to replicate from %s (%s:%d)", r.SourceHost, r.SourcePort, source.Name, source.IP, source.MySQLPort)
+		who := ""
+		if from.Name != "" {
+			who = " (" + from.Name + ")"
+		}
+		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d%s; it is to replicate from %s (%s:%d)",
+			r.SourceHost, r.SourcePort, who, source.Name, source.IP, source.MySQLPort)
 	}
 	j.threads(h, s)
 	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
@@ -271,6 +278,17 @@ func (j *judge) source(h config.Host) config.Host {
 	return source
 }
 
-func (j *judge) isMaster(ip string) bool {
-	return slices.ContainsFunc(j.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master && h.IP.String() == ip })
+// from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is known.
+func (j *judge) from(r *mysqlctl.Replica) config.Host {
+	known := identity.Known{Resolved: j.Resolved}
+	for _, h := range j.Config.Hosts {
+		i := identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort}
+		if s := j.setup(h.Name); s != nil {
+			i.ID, i.UUID = s.ServerID, s.UUID
+		}
+		known.Hosts = append(known.Hosts, i)
+	}
+	name, _ := known.Of(identity.SourceOf(*r))
+	h, _ := j.Config.Host(name)
+	return h
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -422,13 +423,16 @@ type peers struct {
 // remote is another host's server. It is asked for no longer than connecting to it may take.
 type remote struct{ connection }
 
-func (s peers) ByIP(ip string) (string, agent.Remote, bool) {
+func (s peers) Source(r mysqlctl.Replica) (string, agent.Remote, bool) {
+	var hosts []identity.Host
 	for _, h := range s.w.hosts {
-		if h.ip.String() == ip {
-			return h.name, remote{connection{h.server, s.p, s.from}}, true
-		}
+		hosts = append(hosts, identity.Host{Name: h.name, IP: h.ip, Port: 3306, ID: h.server.id})
 	}
-	return "", nil, false
+	name, ok := identity.Of(hosts, identity.SourceOf(r), identity.Names{})
+	if !ok {
+		return "", nil, false
+	}
+	return name, remote{connection{s.w.host(name).server, s.p, s.from}}, true
 }
 
 func (s peers) ByName(name string) (string, agent.Remote, bool) {
