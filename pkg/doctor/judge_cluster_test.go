@@ -115,6 +115,11 @@ func serverRows() []judged {
 			s.Version, s.MySQL, s.GTIDMode, s.UUID, s.RetryCount, s.RetryPause = "8.4.3", true, "ON", string(rune('a'+i)), 0, 60
 		}
 	}
+	byPosition := func(f *Facts) {
+		for _, host := range []string{"db1", "db2", "db3"} {
+			f.server(host).Replica.UsesGTID = false
+		}
+	}
 	return []judged{
 		{mySQL, "", ""},
 		{func(f *Facts) { f.server("db3").Supported = false }, "warning server-version db3", "MariaDB 10.2"},
@@ -135,11 +140,35 @@ func serverRows() []judged {
 		{func(f *Facts) { f.server("db2").ReadOnly = false }, "error read-only db2", "on db2: SET GLOBAL read_only = 1; and in its my.cnf: read_only = 1"},
 		{func(f *Facts) { f.server("db3").ReadOnly = false }, "warning read-only db3", "on db3"},
 		{func(f *Facts) { mySQL(f); f.server("db2").GTIDMode = "OFF" }, "error gtid-mode db2", "gtid_mode = ON"},
-		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3", "slave_pos"},
+		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3", "use GTIDs on all; on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		{func(f *Facts) { f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_USER='…', MASTER_PASSWORD='…', MASTER_USE_GTID=slave_pos; START SLAVE;"},
+		// What is said fits how the host, or the others where it does not replicate, finds its place, and its channel.
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2",
+			"on db2, once it has the data of db1: STOP SLAVE; CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
+		{func(f *Facts) { mySQL(f); byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "SOURCE_LOG_FILE='…', SOURCE_LOG_POS=…, SOURCE_AUTO_POSITION=0"},
+		{func(f *Facts) { f.server("db2").Replica.SourceHost, f.server("db2").GTIDPosition = "192.0.2.13", "" }, "error replication-source db2",
+			"STOP SLAVE; SET GLOBAL gtid_slave_pos='…'; CHANGE MASTER TO MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) {
+			f.Config.Hosts[1].ReplicationChannel = "mmm"
+			f.server("db2").Replica.SQLRunning = "No"
+		}, "error replication-stopped db2", "on db2: START SLAVE 'mmm';"},
+		{func(f *Facts) {
+			mySQL(f)
+			f.Config.Hosts[1].ReplicationChannel = "mmm"
+			f.server("db2").Replica.SQLRunning = "No"
+		}, "error replication-stopped db2", "on db2: START REPLICA FOR CHANNEL 'mmm';"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning, r.SourceID = "No", "No", 0 }, "error replication-stopped db2",
+			"on db2: START SLAVE; and take skip_slave_start out of its my.cnf"},
+		{func(f *Facts) {
+			mySQL(f)
+			r := f.server("db2").Replica
+			r.IORunning, r.SQLRunning, f.server("db2").SkipStart = "No", "No", true
+		}, "error replication-stopped db2", "on db2: START REPLICA; and take skip_replica_start out of its my.cnf"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning = "No", "No" }, "error replication-stopped db2", "on db2: START SLAVE;"},
 		{func(f *Facts) { mySQL(f); f.server("db2").Replica = nil }, "error replication-missing db2",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400; START REPLICA;"},
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400, GET_SOURCE_PUBLIC_KEY=1; START REPLICA;"},
 		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3", "mmm_control show says why"},
 		// The source is the right host by whatever address, or it is not.

@@ -54,7 +54,12 @@ func (j *judge) alike(asked []config.Host) {
 		r := j.setup(h.Name).Replica
 		return r != nil && r.UsesGTID, r != nil
 	}) {
-		j.add(Warning, "gtid-mode", name, "use GTIDs on all: MASTER_USE_GTID=slave_pos on MariaDB, SOURCE_AUTO_POSITION=1 on MySQL",
+		on, s := name, j.setup(name)
+		if s.Replica.UsesGTID {
+			on, s = usual, j.setup(usual)
+		}
+		h, _ := j.Config.Host(on)
+		j.add(Warning, "gtid-mode", name, fmt.Sprintf("use GTIDs on all; on %s: %s", on, s.UseGTIDText(h.ReplicationChannel)),
 			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
 	}
 }
@@ -129,7 +134,7 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 	}
 	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
 		source, replica := "master", "slave"
-		if strings.Contains(s.StartText(), "REPLICA") {
+		if strings.Contains(s.StartText(""), "REPLICA") {
 			source, replica = "source", "replica"
 		}
 		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source), fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
@@ -200,7 +205,7 @@ func (j *judge) freeID() uint32 {
 // replication judges whether a server replicates, and from whom.
 func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	source := j.source(h)
-	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(source.IP.String(), source.MySQLPort))
+	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(h.ReplicationChannel, source.IP.String(), source.MySQLPort, j.byGTID(s)))
 	r := s.Replica
 	if from := j.embargo(h); from != "" && (r == nil || r.IORunning == "No") {
 		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+" has nothing that others lack",
@@ -225,8 +230,25 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	}
 	j.threads(h, s)
 	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
-		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText()), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
+		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText(h.ReplicationChannel)), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
 	}
+}
+
+// byGTID says how a server is to find its place: as it does, or, where it does not replicate, as the others do.
+func (j *judge) byGTID(s *mysqlctl.Setup) bool {
+	if s.Replica != nil {
+		return s.Replica.UsesGTID
+	}
+	by := map[bool]int{}
+	for _, h := range j.Config.Hosts {
+		if o := j.setup(h.Name); o != nil && o.Replica != nil {
+			by[o.Replica.UsesGTID]++
+		}
+	}
+	if by[true] == by[false] {
+		return !s.MySQL || s.GTIDMode == "ON"
+	}
+	return by[true] > by[false]
 }
 
 // embargo names the former writer that a host may not replicate from yet.
@@ -258,10 +280,14 @@ func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
 		j.ok("replication-stopped", h.Name, "it replicates from %s", r.SourceHost)
 	case j.state(h.Name) == cluster.AdminOffline:
 		j.add(Note, "replication-stopped", h.Name, "mmm_control set_online "+h.Name, "its replication is stopped, as it is ADMIN_OFFLINE")
+	case s.NotStarted() != "":
+		option := s.NotStarted()
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s and take %s out of its my.cnf", h.Name, s.StartText(h.ReplicationChannel), option),
+			"its replication was not started with the server, as by %s", option)
 	case len(errs) > 0:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText()), "its replication does not run: %s", strings.Join(errs, "; "))
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run: %s", strings.Join(errs, "; "))
 	default:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText()), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
 	}
 }
 

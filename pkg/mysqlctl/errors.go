@@ -41,6 +41,7 @@ const (
 	errTooManyConnections = 1040
 	errDBAccessDenied     = 1044
 	errUnknownDatabase    = 1049
+	errUnknownColumn      = 1054
 	errSyntax             = 1064
 	errNoSuchThread       = 1094
 	errKillDenied         = 1095

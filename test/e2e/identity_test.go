@@ -113,6 +113,10 @@ func TestSourceByAnotherAddress(t *testing.T) {
 				t.Errorf("db2 replicates from %s: %s (%v)", r["Master_Host"], r["Slave_IO_Running"], err)
 			}
 			if i == 0 {
+				beat, err := db3.Server.Value(b.ctx, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='SLAVE_HEARTBEAT_PERIOD'")
+				if err != nil || beat != "1.000" {
+					t.Errorf("db3 was moved, and its heartbeat is %s (%v)", beat, err)
+				}
 				return // GTIDs in strict order can't come after later ones
 			}
 			if out, status := b.control("set_online db1"); status != 0 {

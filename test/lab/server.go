@@ -140,6 +140,12 @@ func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
+// Say executes a statement as it stands, in whatever words.
+func (s *Server) Say(ctx context.Context, statement string) error {
+	_, err := s.db.ExecContext(ctx, statement)
+	return err
+}
+
 // Value asks for one value as text.
 func (s *Server) Value(ctx context.Context, query string) (string, error) {
 	var v sql.NullString
