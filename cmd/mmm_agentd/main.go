@@ -86,12 +86,19 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
+	site := agent.NewSite(c)
+	var gate agent.Gate = server
+	var scheduler []daemon.Task
+	if local.EventScheduler {
+		s := agent.NewScheduler(server, server, site.MayWrite, log)
+		gate, scheduler = s, []daemon.Task{s}
+	}
 	who := agent.NewAcquaintance(c, server, log)
 	a := agent.New(agent.Config{
 		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
-		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c, who), Sources: agent.NewSources(c),
+		Site: site, Address: nic, Watch: nic, Announce: announcer,
+		Gate: gate, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c, who), Sources: agent.NewSources(c),
 		Blocking: agent.Blocking{
 			Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 			Grace: time.Duration(c.MaxKillRetries) * time.Second,
@@ -117,6 +124,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
 	tasks := []daemon.Task{announcer, who, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -215,8 +216,43 @@ func serverRows() []judged {
 			f.Monitor.View.Hosts[1].Lacks = "'db2' did not replicate from 'db1' when 'db1' last answered"
 		},
 			"warning takeover-loss db2", "mmm_control checks db2"},
+		// What listens elsewhere than on the addresses of roles.
+		{func(f *Facts) { f.server("db2").BindAddress = "192.0.2.12" }, "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0; then restart"},
+		{func(f *Facts) { f.server("db3").BindAddress = "192.0.2.13,192.0.2.101" }, "error bind-address db3", ""},
+		{func(f *Facts) {
+			f.server("db1").BindAddress, f.server("db2").BindAddress, f.server("db3").BindAddress = "*", "0.0.0.0", "192.0.2.13, 192.0.2.101,192.0.2.102/blue"
+		}, "", ""},
+		{func(f *Facts) {
+			six := netip.MustParseAddr("2001:db8::100")
+			f.Config.Roles[0].IPs = append(f.Config.Roles[0].IPs, six)
+			f.server("db1").BindAddress, f.server("db2").BindAddress = "0.0.0.0", "::"
+		}, "error bind-address db1, warning address-subnet db1, warning address-subnet db2, warning address-subnet db3", "bind-address = *"},
+		// Events run on the writer, and nowhere else.
+		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(true), true }, "warning event-running db2",
+			"on db2: SET GLOBAL event_scheduler = OFF; and in its my.cnf: event_scheduler = OFF"},
+		{func(f *Facts) { f.server("db2").Events = events(true) }, "", ""},
+		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(false), true }, "", ""},
+		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(true), true }, "", ""},
+		{func(f *Facts) { f.server("db1").Events = events(true) }, "warning event-asleep db1", "on db1: SET GLOBAL event_scheduler = ON; for good: event_scheduler 1"},
+		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(false), true }, "warning event-asleep db1",
+			"on db1: ALTER DEFINER=`u`@`%` EVENT `app`.`a` ENABLE; ALTER DEFINER=`u`@`%` EVENT `app`.`b` ENABLE; ALTER"},
+		{func(f *Facts) {
+			f.server("db1").Events, f.server("db1").EventScheduler = events(false)[:1], true
+			f.Config.Hosts[0].EventScheduler = true
+		}, "warning event-asleep db1", "on db1: SET sql_log_bin = 0; ALTER DEFINER=`u`@`%` EVENT `app`.`a` ENABLE;"},
+		{func(f *Facts) {
+			f.server("db2").EventScheduler, f.server("db2").EventGrant = true, "GRANT EVENT ON *.* TO 'mmm_monitor'@'%'"
+		}, "note event-unseen db2", "on db1: GRANT EVENT ON *.* TO 'mmm_monitor'@'%';"},
 		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 	}
+}
+
+// events are four, that run or sleep.
+func events(run bool) (list []mysqlctl.Event) {
+	for _, name := range []string{"a", "b", "c", "d"} {
+		list = append(list, mysqlctl.Event{Schema: "app", Name: name, Definer: "u@%", Enabled: run, Asleep: !run})
+	}
+	return list
 }
 
 func TestUnusable(t *testing.T) {

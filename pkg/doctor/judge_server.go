@@ -116,6 +116,8 @@ func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
 		j.master(h, s)
 	}
 	j.readOnly(h, s)
+	j.bound(h, s)
+	j.events(h, s)
 }
 
 // master judges what masters need so that others can replicate from them.

@@ -155,8 +155,11 @@ type Setup struct {
 	SemiSyncSource bool   // rpl_semi_sync_source_enabled, or by its old name
 	SemiSync       bool   // rpl_semi_sync_replica_enabled
 
-	BindAddress    string // of the server; "" or * is any
-	EventScheduler bool   // events run by themselves
+	BindAddress string // of the server; "" or * is any
+
+	EventScheduler bool // events run by themselves
+	Events         []Event
+	EventGrant     string // what this user lacks to see all of them; "" for nothing
 
 	Replica    *Replica // nil where replication is not set up
 	SourceUser string
@@ -175,6 +178,9 @@ func (s *Server) Setup(ctx context.Context) (Setup, error) {
 	set, err := readSetup(v)
 	if err != nil {
 		return Setup{}, fmt.Errorf("read the variables of %s: %w", s.cfg.Addr, err)
+	}
+	if set.Events, set.EventGrant, err = s.events(ctx); err != nil {
+		return set, err
 	}
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.showReplica(s.cfg.Channel) })
 	r, err := readReplica(s.cfg, rows, err)

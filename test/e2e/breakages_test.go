@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -140,6 +141,8 @@ func mariaDBBreakages() []breakage {
 			heal: asSaid("")},
 		{name: "bind-address", host: "db3", what: "127.0.0.1:3306", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
 			strike: restarted("db3", "--bind-address=127.0.0.1"), heal: restarted("db3")},
+		{name: "bind-address", host: "db3", what: "listens on 10.77.0.13 only: nobody can connect to reader(10.77.0.101)", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
+			strike: restarted("db3", "--bind-address=10.77.0.13"), heal: restarted("db3")},
 		{name: "server-down", host: "db3", what: "no server listens on port 3306", mend: "start the server", strike: func(b *bench) error { return b.Node("db3").Server.Kill() },
 			heal: func(b *bench) error { return b.Node("db3").Server.Start(b.ctx) }},
 	}
@@ -165,6 +168,8 @@ func mySQLBreakages() []breakage {
 			heal:   asSaid("")},
 		{name: "read-only", host: "db3", what: "the writer is db1", mend: "on db3: SET GLOBAL read_only = 1", strike: on("db3", "SET GLOBAL read_only = 0"),
 			heal: asSaid("")},
+		{name: "bind-address", host: "db3", what: "listens on 10.77.0.13 only: nobody can connect to reader(10.77.0.101)", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
+			strike: restarted("db3", "--bind-address=10.77.0.13"), heal: restarted("db3")},
 		{name: "replication-stopped", host: "db2", what: "does not run", mend: "on db2: START REPLICA;", strike: on("db2", "STOP SLAVE"),
 			heal: asSaid("")},
 		{name: "replication-missing", host: "db2", what: "replicate from db1", mend: "SOURCE_AUTO_POSITION=1", strike: on("db2", "STOP SLAVE", "RESET SLAVE ALL"),
@@ -188,13 +193,12 @@ func asSaid(beginning string, fill ...string) func(b *bench) error {
 		if !found {
 			return fmt.Errorf("no %s: %s", beginning, b.said)
 		}
-		for statement := range strings.SplitSeq(strings.TrimSuffix(beginning+rest, ";"), "; ") {
-			if unicode.IsLower(rune(statement[0])) {
-				break
-			}
-			if err := host.Server.Say(b.ctx, statement); err != nil {
-				return fmt.Errorf("%w, of: %s", err, b.said)
-			}
+		statements := strings.Split(strings.TrimSuffix(beginning+rest, ";"), "; ")
+		if end := slices.IndexFunc(statements, func(s string) bool { return unicode.IsLower(rune(s[0])) }); end >= 0 {
+			statements = statements[:end]
+		}
+		if err := host.Server.Say(b.ctx, statements...); err != nil {
+			return fmt.Errorf("%w, of: %s", err, b.said)
 		}
 		return nil
 	}
