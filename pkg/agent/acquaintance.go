@@ -26,6 +26,8 @@ import (
 const (
 	acquaintPeriod = 2 * time.Second
 	askedAnew      = time.Minute // a server may be set up anew, a name may move
+	triedAgain     = 10 * time.Second
+	saveTimeout    = time.Second
 	resolveTimeout = 2 * time.Second
 )
 
@@ -43,8 +45,12 @@ type Acquaintance struct {
 
 	known atomic.Pointer[identity.Known] // never changes once it is published
 
-	asked map[string]time.Time // when each host, or name, was last asked for with success; of Run alone
-	saved string               // what the file holds; of Run alone
+	// Of Run alone:
+	due     map[string]time.Time // when each host, or name, is to be asked for again
+	saved   string               // what the file holds
+	problem string               // with the file, as logged last
+
+	writing chan struct{} // one slot: who writes the file has it. A disk may hang
 }
 
 // NewAcquaintance makes an Acquaintance of a configuration; local is this host's server.
@@ -58,7 +64,7 @@ func NewAcquaintance(c *config.Config, local Replicating, log *slog.Logger) *Acq
 	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}
-	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve, log: log, asked: map[string]time.Time{}}
+	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve, log: log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
 	for _, h := range c.Hosts {
 		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort})
@@ -84,9 +90,7 @@ func (a *Acquaintance) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		a.learn(ctx, time.Now())
-		if err := a.save(); err != nil {
-			a.log.Warn(fmt.Sprintf("Couldn't note who the servers are: %v", err))
-		}
+		a.note(a.save(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -95,16 +99,16 @@ func (a *Acquaintance) Run(ctx context.Context) error {
 	}
 }
 
-// learn asks all servers at once that have not been asked for a while, and what this host's source is called.
+// learn asks all servers at once that are due, and what this host's source is called.
 func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 	next := a.known.Load().Clone()
-	var mu sync.Mutex // guards next and a.asked while they all are asked
+	var mu sync.Mutex // guards next and a.due while they all are asked
 	var all sync.WaitGroup
 	for _, h := range a.known.Load().Hosts {
 		mu.Lock()
-		recent := now.Sub(a.asked[h.Name]) < askedAnew
+		early := now.Before(a.due[h.Name])
 		mu.Unlock()
-		if recent {
+		if early {
 			continue
 		}
 		all.Go(func() {
@@ -113,9 +117,10 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 			id, uuid, err := a.ask(ctx, h.Name)
 			mu.Lock()
 			defer mu.Unlock()
+			a.due[h.Name] = now.Add(triedAgain)
 			if err == nil {
 				next.Introduce(h.Name, id, uuid)
-				a.asked[h.Name] = now
+				a.due[h.Name] = now.Add(askedAnew)
 			}
 		})
 	}
@@ -130,8 +135,9 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 			found, ok := a.lookUp(ctx, r.SourceHost)
 			mu.Lock()
 			defer mu.Unlock()
+			a.due["name "+r.SourceHost] = now.Add(triedAgain)
 			if ok {
-				a.asked["name "+r.SourceHost] = now
+				a.due["name "+r.SourceHost] = now.Add(askedAnew)
 				next.Resolved = map[string][]netip.Addr{r.SourceHost: found} // the names of former sources are of no use
 			}
 		})
@@ -146,7 +152,7 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 // unresolved says whether a name is to be resolved, for the first time or anew.
 func (a *Acquaintance) unresolved(name string, now time.Time) bool {
 	_, err := netip.ParseAddr(name)
-	return err != nil && (len(a.known.Load().Resolved[name]) == 0 || now.Sub(a.asked["name "+name]) >= askedAnew)
+	return err != nil && !now.Before(a.due["name "+name])
 }
 
 func (a *Acquaintance) lookUp(ctx context.Context, name string) ([]netip.Addr, bool) {
@@ -191,8 +197,20 @@ func (a *Acquaintance) load() error {
 	return nil
 }
 
-// save has what was learnt on disk, where it differs from what is there.
-func (a *Acquaintance) save() error {
+// note says once what is wrong with the file.
+func (a *Acquaintance) note(err error) {
+	text := ""
+	if err != nil {
+		text = fmt.Sprintf("Couldn't note who the servers are: %v", err)
+	}
+	if text != "" && text != a.problem && !errors.Is(err, context.Canceled) {
+		a.log.Warn(text)
+	}
+	a.problem = text
+}
+
+// save has what was learnt on disk, where it differs from what is there. A disk that hangs is not waited for.
+func (a *Acquaintance) save(ctx context.Context) error {
 	k := a.known.Load()
 	var b strings.Builder
 	for _, h := range k.Hosts {
@@ -204,12 +222,29 @@ func (a *Acquaintance) save() error {
 		}
 		fmt.Fprintf(&b, "%s|%d|%s|%s\n", h.Name, h.ID, h.UUID, strings.Join(met, ","))
 	}
-	if b.String() == a.saved {
+	text := b.String()
+	if text == a.saved {
 		return nil
 	}
-	if err := a.disk.Replace(a.path, []byte(b.String())); err != nil {
-		return err
+	select {
+	case a.writing <- struct{}{}:
+	default:
+		return errors.New("the disk hangs")
 	}
-	a.saved = b.String()
-	return nil
+	written := make(chan error, 1)
+	go func() {
+		defer func() { <-a.writing }()
+		written <- a.disk.Replace(a.path, []byte(text))
+	}()
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	select {
+	case err := <-written:
+		if err == nil {
+			a.saved = text
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 // neighbourhood is what an Acquaintance asks; its names are resolved as long as they are in it.
 type neighbourhood struct {
+	mu      sync.Mutex        // guards ids while an Acquaintance runs
 	ids     map[string]uint32 // of servers that answer
 	names   map[string]netip.Addr
 	replica mysqlctl.Replica
@@ -30,8 +32,10 @@ func (n *neighbourhood) Replica(context.Context) (mysqlctl.Replica, error)     {
 func (n *neighbourhood) WaitExecuted(context.Context, mysqlctl.Position) error { return nil }
 func (n *neighbourhood) WaitGTIDs(context.Context, string) error               { return nil }
 func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance {
-	a := &Acquaintance{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)), asked: map[string]time.Time{},
+	a := &Acquaintance{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)), due: map[string]time.Time{}, writing: make(chan struct{}, 1),
 		ask: func(_ context.Context, host string) (uint32, string, error) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			n.asked = append(n.asked, host)
 			if id := n.ids[host]; id != 0 {
 				return id, "", nil
@@ -42,6 +46,8 @@ func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance
 			if _, bounded := ctx.Deadline(); !bounded {
 				return nil, errors.New("it may take for ever")
 			}
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			n.asked = append(n.asked, name)
 			if ip, ok := n.names[name]; ok {
 				return []netip.Addr{ip}, nil
@@ -68,7 +74,7 @@ func TestAcquaintance(t *testing.T) {
 	if name, _ := first.source(n.replica); name != "db1" {
 		t.Errorf("connected: %q", name)
 	}
-	if err := first.save(); err != nil {
+	if err := first.save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n.ids, n.asked = nil, nil
@@ -102,6 +108,52 @@ func TestAcquaintance(t *testing.T) {
 	if name, _ := second.source(n.replica); name != "db2" || !strings.Contains(strings.Join(n.asked, " "), "db2.example.com") {
 		t.Errorf("by name: %q, asked %v", name, n.asked)
 	}
+}
+
+// hanging is a disk that hangs while something is written.
+type hanging struct {
+	durable.Disk
+	goOn chan struct{}
+}
+
+func (h hanging) Replace(path string, content []byte) error {
+	<-h.goOn
+	return h.Disk.Replace(path, content)
+}
+
+// TestAcquaintanceDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then the file is written all the same.
+func TestAcquaintanceDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &neighbourhood{ids: map[string]uint32{"db1": 1}}
+		path := t.TempDir() + "/state.servers"
+		a := n.meets(path, identity.Host{Name: "db1"})
+		disk := hanging{goOn: make(chan struct{})}
+		var said strings.Builder
+		a.disk, a.log = disk, slog.New(slog.NewTextHandler(&said, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- a.Run(ctx) }()
+		time.Sleep(time.Minute)
+		n.mu.Lock()
+		n.ids = map[string]uint32{"db1": 7}
+		n.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if k := a.known.Load(); k.Hosts[0].ID != 7 {
+			t.Errorf("it knows %+v", k.Hosts)
+		}
+		close(disk.goOn)
+		time.Sleep(10 * time.Second)
+		if text, err := disk.ReadFile(path); err != nil || string(text) != "db1|7||\n" {
+			t.Errorf("the file is %q (%v)", text, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if c := strings.Count(said.String(), "the disk hangs"); c != 1 {
+			t.Errorf("said %d times: %s", c, said.String())
+		}
+	})
 }
 
 // TestAcquaintanceFile: a file that can't be read is named, and hosts that are configured no more are left out.

@@ -71,8 +71,10 @@ func TestEventScheduler(t *testing.T) {
 			if err != nil || status != "ENABLED" {
 				t.Errorf("on db2, which has to have it awake, it is %s (%v)", status, err)
 			}
-			b.must(restarted("db2", "--event-scheduler=ON")(b))
-			b.schedulers("db1")
+			if kind == "" { // both start in the same way, and MySQL takes its time
+				b.must(restarted("db2", "--event-scheduler=ON")(b))
+				b.schedulers("db1")
+			}
 		})
 	}
 }
