@@ -95,7 +95,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	}
 	who := agent.NewAcquaintance(c, server, log)
 	a := agent.New(agent.Config{
-		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic,
+		Sockets: vip.DestroySockets, Fence: agent.NewFence(c), Departures: fence.Departures{}, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
 		Gate: gate, Local: server, Patience: c.CatchUpTimeout, Peers: agent.NewPeers(c, who), Sources: agent.NewSources(c),

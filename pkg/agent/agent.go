@@ -51,6 +51,7 @@ type Config struct {
 	Fence      Fence                                                 // nil: none
 	Departures Departures                                            // nil: clients of an address that has left are not told
 	Conflict   Conflict                                              // nil: addresses are added without looking
+	Listens    func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Local      Server
@@ -102,7 +103,7 @@ func New(c Config) *Agent {
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, blocking: c.Blocking, log: c.Log,
-			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, process: c.Process,
+			sockets: c.Sockets, fence: c.Fence, departed: c.Departures, conflict: c.Conflict, listens: c.Listens, process: c.Process,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,

@@ -98,6 +98,7 @@ type host struct {
 	fence    Fence
 	departed Departures
 	conflict Conflict
+	listens  func() []netip.AddrPort
 	process  Process
 	log      *slog.Logger
 	commands sync.WaitGroup // of blocking_type soft, which may go on for a while

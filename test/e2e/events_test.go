@@ -61,7 +61,6 @@ func TestEventScheduler(t *testing.T) {
 			for _, n := range b.DBs {
 				b.reload(n.Agent, reloaded)
 			}
-			b.reload(b.Monitor, reloaded)
 			b.schedulers("db2")
 			b.must(b.DBs[2].Server.Exec(b.ctx, "SET GLOBAL event_scheduler = ON"))
 			b.moved("db1")

@@ -78,7 +78,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 			db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
 			from := []string{"db1.example.com", otherNet(db1).String()}[i]
 			for _, n := range b.DBs[1:] {
-				b.must(n.Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+from+"'", "START SLAVE"))
+				b.must(n.Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+from+"', MASTER_HEARTBEAT_PERIOD=1", "START SLAVE"))
 			}
 			for _, n := range b.DBs[1:] {
 				b.met(n, from)
