@@ -31,10 +31,11 @@ const (
 	resolveTimeout = 2 * time.Second
 )
 
-// Acquaintance knows who the servers of all hosts are, so that a source can be told by more than the text of its address, also when it is dead: that
-// is when it matters. It learns in its own goroutine, and hands out what it knows without asking anybody. It is kept in a
-// file (state_path and ".servers") of one line a host, NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, as a dead server can't be asked
-// after the agent's restart. ADDRESS is one at which a replica here has met that host.
+// Acquaintance knows who the servers of all hosts are, so that a source can be told by more than the text of its
+// address, also when it is dead: that is when it matters. It learns in its own goroutine, and hands out what it knows
+// without asking anybody. It is kept in a file (state_path and ".servers") of one line a host,
+// NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, as a dead server can't be asked after the agent's restart. ADDRESS is one at
+// which a replica here has met that host.
 type Acquaintance struct {
 	path    string
 	disk    Disk
@@ -64,7 +65,8 @@ func NewAcquaintance(c *config.Config, local Replicating, log *slog.Logger) *Acq
 	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}
-	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve, log: log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
+	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve,
+		log: log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
 	for _, h := range c.Hosts {
 		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort})

@@ -58,8 +58,8 @@ func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance
 	return a
 }
 
-// TestAcquaintance: who a source is stays known while it is dead, over a restart of the agent and of its own server, which
-// has forgotten the source's id then; and it is forgotten when somebody else is met there.
+// TestAcquaintance: who a source is stays known while it is dead, over a restart of the agent and of its own server,
+// which has forgotten the source's id then; and it is forgotten when somebody else is met there.
 func TestAcquaintance(t *testing.T) {
 	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1")}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2")}}
 	now := time.Now()
@@ -121,7 +121,8 @@ func (h hanging) Replace(path string, content []byte) error {
 	return h.Disk.Replace(path, content)
 }
 
-// TestAcquaintanceDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then the file is written all the same.
+// TestAcquaintanceDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then
+// the file is written all the same.
 func TestAcquaintanceDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &neighbourhood{ids: map[string]uint32{"db1": 1}}
@@ -176,8 +177,8 @@ func TestAcquaintanceFile(t *testing.T) {
 	}
 }
 
-// TestSourceByName: the new writer's source is known by its server_id, whatever the text of its address: it is under the embargo, by the name of the host, and
-// replicated from again when that is trusted.
+// TestSourceByName: the new writer's source is known by its server_id, whatever the text of its address: it is under
+// the embargo, by the name of the host, and replicated from again when that is trusted.
 func TestSourceByName(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.SourceID = "db1.example.com", 1 })
@@ -200,8 +201,9 @@ func TestSourceByName(t *testing.T) {
 	})
 }
 
-// TestUnknownSource: who replicates from somebody unknown takes over from a dead writer as if that were the source, so that its log is looked at before anything
-// more comes in, and never from one that answers; and stays away from the unknown one even when the former writer is trusted.
+// TestUnknownSource: who replicates from somebody unknown takes over from a dead writer as if that were the source, so
+// that its log is looked at before anything more comes in, and never from one that answers; and stays away from the
+// unknown one even when the former writer is trusted.
 func TestUnknownSource(t *testing.T) {
 	taking := func() wire.Order {
 		o := order(writer)
@@ -258,7 +260,8 @@ func TestUnknownSource(t *testing.T) {
 	})
 }
 
-// TestUnknownSourceGoesOn: what an attempt to take over has stopped, and that came to nothing, goes on, whoever the source is.
+// TestUnknownSourceGoesOn: what an attempt to take over has stopped, and that came to nothing, goes on, whoever the
+// source is.
 func TestUnknownSourceGoesOn(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.IORunning = "203.0.113.9", "No" })
@@ -302,8 +305,8 @@ func settle() {
 	synctest.Wait()
 }
 
-// TestFollowsByName: a slave whose source is the active master by another address stays as it is; one that replicates from the address of the role is moved
-// to the host's own.
+// TestFollowsByName: a slave whose source is the active master by another address stays as it is; one that replicates
+// from the address of the role is moved to the host's own.
 func TestFollowsByName(t *testing.T) {
 	for source, want := range map[string]bool{"db1.example.com": false, writer.IP.String(): true} {
 		run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {

@@ -48,7 +48,8 @@ type Log interface {
 
 // Peers are the servers of the other hosts.
 type Peers interface {
-	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host, as far as is known.
+	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host, as far
+	// as is known.
 	Source(r mysqlctl.Replica) (name string, server Remote, ok bool)
 	ByName(name string) (ip string, server Remote, ok bool)
 	Names() []string
@@ -111,9 +112,9 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	return sw, nil
 }
 
-// takesOverFrom names the host that this one replicates from. Where that can't be told, what comes from there counts as that of the writer before, if this host
-// takes over without its word: then nothing more of it comes in before that one's log has been looked at. While the writer before answers
-// it could be the wrong log that is caught up with.
+// takesOverFrom names the host that this one replicates from. Where that can't be told, what comes from there counts as
+// that of the writer before, if this host takes over without its word: then nothing more of it comes in before that
+// one's log has been looked at. While the writer before answers it could be the wrong log that is caught up with.
 func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o wire.Order) (string, error) {
 	if name, _, known := c.peers.Source(r); known {
 		return name, nil
@@ -127,16 +128,19 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o wire.O
 		_, err := server.Position(asking)
 		cancel()
 		if err == nil {
-			return "", fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)", stranger(r), former)
+			return "", fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)",
+				stranger(r), former)
 		}
 	}
-	c.log.Log(ctx, levelFatal, fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not", former, stranger(r), former))
+	c.log.Log(ctx, levelFatal, fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
+		former, stranger(r), former))
 	return former, nil
 }
 
 // stranger says that it is not known whom a server replicates from.
 func stranger(r mysqlctl.Replica) string {
-	return fmt.Sprintf("this host replicates from %s:%d (server_id %d), no known host", printable(r.SourceHost), r.SourcePort, r.SourceID)
+	return fmt.Sprintf("this host replicates from %s:%d (server_id %d), no known host",
+		printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:

@@ -80,10 +80,11 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	}
 	switch {
 	case strange && e.At != "" && replica.IORunning != "No":
-		f.log.Warn(fmt.Sprintf("Replication was started: stopping it, as it may be from host '%s', which has not been looked at yet", e.Host))
+		f.log.Warn(fmt.Sprintf("Replication was started: stopping it, as it may be from host '%s', which has not been looked at yet",
+			e.Host))
 		return f.local.StopReceiving(ctx)
 	case strange && e.At != "" && trusted:
-		return fmt.Errorf("%s: nothing is replicated before it is pointed at one that is (CHANGE MASTER TO)", stranger(replica))
+		return fmt.Errorf("%s: nothing is replicated before it is pointed at one (CHANGE MASTER TO)", stranger(replica))
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.reaches(ctx, replica); err != nil {
 			return err

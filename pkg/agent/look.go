@@ -116,12 +116,15 @@ func planned(o wire.Order, self string) bool {
 	return o.Switch.To == self && o.Switch.From != "" && o.Epoch.Gone == o.Switch.From && !o.Forced
 }
 
-// listensOn refuses where nobody could connect to the address of the writer, because the server listens on others only. Where nothing listens at all, or that can't
-// be seen, nothing is said.
+// listensOn refuses where nobody could connect to the address of the writer, because the server listens on others only.
+// Where nothing listens at all, or that can't be seen, nothing is said.
 func (h *host) listensOn(roles []cluster.RoleIP) error {
 	found := h.listens()
 	for _, r := range roles {
-		if r.Role == h.site.ActiveMasterRole && len(found) > 0 && !slices.ContainsFunc(found, func(l netip.AddrPort) bool { return hears(l.Addr(), r.IP) }) {
+		if r.Role != h.site.ActiveMasterRole || len(found) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(l netip.AddrPort) bool { return hears(l.Addr(), r.IP) }) {
 			return fmt.Errorf("the server listens on %s and not on %s (bind_address): nobody could connect", found[0], r.IP)
 		}
 	}

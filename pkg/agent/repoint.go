@@ -220,7 +220,8 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	return start, nil
 }
 
-// moves says whether an address is that of a role: who replicates from it follows the role without the agent's help, and so not always at the right place.
+// moves says whether an address is that of a role: who replicates from it follows the role without the agent's help, and
+// so not always at the right place.
 func (s Site) moves(address string) bool {
 	return slices.ContainsFunc(s.Addresses, func(r cluster.RoleIP) bool { return r.IP.String() == address })
 }

@@ -18,9 +18,9 @@ type Events interface {
 // schedulerTimeout bounds a change, which waits for the scheduler's thread to end.
 const schedulerTimeout = 5 * time.Second
 
-// Scheduler hands the event scheduler over with the writer role ("event_scheduler"): on where writes are allowed, off where they are denied. It goes by what it finds
-// once a second, so that a server that was restarted is seen to as well, and at once when the agent has opened or closed the server. Nothing of a role change
-// waits for it.
+// Scheduler hands the event scheduler over with the writer role ("event_scheduler"): on where writes are allowed, off
+// where they are denied. It goes by what it finds once a second, so that a server that was restarted is seen to as
+// well, and at once when the agent has opened or closed the server. Nothing of a role change waits for it.
 type Scheduler struct {
 	Gate
 	events   Events
@@ -30,7 +30,8 @@ type Scheduler struct {
 	problem  string        // as logged last; of Run alone
 }
 
-// NewScheduler makes a Scheduler, which takes the place of the gate that it is given. Where the host may not be the writer no events run.
+// NewScheduler makes a Scheduler, which takes the place of the gate that it is given. Where the host may not be the
+// writer no events run.
 func NewScheduler(gate Gate, events Events, mayWrite bool, log *slog.Logger) *Scheduler {
 	return &Scheduler{Gate: gate, events: events, mayWrite: mayWrite, log: log, changed: make(chan struct{}, 1)}
 }
@@ -87,7 +88,8 @@ func (s *Scheduler) mend(ctx context.Context) {
 	}
 	words := map[bool]string{true: "on", false: "off"}
 	if err := s.events.SetEventScheduler(ctx, want); err != nil {
-		if text := fmt.Sprintf("Couldn't turn the event scheduler %s: %v", words[want], err); text != s.problem && ctx.Err() == nil {
+		text := fmt.Sprintf("Couldn't turn the event scheduler %s: %v", words[want], err)
+		if text != s.problem && ctx.Err() == nil {
 			s.problem = text
 			s.log.Log(ctx, levelFatal, text)
 		}

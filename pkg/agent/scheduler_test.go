@@ -60,8 +60,8 @@ func (i *inside) times() (n int) {
 	return n
 }
 
-// TestScheduler: events run where writes are allowed and nowhere else: at once after the agent has opened or closed the server, after a restart of the server,
-// and never on a host that may not be the writer. A refusal is said once.
+// TestScheduler: events run where writes are allowed and nowhere else: at once after the agent has opened or closed the
+// server, after a restart of the server, and never on a host that may not be the writer. A refusal is said once.
 func TestScheduler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &inside{on: true}

@@ -1,5 +1,6 @@
-// Package identity says which configured host a server replicates from. A server is its server_id and its server_uuid: an operator may have named a
-// source by any of its addresses, or by a name. It is pure: who asks servers and resolves names hands over what came of that.
+// Package identity says which configured host a server replicates from. A server is its server_id and its server_uuid:
+// an operator may have named a source by any of its addresses, or by a name. It is pure: who asks servers and resolves
+// names hands over what came of that.
 package identity
 
 import (
@@ -25,7 +26,10 @@ type Source struct {
 	Port    int
 	ID      uint32 // 0: not known
 	UUID    string // "": not known
-	Live    bool   // the replica is connected, so that ID is of this very source. MariaDB keeps the ID of an older one until it connects
+
+	// Live: the replica is connected, so that ID is of this very source. MariaDB keeps the ID of an older one until it
+	// connects.
+	Live bool
 }
 
 // Names are what was learnt of the text of a source's address.
@@ -74,12 +78,14 @@ func (k Known) Meet(s Source) {
 
 // SourceOf reads a replica's status.
 func SourceOf(r mysqlctl.Replica) Source {
-	return Source{Address: r.SourceHost, Port: r.SourcePort, ID: r.SourceID, UUID: r.SourceUUID, Live: r.IORunning == "Yes"}
+	return Source{Address: r.SourceHost, Port: r.SourcePort, ID: r.SourceID, UUID: r.SourceUUID,
+		Live: r.IORunning == "Yes"}
 }
 
-// Of names the host that the source is; ok is false where it is none, or where that can't be told. The evidence in its order: the host's own address; the
-// uuid, which servers forget with the address; the id of a connection that stands; who answered there before; what the
-// name stands for. An id from before says nothing, as it may be another source's; nor does what can be said of two hosts.
+// Of names the host that the source is; ok is false where it is none, or where that can't be told. The evidence in its
+// order: the host's own address; the uuid, which servers forget with the address; the id of a connection that stands;
+// who answered there before; what the name stands for. An id from before says nothing, as it may be another source's;
+// nor does what can be said of two hosts.
 func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 	if ip, err := netip.ParseAddr(s.Address); err == nil {
 		if name, ok := at(hosts, ip.Unmap(), s.Port); ok {

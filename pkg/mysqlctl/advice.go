@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// This file is what people are told to say to a server by hand. Every text was executed in a test, on servers with the fault.
+// This file is what people are told to say to a server by hand. Every text was executed in a test, on servers with the
+// fault.
 
 // spoken is a statement with the channel where the dialect wants it, quoted.
 func (f flavour) spoken(head, tail, channel string) string {
@@ -32,8 +33,9 @@ func (f flavour) startText(channel string) string {
 }
 func (f flavour) stopText(channel string) string { return f.spoken(f.words("STOP SLAVE"), "", channel) }
 
-// FollowText are the statements that make this server replicate from a host whose data it has, by GTID or by file and position. What they can't know is to be filled
-// in. A server that has replication keeps its account, and everything else that is not named.
+// FollowText are the statements that make this server replicate from a host whose data it has, by GTID or by file and
+// position. What they can't know is to be filled in. A server that has replication keeps its account, and everything
+// else that is not named.
 func (s Setup) FollowText(channel, host string, port int, gtid bool) string {
 	f := detect(s.Version, "")
 	var texts []string
@@ -78,18 +80,20 @@ func (s Setup) UseGTIDText(channel string) string {
 	return strings.Join([]string{f.stopText(channel), f.changeText(option, channel), f.startText(channel)}, " ")
 }
 
-// RetryText are the statements that make this server try a lost source for weeks. It is not 0, which a manual calls for ever: a source that
-// lets a replica in and then says nothing, twice in a row, ends its I/O thread then, without an error (seen on MariaDB 10.11).
+// RetryText are the statements that make this server try a lost source for weeks. It is not 0, which a manual calls for
+// ever: a source that lets a replica in and then says nothing, twice in a row, ends its I/O thread then, without an
+// error (seen on MariaDB 10.11).
 func (s Setup) RetryText(channel string) string {
 	f := detect(s.Version, "")
-	return strings.Join([]string{f.stopText(channel), f.changeText("MASTER_RETRY_COUNT=86400", channel), f.startText(channel)}, " ")
+	change := f.changeText("MASTER_RETRY_COUNT=86400", channel)
+	return strings.Join([]string{f.stopText(channel), change, f.startText(channel)}, " ")
 }
 
 // StartText is the statement that starts replication.
 func (s Setup) StartText(channel string) string { return detect(s.Version, "").startText(channel) }
 
-// NotStarted names the option with which replication does not start with the server, where that is why it stands still; "" where it is not. MariaDB has no variable
-// for it, but knows no source's id before it has been connected.
+// NotStarted names the option with which replication does not start with the server, where that is why it stands still;
+// "" where it is not. MariaDB has no variable for it, but knows no source's id before it has been connected.
 func (s Setup) NotStarted() string {
 	r := s.Replica
 	if r == nil || r.IORunning != "No" || r.SQLRunning != "No" || r.IOError != "" || r.SQLError != "" {

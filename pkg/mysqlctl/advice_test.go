@@ -9,7 +9,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// obey says to a server what people are told to say. Each … is filled in with the next of the values; MariaDB's words are the tests' own, not these.
+// obey says to a server what people are told to say. Each … is filled in with the next of the values; MariaDB's words
+// are the tests' own, not these.
 func obey(t *testing.T, i *mysqltest.Instance, text string, values ...string) {
 	t.Helper()
 	db := i.DB("root", "")

@@ -23,8 +23,8 @@ const mostEvents = 100
 // String names it for people.
 func (e Event) String() string { return e.Schema + "." + e.Name }
 
-// WakeText is the statement that lets an event run here. It keeps its definer, who is else whoever says it; where it replicates, the event is put to sleep on all
-// other hosts.
+// WakeText is the statement that lets an event run here. It keeps its definer, who is else whoever says it; where it
+// replicates, the event is put to sleep on all other hosts.
 func (e Event) WakeText() string {
 	user, host, _ := cutLast(e.Definer, "@")
 	quote := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
@@ -57,7 +57,8 @@ func (s *Server) events(ctx context.Context) (events []Event, grant string, err 
 }
 
 func (f flavour) showEventsOf() statement {
-	return statement{what: "list events", sql: fmt.Sprintf("SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, STATUS FROM information_schema.EVENTS ORDER BY EVENT_SCHEMA, EVENT_NAME LIMIT %d", mostEvents)}
+	const list = "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, STATUS FROM information_schema.EVENTS ORDER BY EVENT_SCHEMA, EVENT_NAME LIMIT %d"
+	return statement{what: "list events", sql: fmt.Sprintf(list, mostEvents)}
 }
 
 // Inside tells whether ordinary users may write, and whether the event scheduler is on.
@@ -76,5 +77,6 @@ func (s *Server) SetEventScheduler(ctx context.Context, on bool) error {
 
 func (f flavour) setEventScheduler(on bool) statement {
 	value := map[bool]string{true: "ON", false: "OFF"}[on]
-	return statement{what: "set event_scheduler " + value, sql: "SET GLOBAL event_scheduler = " + value, need: setScheduler}
+	sql := "SET GLOBAL event_scheduler = " + value
+	return statement{what: "set event_scheduler " + value, sql: sql, need: setScheduler}
 }

@@ -8,8 +8,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestRepointKeeps: what an operator has set for replication is as it was when it has been pointed at another source, and started. The heartbeat servers
-// themselves would compute anew, and on MySQL it can be read only by who may.
+// TestRepointKeeps: what an operator has set for replication is as it was when it has been pointed at another source,
+// and started. The heartbeat servers themselves would compute anew, and on MySQL it can be read only by who may.
 func TestRepointKeeps(t *testing.T) { each(t, testRepointKeeps) }
 
 func testRepointKeeps(t *testing.T, kind string) {

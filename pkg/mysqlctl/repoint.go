@@ -52,9 +52,9 @@ func (s *Server) Aim(ctx context.Context, src Source) error {
 	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src, beat) }, during{})
 }
 
-// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It is the one setting of replication that servers
-// compute anew when the source's address changes, though somebody may have set it. On MySQL only who may read that table knows
-// it; it is no reason not to follow another source.
+// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It is
+// the one setting of replication that servers compute anew when the source's address changes, though somebody may have
+// set it. On MySQL only who may read that table knows it; it is no reason not to follow another source.
 func (s *Server) heartbeat(ctx context.Context) (string, error) {
 	rows, err := s.ask(ctx, flavour.showHeartbeat)
 	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownColumn) {

@@ -71,7 +71,7 @@ func testSurvey(t *testing.T, kind string) {
 	want := Survey{Settings: Settings{Version: source.Query("SELECT @@version"), Dialect: mariaDB.String(), MariaDB: true, ServerID: 7, LogBin: true, LogSlaveUpdates: true,
 		GTIDMode: "OFF", AutoIncrementIncrement: 2, AutoIncrementOffset: 2}, SemiSync: SemiSync{Enabled: true}}
 	if source.Kind.MySQL {
-		want.Dialect, want.MariaDB = mysqlNew.String(), false
+		want.Dialect, want.MariaDB, want.UUID = mysqlNew.String(), false, source.Query("SELECT @@server_uuid")
 	}
 	for _, user := range []string{"monitor", "nobody"} {
 		got := survey(source, user)

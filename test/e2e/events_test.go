@@ -21,8 +21,9 @@ func (b *bench) schedulers(on string) {
 	}
 }
 
-// TestEventScheduler: after a move an event would go on on the old writer, and sleep on the new one. The doctor names both, and what it says mends them; with
-// event_scheduler the scheduler goes with the role, also when a server comes back that starts with it on.
+// TestEventScheduler: after a move an event would go on on the old writer, and sleep on the new one. The doctor names
+// both, and what it says mends them; with event_scheduler the scheduler goes with the role, also when a server comes
+// back that starts with it on.
 func TestEventScheduler(t *testing.T) {
 	for _, kind := range servers.Tested()[:2] {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {

@@ -65,8 +65,9 @@ func (b *bench) met(n *lab.Node, address string) {
 	}))
 }
 
-// TestSourceByAnotherAddress: who replicates from the writer by its name, or by its address on a second network, replicates from it all the same. When
-// it dies with transactions that nobody else has and is back at once, they are named, and it stays out; when they are let in it is replicated from.
+// TestSourceByAnotherAddress: who replicates from the writer by its name, or by its address on a second network,
+// replicates from it all the same. When it dies with transactions that nobody else has and is back at once, they are
+// named, and it stays out; when they are let in it is replicated from.
 func TestSourceByAnotherAddress(t *testing.T) {
 	for i, kind := range servers.Tested()[:2] {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
