@@ -233,7 +233,7 @@ func TestParseReplicaMySQL(t *testing.T) {
 // in the form of mysql --vertical.
 func TestParseRecordedReplica(t *testing.T) {
 	for name, want := range map[string]Replica{
-		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
+		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SourceUUID: "6fb4cf37-0f14-11ee-9c43-525400123456", SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
 			SQLError: "Could not execute Write_rows event on table app.t; Duplicate entry '7' for key 'PRIMARY', Error_code: 1062; " +
 				"handler error HA_ERR_FOUND_DUPP_KEY; the event's master log mysql-bin.000041, end_log_pos 2871",
 			Received: Position{"mysql-bin.000042", 9153}, Executed: Position{"mysql-bin.000041", 2793}},
