@@ -217,9 +217,14 @@ func (s State) missing(t Topology, host string) string {
 	return ""
 }
 
-// fetches: the host can go on, by GTID, from another one that lacks nothing.
+// fetches: the host can go on, by GTID, from another one that lacks nothing. One that replicates from a server that is no
+// host does not know whose log it is to go on with.
 func (s State) fetches(t Topology, host, of string) bool {
-	return s.Hosts[host].Good.GTID && slices.ContainsFunc(t.Hosts, func(o Host) bool {
+	g := s.Hosts[host].Good
+	if g.From == "" && g.elsewhere(of, s.Hosts[of].Good.Reception) {
+		return false
+	}
+	return g.GTID && slices.ContainsFunc(t.Hosts, func(o Host) bool {
 		h := s.Hosts[o.Name]
 		return o.Name != host && o.Name != of && h.Good.alive() && h.Good.Logs && h.Good.From == of && !h.Lack.Missed
 	})

@@ -129,3 +129,26 @@ func TestSourceByAnotherAddress(t *testing.T) {
 		})
 	}
 }
+
+// TestSourceIsAStranger: who replicates from a server that is no host of the cluster receives nothing of the writer: a
+// move to it is refused, and when the writer dies nobody is promoted in silence.
+func TestSourceIsAStranger(t *testing.T) {
+	b := start(t, time.Minute, leased())
+	b.load().Stop()
+	b.must(b.WaitLevel(b.ctx, b.DBs...))
+	outsider, err := b.Outsider(b.ctx)
+	b.must(err)
+	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+outsider.IP.String()+"'", "START SLAVE"))
+	b.logged(b.Monitor, "Host 'db2' receives nothing of what 'db1' writes")
+	out, status := b.control("move_role writer db2")
+	if status == 0 || !strings.Contains(out, "Host 'db2' replicates from the server with server_id 9, which is no host of the configuration") {
+		t.Errorf("move_role: %s", out)
+	}
+	b.must(b.Node("db1").Server.Kill())
+	b.logged(b.Monitor, "Role 'writer(10.77.0.100)' is given to nobody: ")
+	if w := b.writer(); w != "" {
+		t.Errorf("the writer is %s", w)
+	}
+	b.must(b.Node("db1").Server.Start(b.ctx))
+	b.told("db1 to be the writer again", func(string) bool { return b.writer() == "db1" })
+}
