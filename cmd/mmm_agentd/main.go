@@ -89,15 +89,22 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
-	port := agent.NewFence(c)
+	port, site := agent.NewFence(c), agent.NewSite(c)
+	var gate agent.Gate = server
+	var scheduler []daemon.Task
+	if local.EventScheduler {
+		s := agent.NewScheduler(server, server, site.MayWrite, log)
+		gate, scheduler = s, []daemon.Task{s}
+	}
+	who := agent.NewAcquaintance(c, server, log)
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Commits: server, Volume: agent.StatFS, Processes: os.DirFS("/proc"),
-		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic,
+		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
-		Site: agent.NewSite(c), Address: nic, Watch: nic, Announce: announcer,
-		Gate: server, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,
-		Peers: agent.NewPeers(c), Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
+		Site: site, Address: nic, Watch: nic, Announce: announcer,
+		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,
+		Peers: agent.NewPeers(c, who), Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})
@@ -118,7 +125,8 @@ func build(i, old *instance) (daemon.Service, error) {
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	tasks := []daemon.Task{announcer, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	tasks := []daemon.Task{announcer, who, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
 	}

@@ -53,6 +53,7 @@ type Config struct {
 	Fence      Fence                                                 // nil: none
 	Departures Departures                                            // nil: clients of an address that has left are not told
 	Conflict   Conflict                                              // nil: addresses are added without looking
+	Listens    func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
 	Process    Process                                               // nil: nothing is said about the server's process
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
@@ -113,7 +114,7 @@ func New(c Config) *Agent {
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
 			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
-			conflict: c.Conflict, process: c.Process, locks: c.Locks,
+			conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,

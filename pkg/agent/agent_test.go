@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -205,8 +206,13 @@ func (s *sim) Applied(ctx context.Context) (set string, err error) {
 }
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
-func (s *sim) ByIP(ip string) (string, Remote, bool) {
-	name, ok := map[string]string{"10.0.0.1": "db1", "10.0.0.2": "db2"}[ip]
+func (s *sim) Source(r mysqlctl.Replica) (string, Remote, bool) {
+	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
+	names := map[string]identity.Names{"db1.example.com": {Resolved: []netip.Addr{hosts[0].IP}}}
+	name, ok := identity.Of(hosts, identity.SourceOf(r), names[r.SourceHost])
+	if !ok {
+		return "", nil, false
+	}
 	if s.peer != nil {
 		return name, s.peer, ok
 	}

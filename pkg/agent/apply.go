@@ -110,6 +110,7 @@ type host struct {
 	fence    Fence
 	departed Departures
 	conflict Conflict
+	listens  func() []netip.AddrPort
 	process  Process
 	locks    Locks                  // nil: they are left alone
 	heldUp   atomic.Pointer[string] // why a lock that keeps this host from taking over could not be ended; "" for nothing

@@ -48,7 +48,9 @@ type Log interface {
 
 // Peers are the servers of the other hosts.
 type Peers interface {
-	ByIP(ip string) (name string, server Remote, ok bool) // ok is false for an address of no configured host
+	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host, as far
+	// as is known.
+	Source(r mysqlctl.Replica) (name string, server Remote, ok bool)
 	ByName(name string) (ip string, server Remote, ok bool)
 	Names() []string
 }
@@ -90,7 +92,9 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	case err != nil:
 		return sw, err
 	default:
-		sw.From, _, _ = c.peers.ByIP(replica.SourceHost)
+		if sw.From, err = c.takesOverFrom(ctx, replica, o); err != nil {
+			return sw, err
+		}
 		after, err := c.level(ctx, replica, sw.From, o)
 		if err != nil {
 			return sw, err
@@ -106,6 +110,37 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	}
 	sw.Start = start.String()
 	return sw, nil
+}
+
+// takesOverFrom names the host that this one replicates from. Where that can't be told, what comes from there counts as
+// that of the writer before, if this host takes over without its word: then nothing more of it comes in before that
+// one's log has been looked at. While the writer before answers it could be the wrong log that is caught up with.
+func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o wire.Order) (string, error) {
+	if name, _, known := c.peers.Source(r); known {
+		return name, nil
+	}
+	former := o.Switch.From
+	if o.Switch.To != c.self || former == "" || former == c.self {
+		return "", nil // nobody is known to have been the writer
+	}
+	if _, server, ok := c.peers.ByName(former); ok && !o.Forced {
+		asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+		_, err := server.Position(asking)
+		cancel()
+		if err == nil {
+			return "", fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)",
+				stranger(r), former)
+		}
+	}
+	c.log.Log(ctx, levelFatal, fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
+		former, stranger(r), former))
+	return former, nil
+}
+
+// stranger says that it is not known whom a server replicates from.
+func stranger(r mysqlctl.Replica) string {
+	return fmt.Sprintf("this host replicates from %s:%d (server_id %d), no known host",
+		printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
@@ -217,7 +252,7 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 			return fmt.Errorf("the binary log of '%s' ends at %s, and this host has read it up to %s: %s", from, end, had, reset)
 		}
 	}
-	_, source, ok := c.peers.ByIP(r.SourceHost)
+	_, source, ok := c.peers.Source(r)
 	if !ok || !r.UsesGTID {
 		return nil
 	}
@@ -434,7 +469,7 @@ const drainPause = 10 * time.Millisecond
 
 // source asks the source for the end of its log, and what it has committed.
 func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position, set string, known bool) {
-	_, source, ok := c.peers.ByIP(r.SourceHost)
+	_, source, ok := c.peers.Source(r)
 	if !ok {
 		return mysqlctl.Position{}, "", false
 	}

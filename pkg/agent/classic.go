@@ -30,7 +30,7 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o wire.Ord
 	if err != nil {
 		return ignoreNotReplica(err)
 	}
-	source, former, known := f.peers.ByIP(r.SourceHost)
+	source, former, known := f.peers.Source(r)
 	switch {
 	case source != e.Host:
 		return f.embargo.set(cluster.Embargo{})

@@ -93,6 +93,16 @@ func executesAll(ctx context.Context, best more) (place, error) {
 	}
 }
 
+// sameSource says whether two servers replicate from the same one, by whatever address.
+func sameSource(p Peers, a, b mysqlctl.Replica) bool {
+	one, _, known := p.Source(a)
+	other, _, too := p.Source(b)
+	if known && too {
+		return one == other
+	}
+	return known == too && a.SourceHost == b.SourceHost && a.SourcePort == b.SourcePort
+}
+
 // mostAdvanced asks all other hosts at once who has received more of the same source.
 func (c catchUp) mostAdvanced(ctx context.Context, r mysqlctl.Replica, from string) (best more, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, fetchAsk)
@@ -103,7 +113,7 @@ func (c catchUp) mostAdvanced(ctx context.Context, r mysqlctl.Replica, from stri
 		go func() {
 			_, server, _ := c.peers.ByName(name)
 			m := more{name: name, server: server}
-			if other, err := server.Replica(ctx); err == nil && other.SourceHost == r.SourceHost {
+			if other, err := server.Replica(ctx); err == nil && sameSource(c.peers, other, r) {
 				m.up = other.Received
 			}
 			answers <- m

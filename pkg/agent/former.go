@@ -69,7 +69,8 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	if err != nil && !errors.Is(err, mysqlctl.ErrNotReplica) {
 		return err
 	}
-	source, _, _ := f.peers.ByIP(replica.SourceHost)
+	source, _, known := f.peers.Source(replica)
+	strange := err == nil && !known // it may be the very one
 	trusted := cluster.Trusts(o.Trust, e)
 	if e.At == "" {
 		if f.site.writer(o.Roles) {
@@ -77,7 +78,16 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 		}
 		trusted = true // that has come to nothing
 	}
+	if e.At == "" && strange {
+		source = e.Host // it was taken for that one
+	}
 	switch {
+	case strange && e.At != "" && replica.IORunning != "No":
+		f.log.Warn(fmt.Sprintf("Replication was started: stopping it, as it may be from host '%s', which has not been looked at yet",
+			e.Host))
+		return f.local.StopReceiving(ctx)
+	case strange && e.At != "" && trusted:
+		return fmt.Errorf("%s: nothing is replicated before it is pointed at one (CHANGE MASTER TO)", stranger(replica))
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.reaches(ctx, replica); err != nil {
 			return err
@@ -99,7 +109,7 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 // reaches looks whether the source's log still goes to where this server has read it. It does not where the source has been set up anew: to
 // go on at that place would break at best, and else begin anywhere in the new log. MySQL's GTIDs find the place in any log.
 func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
-	name, source, known := f.peers.ByIP(r.SourceHost)
+	name, source, known := f.peers.Source(r)
 	if !known || r.Received.IsZero() {
 		return nil
 	}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -54,6 +56,7 @@ type looks struct {
 	addresses map[netip.Addr]*look // whether another machine has an address
 	writer    []netip.Addr         // those of the writer among them
 	former    *look                // whether the server of the writer before takes writes
+	heard     *look                // whether the local server listens on the writer's address
 	running   sync.WaitGroup
 	cancel    context.CancelFunc
 }
@@ -68,6 +71,9 @@ func (h *host) looks(ctx context.Context, o wire.Order, plan []Action) *looks {
 		return q
 	}
 	for _, a := range plan {
+		if a.Kind == Allow && h.listens != nil && planned(o, h.site.Host) {
+			l.heard = begin(func(context.Context) error { return h.listensOn(o.Roles) })
+		}
 		switch {
 		case a.Kind == Add && h.conflict != nil:
 			ip := a.Address.IP
@@ -99,7 +105,35 @@ func (l *looks) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.heard.answer(ctx); err != nil {
+		return err
+	}
 	return l.former.answer(ctx)
+}
+
+// planned: the writer before has given the role up by its own word, and can have it back.
+func planned(o wire.Order, self string) bool {
+	return o.Switch.To == self && o.Switch.From != "" && o.Epoch.Gone == o.Switch.From && !o.Forced
+}
+
+// listensOn refuses where nobody could connect to the address of the writer, because the server listens on others only.
+// Where nothing listens at all, or that can't be seen, nothing is said.
+func (h *host) listensOn(roles []cluster.RoleIP) error {
+	found := h.listens()
+	for _, r := range roles {
+		if r.Role != h.site.ActiveMasterRole || len(found) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(l netip.AddrPort) bool { return hears(l.Addr(), r.IP) }) {
+			return fmt.Errorf("the server listens on %s and not on %s (bind_address): nobody could connect", found[0], r.IP)
+		}
+	}
+	return nil
+}
+
+// hears says whether who listens on an address is connected to by another one. IPv6 includes IPv4.
+func hears(listener, ip netip.Addr) bool {
+	return listener == ip || listener.IsUnspecified() && (ip.Is4() || !listener.Is4())
 }
 
 func (h *host) probe(ctx context.Context, ip netip.Addr) error {

@@ -136,3 +136,45 @@ func TestFormerWriterIsClosed(t *testing.T) {
 		})
 	}
 }
+
+// TestListens: in a planned move a server that nobody could connect to by the writer's address stays closed, so that the role goes back. When the writer before is
+// dead, or somebody says so, it opens all the same: some clients may have other ways.
+func TestListens(t *testing.T) {
+	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"), netip.MustParseAddrPort("[::]:3306")
+	moved := wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Epoch: cluster.Epoch{Gone: "db1"}}
+	dead, forced := moved, moved
+	dead.Epoch.Gone, forced.Forced = "", true
+	for name, c := range map[string]struct {
+		order  wire.Order
+		listen []netip.AddrPort
+		opens  bool
+	}{
+		"its own address":             {moved, []netip.AddrPort{own}, false},
+		"all":                         {moved, []netip.AddrPort{any4}, true},
+		"all, IPv6 too":               {moved, []netip.AddrPort{any6}, true},
+		"its own and the role's":      {moved, []netip.AddrPort{own, netip.AddrPortFrom(writer.IP, 3306)}, true},
+		"nothing is seen":             {moved, nil, true},
+		"the writer before is dead":   {dead, []netip.AddrPort{own}, true},
+		"somebody has said so":        {forced, []netip.AddrPort{own}, true},
+		"it was the writer and still": {wire.Order{Switch: cluster.Switch{From: "db3", To: "db1"}, Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site()
+			s.Host = "db2"
+			h := &host{site: s, listens: func() []netip.AddrPort { return c.listen }, catchUp: catchUp{peers: &sim{}}}
+			c.order.Roles = []cluster.RoleIP{reader1, writer}
+			l := h.looks(t.Context(), c.order, []Action{{Kind: Allow}})
+			defer l.stop()
+			err := l.open(t.Context())
+			if (err == nil) != c.opens {
+				t.Errorf("%v", err)
+			}
+			if want := "the server listens on 10.0.0.2:3306 and not on 10.0.0.100 (bind_address): nobody could connect"; err != nil && err.Error() != want {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+	if hears(any4.Addr(), netip.MustParseAddr("2001:db8::1")) || !hears(any6.Addr(), netip.MustParseAddr("2001:db8::1")) {
+		t.Error("0.0.0.0 is for IPv4 alone, and :: for both")
+	}
+}

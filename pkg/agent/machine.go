@@ -65,6 +65,11 @@ func lackedCapabilities() []string {
 	return lacks
 }
 
+// Listeners looks where something on this host listens on a TCP port.
+func Listeners(port int) func() []netip.AddrPort {
+	return func() []netip.AddrPort { return listeners(uint16(port)) }
+}
+
 // listeners are the addresses on which something on this host listens on a TCP port (proc_pid_net(5), tcp).
 func listeners(port uint16) []netip.AddrPort {
 	var found []netip.AddrPort

@@ -15,13 +15,14 @@ import (
 
 // servers reaches the servers of the configuration's hosts as the agent user.
 type servers struct {
+	who   *Acquaintance
 	hosts []config.Host
 	all   map[string]*mysqlctl.Server
 }
 
-// NewPeers makes Peers of a configuration.
-func NewPeers(c *config.Config) Peers {
-	s := servers{hosts: c.Hosts, all: map[string]*mysqlctl.Server{}}
+// NewPeers makes Peers of a configuration; who knows the servers.
+func NewPeers(c *config.Config, who *Acquaintance) Peers {
+	s := servers{who: who, hosts: c.Hosts, all: map[string]*mysqlctl.Server{}}
 	for _, h := range c.Hosts {
 		s.all[h.Name] = mysqlctl.New(Account(c, h))
 	}
@@ -50,13 +51,12 @@ func encryption(h config.Host) mysqlctl.Encryption {
 	return mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}
 }
 
-func (s servers) ByIP(ip string) (string, Remote, bool) {
-	for _, h := range s.hosts {
-		if h.IP.String() == ip {
-			return h.Name, s.all[h.Name], true
-		}
+func (s servers) Source(r mysqlctl.Replica) (string, Remote, bool) {
+	name, ok := s.who.source(r)
+	if !ok {
+		return "", nil, false
 	}
-	return "", nil, false
+	return name, s.all[name], true
 }
 
 func (s servers) ByName(name string) (string, Remote, bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -23,7 +24,8 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if err != nil {
 		return err
 	}
-	if replica.SourceHost == src.Host {
+	from, _, _ := f.peers.Source(replica)
+	if from == o.Master && !f.site.moves(replica.SourceHost) || replica.SourceHost == src.Host {
 		return nil
 	}
 	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: replica.UsesGTID}
@@ -38,7 +40,6 @@ func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	if f.problem() == "" {
 		f.log.Info(fmt.Sprintf("Changing active master to '%s'", o.Master))
 	}
-	from, _, _ := f.peers.ByIP(replica.SourceHost)
 	switch {
 	case replica.UsesGTID:
 		err = f.settle(ctx, replica, o.Master, sw, known && sw.From == from)
@@ -124,7 +125,7 @@ func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master str
 func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string, to Remote, missing string) error {
 	missing = shorten(missing)
 	other, err := to.Replica(ctx)
-	if err == nil && other.SourceHost == r.SourceHost && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r.SourceHost) {
+	if err == nil && sameSource(f.peers, other, r) && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r) {
 		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them", master, missing)
 	}
 	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it must be set up anew", master, missing)
@@ -149,7 +150,7 @@ func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 	if err != nil {
 		return err
 	}
-	if c, err := r.Executed.Compare(after); err == nil && c > 0 && !f.answers(ctx, r.SourceHost) {
+	if c, err := r.Executed.Compare(after); err == nil && c > 0 && !f.answers(ctx, r) {
 		return ahead(r.Executed, sw)
 	}
 	return nil
@@ -157,8 +158,8 @@ func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 
 // answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further in it means
 // nothing.
-func (f *follower) answers(ctx context.Context, ip string) bool {
-	_, old, known := f.peers.ByIP(ip)
+func (f *follower) answers(ctx context.Context, r mysqlctl.Replica) bool {
+	_, old, known := f.peers.Source(r)
 	if !known {
 		return false
 	}
@@ -219,6 +220,12 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 		return mysqlctl.Position{}, fmt.Errorf("%w: %w", ahead(executed, sw), err)
 	}
 	return start, nil
+}
+
+// moves says whether an address is that of a role: who replicates from it follows the role without the agent's help, and
+// so not always at the right place.
+func (s Site) moves(address string) bool {
+	return slices.ContainsFunc(s.Addresses, func(r cluster.RoleIP) bool { return r.IP.String() == address })
 }
 
 func ahead(executed mysqlctl.Position, sw cluster.Switch) error {

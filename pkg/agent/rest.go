@@ -14,13 +14,13 @@ import (
 // other, and this slave with them; otherwise the slave stays where it is and says why.
 func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string) (mysqlctl.Position, error) {
 	none := mysqlctl.Position{}
-	masterIP, to, ok := f.peers.ByName(master)
+	_, to, ok := f.peers.ByName(master)
 	if !ok {
 		return none, fmt.Errorf("host '%s' is not in this host's configuration", master)
 	}
-	oldName, from, ok := f.peers.ByIP(r.SourceHost)
+	oldName, from, ok := f.peers.Source(r)
 	if !ok {
-		return none, fmt.Errorf("this slave replicates from %s, which is no host of the configuration: set it up by hand", r.SourceHost)
+		return none, fmt.Errorf("%s: set it up by hand", stranger(r))
 	}
 	target, alive := f.endOf(ctx, from)
 	if !alive {
@@ -29,7 +29,7 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 	if err := f.local.WaitExecuted(ctx, target); err != nil {
 		return none, fmt.Errorf("catch up with '%s': %w", oldName, err)
 	}
-	before, err := f.standing(ctx, to, from, alive, masterIP)
+	before, err := f.standing(ctx, to, from, alive, master)
 	if err != nil {
 		return none, fmt.Errorf("find the place in the log of '%s': %w", master, err)
 	}
@@ -38,7 +38,7 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 	}); err != nil {
 		return none, err
 	}
-	after, err := f.standing(ctx, to, from, alive, masterIP)
+	after, err := f.standing(ctx, to, from, alive, master)
 	if err == nil && after != before {
 		err = errors.New("it is being written to")
 	}
@@ -53,7 +53,7 @@ type place struct{ old, new mysqlctl.Position }
 
 // standing reads where the new master stands. It counts only while both masters are level, or, with the old one
 // gone, while the new one is still closed for writes.
-func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, masterIP string) (place, error) {
+func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, master string) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*remoteTimeout)
 	defer cancel()
 	replica, err := to.Replica(ctx)
@@ -76,11 +76,12 @@ func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, ma
 	if err != nil {
 		return p, err
 	}
+	source, _, _ := f.peers.Source(back)
 	oldEnd, err := from.Position(ctx)
 	if err != nil {
 		return p, err
 	}
-	if back.SourceHost != masterIP || back.Executed != end || replica.Executed != oldEnd {
+	if source != master || back.Executed != end || replica.Executed != oldEnd {
 		return p, errors.New("the two masters are not level with each other")
 	}
 	return p, nil

@@ -146,7 +146,11 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 // heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that comes
 // by way of another host says nothing of that, and hosts of the configuration are never kept away.
 func (a *Agent) heed(monitor netip.Addr) {
-	if _, _, host := a.follower.peers.ByIP(monitor.String()); monitor.IsValid() && !host {
+	of := func(name string) bool {
+		ip, _, known := a.follower.peers.ByName(name)
+		return known && ip == monitor.String()
+	}
+	if monitor.IsValid() && !slices.ContainsFunc(a.follower.peers.Names(), of) {
 		a.host.monitor.Store(&monitor)
 	}
 }
@@ -185,6 +189,9 @@ func (a *Agent) systemStatus(ctx context.Context) wire.SystemStatus {
 	switch {
 	case replicaErr == nil:
 		s.MasterIP = replica.SourceHost
+		if name, _, known := a.follower.peers.Source(replica); known { // monitors compare it with the addresses of hosts
+			s.MasterIP, _, _ = a.follower.peers.ByName(name)
+		}
 	case errors.Is(replicaErr, syscall.ECONNREFUSED):
 		err = errors.Join(err, errors.New("the server does not run"))
 	case !errors.Is(replicaErr, mysqlctl.ErrNotReplica):

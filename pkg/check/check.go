@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"mysql-mmm/pkg/identity"
 )
 
 // Name is the name of a check, as in configurations and in answers of the monitor.
@@ -43,8 +45,8 @@ type Result struct {
 	Refusal string        // what the server answers instead, and how a person mends that, where one has to
 
 	// For people only, of the checks of replication.
-	Source   string // whom it replicates from, as configured there; "" where that is not known
-	Measured bool   // Lag is known
+	Source   identity.Source // whom it replicates from; without an address where that is not known
+	Measured bool            // Lag is known
 }
 
 // Threads is what the two replication threads do.

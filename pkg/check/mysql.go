@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -56,7 +57,7 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 		return judgeReplicaError(err, p.user, p.conn.Channel())
 	}
 	result := p.judge(ctx, r)
-	result.Source = r.SourceHost
+	result.Source = identity.SourceOf(r)
 	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes", Delay: r.Delay}
 	return result
 }

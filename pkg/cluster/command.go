@@ -211,8 +211,12 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
 		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
 	}
-	if from := x.s.Hosts[host].Good.From; role == x.t.ActiveMasterRole && a.Confirmed && from != "" && from != a.Holder {
-		return fmt.Sprintf("ERROR: Host '%s' replicates from '%s', and '%s' is the writer: it lacks what that one writes. Role '%s' can't be moved to it.",
+	if g := x.s.Hosts[host].Good; role == x.t.ActiveMasterRole && a.Confirmed && g.elsewhere(a.Holder, x.s.Hosts[a.Holder].Good.Reception) {
+		from := "'" + g.From + "'"
+		if g.From == "" {
+			from = fmt.Sprintf("the server with server_id %d, which is no host of the configuration", g.SourceID)
+		}
+		return fmt.Sprintf("ERROR: Host '%s' replicates from %s, and '%s' is the writer: it lacks what that one writes. Role '%s' can't be moved to it.",
 			host, from, a.Holder, role)
 	}
 	if gone := x.s.strangers(x.t); role == x.t.ActiveMasterRole && a.Holder == "" && len(gone) > 0 {

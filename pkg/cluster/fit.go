@@ -29,6 +29,8 @@ type Reception struct {
 	Stuck    bool          // it does not execute what it has received
 	Delay    time.Duration // it executes so much later on purpose (SQL_Delay)
 	From     string        // host that it replicates from; "" where that is not known
+	SourceID uint32        // server_id of the server that it is connected to; 0 where that is not known
+	ServerID uint32        // its own server_id; 0 where that is not known
 
 	GTID   bool // it finds its place by GTID, so it can go on from another host
 	Logs   bool // others can fetch from it what it has received
@@ -136,7 +138,7 @@ func (x *stepper) reception() {
 // lack is what the host lacks now of the writer's log.
 func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	l, w, g := h.Lack, x.s.Hosts[writer].Good, h.Good
-	elsewhere := g.From != "" && g.From != writer
+	elsewhere := g.elsewhere(writer, w.Reception)
 	switch {
 	case !x.alive(h): // for trap_period
 		l.since = first(l.since, max(x.in.Now-x.t.Interruption, 1))
@@ -160,6 +162,14 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 		l.Acked = l.since == 0 && !l.Missed && g.Acks && w.Waits && w.Ackers > 0 && w.Ackers == acks
 	}
 	return l
+}
+
+// elsewhere: the host certainly does not replicate from the writer. A server that is no host of the configuration is not the writer either.
+func (r Reception) elsewhere(writer string, w Reception) bool {
+	if r.From != "" {
+		return r.From != writer
+	}
+	return r.SourceID != 0 && w.ServerID != 0 && r.SourceID != w.ServerID
 }
 
 func first(since, now time.Duration) time.Duration {
@@ -208,9 +218,14 @@ func (s State) missing(t Topology, host string) string {
 	return ""
 }
 
-// fetches: the host can go on, by GTID, from another one that lacks nothing.
+// fetches: the host can go on, by GTID, from another one that lacks nothing. One that replicates from a server that is no
+// host does not know whose log it is to go on with.
 func (s State) fetches(t Topology, host, of string) bool {
-	return s.Hosts[host].Good.GTID && slices.ContainsFunc(t.Hosts, func(o Host) bool {
+	g := s.Hosts[host].Good
+	if g.From == "" && g.elsewhere(of, s.Hosts[of].Good.Reception) {
+		return false
+	}
+	return g.GTID && slices.ContainsFunc(t.Hosts, func(o Host) bool {
 		h := s.Hosts[o.Name]
 		return o.Name != host && o.Name != of && h.Good.alive() && h.Good.Logs && h.Good.From == of && !h.Lack.Missed
 	})

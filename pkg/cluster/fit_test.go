@@ -140,3 +140,39 @@ func TestMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestElsewhere: who replicates from another host, or from a server that is none, receives nothing of the writer; what is not known counts for nothing.
+func TestElsewhere(t *testing.T) {
+	w := Reception{ServerID: 1}
+	for _, c := range []struct {
+		of   Reception
+		w    Reception
+		want bool
+	}{
+		{Reception{From: "db1"}, w, false},
+		{Reception{From: "db1", SourceID: 9}, w, false}, // its id has just been changed
+		{Reception{From: "db3"}, w, true},
+		{Reception{}, w, false},
+		{Reception{SourceID: 9}, w, true},
+		{Reception{SourceID: 9}, Reception{}, false},
+		{Reception{SourceID: 1}, w, false},
+	} {
+		if got := c.of.elsewhere("db1", c.w); got != c.want {
+			t.Errorf("%+v: %v", c.of, got)
+		}
+	}
+}
+
+// TestStrangersReplica: who replicates from a server that is no host fetches nothing, though another host has it all.
+func TestStrangersReplica(t *testing.T) {
+	topology := lab()
+	for id, want := range map[uint32]string{0: "", 9: "'db2' had received nothing of 'db1' for 5 seconds when 'db1' last answered"} {
+		s := State{LastWriter: "db1", Hosts: map[string]HostInfo{
+			"db1": {Good: Verdicts{Reception: Reception{ServerID: 1, Answered: 1}}},
+			"db2": {Lack: Lack{Missed: true, Of: "db1", For: 5 * time.Second}, Good: Verdicts{MySQL: true, Reception: Reception{GTID: true, SourceID: id}}},
+			"db3": {Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true, Logs: true}}}}}
+		if got := s.missing(topology, "db2"); got != want {
+			t.Errorf("connected to server_id %d: %q, want %q", id, got, want)
+		}
+	}
+}

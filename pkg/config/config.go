@@ -128,6 +128,7 @@ type Host struct {
 	MySQLPort           int
 	MySQLSSLMode        string // disabled, preferred, required or verify_ca
 	MySQLCA             string // certificates, PEM; where MySQLSSLMode is verify_ca
+	EventScheduler      bool   // handed over with the writer role
 	AgentUser           string
 	AgentPassword       Secret
 	MonitorUser         string
@@ -292,6 +293,7 @@ func host(s *section) Host {
 		MySQLPort:           get[int](s, "mysql_port"),
 		MySQLSSLMode:        get[string](s, "mysql_ssl_mode"),
 		MySQLCA:             get[string](s, "mysql_ca_file"),
+		EventScheduler:      get[bool](s, "event_scheduler"),
 		AgentUser:           get[string](s, "agent_user"),
 		AgentPassword:       get[Secret](s, "agent_password"),
 		MonitorUser:         get[string](s, "monitor_user"),

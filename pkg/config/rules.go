@@ -186,6 +186,8 @@ func hostRules() sectionRule {
 			doc: "Whether connections of monitor and agents to the database server are encrypted (TLS): `preferred`, where it offers that; `required`; `verify_ca`, and its certificate comes from `mysql_ca_file`. How slaves connect to masters is set on the servers (MASTER_SSL, SOURCE_SSL …), and stays as it is when they are pointed elsewhere."},
 		{name: "mysql_ca_file", kind: certsFileKind, reads: forA | forM, needs: forA | forM, when: "mysql_ssl_mode verify_ca",
 			doc: "Certificates of the authorities that the database server's certificate must come from, PEM; a relative name is looked for in the folder of the configuration file."},
+		{name: "event_scheduler", kind: boolKind, def: "0", reads: forA | forM,
+			doc: "Hand the server's event scheduler over with the writer role: the agent sets `event_scheduler` ON where writes are allowed, and OFF where they are denied. For events that are enabled on all hosts that may be the writer (see replication.md)."},
 		{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
 		{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
 		{name: "agent_password_file", kind: secretFileKind, reads: forA, doc: "File whose first line is `agent_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},

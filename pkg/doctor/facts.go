@@ -24,6 +24,8 @@ type Facts struct {
 	TLS     TLSFacts
 	Monitor MonitorFacts
 	Hosts   map[string]HostFacts
+
+	Resolved map[string][]netip.Addr // what the names of sources stand for, here
 }
 
 // TLSFacts are about <socket> type ssl on this machine.

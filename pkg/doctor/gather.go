@@ -107,7 +107,36 @@ func Gather(ctx context.Context, c *config.Config, version string) (Facts, error
 	})
 	all.Wait()
 	stop()
+	f.Resolved = resolve(ctx, f.Hosts)
 	return f, errors.Join(<-ended, ctx.Err())
+}
+
+// resolve looks what the names stand for that servers have for their sources. One that can't be resolved is left out.
+func resolve(ctx context.Context, hosts map[string]HostFacts) map[string][]netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	found := map[string][]netip.Addr{}
+	var mu sync.Mutex // guards found
+	var all sync.WaitGroup
+	for _, h := range hosts {
+		s := h.Server.Setup
+		if s == nil || s.Replica == nil {
+			continue
+		}
+		name := s.Replica.SourceHost
+		if _, err := netip.ParseAddr(name); err == nil {
+			continue
+		}
+		all.Go(func() {
+			if ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				found[name] = ips
+			}
+		})
+	}
+	all.Wait()
+	return found
 }
 
 // ping gives an address more than one chance: a lost packet is nothing.

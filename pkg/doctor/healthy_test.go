@@ -115,8 +115,8 @@ func healthy(t *testing.T) *Facts {
 		}
 		source := map[string]string{"db1": "192.0.2.12", "db2": "192.0.2.11", "db3": "192.0.2.11"}[h.Name]
 		s := &mysqlctl.Setup{Version: "10.11.6-MariaDB", Supported: true, ServerID: uint32(i + 1), LogBin: true, LogSlaveUpdates: true,
-			AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1, ReadOnly: i > 0, SemiSyncSource: true, SemiSync: true, RetryCount: -1,
-			Replica: &mysqlctl.Replica{SourceHost: source, SourcePort: 3306, IORunning: "Yes", SQLRunning: "Yes", UsesGTID: true}}
+			AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1, ReadOnly: i > 0, SemiSyncSource: true, SemiSync: true, RetryCount: -1, GTIDPosition: "0-1-7",
+			Replica: &mysqlctl.Replica{SourceHost: source, SourcePort: 3306, SourceID: map[string]uint32{"192.0.2.11": 1, "192.0.2.12": 2}[source], IORunning: "Yes", SQLRunning: "Yes", UsesGTID: true}}
 		f.Hosts[h.Name] = HostFacts{Server: ServerFacts{Setup: s}, Agent: AgentFacts{Exam: e, Unsure: time.Millisecond}}
 	}
 	return f

@@ -48,7 +48,7 @@ func Unusable(err error) []Finding {
 // passing tells that a finding may be of a cluster that is just changing: hosts are not all asked at the same moment.
 func passing(f Finding) bool {
 	switch f.Name {
-	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem", "read-only", "replication-source", "replication-stopped":
+	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem", "read-only", "event-running", "event-asleep", "replication-source", "replication-stopped":
 		return f.Severity > Note
 	}
 	return false

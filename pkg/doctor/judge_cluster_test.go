@@ -10,6 +10,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -119,6 +120,11 @@ func serverRows() []judged {
 			s.Version, s.MySQL, s.GTIDMode, s.UUID, s.RetryCount, s.RetryPause = "8.4.3", true, "ON", string(rune('a'+i)), 0, 60
 		}
 	}
+	byPosition := func(f *Facts) {
+		for _, host := range []string{"db1", "db2", "db3"} {
+			f.server(host).Replica.UsesGTID = false
+		}
+	}
 	return []judged{
 		{mySQL, "", ""},
 		{func(f *Facts) { f.server("db3").Supported = false }, "warning server-version db3", "MariaDB 10.2"},
@@ -139,13 +145,50 @@ func serverRows() []judged {
 		{func(f *Facts) { f.server("db2").ReadOnly = false }, "error read-only db2", "on db2: SET GLOBAL read_only = 1; and in its my.cnf: read_only = 1"},
 		{func(f *Facts) { f.server("db3").ReadOnly = false }, "warning read-only db3", "on db3"},
 		{func(f *Facts) { mySQL(f); f.server("db2").GTIDMode = "OFF" }, "error gtid-mode db2", "gtid_mode = ON"},
-		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3", "slave_pos"},
+		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3", "use GTIDs on all; on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		{func(f *Facts) { f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_USER='…', MASTER_PASSWORD='…', MASTER_USE_GTID=slave_pos; START SLAVE;"},
+		// What is said fits how the host, or the others where it does not replicate, finds its place, and its channel.
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2",
+			"on db2, once it has the data of db1: STOP SLAVE; CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
+		{func(f *Facts) { mySQL(f); byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "SOURCE_LOG_FILE='…', SOURCE_LOG_POS=…, SOURCE_AUTO_POSITION=0"},
+		{func(f *Facts) { f.server("db2").Replica.SourceHost, f.server("db2").GTIDPosition = "192.0.2.13", "" }, "error replication-source db2",
+			"STOP SLAVE; SET GLOBAL gtid_slave_pos='…'; CHANGE MASTER TO MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) {
+			f.Config.Hosts[1].ReplicationChannel = "mmm"
+			f.server("db2").Replica.SQLRunning = "No"
+		}, "error replication-stopped db2", "on db2: START SLAVE 'mmm';"},
+		{func(f *Facts) {
+			mySQL(f)
+			f.Config.Hosts[1].ReplicationChannel = "mmm"
+			f.server("db2").Replica.SQLRunning = "No"
+		}, "error replication-stopped db2", "on db2: START REPLICA FOR CHANNEL 'mmm';"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning, r.SourceID = "No", "No", 0 }, "error replication-stopped db2",
+			"on db2: START SLAVE; and take skip_slave_start out of its my.cnf"},
+		{func(f *Facts) {
+			mySQL(f)
+			r := f.server("db2").Replica
+			r.IORunning, r.SQLRunning, f.server("db2").SkipStart = "No", "No", true
+		}, "error replication-stopped db2", "on db2: START REPLICA; and take skip_replica_start out of its my.cnf"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning = "No", "No" }, "error replication-stopped db2", "on db2: START SLAVE;"},
 		{func(f *Facts) { mySQL(f); f.server("db2").Replica = nil }, "error replication-missing db2",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400; START REPLICA;"},
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400, GET_SOURCE_PUBLIC_KEY=1; START REPLICA;"},
 		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3", "mmm_control show says why"},
+		// The source is the right host by whatever address, or it is not.
+		{func(f *Facts) {
+			f.server("db2").Replica.SourceHost, f.Resolved = "db1.example.com", map[string][]netip.Addr{"db1.example.com": {ip("192.0.2.11")}}
+		}, "", ""},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.11", 1 }, "", ""},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.13", 3 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "203.0.113.9", 9 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) {
+			mySQL(f)
+			r := f.server("db2").Replica
+			r.SourceHost, r.SourceUUID, r.IORunning = "198.51.100.11", "a", "No"
+		},
+			"error replication-stopped db2", "START REPLICA"},
 		// Without a writer a slave may follow either master.
 		{func(f *Facts) {
 			f.Monitor = MonitorFacts{}
@@ -177,8 +220,43 @@ func serverRows() []judged {
 			f.Monitor.View.Hosts[1].Lacks = "'db2' did not replicate from 'db1' when 'db1' last answered"
 		},
 			"warning takeover-loss db2", "mmm_control checks db2"},
+		// What listens elsewhere than on the addresses of roles.
+		{func(f *Facts) { f.server("db2").BindAddress = "192.0.2.12" }, "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0; then restart"},
+		{func(f *Facts) { f.server("db3").BindAddress = "192.0.2.13,192.0.2.101" }, "error bind-address db3", ""},
+		{func(f *Facts) {
+			f.server("db1").BindAddress, f.server("db2").BindAddress, f.server("db3").BindAddress = "*", "0.0.0.0", "192.0.2.13, 192.0.2.101,192.0.2.102/blue"
+		}, "", ""},
+		{func(f *Facts) {
+			six := netip.MustParseAddr("2001:db8::100")
+			f.Config.Roles[0].IPs = append(f.Config.Roles[0].IPs, six)
+			f.server("db1").BindAddress, f.server("db2").BindAddress = "0.0.0.0", "::"
+		}, "error bind-address db1, warning address-subnet db1, warning address-subnet db2, warning address-subnet db3", "bind-address = *"},
+		// Events run on the writer, and nowhere else.
+		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(true), true }, "warning event-running db2",
+			"on db2: SET GLOBAL event_scheduler = OFF; and in its my.cnf: event_scheduler = OFF"},
+		{func(f *Facts) { f.server("db2").Events = events(true) }, "", ""},
+		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(false), true }, "", ""},
+		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(true), true }, "", ""},
+		{func(f *Facts) { f.server("db1").Events = events(true) }, "warning event-asleep db1", "on db1: SET GLOBAL event_scheduler = ON; for good: event_scheduler 1"},
+		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(false), true }, "warning event-asleep db1",
+			"on db1: ALTER DEFINER=`u`@`%` EVENT `app`.`a` ENABLE; ALTER DEFINER=`u`@`%` EVENT `app`.`b` ENABLE; ALTER"},
+		{func(f *Facts) {
+			f.server("db1").Events, f.server("db1").EventScheduler = events(false)[:1], true
+			f.Config.Hosts[0].EventScheduler = true
+		}, "warning event-asleep db1", "on db1: SET sql_log_bin = 0; ALTER DEFINER=`u`@`%` EVENT `app`.`a` ENABLE;"},
+		{func(f *Facts) {
+			f.server("db2").EventScheduler, f.server("db2").EventGrant = true, "GRANT EVENT ON *.* TO 'mmm_monitor'@'%'"
+		}, "note event-unseen db2", "on db1: GRANT EVENT ON *.* TO 'mmm_monitor'@'%';"},
 		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 	}
+}
+
+// events are four, that run or sleep.
+func events(run bool) (list []mysqlctl.Event) {
+	for _, name := range []string{"a", "b", "c", "d"} {
+		list = append(list, mysqlctl.Event{Schema: "app", Name: name, Definer: "u@%", Enabled: run, Asleep: !run})
+	}
+	return list
 }
 
 func TestUnusable(t *testing.T) {

@@ -160,7 +160,7 @@ func (j *judge) silent(h config.Host, err error, addr, same string) {
 	}
 }
 
-// account says how to mend an account that can't log in. The server names the account as it sees it.
+// account says how to mend an account that can't log in. The server names the machine that wanted to, not the account, which may be for many.
 func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose) string {
 	who := "'" + user + "'@'%'"
 	if at := strings.Index(text, "'@'"); at >= 0 {
@@ -168,7 +168,8 @@ func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose)
 			who = "'" + user + "'@'" + text[at+3:at+3+end] + "'"
 		}
 	}
-	mend := fmt.Sprintf("make %s the account's; or %sALTER USER %s IDENTIFIED BY '…';", password, j.onWriter(), who)
+	at := strings.TrimSuffix(j.onWriter(), ": ")
+	mend := fmt.Sprintf("make %s the account's; or %s, with the Host that mysql.user has: ALTER USER '%s'@'…' IDENTIFIED BY '…';", password, at, user)
 	if s := j.Hosts[server].Server.Setup; s != nil {
 		return fmt.Sprintf("%s where there is none: CREATE USER %s IDENTIFIED BY '…'; GRANT %s ON *.* TO %s;", mend, who, strings.Join(mysqlctl.Privileges(s.Version, p), ", "), who)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -53,7 +54,12 @@ func (j *judge) alike(asked []config.Host) {
 		r := j.setup(h.Name).Replica
 		return r != nil && r.UsesGTID, r != nil
 	}) {
-		j.add(Warning, "gtid-mode", name, "use GTIDs on all: MASTER_USE_GTID=slave_pos on MariaDB, SOURCE_AUTO_POSITION=1 on MySQL",
+		on, s := name, j.setup(name)
+		if s.Replica.UsesGTID {
+			on, s = usual, j.setup(usual)
+		}
+		h, _ := j.Config.Host(on)
+		j.add(Warning, "gtid-mode", name, fmt.Sprintf("use GTIDs on all; on %s: %s", on, s.UseGTIDText(h.ReplicationChannel)),
 			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
 	}
 }
@@ -110,6 +116,8 @@ func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
 		j.master(h, s)
 	}
 	j.readOnly(h, s)
+	j.bound(h, s)
+	j.events(h, s)
 }
 
 // master judges what masters need so that others can replicate from them.
@@ -128,7 +136,7 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 	}
 	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
 		source, replica := "master", "slave"
-		if strings.Contains(s.StartText(), "REPLICA") {
+		if strings.Contains(s.StartText(""), "REPLICA") {
 			source, replica = "source", "replica"
 		}
 		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source), fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
@@ -199,7 +207,7 @@ func (j *judge) freeID() uint32 {
 // replication judges whether a server replicates, and from whom.
 func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	source := j.source(h)
-	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(source.IP.String(), source.MySQLPort))
+	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(h.ReplicationChannel, source.IP.String(), source.MySQLPort, j.byGTID(s)))
 	r := s.Replica
 	if from := j.embargo(h); from != "" && (r == nil || r.IORunning == "No") {
 		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+" has nothing that others lack",
@@ -210,16 +218,39 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s", source.Name)
 		return
 	}
-	if wrong := r.SourceHost != source.IP.String() || r.SourcePort != source.MySQLPort; wrong && !(h.Mode == config.Slave && j.writer() == "" && j.isMaster(r.SourceHost)) {
-		if h.Mode == config.Slave && j.isMaster(r.SourceHost) && j.Monitor.Running {
+	from := j.from(r)
+	if from.Name != source.Name && !(h.Mode == config.Slave && j.writer() == "" && from.Mode == config.Master) {
+		if h.Mode == config.Slave && from.Mode == config.Master && j.Monitor.Running {
 			follow = "mmm_control show says why its agent does not move it; else " + follow
 		}
-		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d; it is to replicate from %s (%s:%d)", r.SourceHost, r.SourcePort, source.Name, source.IP, source.MySQLPort)
+		who := ""
+		if from.Name != "" {
+			who = " (" + from.Name + ")"
+		}
+		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d%s; it is to replicate from %s (%s:%d)",
+			r.SourceHost, r.SourcePort, who, source.Name, source.IP, source.MySQLPort)
 	}
 	j.threads(h, s)
 	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
-		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText()), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
+		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText(h.ReplicationChannel)), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
 	}
+}
+
+// byGTID says how a server is to find its place: as it does, or, where it does not replicate, as the others do.
+func (j *judge) byGTID(s *mysqlctl.Setup) bool {
+	if s.Replica != nil {
+		return s.Replica.UsesGTID
+	}
+	by := map[bool]int{}
+	for _, h := range j.Config.Hosts {
+		if o := j.setup(h.Name); o != nil && o.Replica != nil {
+			by[o.Replica.UsesGTID]++
+		}
+	}
+	if by[true] == by[false] {
+		return !s.MySQL || s.GTIDMode == "ON"
+	}
+	return by[true] > by[false]
 }
 
 // embargo names the former writer that a host may not replicate from yet.
@@ -251,10 +282,14 @@ func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
 		j.ok("replication-stopped", h.Name, "it replicates from %s", r.SourceHost)
 	case j.state(h.Name) == cluster.AdminOffline:
 		j.add(Note, "replication-stopped", h.Name, "mmm_control set_online "+h.Name, "its replication is stopped, as it is ADMIN_OFFLINE")
+	case s.NotStarted() != "":
+		option := s.NotStarted()
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s and take %s out of its my.cnf", h.Name, s.StartText(h.ReplicationChannel), option),
+			"its replication was not started with the server, as by %s", option)
 	case len(errs) > 0:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText()), "its replication does not run: %s", strings.Join(errs, "; "))
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run: %s", strings.Join(errs, "; "))
 	default:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText()), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
 	}
 }
 
@@ -271,6 +306,17 @@ func (j *judge) source(h config.Host) config.Host {
 	return source
 }
 
-func (j *judge) isMaster(ip string) bool {
-	return slices.ContainsFunc(j.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master && h.IP.String() == ip })
+// from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is known.
+func (j *judge) from(r *mysqlctl.Replica) config.Host {
+	known := identity.Known{Resolved: j.Resolved}
+	for _, h := range j.Config.Hosts {
+		i := identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort}
+		if s := j.setup(h.Name); s != nil {
+			i.ID, i.UUID = s.ServerID, s.UUID
+		}
+		known.Hosts = append(known.Hosts, i)
+	}
+	name, _ := known.Of(identity.SourceOf(*r))
+	h, _ := j.Config.Host(name)
+	return h
 }

@@ -147,7 +147,7 @@ func hostRows() []judged {
 		{server(func(s *ServerFacts) {
 			s.Login, s.Setup = &mysql.MySQLError{Number: 1040, Message: "Too many connections"}, nil
 		}), "error server-full db2", "max_connections"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = denied("mmm_monitor"), nil }), "error monitor-login db2", "on db1: ALTER USER 'mmm_monitor'@'192.0.2.10'"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = denied("mmm_monitor"), nil }), "error monitor-login db2", "on db1, with the Host that mysql.user has: ALTER USER 'mmm_monitor'@'…' IDENTIFIED BY '…'; where there is none: CREATE USER 'mmm_monitor'@'192.0.2.10' IDENTIFIED"},
 		{server(func(s *ServerFacts) {
 			s.Login, s.Setup = refusedLogin(4151, "ALTER USER 'mmm_monitor'@'…' ACCOUNT UNLOCK"), nil
 		}),

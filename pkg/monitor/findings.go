@@ -12,6 +12,7 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/identity"
 )
 
 // finding is something about the servers that people should know of.
@@ -27,8 +28,9 @@ type finding struct {
 const enoughRetries = 24 * time.Hour
 
 // findings judges what the servers said; one that could not be asked is missing. They come in the same order each time.
-func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed) []finding {
-	e := examiner{t: t, servers: servers}
+// known is what is known of all servers, of those that could not be asked too.
+func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed, known identity.Known) []finding {
+	e := examiner{t: t, servers: servers, known: known}
 	var masters []cluster.Host
 	for _, h := range t.Hosts {
 		if h.Master {
@@ -81,6 +83,7 @@ func settledWriter(t cluster.Topology, s cluster.State) (cluster.Host, bool) {
 type examiner struct {
 	t       cluster.Topology
 	servers map[string]Surveyed
+	known   identity.Known
 	found   []finding
 }
 
@@ -207,8 +210,8 @@ func (e *examiner) source(h, writer cluster.Host) {
 		return
 	}
 	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // one line, whatever it is
-	if i := slices.IndexFunc(e.t.Hosts, func(other cluster.Host) bool { return other.IP.String() == from }); i >= 0 {
-		from = fmt.Sprintf("'%s' (%s)", e.t.Hosts[i].Name, from)
+	if name, ok := e.from(s); ok {
+		from = fmt.Sprintf("'%s' (%s)", name, from)
 	}
 	remark := fmt.Sprintf("replicates from %s, not from %s '%s' (%s)", from, whose, want.Name, want.IP)
 	if s.Channel != "" {
@@ -218,18 +221,18 @@ func (e *examiner) source(h, writer cluster.Host) {
 	f.fickle, f.of, f.remark = true, checkKey{h.Name, check.RepThreads}, remark
 }
 
-// same: the source is known by its address or, where it has several or goes by a name, by the server_id that it gives. Where that can't
-// be told, nothing is said.
+// same: where that can't be told, nothing is said. A source that is connected, and is not the one that is wanted, is another.
 func (e *examiner) same(s Surveyed, want cluster.Host) bool {
-	ip, err := netip.ParseAddr(s.Replica.SourceHost)
-	if err == nil && ip.Unmap() == want.IP {
-		return true
+	if name, ok := e.from(s); ok {
+		return name == want.Name
 	}
-	w, asked := e.servers[want.Name]
-	if s.Replica.IORunning != "Yes" || !asked { // the server_id may be that of an older source
-		return err != nil
-	}
-	return s.Replica.SourceID == w.ServerID
+	_, err := netip.ParseAddr(s.Replica.SourceHost)
+	_, asked := e.servers[want.Name]
+	return (s.Replica.IORunning != "Yes" || !asked) && err != nil
+}
+
+func (e *examiner) from(s Surveyed) (name string, ok bool) {
+	return e.known.Of(identity.SourceOf(*s.Replica))
 }
 
 func quoted(names []string) string { return "'" + strings.Join(names, "', '") + "'" }

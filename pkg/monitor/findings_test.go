@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -34,6 +36,17 @@ func rightServers() map[string]Surveyed {
 // writerOn is a state in which the host has the writer role and everybody knows.
 func writerOn(host string) cluster.State {
 	return cluster.State{Mode: cluster.Active, Addresses: []cluster.Address{{RoleIP: cluster.RoleIP{Role: "writer"}, Holder: host, Confirmed: true}}}
+}
+
+// knownFrom is what a monitor knows that was told all that.
+func knownFrom(servers map[string]Surveyed) identity.Known {
+	r := newReceptions(topology())
+	for range 2 { // whom a server has met is known once all have said who they are
+		for _, s := range servers {
+			r.survey(s, 1)
+		}
+	}
+	return r.servers
 }
 
 func TestFindings(t *testing.T) {
@@ -93,8 +106,16 @@ func TestFindings(t *testing.T) {
 			"~'db1' replicates from 'db3' (10.0.0.3), not from its peer 'db2' (10.0.0.2)"},
 		"another address of the writer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "172.16.0.1" }), ""},
 		"the writer by name":            {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "db1.example.com" }), ""},
-		"an IPv4 address in IPv6":       {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "::ffff:10.0.0.1", 0 }), ""},
-		"a name that does not answer":   {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.IORunning = "db9.example.com", "Connecting" }), ""},
+		"a name of the writer, which it can't reach": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db1.example.com", "Connecting", []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+		}), ""},
+		"a name of another host, which it can't reach": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db2.example.com", "Connecting", []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+		}), "~'db3' replicates from 'db2' (db2.example.com), not from the active master 'db1' (10.0.0.1)"},
+		"an address of another host on a second network": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "172.16.0.2", 2 }),
+			"~'db3' replicates from 'db2' (172.16.0.2), not from the active master 'db1' (10.0.0.1)"},
+		"an IPv4 address in IPv6":     {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "::ffff:10.0.0.1", 0 }), ""},
+		"a name that does not answer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.IORunning = "db9.example.com", "Connecting" }), ""},
 		"an address that does not answer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.IORunning = "10.0.0.9", "Connecting" }),
 			"~'db3' replicates from 10.0.0.9, not from the active master 'db1' (10.0.0.1)"},
 		"not set up":           {edit("db3", func(s *Surveyed) { s.Replica = nil }), ""}, // its check says so
@@ -119,7 +140,7 @@ func TestFindings(t *testing.T) {
 		servers, state := rightServers(), writerOn("db1")
 		c.change(servers, &state)
 		var got []string
-		for _, f := range findings(topology(), state, servers) {
+		for _, f := range findings(topology(), state, servers, knownFrom(servers)) {
 			text := f.text
 			if f.quiet {
 				text = "(" + text + ")"

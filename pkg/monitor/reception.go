@@ -6,17 +6,19 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/identity"
 )
 
 // receptions are what was seen of each host's part in replication, for the brain. They belong to the owner.
 type receptions struct {
-	t   cluster.Topology
-	of  map[string]cluster.Reception
-	ids map[string]uint32 // server_ids, as surveyed
+	t  cluster.Topology
+	of map[string]cluster.Reception
+
+	servers identity.Known // by what surveys and probes have said; of dead ones too
 }
 
 func newReceptions(t cluster.Topology) *receptions {
-	return &receptions{t: t, of: map[string]cluster.Reception{}, ids: map[string]uint32{}}
+	return &receptions{t: t, of: map[string]cluster.Reception{}, servers: unasked(t)}
 }
 
 // note takes in the result of a probe that has just ended.
@@ -35,9 +37,7 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 	if u.Name == check.RepThreads {
 		s.Delay = th.Delay
 		s.Stopped, s.Stuck = th.Known && th.Stopped, th.Known && !th.Executing
-		if name, known := r.byIP(u.Result.Source); known {
-			s.From = name
-		}
+		r.from(&s, u.Result.Source)
 	}
 	r.of[u.Host] = s
 }
@@ -45,39 +45,36 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 // survey takes in what a server has said of itself.
 func (r *receptions) survey(v Surveyed, now time.Duration) {
 	s := r.of[v.Host]
-	r.ids[v.Host] = v.ServerID
-	s.Surveyed = now
+	r.servers.Introduce(v.Host, v.ServerID, v.UUID)
+	s.Surveyed, s.ServerID = now, v.ServerID
 	s.Logs, s.GTID = v.LogBin && v.LogSlaveUpdates, v.Replica != nil && v.Replica.UsesGTID
 	s.Waits, s.Ackers, s.Acks = v.SemiSync.Enabled && v.SemiSync.Waiting, v.SemiSync.Clients, v.SemiSync.Acks
 	if v.Replica != nil {
-		s.From = r.source(v.Replica.SourceHost, v.Replica.SourceID)
+		if v.Resolved != nil {
+			r.servers.Resolved[v.Replica.SourceHost] = v.Resolved
+		}
+		r.from(&s, identity.SourceOf(*v.Replica))
 	}
 	r.of[v.Host] = s
 }
 
-// source finds the host that a server replicates from, by its address or, where it goes by a name or has several, by
-// the server_id that it gives; "" where it is no known host's.
-func (r *receptions) source(address string, id uint32) string {
-	if name, known := r.byIP(address); known {
-		return name
+// from notes whom a host replicates from, and the server_id of that server where that is certain.
+func (r *receptions) from(s *cluster.Reception, source identity.Source) {
+	if source.Address == "" {
+		return
 	}
-	for host, other := range r.ids {
-		if other == id && id != 0 {
-			return host
-		}
+	r.servers.Meet(source)
+	s.From, _ = r.servers.Of(source)
+	if s.SourceID = 0; source.Live {
+		s.SourceID = source.ID
 	}
-	return ""
 }
 
-func (r *receptions) byIP(address string) (string, bool) {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return "", false
+// unasked are the servers of a topology, of which nothing but the address is known.
+func unasked(t cluster.Topology) identity.Known {
+	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
+	for _, h := range t.Hosts {
+		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP})
 	}
-	for _, h := range r.t.Hosts {
-		if h.IP == ip.Unmap() {
-			return h.Name, true
-		}
-	}
-	return "", false
+	return k
 }

@@ -1,11 +1,13 @@
 package monitor
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -32,23 +34,50 @@ func TestReceptions(t *testing.T) {
 		{check.RepThreads, check.Error, connecting, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1", Lost: 7}},
 		{check.RepThreads, check.Error, stopped, "10.0.0.3", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7, Stopped: true}},
 		{check.RepThreads, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7}},
-		{check.RepThreads, check.OK, runs, "db1.example.com", cluster.Reception{Answered: 3, Received: 10, From: "db3"}},
-		{check.RepBacklog, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 10, From: "db3"}},
+		{check.RepThreads, check.OK, runs, "db1.example.com", cluster.Reception{Answered: 3, Received: 10}},
+		{check.RepBacklog, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 10}},
 	} {
-		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status, Threads: step.threads, Source: step.source}}, time.Duration(i+1))
+		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status, Threads: step.threads, Source: identity.Source{Address: step.source}}}, time.Duration(i+1))
 		if got := r.of["db2"]; got != step.want {
 			t.Errorf("step %d: %+v, want %+v", i+1, got, step.want)
 		}
 	}
 	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7}, SemiSync: mysqlctl.SemiSync{Enabled: true, Waiting: true, Clients: 2}}}, 20)
 	r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 8, LogBin: true, LogSlaveUpdates: true}, SemiSync: mysqlctl.SemiSync{Enabled: true, Acks: true},
-		Replica: &mysqlctl.Replica{SourceHost: "db1.example.com", SourceID: 7, UsesGTID: true}}}, 21)
-	if got, want := r.of["db1"], (cluster.Reception{Surveyed: 20, Waits: true, Ackers: 2}); got != want {
+		Replica: &mysqlctl.Replica{SourceHost: "db1.example.com", SourceID: 7, IORunning: "Yes", UsesGTID: true}}}, 21)
+	if got, want := r.of["db1"], (cluster.Reception{Surveyed: 20, ServerID: 7, Waits: true, Ackers: 2}); got != want {
 		t.Errorf("the writer: %+v, want %+v", got, want)
 	}
-	want := cluster.Reception{Answered: 3, Received: 10, From: "db1", Surveyed: 21, GTID: true, Logs: true, Acks: true}
+	want := cluster.Reception{Answered: 3, Received: 10, From: "db1", SourceID: 7, Surveyed: 21, ServerID: 8, GTID: true, Logs: true, Acks: true}
 	if got := r.of["db2"]; got != want {
 		t.Errorf("by server_id: %+v, want %+v", got, want)
+	}
+}
+
+// TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by what it stands for.
+func TestStrangerIsTold(t *testing.T) {
+	r := newReceptions(topology())
+	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7, UUID: "u7"}}}, 1)
+	for _, c := range []struct {
+		replica  mysqlctl.Replica
+		resolved []netip.Addr
+		from     string
+		id       uint32
+	}{
+		{mysqlctl.Replica{SourceHost: "192.0.2.9", SourceID: 9, IORunning: "Yes"}, nil, "", 9},
+		{mysqlctl.Replica{SourceHost: "192.0.2.9", SourceID: 9, IORunning: "Connecting"}, nil, "", 0},
+		{mysqlctl.Replica{SourceHost: "192.0.2.9", SourceID: 7, IORunning: "Yes"}, nil, "db1", 7},
+		{mysqlctl.Replica{SourceHost: "192.0.2.9", SourceUUID: "u7"}, nil, "db1", 0},
+		{mysqlctl.Replica{SourceHost: "db1.example.com"}, []netip.Addr{netip.MustParseAddr("10.0.0.1")}, "db1", 0},
+	} {
+		r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Replica: &c.replica}, Resolved: c.resolved}, 2)
+		if got := r.of["db2"]; got.From != c.from || got.SourceID != c.id {
+			t.Errorf("%+v: from %q, server_id %d", c.replica, got.From, got.SourceID)
+		}
+		r.note(check.Update{Host: "db2", Name: check.RepThreads, Result: check.Result{Status: check.OK, Source: identity.SourceOf(c.replica)}}, 3)
+		if got := r.of["db2"]; got.From != c.from || got.SourceID != c.id {
+			t.Errorf("%+v, by a check: from %q, server_id %d", c.replica, got.From, got.SourceID)
+		}
 	}
 }
 

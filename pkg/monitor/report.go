@@ -73,9 +73,9 @@ func (b board) links(t cluster.Topology) []Link {
 	links := []Link{}
 	for _, h := range t.Hosts {
 		threads, backlog := b[checkKey{h.Name, check.RepThreads}], b[checkKey{h.Name, check.RepBacklog}].result
-		source := threads.result.Source
+		source := threads.result.Source.Address
 		if source == "" {
-			source = backlog.Source
+			source = backlog.Source.Address
 		}
 		if source == "" {
 			continue

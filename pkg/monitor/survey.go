@@ -2,6 +2,8 @@ package monitor
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,6 +16,8 @@ type Surveyed struct {
 	Host    string
 	Channel string // replication channel that was asked for
 	mysqlctl.Survey
+
+	Resolved []netip.Addr // what the name of its source stands for, here; nil where it has none, or nobody knows
 }
 
 // surveyor asks one server about its settings and its replication, again and again. It has its own connection and goroutine, so that one
@@ -32,7 +36,7 @@ func (s surveyor) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if survey, err := s.conn.Survey(ctx); err == nil {
-			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey})
+			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey, Resolved: resolve(ctx, survey.Replica)})
 		}
 		select {
 		case <-ctx.Done():
@@ -40,6 +44,26 @@ func (s surveyor) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// resolveTimeout bounds looking for the addresses of a name.
+const resolveTimeout = time.Second
+
+// resolve looks what the name of a source stands for. That it can't be told is nothing: the server says who it is, once it is connected to.
+func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
+	if r == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddr(r.SourceHost); err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", r.SourceHost)
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // survey keeps what a server said.
@@ -61,7 +85,8 @@ func (o *owner) look() {
 			alive[host] = s
 		}
 	}
-	came, gone := o.notices.update(slices.Concat(findings(o.Topology, o.state, alive), refusals(o.Topology, o.board)), o.now())
+	found := slices.Concat(findings(o.Topology, o.state, alive, o.received.servers), refusals(o.Topology, o.board))
+	came, gone := o.notices.update(found, o.now())
 	for _, f := range gone {
 		o.Log.Info("No longer: " + f.text)
 		o.noted(cluster.Info, "No longer: "+f.text)

@@ -83,6 +83,7 @@ const (
 	killOthers
 	seeProcesses
 	readTable
+	setScheduler
 )
 
 // grant names the privilege, the least one the server has for it.
@@ -121,6 +122,8 @@ func (f flavour) grant(n need) string {
 		return "PROCESS"
 	case readTable:
 		return "SELECT"
+	case setScheduler:
+		return pick("SUPER", "SYSTEM_VARIABLES_ADMIN", "SUPER")
 	}
 	return ""
 }

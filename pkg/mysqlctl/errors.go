@@ -63,6 +63,7 @@ const (
 	errAccessDenied           = 1045
 	errUnknownDatabase        = 1049
 	errShutdown               = 1053 // Server shutdown in progress
+	errUnknownColumn          = 1054
 	errSyntax                 = 1064
 	errNoSuchThread           = 1094
 	errKillDenied             = 1095

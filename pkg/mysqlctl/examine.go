@@ -150,8 +150,16 @@ type Setup struct {
 
 	ReadOnly       bool
 	GTIDMode       string // MySQL: ON, OFF and what lies between; "" on MariaDB
+	GTIDPosition   string // MariaDB: gtid_slave_pos, from where replication by GTID goes on
+	SkipStart      bool   // replication does not start with the server; MariaDB does not tell
 	SemiSyncSource bool   // rpl_semi_sync_source_enabled, or by its old name
 	SemiSync       bool   // rpl_semi_sync_replica_enabled
+
+	BindAddress string // of the server; "" or * is any
+
+	EventScheduler bool // events run by themselves
+	Events         []Event
+	EventGrant     string // what this user lacks to see all of them; "" for nothing
 
 	Replica    *Replica // nil where replication is not set up
 	SourceUser string
@@ -162,7 +170,7 @@ type Setup struct {
 // Setup asks the server how it is set up. The user needs the privileges of ForMonitor.
 func (s *Server) Setup(ctx context.Context) (Setup, error) {
 	v, err := s.variables(ctx, "version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates", "log_replica_updates",
-		"auto_increment_increment", "auto_increment_offset", "read_only", "super_read_only", "gtid_mode",
+		"auto_increment_increment", "auto_increment_offset", "read_only", "super_read_only", "gtid_mode", "gtid_slave_pos", "skip_slave_start", "skip_replica_start", "bind_address", "event_scheduler",
 		"rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_source_enabled", "rpl_semi_sync_replica_enabled")
 	if err != nil {
 		return Setup{}, err
@@ -170,6 +178,9 @@ func (s *Server) Setup(ctx context.Context) (Setup, error) {
 	set, err := readSetup(v)
 	if err != nil {
 		return Setup{}, fmt.Errorf("read the variables of %s: %w", s.cfg.Addr, err)
+	}
+	if set.Events, set.EventGrant, err = s.events(ctx); err != nil {
+		return set, err
 	}
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.showReplica(s.cfg.Channel) })
 	r, err := readReplica(s.cfg, rows, err)
@@ -210,10 +221,14 @@ func readSetup(v map[string]string) (Setup, error) {
 		Version: v["version"], MySQL: f.dialect != mariaDB, UUID: v["server_uuid"],
 		LogBin: isOn(v["log_bin"]), LogSlaveUpdates: isOn(updates),
 		ReadOnly: !isOff(v["read_only"]) || !isOff(v["super_read_only"]),
-		GTIDMode: v["gtid_mode"], SemiSyncSource: isOn(source), SemiSync: isOn(replica),
+		GTIDMode: v["gtid_mode"], GTIDPosition: v["gtid_slave_pos"], BindAddress: v["bind_address"], EventScheduler: isOn(v["event_scheduler"]), SemiSyncSource: isOn(source), SemiSync: isOn(replica),
 	}
+	skip, _ := row(v).any("skip_replica_start", "skip_slave_start")
+	set.SkipStart = isOn(skip)
 	set.Supported = f.atLeast(10, 2, 0)
 	if set.MySQL {
+		skip, _ := row(v).any("skip_replica_start", "skip_slave_start")
+		set.SkipStart = isOn(skip)
 		set.Supported = f.atLeast(5, 7, 0)
 	}
 	id, err1 := strconv.ParseUint(v["server_id"], 10, 32)
@@ -226,34 +241,3 @@ func readSetup(v map[string]string) (Setup, error) {
 
 // Privileges names what an account needs on a server of that version (as Setup.Version has it), the least there is.
 func Privileges(version string, p Purpose) []string { return detect(version, "").privileges(p) }
-
-// FollowText are the statements, for people, that make this server replicate from a host whose data it has: with a password to be filled in.
-func (s Setup) FollowText(host string, port int) string {
-	f := detect(s.Version, "")
-	head, tail := "CHANGE MASTER", "MASTER_USE_GTID=slave_pos"
-	if s.MySQL {
-		tail = "MASTER_LOG_FILE='…', MASTER_LOG_POS=…"
-		if s.GTIDMode == "ON" {
-			tail = "MASTER_AUTO_POSITION=1"
-		}
-		tail += ", MASTER_RETRY_COUNT=86400"
-	}
-	if f.dialect == mysqlNew {
-		head = "CHANGE REPLICATION SOURCE"
-	}
-	return head + f.words(fmt.Sprintf(" TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER='…', MASTER_PASSWORD='…', %s; START SLAVE;", host, port, tail))
-}
-
-// RetryText are the statements that make this server try a lost source for weeks. It is not 0, which a manual calls for ever: a source that
-// lets a replica in and then says nothing, twice in a row, ends its I/O thread then, without an error (seen on MariaDB 10.11).
-func (s Setup) RetryText() string {
-	f := detect(s.Version, "")
-	change := "CHANGE MASTER"
-	if f.dialect == mysqlNew {
-		change = "CHANGE REPLICATION SOURCE"
-	}
-	return f.words("STOP SLAVE; ") + change + f.words(" TO MASTER_RETRY_COUNT=86400; START SLAVE;")
-}
-
-// StartText is the statement that starts replication.
-func (s Setup) StartText() string { return detect(s.Version, "").words("START SLAVE;") }

@@ -12,7 +12,8 @@ import (
 type Replica struct {
 	SourceHost string
 	SourcePort int
-	SourceID   uint32 // server_id of the source; 0 before the first connection to it
+	SourceID   uint32 // server_id of the source; 0 before the first connection to it. MariaDB keeps that of an older source until it connects
+	SourceUUID string // server_uuid of the source, MySQL only; "" before the first connection to it
 
 	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
 	IORunning, SQLRunning string
@@ -97,6 +98,7 @@ func parseReplica(r row) (rep Replica, err error) {
 	}
 	rep.IOErrno, rep.SQLErrno = number("Last_IO_Errno"), number("Last_SQL_Errno")
 	rep.SourceID = uint32(number("Source_Server_Id", "Master_Server_Id"))
+	rep.SourceUUID = get("Source_UUID", "Master_UUID")
 	rep.Retries = number("Source_Retry_Count", "Master_Retry_Count")
 	rep.Delay = time.Duration(number("SQL_Delay")) * time.Second
 	rep.RetryEvery = time.Duration(number("Connect_Retry")) * time.Second

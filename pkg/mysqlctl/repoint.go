@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -48,7 +49,34 @@ func (s *Server) Aim(ctx context.Context, src Source) error {
 	if err := s.StopReplication(ctx); err != nil && !errors.Is(err, ErrNotReplica) {
 		return err
 	}
-	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src) }, during{})
+	beat, err := s.heartbeat(ctx)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src, beat) }, during{})
+}
+
+// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It is
+// the one setting of replication that servers compute anew when the source's address changes, though somebody may have
+// set it. On MySQL only who may read that table knows it; it is no reason not to follow another source.
+func (s *Server) heartbeat(ctx context.Context) (string, error) {
+	rows, err := s.ask(ctx, flavour.showHeartbeat)
+	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownColumn) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rows {
+		if name, _ := r.any("Connection_name", "CHANNEL_NAME"); name != s.cfg.Channel {
+			continue
+		}
+		beat, _ := r.any("Slave_heartbeat_period", "HEARTBEAT_INTERVAL")
+		if _, err := strconv.ParseFloat(beat, 64); err == nil {
+			return beat, nil
+		}
+	}
+	return "", nil
 }
 
 // awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the

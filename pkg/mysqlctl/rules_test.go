@@ -73,14 +73,14 @@ func TestGoldenSQL(t *testing.T) {
 		{func(f flavour) statement { return f.waitExecuted("c", pos, time.Millisecond) },
 			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]", "SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]",
 				"SELECT SOURCE_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]"}},
-		{func(f flavour) statement { return f.changeSource("", byPosition) }, [3]string{
+		{func(f flavour) statement { return f.changeSource("", byPosition, "") }, [3]string{
 			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_LOG_FILE=?, MASTER_LOG_POS=?, MASTER_USE_GTID=no [10.0.0.2 3306 repl p bin.000007 342]",
 			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_LOG_FILE=?, MASTER_LOG_POS=?, MASTER_AUTO_POSITION=0 [10.0.0.2 3306 repl p bin.000007 342]",
 			"CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_LOG_FILE=?, SOURCE_LOG_POS=?, SOURCE_AUTO_POSITION=0, GET_SOURCE_PUBLIC_KEY=1 [10.0.0.2 3306 repl p bin.000007 342]"}},
-		{func(f flavour) statement { return f.changeSource("c", byGTID) }, [3]string{
-			"CHANGE MASTER ? TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_USE_GTID=slave_pos [c 10.0.0.2 3306 repl p]",
-			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_AUTO_POSITION=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]"}},
+		{func(f flavour) statement { return f.changeSource("c", byGTID, "7.500") }, [3]string{
+			"CHANGE MASTER ? TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_HEARTBEAT_PERIOD=7.500, MASTER_USE_GTID=slave_pos [c 10.0.0.2 3306 repl p]",
+			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_HEARTBEAT_PERIOD=7.500, MASTER_AUTO_POSITION=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]",
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_HEARTBEAT_PERIOD=7.500, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1 FOR CHANNEL ? [10.0.0.2 3306 repl p c]"}},
 	} {
 		for i, f := range flavours {
 			st := c.build(f)
@@ -93,7 +93,7 @@ func TestGoldenSQL(t *testing.T) {
 			}
 		}
 	}
-	if got := (flavour{mysqlOld, [3]int{8, 0, 36}}).changeSource("", byGTID).sql; !strings.HasSuffix(got, ", GET_MASTER_PUBLIC_KEY=1") {
+	if got := (flavour{mysqlOld, [3]int{8, 0, 36}}).changeSource("", byGTID, "").sql; !strings.HasSuffix(got, ", GET_MASTER_PUBLIC_KEY=1") {
 		t.Errorf("MySQL 8.0 is not told to ask for the key: %s", got)
 	}
 }
@@ -236,7 +236,7 @@ func TestParseReplicaMySQL(t *testing.T) {
 // in the form of mysql --vertical.
 func TestParseRecordedReplica(t *testing.T) {
 	for name, want := range map[string]Replica{
-		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
+		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SourceUUID: "6fb4cf37-0f14-11ee-9c43-525400123456", SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
 			SQLError: "Could not execute Write_rows event on table app.t; Duplicate entry '7' for key 'PRIMARY', Error_code: 1062; " +
 				"handler error HA_ERR_FOUND_DUPP_KEY; the event's master log mysql-bin.000041, end_log_pos 2871",
 			Received: Position{"mysql-bin.000042", 9153}, Executed: Position{"mysql-bin.000041", 2793}},
@@ -375,7 +375,7 @@ func testLimitsOfServers(t *testing.T, kind string) {
 	// The server itself draws the line at the same place, and says so.
 	fatal(t, s.StopReplication(ctx))
 	change := func(src Source) error {
-		return s.change(ctx, func(f flavour) statement { return f.changeSource("", src) }, during{})
+		return s.change(ctx, func(f flavour) statement { return f.changeSource("", src, "") }, during{})
 	}
 	if err := change(src); err == nil || strings.Contains(err.Error(), "ppp") || !strings.Contains(err.Error(), fmt.Sprint(l.password)) {
 		t.Errorf("the server takes a long password: %v", err)

@@ -97,15 +97,21 @@ func position(file, offset string) (Position, error) {
 
 // ServerID is the number that the server puts on what it commits itself (server_id).
 func (s *Server) ServerID(ctx context.Context) (uint32, error) {
-	v, err := s.variables(ctx, "server_id")
+	id, _, err := s.Identity(ctx)
+	return id, err
+}
+
+// Identity is what tells the server from all others, wherever it can be reached: server_id and, on MySQL, server_uuid.
+func (s *Server) Identity(ctx context.Context) (id uint32, uuid string, err error) {
+	v, err := s.variables(ctx, "server_id", "server_uuid")
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	id, err := strconv.ParseUint(v["server_id"], 10, 32)
+	n, err := strconv.ParseUint(v["server_id"], 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("read server_id of %s: %w", s.cfg.Addr, err)
+		return 0, "", fmt.Errorf("read server_id of %s: %w", s.cfg.Addr, err)
 	}
-	return uint32(id), nil
+	return uint32(n), v["server_uuid"], nil
 }
 
 // PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made absolute.

@@ -42,6 +42,16 @@ func (f flavour) showReplica(channel string) statement {
 	return statement{what: "read the state of replication", sql: sql, args: args, need: seeReplica}
 }
 
+// showHeartbeat: MariaDB tells it with all connections, MySQL in a table alone (since 5.7).
+func (f flavour) showHeartbeat() statement {
+	st := statement{what: "read the heartbeat of replication", sql: "SHOW ALL SLAVES STATUS", need: seeReplica}
+	if f.dialect != mariaDB {
+		st.sql, st.need, st.on = "SELECT CHANNEL_NAME, HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration", readTable,
+			"performance_schema.replication_connection_configuration"
+	}
+	return st
+}
+
 func (f flavour) stopReplica(channel string) statement {
 	sql, args := f.onChannel(f.words("STOP SLAVE"), "", nil, channel)
 	return statement{what: "stop replication", sql: sql, args: args, need: runReplica}
@@ -57,12 +67,16 @@ func (f flavour) startReplica(channel string) statement {
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
 }
 
-func (f flavour) changeSource(channel string, src Source) statement {
+// changeSource names what has to change; servers keep everything else. beat is the heartbeat to be kept, "" for the server's own.
+func (f flavour) changeSource(channel string, src Source, beat string) statement {
 	set := "MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?"
 	args := []driver.Value{src.Host, int64(src.Port), src.User, src.Password}
 	if !src.GTID {
 		set += ", MASTER_LOG_FILE=?, MASTER_LOG_POS=?"
 		args = append(args, src.Start.File, src.Start.Offset)
+	}
+	if beat != "" {
+		set += ", MASTER_HEARTBEAT_PERIOD=" + beat // a number; servers take no quoted one
 	}
 	head := "CHANGE MASTER"
 	switch f.dialect {

@@ -25,6 +25,8 @@ type Settings struct {
 	GTIDMode        string // MySQL: gtid_mode; MariaDB, where there always are GTIDs: gtid_strict_mode
 
 	AutoIncrementIncrement, AutoIncrementOffset int
+
+	UUID string // server_uuid, MySQL only
 }
 
 // SemiSync is semi-synchronous replication ("Semisynchronous Replication" in both manuals): the source's half, and
@@ -42,7 +44,7 @@ func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	rows, err := c.ask(ctx, func(f flavour) statement {
-		return f.showVariables("version", "version_comment", "server_id", "log_bin", "log_slave_updates", "log_replica_updates", "gtid_mode",
+		return f.showVariables("version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates", "log_replica_updates", "gtid_mode",
 			"gtid_strict_mode", "auto_increment_increment", "auto_increment_offset", "rpl_semi_sync_master_enabled", "rpl_semi_sync_source_enabled")
 	})
 	if err != nil {
@@ -71,6 +73,7 @@ func readSurvey(variables, status row) (Survey, error) {
 	var s Survey
 	d := detect(variables["version"], variables["version_comment"]).dialect
 	s.Version, s.Dialect, s.MariaDB = variables["version"], d.String(), d == mariaDB
+	s.UUID = variables["server_uuid"]
 	s.LogBin = isOn(variables["log_bin"])
 	s.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
 	s.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -231,6 +233,14 @@ func (s *server) sql() time.Duration {
 	return 0
 }
 
+// called is how replicas have been told of a source: in every other world not by the address that is in the configuration.
+func (w *World) called(h *host) string {
+	if w.Seed%2 == 1 {
+		return h.name + ".example.com"
+	}
+	return h.ip.String()
+}
+
 // status is SHOW SLAVE STATUS.
 func (s *server) status() (mysqlctl.Replica, error) {
 	r := &s.replica
@@ -238,7 +248,7 @@ func (s *server) status() (mysqlctl.Replica, error) {
 		return mysqlctl.Replica{}, fmt.Errorf("read the state of replication: %w", mysqlctl.ErrNotReplica)
 	}
 	from := s.h.w.host(r.source)
-	status := mysqlctl.Replica{SourceHost: from.ip.String(), SourcePort: 3306, SourceID: from.server.id, IORunning: "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
+	status := mysqlctl.Replica{SourceHost: s.h.w.called(from), SourcePort: 3306, SourceID: from.server.id, IORunning: "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
 		SQLError: r.sqlError, RetryEvery: connectRetry, Drained: r.sql && len(r.relay) == 0, Received: r.received, Executed: r.executed, UsesGTID: s.h.w.dialect != positions}
 	switch {
 	case r.io && r.connected:
@@ -429,13 +439,20 @@ type peers struct {
 // remote is another host's server. It is asked for no longer than connecting to it may take.
 type remote struct{ connection }
 
-func (s peers) ByIP(ip string) (string, agent.Remote, bool) {
+func (s peers) Source(r mysqlctl.Replica) (string, agent.Remote, bool) {
+	var hosts []identity.Host
 	for _, h := range s.w.hosts {
-		if h.ip.String() == ip {
-			return h.name, remote{connection{h.server, s.p, s.from}}, true
-		}
+		hosts = append(hosts, identity.Host{Name: h.name, IP: h.ip, Port: 3306, ID: h.server.id})
 	}
-	return "", nil, false
+	known := identity.Known{Hosts: hosts, Resolved: map[string][]netip.Addr{}}
+	for _, h := range s.w.hosts {
+		known.Resolved[s.w.called(h)] = []netip.Addr{h.ip}
+	}
+	name, ok := known.Of(identity.SourceOf(r))
+	if !ok {
+		return "", nil, false
+	}
+	return name, remote{connection{s.w.host(name).server, s.p, s.from}}, true
 }
 
 func (s peers) ByName(name string) (string, agent.Remote, bool) {

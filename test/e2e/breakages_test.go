@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"unicode"
 
 	"mysql-mmm/pkg/doctor"
 	"mysql-mmm/test/lab"
@@ -103,39 +106,101 @@ func breakages() []breakage {
 
 // mariaDBBreakages are those of servers.
 func mariaDBBreakages() []breakage {
+	start := "on db2: START SLAVE; and take skip_slave_start out of its my.cnf"
 	return []breakage{
-		{"monitor-grant", "db2", "mmm_monitor", "on db1: GRANT SLAVE MONITOR ON *.* TO 'mmm_monitor'@'10.77.0.%';",
-			on("db1", "REVOKE SLAVE MONITOR ON *.* FROM mmm_monitor@'10.77.0.%'"), on("db1", "GRANT SLAVE MONITOR ON *.* TO mmm_monitor@'10.77.0.%'")},
-		{"agent-grant", "db3", "agent_user", "on db1: GRANT CONNECTION ADMIN, READ_ONLY ADMIN ON *.* TO 'mmm_agent'@'10.77.0.%';",
-			on("db1", "REVOKE CONNECTION ADMIN, READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"), on("db1", "GRANT CONNECTION ADMIN, READ_ONLY ADMIN ON *.* TO mmm_agent@'10.77.0.%'")},
-		{"replication-grant", "db2", "replication_user", "on db1: GRANT REPLICATION SLAVE ON *.* TO 'repl'@'10.77.0.%';",
-			on("db1", "REVOKE REPLICATION SLAVE ON *.* FROM repl@'10.77.0.%'"), on("db1", "GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'")},
-		{"server-id", "db3", "that of db2 too", "my.cnf of db3, [mysqld]: server_id = 3", on("db3", "SET GLOBAL server_id = 2"), on("db3", "SET GLOBAL server_id = 3")},
-		{"read-only", "db3", "the writer is db1", "on db3: SET GLOBAL read_only = 1", on("db3", "SET GLOBAL read_only = 0"), on("db3", "SET GLOBAL read_only = 1")},
-		{"auto-increment", "db2", "1", "auto_increment_increment = 2", on("db2", "SET GLOBAL auto_increment_increment = 1"), on("db2", "SET GLOBAL auto_increment_increment = 2")},
-		{"semi-sync", "db2", "semi-synchronously", "rpl_semi_sync_master_enabled = 1",
-			on("db2", "SET GLOBAL rpl_semi_sync_master_enabled = 0"), on("db2", "SET GLOBAL rpl_semi_sync_master_enabled = 1")},
-		{"replication-stopped", "db2", "does not run", "on db2: START SLAVE;", on("db2", "STOP SLAVE"), on("db2", "START SLAVE")},
-		{"replication-source", "db2", "it replicates from 10.77.0.13:3306", "CHANGE MASTER TO MASTER_HOST='10.77.0.11'",
-			on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='10.77.0.13'"), on("db2", "CHANGE MASTER TO MASTER_HOST='10.77.0.11'", "START SLAVE")},
-		{"replication-missing", "db2", "replicate from db1", "MASTER_USE_GTID=slave_pos; START SLAVE;", on("db2", "STOP SLAVE", "RESET SLAVE ALL"),
-			on("db2", "CHANGE MASTER TO MASTER_HOST='10.77.0.11', MASTER_USER='repl', MASTER_PASSWORD='replpw', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1", "START SLAVE")},
-		{"bind-address", "db3", "127.0.0.1:3306", "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0", restarted("db3", "--bind-address=127.0.0.1"), restarted("db3")},
-		{"server-down", "db3", "no server listens on port 3306", "start the server", func(b *bench) error { return b.Node("db3").Server.Kill() },
-			func(b *bench) error { return b.Node("db3").Server.Start(b.ctx) }},
+		{name: "monitor-grant", host: "db2", what: "mmm_monitor", mend: "on db1: GRANT SLAVE MONITOR ON *.* TO 'mmm_monitor'@'10.77.0.%';",
+			strike: on("db1", "REVOKE SLAVE MONITOR ON *.* FROM mmm_monitor@'10.77.0.%'"),
+			heal:   asSaid("")},
+		{name: "agent-grant", host: "db3", what: "agent_user", mend: "on db1: GRANT CONNECTION ADMIN, READ_ONLY ADMIN ON *.* TO 'mmm_agent'@'10.77.0.%';",
+			strike: on("db1", "REVOKE CONNECTION ADMIN, READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"),
+			heal:   asSaid("")},
+		{name: "replication-grant", host: "db2", what: "replication_user", mend: "on db1: GRANT REPLICATION SLAVE ON *.* TO 'repl'@'10.77.0.%';",
+			strike: on("db1", "REVOKE REPLICATION SLAVE ON *.* FROM repl@'10.77.0.%'"),
+			heal:   asSaid("")},
+		{name: "replication-login", host: "db3", what: "db1 and db2", mend: "ALTER USER 'repl'@'…' IDENTIFIED BY '…';",
+			strike: on("db1", "ALTER USER repl@'10.77.0.%' IDENTIFIED BY 'other'"),
+			heal:   asSaid("ALTER USER", "10.77.0.%", "replpw")},
+		{name: "server-id", host: "db3", what: "that of db2 too", mend: "my.cnf of db3, [mysqld]: server_id = 3", strike: on("db3", "SET GLOBAL server_id = 2"), heal: on("db3", "SET GLOBAL server_id = 3")},
+		{name: "read-only", host: "db3", what: "the writer is db1", mend: "on db3: SET GLOBAL read_only = 1", strike: on("db3", "SET GLOBAL read_only = 0"),
+			heal: asSaid("")},
+		{name: "auto-increment", host: "db2", what: "1", mend: "auto_increment_increment = 2", strike: on("db2", "SET GLOBAL auto_increment_increment = 1"),
+			heal: asSaid("")},
+		{name: "semi-sync", host: "db2", what: "semi-synchronously", mend: "rpl_semi_sync_master_enabled = 1", strike: on("db2", "SET GLOBAL rpl_semi_sync_master_enabled = 0"),
+			heal: asSaid("")},
+		{name: "replication-stopped", host: "db2", what: "does not run", mend: "on db2: START SLAVE;", strike: on("db2", "STOP SLAVE"),
+			heal: asSaid("")},
+		{name: "replication-source", host: "db2", what: "it replicates from 10.77.0.13:3306 (db3)", mend: "STOP SLAVE; CHANGE MASTER TO MASTER_HOST='10.77.0.11'",
+			strike: on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='10.77.0.13'", "START SLAVE"),
+			heal:   asSaid("")},
+		{name: "gtid-mode", host: "db3", what: "it replicates by file and position", mend: "on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;",
+			strike: on("db3", "STOP SLAVE", "CHANGE MASTER TO MASTER_USE_GTID=no", "START SLAVE"),
+			heal:   asSaid("")},
+		{name: "replication-missing", host: "db2", what: "replicate from db1", mend: "MASTER_USE_GTID=slave_pos; START SLAVE;", strike: on("db2", "STOP SLAVE", "RESET SLAVE ALL"),
+			heal: asSaid("", "repl", "replpw")},
+		{name: "replication-stopped", host: "db2", what: "not started with the server, as by skip_slave_start", mend: start, strike: restarted("db2", "--skip-slave-start"),
+			heal: asSaid("")},
+		{name: "bind-address", host: "db3", what: "127.0.0.1:3306", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
+			strike: restarted("db3", "--bind-address=127.0.0.1"), heal: restarted("db3")},
+		{name: "bind-address", host: "db3", what: "listens on 10.77.0.13 only: nobody can connect to reader(10.77.0.101)", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
+			strike: restarted("db3", "--bind-address=10.77.0.13"), heal: restarted("db3")},
+		{name: "server-down", host: "db3", what: "no server listens on port 3306", mend: "start the server", strike: func(b *bench) error { return b.Node("db3").Server.Kill() },
+			heal: func(b *bench) error { return b.Node("db3").Server.Start(b.ctx) }},
 	}
 }
 
 // mySQLBreakages are those of servers with MySQL's words.
 func mySQLBreakages() []breakage {
 	return []breakage{
-		{"agent-grant", "db3", "agent_user", "on db1: GRANT SYSTEM_USER ON *.* TO 'mmm_agent'@'10.77.0.%';",
-			on("db1", "REVOKE SYSTEM_USER ON *.* FROM mmm_agent@'10.77.0.%'"), on("db1", "GRANT SYSTEM_USER ON *.* TO mmm_agent@'10.77.0.%'")},
-		{"replication-retry", "db2", "after 10 attempts", "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;",
-			on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=10", "START SLAVE"), on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=86400", "START SLAVE")},
-		{"gtid-mode", "db2", "OFF_PERMISSIVE", "gtid_mode = ON", on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=OFF_PERMISSIVE"),
-			on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=ON")},
-		{"replication-stopped", "db2", "does not run", "on db2: START REPLICA;", on("db2", "STOP SLAVE"), on("db2", "START SLAVE")},
+		{name: "agent-grant", host: "db3", what: "agent_user", mend: "on db1: GRANT SYSTEM_USER ON *.* TO 'mmm_agent'@'10.77.0.%';",
+			strike: on("db1", "REVOKE SYSTEM_USER ON *.* FROM mmm_agent@'10.77.0.%'"),
+			heal:   asSaid("")},
+		{name: "replication-login", host: "db3", what: "db1 and db2", mend: "CREATE USER 'repl'@'10.77.0.13' IDENTIFIED BY '…'; GRANT REPLICATION SLAVE ON *.* TO 'repl'@'10.77.0.13';",
+			strike: on("db1", "CREATE USER repl@'10.77.0.11' IDENTIFIED BY 'replpw'", "GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.11'",
+				"CREATE USER repl@'10.77.0.12' IDENTIFIED BY 'replpw'", "GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.12'", "DROP USER repl@'10.77.0.%'"),
+			heal: asSaid("CREATE USER", "10.77.0.%", "-", "replpw")},
+		{name: "replication-retry", host: "db2", what: "after 10 attempts", mend: "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;",
+			strike: on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_RETRY_COUNT=10", "START SLAVE"),
+			heal:   asSaid("")},
+		{name: "gtid-mode", host: "db2", what: "OFF_PERMISSIVE", mend: "gtid_mode = ON", strike: on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=OFF_PERMISSIVE"),
+			heal: on("db2", "SET GLOBAL gtid_mode=ON_PERMISSIVE", "SET GLOBAL gtid_mode=ON")},
+		{name: "replication-source", host: "db2", what: "it replicates from 10.77.0.13:3306 (db3)", mend: "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST='10.77.0.11'",
+			strike: on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='10.77.0.13'", "START SLAVE"),
+			heal:   asSaid("")},
+		{name: "read-only", host: "db3", what: "the writer is db1", mend: "on db3: SET GLOBAL read_only = 1", strike: on("db3", "SET GLOBAL read_only = 0"),
+			heal: asSaid("")},
+		{name: "bind-address", host: "db3", what: "listens on 10.77.0.13 only: nobody can connect to reader(10.77.0.101)", mend: "my.cnf of db3, [mysqld]: bind-address = 0.0.0.0",
+			strike: restarted("db3", "--bind-address=10.77.0.13"), heal: restarted("db3")},
+		{name: "replication-stopped", host: "db2", what: "does not run", mend: "on db2: START REPLICA;", strike: on("db2", "STOP SLAVE"),
+			heal: asSaid("")},
+		{name: "replication-missing", host: "db2", what: "replicate from db1", mend: "SOURCE_AUTO_POSITION=1", strike: on("db2", "STOP SLAVE", "RESET SLAVE ALL"),
+			heal: asSaid("", "repl", "replpw")},
+	}
+}
+
+// asSaid does to a server what the doctor says, from the beginning that is named up to what is no statement. What it leaves to be filled in is filled in.
+func asSaid(beginning string, fill ...string) func(b *bench) error {
+	return func(b *bench) error {
+		before, text, _ := strings.Cut(b.said, ": ")
+		at := strings.LastIndex(before, "on db")
+		if at < 0 {
+			return fmt.Errorf("no statement: %s", b.said)
+		}
+		host := b.Node(before[at+3 : at+6])
+		for _, v := range fill {
+			text = strings.Replace(text, "…", v, 1)
+		}
+		_, rest, found := strings.Cut(text, beginning)
+		if !found {
+			return fmt.Errorf("no %s: %s", beginning, b.said)
+		}
+		statements := strings.Split(strings.TrimSuffix(beginning+rest, ";"), "; ")
+		if end := slices.IndexFunc(statements, func(s string) bool { return unicode.IsLower(rune(s[0])) }); end >= 0 {
+			statements = statements[:end]
+		}
+		if err := host.Server.Say(b.ctx, statements...); err != nil {
+			return fmt.Errorf("%w, of: %s", err, b.said)
+		}
+		return nil
 	}
 }
 

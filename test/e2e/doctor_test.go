@@ -123,6 +123,7 @@ func (b *bench) finds(all []breakage) {
 			findings, status = b.doctor()
 			for _, f := range findings {
 				if f.Name == br.name && f.Host == br.host && strings.Contains(f.What, br.what) && strings.Contains(f.Mend, br.mend) && status == 1 {
+					b.said = f.Mend
 					return true, ""
 				}
 			}

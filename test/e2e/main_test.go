@@ -32,6 +32,8 @@ type bench struct {
 	*testing.T
 	*lab.Cluster
 	ctx context.Context
+
+	said string // the doctor's remedy for what it found last
 }
 
 // start makes a whole cluster: all hosts ONLINE, the writer on db1. The whole test has the time that it is given.

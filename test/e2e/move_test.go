@@ -71,3 +71,19 @@ func TestSlaveReplication(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 	b.balance(l)
 }
+
+// TestMoveToTheDeaf: a server that listens on its host's own address alone is of no use at the writer's address. A planned move to it goes back, and says why.
+func TestMoveToTheDeaf(t *testing.T) {
+	b := start(t, time.Minute, lab.Options{Lease: 3, Common: "switch_timeout 5\n" + secret})
+	b.must(restarted("db2", "--bind-address=10.77.0.12")(b))
+	b.must(b.WaitWhole(b.ctx))
+	l := b.load()
+	out, status := b.control("move_role writer db2")
+	if status == 0 || b.writer() != "db1" {
+		t.Errorf("the writer is %s: %s", b.writer(), out)
+	}
+	b.logged(b.Monitor, "the server listens on 10.77.0.12:3306 and not on 10.77.0.100 (bind_address): nobody could connect")
+	n, _ := l.Acked()
+	b.must(lab.Wait(b.ctx, "clients to write again", func() (bool, string) { now, _ := l.Acked(); return now > n+100, "" }))
+	b.balance(l)
+}

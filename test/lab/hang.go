@@ -46,7 +46,7 @@ func freeDisk(files ...string) error {
 // stateFiles are those in which the agent of a host keeps what outlives it.
 func (c *Cluster) stateFiles(n *Node) []string {
 	state := filepath.Join(c.dir, n.Name, "mmm_agentd.state")
-	return []string{state, state + ".embargo"}
+	return []string{state, state + ".embargo", state + ".servers"}
 }
 
 // statusFile is that of the monitor.

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -135,6 +136,21 @@ func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	for _, q := range statements {
 		if _, err := conn.ExecContext(ctx, s.kind.SQL(q)); err != nil {
 			return fmt.Errorf("%s: %s: %w", s.host.Name, q, err)
+		}
+	}
+	return nil
+}
+
+// Say executes statements as they stand, in whatever words, on a connection of their own: what they set for it is gone afterwards.
+func (s *Server) Say(ctx context.Context, statements ...string) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }() // which ends the connection
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}
 	return nil

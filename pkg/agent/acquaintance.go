@@ -1,0 +1,252 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/identity"
+	"mysql-mmm/pkg/mysqlctl"
+)
+
+// How often it is asked who servers are, and how long an answer may take.
+const (
+	acquaintPeriod = 2 * time.Second
+	askedAnew      = time.Minute // a server may be set up anew, a name may move
+	triedAgain     = 10 * time.Second
+	saveTimeout    = time.Second
+	resolveTimeout = 2 * time.Second
+)
+
+// Acquaintance knows who the servers of all hosts are, so that a source can be told by more than the text of its
+// address, also when it is dead: that is when it matters. It learns in its own goroutine, and hands out what it knows
+// without asking anybody. It is kept in a file (state_path and ".servers") of one line a host,
+// NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, as a dead server can't be asked after the agent's restart. ADDRESS is one at
+// which a replica here has met that host.
+type Acquaintance struct {
+	path    string
+	disk    Disk
+	local   Replicating
+	ask     func(ctx context.Context, host string) (id uint32, uuid string, err error)
+	resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+	log     *slog.Logger
+
+	known atomic.Pointer[identity.Known] // never changes once it is published
+
+	// Of Run alone:
+	due     map[string]time.Time // when each host, or name, is to be asked for again
+	saved   string               // what the file holds
+	problem string               // with the file, as logged last
+
+	writing chan struct{} // one slot: who writes the file has it. A disk may hang
+}
+
+// NewAcquaintance makes an Acquaintance of a configuration; local is this host's server.
+func NewAcquaintance(c *config.Config, local Replicating, log *slog.Logger) *Acquaintance {
+	ask := func(ctx context.Context, name string) (uint32, string, error) {
+		h, _ := c.Host(name)
+		s := mysqlctl.New(Account(c, h))
+		defer s.Close() // no connection is kept for what is asked once a minute
+		return s.Identity(ctx)
+	}
+	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve,
+		log: log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
+	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
+	for _, h := range c.Hosts {
+		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort})
+	}
+	a.known.Store(&k)
+	return a
+}
+
+// String names the task.
+func (a *Acquaintance) String() string { return "acquaintance with the servers" }
+
+// source names the host that a server replicates from, as far as is known. It asks nobody.
+func (a *Acquaintance) source(r mysqlctl.Replica) (name string, ok bool) {
+	return a.known.Load().Of(identity.SourceOf(r))
+}
+
+// Run learns until ctx ends.
+func (a *Acquaintance) Run(ctx context.Context) error {
+	if err := within(ctx, a.load); err != nil {
+		a.log.Warn(fmt.Sprintf("Couldn't read who the servers are: %v. Asking them", err))
+	}
+	ticker := time.NewTicker(acquaintPeriod)
+	defer ticker.Stop()
+	for {
+		a.learn(ctx, time.Now())
+		a.note(a.save(ctx))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// learn asks all servers at once that are due, and what this host's source is called.
+func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
+	next := a.known.Load().Clone()
+	var mu sync.Mutex // guards next and a.due while they all are asked
+	var all sync.WaitGroup
+	for _, h := range a.known.Load().Hosts {
+		mu.Lock()
+		early := now.Before(a.due[h.Name])
+		mu.Unlock()
+		if early {
+			continue
+		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, 2*remoteTimeout)
+			defer cancel()
+			id, uuid, err := a.ask(ctx, h.Name)
+			mu.Lock()
+			defer mu.Unlock()
+			a.due[h.Name] = now.Add(triedAgain)
+			if err == nil {
+				next.Introduce(h.Name, id, uuid)
+				a.due[h.Name] = now.Add(askedAnew)
+			}
+		})
+	}
+	asking, cancel := context.WithTimeout(ctx, queryTimeout)
+	r, err := a.local.Replica(asking)
+	cancel()
+	mu.Lock()
+	unresolved := err == nil && a.unresolved(r.SourceHost, now)
+	mu.Unlock()
+	if unresolved {
+		all.Go(func() {
+			found, ok := a.lookUp(ctx, r.SourceHost)
+			mu.Lock()
+			defer mu.Unlock()
+			a.due["name "+r.SourceHost] = now.Add(triedAgain)
+			if ok {
+				a.due["name "+r.SourceHost] = now.Add(askedAnew)
+				next.Resolved = map[string][]netip.Addr{r.SourceHost: found} // the names of former sources are of no use
+			}
+		})
+	}
+	all.Wait()
+	if err == nil {
+		next.Meet(identity.SourceOf(r))
+	}
+	a.known.Store(&next)
+}
+
+// unresolved says whether a name is to be resolved, for the first time or anew.
+func (a *Acquaintance) unresolved(name string, now time.Time) bool {
+	_, err := netip.ParseAddr(name)
+	return err != nil && !now.Before(a.due["name "+name])
+}
+
+func (a *Acquaintance) lookUp(ctx context.Context, name string) ([]netip.Addr, bool) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found, err := a.resolve(ctx, name)
+	return found, err == nil && len(found) > 0
+}
+
+// load reads what a former agent noted. What is said of hosts that are configured no more is left out.
+func (a *Acquaintance) load() error {
+	text, err := a.disk.ReadFile(a.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	next := a.known.Load().Clone()
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "|")
+		if len(fields) != 4 {
+			return fmt.Errorf("read %s: want NAME|SERVER_ID|SERVER_UUID|ADDRESS,…", a.path)
+		}
+		id, err := strconv.ParseUint(fields[1], 10, 32)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", a.path, err)
+		}
+		i := slices.IndexFunc(next.Hosts, func(h identity.Host) bool { return h.Name == fields[0] })
+		if i < 0 {
+			continue
+		}
+		next.Hosts[i].ID, next.Hosts[i].UUID = uint32(id), fields[2]
+		for address := range strings.SplitSeq(fields[3], ",") {
+			if address != "" {
+				next.Met[address] = fields[0]
+			}
+		}
+	}
+	a.saved = string(text)
+	a.known.Store(&next)
+	return nil
+}
+
+// note says once what is wrong with the file.
+func (a *Acquaintance) note(err error) {
+	text := ""
+	if err != nil {
+		text = fmt.Sprintf("Couldn't note who the servers are: %v", err)
+	}
+	if text != "" && text != a.problem && !errors.Is(err, context.Canceled) {
+		a.log.Warn(text)
+	}
+	a.problem = text
+}
+
+// save has what was learnt on disk, where it differs from what is there. A disk that hangs is not waited for.
+func (a *Acquaintance) save(ctx context.Context) error {
+	k := a.known.Load()
+	var b strings.Builder
+	for _, h := range k.Hosts {
+		var met []string
+		for _, address := range slices.Sorted(maps.Keys(k.Met)) {
+			if k.Met[address] == h.Name {
+				met = append(met, address)
+			}
+		}
+		fmt.Fprintf(&b, "%s|%d|%s|%s\n", h.Name, h.ID, h.UUID, strings.Join(met, ","))
+	}
+	text := b.String()
+	if text == a.saved {
+		return nil
+	}
+	select {
+	case a.writing <- struct{}{}:
+	default:
+		return errors.New("the disk hangs")
+	}
+	written := make(chan error, 1)
+	go func() {
+		defer func() { <-a.writing }()
+		written <- a.disk.Replace(a.path, []byte(text))
+	}()
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	select {
+	case err := <-written:
+		if err == nil {
+			a.saved = text
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
