@@ -62,8 +62,15 @@ func testAdvice(t *testing.T, kind string) {
 				}
 				running := func(what string) {
 					t.Helper()
-					eventually(t, what, func() bool {
-						r, err := s.Replica(ctx)
+					var r Replica
+					defer func() {
+						if t.Failed() {
+							t.Logf("its replication: %+v", r)
+						}
+					}()
+					eventually(t, what, func() (ok bool) {
+						var err error
+						r, err = s.Replica(ctx)
 						return err == nil && r.IORunning == "Yes" && r.SQLRunning == "Yes" && r.UsesGTID == gtid && r.SourcePort == source.Port
 					})
 				}
@@ -81,7 +88,7 @@ func testAdvice(t *testing.T, kind string) {
 					}
 					return nil
 				}
-				if source.Kind.MySQL && gtid {
+				if source.Kind.MySQL {
 					replica.Exec("SET GLOBAL gtid_purged='" + source.Query("SELECT @@gtid_executed") + "'") // it has the data
 				}
 				obey(t, replica, setup().FollowText(channel, "127.0.0.1", source.Port, gtid), append(append(pos(), "repl", "replpw"), place()...)...)
@@ -99,7 +106,7 @@ func testAdvice(t *testing.T, kind string) {
 					obey(t, replica, setup().RetryText(channel))
 					running("it tries for longer")
 				}
-				replica.Kill()
+				replica.Stop() // killed it can leave a temporary file that keeps its SQL thread from starting
 				replica.Restart()
 				want := map[bool]string{true: "skip_replica_start", false: "skip_slave_start"}[source.Kind.MySQL]
 				if got := setup().NotStarted(); got != want {
