@@ -178,6 +178,7 @@ type owner struct {
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
 	problems   []string
+	notes      []note
 	hushed     map[string]time.Time // problems that are not complained of yet, and since when
 	round      *round
 	again      bool // something has changed since the round began
@@ -379,6 +380,12 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Conflict:   o.memory.conflict,
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
+	}
+	o.note(nil)
+	for _, n := range o.notes {
+		if order.Extended { // an original monitor takes every answer that is not OK for a failure
+			r.Problems = append(r.Problems, n.text)
+		}
 	}
 	if s := o.stalls.get(); s.lasts >= stalledFor {
 		r.Stalled, r.Stall = s.lasts, s.why

@@ -167,12 +167,9 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		out.memory.endClients = false
 		o.endClients(ctx)
 	}
-	notes := out.memory.notes
+	o.note(out.memory.notes)
 	out.memory.notes = nil
 	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
-	if o.order == nil || o.order.Extended { // an original monitor takes every answer that is not OK for a failure
-		o.problems = slices.Concat(o.problems, notes)
-	}
 	o.present = o.site.roles(out.facts.Present)
 	if o.order == nil {
 		return
@@ -210,4 +207,21 @@ func (o *owner) complain(ctx context.Context, problems []string) {
 		}
 	}
 	o.hushed = hushed
+}
+
+// noteTime is how long a note is told: whoever asks for an order's outcome may ask more than once, and hears of it once
+// at least.
+const noteTime = 10 * time.Second
+
+// note keeps what people should know of, and is no problem.
+func (o *owner) note(texts []string) {
+	o.notes = slices.DeleteFunc(o.notes, func(n note) bool { return time.Since(n.made) >= noteTime })
+	for _, text := range texts {
+		o.notes = append(o.notes, note{text, time.Now()})
+	}
+}
+
+type note struct {
+	text string
+	made time.Time
 }
