@@ -2,11 +2,18 @@ package agent
 
 import (
 	"context"
+	"io/fs"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
 	"time"
 )
+
+// changing is a /proc of which another state can be put in place.
+type changing struct{ atomic.Pointer[fstest.MapFS] }
+
+func (c *changing) Open(name string) (fs.File, error) { return c.Load().Open(name) }
 
 // TestBackup: a program that backs a server up is seen while it runs.
 func TestBackup(t *testing.T) {
@@ -23,8 +30,9 @@ func TestBackup(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		host := fstest.MapFS{"512/comm": file("mysqldump\n")}
-		w := newBackupWatch(host)
+		var host changing
+		host.Store(&fstest.MapFS{"512/comm": file("mysqldump\n")})
+		w := newBackupWatch(&host)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.Run(ctx) }()
@@ -32,7 +40,7 @@ func TestBackup(t *testing.T) {
 		if w.get() != "mysqldump (process 512)" {
 			t.Errorf("at the start: %q", w.get())
 		}
-		delete(host, "512/comm")
+		host.Store(&quiet)
 		time.Sleep(backupRest)
 		if w.get() == "" {
 			t.Error("it is forgotten as soon as it has ended")

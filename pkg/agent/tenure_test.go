@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,8 +118,8 @@ type leasedTest struct {
 	host     *leasedHost
 	disk     *fakeDisk
 	agent    *Agent
-	promises bool // db1 vouches
-	silent   bool // db1 says nothing for longer than anybody waits
+	promises atomic.Bool // db1 vouches
+	silent   atomic.Bool // db1 says nothing for longer than anybody waits
 	asked    int
 	end      func()
 }
@@ -128,7 +129,8 @@ const statePath = "/state"
 // underLease runs f with an agent that has saved a state.
 func underLease(t *testing.T, saved lease.Saved, f func(l *leasedTest)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &leasedTest{T: t, promises: true, disk: &fakeDisk{files: map[string]string{}}}
+		l := &leasedTest{T: t, disk: &fakeDisk{files: map[string]string{}}}
+		l.promises.Store(true)
 		if saved != (lease.Saved{}) {
 			l.disk.files[statePath] = formatState(saved)
 		}
@@ -165,10 +167,10 @@ func (l *leasedTest) start() {
 func (l *leasedTest) ask(_ context.Context, _, line string) (string, error) {
 	if strings.HasPrefix(line, wire.PeerStatus) {
 		l.host.set(func() { l.asked++ })
-		if l.silent {
+		if l.silent.Load() {
 			time.Sleep(time.Minute)
 		}
-		if !l.promises {
+		if !l.promises.Load() {
 			return "", errors.New("no route to host")
 		}
 	}
@@ -207,12 +209,12 @@ func TestRestartWithoutMonitor(t *testing.T) {
 		if open, present := l.open(); !open || !present {
 			t.Errorf("after 20 s: open %v, address %v", open, present)
 		}
-		l.promises = false
+		l.promises.Store(false)
 		time.Sleep(6 * time.Second)
 		if open, present := l.open(); open || present {
 			t.Errorf("nobody vouches any more: open %v, address %v", open, present)
 		}
-		l.promises = true
+		l.promises.Store(true)
 		time.Sleep(2 * time.Second)
 		if open, present := l.open(); !open || !present {
 			t.Errorf("it is vouched for again: open %v, address %v", open, present)
@@ -264,13 +266,15 @@ func TestDiskHangs(t *testing.T) {
 // address stays for as long as the lease lasts, and no longer.
 func TestWholeLease(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
-		l.silent = true
+		l.silent.Store(true)
 		o := order(writer)
 		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
 		l.say(o)
-		if left := time.Until(l.host.ends); left > 3*time.Second || left < 2*time.Second {
-			t.Errorf("the kernel was told %v", left)
-		}
+		l.host.set(func() {
+			if left := time.Until(l.host.ends); left > 3*time.Second || left < 2*time.Second {
+				t.Errorf("the kernel was told %v", left)
+			}
+		})
 		time.Sleep(2700 * time.Millisecond)
 		if _, present := l.open(); !present {
 			t.Error("the address goes before the lease is over")
@@ -279,7 +283,7 @@ func TestWholeLease(t *testing.T) {
 		if open, present := l.open(); open || present {
 			t.Errorf("after the lease: open %v, address %v", open, present)
 		}
-		l.silent = false
+		l.silent.Store(false)
 		time.Sleep(2 * time.Minute) // the last question has ended
 	})
 }
@@ -351,12 +355,12 @@ func TestBackInTheSameHolding(t *testing.T) {
 			l.host.peer = aheadServer{}
 			l.host.block["wait bin.000001:9999"] = make(chan struct{}) // its replication stands still
 		})
-		l.promises = false
+		l.promises.Store(false)
 		time.Sleep(6 * time.Second)
 		if open, present := l.open(); open || present {
 			t.Fatalf("without a lease: open %v, address %v", open, present)
 		}
-		l.promises = true
+		l.promises.Store(true)
 		time.Sleep(3 * time.Second)
 		if open, present := l.open(); !open || !present {
 			t.Errorf("vouched for again: open %v, address %v", open, present)
