@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,14 @@ const (
 	unheardTimeout = 250 * time.Millisecond
 )
 
+// Dumps are the connections by which others read the local server's binary log.
+type Dumps interface {
+	EndDumps(ctx context.Context, replica netip.Addr) (int, error)
+}
+
+// unhookTimeout: a semi-synchronous server that can't be asked waits longer than this for its first commit.
+const unhookTimeout = 500 * time.Millisecond
+
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
 	self     string
@@ -74,6 +83,7 @@ type catchUp struct {
 	log      *slog.Logger
 
 	stopping *sync.WaitGroup         // what still goes on when run has returned
+	dumps    Dumps                   // nil: they are left alone
 	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
@@ -362,7 +372,23 @@ func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) 
 		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
 	}
 	c.log.Info(fmt.Sprintf("Host '%s' does not answer: nothing beyond %s of it is replicated until it has been looked at", from, at))
+	c.unhook(ctx, from)
 	return nil
+}
+
+// unhook ends what a former writer that does not answer still reads here: a semi-synchronous server would wait for it
+// with its first commit. One that lives connects again.
+func (c catchUp) unhook(ctx context.Context, from string) {
+	address, _, _ := c.peers.ByName(from)
+	ip, err := netip.ParseAddr(address)
+	if c.dumps == nil || err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, unhookTimeout)
+	defer cancel()
+	if _, err := c.dumps.EndDumps(ctx, ip); err != nil {
+		c.log.Info(fmt.Sprintf("Couldn't end the connections by which '%s' replicates: %v", from, err))
+	}
 }
 
 // force takes over from wherever this server stands.

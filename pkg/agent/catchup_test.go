@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,6 +178,44 @@ func TestReceivingStopped(t *testing.T) {
 				}
 				if s.history() != c.did {
 					t.Errorf("it did %q, want %q", s.history(), c.did)
+				}
+			})
+		})
+	}
+}
+
+// dumpsOf notes whose reading was ended.
+type dumpsOf struct {
+	ended []string
+	fail  error
+}
+
+func (d *dumpsOf) EndDumps(_ context.Context, replica netip.Addr) (int, error) {
+	d.ended = append(d.ended, replica.String())
+	return len(d.ended), d.fail
+}
+
+// TestUnhook: a writer that takes over from one that does not answer ends what that one reads here, and takes over though
+// it can't. One that answers goes on reading.
+func TestUnhook(t *testing.T) {
+	for name, c := range map[string]struct {
+		peer Remote
+		fail error
+		want []string
+	}{
+		"it does not answer":  {deadRemote{}, nil, []string{"10.0.0.1"}},
+		"that can't be ended": {deadRemote{}, errGone, []string{"10.0.0.1"}},
+		"it answers":          {returned{end: at(100)}, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{position: at(500), peer: c.peer, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes",
+					Received: at(100), Executed: at(100)}}
+				d := &dumpsOf{fail: c.fail}
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, dumps: d, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+				if err != nil || sw.After != at(100).String() || !slices.Equal(d.ended, c.want) {
+					t.Errorf("%+v, %v; ended %v, want %v", sw, err, d.ended, c.want)
 				}
 			})
 		})

@@ -14,6 +14,7 @@ import (
 type process struct {
 	id        uint64
 	user      string
+	host      string // ADDRESS:PORT, or a name
 	command   string
 	state     string
 	seconds   string
@@ -167,7 +168,7 @@ func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read connection list of %s: %w", s.cfg.Addr, err)
 		}
-		list[i] = process{id: id, user: r["User"], command: r["Command"], state: r["State"], seconds: r["Time"], statement: digest(r["Info"])}
+		list[i] = process{id: id, user: r["User"], host: r["Host"], command: r["Command"], state: r["State"], seconds: r["Time"], statement: digest(r["Info"])}
 	}
 	return list, nil
 }

@@ -1,0 +1,28 @@
+package mysqlctl
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+)
+
+// EndDumps ends the connections by which a replica on that address reads this server's binary log, and returns how many
+// there were. A semi-synchronous source counts a replica for as long as its connection lasts, also one that is dead and
+// could not say so: what is committed waits for its acknowledgement. A replica that lives connects again. Where the
+// server knows its clients by name (skip_name_resolve is off) it may find none.
+func (s *Server) EndDumps(ctx context.Context, replica netip.Addr) (int, error) {
+	ctx, cancel := bounded(ctx, s.cfg.Timeout)
+	defer cancel()
+	list, err := s.listProcesses(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var kill []uint64
+	for _, p := range list {
+		at, err := netip.ParseAddrPort(p.host)
+		if strings.HasPrefix(p.command, "Binlog Dump") && err == nil && at.Addr().Unmap() == replica.Unmap() {
+			kill = append(kill, p.id)
+		}
+	}
+	return s.killAll(ctx, kill)
+}
