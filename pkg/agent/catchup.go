@@ -199,6 +199,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil { // it is known where from when all that came has been executed
 		return mysqlctl.Position{}, err
 	}
+	c.unhook(ctx, from)
 	if err := c.stopReceiving(ctx); err != nil {
 		return mysqlctl.Position{}, err
 	}
@@ -372,12 +373,11 @@ func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) 
 		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
 	}
 	c.log.Info(fmt.Sprintf("Host '%s' does not answer: nothing beyond %s of it is replicated until it has been looked at", from, at))
-	c.unhook(ctx, from)
 	return nil
 }
 
-// unhook ends what a former writer that does not answer still reads here: a semi-synchronous server would wait for it
-// with its first commit. One that lives connects again.
+// unhook ends what a former writer that does not answer still reads here: a semi-synchronous server would wait for it,
+// with the last that it executes of that one's as with its own first commit. One that lives connects again.
 func (c catchUp) unhook(ctx context.Context, from string) {
 	address, _, _ := c.peers.ByName(from)
 	ip, err := netip.ParseAddr(address)

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"mysql-mmm/test/servers"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // snapshot is all that a server has, and the place in its log that means the same.
@@ -55,6 +58,12 @@ func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 		return err
 	}
 	s, err := from.Server.snapshot(ctx)
+	if errors.Is(err, mysql.ErrInvalidConn) { // who has only just taken over ends locks that its first clients wait for
+		err = Wait(ctx, "a copy of "+from.Name, func() (bool, string) {
+			s, err = from.Server.snapshot(ctx)
+			return err == nil, fmt.Sprint(err)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", from.Name, err)
 	}
