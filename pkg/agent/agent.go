@@ -58,12 +58,13 @@ type Config struct {
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
 	Local      Server
-	Dumps      Dumps                                  // nil: those of a former writer are left alone
-	Commits    Commits                                // nil: whether the server writes is not looked at
-	Processes  fs.FS                                  // as /proc; nil: backups are not looked for
-	Volume     Volume                                 // of the server's folders
-	Clients    func(ctx context.Context) (int, error) // ends the TCP connections of clients to the server's port; nil: they end by themselves
-	Patience   time.Duration                          // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
+	HangUp     func(ctx context.Context, to netip.AddrPort) (int, error) // ends this host's TCP connections to an address; nil: they end by themselves
+	Dumps      Dumps                                                     // nil: those of a former writer are left alone
+	Commits    Commits                                                   // nil: whether the server writes is not looked at
+	Processes  fs.FS                                                     // as /proc; nil: backups are not looked for
+	Volume     Volume                                                    // of the server's folders
+	Clients    func(ctx context.Context) (int, error)                    // ends the TCP connections of clients to the server's port; nil: they end by themselves
+	Patience   time.Duration                                             // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
 	Peers      Peers
 	Sources    func(host string) (Source, bool) // how this host replicates from another
 	Blocking   Blocking
@@ -117,7 +118,7 @@ func New(c Config) *Agent {
 			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
 			conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
-				dumps: c.Dumps, log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
+				dumps: c.Dumps, connections: c.HangUp, log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,
 		progress: progress,
 		watch:    c.Watch,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -82,9 +83,11 @@ type catchUp struct {
 	patience time.Duration // for fetching what others have received ("catch_up_timeout")
 	log      *slog.Logger
 
-	stopping *sync.WaitGroup         // what still goes on when run has returned
-	dumps    Dumps                   // nil: they are left alone
-	progress *atomic.Pointer[string] // what is waited for, for people; "" for nothing
+	stopping *sync.WaitGroup // what still goes on when run has returned
+	dumps    Dumps           // nil: they are left alone
+	// connections ends this host's TCP connections to an address; nil: they end by themselves.
+	connections func(ctx context.Context, to netip.AddrPort) (int, error)
+	progress    *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
 // run waits until the local server has executed all that the old master wrote, or all that it and others have received where
@@ -200,7 +203,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		return mysqlctl.Position{}, err
 	}
 	c.unhook(ctx, from)
-	if err := c.stopReceiving(ctx); err != nil {
+	if err := c.stopReceiving(ctx, c.connectionTo(from, r)); err != nil {
 		return mysqlctl.Position{}, err
 	}
 	r, err := c.local.Replica(ctx)
@@ -317,24 +320,59 @@ func (c catchUp) again(ctx context.Context, r mysqlctl.Replica, took cluster.Emb
 // thread that has been told to stop takes nothing from its source any more.
 const (
 	stopPatience = 200 * time.Millisecond
+	hangUpAfter  = 20 * time.Millisecond // by then it has been told to stop, and does not connect anew
 	stopTimeout  = 5 * time.Second
 )
 
-func (c catchUp) stopReceiving(ctx context.Context) error {
+func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error {
 	stopped := make(chan error, 1)
 	c.stopping.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		stopped <- c.local.StopReceiving(ctx)
 	})
-	select {
-	case err := <-stopped:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(stopPatience):
-		return nil
+	hangUp := time.After(hangUpAfter)
+	patience := time.After(stopPatience)
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-hangUp:
+			c.hangUp(ctx, source)
+		case <-patience:
+			return nil
+		}
 	}
+}
+
+// hangUp ends this host's connections to a source that says nothing: the thread that reads from it hears of that at
+// once, and of its end only when it looks next.
+func (c catchUp) hangUp(ctx context.Context, source netip.AddrPort) {
+	if c.connections == nil || !source.IsValid() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+	if _, err := c.connections(ctx, source); err != nil {
+		c.log.Info(fmt.Sprintf("Couldn't end the connections to %s: %v", source, err))
+	}
+}
+
+// connectionTo is where this host's replication from a host goes to; not valid where that is not known.
+func (c catchUp) connectionTo(from string, r mysqlctl.Replica) netip.AddrPort {
+	for _, address := range []string{r.SourceHost, c.address(from)} {
+		if ip, err := netip.ParseAddr(address); err == nil && r.SourcePort > 0 && r.SourcePort <= math.MaxUint16 {
+			return netip.AddrPortFrom(ip, uint16(r.SourcePort))
+		}
+	}
+	return netip.AddrPort{}
+}
+
+func (c catchUp) address(host string) string {
+	ip, _, _ := c.peers.ByName(host)
+	return ip
 }
 
 // resume lets replication from a source go on that an attempt before this one had given up, and that answers again.
@@ -379,8 +417,7 @@ func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) 
 // unhook ends what a former writer that does not answer still reads here: a semi-synchronous server would wait for it,
 // with the last that it executes of that one's as with its own first commit. One that lives connects again.
 func (c catchUp) unhook(ctx context.Context, from string) {
-	address, _, _ := c.peers.ByName(from)
-	ip, err := netip.ParseAddr(address)
+	ip, err := netip.ParseAddr(c.address(from))
 	if c.dumps == nil || err != nil {
 		return
 	}
