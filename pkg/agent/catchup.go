@@ -166,7 +166,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		return c.again(ctx, r, old)
 	}
 	limit := remoteTimeout
-	if o.Lease > 0 && o.Switch.From == from && o.Epoch.Gone != from {
+	if o.Lease > 0 && o.Switch.From == from && (o.Epoch.Gone != from || o.Down) {
 		limit = unheardTimeout
 	}
 	var target mysqlctl.Position

@@ -110,7 +110,7 @@ func mayOrder(s, next State) bool {
 		return true
 	}
 	for name, h := range next.Hosts {
-		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit || old.Writing.Fenced != h.Writing.Fenced {
+		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit || old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp {
 			return true
 		}
 	}
@@ -216,6 +216,7 @@ type Order struct {
 	Epoch  Epoch  // zero for a host that has no say in who is the writer
 	Lease  Lease  // how long addresses stay without an order; 0: for ever
 	Forced bool   // the writer is to open without having executed all
+	Down   bool   // the server of the writer before does not run, by its agent's word
 	Cut    bool   // the writer before can't be closed, and no client reaches it: nothing is to be asked of its server
 	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
 	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
@@ -224,7 +225,7 @@ type Order struct {
 // Equal says whether both tell their host the same.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Cut == p.Cut && o.Left == p.Left && o.Trust == p.Trust && slices.Equal(o.Roles, p.Roles)
+		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust && slices.Equal(o.Roles, p.Roles)
 }
 
 // Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
@@ -252,6 +253,7 @@ func Orders(t Topology, s State) []Order {
 			o.Switch = s.Switch
 			before := s.Hosts[s.Switch.From]
 			o.Cut = h.Name == master && before.AgentUp && before.Writing.Fenced
+			o.Down = h.Name == master && before.AgentUp && before.ServerGone
 		}
 		orders = append(orders, o)
 	}

@@ -11,7 +11,7 @@ import (
 // TestEndDumps: what a replica on that address reads ends, and begins again, as the replica lives; others are left alone.
 func TestEndDumps(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
-		source := mysqltest.Start(t, mysqltest.Options{Server: kind})
+		source := mysqltest.Start(t, mysqltest.Options{Server: kind, Args: []string{"--skip-name-resolve"}})
 		replica := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2})
 		replica.Follow(source)
 		s := agent(t, source, "agent")

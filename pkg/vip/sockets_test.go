@@ -190,3 +190,24 @@ func TestDestroyClients(t *testing.T) {
 		t.Errorf("without peers: %d, %v", n, err)
 	}
 }
+
+// TestDestroyTo: who waits for a machine that says nothing hears that there will be no answer; connections to others stay.
+func TestDestroyTo(t *testing.T) {
+	_, r := eth0(t, "10.0.0.1/24")
+	r.add("10.0.0.100/24")
+	at, accepted := listen(t, "tcp", "0.0.0.0:0")
+	client, server := r.dial(netip.MustParseAddr("10.0.0.1"), at.Port(), accepted)
+	remote := netip.MustParseAddrPort(server.RemoteAddr().String())
+	if n, err := DestroyTo(t.Context(), netip.AddrPortFrom(remote.Addr(), 1)); err != nil || n != 0 {
+		t.Errorf("to another port: %d, %v", n, err)
+	}
+	if n, err := DestroyTo(t.Context(), remote); err != nil || n != 1 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if err := readError(t, server, 200*time.Millisecond); !errors.Is(err, unix.ECONNABORTED) {
+		t.Errorf("who waits: %v, want ECONNABORTED", err)
+	}
+	if err := readError(t, client, 200*time.Millisecond); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the other end: %v, want ECONNRESET", err)
+	}
+}

@@ -35,6 +35,7 @@ const (
 	extStall    = "stall"
 	extFenced   = "fenced"
 	extCut      = "cut"
+	extDown     = "down"
 	extBackup   = "backup"
 	extAnswer   = "answer"
 	extForced   = "forced"
