@@ -195,7 +195,7 @@ func TestDestroyClients(t *testing.T) {
 func TestDestroyTo(t *testing.T) {
 	_, r := eth0(t, "10.0.0.1/24")
 	r.add("10.0.0.100/24")
-	at, accepted := listen(t, "tcp", "0.0.0.0:0")
+	at, accepted := listen(t, "tcp4", "0.0.0.0:0")
 	client, server := r.dial(netip.MustParseAddr("10.0.0.1"), at.Port(), accepted)
 	remote := netip.MustParseAddrPort(server.RemoteAddr().String())
 	if n, err := DestroyTo(t.Context(), netip.AddrPortFrom(remote.Addr(), 1)); err != nil || n != 0 {
