@@ -13,7 +13,7 @@ const (
 	orderWords  = 800  // words, numbers and their separators
 	orderPlaces = 3    // places in binary logs
 	orderNames  = 10   // names of hosts, each as long as the longest
-	orderPerAll = 3    // how often every host is named: once with a place in its log
+	orderPerAll = 3    // how often every host that may be the writer is named: once with a place in its log
 	placeSize   = 100  // name of a binary log and a position in it
 )
 
@@ -23,7 +23,9 @@ func (m *model) validateOrders() {
 	hosts, longest, rest := m.all("host"), 0, orderWords+orderPlaces*placeSize
 	for _, h := range hosts {
 		longest = max(longest, len(h.name))
-		rest += placeSize + orderPerAll*(len(h.name)+1)
+		if m.mayHoldExclusive(h.name) {
+			rest += placeSize + orderPerAll*(len(h.name)+1)
+		}
 	}
 	rest += orderNames * longest
 	for _, h := range hosts {
@@ -44,4 +46,11 @@ func (m *model) validateOrders() {
 			}
 		}
 	}
+}
+
+// mayHoldExclusive says whether the host is one of an exclusive role, as the writer's is.
+func (m *model) mayHoldExclusive(host string) bool {
+	return slices.ContainsFunc(m.all("role"), func(r *section) bool {
+		return get[string](r, "mode") == "exclusive" && slices.Contains(get[[]string](r, "hosts"), host)
+	})
 }

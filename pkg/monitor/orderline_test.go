@@ -48,6 +48,9 @@ func TestEveryOrderFits(t *testing.T) {
 	if _, err := (crowd{hosts: 3, roles: 1, addresses: 250, host: "db", role: "reader"}).load(t); err != nil {
 		t.Errorf("250 reader addresses are refused: %v", err)
 	}
+	if _, err := (crowd{hosts: 200, roles: 1, addresses: 20, host: "host", role: "reader"}).load(t); err != nil {
+		t.Errorf("200 hosts are refused, of which two may be the writer: %v", err)
+	}
 }
 
 func name(rng *rand.Rand, most int) string {
@@ -80,7 +83,7 @@ func (w crowd) load(t *testing.T) (*config.Config, error) {
 		if i < 2 {
 			mode = "master\npeer " + hosts[1-i]
 		}
-		fmt.Fprintf(&b, "<host %s>\nip 192.0.2.%d\nmode %s\n</host>\n", h, i+10, mode)
+		fmt.Fprintf(&b, "<host %s>\nip 10.9.%d.%d\nmode %s\n</host>\n", h, i/200, 1+i%200, mode)
 	}
 	fmt.Fprintf(&b, "<role writer>\nhosts %s, %s\nips 192.0.2.100\nmode exclusive\n</role>\n", hosts[0], hosts[1])
 	for r := range w.roles {
@@ -118,7 +121,9 @@ func longestOrder(c *config.Config, to string) string {
 	place := strings.Repeat("b", 79) + ":" + fmt.Sprint(uint64(math.MaxUint64))
 	for _, h := range c.Hosts {
 		names = append(names, h.Name)
-		trust = append(trust, h.Name+"@"+place)
+		if len(trust) < 2 { // those that may be the writer
+			trust = append(trust, h.Name+"@"+place)
+		}
 	}
 	host := most(names)
 	o := wire.Order{State: cluster.AwaitingRecovery, Master: host, Extended: true, Seq: math.MaxUint64, Forced: true, Left: place,
