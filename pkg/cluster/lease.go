@@ -15,7 +15,7 @@ type Lease time.Duration
 const (
 	// kernelSlack is how long after the end of a lease the kernel may still have the address. A lifetime counts whole
 	// seconds, rounded down; the kernel ends it up to a second late where other addresses end shortly before
-	// (TestLateness in package vip measures it), and setting it may take 50 ms.
+	// (TestHowLateTheKernelTakesAddressesOff measures it), and setting it may take 50 ms.
 	kernelSlack = 1250 * time.Millisecond
 	// clockDrift is how far two clocks may differ in speed, as a part of 1.
 	clockDrift = 0.01
