@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"mysql-mmm/pkg/mysqlctl"
 	"net/netip"
 	"time"
+
+	"mysql-mmm/pkg/mysqlctl"
 )
 
 // This file is about a source that says nothing: what this host still waits for from it, and what it is told of here.
