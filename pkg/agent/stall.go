@@ -16,7 +16,8 @@ import (
 
 // Commits are what the local server says of transactions that are to become durable.
 type Commits interface {
-	WaitingCommits(ctx context.Context) ([]mysqlctl.CommitWait, error)
+	WaitingWrites(ctx context.Context) ([]mysqlctl.WriteWait, error)
+	FileWrites(ctx context.Context) (mysqlctl.FileWrites, error)
 	Folders(ctx context.Context) ([]string, error)
 }
 
@@ -49,22 +50,33 @@ type stall struct {
 	why   string
 }
 
-// commitWaits are the statements that were found to wait for their commit, each by its connection.
-type commitWaits map[uint64]commitWait
+// writeWaits are the statements that were found to wait for their commit, or for a file that takes nothing, each by its
+// connection.
+type writeWaits map[uint64]writeWait
 
-type commitWait struct {
+type writeWait struct {
 	since   time.Duration // when it was first found to wait
 	started time.Duration // when it began, by the server's count
 	state   string
+	commits bool
 }
 
-// next takes in what was found now. A connection that waits each time with another statement makes progress.
-func (w commitWaits) next(now time.Duration, found []mysqlctl.CommitWait) commitWaits {
-	next := commitWaits{}
+// next takes in what was found now. A connection that waits each time with another statement makes progress. One that
+// does not wait for its commit counts for as long as no write of InnoDB has ended: it may have waited for a lock before.
+func (w writeWaits) next(now time.Duration, found []mysqlctl.WriteWait, files fileWrites) writeWaits {
+	next := writeWaits{}
 	for _, c := range found {
-		this := commitWait{since: now, started: now - c.For, state: c.State}
-		if before, ok := w[c.ID]; ok && (this.started-before.started).Abs() <= sameStatement {
+		this := writeWait{since: now, started: now - c.For, state: c.State, commits: c.Commits}
+		before, ok := w[c.ID]
+		switch {
+		case !c.Commits && files.UnderWay == 0:
+			continue
+		case !ok || (this.started-before.started).Abs() > sameStatement:
+		default:
 			this.since, this.started = before.since, before.started
+		}
+		if !c.Commits {
+			this.since = max(this.since, files.since)
 		}
 		next[c.ID] = this
 	}
@@ -72,14 +84,33 @@ func (w commitWaits) next(now time.Duration, found []mysqlctl.CommitWait) commit
 }
 
 // stall is the wait of the one that has waited longest.
-func (w commitWaits) stall(now time.Duration) stall {
+func (w writeWaits) stall(now time.Duration) stall {
 	var longest stall
 	for id, c := range w {
-		if lasts := now - c.since; lasts > longest.lasts {
-			longest = stall{lasts, fmt.Sprintf("connection %d has waited %d s for its commit (%s)", id, int(lasts.Seconds()), c.state)}
+		lasts := now - c.since
+		if lasts <= longest.lasts {
+			continue
 		}
+		what := "for its commit (" + c.state + ")"
+		if !c.commits {
+			what = "(" + c.state + "), and no write of InnoDB to a file has ended"
+		}
+		longest = stall{lasts, fmt.Sprintf("connection %d has waited %d s %s", id, int(lasts.Seconds()), what)}
 	}
 	return longest
+}
+
+// fileWrites is what InnoDB says of its writes, and since when it has said just that.
+type fileWrites struct {
+	mysqlctl.FileWrites
+	since time.Duration
+}
+
+func (f fileWrites) next(now time.Duration, found mysqlctl.FileWrites) fileWrites {
+	if found.UnderWay == 0 || f.UnderWay == 0 || found.Count != f.Count {
+		f.since = now
+	}
+	return fileWrites{found, f.since}
 }
 
 // stallWatch looks whether the local server writes. Its fields belong to Run.
@@ -89,7 +120,8 @@ type stallWatch struct {
 	watched *atomic.Bool // the server is the writer's, or was when it last wrote
 
 	began   time.Time
-	waits   commitWaits
+	waits   writeWaits
+	files   fileWrites
 	folders []string
 	asked   chan string   // the answer of a file system; nil: none has been asked
 	full    time.Duration // since when a folder takes nothing
@@ -98,7 +130,7 @@ type stallWatch struct {
 }
 
 func newStallWatch(c Commits, v Volume, watched *atomic.Bool) *stallWatch {
-	w := &stallWatch{commits: c, volume: v, watched: watched, waits: commitWaits{}}
+	w := &stallWatch{commits: c, volume: v, watched: watched, waits: writeWaits{}}
 	w.newest.Store(&stall{})
 	return w
 }
@@ -118,7 +150,7 @@ func (w *stallWatch) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		if !w.watched.Load() && w.get() == (stall{}) {
-			w.waits, w.full = commitWaits{}, 0
+			w.waits, w.files, w.full = writeWaits{}, fileWrites{}, 0
 			continue
 		}
 		w.look(ctx)
@@ -129,8 +161,11 @@ func (w *stallWatch) Run(ctx context.Context) error {
 func (w *stallWatch) look(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if found, err := w.commits.WaitingCommits(asking); err == nil {
-		w.waits = w.waits.next(time.Since(w.began), found)
+	if found, err := w.commits.FileWrites(asking); err == nil {
+		w.files = w.files.next(time.Since(w.began), found)
+	}
+	if found, err := w.commits.WaitingWrites(asking); err == nil {
+		w.waits = w.waits.next(time.Since(w.began), found, w.files)
 	}
 	if w.folders == nil {
 		w.folders, _ = w.commits.Folders(asking)

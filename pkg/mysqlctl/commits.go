@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// CommitWait is a connection whose transaction waits to become durable: for the disk, or for an acknowledgement of
-// semi-synchronous replication.
-type CommitWait struct {
-	ID    uint64
-	State string        // in the server's words
-	For   time.Duration // how long its statement has run, in whole seconds
+// WriteWait is a connection whose statement waits to become durable, for the disk or for an acknowledgement of
+// semi-synchronous replication, or is at something else that writes.
+type WriteWait struct {
+	ID      uint64
+	State   string        // in the server's words
+	For     time.Duration // how long its statement has run, in whole seconds
+	Commits bool          // its state says that it waits to become durable; others may wait for anything, or be at work
 }
 
 // commitStates are the thread states in which a transaction has been executed and waits to become durable: "General
@@ -25,23 +26,70 @@ var commitStates = []string{
 	"waiting for semi-sync ack from slave", "waiting for semi-sync ack from replica",
 }
 
-// WaitingCommits lists who waits for a commit at this moment. It needs PROCESS for the connections of others.
-func (s *Server) WaitingCommits(ctx context.Context) ([]CommitWait, error) {
-	rows, err := s.ask(ctx, flavour.showCommits)
+// writeStates are those in which a statement writes rows, by the same pages. InnoDB holds up in them who waits for a
+// page, for room in its log, or for a file to grow; so does another's row lock.
+var writeStates = []string{
+	"update", "updating", "updating main table", "updating reference tables", "deleting from main table",
+	"deleting from reference tables", "end", "query end", "end of update loop",
+}
+
+// WaitingWrites lists who waits for a commit, or writes, at this moment. It needs PROCESS for the connections of others.
+//
+// It asks with SHOW PROCESSLIST, which opens no table: while a disk hangs, MySQL does not answer those who ask
+// information_schema, whose answer it writes into a temporary table first.
+func (s *Server) WaitingWrites(ctx context.Context) ([]WriteWait, error) {
+	rows, err := s.ask(ctx, flavour.showProcesses)
 	if err != nil {
 		return nil, err
 	}
-	var list []CommitWait
+	var list []WriteWait
 	for _, r := range rows {
-		id, err := strconv.ParseUint(r["ID"], 10, 64)
-		if err != nil || !slices.Contains(commitStates, strings.ToLower(r["STATE"])) {
+		id, err := strconv.ParseUint(r["Id"], 10, 64)
+		state := strings.ToLower(r["State"])
+		commits := slices.Contains(commitStates, state)
+		if err != nil || r["Command"] == "Sleep" || !commits && !slices.Contains(writeStates, state) {
 			continue
 		}
-		seconds, _ := strconv.Atoi(r["TIME"]) // that of a thread of the server may be below 0
-		list = append(list, CommitWait{ID: id, State: r["STATE"], For: time.Duration(max(seconds, 0)) * time.Second})
+		seconds, _ := strconv.Atoi(r["Time"]) // that of a thread of the server may be below 0
+		list = append(list, WriteWait{ID: id, State: r["State"], For: time.Duration(max(seconds, 0)) * time.Second, Commits: commits})
 	}
 	return list, nil
 }
+
+// FileWrites is what InnoDB says of its writes to files. MariaDB counts those of its log in none of these from 10.8 on.
+type FileWrites struct {
+	UnderWay uint64 // writes and flushes that have not ended
+	Count    string // of those that have been made: another one after each
+}
+
+// FileWrites asks InnoDB for its counters ("InnoDB Status Variables" of both manuals).
+func (s *Server) FileWrites(ctx context.Context) (FileWrites, error) {
+	rows, err := s.ask(ctx, flavour.showFileWrites)
+	if err != nil {
+		return FileWrites{}, err
+	}
+	value := map[string]string{}
+	for _, r := range rows {
+		value[strings.ToLower(r["Variable_name"])] = r["Value"]
+	}
+	var w FileWrites
+	for _, name := range writesUnderWay {
+		if n, err := strconv.ParseInt(value[name], 10, 64); err == nil && n > 0 { // a counter has been seen below 0
+			w.UnderWay += uint64(n)
+		}
+	}
+	counts := make([]string, len(writesMade))
+	for i, name := range writesMade {
+		counts[i] = value[name]
+	}
+	w.Count = strings.Join(counts, " ")
+	return w, nil
+}
+
+var (
+	writesUnderWay = []string{"innodb_data_pending_writes", "innodb_data_pending_fsyncs", "innodb_os_log_pending_writes", "innodb_os_log_pending_fsyncs"}
+	writesMade     = []string{"innodb_data_writes", "innodb_data_fsyncs", "innodb_os_log_written", "innodb_os_log_fsyncs"}
+)
 
 // Folders are those that every commit writes to: the data's and the binary log's.
 func (s *Server) Folders(ctx context.Context) ([]string, error) {

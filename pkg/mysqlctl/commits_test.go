@@ -2,15 +2,16 @@ package mysqlctl
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestWaitingCommits: who waits for an acknowledgement that nobody gives waits for a commit; who waits for a lock, or
+// TestWaitingWrites: who waits for an acknowledgement that nobody gives waits for a commit; who waits for a lock, or
 // sleeps, does not.
-func TestWaitingCommits(t *testing.T) {
+func TestWaitingWrites(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
 		i := mysqltest.Start(t, mysqltest.Options{Server: kind, SemiSync: true})
 		s := New(account(i, "agent", "PROCESS"))
@@ -24,7 +25,7 @@ func TestWaitingCommits(t *testing.T) {
 			"SET GLOBAL "+wait+"_timeout=3600000", "SET GLOBAL "+wait+"_wait_no_"+map[bool]string{true: "replica", false: "slave"}[i.Kind.MySQL]+"=1",
 			"SET GLOBAL "+wait+"_enabled=OFF")
 		client := i.DB("root", "")
-		if found, err := s.WaitingCommits(ctx); err != nil || len(found) > 0 {
+		if found, err := s.WaitingWrites(ctx); err != nil || len(found) > 0 {
 			t.Errorf("of a server at rest: %v, %v", found, err)
 		}
 		i.Exec("SET GLOBAL " + wait + "_enabled=ON")
@@ -33,21 +34,30 @@ func TestWaitingCommits(t *testing.T) {
 			_, err := client.ExecContext(ctx, "INSERT INTO test.t VALUES (1)")
 			ended <- err
 		}()
-		var found []CommitWait
+		var found []WriteWait
 		eventually(t, "the commit to wait", func() bool {
 			var err error
-			if found, err = s.WaitingCommits(ctx); err != nil {
+			if found, err = s.WaitingWrites(ctx); err != nil {
 				t.Fatal(err)
 			}
 			return len(found) == 1 && found[0].For >= time.Second
 		})
-		if found[0].ID == 0 || found[0].State == "" {
+		if found[0].ID == 0 || found[0].State == "" || !found[0].Commits {
 			t.Errorf("found %+v", found[0])
 		}
 		i.Exec("SET GLOBAL " + wait + "_enabled=OFF")
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+		before, err := s.FileWrites(ctx)
+		if err != nil || strings.Trim(before.Count, " 0123456789") != "" || strings.TrimSpace(before.Count) == "" {
+			t.Errorf("InnoDB's writes: %+v, %v", before, err)
+		}
+		i.Exec("INSERT INTO test.t VALUES (2)", "FLUSH LOGS")
+		eventually(t, "InnoDB to count a write", func() bool {
+			now, err := s.FileWrites(ctx)
+			return err == nil && now.Count != before.Count
+		})
 		folders, err := s.Folders(ctx)
 		if err != nil || len(folders) != 1 || !filepath.IsAbs(folders[0]) {
 			t.Errorf("folders %v, %v", folders, err)

@@ -2,6 +2,7 @@ package mysqlctl
 
 import (
 	"database/sql/driver"
+	"slices"
 	"strings"
 	"time"
 )
@@ -178,15 +179,15 @@ func (f flavour) showProcesses() statement {
 	return statement{what: "list connections", sql: "SHOW PROCESSLIST", need: seeProcesses}
 }
 
-// showCommits lets the server choose the few lines that count: a busy one has thousands.
-func (f flavour) showCommits() statement {
-	args := make([]driver.Value, len(commitStates))
-	for i, state := range commitStates {
-		args[i] = state
+// showFileWrites works also for servers that don't know some of the names.
+func (f flavour) showFileWrites() statement {
+	names := slices.Concat(writesUnderWay, writesMade)
+	args := make([]driver.Value, len(names))
+	for i, n := range names {
+		args[i] = n
 	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ")
-	return statement{what: "list commits that wait", args: args, need: seeProcesses,
-		sql: "SELECT ID, STATE, TIME FROM information_schema.PROCESSLIST WHERE STATE IN (" + marks + ") AND COMMAND <> 'Sleep'"}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
+	return statement{what: "read InnoDB's counters of writes", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" + marks + ")", args: args}
 }
 
 func (f flavour) kill(id uint64) statement {

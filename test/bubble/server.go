@@ -374,20 +374,29 @@ func (c connection) Transactions(ctx context.Context, start, end mysqlctl.Positi
 	return found, nil
 }
 
-// WaitingCommits lists the statements that wait for their commit.
-func (c connection) WaitingCommits(ctx context.Context) ([]mysqlctl.CommitWait, error) {
+// WaitingWrites lists the statements that wait for their commit.
+func (c connection) WaitingWrites(ctx context.Context) ([]mysqlctl.WriteWait, error) {
 	if err := c.query(ctx); err != nil {
 		return nil, err
 	}
 	defer c.unlock()
-	var list []mysqlctl.CommitWait
+	var list []mysqlctl.WriteWait
 	for st := range c.s.running {
 		if st.commits {
-			list = append(list, mysqlctl.CommitWait{ID: st.id, State: "Commit", For: time.Since(st.began).Truncate(time.Second)})
+			list = append(list, mysqlctl.WriteWait{ID: st.id, State: "Commit", For: time.Since(st.began).Truncate(time.Second), Commits: true})
 		}
 	}
-	slices.SortFunc(list, func(a, b mysqlctl.CommitWait) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b mysqlctl.WriteWait) int { return cmp.Compare(a.ID, b.ID) })
 	return list, nil
+}
+
+// FileWrites says nothing: who waits here waits for a commit.
+func (c connection) FileWrites(ctx context.Context) (mysqlctl.FileWrites, error) {
+	if err := c.query(ctx); err != nil {
+		return mysqlctl.FileWrites{}, err
+	}
+	defer c.unlock()
+	return mysqlctl.FileWrites{}, nil
 }
 
 // Folders is where the data is.
