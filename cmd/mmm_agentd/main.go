@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
 	"time"
 
@@ -99,7 +100,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	who := agent.NewAcquaintance(c, server, log)
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
-		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Volume: agent.StatFS, Processes: os.DirFS("/proc"),
+		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Volume: agent.Disks{Own: filepath.Dir(local.StatePath)}, Processes: os.DirFS("/proc"),
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,

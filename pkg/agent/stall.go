@@ -3,10 +3,9 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mysql-mmm/pkg/mysqlctl"
 )
@@ -21,24 +20,14 @@ type Commits interface {
 	Folders(ctx context.Context) ([]string, error)
 }
 
-// Volume says what the file system of a folder has left for those who are not root.
-type Volume func(folder string) (free uint64, readOnly bool, err error)
-
-// StatFS is the Volume of this machine (statfs(2)).
-func StatFS(folder string) (free uint64, readOnly bool, err error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(folder, &s); err != nil {
-		return 0, false, err
-	}
-	return s.Bavail * uint64(s.Bsize), s.Flags&unix.ST_RDONLY != 0, nil
-}
-
 const (
 	stallPeriod = time.Second // of looking
 	// stalledFor: a server that has written nothing for so long is not asked to close itself. It would hang as well.
 	stalledFor = 3 * time.Second
 	// sameStatement is how far the start of a statement may seem to move: servers count whole seconds.
 	sameStatement = 1500 * time.Millisecond
+	// longStatement: what a statement waits for that runs for longer is looked at.
+	longStatement = 2 * time.Second
 	// fullDisk: with less than InnoDB needs to let a table grow (an extent of 1 MiB) a disk counts as full.
 	fullDisk = 1 << 20
 )
@@ -69,7 +58,7 @@ func (w writeWaits) next(now time.Duration, found []mysqlctl.WriteWait, files fi
 		this := writeWait{since: now, started: now - c.For, state: c.State, commits: c.Commits}
 		before, ok := w[c.ID]
 		switch {
-		case !c.Commits && files.UnderWay == 0:
+		case !c.Commits && (!c.Writes || files.UnderWay == 0):
 			continue
 		case !ok || (this.started-before.started).Abs() > sameStatement:
 		default:
@@ -164,15 +153,17 @@ func (w *stallWatch) look(ctx context.Context) {
 	if found, err := w.commits.FileWrites(asking); err == nil {
 		w.files = w.files.next(time.Since(w.began), found)
 	}
-	if found, err := w.commits.WaitingWrites(asking); err == nil {
+	found, err := w.commits.WaitingWrites(asking)
+	if err == nil {
 		w.waits = w.waits.next(time.Since(w.began), found, w.files)
 	}
+	doubt := err != nil || slices.ContainsFunc(found, func(c mysqlctl.WriteWait) bool { return !c.Commits && c.For >= longStatement })
 	if w.folders == nil {
 		w.folders, _ = w.commits.Folders(asking)
 	}
 	now := time.Since(w.began)
 	s := w.waits.stall(now)
-	if why := w.unusable(ctx); why == "" {
+	if why := w.unusable(ctx, doubt); why == "" {
 		w.full = 0
 	} else {
 		if w.full == 0 || w.fullWhy != why {
@@ -186,11 +177,12 @@ func (w *stallWatch) look(ctx context.Context) {
 }
 
 // unusable says why a folder that every commit writes to takes nothing, or "". One that this agent can't see says
-// nothing.
-func (w *stallWatch) unusable(ctx context.Context) string {
+// nothing. Where a statement takes long and its state does not say that it waits for the disk, a block is written: a
+// server that writes as it should is left alone.
+func (w *stallWatch) unusable(ctx context.Context, write bool) string {
 	if w.asked == nil {
 		w.asked = make(chan string, 1)
-		go func(answer chan<- string, folders []string) { answer <- unusable(w.volume, folders) }(w.asked, w.folders)
+		go func(answer chan<- string, folders []string) { answer <- unusable(w.volume, folders, write) }(w.asked, w.folders)
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -203,15 +195,21 @@ func (w *stallWatch) unusable(ctx context.Context) string {
 	}
 }
 
-func unusable(volume Volume, folders []string) string {
+func unusable(volume Volume, folders []string, write bool) string {
 	for _, folder := range folders {
-		free, readOnly, err := volume(folder)
+		free, readOnly, err := volume.Stat(folder)
 		switch {
 		case err != nil:
+			continue
 		case readOnly:
 			return "the file system of " + folder + " has been read-only"
 		case free < fullDisk:
 			return "the disk of " + folder + " has been full"
+		case !write:
+			continue
+		}
+		if err := volume.Write(folder); err != nil {
+			return "the disk of " + folder + " has taken nothing (" + err.Error() + ")"
 		}
 	}
 	return ""

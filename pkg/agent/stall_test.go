@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -19,7 +21,7 @@ func TestWriteWaits(t *testing.T) {
 		return mysqlctl.WriteWait{ID: id, State: "Commit", For: lasts, Commits: true}
 	}
 	writes := func(id uint64, lasts time.Duration) mysqlctl.WriteWait {
-		return mysqlctl.WriteWait{ID: id, State: "update", For: lasts}
+		return mysqlctl.WriteWait{ID: id, State: "update", For: lasts, Writes: true}
 	}
 	idle := mysqlctl.FileWrites{Count: "5"}
 	hangs := mysqlctl.FileWrites{UnderWay: 1, Count: "5"}
@@ -87,6 +89,45 @@ func (w words) FileWrites(context.Context) (mysqlctl.FileWrites, error) {
 	return mysqlctl.FileWrites{UnderWay: 1, Count: "5"}, nil
 }
 
+// volume is a file system.
+type volume struct {
+	free        uint64
+	readOnly    bool
+	err         error
+	stat, write func() // called before it answers
+	failure     error  // of a write
+}
+
+func (v volume) Stat(string) (uint64, bool, error) {
+	if v.stat != nil {
+		v.stat()
+	}
+	return v.free, v.readOnly, v.err
+}
+
+func (v volume) Write(string) error {
+	if v.write != nil {
+		v.write()
+	}
+	return v.failure
+}
+
+// sometimes is one file system or another.
+type sometimes struct {
+	bad       *atomic.Bool
+	ill, well Volume
+}
+
+func (s sometimes) now() Volume {
+	if s.bad.Load() {
+		return s.ill
+	}
+	return s.well
+}
+
+func (s sometimes) Stat(folder string) (uint64, bool, error) { return s.now().Stat(folder) }
+func (s sometimes) Write(folder string) error                { return s.now().Write(folder) }
+
 // TestStallWatch: each way in which a server answers and does not write is seen, and its end as well.
 func TestStallWatch(t *testing.T) {
 	began := time.Now()
@@ -95,22 +136,30 @@ func TestStallWatch(t *testing.T) {
 		return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: time.Since(began).Truncate(time.Second), Commits: true}}, nil
 	}
 	updates := func() ([]mysqlctl.WriteWait, error) {
-		return []mysqlctl.WriteWait{{ID: 8, State: "update", For: time.Since(began).Truncate(time.Second)}}, nil
+		return []mysqlctl.WriteWait{{ID: 8, State: "update", For: time.Since(began).Truncate(time.Second), Writes: true}}, nil
 	}
-	roomy := func(string) (uint64, bool, error) { return 1 << 30, false, nil }
+	strange := func() ([]mysqlctl.WriteWait, error) {
+		return []mysqlctl.WriteWait{{ID: 9, State: "Starting", For: time.Since(began).Truncate(time.Second)}}, nil
+	}
+	roomy := volume{free: 1 << 30}
 	hang := make(chan struct{})
+	wait := func() { <-hang }
 	for why, c := range map[string]struct {
 		waits  func() ([]mysqlctl.WriteWait, error)
-		volume Volume
+		volume volume
 	}{
 		"":                                {nobody, roomy},
 		"connection 7":                    {somebody, roomy},
 		"no write of InnoDB":              {updates, roomy},
-		"the disk of /data has been full": {nobody, func(string) (uint64, bool, error) { return 4096, false, nil }},
-		"/data has been read-only":        {nobody, func(string) (uint64, bool, error) { return 1 << 30, true, nil }},
-		"server's data has not answered":  {nobody, func(string) (uint64, bool, error) { <-hang; return 1 << 30, false, nil }},
+		"the disk of /data has been full": {nobody, volume{free: 4096}},
+		"/data has been read-only":        {nobody, volume{free: 1 << 30, readOnly: true}},
+		"server's data has not answered":  {nobody, volume{free: 1 << 30, stat: wait}},
+		"data has not answered":           {strange, volume{free: 1 << 30, write: wait}},
+		"has taken nothing (input/":       {strange, volume{free: 1 << 30, failure: unix.EIO}},
+		"  ":                              {nobody, volume{free: 1 << 30, write: wait}},
+		"   ":                             {strange, roomy},
 		" ": {func() ([]mysqlctl.WriteWait, error) { return nil, errors.New("connection refused") },
-			func(string) (uint64, bool, error) { return 0, false, errors.New("no such file or directory") }},
+			volume{err: unix.ENOENT}},
 	} {
 		t.Run(why, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,12 +172,7 @@ func TestStallWatch(t *testing.T) {
 					}
 					return nil, nil
 				}}
-				w := newStallWatch(server, func(folder string) (uint64, bool, error) {
-					if bad.Load() {
-						return c.volume(folder)
-					}
-					return roomy(folder)
-				}, &watched)
+				w := newStallWatch(server, sometimes{&bad, c.volume, roomy}, &watched)
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- w.Run(ctx) }()

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// WriteWait is a connection whose statement waits to become durable, for the disk or for an acknowledgement of
-// semi-synchronous replication, or is at something else that writes.
+// WriteWait is a connection whose statement may wait for a disk.
 type WriteWait struct {
 	ID      uint64
 	State   string        // in the server's words
 	For     time.Duration // how long its statement has run, in whole seconds
-	Commits bool          // its state says that it waits to become durable; others may wait for anything, or be at work
+	Commits bool          // it waits to become durable: for the disk, or for an acknowledgement of semi-synchronous replication
+	Writes  bool          // it writes rows, or waits before it can
 }
 
 // commitStates are the thread states in which a transaction has been executed and waits to become durable: "General
@@ -33,7 +33,8 @@ var writeStates = []string{
 	"deleting from reference tables", "end", "query end", "end of update loop",
 }
 
-// WaitingWrites lists who waits for a commit, or writes, at this moment. It needs PROCESS for the connections of others.
+// WaitingWrites lists the statements of clients that run at this moment, and who else waits for a commit. It needs
+// PROCESS for the connections of others.
 //
 // It asks with SHOW PROCESSLIST, which opens no table: while a disk hangs, MySQL does not answer those who ask
 // information_schema, whose answer it writes into a temporary table first.
@@ -47,11 +48,13 @@ func (s *Server) WaitingWrites(ctx context.Context) ([]WriteWait, error) {
 		id, err := strconv.ParseUint(r["Id"], 10, 64)
 		state := strings.ToLower(r["State"])
 		commits := slices.Contains(commitStates, state)
-		if err != nil || r["Command"] == "Sleep" || !commits && !slices.Contains(writeStates, state) {
+		client := r["User"] != "system user" && (r["Command"] == "Query" || r["Command"] == "Execute")
+		if err != nil || r["Command"] == "Sleep" || !commits && !client {
 			continue
 		}
 		seconds, _ := strconv.Atoi(r["Time"]) // that of a thread of the server may be below 0
-		list = append(list, WriteWait{ID: id, State: r["State"], For: time.Duration(max(seconds, 0)) * time.Second, Commits: commits})
+		list = append(list, WriteWait{ID: id, State: r["State"], For: time.Duration(max(seconds, 0)) * time.Second,
+			Commits: commits, Writes: client && slices.Contains(writeStates, state)})
 	}
 	return list, nil
 }

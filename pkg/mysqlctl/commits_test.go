@@ -2,6 +2,7 @@ package mysqlctl
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +26,16 @@ func TestWaitingWrites(t *testing.T) {
 			"SET GLOBAL "+wait+"_timeout=3600000", "SET GLOBAL "+wait+"_wait_no_"+map[bool]string{true: "replica", false: "slave"}[i.Kind.MySQL]+"=1",
 			"SET GLOBAL "+wait+"_enabled=OFF")
 		client := i.DB("root", "")
-		if found, err := s.WaitingWrites(ctx); err != nil || len(found) > 0 {
-			t.Errorf("of a server at rest: %v, %v", found, err)
+		commits := func() []WriteWait {
+			t.Helper()
+			found, err := s.WaitingWrites(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.DeleteFunc(found, func(w WriteWait) bool { return !w.Commits })
+		}
+		if found := commits(); len(found) > 0 {
+			t.Errorf("of a server at rest: %v", found)
 		}
 		i.Exec("SET GLOBAL " + wait + "_enabled=ON")
 		ended := make(chan error, 1)
@@ -36,13 +45,10 @@ func TestWaitingWrites(t *testing.T) {
 		}()
 		var found []WriteWait
 		eventually(t, "the commit to wait", func() bool {
-			var err error
-			if found, err = s.WaitingWrites(ctx); err != nil {
-				t.Fatal(err)
-			}
+			found = commits()
 			return len(found) == 1 && found[0].For >= time.Second
 		})
-		if found[0].ID == 0 || found[0].State == "" || !found[0].Commits {
+		if found[0].ID == 0 || found[0].State == "" || found[0].Writes {
 			t.Errorf("found %+v", found[0])
 		}
 		i.Exec("SET GLOBAL " + wait + "_enabled=OFF")
@@ -58,6 +64,28 @@ func TestWaitingWrites(t *testing.T) {
 			now, err := s.FileWrites(ctx)
 			return err == nil && now.Count != before.Count
 		})
+		holder := i.DB("root", "")
+		tx, err := holder.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE test.t SET id=3 WHERE id=2"); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := client.ExecContext(ctx, "UPDATE test.t SET id=4 WHERE id=2")
+			ended <- err
+		}()
+		eventually(t, "who waits for a row to be seen at writing", func() bool {
+			found, err := s.WaitingWrites(ctx)
+			return err == nil && slices.ContainsFunc(found, func(w WriteWait) bool { return w.Writes && !w.Commits && w.For >= time.Second })
+		})
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 		folders, err := s.Folders(ctx)
 		if err != nil || len(folders) != 1 || !filepath.IsAbs(folders[0]) {
 			t.Errorf("folders %v, %v", folders, err)
