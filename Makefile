@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak test-page test-balancer check-monitoring packages test-packages
+.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak histories test-page test-balancer check-monitoring packages test-packages
 
 all: build
 
@@ -79,6 +79,9 @@ calm: build server ## five minutes each of filtered ICMP, lost packets and a bus
 
 soak: build servers ## 50 failovers and 50 moves in a row under load in every way of replicating, as a table
 	@$(GO) build -o build/soak ./test/soak && MMM_BIN=$(BIN) build/soak
+
+histories: build servers ## what clients saw while pairs of faults struck, decided by a checker (5 minutes a cluster; ARGS="-runs 100 -mode semi -keep FOLDER -v")
+	@$(GO) build -o build/histories ./test/histories && MMM_BIN=$(BIN) build/histories $(ARGS)
 
 golden: ## write the scenario transcripts anew; look at the difference
 	$(GO) test ./pkg/cluster -run TestScenarios -rewrite

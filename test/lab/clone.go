@@ -18,6 +18,7 @@ import (
 // snapshot is all that a server has, and the place in its log that means the same.
 type snapshot struct {
 	rows   []appRow
+	lists  map[int64]string
 	file   string
 	offset string
 	gtids  string // MariaDB: gtid_binlog_pos; MySQL: the executed set
@@ -107,7 +108,11 @@ func (s *Server) snapshot(ctx context.Context) (snapshot, error) {
 		}
 		snap.rows = append(snap.rows, r)
 	}
-	return snap, rows.Err()
+	if err := rows.Err(); err != nil {
+		return snap, err
+	}
+	snap.lists, err = lists(ctx, read)
+	return snap, err
 }
 
 // place is the end of the server's log.
@@ -132,6 +137,9 @@ func (s *Server) fill(ctx context.Context, snap snapshot) error {
 			values = append(values, fmt.Sprintf("(%d,%d,%.17g)", r.id, r.server, r.at))
 		}
 		statements = append(statements, "INSERT INTO app.t VALUES "+strings.Join(values, ","))
+	}
+	if st := insert(snap.lists); st != "" {
+		statements = append(statements, st)
 	}
 	return s.Exec(ctx, append(statements, "SET sql_log_bin=1")...)
 }

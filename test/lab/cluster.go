@@ -217,7 +217,8 @@ func (c *Cluster) startServers(ctx context.Context) error {
 }
 
 // schema is what the application has.
-var schema = []string{"CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB"}
+var schema = []string{"CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB",
+	"CREATE TABLE app.lists (id BIGINT PRIMARY KEY, list MEDIUMTEXT NOT NULL) ENGINE=InnoDB"}
 
 // grants make the accounts of MMM and of the application, with no more than they need.
 func grants(k servers.Kind) []string {

@@ -93,6 +93,7 @@ type Fault struct {
 	Strike func(c *Cluster) error
 	Mend   func(c *Cluster) error // nil: the writer's server is started
 
+	Hits      string        // what it takes away: "network", or who is dead or stopped on its host, "monitor" being one of a kind
 	Writer    bool          // it is the writer's host that it hits: another one has to take over
 	Monitor   bool          // it is the monitor that it hits
 	Takes     time.Duration // how long it takes to strike
@@ -109,32 +110,32 @@ func Faults() []Fault {
 	writersAgent := func(c *Cluster) *Daemon { return w(c).Agent }
 	monitor := func(c *Cluster) *Daemon { return c.Monitor }
 	return []Fault{
-		{Name: "line monitor-writer cut",
+		{Name: "line monitor-writer cut", Hits: "network",
 			Strike: func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, true) },
 			Mend:   func(c *Cluster) error { return CutLine(c.Mon, w(c).Host, false) }},
-		{Name: "writer cut from all", Writer: true,
+		{Name: "writer cut from all", Hits: "network", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Cut(true) },
 			Mend:   func(c *Cluster) error { return w(c).Cut(false) }},
-		{Name: "writer deaf to monitor",
+		{Name: "writer deaf to monitor", Hits: "network",
 			Strike: func(c *Cluster) error { return w(c).Drop(c.Mon) },
 			Mend:   func(c *Cluster) error { return w(c).Drop() }},
-		{Name: "monitor deaf to writer",
+		{Name: "monitor deaf to writer", Hits: "network",
 			Strike: func(c *Cluster) error { return c.Mon.Drop(w(c).Host) },
 			Mend:   func(c *Cluster) error { return c.Mon.Drop() }},
-		{Name: "writer deaf to all", Writer: true,
+		{Name: "writer deaf to all", Hits: "network", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Drop(c.Mon, c.DBs[1].Host, c.DBs[2].Host, c.Client) },
 			Mend:   func(c *Cluster) error { return w(c).Drop() }},
-		{Name: "line writer-peer cut",
+		{Name: "line writer-peer cut", Hits: "network",
 			Strike: func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, true) },
 			Mend:   func(c *Cluster) error { return CutLine(c.DBs[1].Host, w(c).Host, false) }},
-		{Name: "agent killed", Writer: true, Unguarded: true,
+		{Name: "agent killed", Hits: "agent", Writer: true, Unguarded: true,
 			Strike: signal(syscall.SIGKILL, writersAgent),
 			Mend:   func(c *Cluster) error { return w(c).Agent.Start() }},
-		{Name: "agent stopped", Writer: true, Unguarded: true,
+		{Name: "agent stopped", Hits: "agent", Writer: true, Unguarded: true,
 			Strike: signal(syscall.SIGSTOP, writersAgent), Mend: signal(syscall.SIGCONT, writersAgent)},
-		{Name: "mysqld killed", Writer: true,
+		{Name: "mysqld killed", Hits: "server", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Server.Kill() }},
-		{Name: "mysqld, then agent killed", Writer: true, Takes: 2 * time.Second, // it may still be giving the role up
+		{Name: "mysqld, then agent killed", Hits: "agent server", Writer: true, Takes: 2 * time.Second, // it may still be giving the role up
 			Strike: func(c *Cluster) error {
 				if err := w(c).Server.Kill(); err != nil {
 					return err
@@ -145,18 +146,18 @@ func Faults() []Fault {
 			Mend: func(c *Cluster) error {
 				return errors.Join(w(c).Server.Start(context.Background()), w(c).Agent.Start())
 			}},
-		{Name: "mysqld stopped", Writer: true, Slow: 3 * time.Second, // a timeout of 2 s and a trap period
+		{Name: "mysqld stopped", Hits: "server", Writer: true, Slow: 3 * time.Second, // a timeout of 2 s and a trap period
 			Strike: func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGSTOP) },
 			Mend:   func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGCONT) }},
-		{Name: "monitor killed", Monitor: true,
+		{Name: "monitor killed", Hits: "monitor", Monitor: true,
 			Strike: signal(syscall.SIGKILL, monitor),
 			Mend:   func(c *Cluster) error { return c.Monitor.Start() }},
-		{Name: "monitor stopped", Monitor: true,
+		{Name: "monitor stopped", Hits: "monitor", Monitor: true,
 			Strike: signal(syscall.SIGSTOP, monitor), Mend: signal(syscall.SIGCONT, monitor)},
-		{Name: "monitor and agent killed", Writer: true, Monitor: true, Unguarded: true,
+		{Name: "monitor and agent killed", Hits: "monitor agent", Writer: true, Monitor: true, Unguarded: true,
 			Strike: func(c *Cluster) error { return errors.Join(c.Monitor.Kill(), w(c).Agent.Kill()) },
 			Mend:   func(c *Cluster) error { return errors.Join(c.Monitor.Start(), w(c).Agent.Start()) }},
-		{Name: "host paused", Writer: true, Unguarded: true,
+		{Name: "host paused", Hits: "agent server", Writer: true, Unguarded: true,
 			Strike: func(c *Cluster) error { return w(c).Pause(true) },
 			Mend:   func(c *Cluster) error { return w(c).Pause(false) }},
 	}

@@ -33,7 +33,8 @@ type Soak struct {
 	load    *Load
 	broken  *brokenWatch
 	trace   io.Writer
-	hanging map[string]hanging // by host
+	hanging map[string]hanging                                 // by host
+	aside   func(ctx context.Context, old, writer *Node) error // called before a host is set up anew; nil: nobody wants to know
 }
 
 // pace is how many rows a second the soak writes.
@@ -302,6 +303,11 @@ func (s *Soak) settle(ctx context.Context) error {
 func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	s.Aside = append(s.Aside, n.Name+": "+why)
 	s.tell("    set up anew: %s: %s", n.Name, why)
+	if s.aside != nil {
+		if err := s.aside(ctx, n, w); err != nil {
+			return err
+		}
+	}
 	err := s.cluster.SetUpAnew(ctx, n, w)
 	s.broken.excuse(n)
 	if n.Server.id <= 2 {

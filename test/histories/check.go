@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// operation is one statement of a client: it appends a value to a list, or reads the list.
+type operation struct {
+	client  int
+	list    int64
+	value   string   // appended; "": it reads
+	read    []string // what it has read
+	call    time.Duration
+	answer  time.Duration // since the start of the run
+	unknown bool          // nobody knows whether it was executed, or will be
+}
+
+// history is all that clients did and saw.
+type history struct {
+	operations []operation         // by the writer's address, those that were never executed left out
+	readers    []operation         // reads by the readers' addresses
+	final      map[int64][]string  // the lists in the end, when all servers have the same
+	lost       map[string]struct{} // values that the monitor has named as lost
+}
+
+// verdict says what is wrong with a history, a line each; none: every list is linearizable, readers saw prefixes of it,
+// and nothing is there twice.
+func (h history) verdict(limit time.Duration) []string {
+	var wrong []string
+	seen := map[string]bool{} // values that somebody has read
+	for list, values := range h.final {
+		have := map[string]bool{}
+		for _, v := range values {
+			if have[v] {
+				wrong = append(wrong, fmt.Sprintf("list %d has %s twice", list, v))
+			}
+			have[v], seen[v] = true, true
+		}
+	}
+	byList := map[int64][]operation{}
+	var last time.Duration
+	for _, op := range h.operations {
+		op.read = h.kept(op.read)
+		for _, v := range op.read {
+			seen[v] = true
+		}
+		last = max(last, op.answer)
+		byList[op.list] = append(byList[op.list], op)
+	}
+	for _, list := range slices.Sorted(maps.Keys(byList)) {
+		ops := byList[list]
+		ops = append(ops, operation{list: list, read: h.final[list], call: last + 1, answer: last + 2})
+		if why := h.linearizable(ops, seen, limit); why != "" {
+			wrong = append(wrong, fmt.Sprintf("list %d: %s", list, why))
+		}
+	}
+	for _, r := range h.readers {
+		values := h.kept(r.read)
+		if final := h.final[r.list]; len(values) > len(final) || !slices.Equal(values, final[:len(values)]) {
+			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw what is no part of its past: %s", r.list, r.answer, tail(values)))
+		}
+	}
+	return wrong
+}
+
+// kept are the values of a list that the monitor has not named as lost.
+func (h history) kept(values []string) []string {
+	if len(h.lost) == 0 {
+		return values
+	}
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { _, lost := h.lost[v]; return lost })
+}
+
+// input is what an operation wants, state what a list is: its length, and a sum over all its values in their order.
+type input struct{ value string }
+
+type state struct {
+	length int
+	sum    uint64
+}
+
+func (s state) with(value string) state {
+	f := fnv.New64a()
+	fmt.Fprintf(f, "%d,%s", s.sum, value)
+	return state{s.length + 1, f.Sum64()}
+}
+
+func of(values []string) state {
+	var s state
+	for _, v := range values {
+		s = s.with(v)
+	}
+	return s
+}
+
+var lists = porcupine.Model{
+	Init: func() any { return state{} },
+	Step: func(now, in, out any) (bool, any) {
+		if v := in.(input).value; v != "" {
+			return true, now.(state).with(v)
+		}
+		return now == out, now
+	},
+}
+
+// linearizable says why the operations on one list are not, or "". What nobody knows of may take effect at any time
+// after its call; where nobody ever reads it, it may as well never have.
+func (h history) linearizable(ops []operation, seen map[string]bool, limit time.Duration) string {
+	var list []porcupine.Operation
+	for _, op := range ops {
+		if _, lost := h.lost[op.value]; lost {
+			continue
+		}
+		answer := int64(op.answer)
+		switch {
+		case !op.unknown && op.value != "" && !seen[op.value]:
+			return fmt.Sprintf("%s was acknowledged after %v and is lost", op.value, op.answer)
+		case op.unknown && (op.value == "" || !seen[op.value]):
+			continue
+		case op.unknown:
+			answer = math.MaxInt64
+		}
+		list = append(list, porcupine.Operation{ClientId: op.client, Input: input{op.value}, Output: of(op.read), Call: int64(op.call), Return: answer})
+	}
+	switch porcupine.CheckOperationsTimeout(lists, list, limit) {
+	case porcupine.Illegal:
+		return "not linearizable" + suspect(ops)
+	case porcupine.Unknown:
+		return fmt.Sprintf("not decided within %v", limit)
+	}
+	return ""
+}
+
+// suspect finds the two reads that most simply show it, where there are such.
+func suspect(ops []operation) string {
+	reads := slices.DeleteFunc(slices.Clone(ops), func(o operation) bool { return o.value != "" || o.unknown })
+	slices.SortStableFunc(reads, func(a, b operation) int { return cmp.Compare(a.answer, b.answer) })
+	for i, a := range reads {
+		for _, b := range reads[i+1:] {
+			switch n := min(len(a.read), len(b.read)); {
+			case !slices.Equal(a.read[:n], b.read[:n]):
+				return fmt.Sprintf(": at %v client %d read %s, at %v client %d read %s", a.answer, a.client, tail(a.read), b.answer, b.client, tail(b.read))
+			case b.call > a.answer && len(b.read) < len(a.read):
+				return fmt.Sprintf(": at %v client %d read %d values, and after %v client %d read %d", a.answer, a.client, len(a.read), b.call, b.client, len(b.read))
+			}
+		}
+	}
+	return ""
+}
+
+func tail(values []string) string {
+	return fmt.Sprintf("%d values, the last ones %s", len(values), strings.Join(values[max(0, len(values)-3):], ","))
+}

@@ -1,0 +1,250 @@
+// Histories lets clients append to lists and read them through the writer's address while pairs of faults strike a real
+// cluster, and has a checker decide whether what they saw is linearizable.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/test/lab"
+)
+
+func main() { os.Exit(lab.Main(run)) }
+
+// limit is how long the checker may think about one list.
+const limit = time.Minute
+
+// mode is one way of replicating.
+type mode struct {
+	name    string
+	options lab.Options
+	prepare func(ctx context.Context, c *lab.Cluster) error // nil: nothing is to be done
+	faulty  bool                                            // a control: the checker must find something
+}
+
+func modes() []mode {
+	var list []mode
+	for server, kind := range map[string]string{"MariaDB": "", "MySQL": "mysql-9.7"} {
+		semiSync := lab.Options{Server: kind, AckTimeout: time.Hour}
+		list = append(list,
+			mode{name: server + " semi-sync GTID", options: semiSync},
+			mode{name: server + " semi-sync position", options: lab.Options{Server: kind, AckTimeout: time.Hour, Position: true}},
+			mode{name: server + " async GTID", options: lab.Options{Server: kind, Async: true}},
+			mode{name: server + " AFTER_COMMIT control", options: semiSync, prepare: afterCommit, faulty: true})
+	}
+	return list
+}
+
+// afterCommit lets others see a row before it is acknowledged.
+func afterCommit(ctx context.Context, c *lab.Cluster) error {
+	var errs []error
+	for _, n := range c.DBs[:2] {
+		errs = append(errs, n.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_COMMIT"))
+	}
+	return errors.Join(errs...)
+}
+
+func run(ctx context.Context) int {
+	runs := flag.Int("runs", 1, "how many clusters of each mode")
+	lasts := flag.Duration("for", 5*time.Minute, "how long faults strike each cluster")
+	only := flag.String("mode", "", "only modes with this `text` in their name; controls have to be asked for")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the first cluster's faults; each further one has the next")
+	keep := flag.String("keep", "", "`folder` for the logs of clusters that are not good")
+	told := flag.Bool("v", false, "tell each pair of faults on standard error")
+	flag.Parse()
+	trace := io.Discard
+	if *told {
+		trace = os.Stderr
+	}
+	fmt.Printf("%-30s %8s %6s %8s %8s %8s %6s %6s %s\n", "", "seed", "pairs", "appends", "unknown", "reads", "lost", "aside", "")
+	status := 0
+	for i := range *runs {
+		for _, m := range modes() {
+			if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || m.faulty && !strings.Contains(*only, "control") || ctx.Err() != nil {
+				continue
+			}
+			r := &trial{mode: m, seed: *seed + uint64(i), lasts: *lasts, trace: trace}
+			if *keep != "" {
+				r.keep = filepath.Join(*keep, strings.ReplaceAll(fmt.Sprint(m.name, r.seed), " ", "-"))
+			}
+			r.run(ctx)
+			fmt.Println(r)
+			if (len(r.wrong) > 0) != m.faulty {
+				status = 1
+			}
+			for _, text := range r.wrong {
+				fmt.Fprintln(os.Stderr, "    "+text)
+			}
+		}
+	}
+	return status
+}
+
+// trial is one cluster with its clients.
+type trial struct {
+	mode
+	seed  uint64
+	lasts time.Duration
+	keep  string // folder for its logs; "": none
+	trace io.Writer
+
+	history history
+	pairs   int
+	aside   int
+	named   int // transactions that `show` has named as a former writer's alone
+	wrong   []string
+}
+
+// String is the trial's row of the table.
+func (r *trial) String() string {
+	appended, unknown, read := 0, 0, len(r.history.readers)
+	for _, op := range r.history.operations {
+		switch {
+		case op.unknown:
+			unknown++
+		case op.value != "":
+			appended++
+		default:
+			read++
+		}
+	}
+	verdict := "linearizable"
+	if len(r.wrong) > 0 {
+		verdict = "WRONG"
+	}
+	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s", r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)
+}
+
+func (r *trial) run(ctx context.Context) {
+	o := r.options
+	o.Bin, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover, o.Mon = os.Getenv("MMM_BIN"), 1, time.Second, 3, true, "flap_count 0"
+	c, err := lab.New(ctx, o)
+	if err != nil {
+		r.fail("%v", err)
+		return
+	}
+	defer func() {
+		if err := c.Close(); err != nil {
+			r.fail("take the cluster away: %v", err)
+		}
+	}()
+	if err := r.on(ctx, c); err != nil {
+		r.fail("%v", err)
+	}
+	r.wrong = append(r.wrong, r.history.verdict(limit)...)
+	if len(r.wrong) > 0 && r.keep != "" {
+		if err := c.Keep(r.keep); err != nil {
+			r.fail("keep the logs: %v", err)
+		}
+	}
+}
+
+func (r *trial) fail(format string, args ...any) {
+	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
+}
+
+// on works and disturbs, and takes down what there is in the end.
+func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := c.StartAll(starting); err != nil {
+		return err
+	}
+	if r.prepare != nil {
+		if err := r.prepare(starting, c); err != nil {
+			return err
+		}
+	}
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	work := &clients{cluster: c, began: time.Now()}
+	ended := make(chan error, 1)
+	go func() { ended <- work.run(working, []string{"10.77.0.101", "10.77.0.102", "10.77.0.103"}) }()
+	r.history.lost = map[string]struct{}{}
+	d, err := c.Disturb(ctx, r.lasts, rand.New(rand.NewPCG(r.seed, 1)), r.trace, r.lose(c))
+	stop()
+	if e := <-ended; err == nil {
+		err = e
+	}
+	r.history.operations, r.history.readers = work.operations, work.readers
+	r.pairs, r.aside, r.wrong = d.Pairs, len(d.Aside), d.Wrong
+	if err != nil {
+		return err
+	}
+	level, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	final, err := c.WaitLists(level)
+	r.history.final = map[int64][]string{}
+	for id, text := range final {
+		r.history.final[id] = split(text)
+	}
+	return err
+}
+
+// lose takes down what a former writer alone has, which must be no more than `show` names.
+func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Node) error {
+	return func(ctx context.Context, old, now *lab.Node) error {
+		named, err := beyond(ctx, c, old.Name)
+		if err != nil {
+			return err
+		}
+		had, err := old.Server.Lists(ctx)
+		if err != nil {
+			return err
+		}
+		have, err := now.Server.Lists(ctx)
+		if err != nil {
+			return err
+		}
+		var only []string
+		for id, text := range had {
+			there := map[string]bool{}
+			for _, v := range split(have[id]) {
+				there[v] = true
+			}
+			for _, v := range split(text) {
+				if !there[v] {
+					only = append(only, v)
+				}
+			}
+		}
+		if len(only) != named {
+			r.fail("`show` names %d transactions of %s alone, it has %d: %v", named, old.Name, len(only), only)
+			return nil
+		}
+		if r.options.Async {
+			for _, v := range only {
+				r.history.lost[v] = struct{}{}
+			}
+		}
+		return nil
+	}
+}
+
+// beyond is how many transactions `show` names as a host's alone.
+func beyond(ctx context.Context, c *lab.Cluster, host string) (int, error) {
+	text, _, err := c.Control(ctx, "show", "--json")
+	if err != nil {
+		return 0, err
+	}
+	var view cluster.View
+	if err := json.Unmarshal([]byte(text), &view); err != nil {
+		return 0, fmt.Errorf("read what show says: %w: %s", err, text)
+	}
+	for _, h := range view.Hosts {
+		if h.Name == host && h.Audit != nil {
+			return h.Audit.Beyond, nil
+		}
+	}
+	return 0, nil
+}

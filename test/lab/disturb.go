@@ -1,0 +1,164 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Disturbance is a series of overlapping pairs of faults, and what became of the cluster.
+type Disturbance struct {
+	Pairs int
+	*Soak // hosts that were set aside, and what must not be
+}
+
+// strike is one of the faults that overlap.
+type strike struct {
+	Fault
+	view  *Cluster      // as the fault sees it: the host that it hits comes first
+	after time.Duration // since the pair began
+	lasts time.Duration
+}
+
+func (s strike) String() string {
+	return fmt.Sprintf("%s at %s after %.1f s for %.1f s", s.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
+}
+
+// Disturb lets random pairs of faults strike for some time. Between two pairs the cluster becomes whole, where need be
+// with a host set up anew that was set aside; before that, aside is called with it and the writer. An error says that
+// the cluster did not become whole, or that the lab failed.
+func (c *Cluster) Disturb(ctx context.Context, lasts time.Duration, dice *rand.Rand, trace io.Writer,
+	aside func(ctx context.Context, old, writer *Node) error) (*Disturbance, error) {
+	d := &Disturbance{Soak: &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}, aside: aside, broken: c.watchBroken(ctx)}}
+	defer d.broken.stop()
+	for began := time.Now(); time.Since(began) < lasts; d.Pairs++ {
+		if err := d.pair(ctx, dice); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// pair lets two faults strike, and sees to it that all is well afterwards.
+func (d *Disturbance) pair(ctx context.Context, dice *rand.Rand) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	show, _, err := d.cluster.Control(ctx, "show")
+	if err != nil {
+		return err
+	}
+	w := d.cluster.Writer(show)
+	if w == nil {
+		return fmt.Errorf("nobody is the writer:\n%s", show)
+	}
+	pair := choose(d.cluster, w, dice)
+	what := fmt.Sprintf("%s; %s", pair[0], pair[1])
+	d.tell("%s", what)
+	group, together := errgroup.WithContext(ctx)
+	for _, s := range pair {
+		group.Go(func() error { return s.run(together) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := d.settle(ctx); err != nil {
+		return fmt.Errorf("after %s: %w", what, err)
+	}
+	if show, _, err = d.cluster.Control(ctx, "show"); err != nil || d.cluster.Async {
+		return err
+	}
+	if w = d.cluster.Writer(show); w != nil {
+		return d.semiSync(ctx, w)
+	}
+	return nil
+}
+
+// choose is a pair of faults that one can tell apart: they don't take away the same, and the second one strikes while
+// the first one lasts. Most strike the writer's host.
+func choose(c *Cluster, writer *Node, dice *rand.Rand) [2]strike {
+	faults := Faults()
+	one := func() strike {
+		order := slices.Clone(c.DBs)
+		dice.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		if dice.IntN(10) < 6 {
+			i := slices.Index(order, writer)
+			order[0], order[i] = order[i], order[0]
+		}
+		view := *c
+		view.DBs = order
+		return strike{Fault: faults[dice.IntN(len(faults))], view: &view, lasts: time.Second + time.Duration(dice.Int64N(int64(9*time.Second)))}
+	}
+	first := one()
+	for {
+		second := one()
+		if first.apart(second) {
+			second.after = first.Takes + time.Duration(dice.Int64N(int64(first.lasts)))
+			return [2]strike{first, second}
+		}
+	}
+}
+
+func (s strike) apart(o strike) bool {
+	for hit := range strings.FieldsSeq(s.Hits) {
+		everywhere := hit == "network" || hit == "monitor"
+		if strings.Contains(o.Hits, hit) && (everywhere || s.view.DBs[0] == o.view.DBs[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s strike) run(ctx context.Context) error {
+	if err := sleep(ctx, s.after); err != nil {
+		return err
+	}
+	if err := s.Strike(s.view); err != nil {
+		return fmt.Errorf("strike: %w", err)
+	}
+	if err := sleep(ctx, s.lasts); err != nil {
+		return err
+	}
+	if s.Mend == nil {
+		return s.view.DBs[0].Server.Start(ctx)
+	}
+	return s.Mend(s.view)
+}
+
+// WaitLists waits until all servers have the same lists, and returns them.
+func (c *Cluster) WaitLists(ctx context.Context) (all map[int64]string, err error) {
+	err = Wait(ctx, "the servers to have the same lists", func() (bool, string) {
+		for i, n := range c.DBs {
+			have, err := n.Server.Lists(ctx)
+			switch {
+			case err != nil:
+				return false, err.Error()
+			case i == 0:
+				all = have
+			}
+			if !maps.Equal(all, have) {
+				return false, difference(c.DBs[0].Name, all, n.Name, have)
+			}
+		}
+		return true, ""
+	})
+	return all, err
+}
+
+// difference is one list that two servers have otherwise.
+func difference(a string, has map[int64]string, b string, have map[int64]string) string {
+	for _, m := range []map[int64]string{has, have} {
+		for id := range m {
+			if has[id] != have[id] {
+				return fmt.Sprintf("list %d: %s has %q, %s has %q", id, a, has[id], b, have[id])
+			}
+		}
+	}
+	return ""
+}

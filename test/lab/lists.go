@@ -1,0 +1,68 @@
+package lab
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// OpenClient is a connection pool of one connection to an address (HOST:PORT), as an application on the client's host
+// has it.
+func (c *Cluster) OpenClient(addr string) (*sql.DB, error) {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", addr, "app"
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 100*time.Millisecond, 2*time.Second, time.Second
+	cfg.InterpolateParams, cfg.Logger = true, &mysql.NopLogger{}
+	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// Lists are what a server has in app.lists.
+func (s *Server) Lists(ctx context.Context) (map[int64]string, error) {
+	return lists(ctx, s.db)
+}
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func lists(ctx context.Context, q querier) (map[int64]string, error) {
+	rows, err := q.QueryContext(ctx, "SELECT id, list FROM app.lists")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[int64]string{}
+	for rows.Next() {
+		var id int64
+		var list string
+		if err := rows.Scan(&id, &list); err != nil {
+			return nil, err
+		}
+		all[id] = list
+	}
+	return all, rows.Err()
+}
+
+// insert is the statement that puts lists into an empty table; "" where there are none.
+func insert(lists map[int64]string) string {
+	var values []string
+	for id, list := range lists {
+		values = append(values, fmt.Sprintf("(%d,'%s')", id, list))
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "INSERT INTO app.lists VALUES " + strings.Join(values, ",")
+}
