@@ -218,7 +218,9 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
 	a.follower.stopped.load(ctx, a.log) // it works when it has an order, not before
-	if present, err := a.host.present(ctx); err == nil {
+	present, err := a.host.present(ctx)
+	o.facts.Unseen = err != nil
+	if err == nil {
 		o.present = a.site.roles(present)
 		o.memory.mine, o.memory.looked = present, true
 		if len(o.present) > 0 {
@@ -368,11 +370,19 @@ func (o *owner) replyTo(order wire.Order, f Facts) reply {
 	return reply{order: order, report: o.report(order, f), followed: o.follower.want(wish)}
 }
 
+// have are the addresses that can't be ruled out.
+func (o *owner) have() []cluster.RoleIP {
+	if o.facts.Unseen {
+		return o.site.Addresses
+	}
+	return o.present
+}
+
 func (o *owner) report(order wire.Order, f Facts) wire.Report {
 	r := wire.Report{
 		Extended:   order.Extended,
 		Seq:        order.Seq,
-		Have:       o.present,
+		Have:       o.have(),
 		Writable:   f.Writable,
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,

@@ -360,6 +360,58 @@ func TestDenyFails(t *testing.T) {
 	}
 }
 
+// TestUnseenAddresses: a host whose kernel does not say which addresses it has does not say that it has none: the writer
+// would be given its successor. It says so again once the kernel answers, and takes the address away by what it knew.
+func TestUnseenAddresses(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails string // besides the list of the addresses
+		want  string
+	}{
+		"only the list":     {"", "deny, end clients, remove 10.0.0.100"},
+		"nothing goes well": {"remove 10.0.0.100", "deny, end clients"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+				say(order(reader1, writer))
+				synctest.Wait()
+				s.set(func() {
+					s.done = nil
+					s.fail["list"], s.fail[c.fails] = errors.New("no answer"), errors.New("no answer")
+				})
+				a := say(order(reader1))
+				if r := wire.ParseReport(a); a.OK() || !slices.Contains(r.Have, writer) || r.Writable != wire.No {
+					t.Errorf("while nobody knows: %v", a)
+				}
+				synctest.Wait()
+				if got := s.history(); !strings.HasPrefix(got, c.want) {
+					t.Errorf("it did %s, want %s", got, c.want)
+				}
+				s.set(func() { s.fail = map[string]error{} })
+				time.Sleep(2 * time.Second)
+				a = say(order(reader1))
+				if r := wire.ParseReport(a); !a.OK() || !slices.Equal(r.Have, []cluster.RoleIP{reader1}) {
+					t.Errorf("when it is known: %v", a)
+				}
+			})
+		})
+	}
+}
+
+// TestUnseenAtStart: nor does one that has just started.
+func TestUnseenAtStart(t *testing.T) {
+	for _, classic := range []bool{false, true} {
+		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+			s.set(func() { s.present = []netip.Addr{writer.IP}; s.fail["list"] = errors.New("no answer") })
+			o := order()
+			o.Extended = !classic
+			answer := say(o)
+			if r := wire.ParseReport(answer); answer.OK() || !classic && !slices.Contains(r.Have, writer) {
+				t.Errorf("answer %v", answer)
+			}
+		})
+	}
+}
+
 // TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
 func TestBusy(t *testing.T) {
 	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {

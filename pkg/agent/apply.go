@@ -122,19 +122,16 @@ type host struct {
 
 // observe finds out what this host is, and changes nothing.
 func (h *host) observe(ctx context.Context) (f Facts, err error) {
-	present, err := h.present(ctx)
-	f.Present = present
+	err = h.look(ctx, nil, &f)
 	return f, errors.Join(err, h.lookAtServer(ctx, &f))
 }
 
-// recognise finds out what this host is. Addresses that somebody else has added are gone then; what of that has failed
-// it returns as problems.
-func (h *host) recognise(ctx context.Context, strays []cluster.RoleIP, m *Memory) (f Facts, problems []string, err error) {
-	present, err := h.present(ctx)
-	if err == nil {
-		present, problems = h.evict(ctx, strays, present, m)
+// recognise finds out what this host is, of which the addresses of before are known. Addresses that somebody else has
+// added are gone then; what of that has failed it returns as problems.
+func (h *host) recognise(ctx context.Context, before []netip.Addr, strays []cluster.RoleIP, m *Memory) (f Facts, problems []string, err error) {
+	if err = h.look(ctx, before, &f); err == nil {
+		f.Present, problems = h.evict(ctx, strays, f.Present, m)
 	}
-	f.Present = present
 	reason := h.lookAtServer(ctx, &f)
 	if f.Writable != wire.Unsure && !f.Down {
 		m.Closed = f.Writable == wire.No
@@ -146,6 +143,14 @@ func (h *host) recognise(ctx context.Context, strays []cluster.RoleIP, m *Memory
 		f.Gone = f.Down && h.process.Gone()
 	}
 	return f, problems, errors.Join(err, reason)
+}
+
+// look finds out which addresses there are. Where the kernel does not say, that proves nothing gone.
+func (h *host) look(ctx context.Context, before []netip.Addr, f *Facts) (err error) {
+	if f.Present, err = h.present(ctx); err != nil {
+		f.Present, f.Unseen = before, true
+	}
+	return err
 }
 
 func (h *host) present(ctx context.Context) ([]netip.Addr, error) {

@@ -20,6 +20,7 @@ type Site struct {
 // Facts is what this host is at one moment.
 type Facts struct {
 	Present  []netip.Addr // configured addresses on the interface
+	Unseen   bool         // the kernel did not say which: these are those of before, and others can't be ruled out
 	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
 	Down     bool         // the server certainly does not run
 	Gone     bool         // the process that it was is gone

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(life)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
+	p := pass{order: want, memory: o.memory, before: ips(o.present), unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
 		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
@@ -73,6 +74,7 @@ func (o *owner) candidate() bool {
 type pass struct {
 	order     wire.Order
 	memory    Memory
+	before    []netip.Addr     // the addresses that were seen last
 	unasked   bool             // a candidate that has not the writer's address is closed for writes, and no more is done
 	candidate bool             // this host may be the writer
 	holding   uint64           // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
@@ -102,7 +104,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	} else if p.holding > 0 && m.holding == p.holding {
 		m.Opened = true
 	}
-	facts, problems, err := h.recognise(ctx, p.strays, &m)
+	facts, problems, err := h.recognise(ctx, p.before, p.strays, &m)
 	facts.Stalled = p.stall.lasts >= stalledFor
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
@@ -123,11 +125,11 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		problems = append(problems, failed...)
 		if after := context.WithoutCancel(ctx); facts.Writable == wire.Unsure {
 			refused := err
-			if facts.Present, err = h.present(after); facts.Refused { // a server that hangs is not asked twice
+			if err = h.look(after, facts.Present, &facts); facts.Refused { // a server that hangs is not asked twice
 				err = errors.Join(refused, err)
 			}
 		} else {
-			facts, _, err = h.recognise(after, nil, &m)
+			facts, _, err = h.recognise(after, facts.Present, nil, &m)
 			facts.Stalled = p.stall.lasts >= stalledFor
 		}
 	}
@@ -151,6 +153,14 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		m.endClients = true
 	}
 	return outcome{memory: m, facts: facts, problems: problems, interrupted: ctx.Err() != nil}
+}
+
+func ips(roles []cluster.RoleIP) []netip.Addr {
+	list := make([]netip.Addr, len(roles))
+	for i, r := range roles {
+		list[i] = r.IP
+	}
+	return list
 }
 
 // finish takes over what a round achieved, answers those who wait for it, and goes on if there is more to do.

@@ -1,6 +1,7 @@
 package bubble
 
 import (
+	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -20,26 +21,33 @@ type Ablation struct {
 	BootID         bool // R1: every boot has the same name
 	Gone           bool // R5: whoever is gone counts as the one who was promised to
 	Saved          bool // R2: the monitor's disk says that it has written before it has
+	OwnTerms       bool // R2: whatever the terms of an epoch, each machine reads in it those of its own configuration
+	Settled        bool // R12: a monitor that starts reads that whoever had a longer lease knows the present one
+	Endless        bool // R13: a monitor that starts reads that whoever holds the role has a lease
+	Heard          bool // R14: agents that a monitor can't reach at its start seem to answer that they know nothing
 
 	state *rewritten
 }
 
 // rewritten is what an ablation remembers of the lines that it changes.
 type rewritten struct {
-	gone   map[uint64]string            // by the number of the epoch: who is said to be gone
-	was    map[uint64]string            // and who was
-	local  map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
-	top    map[string]uint64
-	last   map[string]uint64 // the number of the epoch that the host heard of last
-	epochs map[uint64]cluster.Epoch
+	gone    map[uint64]string            // by the number of the epoch: who is said to be gone
+	was     map[uint64]string            // and who was
+	local   map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
+	top     map[string]uint64
+	last    map[string]uint64 // the number of the epoch that the host heard of last
+	epochs  map[uint64]cluster.Epoch
+	terms   map[string]map[uint64]cluster.Terms // by host: those that it read in an epoch
+	settled map[uint64]bool                     // epochs whose terms a monitor has read as settled: its agents say so too
 }
 
 func (a *Ablation) prepare() {
-	a.state = &rewritten{gone: map[uint64]string{}, was: map[uint64]string{}, local: map[string]map[uint64]uint64{}, top: map[string]uint64{}, last: map[string]uint64{}, epochs: map[uint64]cluster.Epoch{}}
+	a.state = &rewritten{gone: map[uint64]string{}, was: map[uint64]string{}, local: map[string]map[uint64]uint64{}, top: map[string]uint64{}, last: map[string]uint64{}, epochs: map[uint64]cluster.Epoch{},
+		terms: map[string]map[uint64]cluster.Terms{}, settled: map[uint64]bool{}}
 }
 
 // rewrites says whether epochs on the wire are not those of the monitor.
-func (a Ablation) rewrites() bool { return a.Gone || a.Numbers || a.Saved }
+func (a Ablation) rewrites() bool { return a.Gone || a.Numbers || a.Saved || a.OwnTerms || a.Settled }
 
 // request changes a line on its way to an agent; an answer is given in its place.
 func (a Ablation) request(w *World, from string, to *host, line string) (changed, answer string) {
@@ -66,6 +74,10 @@ func (a Ablation) request(w *World, from string, to *host, line string) (changed
 		if a.Promise && !to.kernel.has(writerIP) {
 			return line, wire.Answer{Text: wire.PromisedText, Uptime: 1000}.String()
 		}
+		if a.OwnTerms {
+			q.Epoch.Terms = a.state.own(to, q.Epoch)
+			return q.Request(to.name).String(), ""
+		}
 		if a.Numbers {
 			q.Epoch.Number, q.Epoch.Since = a.state.to(to.name, a.state.from(from, q.Epoch.Number)), a.state.to(to.name, a.state.from(from, q.Epoch.Since))
 			return q.Request(to.name).String(), ""
@@ -82,6 +94,11 @@ func (a Ablation) order(w *World, to *host, o *wire.Order) {
 	}
 	if (a.Wait || a.Slack) && o.Epoch.Terms.Lease > 0 {
 		o.Lease, o.Epoch.Terms = o.Epoch.Terms.Lease, cluster.Terms{} // as a monitor of before there were terms
+	}
+	if a.OwnTerms && o.Epoch.Number > 0 {
+		a.state.epochs[o.Epoch.Number] = o.Epoch
+		o.Epoch.Terms = a.state.own(to, o.Epoch)
+		o.Lease = o.Epoch.Terms.Lease
 	}
 	if a.Wait {
 		o.Lease = w.brain.setup.lease
@@ -116,7 +133,7 @@ func (a Ablation) order(w *World, to *host, o *wire.Order) {
 
 // answer changes an agent's answer on its way back.
 func (a Ablation) answer(w *World, to string, by *host, answer, line string) string {
-	if !a.Gone && !a.Numbers {
+	if !a.Gone && !a.Numbers && !a.OwnTerms && !a.Settled {
 		return answer
 	}
 	ans, err := wire.ParseAnswer(answer)
@@ -132,6 +149,12 @@ func (a Ablation) answer(w *World, to string, by *host, answer, line string) str
 		defer w.mu.Unlock()
 		if a.Numbers {
 			e = a.state.epochs[a.state.from(by.name, e.Number)]
+		}
+		if original, known := a.state.epochs[e.Number]; known && a.OwnTerms {
+			e.Terms = original.Terms
+		}
+		if a.state.settled[e.Number] {
+			e.Terms.Longest = e.Terms.Lease
 		}
 		if was, known := a.state.was[e.Number]; known {
 			e.Gone = was
@@ -151,6 +174,60 @@ func (a Ablation) answer(w *World, to string, by *host, answer, line string) str
 		}
 	}
 	return ans.String()
+}
+
+// own are the terms of a host's configuration, for as long as it knows an epoch the same ones. The zero Terms are those
+// of a version that knows none.
+func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
+	if e.Terms == (cluster.Terms{}) {
+		return e.Terms
+	}
+	if r.terms[h.name] == nil {
+		r.terms[h.name] = map[uint64]cluster.Terms{}
+	}
+	if _, known := r.terms[h.name][e.Number]; !known {
+		r.terms[h.name][e.Number] = cluster.Terms{Candidates: cluster.JoinHosts(h.setup.candidates), Lease: h.setup.lease, Longest: h.setup.lease}
+	}
+	return r.terms[h.name][e.Number]
+}
+
+// stored changes what a monitor that starts reads in its status file (pkg/monitor, store.go): the line of the terms has
+// CANDIDATES;LEASE;LONGEST, the successors, and whether somebody may hold the role without a lease.
+func (a Ablation) stored(text string) string {
+	if !a.Settled && !a.Endless {
+		return text
+	}
+	lines := strings.SplitAfter(text, "\n")
+	var e cluster.Epoch
+	for i, line := range lines {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "|")
+		if len(f) == 2 && f[0] == "#epoch" {
+			e, _ = cluster.ParseEpoch(f[1])
+		}
+		if len(f) != 4 || f[0] != "#terms" {
+			continue
+		}
+		terms := strings.Split(f[1], ";")
+		if a.Settled && len(terms) == 3 {
+			a.state.settled[e.Number] = true
+			terms[2] = terms[1]
+			f[1], f[2] = strings.Join(terms, ";"), terms[0]
+		}
+		if a.Endless {
+			f[3] = "0"
+		}
+		lines[i] = strings.Join(f, "|") + "\n"
+	}
+	return strings.Join(lines, "")
+}
+
+// instead is the answer of an agent that can't be reached.
+func (a Ablation) instead(from, line string) (answer string, ok bool) {
+	req, err := wire.ParseRequest(line)
+	if !a.Heard || err != nil || from != monitorName || req.Command != wire.GetAgentStatus {
+		return "", false
+	}
+	return wire.Answer{Text: "OK: Returning status!", Uptime: 1000, Fields: wire.AgentStatus{State: cluster.AwaitingRecovery}.Fields()}.String(), true
 }
 
 // numbers are those under which a host knows epochs.

@@ -77,19 +77,24 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		without Ablation
 		story   func(*World, *dice) // in which the rule counts
 		bound   uint64              // worlds in which it is found
+		besides Abilities
 	}{
-		{"lease from the echo", Ablation{Echo: true}, lateGone, 400},
-		{"the monitor waits for the old lease", Ablation{Wait: true}, hostGone, 200},
-		{"lower epochs are refused", Ablation{Numbers: true}, lateOrders, 400},
-		{"a promise is kept", Ablation{Promise: true}, nil, 400},
-		{"a start counts as a promise", Ablation{PromiseAtStart: true}, forgetfulPeer, 200},
-		{"the kernel's slack", Ablation{Slack: true}, agentGone, 400},
-		{"the kernel's lifetime", Ablation{Lifetime: true}, nil, 400},
-		{"the id of the boot", Ablation{BootID: true}, rebooted, 1500},
-		{"gone names who", Ablation{Gone: true}, thirdHost, 1000},
+		{"lease from the echo", Ablation{Echo: true}, lateGone, 400, 0},
+		{"the monitor waits for the old lease", Ablation{Wait: true}, hostGone, 200, 0},
+		{"lower epochs are refused", Ablation{Numbers: true}, lateOrders, 400, 0},
+		{"a promise is kept", Ablation{Promise: true}, nil, 400, 0},
+		{"a start counts as a promise", Ablation{PromiseAtStart: true}, forgetfulPeer, 200, 0},
+		{"the kernel's slack", Ablation{Slack: true}, agentGone, 400, 0},
+		{"the kernel's lifetime", Ablation{Lifetime: true}, nil, 400, 0},
+		{"the id of the boot", Ablation{BootID: true}, rebooted, 1500, 0},
+		{"gone names who", Ablation{Gone: true}, thirdHost, 1000, 0},
+		{"terms are those of the epoch", Ablation{OwnTerms: true}, otherFiles, 400, Reconfigured},
+		{"the longest lease that anybody may have", Ablation{Settled: true}, shorterLease, 400, Reconfigured},
+		{"no lease never ends", Ablation{Endless: true}, firstLease, 400, Reconfigured},
+		{"a start may have forgotten", Ablation{Saved: true, Heard: true}, lostDecision, 400, 0},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			found := Search{From: *from, To: *from + c.bound - 1, Abilities: Operators | Pauses | BadNetwork | SlowKernels | LateKernels, Without: c.without, Story: c.story, Enough: twoWriters}.Run(t)
+			found := Search{From: *from, To: *from + c.bound - 1, Abilities: Operators | Pauses | BadNetwork | SlowKernels | LateKernels | c.besides, Without: c.without, Story: c.story, Enough: twoWriters}.Run(t)
 			for _, o := range found.Wrong {
 				if twoWriters(o) {
 					t.Logf("%d worlds, %.1f s: world %d: %s", found.Worlds, found.Took.Seconds(), o.Seed, o.Wrong)

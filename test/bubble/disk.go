@@ -60,7 +60,11 @@ func (f filesOf) ReadFile(path string) ([]byte, error) {
 	if len(v) == 0 {
 		return nil, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
 	}
-	return []byte(v[len(v)-1]), nil
+	text := v[len(v)-1]
+	if f.d.owner == monitorName && path == monitorState {
+		text = f.d.w.Without.stored(text)
+	}
+	return []byte(text), nil
 }
 
 // Replace has the content on disk when it returns.

@@ -85,6 +85,9 @@ func (n *network) ask(ctx context.Context, p *process, from string, to *host, li
 	if dead := p.pass(); dead != nil {
 		return "", dead
 	}
+	if instead, ok := n.w.Without.instead(from, line); ok && err != nil {
+		return instead, nil
+	}
 	return answer, err
 }
 

@@ -1,6 +1,10 @@
 package bubble
 
-import "time"
+import (
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+)
 
 // Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with
 // times and lengths that are left to chance. All of them are called with the world locked.
@@ -8,7 +12,7 @@ import "time"
 // mishap lets one of them happen.
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, agentGone, lateGone, rebooted, cantWrite)
+	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone, agentGone, lateGone, rebooted, cantWrite, shorterLease, otherFiles)
 	if w.Story != nil {
 		tell = w.Story
 	}
@@ -279,4 +283,78 @@ func staleAnswers(w *World, d *dice) {
 	to := w.any(d)
 	w.order("move_role writer " + to.name)
 	w.later(w.leases(d, 0.2, 1.2)+d.between(0, 2*time.Second), func() { w.alone(writer, true) })
+}
+
+// shorterLease: a long lease is made a short one just when the writer is cut off, whose disk hangs, so that it does not
+// go by the new one yet; and then the monitor is restarted once more.
+func shorterLease(w *World, d *dice) {
+	if !w.Abilities.Has(Reconfigured) {
+		hostGone(w, d)
+		return
+	}
+	long, short := w.brain.setup, w.brain.setup
+	long.lease, short.lease = 12*cluster.Lease(time.Second), cluster.Lease(time.Second)
+	w.reconfigure(monitorName, long)
+	w.later(d.between(5*time.Second, 8*time.Second), func() {
+		writer := w.holder()
+		if writer == nil || w.healed {
+			return
+		}
+		w.note("FAULT", "disk of %s hangs", writer.name)
+		writer.disk.hangs = time.Now().Add(d.between(time.Second, 10*time.Second))
+		w.reconfigure(monitorName, short)
+		w.later(d.between(50*time.Millisecond, 700*time.Millisecond), func() {
+			w.alone(writer, true)
+			w.note("FAULT", "monitor crashes")
+			w.brain.kill()
+			w.brain.start()
+		})
+	})
+}
+
+// firstLease: a cluster without a lease is given one just when the writer is cut off, which may not hear of it.
+func firstLease(w *World, d *dice) {
+	if !w.Abilities.Has(Reconfigured) {
+		hostGone(w, d)
+		return
+	}
+	first, without := w.brain.setup, w.brain.setup
+	without.lease = 0
+	for _, name := range append(w.names(), monitorName) {
+		w.reconfigure(name, without)
+	}
+	w.later(d.between(5*time.Second, 9*time.Second), func() {
+		writer := w.holder()
+		if writer == nil {
+			return
+		}
+		w.classic = false
+		w.reconfigure(monitorName, first)
+		w.later(d.between(0, time.Second), func() { w.alone(writer, true) })
+		w.later(d.between(time.Second, 2*time.Second), func() {
+			w.note("FAULT", "monitor crashes")
+			w.brain.kill()
+			w.brain.start()
+		})
+	})
+}
+
+// otherFiles: the files of the machines get different leases and candidates, one after the other, and then the writer
+// is cut off.
+func otherFiles(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(Reconfigured) {
+		hostGone(w, d)
+		return
+	}
+	for i, name := range append(w.names(), monitorName) {
+		next := w.brain.setup
+		next.lease = cluster.Lease(pick(d, 1000, 3000, 6000, 12000)) * cluster.Lease(time.Millisecond)
+		w.later(time.Duration(i)*d.between(0, 2*time.Second), func() { w.reconfigure(name, next) })
+	}
+	w.later(d.between(8*time.Second, 12*time.Second), func() {
+		if writer := w.holder(); writer != nil {
+			w.alone(writer, true)
+		}
+	})
 }
