@@ -222,7 +222,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	o.facts.Unseen = err != nil
 	if err == nil {
 		o.present = a.site.roles(present)
-		o.memory.mine, o.memory.looked = present, true
+		o.memory.mine, o.memory.looked = o.own(present), true
 		if len(o.present) > 0 {
 			a.log.Info("Found roles on the interface: " + cluster.FormatRoleIPs(o.present, ", "))
 		}
@@ -316,6 +316,19 @@ func (o *owner) interrupt(ctx context.Context) {
 // one whose source turns out not to be waited for.
 func sameOrder(a, b wire.Order) bool {
 	return (a.Forced || !b.Forced) && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
+}
+
+// own are those of the addresses found at the start that an agent before this one may have added. It took the writer's
+// role under a lease only with a record of that on disk: where there is a record, and not of that, the writer's address
+// is somebody else's.
+func (o *owner) own(present []netip.Addr) []netip.Addr {
+	if o.tenant == nil || o.tenant.Lease == 0 || o.tenant.tenure.Saved.Epoch.Number == 0 || o.tenant.tenure.Saved.Taken != "" {
+		return present
+	}
+	writers := o.site.roles(present)
+	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
+		return slices.ContainsFunc(writers, func(r cluster.RoleIP) bool { return r.IP == ip && r.Role == o.site.ActiveMasterRole })
+	})
 }
 
 func sorted(roles []cluster.RoleIP) []cluster.RoleIP {

@@ -43,7 +43,10 @@ func (o *owner) want() wire.Order {
 	now := o.tenant.Clock.Now()
 	holds := o.tenant.holds(now)
 	if o.order == nil {
-		roles := o.present
+		strays := o.strays(nil)
+		roles := slices.DeleteFunc(slices.Clone(o.present), func(r cluster.RoleIP) bool {
+			return slices.Contains(strays, r) && !slices.Contains(o.memory.mine, r.IP)
+		})
 		if holds {
 			roles = o.site.withWriter(roles)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/wire"
 )
@@ -50,4 +51,31 @@ func TestStrayBeforeTheFirstOrder(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestStrayAtStart: an agent that starts with a record of its role, and not of having taken it since the boot, has not
+// added the writer's address that it finds. Without a record an original agent may have been the one before it.
+func TestStrayAtStart(t *testing.T) {
+	theirs := cluster.Epoch{Number: 5, Holder: "db1", Since: 5, Terms: threeSeconds}
+	for name, c := range map[string]struct {
+		saved lease.Saved
+		stays bool
+	}{
+		"another host is the writer": {lease.Saved{Epoch: theirs}, false},
+		"taken before the boot":      {lease.Saved{Epoch: ours(5), Taken: "the boot before", Lease: threeSeconds.Lease}, false},
+		"taken in this boot":         {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, true},
+		"no record":                  {lease.Saved{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, c.saved, func(l *leasedTest) {
+				l.host.set(func() { l.host.ends = time.Time{} })
+				time.Sleep(2500 * time.Millisecond)
+				l.host.set(func() {
+					if stays := slices.Contains(l.host.present, writer.IP); stays != c.stays {
+						t.Errorf("it has %v", l.host.present)
+					}
+				})
+			})
+		})
+	}
 }

@@ -82,21 +82,23 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		w.mu.Unlock()
 		return
 	}
-	delete(s.running, st)
 	died, end := s.died, s.commit(id)
 	for w.semi && !s.received(end) {
 		moved := s.moved
 		w.mu.Unlock()
 		select {
 		case <-moved:
-		case <-died:
+		case <-st.ended: // it is in the log, and its client hears of an error
 			return
 		case <-ctx.Done():
 			return
 		}
 		w.mu.Lock()
 	}
-	if s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well && !st.cut {
+	waited := s.running[st]
+	delete(s.running, st)
+	s.turn() // who closes the server waits for it
+	if waited && s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well && !st.cut {
 		w.acked, w.by[id] = append(w.acked, id), s.h.name
 	}
 	w.mu.Unlock()
