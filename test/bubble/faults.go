@@ -168,7 +168,7 @@ func (w *World) heal() {
 	for _, h := range w.hosts {
 		h.resume()
 		h.boot(time.Second)
-		h.kernel.stalled, h.kernel.slow = time.Time{}, 20*time.Millisecond
+		h.kernel.goOn()
 		h.server.stall(false)
 		h.server.start()
 		h.server.goOn()

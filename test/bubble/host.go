@@ -66,8 +66,8 @@ func (h *host) unattended() time.Time {
 		return time.Now()
 	}
 	idle := h.agent.idle()
-	if h.kernel.stalled.After(idle) {
-		return h.kernel.stalled
+	if stalled := h.kernel.stalled.Add(callTimeout); stalled.After(idle) {
+		return stalled
 	}
 	return idle
 }

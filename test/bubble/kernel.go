@@ -191,6 +191,17 @@ type netlink struct {
 	p *process
 }
 
+// goOn ends what keeps calls waiting.
+func (k *kernel) goOn() {
+	if now := time.Now(); k.stalled.After(now) {
+		k.stalled = now
+	}
+	k.slow = 20 * time.Millisecond
+}
+
+// callTimeout is how long an agent waits for a call: one that began while the kernel was stalled may keep it for so long.
+const callTimeout = time.Second
+
 // call waits as long as a call takes; a kernel that is stalled answers nobody.
 func (n netlink) call(ctx context.Context) error {
 	if err := n.p.call(ctx, n.k.dice.between(50*time.Microsecond, n.k.slow)); err != nil {
