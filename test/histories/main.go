@@ -29,27 +29,38 @@ type mode struct {
 	name    string
 	options lab.Options
 	prepare func(ctx context.Context, c *lab.Cluster) error // nil: nothing is to be done
-	faulty  bool                                            // a control: the checker must find something
+	control bool                                            // the checker must find something
+	faults  []lab.Fault                                     // nil: the usual ones
 }
 
 func modes() []mode {
 	var list []mode
-	for server, kind := range map[string]string{"MariaDB": "", "MySQL": "mysql-9.7"} {
+	for _, kind := range []string{"", "mysql-9.7"} {
+		server := map[bool]string{true: "MariaDB", false: "MySQL"}[kind == ""]
 		semiSync := lab.Options{Server: kind, AckTimeout: time.Hour}
+		position, async := semiSync, semiSync
+		position.Position, async.Async = true, true
+		unheard := []lab.Fault{lab.Unheard()}
 		list = append(list,
 			mode{name: server + " semi-sync GTID", options: semiSync},
-			mode{name: server + " semi-sync position", options: lab.Options{Server: kind, AckTimeout: time.Hour, Position: true}},
-			mode{name: server + " async GTID", options: lab.Options{Server: kind, Async: true}},
-			mode{name: server + " AFTER_COMMIT control", options: semiSync, prepare: afterCommit, faulty: true})
+			mode{name: server + " semi-sync position", options: position},
+			mode{name: server + " async GTID", options: async},
+			mode{name: server + " unheard", options: semiSync, faults: unheard},
+			mode{name: server + " unheard, AFTER_COMMIT", options: semiSync, prepare: afterCommit, faults: unheard, control: true},
+			mode{name: server + " unheard, async, losses kept", options: async, faults: unheard, control: true})
 	}
 	return list
 }
 
 // afterCommit lets others see a row before it is acknowledged.
 func afterCommit(ctx context.Context, c *lab.Cluster) error {
+	word := "master"
+	if c.Server != "" {
+		word = "source"
+	}
 	var errs []error
 	for _, n := range c.DBs[:2] {
-		errs = append(errs, n.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_COMMIT"))
+		errs = append(errs, n.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_"+word+"_wait_point=AFTER_COMMIT"))
 	}
 	return errors.Join(errs...)
 }
@@ -57,7 +68,8 @@ func afterCommit(ctx context.Context, c *lab.Cluster) error {
 func run(ctx context.Context) int {
 	runs := flag.Int("runs", 1, "how many clusters of each mode")
 	lasts := flag.Duration("for", 5*time.Minute, "how long faults strike each cluster")
-	only := flag.String("mode", "", "only modes with this `text` in their name; controls have to be asked for")
+	only := flag.String("mode", "", "only modes with this `text` in their name")
+	controls := flag.Bool("controls", false, "only those that must be found wrong, and that with the same fault must not")
 	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the first cluster's faults; each further one has the next")
 	keep := flag.String("keep", "", "`folder` for the logs of clusters that are not good")
 	told := flag.Bool("v", false, "tell each pair of faults on standard error")
@@ -70,7 +82,7 @@ func run(ctx context.Context) int {
 	status := 0
 	for i := range *runs {
 		for _, m := range modes() {
-			if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || m.faulty && !strings.Contains(*only, "control") || ctx.Err() != nil {
+			if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || (m.faults != nil) != *controls || ctx.Err() != nil {
 				continue
 			}
 			r := &trial{mode: m, seed: *seed + uint64(i), lasts: *lasts, trace: trace}
@@ -79,7 +91,7 @@ func run(ctx context.Context) int {
 			}
 			r.run(ctx)
 			fmt.Println(r)
-			if (len(r.wrong) > 0) != m.faulty {
+			if (len(r.wrong) > 0) != m.control {
 				status = 1
 			}
 			for _, text := range r.wrong {
@@ -118,9 +130,9 @@ func (r *trial) String() string {
 			read++
 		}
 	}
-	verdict := "linearizable"
-	if len(r.wrong) > 0 {
-		verdict = "WRONG"
+	verdict := map[bool]string{true: "WRONG", false: "linearizable"}[len(r.wrong) > 0]
+	if r.control {
+		verdict = map[bool]string{true: "found wrong, as it must be", false: "NOT FOUND"}[len(r.wrong) > 0]
 	}
 	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s", r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)
 }
@@ -171,7 +183,11 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	ended := make(chan error, 1)
 	go func() { ended <- work.run(working, []string{"10.77.0.101", "10.77.0.102", "10.77.0.103"}) }()
 	r.history.lost = map[string]struct{}{}
-	d, err := c.Disturb(ctx, r.lasts, rand.New(rand.NewPCG(r.seed, 1)), r.trace, r.lose(c))
+	faults := r.faults
+	if faults == nil {
+		faults = lab.Faults()
+	}
+	d, err := c.Disturb(ctx, faults, r.lasts, rand.New(rand.NewPCG(r.seed, 1)), r.trace, r.lose(c))
 	stop()
 	if e := <-ended; err == nil {
 		err = e
@@ -222,7 +238,7 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			r.fail("`show` names %d transactions of %s alone, it has %d: %v", named, old.Name, len(only), only)
 			return nil
 		}
-		if r.options.Async {
+		if r.options.Async && !r.control {
 			for _, v := range only {
 				r.history.lost[v] = struct{}{}
 			}

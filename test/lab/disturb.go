@@ -28,18 +28,41 @@ type strike struct {
 }
 
 func (s strike) String() string {
-	return fmt.Sprintf("%s at %s after %.1f s for %.1f s", s.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
+	return fmt.Sprintf("%s at %s after %.1f s for %.1f s;", s.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
 }
 
-// Disturb lets random pairs of faults strike for some time. Between two pairs the cluster becomes whole, where need be
+// Unheard is a writer that nobody hears, and whose server is killed a second later: what it has committed meanwhile is
+// nowhere else.
+func Unheard() Fault {
+	return Fault{Name: "unheard, then mysqld killed", Hits: "network server", Writer: true, Takes: time.Second,
+		Strike: func(c *Cluster) error {
+			for _, n := range c.DBs[1:] {
+				if err := n.Drop(c.DBs[0].Host); err != nil {
+					return err
+				}
+			}
+			time.Sleep(time.Second) // it Takes so long: part of the fault, and no synchronisation
+			return c.DBs[0].Server.Kill()
+		},
+		Mend: func(c *Cluster) error {
+			for _, n := range c.DBs[1:] {
+				if err := n.Drop(); err != nil {
+					return err
+				}
+			}
+			return c.DBs[0].Server.Start(context.Background())
+		}}
+}
+
+// Disturb lets random pairs of the faults strike for some time. Between two pairs the cluster becomes whole, where need be
 // with a host set up anew that was set aside; before that, aside is called with it and the writer. An error says that
 // the cluster did not become whole, or that the lab failed.
-func (c *Cluster) Disturb(ctx context.Context, lasts time.Duration, dice *rand.Rand, trace io.Writer,
+func (c *Cluster) Disturb(ctx context.Context, faults []Fault, lasts time.Duration, dice *rand.Rand, trace io.Writer,
 	aside func(ctx context.Context, old, writer *Node) error) (*Disturbance, error) {
 	d := &Disturbance{Soak: &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}, aside: aside, broken: c.watchBroken(ctx)}}
 	defer d.broken.stop()
 	for began := time.Now(); time.Since(began) < lasts; d.Pairs++ {
-		if err := d.pair(ctx, dice); err != nil {
+		if err := d.pair(ctx, faults, dice); err != nil {
 			return d, err
 		}
 	}
@@ -47,7 +70,7 @@ func (c *Cluster) Disturb(ctx context.Context, lasts time.Duration, dice *rand.R
 }
 
 // pair lets two faults strike, and sees to it that all is well afterwards.
-func (d *Disturbance) pair(ctx context.Context, dice *rand.Rand) error {
+func (d *Disturbance) pair(ctx context.Context, faults []Fault, dice *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	show, _, err := d.cluster.Control(ctx, "show")
@@ -58,8 +81,8 @@ func (d *Disturbance) pair(ctx context.Context, dice *rand.Rand) error {
 	if w == nil {
 		return fmt.Errorf("nobody is the writer:\n%s", show)
 	}
-	pair := choose(d.cluster, w, dice)
-	what := fmt.Sprintf("%s; %s", pair[0], pair[1])
+	pair := choose(faults, d.cluster, w, dice)
+	what := strings.Trim(fmt.Sprint(pair), "[]")
 	d.tell("%s", what)
 	group, together := errgroup.WithContext(ctx)
 	for _, s := range pair {
@@ -81,13 +104,12 @@ func (d *Disturbance) pair(ctx context.Context, dice *rand.Rand) error {
 }
 
 // choose is a pair of faults that one can tell apart: they don't take away the same, and the second one strikes while
-// the first one lasts. Most strike the writer's host.
-func choose(c *Cluster, writer *Node, dice *rand.Rand) [2]strike {
-	faults := Faults()
+// the first one lasts. Most strike the writer's host. Of a single fault there is no pair: it strikes the writer.
+func choose(faults []Fault, c *Cluster, writer *Node, dice *rand.Rand) []strike {
 	one := func() strike {
 		order := slices.Clone(c.DBs)
 		dice.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		if dice.IntN(10) < 6 {
+		if dice.IntN(10) < 6 || len(faults) == 1 {
 			i := slices.Index(order, writer)
 			order[0], order[i] = order[i], order[0]
 		}
@@ -96,11 +118,14 @@ func choose(c *Cluster, writer *Node, dice *rand.Rand) [2]strike {
 		return strike{Fault: faults[dice.IntN(len(faults))], view: &view, lasts: time.Second + time.Duration(dice.Int64N(int64(9*time.Second)))}
 	}
 	first := one()
+	if len(faults) == 1 {
+		return []strike{first}
+	}
 	for {
 		second := one()
 		if first.apart(second) {
 			second.after = first.Takes + time.Duration(dice.Int64N(int64(first.lasts)))
-			return [2]strike{first, second}
+			return []strike{first, second}
 		}
 	}
 }
