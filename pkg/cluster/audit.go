@@ -38,6 +38,9 @@ func (x *stepper) audits(ans Answer) {
 				ans.Host, e.Host, e.At, e.Host)
 		}
 	}
+	if w := x.writer(); w != nil && w.Holder == ans.Host && w.Confirmed && ans.Writable && x.s.unsure == 0 {
+		x.settleAudit(ans.Host)
+	}
 	h := x.s.Hosts[ans.Host]
 	a := ans.Audit
 	if ans.Writable || ans.Writing.Fenced {
@@ -54,6 +57,19 @@ func (x *stepper) audits(ans Answer) {
 		return
 	}
 	x.out.add(Fatal, ans.Host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", ans.Host, a.Finding)
+}
+
+// settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others are
+// to have. Else who has taken over from it meanwhile would never replicate from it again.
+func (x *stepper) settleAudit(writer string) {
+	h := x.s.Hosts[writer]
+	if !h.Audit.open() {
+		return
+	}
+	h.Audit.Waived = true
+	x.s.Hosts[writer] = h
+	x.moved = true
+	x.out.add(Warn, writer, "Host '%s' is the writer again: what it has beyond %s is what all others are to have", writer, h.Audit.At)
 }
 
 // waive lets a host in whose log holds what others lack.

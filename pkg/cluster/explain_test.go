@@ -37,7 +37,7 @@ func TestExplain(t *testing.T) {
 		{"flapping", "db2", func(t *Topology) { t.FlapCount = 1 }, []string{"after 11s", "check db2 mysql bad", "check db2 mysql good", "after 12s", "check db2 mysql bad", "check db2 mysql good"},
 			[]string{"It is flapping: it left ONLINE more than 1 times within 1h0m0s", "1h0m0s in AWAITING_RECOVERY (flap_duration, as it is flapping)"}, ""},
 		{"its agent is away", "db3", nil, []string{"after 11s", "agent db3 down", "after 2s"}, []string{"db3 is ONLINE", "Its agent can't be reached."}, ""},
-		{"own transactions", "db2", nil, []string{"after 11s", "move_role writer db2", "after 2s", "embargo db1 on db2 at bin.1:5", "audit db2 finds 3", "check db2 mysql bad", "after 2s", "check db2 mysql good", "after 20s"},
+		{"own transactions", "db2", nil, []string{"after 11s", "move_role writer db2", "after 2s", "check db2 mysql bad", "after 2s", "embargo db1 on db2 at bin.1:5", "audit db2 finds 3", "check db2 mysql good", "after 20s"},
 			[]string{"It was the writer, and it has 3 transactions that nobody else has.", "[ ] it is set up anew, or an operator lets it in"}, ""},
 		{"a role that can't leave", "db1", nil, []string{"after 11s", "agent db1 busy", "move_role writer db2"}, []string{"writer(10.77.0.100) is leaving: it is free once its agent says so"}, "lease"},
 		{"a role on its way", "db2", nil, []string{"after 11s", "agent db1 busy", "move_role writer db2"}, []string{"writer(10.77.0.100) is on its way here"}, ""},

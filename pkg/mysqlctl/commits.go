@@ -33,8 +33,11 @@ var writeStates = []string{
 	"deleting from reference tables", "end", "query end", "end of update loop",
 }
 
-// WaitingWrites lists the statements of clients that run at this moment, and who else waits for a commit. It needs
-// PROCESS for the connections of others.
+// replicationUser is who the threads of replication belong to, by the lists of connections of both servers.
+const replicationUser = "system user"
+
+// WaitingWrites lists the statements of clients that run at this moment. Replication is none: what a replica commits may
+// wait for an acknowledgement that its dead source was to give. It needs PROCESS for the connections of others.
 //
 // It asks with SHOW PROCESSLIST, which opens no table: while a disk hangs, MySQL does not answer those who ask
 // information_schema, whose answer it writes into a temporary table first.
@@ -43,20 +46,23 @@ func (s *Server) WaitingWrites(ctx context.Context) ([]WriteWait, error) {
 	if err != nil {
 		return nil, err
 	}
+	return writeWaits(rows), nil
+}
+
+func writeWaits(rows []row) []WriteWait {
 	var list []WriteWait
 	for _, r := range rows {
 		id, err := strconv.ParseUint(r["Id"], 10, 64)
 		state := strings.ToLower(r["State"])
 		commits := slices.Contains(commitStates, state)
-		client := r["User"] != "system user" && (r["Command"] == "Query" || r["Command"] == "Execute")
-		if err != nil || r["Command"] == "Sleep" || !commits && !client {
+		if err != nil || r["User"] == replicationUser || r["Command"] != "Query" && r["Command"] != "Execute" {
 			continue
 		}
 		seconds, _ := strconv.Atoi(r["Time"]) // that of a thread of the server may be below 0
 		list = append(list, WriteWait{ID: id, State: r["State"], For: time.Duration(max(seconds, 0)) * time.Second,
-			Commits: commits, Writes: client && slices.Contains(writeStates, state)})
+			Commits: commits, Writes: slices.Contains(writeStates, state)})
 	}
-	return list, nil
+	return list
 }
 
 // FileWrites is what InnoDB says of its writes to files. MariaDB counts those of its log in none of these from 10.8 on.

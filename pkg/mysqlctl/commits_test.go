@@ -92,3 +92,31 @@ func TestWaitingWrites(t *testing.T) {
 		}
 	})
 }
+
+// TestWriteWaits: of the connections only the statements of clients count. A replica's commit that waits for its dead
+// source to acknowledge it is no writer that can't write.
+func TestWriteWaits(t *testing.T) {
+	line := func(id, user, command, seconds, state string) row {
+		return row{"Id": id, "User": user, "Command": command, "Time": seconds, "State": state}
+	}
+	got := writeWaits([]row{
+		line("7", "system user", "Slave_SQL", "42", "Waiting for semi-sync ACK from slave"),
+		line("8", "system user", "Query", "42", "Waiting for semi-sync ACK from replica"),
+		line("9", "app", "Sleep", "90", ""),
+		line("10", "app", "Query", "3", "Waiting for semi-sync ACK from replica"),
+		line("11", "app", "Execute", "4", "Update"),
+		line("12", "app", "Query", "5", "Sending data"),
+		line("13", "repl", "Binlog Dump", "500", "Master has sent all binlog to slave; waiting for more updates"),
+		line("14", "app", "Query", "-1", "Commit"),
+		line("x", "app", "Query", "1", "Commit"),
+	})
+	want := []WriteWait{
+		{ID: 10, State: "Waiting for semi-sync ACK from replica", For: 3 * time.Second, Commits: true},
+		{ID: 11, State: "Update", For: 4 * time.Second, Writes: true},
+		{ID: 12, State: "Sending data", For: 5 * time.Second},
+		{ID: 14, State: "Commit", Commits: true},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

@@ -145,10 +145,11 @@ func (k *kernel) resume() {
 	}
 }
 
-// Times in which an agent that is at work takes away what somebody else has put there: at once, or, where it was there
-// when the agent started, as a role that it gives up, once it has an order.
+// Times in which an agent that is at work takes away what somebody else has put there: in its next round, which follows
+// one that may be waiting for a server that hangs; or, where it was there when the agent started, as a role that it gives
+// up, once it has an order.
 const (
-	tidy     = time.Second
+	tidy     = 2 * time.Second
 	tidyLate = 3 * time.Second
 )
 

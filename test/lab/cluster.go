@@ -38,6 +38,7 @@ type Options struct {
 	Position      bool          // replicate by file and position instead of GTID
 	Async         bool          // no semi-synchronous replication
 	AckTimeout    time.Duration // of semi-synchronous replication; 0: 250 ms
+	AckAlways     bool          // a writer waits for so long also while nobody is connected who would acknowledge
 	Common        string        // more lines of mmm_common.conf
 	Mon           string        // more lines for <monitor>
 	WriterPrefer  string
@@ -133,7 +134,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.async, s.ackTimeout = o.Async, o.AckTimeout
+		s.async, s.ackTimeout, s.ackAlways = o.Async, o.AckTimeout, o.AckAlways
 		c.DBs = append(c.DBs, &Node{Host: h, Server: s, Disk: disk})
 	}
 	if err := c.startServers(ctx); err != nil {

@@ -30,7 +30,8 @@ type Server struct {
 
 	async      bool          // waits for no acknowledgement
 	ackTimeout time.Duration // 0: the usual
-	db         *sql.DB       // as root, through the Unix socket: no network fault disturbs it
+	ackAlways  bool
+	db         *sql.DB // as root, through the Unix socket: no network fault disturbs it
 }
 
 func newServer(ctx context.Context, h *Host, kind servers.Kind, id int, gtid bool) (*Server, error) {
@@ -61,9 +62,10 @@ func (s *Server) config() servers.Config {
 		args = append(args, "--binlog-format=ROW", "--gtid-strict-mode=1")
 	}
 	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash. Only masters
-	// acknowledge, so that what is acknowledged is on the other master and not just on a slave.
-	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: !s.async, Acknowledge: !s.async && s.id <= 2,
-		AckTimeout: s.ackTimeout, Args: slices.Concat(args, s.args)}
+	// acknowledge, so that what is acknowledged is on the other master and not just on a slave. A slave, which nobody
+	// replicates from, must not wait itself for what it executes.
+	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: !s.async && (s.id <= 2 || !s.ackAlways), Acknowledge: !s.async && s.id <= 2,
+		AckTimeout: s.ackTimeout, AckAlways: s.ackAlways, Args: slices.Concat(args, s.args)}
 }
 
 // Start starts the server and waits until it answers. Its replication starts with it.

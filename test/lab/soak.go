@@ -308,7 +308,7 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 			return err
 		}
 	}
-	err := s.cluster.SetUpAnew(ctx, n, w)
+	err := s.unwaited(ctx, w, func() error { return s.cluster.SetUpAnew(ctx, n, w) })
 	s.broken.excuse(n)
 	if n.Server.id <= 2 {
 		s.broken.excuse(w) // it replicates from n
@@ -324,6 +324,22 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 		why, err := s.cluster.Aside(ctx, show, n)
 		return err == nil && why == "", fmt.Sprint(why, err)
 	})
+}
+
+// unwaited does something while a writer waits for no acknowledgements. One that waits for them until there is somebody to
+// give them would not let itself be copied, and nobody could give them without the copy.
+func (s *Soak) unwaited(ctx context.Context, w *Node, do func() error) error {
+	if !s.cluster.AckAlways || s.cluster.Async {
+		return do()
+	}
+	word := "master"
+	if w.Server.kind.MySQL {
+		word = "source"
+	}
+	if err := w.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_"+word+"_enabled=OFF"); err != nil {
+		return err
+	}
+	return errors.Join(do(), w.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_"+word+"_enabled=ON"))
 }
 
 // told: somebody who looks at this `show` sees that something is wrong with the host.

@@ -20,6 +20,7 @@ type Config struct {
 	// a second) without one makes it asynchronous. Acknowledge makes it give them.
 	SemiSync, Acknowledge bool
 	AckTimeout            time.Duration
+	AckAlways             bool // it waits for that time also while nobody is connected who would acknowledge
 
 	Args []string // beyond, in words that all servers know
 }
@@ -48,7 +49,7 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 func mariaDBArgs(c Config) []string {
 	return []string{"--log-slave-updates", "--slave-net-timeout=5", "--innodb-log-file-size=8M",
 		"--rpl-semi-sync-master-enabled=" + onOff(c.SemiSync), "--rpl-semi-sync-slave-enabled=" + onOff(c.Acknowledge),
-		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(), "--rpl-semi-sync-master-wait-no-slave=0"}
+		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(), "--rpl-semi-sync-master-wait-no-slave=" + c.waitForNobody()}
 }
 
 func mysqlArgs(c Config) []string {
@@ -59,7 +60,7 @@ func mysqlArgs(c Config) []string {
 	if c.SemiSync || c.Acknowledge {
 		args = append(args, "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so",
 			"--rpl-semi-sync-source-enabled="+onOff(c.SemiSync), "--rpl-semi-sync-replica-enabled="+onOff(c.Acknowledge),
-			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(), "--rpl-semi-sync-source-wait-no-replica=0")
+			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(), "--rpl-semi-sync-source-wait-no-replica="+c.waitForNobody())
 	}
 	return args
 }
@@ -77,3 +78,5 @@ func onOff(on bool) string {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+func (c Config) waitForNobody() string { return map[bool]string{true: "1", false: "0"}[c.AckAlways] }
