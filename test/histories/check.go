@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +57,7 @@ func (h history) verdict(limit time.Duration) []string {
 	for _, list := range slices.Sorted(maps.Keys(byList)) {
 		ops := byList[list]
 		ops = append(ops, operation{list: list, read: h.final[list], call: last + 1, answer: last + 2})
-		if why := h.linearizable(ops, seen, limit); why != "" {
+		if why := h.linearizable(ops, h.final[list], seen, limit); why != "" {
 			wrong = append(wrong, fmt.Sprintf("list %d: %s", list, why))
 		}
 	}
@@ -80,41 +78,43 @@ func (h history) kept(values []string) []string {
 	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { _, lost := h.lost[v]; return lost })
 }
 
-// input is what an operation wants, state what a list is: its length, and a sum over all its values in their order.
-type input struct{ value string }
-
-type state struct {
-	length int
-	sum    uint64
-}
-
-func (s state) with(value string) state {
-	f := fnv.New64a()
-	fmt.Fprintf(f, "%d,%s", s.sum, value)
-	return state{s.length + 1, f.Sum64()}
-}
-
-func of(values []string) state {
-	var s state
-	for _, v := range values {
-		s = s.with(v)
+// listOf is the model of a list whose values are known in their order, from the last read: a state is how many of them
+// have been appended. An input is the value that is appended, "" for a read; an output how many values were read, noPrefix
+// where they are no beginning of the list.
+func listOf(order []string) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return 0 },
+		Step: func(now, in, out any) (bool, any) {
+			n := now.(int)
+			if v := in.(string); v != "" {
+				return n < len(order) && order[n] == v, n + 1
+			}
+			return out == n, n
+		},
 	}
-	return s
 }
 
-var lists = porcupine.Model{
-	Init: func() any { return state{} },
-	Step: func(now, in, out any) (bool, any) {
-		if v := in.(input).value; v != "" {
-			return true, now.(state).with(v)
-		}
-		return now == out, now
-	},
+const noPrefix = -1
+
+func lengthOf(read, order []string) int {
+	if len(read) > len(order) || !slices.Equal(read, order[:len(read)]) {
+		return noPrefix
+	}
+	return len(read)
 }
 
 // linearizable says why the operations on one list are not, or "". What nobody knows of may take effect at any time
-// after its call; where nobody ever reads it, it may as well never have.
-func (h history) linearizable(ops []operation, seen map[string]bool, limit time.Duration) string {
+// after its call, and has done so before the end of the first read that has it; where nobody ever reads it, it may as well
+// never have.
+func (h history) linearizable(ops []operation, order []string, seen map[string]bool, limit time.Duration) string {
+	read := map[string]time.Duration{} // when the first read ended that has the value
+	for _, op := range ops {
+		for _, v := range op.read {
+			if first, known := read[v]; !known || op.answer < first {
+				read[v] = op.answer
+			}
+		}
+	}
 	var list []porcupine.Operation
 	for _, op := range ops {
 		if _, lost := h.lost[op.value]; lost {
@@ -127,11 +127,11 @@ func (h history) linearizable(ops []operation, seen map[string]bool, limit time.
 		case op.unknown && (op.value == "" || !seen[op.value]):
 			continue
 		case op.unknown:
-			answer = math.MaxInt64
+			answer = int64(read[op.value])
 		}
-		list = append(list, porcupine.Operation{ClientId: op.client, Input: input{op.value}, Output: of(op.read), Call: int64(op.call), Return: answer})
+		list = append(list, porcupine.Operation{ClientId: op.client, Input: op.value, Output: lengthOf(op.read, order), Call: int64(op.call), Return: answer})
 	}
-	switch porcupine.CheckOperationsTimeout(lists, list, limit) {
+	switch porcupine.CheckOperationsTimeout(listOf(order), list, limit) {
 	case porcupine.Illegal:
 		return "not linearizable" + suspect(ops)
 	case porcupine.Unknown:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,29 @@ func unknown(client int, value string, call time.Duration) operation {
 
 func reads(client int, values string, call, answer time.Duration) operation {
 	return operation{client: client, list: 1, read: split(values), call: call, answer: answer}
+}
+
+// TestManyUnknown: that hundreds of statements ended with a broken connection keeps nobody from deciding.
+func TestManyUnknown(t *testing.T) {
+	var h history
+	var values []string
+	for i := range 300 {
+		at := time.Duration(i) * ms
+		v := fmt.Sprint("v", i)
+		values = append(values, v)
+		h.operations = append(h.operations, unknown(i%12, v, at))
+		if i%20 == 19 {
+			h.operations = append(h.operations, reads(12, strings.Join(values, ","), at+5*ms, at+6*ms))
+		}
+	}
+	h.final = map[int64][]string{1: values}
+	if wrong := h.verdict(5 * time.Second); len(wrong) > 0 {
+		t.Error(wrong)
+	}
+	h.operations = append(h.operations, reads(13, "v0", 400*ms, 401*ms))
+	if wrong := strings.Join(h.verdict(5*time.Second), "\n"); !strings.Contains(wrong, "not linearizable") {
+		t.Errorf("a stale read among them: %q", wrong)
+	}
 }
 
 // TestVerdict: histories as faults leave them, each with what is wrong with it.

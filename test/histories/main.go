@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,10 +97,10 @@ func run(ctx context.Context) int {
 			}
 			r.run(ctx)
 			fmt.Println(r)
-			if (len(r.wrong) > 0) != m.control {
+			if len(r.wrong) > 0 || (len(r.found) > 0) != m.control {
 				status = 1
 			}
-			for _, text := range r.wrong {
+			for _, text := range slices.Concat(r.wrong, r.found) {
 				fmt.Fprintln(os.Stderr, "    "+text)
 			}
 		}
@@ -119,7 +120,8 @@ type trial struct {
 	pairs   int
 	aside   int
 	named   int // transactions that `show` has named as a former writer's alone
-	wrong   []string
+	wrong   []string // what has kept the trial from its end, or should not have happened in it
+	found   []string // by the checker
 }
 
 // String is the trial's row of the table.
@@ -135,9 +137,12 @@ func (r *trial) String() string {
 			read++
 		}
 	}
-	verdict := map[bool]string{true: "WRONG", false: "linearizable"}[len(r.wrong) > 0]
-	if r.control {
-		verdict = map[bool]string{true: "found wrong, as it must be", false: "NOT FOUND"}[len(r.wrong) > 0]
+	verdict := map[bool]string{true: "NOT LINEARIZABLE", false: "linearizable"}[len(r.found) > 0]
+	switch {
+	case r.control:
+		verdict = map[bool]string{true: "found wrong, as it must be", false: "NOT FOUND"}[len(r.found) > 0]
+	case len(r.wrong) > 0:
+		verdict = "WRONG"
 	}
 	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s", r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)
 }
@@ -158,8 +163,10 @@ func (r *trial) run(ctx context.Context) {
 	if err := r.on(ctx, c); err != nil {
 		r.fail("%v", err)
 	}
-	r.wrong = append(r.wrong, r.history.verdict(limit)...)
-	if len(r.wrong) > 0 && r.keep != "" {
+	if r.history.final != nil {
+		r.found = r.history.verdict(limit)
+	}
+	if len(r.wrong)+len(r.found) > 0 && r.keep != "" {
 		if err := c.Keep(r.keep); err != nil {
 			r.fail("keep the logs: %v", err)
 		}
@@ -205,11 +212,14 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	level, cancel := context.WithTimeout(ctx, 2*ackTimeout)
 	defer cancel()
 	final, err := c.WaitLists(level)
+	if err != nil {
+		return err
+	}
 	r.history.final = map[int64][]string{}
 	for id, text := range final {
 		r.history.final[id] = split(text)
 	}
-	return err
+	return nil
 }
 
 // lose takes down what a former writer alone has, which must be no more than `show` names.
