@@ -86,7 +86,7 @@ type Agent struct {
 	follower *follower
 	stalls   *stallWatch
 	backups  *backupWatch
-	writer   *atomic.Bool // this host is to be the writer
+	writer   *atomic.Bool // this host is to be the writer, or was it, and its server can't be closed yet
 	uptime   func() (float64, error)
 	version  string
 	log      *slog.Logger
@@ -218,6 +218,9 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
 	a.follower.stopped.load(ctx, a.log) // it works when it has an order, not before
+	if a.host.fence != nil && a.host.stillClosed(ctx) {
+		o.memory.Port = PortClosed // by the agent before this one, of a server that could not be closed for writes
+	}
 	present, err := a.host.present(ctx)
 	o.facts.Unseen = err != nil
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,6 +304,50 @@ func TestPortLeftClosed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRestartWhileFenced: an agent that is restarted while the server can't be closed for writes, as its disk hangs, says at
+// once that no client reaches it, and keeps it so until it is closed.
+func TestRestartWhileFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{"deny": make(chan struct{})}, open: true, replica: caughtUp(), position: at(500)}
+		f := &fakeFence{closed: true}
+		began, healed := time.Now(), &atomic.Bool{}
+		commits := words{folders: []string{"/data"}, waits: func() ([]mysqlctl.WriteWait, error) {
+			if healed.Load() {
+				return nil, nil
+			}
+			return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: time.Since(began).Truncate(time.Second), Commits: true}}, nil
+		}}
+		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s, Fence: f, Commits: commits, Volume: volume{free: 1 << 30},
+			Sources: func(string) (Source, bool) { return Source{}, false },
+			Uptime:  func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		report := func() wire.Report {
+			answer, err := wire.ParseAnswer(a.Handle(ctx, order().Request("db1").String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return wire.ParseReport(answer)
+		}
+		report()
+		time.Sleep(30 * time.Second)
+		if r := report(); !r.Fenced || r.Writable != wire.No || !f.closed {
+			t.Errorf("while it can't be closed: %+v, port closed %v", r, f.closed)
+		}
+		healed.Store(true)
+		close(s.block["deny"])
+		time.Sleep(5 * time.Second)
+		if r := report(); r.Fenced || r.Writable != wire.No || f.closed {
+			t.Errorf("when it is closed for writes: %+v, port closed %v", r, f.closed)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // hostOf is db1 on a machine made of values.

@@ -34,7 +34,7 @@ func (o *owner) start(ctx context.Context) {
 		return
 	}
 	want := o.want()
-	o.writer.Store(o.site.writer(want.Roles))
+	o.writer.Store(o.site.writer(want.Roles) || o.memory.Port == PortClosed)
 	if o.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}

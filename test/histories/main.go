@@ -119,7 +119,7 @@ type trial struct {
 	history history
 	pairs   int
 	aside   int
-	named   int // transactions that `show` has named as a former writer's alone
+	named   int      // transactions that `show` has named as a former writer's alone
 	wrong   []string // what has kept the trial from its end, or should not have happened in it
 	found   []string // by the checker
 }
