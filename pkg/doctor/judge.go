@@ -54,10 +54,13 @@ func passing(f Finding) bool {
 	return false
 }
 
-// settled leaves out of the later findings those that may pass and were not there before.
+// settled leaves out of the later findings those that may pass and were not there before. What is said of one address
+// says nothing of another one, which may be on its way to the same host.
 func settled(earlier, later []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(later), func(f Finding) bool {
-		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool { return e.Name == f.Name && e.Host == f.Host })
+		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool {
+			return e.Name == f.Name && e.Host == f.Host && (e.What == f.What || !strings.HasPrefix(f.Name, "address-"))
+		})
 	})
 }
 
