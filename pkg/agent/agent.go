@@ -218,9 +218,6 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
 	a.follower.stopped.load(ctx, a.log) // it works when it has an order, not before
-	if a.host.fence != nil && a.host.stillClosed(ctx) {
-		o.memory.Port = PortClosed // by the agent before this one, of a server that could not be closed for writes
-	}
 	present, err := a.host.present(ctx)
 	o.facts.Unseen = err != nil
 	if err == nil {

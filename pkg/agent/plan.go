@@ -40,9 +40,11 @@ type Memory struct {
 	holding uint64
 	Switch  cluster.Switch // where in the logs it took over
 	Port    Port           // whether the firewall keeps clients from the server
-	mine    []netip.Addr   // addresses that this agent has added, or found when it first looked
-	looked  bool           // it has
-	Closed  bool           // the server was closed for writes when it last answered, and this agent has not begun to open it since
+	// portSeen: it was looked whether a former agent has left its rule.
+	portSeen bool
+	mine     []netip.Addr // addresses that this agent has added, or found when it first looked
+	looked   bool         // it has
+	Closed   bool         // the server was closed for writes when it last answered, and this agent has not begun to open it since
 
 	// notes are what this pass did that people should know, beside what has failed.
 	notes []string

@@ -100,9 +100,15 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{Port: m.Port, Closed: m.Closed, holding: m.holding, mine: m.mine, looked: m.looked}
+		m = Memory{Port: m.Port, portSeen: m.portSeen, Closed: m.Closed, holding: m.holding, mine: m.mine, looked: m.looked}
 	} else if p.holding > 0 && m.holding == p.holding {
 		m.Opened = true
+	}
+	if h.fence != nil && !m.portSeen {
+		m.portSeen = true
+		if h.stillClosed(ctx) {
+			m.Port = PortClosed // by the agent before this one, of a server that could not be closed for writes
+		}
 	}
 	facts, problems, err := h.recognise(ctx, p.before, p.strays, &m)
 	facts.Stalled = p.stall.lasts >= stalledFor
