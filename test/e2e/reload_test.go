@@ -95,7 +95,7 @@ func TestReload(t *testing.T) {
 
 // TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over before the lease is.
 func TestReloadAlone(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{Mon: " flap_count 1\n"})
+	b := start(t, 2*time.Minute, lab.Options{Lease: 6, Mon: " flap_count 1\n"})
 	l := b.load()
 	b.must(b.Node("db2").Cut(true))
 	b.must(lab.Wait(b.ctx, "db2 to be offline and without roles", func() (bool, string) {
