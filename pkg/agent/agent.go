@@ -58,21 +58,23 @@ type Config struct {
 	Leasing    *Leasing                                              // nil: as an original agent, without leases
 	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
 	Local      Server
-	HangUp     func(ctx context.Context, to netip.AddrPort) (int, error) // ends this host's TCP connections to an address; nil: they end by themselves
-	Dumps      Dumps                                                     // nil: those of a former writer are left alone
-	Commits    Commits                                                   // nil: whether the server writes is not looked at
-	Processes  fs.FS                                                     // as /proc; nil: backups are not looked for
-	Volume     Volume                                                    // of the server's folders
-	Clients    func(ctx context.Context) (int, error)                    // ends the TCP connections of clients to the server's port; nil: they end by themselves
-	Patience   time.Duration                                             // for fetching what other hosts have received of a dead writer ("catch_up_timeout")
-	Peers      Peers
-	Sources    func(host string) (Source, bool) // how this host replicates from another
-	Blocking   Blocking
-	Examiner   *Examiner               // nil: EXAMINE is not known
-	Uptime     func() (float64, error) // seconds since the host's boot
-	Version    string
-	After      *Agent // the one that this one takes over from, whose Run has returned before ours begins; nil: none
-	Log        *slog.Logger
+	// HangUp ends this host's TCP connections to an address, Clients those of clients to the server's port; nil: they
+	// end by themselves.
+	HangUp    func(ctx context.Context, to netip.AddrPort) (int, error)
+	Clients   func(ctx context.Context) (int, error)
+	Dumps     Dumps         // nil: those of a former writer are left alone
+	Commits   Commits       // nil: whether the server writes is not looked at
+	Processes fs.FS         // as /proc; nil: backups are not looked for
+	Volume    Volume        // of the server's folders
+	Patience  time.Duration // for fetching what others have received of a dead writer ("catch_up_timeout")
+	Peers     Peers
+	Sources   func(host string) (Source, bool) // how this host replicates from another
+	Blocking  Blocking
+	Examiner  *Examiner               // nil: EXAMINE is not known
+	Uptime    func() (float64, error) // seconds since the host's boot
+	Version   string
+	After     *Agent // the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	Log       *slog.Logger
 }
 
 // Agent obeys one monitor on one host.
@@ -322,12 +324,14 @@ func sameOrder(a, b wire.Order) bool {
 // role under a lease only with a record of that on disk: where there is a record, and not of that, the writer's address
 // is somebody else's.
 func (o *owner) own(present []netip.Addr) []netip.Addr {
-	if o.tenant == nil || o.tenant.Lease == 0 || o.tenant.tenure.Saved.Epoch.Number == 0 || o.tenant.tenure.Saved.Taken != "" {
+	if o.tenant == nil || o.tenant.Lease == 0 {
 		return present
 	}
-	writers := o.site.roles(present)
+	if saved := o.tenant.tenure.Saved; saved.Epoch.Number == 0 || saved.Taken != "" {
+		return present
+	}
 	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
-		return slices.ContainsFunc(writers, func(r cluster.RoleIP) bool { return r.IP == ip && r.Role == o.site.ActiveMasterRole })
+		return o.site.writer(o.site.roles([]netip.Addr{ip}))
 	})
 }
 

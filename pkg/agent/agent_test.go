@@ -360,8 +360,8 @@ func TestDenyFails(t *testing.T) {
 	}
 }
 
-// TestUnseenAddresses: a host whose kernel does not say which addresses it has does not say that it has none: the writer
-// would be given its successor. It says so again once the kernel answers, and takes the address away by what it knew.
+// TestUnseenAddresses: a host whose kernel does not say which addresses it has does not say that it has none: there
+// would be a second writer. It says so again once the kernel answers, and takes the address away by what it knew.
 func TestUnseenAddresses(t *testing.T) {
 	for name, c := range map[string]struct {
 		fails string // besides the list of the addresses
@@ -402,6 +402,10 @@ func TestUnseenAtStart(t *testing.T) {
 	for _, classic := range []bool{false, true} {
 		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
 			s.set(func() { s.present = []netip.Addr{writer.IP}; s.fail["list"] = errors.New("no answer") })
+			got := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2")
+			if !strings.HasPrefix(got, "ERROR: list addresses: no answer") {
+				t.Errorf("GET_SYSTEM_STATUS: %s", got)
+			}
 			o := order()
 			o.Extended = !classic
 			answer := say(o)

@@ -44,7 +44,7 @@ type Memory struct {
 	portSeen bool
 	mine     []netip.Addr // addresses that this agent has added, or found when it first looked
 	looked   bool         // it has
-	Closed   bool         // the server was closed for writes when it last answered, and this agent has not begun to open it since
+	Closed   bool         // the server was closed when it last answered, and this agent has not begun to open it since
 
 	// notes are what this pass did that people should know, beside what has failed.
 	notes []string

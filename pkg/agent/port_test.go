@@ -306,22 +306,26 @@ func TestPortLeftClosed(t *testing.T) {
 	}
 }
 
-// TestRestartWhileFenced: an agent that is restarted while the server can't be closed for writes, as its disk hangs, says at
-// once that no client reaches it, and keeps it so until it is closed.
+// TestRestartWhileFenced: an agent that is restarted while the server can't be closed for writes, as its disk hangs,
+// says at once that no client reaches it, and keeps it so until it is closed.
 func TestRestartWhileFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{"deny": make(chan struct{})}, open: true, replica: caughtUp(), position: at(500)}
+		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{"deny": make(chan struct{})}, open: true,
+			replica: caughtUp(), position: at(500)}
 		f := &fakeFence{closed: true}
 		began, healed := time.Now(), &atomic.Bool{}
 		commits := words{folders: []string{"/data"}, waits: func() ([]mysqlctl.WriteWait, error) {
 			if healed.Load() {
 				return nil, nil
 			}
-			return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: time.Since(began).Truncate(time.Second), Commits: true}}, nil
+			lasts := time.Since(began).Truncate(time.Second)
+			return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: lasts, Commits: true}}, nil
 		}}
-		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s, Fence: f, Commits: commits, Volume: volume{free: 1 << 30},
+		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s, Fence: f,
+			Commits: commits, Volume: volume{free: 1 << 30},
 			Sources: func(string) (Source, bool) { return Source{}, false },
-			Uptime:  func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			Uptime:  func() (float64, error) { return 77.5, nil },
+			Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()

@@ -42,7 +42,8 @@ func (o *owner) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(life)
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
-	p := pass{order: want, memory: o.memory, before: ips(o.present), unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
+	p := pass{order: want, memory: o.memory, before: ips(o.present),
+		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
 		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {

@@ -52,7 +52,11 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 			Epoch: last.report.Epoch, Stamp: last.report.Stamp, Live: last.report.Live}
 		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
 	case "GET_SYSTEM_STATUS":
-		return wire.Answer{Text: "OK: Returning status!", Fields: a.systemStatus(ctx).Fields()}
+		s, err := a.systemStatus(ctx)
+		if err != nil {
+			return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		}
+		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
 	case "CLEAR_BAD_ROLES":
 		return a.clearBadRoles(ctx)
 	case wire.PeerStatus:
@@ -179,9 +183,12 @@ func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
 	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}
 }
 
-func (a *Agent) systemStatus(ctx context.Context) wire.SystemStatus {
-	var s wire.SystemStatus
+// systemStatus is what is there. Without the addresses it would say that there are none: that is an error.
+func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err error) {
 	facts, err := a.host.observe(ctx)
+	if facts.Unseen {
+		return s, err
+	}
 	s.Roles, s.Writable = a.site.roles(facts.Present), facts.Writable == wire.Yes
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -200,7 +207,7 @@ func (a *Agent) systemStatus(ctx context.Context) wire.SystemStatus {
 	if err != nil {
 		s.Problem = printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	return s
+	return s, nil
 }
 
 // clearBadRoles removes what is on the interface and not ordered. One of our monitors need not ask: every order does it.

@@ -20,8 +20,8 @@ type Dumps interface {
 // unhookTimeout: a semi-synchronous server that can't be asked waits longer than this for its first commit.
 const unhookTimeout = 500 * time.Millisecond
 
-// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be waited for, as a
-// thread that has been told to stop takes nothing from its source any more.
+// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be
+// waited for, as a thread that has been told to stop takes nothing from its source any more.
 const (
 	stopPatience = 200 * time.Millisecond
 	hangUpAfter  = 20 * time.Millisecond // by then it has been told to stop, and does not connect anew

@@ -51,14 +51,15 @@ type writeWait struct {
 }
 
 // next takes in what was found now. A connection that waits each time with another statement makes progress. One that
-// does not wait for its commit counts for as long as no write of InnoDB has ended: it may have waited for a lock before.
+// does not wait for its commit counts for as long as no write of InnoDB has ended: it may have waited for a lock
+// before.
 func (w writeWaits) next(now time.Duration, found []mysqlctl.WriteWait, files fileWrites) writeWaits {
 	next := writeWaits{}
 	for _, c := range found {
 		this := writeWait{since: now, started: now - c.For, state: c.State, commits: c.Commits}
 		before, ok := w[c.ID]
 		switch {
-		case !c.Commits && (!c.Writes || files.UnderWay == 0):
+		case !c.Commits && (!c.Writes || files.said.UnderWay == 0):
 			continue
 		case !ok || (this.started-before.started).Abs() > sameStatement:
 		default:
@@ -91,12 +92,12 @@ func (w writeWaits) stall(now time.Duration) stall {
 
 // fileWrites is what InnoDB says of its writes, and since when it has said just that.
 type fileWrites struct {
-	mysqlctl.FileWrites
+	said  mysqlctl.FileWrites
 	since time.Duration
 }
 
 func (f fileWrites) next(now time.Duration, found mysqlctl.FileWrites) fileWrites {
-	if found.UnderWay == 0 || f.UnderWay == 0 || found.Count != f.Count {
+	if found.UnderWay == 0 || f.said.UnderWay == 0 || found.Count != f.said.Count {
 		f.since = now
 	}
 	return fileWrites{found, f.since}
@@ -157,7 +158,9 @@ func (w *stallWatch) look(ctx context.Context) {
 	if err == nil {
 		w.waits = w.waits.next(time.Since(w.began), found, w.files)
 	}
-	doubt := err != nil || slices.ContainsFunc(found, func(c mysqlctl.WriteWait) bool { return !c.Commits && c.For >= longStatement })
+	doubt := err != nil || slices.ContainsFunc(found, func(c mysqlctl.WriteWait) bool {
+		return !c.Commits && c.For >= longStatement
+	})
 	if w.folders == nil {
 		w.folders, _ = w.commits.Folders(asking)
 	}

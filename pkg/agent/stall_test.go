@@ -31,17 +31,27 @@ func TestWriteWaits(t *testing.T) {
 		files []mysqlctl.FileWrites  // none: idle
 		want  time.Duration
 	}{
-		"nobody":                  {found: [][]mysqlctl.WriteWait{{}, {}}},
-		"one that waits":          {found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s)}, {commit(7, 3*s)}}, want: 3 * s},
-		"a long update":           {found: [][]mysqlctl.WriteWait{{}, {}, {}, {commit(7, 60*s)}}},
-		"a long update, waiting":  {found: [][]mysqlctl.WriteWait{{commit(7, 60*s)}, {commit(7, 61*s)}, {commit(7, 62*s)}}, want: 2 * s},
-		"another one each second": {found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(8, 0)}, {commit(9, 0)}, {commit(7, 0)}}},
+		"nobody": {
+			found: [][]mysqlctl.WriteWait{{}, {}}},
+		"one that waits": {
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s)}, {commit(7, 3*s)}},
+			want:  3 * s},
+		"a long update": {
+			found: [][]mysqlctl.WriteWait{{}, {}, {}, {commit(7, 60*s)}}},
+		"a long update, waiting": {
+			found: [][]mysqlctl.WriteWait{{commit(7, 60*s)}, {commit(7, 61*s)}, {commit(7, 62*s)}},
+			want:  2 * s},
+		"another one each second": {
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(8, 0)}, {commit(9, 0)}, {commit(7, 0)}}},
 		"one connection, other statements": {
 			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 0)}, {commit(7, 1*s)}, {commit(7, 0)}}},
-		"it is over":       {found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s)}, {}}},
-		"the longest wait": {found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s), commit(8, 0)}}, want: 2 * s},
+		"it is over": {
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s)}, {}}},
+		"the longest wait": {
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s), commit(8, 0)}}, want: 2 * s},
 		"counts are whole seconds": {
-			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 2*s)}, {commit(7, 2*s)}, {commit(7, 4*s)}}, want: 4 * s},
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 2*s)}, {commit(7, 2*s)}, {commit(7, 4*s)}},
+			want:  4 * s},
 		"an update at work": {
 			found: [][]mysqlctl.WriteWait{{writes(7, 60*s)}, {writes(7, 61*s)}, {writes(7, 62*s)}}},
 		"an update at work, whose writes go on": {
@@ -133,7 +143,8 @@ func TestStallWatch(t *testing.T) {
 	began := time.Now()
 	nobody := func() ([]mysqlctl.WriteWait, error) { return nil, nil }
 	somebody := func() ([]mysqlctl.WriteWait, error) {
-		return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: time.Since(began).Truncate(time.Second), Commits: true}}, nil
+		lasts := time.Since(began).Truncate(time.Second)
+		return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: lasts, Commits: true}}, nil
 	}
 	updates := func() ([]mysqlctl.WriteWait, error) {
 		return []mysqlctl.WriteWait{{ID: 8, State: "update", For: time.Since(began).Truncate(time.Second), Writes: true}}, nil

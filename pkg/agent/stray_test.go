@@ -62,7 +62,7 @@ func TestStrayAtStart(t *testing.T) {
 		stays bool
 	}{
 		"another host is the writer": {lease.Saved{Epoch: theirs}, false},
-		"taken before the boot":      {lease.Saved{Epoch: ours(5), Taken: "the boot before", Lease: threeSeconds.Lease}, false},
+		"taken before the boot":      {lease.Saved{Epoch: ours(5), Taken: "boot before", Lease: threeSeconds.Lease}, false},
 		"taken in this boot":         {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, true},
 		"no record":                  {lease.Saved{}, true},
 	} {

@@ -59,8 +59,8 @@ func (x *stepper) audits(ans Answer) {
 	x.out.add(Fatal, ans.Host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", ans.Host, a.Finding)
 }
 
-// settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others are
-// to have. Else who has taken over from it meanwhile would never replicate from it again.
+// settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others
+// are to have. Else who has taken over from it meanwhile would never replicate from it again.
 func (x *stepper) settleAudit(writer string) {
 	h := x.s.Hosts[writer]
 	if !h.Audit.open() {
@@ -69,7 +69,8 @@ func (x *stepper) settleAudit(writer string) {
 	h.Audit.Waived = true
 	x.s.Hosts[writer] = h
 	x.moved = true
-	x.out.add(Warn, writer, "Host '%s' is the writer again: what it has beyond %s is what all others are to have", writer, h.Audit.At)
+	x.out.add(Warn, writer, "Host '%s' is the writer again: what it has beyond %s is what all others are to have",
+		writer, h.Audit.At)
 }
 
 // waive lets a host in whose log holds what others lack.

@@ -80,7 +80,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	if s.Epoch.Number > 0 {
 		s.unsure = now + s.Epoch.Terms.Longest.Over()
 	}
-	lease.powerCut(found)
+	lease.powerCut(func(host string) float64 { return found[host].Uptime })
 	lease.lostState()
 	lease.confirm()
 	lease.newEpoch()

@@ -44,14 +44,15 @@ type State struct {
 	Successors string // hosts that everybody who may hold the role has to ask, joined: who may be appointed because time has passed
 	Endless    bool   // somebody may hold the role without a lease: no time ends that
 
-	terms    Terms         // of the next epoch
-	acked    time.Duration // when the holder was first heard to know the present epoch; 0: not yet
-	shut     time.Duration // when a successor was first heard to know that nobody is the writer; 0: not yet, or somebody is
-	unsure   time.Duration // until then decisions may have been forgotten; 0: none were
-	patience time.Duration // until then a last writer that has not come back from a power cut keeps its role
-	vouched  time.Duration // when the writer was last known to be vouched for: its lease starts no later
-	unproven []string      // hosts that may still be the writer, by a decision that this monitor does not know
-	stepped  time.Duration // time of the last Step
+	terms     Terms         // of the next epoch
+	acked     time.Duration // when the holder was first heard to know the present epoch; 0: not yet
+	shut      time.Duration // when a successor was first heard to know that nobody is the writer; 0: not yet
+	unsure    time.Duration // until then decisions may have been forgotten; 0: none were
+	bootKnown bool          // it has been looked whether everything had just booted when the monitor started
+	patience  time.Duration // until then a last writer that has not come back from a power cut keeps its role
+	vouched   time.Duration // when the writer was last known to be vouched for: its lease starts no later
+	unproven  []string      // hosts that may still be the writer, by a decision that this monitor does not know
+	stepped   time.Duration // time of the last Step
 
 	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could
 	withheld string        // hosts that lack that data: said once

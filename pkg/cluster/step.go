@@ -79,6 +79,9 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	x.pause()
 	x.witnesses()
 	x.answers()
+	if !x.s.bootKnown {
+		x.powerCut(func(host string) float64 { return x.s.Hosts[host].Uptime })
+	}
 	x.lostState()
 	x.confirm()
 	x.kills()
@@ -110,7 +113,8 @@ func mayOrder(s, next State) bool {
 		return true
 	}
 	for name, h := range next.Hosts {
-		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit || old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp {
+		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit ||
+			old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp {
 			return true
 		}
 	}
@@ -225,7 +229,8 @@ type Order struct {
 // Equal says whether both tell their host the same.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust && slices.Equal(o.Roles, p.Roles)
+		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust &&
+		slices.Equal(o.Roles, p.Roles)
 }
 
 // Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the

@@ -97,24 +97,27 @@ func (x *stepper) back() {
 	}
 }
 
-// powerCut looks at a monitor's start whether everything has just booted, and only the last writer is not back yet. It has all that was
-// acknowledged: it is waited for, for wait_for_other_master.
-func (x *stepper) powerCut(found map[string]Found) {
+// powerCut looks whether everything has just booted, and only the last writer is not back yet. It has all that was
+// acknowledged: it is waited for, for wait_for_other_master. uptime is in seconds, 0 where it is not known: a monitor
+// that starts before anybody else answers waits for as long, and looks again when the first one does.
+func (x *stepper) powerCut(uptime func(host string) float64) {
 	a := x.writer()
-	if a == nil || !x.t.leased() || a.Holder == "" || x.s.Hosts[a.Holder].AgentUp {
+	x.s.bootKnown = a == nil || !x.t.leased() || a.Holder == "" || x.s.Hosts[a.Holder].AgentUp
+	if x.s.bootKnown {
 		return
 	}
 	r, _ := x.t.Role(a.Role)
-	booted := false
-	for _, name := range r.Hosts {
-		if up := found[name].Uptime; up > 0 {
-			if up > x.t.WaitForOtherMaster.Seconds() {
-				return
-			}
-			booted = true
+	others := slices.DeleteFunc(slices.Clone(r.Hosts), func(host string) bool { return host == a.Holder })
+	for _, name := range others {
+		up := uptime(name)
+		x.s.bootKnown = x.s.bootKnown || up > 0
+		if up > x.t.WaitForOtherMaster.Seconds() {
+			x.s.patience = 0
+			return
 		}
 	}
-	if !booted {
+	if !x.s.bootKnown {
+		x.s.patience = cmp.Or(x.s.patience, x.in.Now+x.t.WaitForOtherMaster)
 		return
 	}
 	x.s.patience = x.in.Now + x.t.WaitForOtherMaster

@@ -186,23 +186,25 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// TestSettled: what a cluster in the middle of a move shows for a moment is left out, also where another address is on its
-// way to the same host at the second look.
+// TestSettled: what a cluster in the middle of a move shows for a moment is left out, also where another address is on
+// its way to the same host at the second look.
 func TestSettled(t *testing.T) {
 	conflict := func(role string) Finding {
-		return Finding{Severity: Error, Name: "address-conflict", Host: "db3", What: "it answers for " + role + " and does not have it"}
+		return Finding{Severity: Error, Name: "address-conflict", Host: "db3", What: "it answers for " + role}
 	}
 	problem := func(what string) Finding {
 		return Finding{Severity: Error, Name: "agent-problem", Host: "db3", What: what}
 	}
 	login := Finding{Severity: Error, Name: "agent-login", Host: "db3"}
+	list := func(f ...Finding) []Finding { return f }
+	one, two := conflict("reader(10.0.0.1)"), conflict("reader(10.0.0.2)")
 	for name, c := range map[string]struct{ earlier, later, want []Finding }{
-		"it has passed":               {[]Finding{conflict("reader(10.0.0.1)")}, nil, nil},
-		"it stays":                    {[]Finding{conflict("reader(10.0.0.1)")}, []Finding{conflict("reader(10.0.0.1)")}, []Finding{conflict("reader(10.0.0.1)")}},
-		"another address moves":       {[]Finding{conflict("reader(10.0.0.1)")}, []Finding{conflict("reader(10.0.0.2)")}, nil},
-		"a problem in other words":    {[]Finding{problem("after 1 s")}, []Finding{problem("after 2 s")}, []Finding{problem("after 2 s")}},
-		"what can't pass by itself":   {nil, []Finding{login}, []Finding{login}},
-		"what was not there at first": {nil, []Finding{problem("x")}, nil},
+		"it has passed":               {list(one), nil, nil},
+		"it stays":                    {list(one), list(one), list(one)},
+		"another address moves":       {list(one), list(two), nil},
+		"a problem in other words":    {list(problem("for 1 s")), list(problem("for 2 s")), list(problem("for 2 s"))},
+		"what can't pass by itself":   {nil, list(login), list(login)},
+		"what was not there at first": {nil, list(problem("x")), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := settled(c.earlier, c.later); !slices.Equal(got, c.want) {

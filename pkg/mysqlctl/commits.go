@@ -14,7 +14,7 @@ type WriteWait struct {
 	ID      uint64
 	State   string        // in the server's words
 	For     time.Duration // how long its statement has run, in whole seconds
-	Commits bool          // it waits to become durable: for the disk, or for an acknowledgement of semi-synchronous replication
+	Commits bool          // it waits to become durable: for the disk, or for a replica's acknowledgement
 	Writes  bool          // it writes rows, or waits before it can
 }
 
@@ -36,8 +36,8 @@ var writeStates = []string{
 // replicationUser is who the threads of replication belong to, by the lists of connections of both servers.
 const replicationUser = "system user"
 
-// WaitingWrites lists the statements of clients that run at this moment. Replication is none: what a replica commits may
-// wait for an acknowledgement that its dead source was to give. It needs PROCESS for the connections of others.
+// WaitingWrites lists the statements of clients that run at this moment. Replication is none: what a replica commits
+// may wait for an acknowledgement that its dead source was to give. It needs PROCESS for the connections of others.
 //
 // It asks with SHOW PROCESSLIST, which opens no table: while a disk hangs, MySQL does not answer those who ask
 // information_schema, whose answer it writes into a temporary table first.
@@ -96,8 +96,9 @@ func (s *Server) FileWrites(ctx context.Context) (FileWrites, error) {
 }
 
 var (
-	writesUnderWay = []string{"innodb_data_pending_writes", "innodb_data_pending_fsyncs", "innodb_os_log_pending_writes", "innodb_os_log_pending_fsyncs"}
-	writesMade     = []string{"innodb_data_writes", "innodb_data_fsyncs", "innodb_os_log_written", "innodb_os_log_fsyncs"}
+	writesUnderWay = []string{"innodb_data_pending_writes", "innodb_data_pending_fsyncs",
+		"innodb_os_log_pending_writes", "innodb_os_log_pending_fsyncs"}
+	writesMade = []string{"innodb_data_writes", "innodb_data_fsyncs", "innodb_os_log_written", "innodb_os_log_fsyncs"}
 )
 
 // Folders are those that every commit writes to: the data's and the binary log's.

@@ -78,7 +78,9 @@ func TestWaitingWrites(t *testing.T) {
 		}()
 		eventually(t, "who waits for a row to be seen at writing", func() bool {
 			found, err := s.WaitingWrites(ctx)
-			return err == nil && slices.ContainsFunc(found, func(w WriteWait) bool { return w.Writes && !w.Commits && w.For >= time.Second })
+			return err == nil && slices.ContainsFunc(found, func(w WriteWait) bool {
+				return w.Writes && !w.Commits && w.For >= time.Second
+			})
 		})
 		if err := tx.Rollback(); err != nil {
 			t.Fatal(err)

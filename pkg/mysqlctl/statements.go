@@ -187,7 +187,8 @@ func (f flavour) showFileWrites() statement {
 		args[i] = n
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-	return statement{what: "read InnoDB's counters of writes", sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" + marks + ")", args: args}
+	return statement{what: "read InnoDB's counters of writes", args: args,
+		sql: "SHOW GLOBAL STATUS WHERE Variable_name IN (" + marks + ")"}
 }
 
 func (f flavour) kill(id uint64) statement {

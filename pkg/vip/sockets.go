@@ -50,11 +50,13 @@ func DestroyClients(ctx context.Context, port uint16, peers []netip.Addr) (int, 
 	return n, nil
 }
 
-// DestroyTo ends every TCP connection of this network namespace to a remote address and port: whoever waits for a machine
-// that says nothing gets ECONNABORTED at once.
+// DestroyTo ends every TCP connection of this network namespace to a remote address and port: whoever waits for a
+// machine that says nothing gets ECONNABORTED at once.
 func DestroyTo(ctx context.Context, to netip.AddrPort) (int, error) {
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	n, err := destroy(ctx, []uint8{unix.AF_INET, unix.AF_INET6}, func(_, remote netip.AddrPort) bool { return remote == to })
+	n, err := destroy(ctx, []uint8{unix.AF_INET, unix.AF_INET6}, func(_, remote netip.AddrPort) bool {
+		return remote == to
+	})
 	if err != nil {
 		return n, fmt.Errorf("destroy sockets to %s: %w", to, explainDiag(err))
 	}

@@ -191,7 +191,8 @@ func TestDestroyClients(t *testing.T) {
 	}
 }
 
-// TestDestroyTo: who waits for a machine that says nothing hears that there will be no answer; connections to others stay.
+// TestDestroyTo: who waits for a machine that says nothing hears that there will be no answer; connections to others
+// stay.
 func TestDestroyTo(t *testing.T) {
 	_, r := eth0(t, "10.0.0.1/24")
 	r.add("10.0.0.100/24")

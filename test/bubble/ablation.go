@@ -42,7 +42,8 @@ type rewritten struct {
 }
 
 func (a *Ablation) prepare() {
-	a.state = &rewritten{gone: map[uint64]string{}, was: map[uint64]string{}, local: map[string]map[uint64]uint64{}, top: map[string]uint64{}, last: map[string]uint64{}, epochs: map[uint64]cluster.Epoch{},
+	a.state = &rewritten{gone: map[uint64]string{}, was: map[uint64]string{}, local: map[string]map[uint64]uint64{},
+		top: map[string]uint64{}, last: map[string]uint64{}, epochs: map[uint64]cluster.Epoch{},
 		terms: map[string]map[uint64]cluster.Terms{}, settled: map[uint64]bool{}}
 }
 
@@ -186,7 +187,8 @@ func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
 		r.terms[h.name] = map[uint64]cluster.Terms{}
 	}
 	if _, known := r.terms[h.name][e.Number]; !known {
-		r.terms[h.name][e.Number] = cluster.Terms{Candidates: cluster.JoinHosts(h.setup.candidates), Lease: h.setup.lease, Longest: h.setup.lease}
+		own := cluster.Terms{Candidates: cluster.JoinHosts(h.setup.candidates), Lease: h.setup.lease, Longest: h.setup.lease}
+		r.terms[h.name][e.Number] = own
 	}
 	return r.terms[h.name][e.Number]
 }
@@ -227,7 +229,8 @@ func (a Ablation) instead(from, line string) (answer string, ok bool) {
 	if !a.Heard || err != nil || from != monitorName || req.Command != wire.GetAgentStatus {
 		return "", false
 	}
-	return wire.Answer{Text: "OK: Returning status!", Uptime: 1000, Fields: wire.AgentStatus{State: cluster.AwaitingRecovery}.Fields()}.String(), true
+	nothing := wire.AgentStatus{State: cluster.AwaitingRecovery}
+	return wire.Answer{Text: "OK: Returning status!", Uptime: 1000, Fields: nothing.Fields()}.String(), true
 }
 
 // numbers are those under which a host knows epochs.

@@ -94,7 +94,9 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		{"a start may have forgotten", Ablation{Saved: true, Heard: true}, lostDecision, 400, 0},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			found := Search{From: *from, To: *from + c.bound - 1, Abilities: Operators | Pauses | BadNetwork | SlowKernels | LateKernels | c.besides, Without: c.without, Story: c.story, Enough: twoWriters}.Run(t)
+			found := Search{From: *from, To: *from + c.bound - 1,
+				Abilities: Operators | Pauses | BadNetwork | SlowKernels | LateKernels | c.besides,
+				Without:   c.without, Story: c.story, Enough: twoWriters}.Run(t)
 			for _, o := range found.Wrong {
 				if twoWriters(o) {
 					t.Logf("%d worlds, %.1f s: world %d: %s", found.Worlds, found.Took.Seconds(), o.Seed, o.Wrong)

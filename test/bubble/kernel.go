@@ -146,8 +146,8 @@ func (k *kernel) resume() {
 }
 
 // Times in which an agent that is at work takes away what somebody else has put there: in its next round, which follows
-// one that may be waiting for a server that hangs; or, where it was there when the agent started, as a role that it gives
-// up, once it has an order.
+// one that may be waiting for a server that hangs; or, where it was there when the agent started, as a role that it
+// gives up, once it has an order.
 const (
 	tidy     = 2 * time.Second
 	tidyLate = 3 * time.Second
@@ -200,7 +200,8 @@ func (k *kernel) goOn() {
 	k.slow = 20 * time.Millisecond
 }
 
-// callTimeout is how long an agent waits for a call: one that began while the kernel was stalled may keep it for so long.
+// callTimeout is how long an agent waits for a call: one that began while the kernel was stalled may keep it for so
+// long.
 const callTimeout = time.Second
 
 // call waits as long as a call takes; a kernel that is stalled answers nobody.

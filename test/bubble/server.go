@@ -383,7 +383,8 @@ func (c connection) WaitingWrites(ctx context.Context) ([]mysqlctl.WriteWait, er
 	var list []mysqlctl.WriteWait
 	for st := range c.s.running {
 		if st.commits {
-			list = append(list, mysqlctl.WriteWait{ID: st.id, State: "Commit", For: time.Since(st.began).Truncate(time.Second), Commits: true})
+			lasts := time.Since(st.began).Truncate(time.Second)
+			list = append(list, mysqlctl.WriteWait{ID: st.id, State: "Commit", For: lasts, Commits: true})
 		}
 	}
 	slices.SortFunc(list, func(a, b mysqlctl.WriteWait) int { return cmp.Compare(a.ID, b.ID) })

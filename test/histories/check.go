@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +65,8 @@ func (h history) verdict(limit time.Duration) []string {
 	for _, r := range h.readers {
 		values := h.kept(r.read)
 		if final := h.final[r.list]; len(values) > len(final) || !slices.Equal(values, final[:len(values)]) {
-			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw what is no part of its past: %s", r.list, r.answer, tail(values)))
+			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw what is no part of its past: %s",
+				r.list, r.answer, tail(values)))
 		}
 	}
 	return wrong
@@ -79,8 +81,8 @@ func (h history) kept(values []string) []string {
 }
 
 // listOf is the model of a list whose values are known in their order, from the last read: a state is how many of them
-// have been appended. An input is the value that is appended, "" for a read; an output how many values were read, noPrefix
-// where they are no beginning of the list.
+// have been appended. An input is the value that is appended, "" for a read; an output how many values were read,
+// noPrefix where they are no beginning of the list.
 func listOf(order []string) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return 0 },
@@ -104,17 +106,8 @@ func lengthOf(read, order []string) int {
 }
 
 // linearizable says why the operations on one list are not, or "". What nobody knows of may take effect at any time
-// after its call, and has done so before the end of the first read that has it; where nobody ever reads it, it may as well
-// never have.
+// after its call; where nobody ever reads it, it may as well never have.
 func (h history) linearizable(ops []operation, order []string, seen map[string]bool, limit time.Duration) string {
-	read := map[string]time.Duration{} // when the first read ended that has the value
-	for _, op := range ops {
-		for _, v := range op.read {
-			if first, known := read[v]; !known || op.answer < first {
-				read[v] = op.answer
-			}
-		}
-	}
 	var list []porcupine.Operation
 	for _, op := range ops {
 		if _, lost := h.lost[op.value]; lost {
@@ -127,9 +120,10 @@ func (h history) linearizable(ops []operation, order []string, seen map[string]b
 		case op.unknown && (op.value == "" || !seen[op.value]):
 			continue
 		case op.unknown:
-			answer = int64(read[op.value])
+			answer = math.MaxInt64
 		}
-		list = append(list, porcupine.Operation{ClientId: op.client, Input: op.value, Output: lengthOf(op.read, order), Call: int64(op.call), Return: answer})
+		list = append(list, porcupine.Operation{ClientId: op.client, Input: op.value, Output: lengthOf(op.read, order),
+			Call: int64(op.call), Return: answer})
 	}
 	switch porcupine.CheckOperationsTimeout(listOf(order), list, limit) {
 	case porcupine.Illegal:
@@ -148,9 +142,11 @@ func suspect(ops []operation) string {
 		for _, b := range reads[i+1:] {
 			switch n := min(len(a.read), len(b.read)); {
 			case !slices.Equal(a.read[:n], b.read[:n]):
-				return fmt.Sprintf(": at %v client %d read %s, at %v client %d read %s", a.answer, a.client, tail(a.read), b.answer, b.client, tail(b.read))
+				return fmt.Sprintf(": at %v client %d read %s, at %v client %d read %s",
+					a.answer, a.client, tail(a.read), b.answer, b.client, tail(b.read))
 			case b.call > a.answer && len(b.read) < len(a.read):
-				return fmt.Sprintf(": at %v client %d read %d values, and after %v client %d read %d", a.answer, a.client, len(a.read), b.call, b.client, len(b.read))
+				return fmt.Sprintf(": at %v client %d read %d values, and after %v client %d read %d",
+					a.answer, a.client, len(a.read), b.call, b.client, len(b.read))
 			}
 		}
 	}

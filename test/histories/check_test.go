@@ -54,32 +54,40 @@ func TestVerdict(t *testing.T) {
 	}{
 		"nothing": {},
 		"one after the other": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), reads(2, "a", 2*ms, 3*ms), appends(1, "b", 4*ms, 5*ms), reads(2, "a,b", 6*ms, 7*ms)}}, "a,b", nil, ""},
+			appends(1, "a", 0, 1*ms), reads(2, "a", 2*ms, 3*ms), appends(1, "b", 4*ms, 5*ms),
+			reads(2, "a,b", 6*ms, 7*ms)}}, "a,b", nil, ""},
 		"two at once, in either order": {history{operations: []operation{
 			appends(1, "a", 0, 5*ms), appends(2, "b", 0, 5*ms), reads(3, "b", 1*ms, 2*ms)}}, "b,a", nil, ""},
 		"unknown, and never executed": {history{operations: []operation{
 			unknown(1, "a", 0), appends(2, "b", 1*ms, 2*ms)}}, "b", nil, ""},
 		"unknown, and executed much later": {history{operations: []operation{
-			unknown(1, "a", 0), appends(2, "b", 5*ms, 6*ms), reads(2, "b", 7*ms, 8*ms), reads(2, "b,a", 9*ms, 10*ms)}}, "b,a", nil, ""},
+			unknown(1, "a", 0), appends(2, "b", 5*ms, 6*ms), reads(2, "b", 7*ms, 8*ms),
+			reads(2, "b,a", 9*ms, 10*ms)}}, "b,a", nil, ""},
 		"readers lag": {history{operations: []operation{appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms)},
-			readers: []operation{reads(0, "", 4*ms, 5*ms), reads(0, "a", 6*ms, 7*ms), reads(0, "", 8*ms, 9*ms)}}, "a,b", nil, ""},
+			readers: []operation{reads(0, "", 4*ms, 5*ms), reads(0, "a", 6*ms, 7*ms),
+				reads(0, "", 8*ms, 9*ms)}}, "a,b", nil, ""},
 		"an asynchronous loss that is named, and was read": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a,b", 4*ms, 5*ms), appends(1, "c", 6*ms, 7*ms), reads(2, "a,c", 8*ms, 9*ms)}},
+			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a,b", 4*ms, 5*ms),
+			appends(1, "c", 6*ms, 7*ms), reads(2, "a,c", 8*ms, 9*ms)}},
 			"a,c", []string{"b"}, ""},
 
 		"a loss that nobody names": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms)}}, "a", nil, "b was acknowledged after 3ms and is lost"},
 		"more is lost than is named": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), appends(1, "c", 4*ms, 5*ms)}}, "a", []string{"c"}, "b was acknowledged"},
+			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), appends(1, "c", 4*ms, 5*ms)}},
+			"a", []string{"c"}, "b was acknowledged"},
 		"no lease, and the old writer is still read": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a", 4*ms, 5*ms)}}, "a,b", nil, "not linearizable"},
 		"no fence, and the old writer takes a write that is lost later": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms), reads(2, "a,x", 4*ms, 5*ms), appends(1, "b", 2*ms, 3*ms), reads(1, "a,b", 4*ms, 5*ms)}},
+			appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms), reads(2, "a,x", 4*ms, 5*ms),
+			appends(1, "b", 2*ms, 3*ms), reads(1, "a,b", 4*ms, 5*ms)}},
 			"a,b", nil, "at 5ms client 2 read"},
 		"AFTER_COMMIT: a read of what was never acknowledged and is gone": {history{operations: []operation{
 			unknown(1, "a", 0), reads(2, "a", 2*ms, 3*ms), reads(2, "", 6*ms, 7*ms)}}, "", nil, "not linearizable"},
 		"a page cache is lost, and with it what was acknowledged": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), reads(2, "a", 2*ms, 3*ms), reads(2, "", 9*ms, 10*ms)}}, "", nil, "not linearizable"},
+		"one after the other, and the other way round": {history{operations: []operation{
+			appends(1, "a", 0, 1*ms), appends(2, "b", 2*ms, 3*ms)}}, "b,a", nil, "not linearizable"},
 		"executed twice": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms)}}, "a,a", nil, "has a twice"},
 		"a reader saw what never was": {history{operations: []operation{appends(1, "a", 0, 1*ms)},

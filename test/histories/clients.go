@@ -38,7 +38,7 @@ type clients struct {
 func (c *clients) run(ctx context.Context, readers []string) error {
 	var group sync.WaitGroup
 	for i := range writers {
-		db, err := c.cluster.OpenClient(lab.WriterIP + ":3306")
+		db, err := c.cluster.OpenClient(lab.WriterIP+":3306", 2*time.Second)
 		if err != nil {
 			return err
 		}
@@ -46,7 +46,7 @@ func (c *clients) run(ctx context.Context, readers []string) error {
 		group.Go(func() { c.writes(ctx, db, i) })
 	}
 	for _, ip := range readers {
-		db, err := c.cluster.OpenClient(ip + ":3306")
+		db, err := c.cluster.OpenClient(ip+":3306", 2*time.Second)
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,8 @@ func (c *clients) execute(ctx context.Context, db *sql.DB, op *operation) bool {
 	defer conn.Close()
 	op.call = time.Since(c.began)
 	if op.value != "" {
-		_, err = conn.ExecContext(ctx, "INSERT INTO lists VALUES (?, ?) ON DUPLICATE KEY UPDATE list = CONCAT(list, ?)", op.list, op.value, ","+op.value)
+		const appends = "INSERT INTO lists VALUES (?, ?) ON DUPLICATE KEY UPDATE list = CONCAT(list, ?)"
+		_, err = conn.ExecContext(ctx, appends, op.list, op.value, ","+op.value)
 	} else {
 		var text string
 		err = conn.QueryRowContext(ctx, "SELECT list FROM lists WHERE id = ?", op.list).Scan(&text)

@@ -52,7 +52,8 @@ func modes() []mode {
 			mode{name: server + " semi-sync position", options: position},
 			mode{name: server + " async GTID", options: async},
 			mode{name: server + " unheard", options: semiSync, faults: unheard},
-			mode{name: server + " unheard, AFTER_COMMIT", options: semiSync, prepare: afterCommit, faults: unheard, control: true},
+			mode{name: server + " unheard, AFTER_COMMIT", options: semiSync, faults: unheard, control: true,
+				prepare: afterCommit},
 			mode{name: server + " unheard, async, losses kept", options: async, faults: unheard, control: true})
 	}
 	return list
@@ -84,11 +85,12 @@ func run(ctx context.Context) int {
 	if *told {
 		trace = os.Stderr
 	}
-	fmt.Printf("%-30s %8s %6s %8s %8s %8s %6s %6s %s\n", "", "seed", "pairs", "appends", "unknown", "reads", "lost", "aside", "")
+	fmt.Printf("%-30s %8s %6s %8s %8s %8s %6s %6s\n", "", "seed", "pairs", "appends", "unknown", "reads", "lost", "aside")
 	status := 0
 	for i := range *runs {
 		for _, m := range modes() {
-			if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || (m.faults != nil) != *controls || ctx.Err() != nil {
+			wanted := strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) && (m.faults != nil) == *controls
+			if !wanted || ctx.Err() != nil {
 				continue
 			}
 			r := &trial{mode: m, seed: *seed + uint64(i), lasts: *lasts, trace: trace}
@@ -119,7 +121,6 @@ type trial struct {
 	history history
 	pairs   int
 	aside   int
-	named   int      // transactions that `show` has named as a former writer's alone
 	wrong   []string // what has kept the trial from its end, or should not have happened in it
 	found   []string // by the checker
 }
@@ -144,12 +145,14 @@ func (r *trial) String() string {
 	case len(r.wrong) > 0:
 		verdict = "WRONG"
 	}
-	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s", r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)
+	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s",
+		r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)
 }
 
 func (r *trial) run(ctx context.Context) {
 	o := r.options
-	o.Bin, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover, o.Mon = os.Getenv("MMM_BIN"), 1, time.Second, 3, true, "flap_count 0"
+	o.Bin, o.AutoSetOnline, o.TrapPeriod, o.Lease = os.Getenv("MMM_BIN"), 1, time.Second, 3
+	o.FastFailover, o.Mon = true, "flap_count 0"
 	c, err := lab.New(ctx, o)
 	if err != nil {
 		r.fail("%v", err)

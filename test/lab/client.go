@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -38,26 +37,19 @@ func (c *Cluster) StartLoad(ctx context.Context, rate int) (*Load, error) {
 
 // StartLoadAt writes rate rows a second to an address (HOST:PORT) that the client's host reaches the writer by.
 func (c *Cluster) StartLoadAt(ctx context.Context, addr string, rate int) (*Load, error) {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", addr, "app"
-	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 100*time.Millisecond, time.Second, time.Second
-	cfg.InterpolateParams = true
-	cfg.Logger = &mysql.NopLogger{}
-	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
-	connector, err := mysql.NewConnector(cfg)
+	db, err := c.OpenClient(addr, time.Second)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Load{cancel: cancel, done: make(chan struct{})}
-	go l.run(ctx, sql.OpenDB(connector), time.Second/time.Duration(rate))
+	go l.run(ctx, db, time.Second/time.Duration(rate))
 	return l, nil
 }
 
 func (l *Load) run(ctx context.Context, db *sql.DB, pause time.Duration) {
 	defer close(l.done)
 	defer db.Close()
-	db.SetMaxOpenConns(1)
 	next := time.Now()
 	for id := int64(1); ctx.Err() == nil; id++ {
 		next = next.Add(pause)

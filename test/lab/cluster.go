@@ -218,7 +218,8 @@ func (c *Cluster) startServers(ctx context.Context) error {
 }
 
 // schema is what the application has.
-var schema = []string{"CREATE DATABASE app", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB",
+var schema = []string{"CREATE DATABASE app",
+	"CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB",
 	"CREATE TABLE app.lists (id BIGINT PRIMARY KEY, list MEDIUMTEXT NOT NULL) ENGINE=InnoDB"}
 
 // grants make the accounts of MMM and of the application, with no more than they need.
@@ -408,6 +409,18 @@ func (c *Cluster) Writer(show string) *Node {
 		}
 	}
 	return nil
+}
+
+// theWriter is the host that has the writer role now; that nobody has it is an error.
+func (c *Cluster) theWriter(ctx context.Context) (*Node, error) {
+	show, _, err := c.Control(ctx, "show")
+	if err != nil {
+		return nil, err
+	}
+	if w := c.Writer(show); w != nil {
+		return w, nil
+	}
+	return nil, fmt.Errorf("nobody is the writer:\n%s", show)
 }
 
 // Node finds a database host by name.

@@ -2,15 +2,12 @@ package lab
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 
-	"github.com/go-sql-driver/mysql"
 	"golang.org/x/sys/unix"
 )
 
@@ -77,15 +74,10 @@ func (d *Disk) remove() error {
 // Insert writes one row by the host's own address, as a client that waits for its answer for as long as it takes. The
 // channel has what came of it.
 func (c *Cluster) Insert(ctx context.Context, n *Node, id int64) (<-chan error, error) {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", n.IP.String()+":3306", "app"
-	cfg.InterpolateParams, cfg.Logger = true, &mysql.NopLogger{}
-	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
-	connector, err := mysql.NewConnector(cfg)
+	db, err := c.OpenClient(n.IP.String()+":3306", 0)
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector)
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -21,14 +21,15 @@ type Disturbance struct {
 
 // strike is one of the faults that overlap.
 type strike struct {
-	Fault
+	fault Fault
 	view  *Cluster      // as the fault sees it: the host that it hits comes first
 	after time.Duration // since the pair began
 	lasts time.Duration
 }
 
 func (s strike) String() string {
-	return fmt.Sprintf("%s at %s after %.1f s for %.1f s;", s.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
+	return fmt.Sprintf("%s at %s after %.1f s for %.1f s;",
+		s.fault.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
 }
 
 // Unheard is a writer that nobody hears, and whose server is killed a second later: what it has committed meanwhile is
@@ -54,12 +55,13 @@ func Unheard() Fault {
 		}}
 }
 
-// Disturb lets random pairs of the faults strike for some time. Between two pairs the cluster becomes whole, where need be
-// with a host set up anew that was set aside; before that, aside is called with it and the writer. An error says that
-// the cluster did not become whole, or that the lab failed.
+// Disturb lets random pairs of the faults strike for some time. Between two pairs the cluster becomes whole, where need
+// be with a host set up anew that was set aside; before that, aside is called with it and the writer. An error says
+// that the cluster did not become whole, or that the lab failed.
 func (c *Cluster) Disturb(ctx context.Context, faults []Fault, lasts time.Duration, dice *rand.Rand, trace io.Writer,
 	aside func(ctx context.Context, old, writer *Node) error) (*Disturbance, error) {
-	d := &Disturbance{Soak: &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}, aside: aside, broken: c.watchBroken(ctx)}}
+	d := &Disturbance{Soak: &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}, aside: aside,
+		broken: c.watchBroken(ctx)}}
 	defer d.broken.stop()
 	for began := time.Now(); time.Since(began) < lasts; d.Pairs++ {
 		if err := d.pair(ctx, faults, dice); err != nil {
@@ -73,13 +75,9 @@ func (c *Cluster) Disturb(ctx context.Context, faults []Fault, lasts time.Durati
 func (d *Disturbance) pair(ctx context.Context, faults []Fault, dice *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	show, _, err := d.cluster.Control(ctx, "show")
+	w, err := d.cluster.theWriter(ctx)
 	if err != nil {
 		return err
-	}
-	w := d.cluster.Writer(show)
-	if w == nil {
-		return fmt.Errorf("nobody is the writer:\n%s", show)
 	}
 	pair := choose(faults, d.cluster, w, dice)
 	what := strings.Trim(fmt.Sprint(pair), "[]")
@@ -94,13 +92,13 @@ func (d *Disturbance) pair(ctx context.Context, faults []Fault, dice *rand.Rand)
 	if err := d.settle(ctx); err != nil {
 		return fmt.Errorf("after %s: %w", what, err)
 	}
-	if show, _, err = d.cluster.Control(ctx, "show"); err != nil || d.cluster.Async {
+	if d.cluster.Async {
+		return nil
+	}
+	if w, err = d.cluster.theWriter(ctx); err != nil {
 		return err
 	}
-	if w = d.cluster.Writer(show); w != nil {
-		return d.semiSync(ctx, w)
-	}
-	return nil
+	return d.semiSync(ctx, w)
 }
 
 // choose is a pair of faults that one can tell apart: they don't take away the same, and the second one strikes while
@@ -115,7 +113,8 @@ func choose(faults []Fault, c *Cluster, writer *Node, dice *rand.Rand) []strike 
 		}
 		view := *c
 		view.DBs = order
-		return strike{Fault: faults[dice.IntN(len(faults))], view: &view, lasts: time.Second + time.Duration(dice.Int64N(int64(9*time.Second)))}
+		lasts := time.Second + time.Duration(dice.Int64N(int64(9*time.Second)))
+		return strike{fault: faults[dice.IntN(len(faults))], view: &view, lasts: lasts}
 	}
 	first := one()
 	if len(faults) == 1 {
@@ -124,16 +123,16 @@ func choose(faults []Fault, c *Cluster, writer *Node, dice *rand.Rand) []strike 
 	for {
 		second := one()
 		if first.apart(second) {
-			second.after = first.Takes + time.Duration(dice.Int64N(int64(first.lasts)))
+			second.after = first.fault.Takes + time.Duration(dice.Int64N(int64(first.lasts)))
 			return []strike{first, second}
 		}
 	}
 }
 
 func (s strike) apart(o strike) bool {
-	for hit := range strings.FieldsSeq(s.Hits) {
+	for hit := range strings.FieldsSeq(s.fault.Hits) {
 		everywhere := hit == "network" || hit == "monitor"
-		if strings.Contains(o.Hits, hit) && (everywhere || s.view.DBs[0] == o.view.DBs[0]) {
+		if strings.Contains(o.fault.Hits, hit) && (everywhere || s.view.DBs[0] == o.view.DBs[0]) {
 			return false
 		}
 	}
@@ -144,16 +143,16 @@ func (s strike) run(ctx context.Context) error {
 	if err := sleep(ctx, s.after); err != nil {
 		return err
 	}
-	if err := s.Strike(s.view); err != nil {
+	if err := s.fault.Strike(s.view); err != nil {
 		return fmt.Errorf("strike: %w", err)
 	}
 	if err := sleep(ctx, s.lasts); err != nil {
 		return err
 	}
-	if s.Mend == nil {
+	if s.fault.Mend == nil {
 		return s.view.DBs[0].Server.Start(ctx)
 	}
-	return s.Mend(s.view)
+	return s.fault.Mend(s.view)
 }
 
 // WaitLists waits until all servers have the same lists, and returns them.

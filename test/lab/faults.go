@@ -93,7 +93,7 @@ type Fault struct {
 	Strike func(c *Cluster) error
 	Mend   func(c *Cluster) error // nil: the writer's server is started
 
-	Hits      string        // what it takes away: "network", or who is dead or stopped on its host, "monitor" being one of a kind
+	Hits      string        // what it takes away: "network", "monitor", or "agent", "server" of its host
 	Writer    bool          // it is the writer's host that it hits: another one has to take over
 	Monitor   bool          // it is the monitor that it hits
 	Takes     time.Duration // how long it takes to strike
@@ -135,8 +135,8 @@ func Faults() []Fault {
 			Strike: signal(syscall.SIGSTOP, writersAgent), Mend: signal(syscall.SIGCONT, writersAgent)},
 		{Name: "mysqld killed", Hits: "server", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Server.Kill() }},
-		{Name: "mysqld, then agent killed", Hits: "agent server", Writer: true, Takes: 2 * time.Second, // it may still be giving the role up
-			Strike: func(c *Cluster) error {
+		{Name: "mysqld, then agent killed", Hits: "agent server", Writer: true, Takes: 2 * time.Second,
+			Strike: func(c *Cluster) error { // the agent may still be giving the role up
 				if err := w(c).Server.Kill(); err != nil {
 					return err
 				}

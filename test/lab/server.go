@@ -64,7 +64,8 @@ func (s *Server) config() servers.Config {
 	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash. Only masters
 	// acknowledge, so that what is acknowledged is on the other master and not just on a slave. A slave, which nobody
 	// replicates from, must not wait itself for what it executes.
-	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid, SemiSync: !s.async && (s.id <= 2 || !s.ackAlways), Acknowledge: !s.async && s.id <= 2,
+	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid,
+		SemiSync: !s.async && (s.id <= 2 || !s.ackAlways), Acknowledge: !s.async && s.id <= 2,
 		AckTimeout: s.ackTimeout, AckAlways: s.ackAlways, Args: slices.Concat(args, s.args)}
 }
 

@@ -34,7 +34,7 @@ type Soak struct {
 	broken  *brokenWatch
 	trace   io.Writer
 	hanging map[string]hanging                                 // by host
-	aside   func(ctx context.Context, old, writer *Node) error // called before a host is set up anew; nil: nobody wants to know
+	aside   func(ctx context.Context, old, writer *Node) error // called before a host is set up anew; nil: nothing is
 }
 
 // pace is how many rows a second the soak writes.
@@ -71,13 +71,9 @@ func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, erro
 func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *Node) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	show, _, err := s.cluster.Control(ctx, "show")
+	w, err := s.cluster.theWriter(ctx)
 	if err != nil {
-		return err
-	}
-	w := s.cluster.Writer(show)
-	if w == nil {
-		return fmt.Errorf("%s: nobody is the writer:\n%s", name, show)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if err := s.writes(ctx, pace/2); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -326,8 +322,8 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	})
 }
 
-// unwaited does something while a writer waits for no acknowledgements. One that waits for them until there is somebody to
-// give them would not let itself be copied, and nobody could give them without the copy.
+// unwaited does something while a writer waits for no acknowledgements. One that waits for them until there is somebody
+// to give them would not let itself be copied, and nobody could give them without the copy.
 func (s *Soak) unwaited(ctx context.Context, w *Node, do func() error) error {
 	if !s.cluster.AckAlways || s.cluster.Async {
 		return do()

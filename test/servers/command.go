@@ -49,7 +49,8 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 func mariaDBArgs(c Config) []string {
 	return []string{"--log-slave-updates", "--slave-net-timeout=5", "--innodb-log-file-size=8M",
 		"--rpl-semi-sync-master-enabled=" + onOff(c.SemiSync), "--rpl-semi-sync-slave-enabled=" + onOff(c.Acknowledge),
-		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(), "--rpl-semi-sync-master-wait-no-slave=" + c.waitForNobody()}
+		"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=" + c.ackTimeout(),
+		"--rpl-semi-sync-master-wait-no-slave=" + c.waitForNobody()}
 }
 
 func mysqlArgs(c Config) []string {
@@ -60,7 +61,8 @@ func mysqlArgs(c Config) []string {
 	if c.SemiSync || c.Acknowledge {
 		args = append(args, "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so",
 			"--rpl-semi-sync-source-enabled="+onOff(c.SemiSync), "--rpl-semi-sync-replica-enabled="+onOff(c.Acknowledge),
-			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(), "--rpl-semi-sync-source-wait-no-replica="+c.waitForNobody())
+			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(),
+			"--rpl-semi-sync-source-wait-no-replica="+c.waitForNobody())
 	}
 	return args
 }
