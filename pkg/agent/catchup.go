@@ -90,6 +90,12 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 	defer c.say("")
 	sw := cluster.Switch{To: c.self}
 	replica, err := c.local.Replica(ctx)
+	if err == nil && c.strayed(replica, o) {
+		if err := c.aimBack(ctx, c.embargo.get().Host); err != nil {
+			return sw, err
+		}
+		replica, err = c.local.Replica(ctx)
+	}
 	switch {
 	case errors.Is(err, mysqlctl.ErrNotReplica):
 		c.log.Warn("This host replicates from nobody: there is nothing to catch up with")
@@ -205,11 +211,8 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 	if err != nil {
 		return after, err
 	}
-	if more, err := c.fetch(ctx, r, from); err != nil {
-		c.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not (%v): DATA LOSS of what is beyond %s",
-			from, err, after))
-	} else if more != (mysqlctl.Position{}) {
-		after = more
+	if after, err = c.fetch(ctx, r, from, after); err != nil {
+		return after, err
 	}
 	return after, c.cutOff(ctx, from, after)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
 )
 
 // fetchAsk bounds the question to the other slaves: the dead writer's clients are waiting.
@@ -20,39 +21,65 @@ type more struct {
 	up     mysqlctl.Position // to where it has received the dead writer's log
 }
 
-// fetch gets from another host what it has received of the dead writer from and this host has not, where GTIDs find the place; by file and
-// position there is no way, and that host is set aside. It returns up to where this host has the dead writer's
-// log then, or zero where nobody has more of it. The local replication is left stopped, and aimed at from.
-func (c catchUp) fetch(ctx context.Context, r mysqlctl.Replica, from string) (mysqlctl.Position, error) {
+// fetch gets from another host what it has received of the dead writer from and this host has not, where GTIDs find
+// the place; by file and position there is no way, and that host is set aside. It returns up to where this host has the
+// dead writer's log then: after, where nobody has more of it or it can't be had, which is said. The local replication
+// is left stopped, and aimed at from; an error says that it is not.
+func (c catchUp) fetch(
+	ctx context.Context, r mysqlctl.Replica, from string, after mysqlctl.Position,
+) (mysqlctl.Position, error) {
 	best, found := c.mostAdvanced(ctx, r, from)
 	if !found || !r.UsesGTID {
-		return mysqlctl.Position{}, nil
+		return after, nil
 	}
-	old, okOld := c.sources(from)
-	src, ok := c.sources(best.name)
-	if !ok || !okOld {
-		return mysqlctl.Position{}, errors.New("it is not in this host's configuration")
-	}
-	c.log.Info(fmt.Sprintf("Host '%s' has received %s of '%s', this host %s: fetching the difference", best.name, best.up, from, r.Received))
+	c.log.Info(fmt.Sprintf("Host '%s' has received %s of '%s', this host %s: fetching the difference",
+		best.name, best.up, from, r.Received))
 	c.say(fmt.Sprintf("Fetching from '%s' what it has received of '%s'", best.name, from))
-	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the
-	// writer.
-	whole := context.WithoutCancel(ctx)
-	limited, cancel := context.WithTimeout(whole, c.patience)
-	defer cancel()
-	up, err := c.fetchFrom(limited, best, src)
-	// Back to the old one whatever happened, stopped: the monitor says when it is trusted again.
-	aiming, stop := context.WithTimeout(whole, stopTimeout)
-	defer stop()
-	aimed := c.local.Aim(aiming, mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true})
-	if err := errors.Join(err, aimed); err != nil {
-		return mysqlctl.Position{}, err
+	up, err := c.fetchFrom(ctx, best)
+	if err != nil {
+		up = after
+		c.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not "+
+			"(%v): DATA LOSS of what is beyond %s", from, err, after))
 	}
-	return up, nil
+	return up, c.aimBack(ctx, from)
+}
+
+// aimBack has this host follow the former writer again, stopped: the monitor says when that one is trusted. Opened while
+// it follows another host, it would pull in what is its own.
+func (c catchUp) aimBack(ctx context.Context, from string) error {
+	old, ok := c.sources(from)
+	if !ok {
+		return fmt.Errorf("host '%s' is not in this host's configuration", from)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	back := mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true}
+	if err := c.local.Aim(ctx, back); err != nil {
+		return fmt.Errorf("stop replication from another host than '%s': %w", from, err)
+	}
+	return nil
+}
+
+// strayed says whether this host follows another one than the writer that it was taking over from, by GTID: an attempt
+// that fetched from there was broken off before it aimed back.
+func (c catchUp) strayed(r mysqlctl.Replica, o wire.Order) bool {
+	e := c.embargo.get()
+	if e.Host == "" || e.At != "" || !r.UsesGTID || o.Switch.To == c.self && o.Switch.From != e.Host {
+		return false
+	}
+	name, _, known := c.peers.Source(r)
+	return known && name != e.Host
 }
 
 // fetchFrom returns up to where the other host has the dead writer's log, and so this one now.
-func (c catchUp) fetchFrom(ctx context.Context, best more, src Source) (up mysqlctl.Position, err error) {
+func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position, err error) {
+	src, ok := c.sources(best.name)
+	if !ok {
+		return up, errors.New("it is not in this host's configuration")
+	}
+	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the writer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.patience)
+	defer cancel()
 	at, err := executesAll(ctx, best)
 	if err != nil {
 		return up, err

@@ -1,0 +1,114 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/wire"
+)
+
+// holder is the server of a slave that has received more of db1.
+type holder struct {
+	returned
+	replica mysqlctl.Replica
+}
+
+func (h holder) Replica(context.Context) (mysqlctl.Replica, error) { return h.replica, nil }
+
+// trio are the peers of db2: db1, which is dead, and db3, which has received more of it.
+type trio struct {
+	*sim
+	db3 Remote
+}
+
+func (p trio) Names() []string { return []string{"db1", "db2", "db3"} }
+
+func (p trio) Source(r mysqlctl.Replica) (string, Remote, bool) {
+	if r.SourceHost == "10.0.0.3" {
+		return "db3", p.db3, true
+	}
+	return p.sim.Source(r)
+}
+
+func (p trio) ByName(name string) (string, Remote, bool) {
+	if name == "db3" {
+		return "10.0.0.3", p.db3, true
+	}
+	return p.sim.ByName(name)
+}
+
+// TestFetch: what a slave has received more of the dead writer is fetched from it, and the host is opened only when it
+// follows the dead writer again, stopped: from anybody else it would pull in what is its own. What can't be fetched is
+// lost, and said.
+func TestFetch(t *testing.T) {
+	const fetches = "stop receiving, repoint 10.0.0.3 , wait bin.000003:900, "
+	for name, c := range map[string]struct {
+		fail      map[string]error
+		follows   string // at the start
+		did, want string // want: the error
+		after     uint64
+		lost      bool
+	}{
+		"as it should be": {follows: "10.0.0.1", did: fetches + "stop replication, aim 10.0.0.1", after: 200},
+		"it can't follow the slave": {follows: "10.0.0.1", fail: map[string]error{"repoint 10.0.0.3 ": errGone},
+			did: "stop receiving, aim 10.0.0.1", after: 100, lost: true},
+		"it can't be stopped any more": {follows: "10.0.0.1",
+			fail: map[string]error{"stop replication": context.DeadlineExceeded, "aim 10.0.0.1": context.DeadlineExceeded},
+			did:  strings.TrimSuffix(fetches, ", "), lost: true,
+			want: "stop replication from another host than 'db1': context deadline exceeded"},
+		"an attempt before was broken off": {follows: "10.0.0.3",
+			did: "aim 10.0.0.1, " + fetches + "stop replication, aim 10.0.0.1", after: 200},
+		"an attempt before was broken off, and it can't be stopped": {follows: "10.0.0.3",
+			fail: map[string]error{"aim 10.0.0.1": errGone},
+			want: "stop replication from another host than 'db1': connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				of := mysqlctl.Replica{SourceHost: "10.0.0.1", Received: at(200), Executed: at(200)}
+				s := &sim{position: at(500), fail: c.fail, replica: mysqlctl.Replica{SourceHost: c.follows, UsesGTID: true,
+					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
+				e := &embargo{}
+				if c.follows == "10.0.0.3" {
+					e.now = cluster.Embargo{Host: "db1"}
+				}
+				p := trio{s, holder{returned{end: mysqlctl.Position{File: "bin.000003", Offset: 900}}, of}}
+				var said strings.Builder
+				sw, err := catchUp{self: "db2", local: tracking{s}, own: s, peers: p, embargo: e, patience: time.Minute,
+					log: slog.New(slog.NewTextHandler(&said, nil)), stopping: &sync.WaitGroup{},
+					sources: func(host string) (Source, bool) {
+						ip, _, ok := p.ByName(host)
+						return Source{Host: ip, Port: 3306}, ok
+					}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+				noted := cluster.Embargo{Host: "db1", At: at(c.after).String()}
+				switch {
+				case c.want != "":
+					if err == nil || err.Error() != c.want || e.get().At != "" {
+						t.Errorf("took over at %+v, %v, want %q; embargo %+v", sw, err, c.want, e.get())
+					}
+				case err != nil || sw.From != "db1" || sw.After != noted.At || e.get() != noted:
+					t.Errorf("took over at %+v, %v; embargo %+v", sw, err, e.get())
+				}
+				if s.history() != c.did {
+					t.Errorf("it did %s, want %s", s.history(), c.did)
+				}
+				if strings.Contains(said.String(), "DATA LOSS") != c.lost {
+					t.Errorf("it said %s", said.String())
+				}
+			})
+		})
+	}
+}
+
+// tracking is a server that shows what it has of the one that it follows: of another one's log nothing.
+type tracking struct{ *sim }
+
+func (f tracking) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
+	return f.op(ctx, "wait "+p.String(), func() {})
+}
