@@ -27,7 +27,7 @@ const (
 	// sameStatement is how far the start of a statement may seem to move: servers count whole seconds.
 	sameStatement = 1500 * time.Millisecond
 	// longStatement: what a statement waits for that runs for longer is looked at.
-	longStatement = 2 * time.Second
+	longStatement = time.Second
 	// fullDisk: with less than InnoDB needs to let a table grow (an extent of 1 MiB) a disk counts as full.
 	fullDisk = 1 << 20
 )

@@ -14,7 +14,11 @@ type Network struct {
 	IPs      []netip.Addr  // at least one
 	Interval time.Duration // ping_interval, the pause between rounds; more than 0
 
-	// Emit is called by Run's goroutine after the first round, and when the answer changes.
+	// Doubt asks for a round at once: a host has just failed to answer, and it may be the monitor that is cut off.
+	// nil: nobody asks.
+	Doubt <-chan struct{}
+
+	// Emit is called by Run's goroutine after each round.
 	Emit func(up bool)
 }
 
@@ -23,13 +27,10 @@ func (n *Network) Run(ctx context.Context) error {
 	if len(n.IPs) == 0 || n.Interval <= 0 {
 		return errors.New("watch the network: no addresses to ping, or no interval")
 	}
-	var known, was bool
+	up := true
 	last := n.IPs[0] // that answered
 	for {
-		up := false
-		if was || !known {
-			up = n.Echo.Ping(ctx, last) == nil
-		}
+		up = up && n.Echo.Ping(ctx, last) == nil
 		// A lost packet is nothing, and what is lost at one time is lost together: only twice counts.
 		for tries := 0; !up && tries < 2 && ctx.Err() == nil; tries++ {
 			last, up = n.any(ctx, last)
@@ -37,11 +38,8 @@ func (n *Network) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !known || up != was {
-			n.Emit(up)
-		}
-		known, was = true, up
-		if !sleep(ctx, n.Interval) {
+		n.Emit(up)
+		if !n.pause(ctx) {
 			return nil
 		}
 	}
@@ -67,5 +65,19 @@ func (n *Network) any(ctx context.Context, last netip.Addr) (netip.Addr, bool) {
 		return ip, true
 	default:
 		return last, false
+	}
+}
+
+// pause waits for the next round, and tells whether there is to be one.
+func (n *Network) pause(ctx context.Context) bool {
+	timer := time.NewTimer(n.Interval)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-n.Doubt:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

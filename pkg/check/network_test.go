@@ -14,6 +14,7 @@ import (
 // fakeEcho answers at once or not at all, as the script says for the n-th ping of an address.
 type fakeEcho struct {
 	answers func(ip string, at time.Duration) bool
+	doubt   chan struct{}
 
 	begun time.Time
 	mu    sync.Mutex
@@ -41,7 +42,11 @@ func watchNetwork(t *testing.T, e *fakeEcho, d time.Duration, ips ...string) []t
 	t.Helper()
 	var seen []transition
 	e.begun = time.Now()
-	n := &Network{Echo: e, Interval: time.Second, Emit: func(up bool) { seen = append(seen, transition{time.Since(e.begun), up}) }}
+	n := &Network{Echo: e, Interval: time.Second, Doubt: e.doubt, Emit: func(up bool) {
+		if len(seen) == 0 || seen[len(seen)-1].up != up {
+			seen = append(seen, transition{time.Since(e.begun), up})
+		}
+	}}
 	for _, ip := range ips {
 		n.IPs = append(n.IPs, netip.MustParseAddr(ip))
 	}
@@ -79,6 +84,20 @@ func TestNetwork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNetworkInDoubt: a host that does not answer any more has the network looked at, at once.
+func TestNetworkInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		doubt := make(chan struct{}, 1)
+		time.AfterFunc(10200*time.Millisecond, func() { doubt <- struct{}{} })
+		gone := func(_ string, at time.Duration) bool { return at < 10100*time.Millisecond }
+		got := watchNetwork(t, &fakeEcho{answers: gone, doubt: doubt}, time.Minute, "192.0.2.1")
+		want := []transition{{time.Millisecond, true}, {11700 * time.Millisecond, false}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
 }
 
 // While all is well only one address is pinged in each round: the one that answered last.

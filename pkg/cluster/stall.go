@@ -15,6 +15,10 @@ type Writing struct {
 	Fenced  bool          // the server may be open for writes, and no client reaches it
 }
 
+// stallRenewed: what is known of a stall is as old as this at most. A candidate that was not fit a moment ago may be the
+// one whose acknowledgement the writer waits for.
+const stallRenewed = 2 * time.Second
+
 // stalls: what is said of the host's server is that it does not write, or is cut off from clients for that.
 func (x *stepper) stalls(host string) bool { return x.s.Hosts[host].Writing != (Writing{}) }
 
@@ -36,7 +40,12 @@ func (x *stepper) replaceStalled() {
 	shunned, told := h.shunned, h.stallTold
 	h.shunned, h.stallTold = x.in.Now+freshPeer, true
 	x.s.Hosts[holder] = h
-	if to := x.fewest(r); to != "" && !x.stalls(to) && !x.s.manual() {
+	to := x.fewest(r)
+	fit := to != "" && !x.stalls(to)
+	if !fit {
+		h.unrelieved = x.in.Now
+	}
+	if fit && !x.s.manual() && (h.unrelieved == 0 || x.in.Now-h.unrelieved >= stallRenewed) {
 		x.enter(holder, AwaitingRecovery, " because it answers and can't write: "+h.Writing.Stall)
 		x.clearRoles(holder)
 		return

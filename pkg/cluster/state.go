@@ -81,6 +81,7 @@ type HostInfo struct {
 	Backup       string        // what backs its server up at the moment; "" for nothing
 	Writing      Writing       // what its agent says of its server's writing
 	stallTold    bool          // it has been said that it can't write, and keeps the role
+	unrelieved   time.Duration // when last nobody was fit to replace it; 0: never
 	ServerGone   bool          // its agent says that the server's process is gone
 	Via          string        // host through which its agent is reached; "" for directly
 	Witness      string        // another host that reaches its server at the moment

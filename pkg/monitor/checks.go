@@ -14,8 +14,9 @@ import (
 // NewChecks makes the checks of a configuration. Nothing runs yet.
 func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	return Checks{
-		Network: func(emit func(bool)) Task {
-			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Emit: emit}
+		Network: func(doubt <-chan struct{}, emit func(bool)) Task {
+			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
+				Emit: emit}
 		},
 		Hosts: func(emit func(check.Update)) []Task {
 			var tasks []Task

@@ -258,7 +258,7 @@ func TestWrongSourceIsShown(t *testing.T) {
 		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a, AgentPorts: map[string]int{},
 			Log: slog.New(slog.NewTextHandler(io.MultiWriter(&log), nil)),
 			Checks: Checks{
-				Network: func(emit func(bool)) Task { return upAlways(emit) },
+				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
 				Hosts:   func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
 				Lasting: 2 * time.Second,
 				Servers: func(emit func(Surveyed)) []Task {

@@ -25,7 +25,7 @@ const (
 
 // Checks are the checks to run: each calls emit after each of its probes.
 type Checks struct {
-	Network func(emit func(up bool)) Task
+	Network func(doubt <-chan struct{}, emit func(up bool)) Task
 	Hosts   func(emit func(check.Update)) []Task
 	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
 	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
@@ -88,6 +88,7 @@ type Monitor struct {
 	answers  chan cluster.Answer
 	updates  chan check.Update
 	network  chan bool
+	doubt    chan struct{} // one slot: a host has become suspect, and the network is to be looked at
 	killed   chan cluster.KillResult
 	commands chan command
 	seen     chan witness
@@ -118,6 +119,7 @@ func New(c Config) *Monitor {
 		answers:  make(chan cluster.Answer),
 		updates:  make(chan check.Update),
 		network:  make(chan bool),
+		doubt:    make(chan struct{}, 1),
 		killed:   make(chan cluster.KillResult),
 		commands: make(chan command),
 		seen:     make(chan witness),
@@ -153,7 +155,7 @@ func (m *Monitor) now() time.Duration { return time.Since(m.begin) + 1 }
 // Run monitors until ctx ends. Roles stay where they are then.
 func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.Checks.Network(send(ctx, m.network)).Run(ctx) })
+	group.Go(func() error { return m.Checks.Network(m.doubt, send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
 	group.Go(func() error { return m.History.Run(ctx) })
 	if m.Echo != nil {
@@ -236,7 +238,8 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case k := <-m.killed:
 			m.Observer.Killed(k.Host, k.Err == "")
 			in.Killed = []cluster.KillResult{k}
-		case o.up = <-m.network:
+		case up := <-m.network:
+			o.seeNetwork(up)
 		case c := <-m.commands:
 			cmd, in.Command = &c, &c.Command
 		case s := <-m.store.done:
@@ -261,13 +264,26 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
+// seeNetwork takes in whether this monitor's own network is there.
+func (o *owner) seeNetwork(up bool) {
+	o.up = up
+	if up {
+		o.suspects.up = time.Now()
+	}
+}
+
 // note puts the result of a check on the board.
 func (o *owner) note(u check.Update) {
 	logCheck(o.Log, u)
 	o.Observer.Probed(u)
 	o.chronicleCheck(u)
 	o.board = o.board.with(u)
-	o.suspects.note(u)
+	if o.suspects.note(u) {
+		select {
+		case o.doubt <- struct{}{}:
+		default: // it is to be looked at anyway
+		}
+	}
 	o.received.note(u, o.now())
 	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
 		o.refused[u.Host] = u.Result.Refused

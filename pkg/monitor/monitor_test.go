@@ -90,12 +90,21 @@ func goodChecks(t cluster.Topology, emit func(check.Update)) []Task {
 	return tasks
 }
 
-type upAlways func(bool)
+// upAlways is a network that is there whenever it is asked for.
+type upAlways struct {
+	doubt <-chan struct{}
+	emit  func(bool)
+}
 
-func (f upAlways) Run(ctx context.Context) error {
-	f(true)
-	<-ctx.Done()
-	return nil
+func (n upAlways) Run(ctx context.Context) error {
+	for {
+		n.emit(true)
+		select {
+		case <-n.doubt:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func topology() cluster.Topology {
@@ -117,7 +126,7 @@ func run(t *testing.T, f func(m *Monitor, a *agents)) {
 		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a,
 			AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{
-				Network: func(emit func(bool)) Task { return upAlways(emit) },
+				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
 				Hosts:   func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
 			}})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -32,7 +32,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		select {
 		case <-long.C:
 			o.Log.Warn("The monitor waits until " + fmt.Sprintf(noNetwork, list(o.PingIPs)))
-		case o.up = <-o.network:
+		case up := <-o.network:
+			o.seeNetwork(up)
 		case a := <-o.answers:
 			vouched.heard(o, a)
 		case <-ctx.Done():
@@ -52,7 +53,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 		select {
 		case u := <-o.updates:
 			o.note(u)
-		case o.up = <-o.network:
+		case up := <-o.network:
+			o.seeNetwork(up)
 		case a := <-o.answers:
 			vouched.heard(o, a)
 		case <-ctx.Done():
@@ -225,7 +227,8 @@ func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[stri
 			vouched.heard(o, a)
 		case u := <-o.updates:
 			o.note(u)
-		case o.up = <-o.network:
+		case up := <-o.network:
+			o.seeNetwork(up)
 		case <-ctx.Done():
 			return nil, false
 		}

@@ -25,7 +25,7 @@ func TestStartSaysWhatItWaitsFor(t *testing.T) {
 		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a, AgentPorts: map[string]int{},
 			PingIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 			Checks: Checks{
-				Network: func(emit func(bool)) Task {
+				Network: func(_ <-chan struct{}, emit func(bool)) Task {
 					return task(func(ctx context.Context) error {
 						for {
 							select {

@@ -107,26 +107,32 @@ func (p probing) Probe(ctx context.Context) check.Result {
 
 func (probing) Close() {}
 
-// pingIPs answer until they are told not to.
-type pingIPs struct{ fail chan struct{} }
+// pingIPs answer until they are told not to, or to say nothing.
+type pingIPs struct{ fail, hang chan struct{} }
 
-func (p pingIPs) task(emit func(bool)) Task { return upUntil{emit, p.fail} }
+func (p pingIPs) task(doubt <-chan struct{}, emit func(bool)) Task {
+	return upUntil{doubt, emit, p.fail, p.hang}
+}
 
 type upUntil struct {
-	emit func(bool)
-	fail chan struct{}
+	doubt      <-chan struct{}
+	emit       func(bool)
+	fail, hang chan struct{}
 }
 
 func (u upUntil) Run(ctx context.Context) error {
-	u.emit(true)
-	select {
-	case <-u.fail:
-		u.emit(false)
-	case <-ctx.Done():
-		return nil
+	for up := true; ; {
+		u.emit(up)
+		select {
+		case <-u.doubt:
+		case <-u.fail:
+			up, u.fail = false, nil
+		case <-u.hang:
+			<-u.hang
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	<-ctx.Done()
-	return nil
 }
 
 // underLease runs f with a monitor whose writer db1 has a lease of three seconds, while checks take their usual time.
@@ -135,7 +141,7 @@ func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, sto
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
 		a := &leasedAgents{began: time.Now(), dark: map[string]bool{}, epoch: map[string]cluster.Epoch{}, until: map[string]time.Duration{}}
-		p := pingIPs{fail: make(chan struct{})}
+		p := pingIPs{fail: make(chan struct{}), hang: make(chan struct{})}
 		start := func() (*Monitor, func()) {
 			top := topology()
 			top.Lease = cluster.Lease(3 * time.Second)
@@ -190,6 +196,27 @@ func TestNetworkDown(t *testing.T) {
 		a.switchOff("db2")
 		close(p.fail)
 		alwaysLive(t, a, time.Minute, "ping_ips don't answer")
+		stop()
+	})
+}
+
+// TestMonitorCutOff: no host is condemned before the monitor has seen its own network after the host went silent, however
+// long that takes.
+func TestMonitorCutOff(t *testing.T) {
+	underLease(t, func(a *leasedAgents, p pingIPs, m *Monitor, stop func(), _ func() (*Monitor, func())) {
+		p.hang <- struct{}{} // the addresses are being pinged
+		for _, host := range []string{"db1", "db2", "db3"} {
+			a.switchOff(host)
+		}
+		time.Sleep(2 * time.Minute)
+		if show := m.Handle(context.Background(), "show"); strings.Contains(show, "OFFLINE") {
+			t.Errorf("nothing is known of the network, and\n%s", show)
+		}
+		p.hang <- struct{}{} // one has answered
+		time.Sleep(20 * time.Second)
+		if show := m.Handle(context.Background(), "show"); strings.Count(show, "HARD_OFFLINE") != 3 {
+			t.Errorf("the network is there, and\n%s", show)
+		}
 		stop()
 	})
 }

@@ -36,6 +36,7 @@ type suspects struct {
 	asked  map[string]time.Time // when they were last sent
 	seen   map[string]witness
 	at     map[string]time.Time // when that was
+	up     time.Time            // when this monitor's own network was last seen
 }
 
 func newSuspects(grace time.Duration) *suspects {
@@ -45,8 +46,8 @@ func newSuspects(grace time.Duration) *suspects {
 
 func (s *suspects) suspect(host string) bool { return s.mute[host] || s.hung[host] }
 
-// note takes in the result of a probe.
-func (s *suspects) note(u check.Update) {
+// note takes in the result of a probe, and says whether that has made the host suspect.
+func (s *suspects) note(u check.Update) (became bool) {
 	before := s.suspect(u.Host)
 	switch failed := u.Result.Status == check.Error; u.Name {
 	case check.Ping:
@@ -58,7 +59,7 @@ func (s *suspects) note(u check.Update) {
 		s.hung[u.Host] = failed && !u.Result.Refused
 		s.greets[u.Host] = failed && u.Result.Greeted
 	default:
-		return
+		return false
 	}
 	if !before {
 		s.since[u.Host] = time.Now()
@@ -66,9 +67,11 @@ func (s *suspects) note(u check.Update) {
 			s.pinged[u.Host] = s.since[u.Host]
 		}
 	}
+	return !before && s.suspect(u.Host)
 }
 
-// judge adds to verdicts what a suspicion is worth: a host is not condemned before the others were asked and it was pinged once more.
+// judge adds to verdicts what a suspicion is worth: a host is not condemned before the others were asked, it was pinged
+// once more, and this monitor has seen its own network since.
 func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Verdicts {
 	judged := maps.Clone(all)
 	for host, v := range all {
@@ -77,7 +80,8 @@ func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Ver
 		}
 		since := s.since[host]
 		v.Mute, v.Greeted = s.mute[host], s.greets[host]
-		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || time.Since(s.back[host]) < s.grace
+		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || s.up.Before(since) ||
+			time.Since(s.back[host]) < s.grace
 		judged[host] = v
 	}
 	return judged

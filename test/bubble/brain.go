@@ -78,6 +78,7 @@ func (b *brain) start() {
 func (b *brain) run(after *monitorProcess) {
 	w := b.w
 	p := newProcess(monitorName)
+	p.secret = b.setup.secret
 	life := &monitorProcess{process: p, ended: make(chan struct{})}
 	b.life = life
 	log := slog.New(logTo{w, p})
@@ -96,8 +97,8 @@ func (b *brain) run(after *monitorProcess) {
 			return *r.Lag
 		},
 		Checks: monitor.Checks{
-			Network: func(emit func(bool)) monitor.Task {
-				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second, Emit: emit}
+			Network: func(doubt <-chan struct{}, emit func(bool)) monitor.Task {
+				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second, Doubt: doubt, Emit: emit}
 			},
 			Hosts: func(emit func(check.Update)) []monitor.Task {
 				remembered := func(u check.Update) {

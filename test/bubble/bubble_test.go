@@ -84,7 +84,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		{"lower epochs are refused", Ablation{Numbers: true}, lateOrders, 400, 0},
 		{"a promise is kept", Ablation{Promise: true}, nil, 400, 0},
 		{"a start counts as a promise", Ablation{PromiseAtStart: true}, forgetfulPeer, 200, 0},
-		{"the kernel's slack", Ablation{Slack: true}, agentGone, 400, 0},
+		{"the kernel's slack", Ablation{Slack: true}, agentGone, 1500, 0},
 		{"the kernel's lifetime", Ablation{Lifetime: true}, nil, 400, 0},
 		{"the id of the boot", Ablation{BootID: true}, rebooted, 1500, 0},
 		{"gone names who", Ablation{Gone: true}, thirdHost, 1000, 0},

@@ -42,7 +42,7 @@ func (w *World) trouble() {
 	case w.Single:
 		plan = []fault{w.anyFault(d, 2*time.Second)}
 		w.gaps = true
-		w.only, w.whom = plan[0].kind, plan[0].whom
+		w.only, w.whom, w.lasts = plan[0].kind, plan[0].whom, plan[0].long
 	case mishap:
 		w.mishap(d)
 		plan = w.someFaults(d, d.n(3))
@@ -165,6 +165,7 @@ func (w *World) heal() {
 	for _, d := range append([]*disk{w.brain.disk}, w.disks()...) {
 		d.hangs, d.fails, d.slow = time.Time{}, time.Time{}, 20*time.Millisecond
 	}
+	w.agree()
 	for _, h := range w.hosts {
 		h.resume()
 		h.boot(time.Second)

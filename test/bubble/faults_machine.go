@@ -71,7 +71,7 @@ func machineFaults() []kind {
 		}},
 		{"firewall flushed", ForeignHands, 1, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "somebody flushes the firewall of " + h.name, func() { h.kernel.closed = false; w.check() }, nil
+			return "somebody flushes the firewall of " + h.name, h.kernel.flushRules, nil
 		}},
 	}
 }

@@ -52,6 +52,10 @@ func operatorFaults() []kind {
 				}
 			}
 			apart := d.between(100*time.Millisecond, 3*time.Second)
+			if d.one(4) {
+				next = w.brain.setup
+				next.secret = 1 + d.n(1000)
+			}
 			return "members restarted with another configuration", func() {
 				for i, n := range whom {
 					w.later(time.Duration(i)*apart, func() { w.reconfigure(n, next) })
@@ -73,13 +77,24 @@ func (w *World) age(h *host, by time.Duration) {
 	h.kernel.flush(netip.Addr{})
 }
 
+// agree has those restarted whose secret is not the monitor's: they can't hear each other.
+func (w *World) agree() {
+	for _, h := range w.hosts {
+		if h.setup.secret != w.brain.setup.secret {
+			h.killAgent()
+			h.setup.secret = w.brain.setup.secret
+		}
+	}
+}
+
 // reconfigure restarts a member with another configuration.
 func (w *World) reconfigure(name string, next setup) {
 	if w.healed {
 		return
 	}
 	w.classic = w.classic || next.lease == 0
-	w.note(name, "restarts with lease %v, candidates %v, check period %v", time.Duration(next.lease), next.candidates, next.period)
+	w.note(name, "restarts with lease %v, candidates %v, check period %v, secret %d", time.Duration(next.lease), next.candidates,
+		next.period, next.secret)
 	if name == monitorName {
 		w.brain.kill()
 		w.brain.setup = next

@@ -36,6 +36,7 @@ type setup struct {
 	lease      cluster.Lease
 	candidates []string
 	period     time.Duration // of checks
+	secret     int           // that it signs with
 }
 
 // agentProcess is one life of an agent.
@@ -94,7 +95,7 @@ func (h *host) off() {
 	h.killAgent()
 	h.server.die()
 	h.kernel.flush(netip.Addr{})
-	h.kernel.closed = false
+	h.kernel.flushRules()
 	h.w.note(h.name, "is off")
 	h.w.check()
 }
@@ -145,6 +146,7 @@ func (h *host) startAgent() {
 func (h *host) run(after *agentProcess) {
 	w := h.w
 	p := newProcess(h.name)
+	p.secret = h.setup.secret
 	life := &agentProcess{process: p, ended: make(chan struct{})}
 	h.agent = life
 	if h.frozen {
@@ -167,7 +169,7 @@ func (h *host) run(after *agentProcess) {
 	c := agent.Config{Site: site, Address: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
 		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
 		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
-		Fence: firewall(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
+		Fence: firewall(kernel), Departures: farewell(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
 		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
 			w.mu.Lock()

@@ -33,9 +33,11 @@ type judge struct {
 	faults    map[string]int
 	only      string
 	whom      harm
-	healed    bool   // nothing more goes wrong
-	appointed string // by the newest order of anybody
-	replaced  bool   // a writer that could not write has been
+	lasts     time.Duration // the only fault
+	healed    bool          // nothing more goes wrong
+	appointed string        // by the newest order of anybody
+	revivals  int           // how often a stopped agent brought an address back
+	replaced  bool          // a writer that could not write has been
 }
 
 // vow is a promise to vouch for a host.
@@ -82,7 +84,8 @@ func (w *World) holders() []string {
 func (w *World) writers() []string {
 	var list []string
 	for _, h := range w.hosts {
-		if h.answers() && h.kernel.has(writerIP) && h.server.health == well && h.server.open() && !h.kernel.closed && w.network.both(clientName, h.name) {
+		if h.answers() && h.kernel.has(writerIP) && h.server.health == well && h.server.open() &&
+			h.kernel.admits(writerIP) && w.network.both(clientName, h.name) {
 			list = append(list, h.name)
 		}
 	}
@@ -173,7 +176,8 @@ func (w *World) heardOf(text string) {
 }
 
 func (w *World) outcome() Outcome {
-	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only, Replaced: w.replaced}
+	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only, Replaced: w.replaced,
+		Revived: w.revivals > 0}
 }
 
 // bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a
@@ -182,6 +186,9 @@ func (w *World) bounded() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	most := w.lease().Over() + w.trap + 2*w.brain.setup.period + w.timeout + time.Second
+	if w.only == "reboot" { // back before its lease ends it keeps the role, and waits as any host does after its start
+		most += min(w.lasts, w.lease().Over())
+	}
 	switch {
 	case !w.Single || w.whom == hard:
 	case w.whom == nobody && w.gap > 0:

@@ -17,10 +17,12 @@ type kernel struct {
 	dice     *dice
 	entries  map[netip.Addr][]*entry
 	watchers map[chan<- struct{}]bool
-	late     time.Duration // most that an address leaves too late
-	slow     time.Duration // most that a call takes
-	stalled  time.Time     // until when no call returns
-	closed   bool          // clients are kept from the server's port
+	late     time.Duration              // most that an address leaves too late
+	slow     time.Duration              // most that a call takes
+	stalled  time.Time                  // until when no call returns
+	closed   bool                       // clients are kept from the server's port
+	revived  map[netip.Addr]time.Time   // addresses that do not count as ours until then
+	departed map[netip.Addr]*time.Timer // addresses of which clients are refused, until the timer ends that
 }
 
 // entry is an address with a prefix.
@@ -34,6 +36,7 @@ type entry struct {
 
 func newKernel(h *host) *kernel {
 	return &kernel{h: h, dice: newDice(h.w.Seed, "kernel of "+h.name), entries: map[netip.Addr][]*entry{}, watchers: map[chan<- struct{}]bool{},
+		revived: map[netip.Addr]time.Time{}, departed: map[netip.Addr]*time.Timer{},
 		late: 200 * time.Millisecond, slow: 20 * time.Millisecond}
 }
 
@@ -41,7 +44,7 @@ func (k *kernel) has(ip netip.Addr) bool { return len(k.entries[ip]) > 0 }
 
 // ours says whether our agent has put the address there, or has left it there though it could take it away.
 func (k *kernel) ours(ip netip.Addr) bool {
-	return slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return !e.foreign })
+	return !time.Now().Before(k.revived[ip]) && slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return !e.foreign })
 }
 
 // changed tells the watchers.
@@ -123,6 +126,26 @@ func (k *kernel) flush(ip netip.Addr) {
 	k.h.w.check()
 }
 
+// admits says whether clients of an address come through the firewall.
+func (k *kernel) admits(ip netip.Addr) bool { return !k.closed && k.departed[ip] == nil }
+
+// welcome ends the refusal of an address's clients.
+func (k *kernel) welcome(ip netip.Addr) {
+	if timer := k.departed[ip]; timer != nil {
+		timer.Stop()
+		delete(k.departed, ip)
+	}
+}
+
+// flushRules empties the firewall.
+func (k *kernel) flushRules() {
+	k.closed = false
+	for ip := range k.departed {
+		k.welcome(ip)
+	}
+	k.h.w.check()
+}
+
 // suspend stops the timers.
 func (k *kernel) suspend() {
 	for _, list := range k.entries {
@@ -152,6 +175,17 @@ const (
 	tidy     = 2 * time.Second
 	tidyLate = 3 * time.Second
 )
+
+// relook is how long an agent may leave an address that it has brought back: it was stopped between looking and
+// prolonging, which the kernel can't do in one, and its server has been closed meanwhile. By then it has looked again.
+const relook = 100 * time.Millisecond
+
+// revive does not count an address for so long.
+func (k *kernel) revive(ip netip.Addr) {
+	k.revived[ip] = time.Now().Add(relook)
+	k.h.w.revivals++
+	k.h.w.later(relook+time.Millisecond, k.h.w.check)
+}
 
 // foreign puts the address there as somebody else would.
 func (k *kernel) foreign(ip netip.Addr, bits int) {
@@ -269,6 +303,7 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 	if !there {
 		return vip.ErrNotPresent
 	}
+	stops := n.p.stopped()
 	if err := n.p.call(ctx, n.k.dice.between(0, 100*time.Microsecond)); err != nil {
 		return err
 	}
@@ -276,6 +311,9 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 	defer w.mu.Unlock()
 	if !n.k.has(ip) {
 		w.note(n.k.h.name, "kernel: a renewal brings %s back for %v", ip, lifetime)
+		if n.p.stopped() != stops && !n.k.h.server.open() {
+			n.k.revive(ip)
+		}
 	}
 	n.k.set(ip, lifetime)
 	return nil
@@ -354,4 +392,43 @@ func (f firewall) Closed(ctx context.Context) (bool, error) {
 	f.k.h.w.mu.Lock()
 	defer f.k.h.w.mu.Unlock()
 	return f.k.closed, nil
+}
+
+// farewell refuses the clients of an address that has left, as one life of an agent sees it.
+type farewell netlink
+
+func (f farewell) Prepare(ctx context.Context) error { return netlink(f).call(ctx) }
+
+func (f farewell) Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error {
+	if err := netlink(f).call(ctx); err != nil {
+		return err
+	}
+	w := f.k.h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.k.welcome(ip)
+	var timer *time.Timer
+	timer = time.AfterFunc(during, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if f.k.departed[ip] == timer {
+			f.k.welcome(ip)
+			w.check()
+		}
+	})
+	f.k.departed[ip] = timer
+	w.check()
+	return nil
+}
+
+func (f farewell) Welcome(ctx context.Context, ip netip.Addr) error {
+	if err := netlink(f).call(ctx); err != nil {
+		return err
+	}
+	w := f.k.h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f.k.welcome(ip)
+	w.check()
+	return nil
 }

@@ -105,8 +105,11 @@ func (n *network) exchange(ctx context.Context, p *process, from string, to *hos
 	if err := n.travel(ctx, p, to.name, from); err != nil {
 		return "", ctxOr(ctx, err)
 	}
-	if agent == nil {
+	switch {
+	case agent == nil:
 		return "", fmt.Errorf("connect to %s: %w", to.name, syscall.ECONNREFUSED)
+	case agent.secret != p.secret:
+		return "", &wire.AuthError{Addr: to.name}
 	}
 	if n.dice.chance(n.late) {
 		n.ghost(from, to, agent, line)

@@ -12,6 +12,7 @@ import (
 // to the world outside waits while it is stopped, and does nothing once it is dead.
 type process struct {
 	name   string
+	secret int             // that it signs with; set before it runs
 	ctx    context.Context // ends when the program is told to end, and when it is killed
 	cancel context.CancelFunc
 
@@ -21,6 +22,7 @@ type process struct {
 	killed bool
 	going  chan struct{} // not nil while it is stopped; closed when it goes on
 	since  time.Time     // it has run since then
+	stops  int           // how often it was stopped
 }
 
 var errDead = errors.New("this process is dead")
@@ -100,6 +102,7 @@ func (p *process) stop() {
 	defer p.mu.Unlock()
 	if p.going == nil {
 		p.going = make(chan struct{})
+		p.stops++
 		p.runs.Store(false)
 	}
 }
@@ -112,6 +115,13 @@ func (p *process) cont() {
 		p.going, p.since = nil, time.Now()
 		p.runs.Store(!p.killed)
 	}
+}
+
+// stopped says how often it was stopped.
+func (p *process) stopped() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stops
 }
 
 // idle is the last moment at which the process did not run.

@@ -29,14 +29,15 @@ type Search struct {
 
 // Found is what a search has found.
 type Found struct {
-	Worlds int
-	Took   time.Duration
-	Next   uint64
-	Wrong  []Outcome
-	Faults map[string]int
-	Open   time.Duration            // longest time that two servers were open at once in a world
-	Lost   int                      // worlds with acknowledged writes that are not in the last writer
-	Gaps   map[string]time.Duration // longest time without a writer, by the kind of the only fault
+	Worlds  int
+	Took    time.Duration
+	Next    uint64
+	Wrong   []Outcome
+	Faults  map[string]int
+	Open    time.Duration            // longest time that two servers were open at once in a world
+	Revived int                      // worlds in which a stopped agent brought an address back
+	Lost    int                      // worlds with acknowledged writes that are not in the last writer
+	Gaps    map[string]time.Duration // longest time without a writer, by the kind of the only fault
 }
 
 // World runs the world of a seed in a bubble of its own. Told, its outcome has its story.
@@ -99,6 +100,9 @@ func (f *Found) add(o Outcome) {
 	if o.Lost > 0 {
 		f.Lost++
 	}
+	if o.Revived {
+		f.Revived++
+	}
 	if o.Only != "" {
 		f.Gaps[o.Only] = max(f.Gaps[o.Only], o.Gap)
 	}
@@ -135,6 +139,7 @@ func (f Found) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(), float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
 	fmt.Fprintf(&b, "acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
+	fmt.Fprintf(&b, "an agent that was stopped while it prolonged an address brought it back, for less than %v, in %d worlds\n", relook, f.Revived)
 	for _, k := range sorted(f.Faults) {
 		fmt.Fprintf(&b, "%8d %s\n", f.Faults[k], k)
 	}

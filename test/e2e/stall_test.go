@@ -26,7 +26,7 @@ func unwriting(kind string) lab.Options {
 func TestDiskStalls(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		for range *stalls {
-			lasts := time.Duration(6_000+rand.IntN(9_000)) * time.Millisecond
+			lasts := time.Duration(15_000+rand.IntN(1_000)) * time.Millisecond
 			t.Run(fmt.Sprintf("%s %v", servers.Kind{Name: kind}, lasts), func(t *testing.T) {
 				start(t, 90*time.Second, unwriting(kind)).stall(lasts)
 			})
