@@ -36,6 +36,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	origin := time.Now()
 	first := phase(r.Host, r.Name, r.Period)
 	var verdict Verdict
+	var rest time.Duration
 	for {
 		start := time.Since(origin)
 		result := r.probe(ctx)
@@ -43,7 +44,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil // the result tells of the end of ctx, not of the host
 		}
 		end := time.Now()
-		p := Probed{Start: start, End: end.Sub(origin), Wall: end, Result: result}
+		p := Probed{Start: start, End: end.Sub(origin), Rest: rest, Wall: end, Result: result}
 		var change Change
 		verdict, change = verdict.Next(p, trap)
 		r.Emit(Update{Host: r.Host, Name: r.Name, Result: result, Verdict: verdict, Change: change, FailedFor: verdict.FailedFor(), Took: p.End - p.Start})
@@ -53,6 +54,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		if w, ok := r.Probe.(watcher); ok && result.Status == OK && broken(ctx, w, origin.Add(at)) {
 			at = start + minInterval
 		}
+		rest = at - now
 		if !sleep(ctx, time.Until(origin.Add(at))) {
 			return nil
 		}

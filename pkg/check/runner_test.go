@@ -261,3 +261,29 @@ func TestRunnerWantsAPeriod(t *testing.T) {
 		t.Error("no timeout, no error")
 	}
 }
+
+// TestHangingCounts: a check whose every probe ends in nothing has failed when the trap period is over, whatever the
+// settings are: what the runner waits on purpose is no time in which nobody looked.
+func TestHangingCounts(t *testing.T) {
+	for _, period := range []time.Duration{250 * time.Millisecond, time.Second, 5 * time.Second} {
+		for _, timeout := range []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second} {
+			for trap := 500 * time.Millisecond; trap < 12*time.Second; trap += 300 * time.Millisecond {
+				synctest.Test(t, func(t *testing.T) {
+					hangs := func(at time.Duration) (Result, time.Duration) {
+						if at < 10*time.Second {
+							return fine, time.Millisecond
+						}
+						return fails, time.Hour
+					}
+					r := Runner{Host: "db1", Name: MySQL, Probe: &fakeProbe{answer: hangs}, Period: period, Timeout: timeout, Trap: trap}
+					updates, at := runFor(t, r, time.Minute)
+					failed := slices.IndexFunc(updates, func(u Update) bool { return u.Change == BecameFailed })
+					most := 10*time.Second + period + max(trap, 2*timeout+period) + 2*margin
+					if failed < 0 || at[failed] > most {
+						t.Errorf("period %v, timeout %v, trap %v: not failed by %v", period, timeout, trap, most)
+					}
+				})
+			}
+		}
+	}
+}

@@ -8,8 +8,8 @@ type Trap struct {
 	// Period is 0.
 	Period time.Duration
 
-	// MaxIdle is the longest believable time from the end of a probe to the start of the next, MaxProbe from the start of
-	// a probe to its end. After more than that the whole process has been stopped: time in which nobody looked says
+	// MaxIdle is the longest believable time from the end of a probe to the start of the next, where not more was meant
+	// to be between them; MaxProbe from the start of a probe to its end. After more than that the whole process has been stopped: time in which nobody looked says
 	// nothing about a host, and a deadline that passed in it neither.
 	MaxIdle, MaxProbe time.Duration
 }
@@ -17,7 +17,8 @@ type Trap struct {
 // Probed is a finished probe. Start and End are times of one monotonic clock.
 type Probed struct {
 	Start, End time.Duration
-	Wall       time.Time // at End, for display
+	Rest       time.Duration // that was meant to be between the probe before and this one
+	Wall       time.Time     // at End, for display
 	Result     Result
 }
 
@@ -50,7 +51,7 @@ type Verdict struct {
 // a success makes the check good at once and a failure makes it failed once it has gone on for the trap period; UNKNOWN
 // neither changes the verdict nor interrupts a row of failures, unless it is a sign of life.
 func (v Verdict) Next(p Probed, trap Trap) (Verdict, Change) {
-	paused := p.End-p.Start > trap.MaxProbe || v.probed && p.Start-v.end > trap.MaxIdle
+	paused := p.End-p.Start > trap.MaxProbe || v.probed && p.Start-v.end > max(trap.MaxIdle, p.Rest+lateness)
 	next := v
 	next.probed, next.status, next.end, next.Message = true, p.Result.Status, p.End, p.Result.Message
 	if paused {
