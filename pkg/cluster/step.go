@@ -159,10 +159,15 @@ func (x *stepper) network() {
 	x.s.NetworkUp = x.in.NetworkUp
 }
 
+// networkJustBack: the monitor's own network came back a moment ago, so that what it has not heard says nothing.
+func (x *stepper) networkJustBack() bool {
+	return x.s.NetworkBack > 0 && x.in.Now < x.s.NetworkBack+x.t.NetworkGrace
+}
+
 // verdicts takes over the checks' verdicts. Right after the monitor's own network came back a check that failed
 // meanwhile says nothing about its host yet.
 func (x *stepper) verdicts() {
-	grace := x.s.NetworkBack > 0 && x.in.Now < x.s.NetworkBack+x.t.NetworkGrace
+	grace := x.networkJustBack()
 	for name, v := range x.in.Verdicts {
 		h, known := x.s.Hosts[name]
 		if !known {

@@ -131,7 +131,7 @@ func (x *stepper) lapse() {
 	if a == nil || !x.s.epochs(x.t) || !x.leaseOver() || !x.patienceOver() {
 		return
 	}
-	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp {
+	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp && !x.networkJustBack() {
 		x.out.add(Error, h, "Nobody has vouched for host '%s' for %.1f seconds: its lease is over", h, (x.in.Now - x.s.vouched).Seconds())
 		x.take(a, "")
 	}
