@@ -126,8 +126,10 @@ func unit(r rule) string {
 		return "seconds, 0 or more"
 	case periodKind:
 		return "seconds, above 0"
-	case addrKind:
-		return "IP address"
+	case hostKind:
+		return "IP address or name"
+	case hostsKind:
+		return "list of IP addresses or names"
 	case addrsKind:
 		return "list of IP addresses"
 	case secretFileKind, certsFileKind:

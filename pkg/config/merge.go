@@ -283,7 +283,14 @@ func (m *model) read(r rule, n node) (any, error) {
 	if r.kind == certsFileKind {
 		return readCertificates(n)
 	}
-	v, err := r.interpret(n.value)
+	text := n.value
+	if r.kind == hostKind || r.kind == hostsKind {
+		var err error
+		if text, err = m.addresses(r, n); err != nil {
+			return nil, err
+		}
+	}
+	v, err := r.interpret(text)
 	if err != nil {
 		return nil, err // v may be half of a list
 	}

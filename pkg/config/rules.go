@@ -33,8 +33,9 @@ const (
 	portKind                   // int, 1 to 65535
 	durationKind               // time.Duration, 0 or more
 	periodKind                 // time.Duration, above 0
-	addrKind                   // netip.Addr
 	addrsKind                  // []netip.Addr, without repetitions
+	hostKind                   // netip.Addr; a name is looked up
+	hostsKind                  // []netip.Addr, without repetitions; names are looked up
 	tableKind                  // string, DB.TABLE
 	listenKind                 // netip.AddrPort
 	serverKind                 // string, HOST:PORT, where HOST may be a name
@@ -144,13 +145,13 @@ const toolsOnly = "For the tools of MMM 2.2 only; accepted and ignored."
 
 func monitorRules() sectionRule {
 	return sectionRule{typ: "monitor", needs: forM | forC, doc: "The monitor.", vars: []rule{
-		{name: "ip", kind: addrKind, reads: forM | forC, needs: forM | forC, doc: "Address on which the monitor listens for mmm_control."},
+		{name: "ip", kind: hostKind, reads: forM | forC, needs: forM | forC, doc: "Address on which the monitor listens for mmm_control."},
 		{name: "port", kind: portKind, def: "9988", reads: forM | forC, doc: "Port on which the monitor listens for mmm_control."},
 		{name: "pid_path", kind: textKind, reads: forM, needs: forM, doc: "The monitor's pid file."},
 		{name: "bin_path", kind: textKind, reads: forM, needs: forM, doc: "Folder of the helper programs; a relative kill_host_bin lives in its folder `monitor`."},
 		{name: "status_path", kind: textKind, reads: forM, needs: forM, doc: "File in which the monitor keeps states and roles over a restart."},
 		{name: "ping_interval", kind: periodKind, def: "1", reads: forM, doc: "Pause between rounds of network checks."},
-		{name: "ping_ips", kind: addrsKind, reads: forM, needs: forM, doc: "Addresses outside the monitor; its own network counts as up while one of them answers."},
+		{name: "ping_ips", kind: hostsKind, reads: forM, needs: forM, doc: "Addresses outside the monitor; its own network counts as up while one of them answers."},
 		{name: "flap_duration", kind: durationKind, def: "3600", reads: forM, doc: "Time in which flap_count failures make a host flapping."},
 		{name: "flap_count", kind: countKind, def: "3", reads: forM, doc: "A host that fails more often than this within flap_duration is flapping; 0 turns this off."},
 		{name: "auto_set_online", kind: durationKind, def: "0", reads: forM, doc: "Time a host spends in AWAITING_RECOVERY before it becomes ONLINE; 0: only by hand."},
@@ -171,7 +172,7 @@ func monitorRules() sectionRule {
 
 func hostRules() sectionRule {
 	s := sectionRule{typ: "host", named: true, template: true, needs: forA | forM, doc: "One database host each.", vars: []rule{
-		{name: "ip", kind: addrKind, reads: forA | forM, needs: forA | forM, doc: "The host's own address."},
+		{name: "ip", kind: hostKind, reads: forA | forM, needs: forA | forM, doc: "The host's own address."},
 		{name: "mode", kind: choiceKind, reads: forA | forM, needs: forA | forM, choices: []string{string(Master), string(Slave)}, doc: "Part the host plays in replication."},
 		{name: "peer", kind: nameKind, reads: forA | forM, needs: forA | forM, when: "mode master", doc: "The other master, which must name this one as its peer."},
 		{name: "pid_path", kind: textKind, reads: forA, needs: forA, doc: "The agent's pid file."},

@@ -130,7 +130,7 @@ func TestErrorTexts(t *testing.T) {
 			"9: 'ping_interval' must be above zero, not \"0\"\n12: 'timeout' must be above zero, not \"0\"\n13: 'check_period' must be above zero, not \"0s\""},
 		{"duration too long", []Program{m}, edit{9: "flap_duration 10000000000\n</monitor>"},
 			`9: 'flap_duration' must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not "10000000000"`},
-		{"address", []Program{m, c}, edit{4: "ip monitor.example.com"}, `4: 'ip' must be an IP address such as 192.168.100.49, not "monitor.example.com"`},
+		{"address", []Program{m, c}, edit{4: "ip monitor.invalid"}, `4: 'ip' must be an IP address such as 192.168.100.49, and "monitor.invalid" has none that could be looked up`},
 		{"metrics_listen", []Program{m}, edit{9: "metrics_listen :9990\n</monitor>"},
 			`9: 'metrics_listen' must be an IP address and a port such as 127.0.0.1:9990, 0.0.0.0:9990 or [::]:9990, not ":9990"`},
 		{"metrics_listen without a port", []Program{a}, edit{11: "metrics_listen 127.0.0.1:0\n  cluster_interface eth0"},

@@ -42,7 +42,9 @@ func (r rule) fits(s shape) error {
 func (k kind) secret() bool { return k == secretKind || k == secretFileKind || k == urlKind }
 
 // list kinds have values that are lists in HCL.
-func (k kind) list() bool { return k == namesKind || k == addrsKind || k == choicesKind }
+func (k kind) list() bool {
+	return k == namesKind || k == addrsKind || k == hostsKind || k == choicesKind
+}
 
 // elsewhere: the value is in a file that the variable names.
 func (k kind) elsewhere() bool { return k == secretFileKind || k == certsFileKind }
@@ -85,9 +87,9 @@ func (r rule) interpret(text string) (any, error) {
 			err = fmt.Errorf("must be above zero, not %q", text)
 		}
 		return d, err
-	case addrKind:
+	case hostKind:
 		return parseAddr(text)
-	case addrsKind:
+	case addrsKind, hostsKind:
 		return parseAddrs(text)
 	case tableKind:
 		return parseTable(text)

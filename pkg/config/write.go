@@ -84,7 +84,7 @@ func (w *hclWriter) value(section string, n node) string {
 		if isNumber(n.value) {
 			return n.value
 		}
-	case namesKind, addrsKind, choicesKind:
+	case namesKind, addrsKind, hostsKind, choicesKind:
 		if list, err := splitList(n.value); err == nil {
 			for i := range list {
 				list[i] = w.quote(node{at: n.at, value: list[i]})

@@ -1,0 +1,39 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestNamesForAddresses: a host may be called by its name, as in the original, and a warning says what that is now.
+func TestNamesForAddresses(t *testing.T) {
+	text := strings.Replace(valid, "ip 192.168.100.52", "ip localhost", 1)
+	if text == valid {
+		t.Fatal("the configuration has changed")
+	}
+	nodes, errs := parse("f.conf", []byte(text))
+	c, errs := build(Agent, "f.conf", nodes, errs, true)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	i := slices.IndexFunc(c.Hosts, func(h Host) bool { return h.Name == "db2" })
+	if got := c.Hosts[i].IP.String(); got != "127.0.0.1" {
+		t.Errorf("db2 is %s", got)
+	}
+	const want = "'ip' names localhost, which is 127.0.0.1 now: write the address, lest this depends on a name server"
+	if !strings.Contains(c.Warnings.Error(), want) {
+		t.Errorf("it warns of %q", c.Warnings.Error())
+	}
+}
+
+func TestIsHostName(t *testing.T) {
+	for word, want := range map[string]bool{
+		"db3": true, "db3.example.com": true, "localhost": true, "xn--bcher-kva.example": true,
+		"192.168.100.49": false, "192.168.100": false, "::1": false, "fe80::1%eth0": false, "10.0.0.0/8": false, "db_3 x": false, "": false,
+	} {
+		if got := isHostName(word); got != want {
+			t.Errorf("%q: %v", word, got)
+		}
+	}
+}
