@@ -705,3 +705,22 @@ func TestSoftBlocking(t *testing.T) {
 		}
 	}
 }
+
+// TestEnding: an agent that ends, or is followed by another configuration, while it has an order is busy. An answer
+// without its word on leases would make the monitor take it for an original one, which knows none.
+func TestEnding(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		s.set(func() { s.present = append(s.present, reader1.IP) })
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		for extended, want := range map[bool]bool{true: true, false: false} {
+			o := order(reader1)
+			o.Extended = extended
+			answer, err := wire.ParseAnswer(a.Handle(ctx, o.Request("db2").String()))
+			r := wire.ParseReport(answer)
+			if err != nil || answer.OK() || r.Extended != want || r.Busy != want || want && len(r.Have) != 1 {
+				t.Errorf("extended %v: answer %v, %v", extended, answer, err)
+			}
+		}
+	})
+}

@@ -125,9 +125,9 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	defer cancel()
 	r, err := a.ask(limited, &order)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !order.Extended:
 		return wire.Answer{Text: "ERROR: The agent is ending"} // nobody is left who could say how things are
-	case err != nil:
+	case err != nil: // or the next agent in this process will say more
 		return a.stillBusy(ctx, order)
 	}
 	if !order.Extended {

@@ -78,6 +78,25 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 		fatal(t, s.WaitExecuted(ctx, end))
 	})
 
+	t.Run("parallel workers that don't say how far they are", func(t *testing.T) {
+		if !slave.Kind.MySQL {
+			return // MariaDB's say it at once
+		}
+		slave.Exec("SET GLOBAL replica_checkpoint_period=3600000")
+		defer slave.Exec("SET GLOBAL replica_checkpoint_period=DEFAULT")
+		for id := 10; id < 15; id++ {
+			master.Exec(fmt.Sprintf("INSERT INTO test.t VALUES (%d)", id))
+			end, err := onMaster.Position(ctx)
+			fatal(t, err)
+			fatal(t, s.WaitExecuted(ctx, end))
+			rep, err := s.Replica(ctx)
+			fatal(t, err)
+			if rep.IORunning != "Yes" || rep.SQLRunning != "Yes" {
+				t.Errorf("replication afterwards: %+v", rep)
+			}
+		}
+	})
+
 	t.Run("wait runs out of time", func(t *testing.T) {
 		end, err := onMaster.Position(ctx)
 		fatal(t, err)

@@ -22,6 +22,8 @@ type Config struct {
 	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their
 	// context has none; default 5 s.
 	Timeout time.Duration
+
+	several bool // a question may be several statements
 }
 
 // mend is the remedy for what keeps the user out.

@@ -58,6 +58,7 @@ func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
 	d := mysql.NewConfig()
 	d.Net, d.Addr, d.User, d.Passwd = "tcp", cfg.Addr, cfg.User, cfg.Password
 	d.InterpolateParams = true
+	d.MultiStatements = cfg.several
 	d.Logger = &mysql.NopLogger{} // every failure is returned
 	d.WriteTimeout = cfg.Timeout  // reading is bounded by contexts
 	d.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -63,6 +63,13 @@ func (f flavour) stopReceiving(channel string) statement {
 	return statement{what: "stop receiving", sql: sql, args: args, need: runReplica}
 }
 
+// restartExecuting is two statements.
+func (f flavour) restartExecuting(channel string) statement {
+	stop, args := f.onChannel(f.words("STOP SLAVE"), " SQL_THREAD", nil, channel)
+	start, more := f.onChannel(f.words("START SLAVE"), " SQL_THREAD", nil, channel)
+	return statement{what: "restart the SQL thread", sql: stop + "; " + start, args: append(args, more...), need: runReplica}
+}
+
 func (f flavour) startReplica(channel string) statement {
 	sql, args := f.onChannel(f.words("START SLAVE"), "", nil, channel)
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}

@@ -175,7 +175,7 @@ func (n *network) deliver(from string, to *host, agent *agentProcess, line strin
 	if answer == "" {
 		answer = agent.a.Handle(agent.ctx, line)
 	}
-	if agent.pass() != nil || agent.ctx.Err() != nil {
+	if agent.pass() != nil {
 		return ""
 	}
 	n.w.understood(from, to, line, answer)
@@ -236,6 +236,9 @@ func (w *World) understood(from string, to *host, line, answer string) {
 	switch command, _, _ := strings.Cut(line, "|"); command {
 	case wire.SetStatus:
 		r := wire.ParseReport(a)
+		if !r.Extended {
+			w.failed("%s answers %s as an original agent does: %s", to.name, from, answer)
+		}
 		for _, p := range r.Problems {
 			if strings.HasPrefix(p, "unreadable report") {
 				w.failed("the report of %s to %s can't be read: %s: %s", to.name, from, p, answer)

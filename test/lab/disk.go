@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,9 +67,18 @@ func (d *Disk) freeze(what string, request uint) error {
 	return nil
 }
 
-// remove unmounts it. Nobody may use it any more.
+// remove unmounts it. Nobody may use it any more; what a server that was killed has begun to read or write may keep it
+// busy for a moment.
 func (d *Disk) remove() error {
-	return errors.Join(d.GoOn(), unix.Unmount(d.dir, 0), os.Remove(d.image))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	thawed := d.GoOn()
+	var err error
+	free := Wait(ctx, d.dir+" to be unmounted", func() (bool, string) {
+		err = unix.Unmount(d.dir, 0)
+		return !errors.Is(err, unix.EBUSY), fmt.Sprint(err)
+	})
+	return errors.Join(thawed, free, err, os.Remove(d.image))
 }
 
 // Insert writes one row by the host's own address, as a client that waits for its answer for as long as it takes. The
