@@ -35,7 +35,11 @@ func (i *Interface) announce(ctx context.Context, ip netip.Addr) error {
 func (i *Interface) hardware(ctx context.Context) (*net.Interface, error) {
 	ifi := &net.Interface{}
 	err := i.do(ctx, func(c conn) error {
-		l := c.link.Attrs()
+		link, err := c.h.LinkByIndex(c.link.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		l := link.Attrs()
 		*ifi = net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.HardwareAddr, Flags: l.Flags}
 		// The kernel takes up to a second to call a link without a carrier not running.
 		if l.RawFlags&unix.IFF_LOWER_UP == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -68,7 +69,8 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 			var about int
 			switch m.Header.Type {
 			case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-				if about = int(nl.DeserializeIfAddrmsg(m.Data).Index); about != seen.index {
+				about = int(nl.DeserializeIfAddrmsg(m.Data).Index)
+				if about != seen.index || renews(m, seen.addresses) {
 					continue
 				}
 			case unix.RTM_NEWLINK, unix.RTM_DELLINK:
@@ -88,6 +90,29 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 			}
 		}
 	}
+}
+
+// renews says whether a message is of an address that was there, and can be used: nothing but its lifetime has changed.
+func renews(m syscall.NetlinkMessage, there []netip.Addr) bool {
+	about := nl.DeserializeIfAddrmsg(m.Data)
+	if m.Header.Type != unix.RTM_NEWADDR || about.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[about.Len():])
+	if err != nil {
+		return false
+	}
+	// IPv4 has the address in IFA_LOCAL and the peer's in IFA_ADDRESS, IPv6 its own in IFA_ADDRESS (rtnetlink(7)).
+	kind := uint16(unix.IFA_ADDRESS)
+	if about.Family == unix.AF_INET {
+		kind = unix.IFA_LOCAL
+	}
+	i := slices.IndexFunc(attrs, func(a syscall.NetlinkRouteAttr) bool { return a.Attr.Type == kind })
+	if i < 0 {
+		return false
+	}
+	ip, ok := netip.AddrFromSlice(attrs[i].Value)
+	return ok && slices.Contains(there, ip.Unmap())
 }
 
 // view is what Watch compares to tell a change from a renewal.
