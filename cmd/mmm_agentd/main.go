@@ -105,7 +105,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	who := agent.NewAcquaintance(c, server, log)
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
-		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Processes: os.DirFS("/proc"),
+		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Processes: os.DirFS("/proc"), Backups: server,
 		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),

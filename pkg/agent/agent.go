@@ -65,6 +65,7 @@ type Config struct {
 	Dumps     Dumps         // nil: those of a former writer are left alone
 	Commits   Commits       // nil: whether the server writes is not looked at
 	Processes fs.FS         // as /proc; nil: backups are not looked for
+	Backups   BackupLock    // nil: the server is not asked whether one is made
 	Volume    Volume        // of the server's folders
 	Patience  time.Duration // for fetching what others have received of a dead writer ("catch_up_timeout")
 	Peers     Peers
@@ -128,7 +129,7 @@ func New(c Config) *Agent {
 		follower: newFollower(c, e, stop),
 		stalls:   newStallWatch(c.Commits, c.Volume, writer),
 		writer:   writer,
-		backups:  newBackupWatch(c.Processes),
+		backups:  newBackupWatch(c.Processes, c.Backups),
 		uptime:   c.Uptime,
 		version:  c.Version,
 		log:      c.Log,

@@ -25,12 +25,19 @@ const (
 
 // backupWatch looks whether the host is being backed up.
 type backupWatch struct {
-	proc   fs.FS // as /proc; nil: nothing is looked for
+	proc   fs.FS      // as /proc; nil: nothing is looked for
+	locks  BackupLock // nil: the server is not asked
 	newest atomic.Pointer[string]
 }
 
-func newBackupWatch(proc fs.FS) *backupWatch {
-	w := &backupWatch{proc: proc}
+// BackupLock is the connection that holds the lock of a backup on the local server, as far as that tells; 0 is none.
+// A backup may be made from another host.
+type BackupLock interface {
+	BackupLock(ctx context.Context) (uint64, error)
+}
+
+func newBackupWatch(proc fs.FS, locks BackupLock) *backupWatch {
+	w := &backupWatch{proc: proc, locks: locks}
 	none := ""
 	w.newest.Store(&none)
 	return w
@@ -45,7 +52,11 @@ func (w *backupWatch) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	var seen time.Time
 	for {
-		if found := backups(w.proc); found != "" {
+		found := backups(w.proc)
+		if found == "" {
+			found = w.lock(ctx)
+		}
+		if found != "" {
 			seen = time.Now()
 			w.newest.Store(&found)
 		} else if time.Since(seen) > backupRest {
@@ -57,6 +68,20 @@ func (w *backupWatch) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// lock says who holds the lock of a backup; a question that has no answer says nothing.
+func (w *backupWatch) lock(ctx context.Context) string {
+	if w.locks == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	id, err := w.locks.BackupLock(ctx)
+	if err != nil || id == 0 {
+		return ""
+	}
+	return fmt.Sprintf("a backup that holds its lock (connection %d)", id)
 }
 
 func (w *backupWatch) get() string { return *w.newest.Load() }

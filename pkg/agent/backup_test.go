@@ -32,7 +32,7 @@ func TestBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var host changing
 		host.Store(&fstest.MapFS{"512/comm": file("mysqldump\n")})
-		w := newBackupWatch(&host)
+		w := newBackupWatch(&host, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.Run(ctx) }()
@@ -48,6 +48,44 @@ func TestBackup(t *testing.T) {
 		time.Sleep(2 * backupPeriod)
 		if w.get() != "" {
 			t.Errorf("it has ended: %q", w.get())
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lockedBy is a server on which a connection holds the lock of a backup, that does not answer at first.
+type lockedBy struct{ asked int }
+
+func (l *lockedBy) BackupLock(context.Context) (uint64, error) {
+	l.asked++
+	switch l.asked {
+	case 1:
+		return 0, errGone
+	case 2:
+		return 12, nil
+	}
+	return 0, nil
+}
+
+// TestBackupFromElsewhere: a backup that runs on another host is known by its lock.
+func TestBackupFromElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBackupWatch(fstest.MapFS{}, &lockedBy{})
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		for _, c := range []struct {
+			at   time.Duration
+			want string
+		}{{time.Second, ""}, {backupPeriod, "a backup that holds its lock (connection 12)"},
+			{backupRest, "a backup that holds its lock (connection 12)"}, {2 * backupPeriod, ""}} {
+			time.Sleep(c.at)
+			if got := w.get(); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -63,9 +63,9 @@ func (x *stepper) answers() {
 			if ans.Seq >= h.tellSeq {
 				h.tellSeq = 0
 			}
-			h.ServerGone, h.Via, h.Working = ans.ServerGone, ans.Via, ans.Busy
+			h.Via, h.Working = ans.Via, ans.Busy
 			if !ans.Busy { // who is busy says nothing of that
-				h.Writing, h.Backup = ans.Writing, ans.Backup
+				h.ServerGone, h.Writing, h.Backup = ans.ServerGone, ans.Writing, ans.Backup
 			}
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)

@@ -292,9 +292,10 @@ func (x *stepper) witnesses() {
 
 // alive says whether the host counts as up: its server answers this monitor, or another host while the line between
 // the two of them is cut. A server that takes this monitor's connections and does not answer hangs: that it takes
-// those of another host is no sign of life. Evidence against it that is unanimous needs no trap period.
+// those of another host is no sign of life. Evidence against it that is unanimous needs no trap period; and who was
+// condemned by it, within that period, is not alive again before its port takes a connection.
 func (x *stepper) alive(h HostInfo) bool {
-	if x.unanimous(h) {
+	if x.unanimous(h) || h.State == HardOffline && h.Good.Refused {
 		return false
 	}
 	relayed := h.AgentUp && h.Via != "" && !h.ServerGone

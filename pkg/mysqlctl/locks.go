@@ -238,15 +238,45 @@ func holders(locks []lock, waiting []process) map[uint64]bool {
 	return found
 }
 
+// backupModes are those of BACKUP STAGE, BACKUP LOCK and FLUSH TABLES WITH READ LOCK on MariaDB (sql/mdl.h).
+var backupModes = []string{
+	"BACKUP_START", "BACKUP_FLUSH", "BACKUP_WAIT_FLUSH", "BACKUP_WAIT_DDL", "BACKUP_WAIT_COMMIT", "BACKUP_FTWRL1",
+	"BACKUP_FTWRL2", "BACKUP_BLOCK_DDL",
+}
+
+// BackupLock names a connection that holds the lock of a backup on the whole server: LOCK INSTANCE FOR BACKUP, BACKUP
+// STAGE, or FLUSH TABLES WITH READ LOCK; 0 is none. A server that does not tell has none: MariaDB does with the plugin
+// metadata_lock_info, MySQL with performance_schema and the right to read it.
+func (s *Server) BackupLock(ctx context.Context) (uint64, error) {
+	rows, err := s.ask(ctx, flavour.showBackupLock)
+	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownTable) {
+		return 0, nil
+	}
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return strconv.ParseUint(rows[0]["id"], 10, 64)
+}
+
+func (f flavour) showBackupLock() statement {
+	st := statement{what: "look for a backup's lock"}
+	if f.dialect == mariaDB {
+		st.sql = "SELECT MIN(THREAD_ID) AS id FROM information_schema.METADATA_LOCK_INFO WHERE LOCK_MODE IN ('MDL_" +
+			strings.Join(backupModes, "', 'MDL_") + "') HAVING id IS NOT NULL"
+		return st
+	}
+	st.sql = "SELECT MIN(t.PROCESSLIST_ID) AS id FROM performance_schema.metadata_locks l " +
+		"JOIN performance_schema.threads t ON t.THREAD_ID=l.OWNER_THREAD_ID " +
+		"WHERE l.OBJECT_TYPE IN ('BACKUP LOCK', 'GLOBAL') AND l.LOCK_TYPE='SHARED' AND l.LOCK_STATUS='GRANTED' HAVING id IS NOT NULL"
+	return st
+}
+
 // barring are the connections with a lock that keeps others from writing, on the whole server or on a table, for MariaDB, which does
 // not tell who waits for what. Those who write have a backup lock too, of other modes.
 func barring(locks []lock, server bool) map[uint64]bool {
 	modes := []string{"SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE", "EXCLUSIVE"}
 	if server {
-		modes = []string{
-			"BACKUP_START", "BACKUP_FLUSH", "BACKUP_WAIT_FLUSH", "BACKUP_WAIT_DDL", "BACKUP_WAIT_COMMIT", "BACKUP_FTWRL1",
-			"BACKUP_FTWRL2", "BACKUP_BLOCK_DDL",
-		}
+		modes = backupModes
 	}
 	found := map[uint64]bool{}
 	for _, l := range locks {

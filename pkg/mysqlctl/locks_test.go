@@ -69,6 +69,13 @@ func testEndLocks(t *testing.T, kind string) {
 			fatal(t, err)
 		}
 		eventually(t, "the holder is idle", func() bool { return idleSince(held) == "1" })
+		want := "0"
+		if told && !strings.HasPrefix(c.lock[0], "LOCK TABLES") {
+			want = held
+		}
+		if backup, err := s.BackupLock(ctx); err != nil || fmt.Sprint(backup) != want {
+			t.Errorf("%s: connection %d holds the lock of a backup (%v), want %s", name, backup, err, want)
+		}
 		if ended, err := s.EndLocks(ctx, Replication); err != nil || len(ended) > 0 {
 			t.Errorf("%s: nobody waits, and it ended %v (%v)", name, ended, err)
 		}

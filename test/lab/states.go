@@ -22,6 +22,7 @@ type State struct {
 	Calm    bool                                        // `show` has nothing to warn of in it
 
 	Alone    bool // no other candidate is there: nobody takes over, and nobody but the monitor vouches for the writer
+	Async    bool // nobody acknowledges what the writer commits: what it alone had when it died is lost, and to be named
 	Heirless bool // another candidate vouches for the writer, but none can take over
 	Wordless bool // who can't write down that it was told to leave can't give its word: its lease is waited for
 }
@@ -47,7 +48,7 @@ func States() []State {
 				n := peer(c)
 				return errors.Join(n.Cut(false), n.Server.Start(ctx), n.Agent.Start())
 			}},
-		{Name: "candidate not replicating", Heirless: true,
+		{Name: "candidate not replicating", Heirless: true, Async: true,
 			Fresh: true, // for a minute after it a monitor finds nothing in a candidate that does not replicate
 			What:  "the I/O thread of the other candidate is stopped, and it lacks rows",
 			Enter: func(ctx context.Context, c *Cluster) error {
