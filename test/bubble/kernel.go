@@ -400,35 +400,33 @@ type farewell netlink
 func (f farewell) Prepare(ctx context.Context) error { return netlink(f).call(ctx) }
 
 func (f farewell) Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error {
-	if err := netlink(f).call(ctx); err != nil {
-		return err
-	}
-	w := f.k.h.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f.k.welcome(ip)
-	var timer *time.Timer
-	timer = time.AfterFunc(during, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if f.k.departed[ip] == timer {
-			f.k.welcome(ip)
-			w.check()
-		}
+	return f.change(ctx, func() {
+		f.k.welcome(ip)
+		var timer *time.Timer
+		timer = time.AfterFunc(during, func() {
+			f.k.h.w.mu.Lock()
+			defer f.k.h.w.mu.Unlock()
+			if f.k.departed[ip] == timer {
+				f.k.welcome(ip)
+				f.k.h.w.check()
+			}
+		})
+		f.k.departed[ip] = timer
 	})
-	f.k.departed[ip] = timer
-	w.check()
-	return nil
 }
 
 func (f farewell) Welcome(ctx context.Context, ip netip.Addr) error {
+	return f.change(ctx, func() { f.k.welcome(ip) })
+}
+
+// change does something to the rules, as a call to the kernel.
+func (f farewell) change(ctx context.Context, do func()) error {
 	if err := netlink(f).call(ctx); err != nil {
 		return err
 	}
-	w := f.k.h.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f.k.welcome(ip)
-	w.check()
+	f.k.h.w.mu.Lock()
+	defer f.k.h.w.mu.Unlock()
+	do()
+	f.k.h.w.check()
 	return nil
 }
