@@ -29,7 +29,7 @@ var version = "dev" // set by the linker
 const peerTimeout = 500 * time.Millisecond
 
 func main() {
-	// An agent does little at a time, often: a second processor brings less than it costs to wake it, a third of the whole.
+	// An agent does little at a time, often: a second processor brings less than it costs to wake it.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}

@@ -44,8 +44,8 @@ func (c catchUp) fetch(
 	return up, c.aimBack(ctx, from)
 }
 
-// aimBack has this host follow the former writer again, stopped: the monitor says when that one is trusted. Opened while
-// it follows another host, it would pull in what is its own.
+// aimBack has this host follow the former writer again, stopped: the monitor says when that one is trusted. Opened
+// while it follows another host, it would pull in what is its own.
 func (c catchUp) aimBack(ctx context.Context, from string) error {
 	old, ok := c.sources(from)
 	if !ok {

@@ -275,7 +275,8 @@ func TestHangingCounts(t *testing.T) {
 						}
 						return fails, time.Hour
 					}
-					r := Runner{Host: "db1", Name: MySQL, Probe: &fakeProbe{answer: hangs}, Period: period, Timeout: timeout, Trap: trap}
+					r := Runner{Host: "db1", Name: MySQL, Probe: &fakeProbe{answer: hangs},
+						Period: period, Timeout: timeout, Trap: trap}
 					updates, at := runFor(t, r, time.Minute)
 					failed := slices.IndexFunc(updates, func(u Update) bool { return u.Change == BecameFailed })
 					most := 10*time.Second + period + max(trap, 2*timeout+period) + 2*margin

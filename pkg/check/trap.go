@@ -9,7 +9,8 @@ type Trap struct {
 	Period time.Duration
 
 	// MaxIdle is the longest believable time from the end of a probe to the start of the next, where not more was meant
-	// to be between them; MaxProbe from the start of a probe to its end. After more than that the whole process has been stopped: time in which nobody looked says
+	// to be between them; MaxProbe from the start of a probe to its end. After more than that the whole process has
+	// been stopped: time in which nobody looked says
 	// nothing about a host, and a deadline that passed in it neither.
 	MaxIdle, MaxProbe time.Duration
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestCondemnedStaysSo: a host whose port refuses and whose agent says that the server's process is gone is condemned at
-// once, within trap_period, and is no living one again because its agent is busy, or says no more that it is gone.
+// TestCondemnedStaysSo: a host whose port refuses and whose agent says that the server's process is gone is condemned
+// at once, within trap_period, and is no living one again because its agent is busy, or says no more that it is gone.
 func TestCondemnedStaysSo(t *testing.T) {
 	top := lab()
 	top.FastFailover = true
@@ -35,7 +35,8 @@ func TestCondemnedStaysSo(t *testing.T) {
 	} {
 		now := time.Duration(i+1) * 250 * time.Millisecond
 		in := Input{Now: now, NetworkUp: true, Verdicts: map[string]Verdicts{"db1": c.verdict, "db2": good, "db3": good}}
-		in.Answers = []Answer{{Host: "db1", Seq: s.Seq, Reached: true, OK: !c.busy, Busy: c.busy, Extended: true, Uptime: 9000, ServerGone: c.gone}}
+		in.Answers = []Answer{{Host: "db1", Seq: s.Seq, Reached: true, OK: !c.busy, Busy: c.busy,
+			Extended: true, Uptime: 9000, ServerGone: c.gone}}
 		s, _ = Step(top, s, in)
 		if got := s.Hosts["db1"].State; got != c.want {
 			t.Errorf("step %d: db1 is %v, want %v", i, got, c.want)

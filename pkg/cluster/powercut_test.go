@@ -34,7 +34,8 @@ func TestPowerCut(t *testing.T) {
 			dead := Verdicts{RepThreads: true, RepBacklog: true}
 			verdicts["db2"] = dead
 			if c.found > 0 {
-				found["db1"] = Found{Stored: &StoredHost{State: Online}, Agent: &StoredHost{State: Unknown}, Uptime: c.found, Epoch: epoch}
+				found["db1"] = Found{Stored: &StoredHost{State: Online}, Agent: &StoredHost{State: Unknown},
+					Uptime: c.found, Epoch: epoch}
 			}
 			s, out := Start(top, Active, saved, found, verdicts, 0)
 			said := out.Events

@@ -15,8 +15,8 @@ type Writing struct {
 	Fenced  bool          // the server may be open for writes, and no client reaches it
 }
 
-// stallRenewed: what is known of a stall is as old as this at most. A candidate that was not fit a moment ago may be the
-// one whose acknowledgement the writer waits for.
+// stallRenewed: what is known of a stall is as old as this at most. A candidate that was not fit a moment ago may be
+// the one whose acknowledgement the writer waits for.
 const stallRenewed = 2 * time.Second
 
 // stalls: what is said of the host's server is that it does not write, or is cut off from clients for that.

@@ -95,7 +95,9 @@ func TestControlDefaults(t *testing.T) {
 func TestEveryVariableArrives(t *testing.T) {
 	other := map[kind]string{
 		textKind: "something-else", secretKind: "x", boolKind: "", countKind: "77", portKind: "7777",
-		durationKind: "777", periodKind: "777", hostKind: "192.168.100.77", addrsKind: "192.168.100.78", hostsKind: "192.168.100.78", tableKind: "percona.heartbeat", listenKind: "192.168.100.77:7777",
+		durationKind: "777", periodKind: "777", hostKind: "192.168.100.77",
+		addrsKind: "192.168.100.78", hostsKind: "192.168.100.78",
+		tableKind: "percona.heartbeat", listenKind: "192.168.100.77:7777",
 		choiceKind: "", nameKind: "", namesKind: "", serverKind: "mail.example.com:25", urlKind: "https://example.com/x", choicesKind: "note",
 	}
 	secretFile := filepath.Join(t.TempDir(), "secret")

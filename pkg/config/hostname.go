@@ -14,19 +14,40 @@ const lookUpTime = 5 * time.Second
 // addresses replaces the names in a value by their addresses, each with a warning: the original allowed names. One that
 // stands for several is taken for the first of IPv4.
 func (m *model) addresses(r rule, n node) (string, error) {
-	text := n.value
-	for _, name := range strings.FieldsFunc(n.value, func(c rune) bool { return c == ',' || strings.ContainsRune(blanks, c) }) {
-		if !isHostName(name) {
-			continue
-		}
+	return replaceNames(n.value, func(name string) (string, error) {
 		address, err := lookUp(name)
 		if err != nil {
-			return "", fmt.Errorf("must be an IP address such as 192.168.100.49, and %q has none that could be looked up", name)
+			return "", fmt.Errorf("must be an IP address such as 192.168.100.49, and %q has none that could be looked up",
+				name)
 		}
-		m.warnings.add(n.at, "'%s' names %s, which is %s now: write the address, lest this depends on a name server", r.name, name, address)
-		text = strings.ReplaceAll(text, name, address)
+		m.warnings.add(n.at, "'%s' names %s, which is %s now: write the address, lest this depends on a name server",
+			r.name, name, address)
+		return address, nil
+	})
+}
+
+// replaceNames puts in the place of each name what it stands for; what is no name stays as it is.
+func replaceNames(list string, address func(name string) (string, error)) (string, error) {
+	var text strings.Builder
+	for list != "" {
+		end := strings.IndexAny(list, blanks+",")
+		if end < 0 {
+			end = len(list)
+		}
+		word := list[:end]
+		if isHostName(word) {
+			ip, err := address(word)
+			if err != nil {
+				return "", err
+			}
+			word = ip
+		}
+		text.WriteString(word)
+		rest := min(end+1, len(list))
+		text.WriteString(list[end:rest])
+		list = list[rest:]
 	}
-	return text, nil
+	return text.String(), nil
 }
 
 // isHostName says whether a word may be a name and is no address (RFC 1123, section 2.1).

@@ -30,10 +30,24 @@ func TestNamesForAddresses(t *testing.T) {
 func TestIsHostName(t *testing.T) {
 	for word, want := range map[string]bool{
 		"db3": true, "db3.example.com": true, "localhost": true, "xn--bcher-kva.example": true,
-		"192.168.100.49": false, "192.168.100": false, "::1": false, "fe80::1%eth0": false, "10.0.0.0/8": false, "db_3 x": false, "": false,
+		"192.168.100.49": false, "192.168.100": false, "::1": false, "fe80::1%eth0": false,
+		"10.0.0.0/8": false, "db_3 x": false, "": false,
 	} {
 		if got := isHostName(word); got != want {
 			t.Errorf("%q: %v", word, got)
+		}
+	}
+}
+
+// TestReplaceNames: a name that begins like another one is another one.
+func TestReplaceNames(t *testing.T) {
+	for list, want := range map[string]string{
+		"db1": "<db1>", "db1, db10,db1": "<db1>, <db10>,<db1>", "10.0.0.1, gw": "10.0.0.1, <gw>",
+		"10.0.0.1,": "10.0.0.1,", "": "",
+	} {
+		got, err := replaceNames(list, func(name string) (string, error) { return "<" + name + ">", nil })
+		if err != nil || got != want {
+			t.Errorf("%q: %q, %v", list, got, err)
 		}
 	}
 }

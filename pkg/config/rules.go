@@ -145,13 +145,15 @@ const toolsOnly = "For the tools of MMM 2.2 only; accepted and ignored."
 
 func monitorRules() sectionRule {
 	return sectionRule{typ: "monitor", needs: forM | forC, doc: "The monitor.", vars: []rule{
-		{name: "ip", kind: hostKind, reads: forM | forC, needs: forM | forC, doc: "Address on which the monitor listens for mmm_control."},
+		{name: "ip", kind: hostKind, reads: forM | forC, needs: forM | forC,
+			doc: "Address on which the monitor listens for mmm_control."},
 		{name: "port", kind: portKind, def: "9988", reads: forM | forC, doc: "Port on which the monitor listens for mmm_control."},
 		{name: "pid_path", kind: textKind, reads: forM, needs: forM, doc: "The monitor's pid file."},
 		{name: "bin_path", kind: textKind, reads: forM, needs: forM, doc: "Folder of the helper programs; a relative kill_host_bin lives in its folder `monitor`."},
 		{name: "status_path", kind: textKind, reads: forM, needs: forM, doc: "File in which the monitor keeps states and roles over a restart."},
 		{name: "ping_interval", kind: periodKind, def: "1", reads: forM, doc: "Pause between rounds of network checks."},
-		{name: "ping_ips", kind: hostsKind, reads: forM, needs: forM, doc: "Addresses outside the monitor; its own network counts as up while one of them answers."},
+		{name: "ping_ips", kind: hostsKind, reads: forM, needs: forM,
+			doc: "Addresses outside the monitor; its own network counts as up while one of them answers."},
 		{name: "flap_duration", kind: durationKind, def: "3600", reads: forM, doc: "Time in which flap_count failures make a host flapping."},
 		{name: "flap_count", kind: countKind, def: "3", reads: forM, doc: "A host that fails more often than this within flap_duration is flapping; 0 turns this off."},
 		{name: "auto_set_online", kind: durationKind, def: "0", reads: forM, doc: "Time a host spends in AWAITING_RECOVERY before it becomes ONLINE; 0: only by hand."},

@@ -200,8 +200,8 @@ func TestNetworkDown(t *testing.T) {
 	})
 }
 
-// TestMonitorCutOff: no host is condemned before the monitor has seen its own network after the host went silent, however
-// long that takes.
+// TestMonitorCutOff: no host is condemned before the monitor has seen its own network after the host went silent,
+// however long that takes.
 func TestMonitorCutOff(t *testing.T) {
 	underLease(t, func(a *leasedAgents, p pingIPs, m *Monitor, stop func(), _ func() (*Monitor, func())) {
 		p.hang <- struct{}{} // the addresses are being pinged

@@ -267,7 +267,8 @@ func (f flavour) showBackupLock() statement {
 	}
 	st.sql = "SELECT MIN(t.PROCESSLIST_ID) AS id FROM performance_schema.metadata_locks l " +
 		"JOIN performance_schema.threads t ON t.THREAD_ID=l.OWNER_THREAD_ID " +
-		"WHERE l.OBJECT_TYPE IN ('BACKUP LOCK', 'GLOBAL') AND l.LOCK_TYPE='SHARED' AND l.LOCK_STATUS='GRANTED' HAVING id IS NOT NULL"
+		"WHERE l.OBJECT_TYPE IN ('BACKUP LOCK', 'GLOBAL') AND l.LOCK_TYPE='SHARED' " +
+		"AND l.LOCK_STATUS='GRANTED' HAVING id IS NOT NULL"
 	return st
 }
 

@@ -67,7 +67,8 @@ func (f flavour) stopReceiving(channel string) statement {
 func (f flavour) restartExecuting(channel string) statement {
 	stop, args := f.onChannel(f.words("STOP SLAVE"), " SQL_THREAD", nil, channel)
 	start, more := f.onChannel(f.words("START SLAVE"), " SQL_THREAD", nil, channel)
-	return statement{what: "restart the SQL thread", sql: stop + "; " + start, args: append(args, more...), need: runReplica}
+	return statement{what: "restart the SQL thread", sql: stop + "; " + start, args: append(args, more...),
+		need: runReplica}
 }
 
 func (f flavour) startReplica(channel string) statement {

@@ -144,8 +144,8 @@ func (i *Interface) do(ctx context.Context, f func(conn) error) error {
 	return explain(f(conn{h, link}), "CAP_NET_ADMIN")
 }
 
-// find looks the name up. The index is all that addresses need, and by itself it is had for a tenth of what a
-// description of the interface costs (netdevice(7)): an agent asks several times a second.
+// find looks the name up. The index is all that addresses need, and is had without the description of the interface
+// (netdevice(7)): an agent asks several times a second.
 func (i *Interface) find(h *netlink.Handle) (netlink.Link, error) {
 	request, err := unix.NewIfreq(i.name)
 	if err != nil {

@@ -98,7 +98,8 @@ func (b *brain) run(after *monitorProcess) {
 		},
 		Checks: monitor.Checks{
 			Network: func(doubt <-chan struct{}, emit func(bool)) monitor.Task {
-				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second, Doubt: doubt, Emit: emit}
+				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second,
+					Doubt: doubt, Emit: emit}
 			},
 			Hosts: func(emit func(check.Update)) []monitor.Task {
 				remembered := func(u check.Update) {

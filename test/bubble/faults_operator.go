@@ -93,8 +93,8 @@ func (w *World) reconfigure(name string, next setup) {
 		return
 	}
 	w.classic = w.classic || next.lease == 0
-	w.note(name, "restarts with lease %v, candidates %v, check period %v, secret %d", time.Duration(next.lease), next.candidates,
-		next.period, next.secret)
+	w.note(name, "restarts with lease %v, candidates %v, check period %v, secret %d", time.Duration(next.lease),
+		next.candidates, next.period, next.secret)
 	if name == monitorName {
 		w.brain.kill()
 		w.brain.setup = next

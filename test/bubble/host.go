@@ -169,7 +169,8 @@ func (h *host) run(after *agentProcess) {
 	c := agent.Config{Site: site, Address: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
 		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
 		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
-		Fence: firewall(kernel), Departures: farewell(kernel), Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
+		Fence: firewall(kernel), Departures: farewell(kernel),
+		Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
 		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
 			w.mu.Lock()

@@ -176,8 +176,8 @@ func (w *World) heardOf(text string) {
 }
 
 func (w *World) outcome() Outcome {
-	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing), Only: w.only, Replaced: w.replaced,
-		Revived: w.revivals > 0}
+	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing),
+		Only: w.only, Replaced: w.replaced, Revived: w.revivals > 0}
 }
 
 // bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a

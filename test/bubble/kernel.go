@@ -44,7 +44,8 @@ func (k *kernel) has(ip netip.Addr) bool { return len(k.entries[ip]) > 0 }
 
 // ours says whether our agent has put the address there, or has left it there though it could take it away.
 func (k *kernel) ours(ip netip.Addr) bool {
-	return !time.Now().Before(k.revived[ip]) && slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return !e.foreign })
+	mine := func(e *entry) bool { return !e.foreign }
+	return !time.Now().Before(k.revived[ip]) && slices.ContainsFunc(k.entries[ip], mine)
 }
 
 // changed tells the watchers.

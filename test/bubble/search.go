@@ -139,7 +139,9 @@ func (f Found) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(), float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
 	fmt.Fprintf(&b, "acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
-	fmt.Fprintf(&b, "an agent that was stopped while it prolonged an address brought it back, for less than %v, in %d worlds\n", relook, f.Revived)
+	fmt.Fprintf(&b, "an agent that was stopped while it prolonged an address brought it back, "+
+		"for less than %v, in %d worlds\n",
+		relook, f.Revived)
 	for _, k := range sorted(f.Faults) {
 		fmt.Fprintf(&b, "%8d %s\n", f.Faults[k], k)
 	}

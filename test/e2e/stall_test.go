@@ -21,8 +21,8 @@ func unwriting(kind string) lab.Options {
 	return o
 }
 
-// noticed: a disk that hangs for longer than this costs the writer its role: write_timeout, the second or two in which a
-// commit is first seen to wait or, where the server does not say so, the three in which the agent's own block is not
+// noticed: a disk that hangs for longer than this costs the writer its role: write_timeout, the second or two in which
+// a commit is first seen to wait or, where the server does not say so, the three in which the agent's own block is not
 // written either, and the failover.
 const noticed = 10 * time.Second
 
@@ -83,8 +83,8 @@ func (b *bench) stall(lasts time.Duration) {
 	})
 	b.whole(l, db2)
 	old, now := b.counts(db1, byHand), b.counts(db2, byHand)
-	b.Logf("disk hung for %v: write gap %v, who waited was told %v after %v, address on two hosts %v, rows of theirs on the old and the new writer: %s, %s",
-		lasts, gap, answer, took, both, old, now)
+	b.Logf("disk hung for %v: write gap %v, who waited was told %v after %v, address on two hosts %v, "+
+		"rows of theirs on the old and the new writer: %s, %s", lasts, gap, answer, took, both, old, now)
 	switch named := strings.Contains(b.show(), "host db1: it has "); {
 	case answer == nil && now != "1":
 		b.Errorf("who waited for the old writer was told that it has committed, and the new one lacks that")
