@@ -48,6 +48,7 @@ type Options struct {
 	Clocks        bool   // the agents have clocks of their own that the lab can set forward
 	Disk          bool   // the data of db1 is on a disk of its own, which can be made to hang
 	StatusDir     string // where the status file is; "" beside the rest
+	Retries       int    // max_kill_retries; 0: the default of 10
 }
 
 // lease is writer_lease, in seconds.
@@ -99,6 +100,9 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if o.Candidates == 0 {
 		o.Candidates = 2
+	}
+	if o.Retries == 0 {
+		o.Retries = 10
 	}
 	for _, p := range []string{"mmm_mond", "mmm_agentd", "mmm_control"} {
 		if _, err := os.Stat(filepath.Join(o.Bin, p)); err != nil {
@@ -239,7 +243,7 @@ func grants(k servers.Kind) []string {
 // configure writes the files as a user of MMM would.
 func (c *Cluster) configure() error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\n", c.lease(), map[bool]int{true: 1}[c.FastFailover])
+	fmt.Fprintf(&b, "writer_lease %d\nfast_failover %d\nmax_kill_retries %d\n", c.lease(), map[bool]int{true: 1}[c.FastFailover], c.Retries)
 	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
 		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
 	var names, ips, readers []string
