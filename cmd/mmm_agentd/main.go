@@ -103,6 +103,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		gate, scheduler = s, []daemon.Task{s}
 	}
 	who := agent.NewAcquaintance(c, server, log)
+	others := agent.NewPeers(c, who)
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Processes: os.DirFS("/proc"), Backups: server,
@@ -111,7 +112,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,
-		Peers: agent.NewPeers(c, who), Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
+		Peers: others, Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})
@@ -132,7 +133,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	tasks := []daemon.Task{announcer, who, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	tasks := []daemon.Task{announcer, who, others, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
 	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})

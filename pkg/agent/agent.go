@@ -410,6 +410,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Conflict:   o.memory.conflict,
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
+		Across:     *o.follower.across.Load(),
 	}
 	o.note(nil)
 	for _, n := range o.notes {

@@ -3,14 +3,17 @@ package agent
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/wire"
 )
 
-// An original monitor knows nothing of embargoes: it neither has a former writer's log looked at nor says whom to trust.
-// Under its orders the agent that has taken over does both itself; else it would replicate nothing from that host for
-// ever, and lack all that is written there after the role has moved back (docs/migration.md).
+// This file is about former writers that don't look at their own logs. An original agent can't; then the agent that has
+// taken over looks, and tells the monitor. An original monitor knows nothing of embargoes: it neither has a former writer's
+// log looked at nor says whom to trust. Under its orders the agent that has taken over does both itself; else it would
+// replicate nothing from that host for ever, and lack all that is written there after the role has moved back
+// (docs/migration.md).
 
 // formerLog is the log of a former writer, read from here.
 type formerLog struct {
@@ -67,11 +70,45 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o wire.Ord
 	return f.embargo.set(cluster.Embargo{})
 }
 
+// lookFor looks at the log of the former writer for the monitor, once it is back and closed for writes. Where something was
+// found it looks again after a while.
+func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
+	last := f.across.Load()
+	if last.Host == e.Host && last.Audit.At == e.At && (last.Audit.Finding == "" || time.Since(f.crossed) < lookAgain) {
+		return nil
+	}
+	r, err := f.local.Replica(ctx)
+	if err != nil {
+		return ignoreNotReplica(err)
+	}
+	source, former, known := f.peers.Source(r)
+	if !known || source != e.Host || r.SourceID == 0 {
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	open, err := former.Writable(asking)
+	if err != nil {
+		return nil // it is not back yet
+	}
+	if open {
+		return fmt.Errorf("host '%s' was the writer and takes writes, and its agent can't close it: nothing is replicated from it "+
+			"before it is closed (SET GLOBAL read_only=1 there)", e.Host)
+	}
+	found, err := audit(ctx, formerLog{former, r.SourceID}, e.At)
+	if err != nil {
+		return fmt.Errorf("look at the log of host '%s': %w", e.Host, err)
+	}
+	f.across.Store(&cluster.Across{Host: e.Host, Audit: found})
+	f.crossed = time.Now()
+	return nil
+}
+
 // sayAcross says once what keeps a former writer's transactions away. It is no problem of an order's: an original
 // monitor would take it for one.
 func (f *follower) sayAcross(ctx context.Context, text string) {
-	if text != f.across {
+	if text != f.told {
 		f.log.Log(ctx, levelFatal, text)
 	}
-	f.across = text
+	f.told = text
 }

@@ -82,6 +82,57 @@ func TestOriginalMonitor(t *testing.T) {
 	}
 }
 
+// TestLookAcross: where a former writer's agent, an original one, can't look at its log, the agent that keeps away from it
+// looks and tells the monitor; replication goes on when that says so.
+func TestLookAcross(t *testing.T) {
+	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
+	clean := cluster.Across{Host: "db1", Audit: cluster.Audit{At: at(100).String(), Done: true}}
+	for name, c := range map[string]struct {
+		peer    Remote
+		asked   string // order's Across
+		found   cluster.Across
+		finding string
+		problem string
+	}{
+		"it is not back":            {peer: deadRemote{}, asked: "db1@" + at(100).String()},
+		"it is open":                {peer: back{returned{end: at(150)}, true, nil}, asked: "db1@" + at(100).String(), problem: "read_only=1"},
+		"nobody has asked":          {peer: back{returned{end: at(150)}, false, nil}},
+		"another place was asked":   {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(90).String()},
+		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(100).String(), found: clean},
+		"it has something":          {peer: back{returned{end: at(150)}, false, own}, asked: "db1@" + at(100).String(), found: clean, finding: "1 transaction"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+				s.set(func() {
+					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, "No", at(100), at(100), 1
+				})
+				if err := a.embargo.set(cluster.Embargo{Host: "db1", At: at(100).String()}); err != nil {
+					t.Fatal(err)
+				}
+				o := order()
+				o.Across = c.asked
+				say(o)
+				synctest.Wait()
+				answer := say(o)
+				r := wire.ParseReport(answer)
+				if !strings.Contains(r.Across.Audit.Finding, c.finding) || (r.Across.Audit.Finding == "") != (c.finding == "") {
+					t.Errorf("it found %q", r.Across.Audit.Finding)
+				}
+				r.Across.Audit.Finding, r.Across.Audit.Beyond = "", 0
+				if r.Across != c.found {
+					t.Errorf("it tells %+v, want %+v", r.Across, c.found)
+				}
+				if !strings.Contains(answer.Text, c.problem) || c.problem == "" && !answer.OK() {
+					t.Errorf("answer %v", answer)
+				}
+				if strings.Contains(s.history(), "start replication") || a.embargo.get().Host == "" {
+					t.Errorf("it did %s before the monitor trusted that host", s.history())
+				}
+			})
+		})
+	}
+}
+
 // TestClassicMove: while an original monitor moves an address, its new holder, which it tells first, finds it on the old
 // one. That is complained of when it lasts. Under a monitor of ours, which tells the old holder first, it is at once.
 func TestClassicMove(t *testing.T) {

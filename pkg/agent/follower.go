@@ -44,9 +44,12 @@ type follower struct {
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
-	looked time.Time                     // when; of the attempts alone, one at a time, as the next two
+	looked time.Time                     // when; of the attempts alone, one at a time, as the next three
 	end    mysqlctl.Position             // of the own log at that time
-	across string                        // what a former writer's log was found to have, under an original monitor
+	told   string                        // what was last said of a former writer's log, under an original monitor
+
+	across  atomic.Pointer[cluster.Across] // what was found in a former writer's log, whose agent can't look
+	crossed time.Time                      // when; of the attempts alone
 }
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
@@ -66,6 +69,7 @@ func newFollower(c Config, e *embargo, s *stopped) *follower {
 	none := ""
 	f.status.Store(&none)
 	f.audit.Store(&cluster.Audit{})
+	f.across.Store(&cluster.Across{})
 	return f
 }
 
@@ -146,7 +150,7 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 }
 
 func sameFollowing(a, b wire.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Left == b.Left && a.Trust == b.Trust
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Left == b.Left && a.Trust == b.Trust && a.Across == b.Across
 }
 
 // note keeps and logs what went wrong, once for each new text.

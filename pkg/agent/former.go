@@ -65,6 +65,11 @@ func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	if !o.Extended {
 		return f.lookAcross(ctx, e, o)
 	}
+	if e.At != "" && cluster.Trusts(o.Across, e) {
+		if err := f.lookFor(ctx, e); err != nil {
+			return err
+		}
+	}
 	replica, err := f.local.Replica(ctx)
 	if err != nil && !errors.Is(err, mysqlctl.ErrNotReplica) {
 		return err

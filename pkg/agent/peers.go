@@ -13,20 +13,46 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// servers reaches the servers of the configuration's hosts as the agent user.
-type servers struct {
+// PeerServers reaches the servers of the configuration's hosts as the agent user: they are the Peers of a real cluster.
+type PeerServers struct {
 	who   *Acquaintance
 	hosts []config.Host
 	all   map[string]*mysqlctl.Server
 }
 
-// NewPeers makes Peers of a configuration; who knows the servers.
-func NewPeers(c *config.Config, who *Acquaintance) Peers {
-	s := servers{who: who, hosts: c.Hosts, all: map[string]*mysqlctl.Server{}}
+// NewPeers makes the PeerServers of a configuration; who knows the servers.
+func NewPeers(c *config.Config, who *Acquaintance) *PeerServers {
+	s := &PeerServers{who: who, hosts: c.Hosts, all: map[string]*mysqlctl.Server{}}
 	for _, h := range c.Hosts {
 		s.all[h.Name] = mysqlctl.New(Account(c, h))
 	}
 	return s
+}
+
+// String names the task.
+func (s *PeerServers) String() string { return "connections to the other servers" }
+
+// peersRest is how long a connection to another host's server is kept: from one question of a role change to the next.
+// It would count as a client there, which an original agent, or an admin, waits for.
+const peersRest = 2 * time.Second
+
+// Run closes connections that are no longer used, until ctx ends, and then all.
+func (s *PeerServers) Run(ctx context.Context) error {
+	ticker := time.NewTicker(peersRest)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			for _, server := range s.all {
+				server.Rest(peersRest)
+			}
+		case <-ctx.Done():
+			for _, server := range s.all {
+				server.Close()
+			}
+			return nil
+		}
+	}
 }
 
 // Account is how the local agent logs in to a host's server.
@@ -51,7 +77,8 @@ func encryption(h config.Host) mysqlctl.Encryption {
 	return mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}
 }
 
-func (s servers) Source(r mysqlctl.Replica) (string, Remote, bool) {
+// Source names the host that a server replicates from (Peers).
+func (s *PeerServers) Source(r mysqlctl.Replica) (string, Remote, bool) {
 	name, ok := s.who.source(r)
 	if !ok {
 		return "", nil, false
@@ -59,7 +86,8 @@ func (s servers) Source(r mysqlctl.Replica) (string, Remote, bool) {
 	return name, s.all[name], true
 }
 
-func (s servers) ByName(name string) (string, Remote, bool) {
+// ByName finds a host (Peers).
+func (s *PeerServers) ByName(name string) (string, Remote, bool) {
 	for _, h := range s.hosts {
 		if h.Name == name {
 			return h.IP.String(), s.all[name], true
@@ -68,7 +96,8 @@ func (s servers) ByName(name string) (string, Remote, bool) {
 	return "", nil, false
 }
 
-func (s servers) Names() []string {
+// Names are those of all hosts (Peers).
+func (s *PeerServers) Names() []string {
 	names := make([]string, len(s.hosts))
 	for i, h := range s.hosts {
 		names[i] = h.Name

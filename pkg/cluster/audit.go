@@ -8,7 +8,8 @@ import (
 
 // This file is about transactions that only a former writer has. A host that takes over without the word of the one before it
 // (it was dead) notes how far it had its log, and replicates nothing more from it. When the former writer is back its agent
-// looks for what it has committed beyond that place. With nothing there it rejoins by itself; else an operator decides.
+// looks for what it has committed beyond that place; where that is an original one, which can't, its successor's agent looks
+// across. With nothing there it rejoins by itself; else an operator decides.
 
 // Audit is what is known of the end of a former writer's log.
 type Audit struct {
@@ -24,6 +25,12 @@ func (a Audit) open() bool { return a.At != "" && !a.Waived && (!a.Done || a.Fin
 
 // trusted: replication from the host may go on.
 func (a Audit) trusted() bool { return a.At != "" && !a.open() }
+
+// Across is what a host's agent has found in the log of another.
+type Across struct {
+	Host  string
+	Audit Audit // without Waived
+}
 
 // Embargo is what the agent of a successor reports: it replicates nothing more from Host, whose log it has up to At.
 type Embargo struct{ Host, At string }
@@ -41,22 +48,28 @@ func (x *stepper) audits(ans Answer) {
 	if w := x.writer(); w != nil && w.Holder == ans.Host && w.Confirmed && ans.Writable && x.s.unsure == 0 {
 		x.settleAudit(ans.Host)
 	}
-	h := x.s.Hosts[ans.Host]
-	a := ans.Audit
-	if ans.Writable || ans.Writing.Fenced {
-		return // it may yet commit what was looked for
+	if across := ans.Across; x.s.Hosts[across.Host].Classic { // which was closed when its log was read
+		x.audited(across.Host, across.Audit)
 	}
+	if !ans.Writable && !ans.Writing.Fenced { // else it may yet commit what was looked for
+		x.audited(ans.Host, ans.Audit)
+	}
+}
+
+// audited takes over what was found in a host's log.
+func (x *stepper) audited(host string, a Audit) {
+	h := x.s.Hosts[host]
 	if a.At == "" || a.At != h.Audit.At || h.Audit.Done && a.Finding == h.Audit.Finding {
 		return
 	}
 	h.Audit.Done, h.Audit.Beyond, h.Audit.Finding = true, a.Beyond, a.Finding
-	x.s.Hosts[ans.Host] = h
+	x.s.Hosts[host] = h
 	x.moved = true
 	if a.Finding == "" {
-		x.out.add(Info, ans.Host, "Host '%s' has no transactions that others lack", ans.Host)
+		x.out.add(Info, host, "Host '%s' has no transactions that others lack", host)
 		return
 	}
-	x.out.add(Fatal, ans.Host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", ans.Host, a.Finding)
+	x.out.add(Fatal, host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", host, a.Finding)
 }
 
 // settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others
@@ -93,6 +106,18 @@ func (s State) trust() string {
 	var list []string
 	for name, h := range s.Hosts {
 		if h.Audit.trusted() {
+			list = append(list, name+"@"+h.Audit.At)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ",")
+}
+
+// across lists the hosts whose logs nobody has looked at yet and whose own agents, original ones, can't.
+func (s State) across() string {
+	var list []string
+	for name, h := range s.Hosts {
+		if h.Classic && h.Audit.open() {
 			list = append(list, name+"@"+h.Audit.At)
 		}
 	}

@@ -48,6 +48,7 @@ type Answer struct {
 
 	Embargo Embargo // whom it replicates nothing more from
 	Audit   Audit   // what it found in its own log; without Waived
+	Across  Across  // what it found in the log of a former writer whose agent can't look
 	Via     string  // host whose agent passed it on; "" for none
 }
 
@@ -229,12 +230,13 @@ type Order struct {
 	Cut    bool   // the writer before can't be closed, and no client reaches it: nothing is to be asked of its server
 	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
 	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
+	Across string // the same of those whose own agents can't look at their logs: who keeps away from one is to look itself
 }
 
 // Equal says whether both tell their host the same.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust &&
+		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
 		slices.Equal(o.Roles, p.Roles)
 }
 
@@ -245,7 +247,7 @@ func Orders(t Topology, s State) []Order {
 		return nil
 	}
 	master := s.ActiveMaster(t)
-	trust, forced := s.trust(), slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
+	trust, across, forced := s.trust(), s.across(), slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
@@ -255,7 +257,7 @@ func Orders(t Topology, s State) []Order {
 		if s.Epoch.Number > 0 && s.bound(t, h.Name) {
 			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
 		}
-		o.Trust, o.Forced = trust, forced && h.Name == master
+		o.Trust, o.Across, o.Forced = trust, across, forced && h.Name == master
 		if a := s.Hosts[h.Name].Audit; a.open() {
 			o.Left = a.At
 		}

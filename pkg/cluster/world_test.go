@@ -61,6 +61,7 @@ type simAgent struct {
 
 	embargo Embargo // whom it replicates nothing more from, until it is trusted
 	audit   Audit   // what it finds in its own log when told to look
+	across  Audit   // what it finds in that of whom it keeps away from when told to look
 }
 
 func newWorld(t Topology) *world {
@@ -191,6 +192,10 @@ func (w *world) answer(o Order) Answer {
 		ans.Audit = a.audit
 		ans.Audit.At = o.Left
 	}
+	if Trusts(o.Across, a.embargo) && a.across.Done {
+		ans.Across = Across{Host: a.embargo.Host, Audit: a.across}
+		ans.Across.Audit.At = a.embargo.At
+	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
 	ans.Backup = a.backup
 	if a.stalled > 0 {
@@ -309,12 +314,24 @@ func (w *world) do(line string) string {
 		if n > 0 {
 			w.agents[words[1]].audit.Finding = fmt.Sprintf("it has %d transactions that nobody else has", n)
 		}
+	case "across": // HOST finds N...
+		n, err := strconv.Atoi(words[3])
+		if err != nil {
+			panic(err)
+		}
+		w.agents[words[1]].across = Audit{Done: true, Beyond: n}
+		if n > 0 {
+			w.agents[words[1]].across.Finding = fmt.Sprintf("it has %d transactions that nobody else has", n)
+		}
 	case "orders":
 		text := ""
 		for _, o := range Orders(w.t, w.s) {
 			text += fmt.Sprintf("%s: left %q, trust %q, forced %v", o.Host, o.Left, o.Trust, o.Forced)
 			if o.Cut {
 				text += ", cut"
+			}
+			if o.Across != "" {
+				text += fmt.Sprintf(", across %q", o.Across)
 			}
 			text += "\n"
 		}

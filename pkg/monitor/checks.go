@@ -3,6 +3,7 @@ package monitor
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/check"
@@ -13,6 +14,15 @@ import (
 
 // NewChecks makes the checks of a configuration. Nothing runs yet.
 func NewChecks(c *config.Config, pinger check.Echoer) Checks {
+	brief := map[string]*atomic.Bool{}
+	for _, h := range c.Hosts {
+		brief[h.Name] = new(atomic.Bool)
+	}
+	login := func(h config.Host, timeout time.Duration) *mysqlctl.Conn {
+		a := account(h, timeout)
+		a.Brief = brief[h.Name].Load
+		return mysqlctl.NewConn(a)
+	}
 	return Checks{
 		Network: func(doubt <-chan struct{}, emit func(bool)) Task {
 			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
@@ -28,7 +38,7 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period, Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
 			}
 			for _, h := range c.Hosts {
-				conn := func(k config.Check) *mysqlctl.Conn { return mysqlctl.NewConn(account(h, k.Timeout)) }
+				conn := func(k config.Check) *mysqlctl.Conn { return login(h, k.Timeout) }
 				k := c.Checks
 				add(h.Name, check.Ping, check.NewPing(pinger, h.IP), k.Ping)
 				add(h.Name, check.MySQL, check.NewMySQL(conn(k.MySQL)), k.MySQL)
@@ -40,11 +50,13 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 		Servers: func(emit func(Surveyed)) []Task {
 			var tasks []Task
 			for _, h := range c.Hosts {
-				tasks = append(tasks, surveyor{host: h.Name, conn: mysqlctl.NewConn(account(h, c.Checks.MySQL.Timeout)), period: surveyEvery * c.Checks.MySQL.Period, emit: emit})
+				tasks = append(tasks, surveyor{host: h.Name, conn: login(h, c.Checks.MySQL.Timeout),
+					period: surveyEvery * c.Checks.MySQL.Period, emit: emit})
 			}
 			return tasks
 		},
 		Lasting: c.Checks.MySQL.Trap,
+		Brief:   func(host string, on bool) { brief[host].Store(on) },
 	}
 }
 

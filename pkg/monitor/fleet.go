@@ -136,7 +136,7 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 	}
 	c.last = nil
 	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
-		Forced: o.Forced, Cut: o.Cut, Down: o.Down, Left: o.Left, Trust: o.Trust}
+		Forced: o.Forced, Cut: o.Cut, Down: o.Down, Left: o.Left, Trust: o.Trust, Across: o.Across}
 	done := make(chan result, 1)
 	go func() {
 		began := time.Now()
@@ -242,7 +242,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Switch: report.Switch, Problems: report.Problems, Conflict: report.Conflict, Epoch: report.Epoch, Stamp: report.Stamp,
 		Live: report.Live, Candidates: report.Candidates,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
-		Embargo: report.Embargo, Audit: report.Audit,
+		Embargo: report.Embargo, Audit: report.Audit, Across: report.Across,
 		Backup:  report.Backup,
 		Writing: cluster.Writing{Stalled: report.Stalled, Stall: report.Stall, Fenced: report.Fenced},
 	}, nil

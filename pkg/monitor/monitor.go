@@ -29,6 +29,7 @@ type Checks struct {
 	Hosts   func(emit func(check.Update)) []Task
 	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
 	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
+	Brief   func(host string, brief bool)    // whether connections to a host's server are made for each question; nil: all are kept
 }
 
 // Task is something that runs until its context ends.
@@ -257,10 +258,19 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		out := o.step(ctx, in)
 		for _, a := range in.Answers {
 			o.refresh(a.Host)
+			o.disturbLess(a.Host)
 		}
 		if cmd != nil {
 			cmd.reply <- out
 		}
+	}
+}
+
+// disturbLess keeps no connections to a server whose agent is an original one: with blocking_type soft that waits for all
+// clients to go before it gives the writer's role up, ours among them.
+func (o *owner) disturbLess(host string) {
+	if o.Checks.Brief != nil {
+		o.Checks.Brief(host, o.state.Hosts[host].Classic)
 	}
 }
 

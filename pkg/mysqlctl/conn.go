@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Conn is one kept connection to a server, for a check that asks again and again and wants to hear of its end at once.
-// It belongs to one goroutine.
+// Conn is one kept connection to a server, for a check that asks again and again and wants to hear of its end at once;
+// or one for each question (Config.Brief). It belongs to one goroutine.
 type Conn struct {
 	cfg  Config
 	sess *session // nil where there is none
@@ -40,6 +40,9 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return err
 }
 
+// kept says whether the connection outlives a question.
+func (c *Conn) kept() bool { return c.cfg.Brief == nil || !c.cfg.Brief() }
+
 // Replica is as Server.Replica, with the kept connection as in Ping.
 func (c *Conn) Replica(ctx context.Context) (Replica, error) {
 	rows, err := c.ask(ctx, func(f flavour) statement { return f.showReplica(c.cfg.Channel) })
@@ -49,6 +52,11 @@ func (c *Conn) Replica(ctx context.Context) (Replica, error) {
 func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	defer func() {
+		if !c.kept() {
+			c.Close()
+		}
+	}()
 	c.greeted = false
 	// A server that shuts down may leave a farewell in the socket, which would be taken for the answer.
 	if c.sess != nil && !c.sess.alive(ctx) {
@@ -81,9 +89,13 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 }
 
 // WaitBroken blocks while the connection is open and nothing comes from it. It returns nil as soon as the server has closed
-// it, reset it or said something unasked (which is a farewell), at once where there is no connection, and ctx.Err() when
-// ctx ends.
+// it, reset it or said something unasked (which is a farewell), at once where there is no connection though it is kept,
+// and ctx.Err() when ctx ends.
 func (c *Conn) WaitBroken(ctx context.Context) error {
+	if c.sess == nil && !c.kept() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if c.sess == nil {
 		return nil
 	}

@@ -113,6 +113,48 @@ func blockedIn(function string) bool {
 	return false
 }
 
+// TestFewConnections: no connection stays behind where it would be counted as a client's.
+func TestFewConnections(t *testing.T) { each(t, testFewConnections) }
+
+func testFewConnections(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	cfg := account(i, "monitor", i.Kind.MonitorRights())
+	ctx := within(t, time.Minute)
+	clients := func(want string) {
+		t.Helper()
+		n := ""
+		for ctx.Err() == nil {
+			if n = i.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER='monitor'"); n == want {
+				return
+			}
+		}
+		t.Fatalf("%s connections, want %s", n, want)
+	}
+	brief := false
+	cfg.Brief = func() bool { return brief }
+	c := NewConn(cfg)
+	defer c.Close()
+	fatal(t, c.Ping(ctx))
+	clients("1")
+	brief = true
+	fatal(t, c.Ping(ctx))
+	clients("0")
+	if err := c.WaitBroken(within(t, 10*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a connection that is to be kept: %v", err)
+	}
+	fatal(t, c.Ping(ctx))
+	clients("0")
+
+	s := New(cfg)
+	defer s.Close()
+	fatal(t, s.Ping(ctx))
+	s.Rest(time.Hour)
+	clients("1")
+	s.Rest(0)
+	clients("0")
+	fatal(t, s.Ping(ctx))
+}
+
 func TestServerSurvivesRestart(t *testing.T) { each(t, testServerSurvivesRestart) }
 
 func testServerSurvivesRestart(t *testing.T, kind string) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ type Config struct {
 	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their
 	// context has none; default 5 s.
 	Timeout time.Duration
+
+	// Brief says whether a Conn is to close its connection after each question; nil: it keeps it.
+	Brief func() bool
 
 	several bool // a question may be several statements
 }
@@ -200,7 +204,21 @@ func (s *Server) release(sess *session) {
 		sess.close()
 		return
 	}
+	sess.idle = time.Now()
 	s.idle = append(s.idle, sess)
+}
+
+// Rest closes the connections that nobody has used for so long.
+func (s *Server) Rest(long time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = slices.DeleteFunc(s.idle, func(sess *session) bool {
+		if time.Since(sess.idle) < long {
+			return false
+		}
+		sess.close()
+		return true
+	})
 }
 
 // owns returns the numbers of this Server's connections. Dead ones are left out: after a restart of the server their

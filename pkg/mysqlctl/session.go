@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -28,6 +29,8 @@ type session struct {
 	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege Changes Take Effect"
 	// in the MySQL manual), so this one is not kept.
 	powerless bool
+
+	idle time.Time // since when nobody uses it; of the Server that keeps it
 }
 
 type driverConn interface {

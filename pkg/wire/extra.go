@@ -41,10 +41,14 @@ const (
 	extForced   = "forced"
 	extLeft     = "left"
 	extTrust    = "trust"
+	extAcross   = "across"
 	extEmbargo  = "embargo"
 	extAudited  = "audited"
 	extBeyond   = "beyond"
 	extFinding  = "finding"
+
+	extAcrossBeyond  = "across_beyond"
+	extAcrossFinding = "across_finding"
 )
 
 // extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it:

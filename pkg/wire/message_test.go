@@ -117,6 +117,11 @@ func TestOrder(t *testing.T) {
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7",
 		},
 		{
+			"former writers",
+			Order{State: cluster.Online, Extended: true, Seq: 7, Left: "b.1:4", Trust: "db2@b.2:8", Across: "db1@b.1:4"},
+			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|left=b.1:4|trust=db2@b.2:8|across=db1@b.1:4",
+		},
+		{
 			"extended, all",
 			Order{
 				State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "2001:db8::1")}, Master: "db2", Extended: true, Seq: 1<<64 - 1,
@@ -211,6 +216,9 @@ func TestReport(t *testing.T) {
 		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)", Fenced: true},
 			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
 		{"backup", Report{Extended: true, Writable: No, Backup: "mysqldump (process 77)"}, "v=1|seq=0|have=|writable=0|backup=mysqldump (process 77)"},
+		{"logs", Report{Extended: true, Writable: No, Audit: cluster.Audit{At: "b.1:4", Done: true},
+			Across: cluster.Across{Host: "db1", Audit: cluster.Audit{At: "b.2:8", Done: true, Beyond: 2, Finding: "it has 2"}}},
+			"v=1|seq=0|have=|writable=0|audited=b.1:4|beyond=0|finding=|across=db1@b.2:8|across_beyond=2|across_finding=it has 2"},
 		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0"},
 	}
 	for _, tt := range tests {
@@ -233,10 +241,11 @@ func TestReport(t *testing.T) {
 // proof: it must neither pass for an original agent's bare OK nor confirm anything.
 func TestDamagedReport(t *testing.T) {
 	whole := []string{"v=1", "seq=5", "have=", "writable=0", "epoch=7,db1,6,0,", "stamp=b,5", "live=1", "terms=db1,db2;3000;3000",
-		"promised=db2", "age=9", "audited=b.1:4", "beyond=0", "finding="}
+		"promised=db2", "age=9", "audited=b.1:4", "beyond=0", "finding=", "across=db1@b.2:8", "across_beyond=0"}
 	for field, proves := range map[string]bool{
 		"seq=x": false, "have=writer": false, "have=%zz": false,
 		"problem=%": true, "age=x": true, "age=86400001": true, "epoch=7": true, "stamp=b": true, "terms=db1": true, "beyond=-1": true,
+		"across_beyond=x": true,
 	} {
 		key, _, _ := strings.Cut(field, "=")
 		rest := slices.DeleteFunc(slices.Clone(whole), func(f string) bool { return strings.HasPrefix(f, key+"=") })

@@ -25,6 +25,7 @@ type Order struct {
 	Cut      bool           // Switch.From can't be closed for writes, and no client reaches it: it is not asked for more
 	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
 	Trust    string         // former writers that may be replicated from again (cluster.Order)
+	Across   string         // former writers whose own agents can't look at their logs (cluster.Order)
 
 	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where
 	// the epoch has no terms.
@@ -53,6 +54,9 @@ func (o Order) Request(host string) Request {
 		}
 		if o.Trust != "" {
 			params = append(params, extra(extTrust, o.Trust))
+		}
+		if o.Across != "" {
+			params = append(params, extra(extAcross, o.Across))
 		}
 		if o.Lease > 0 || o.Epoch.Number > 0 {
 			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()), extra(extEcho, o.Echo.String()))
@@ -98,7 +102,7 @@ func ParseOrder(r Request) (Order, error) {
 	}
 	o.Switch = parseSwitch(pairs)
 	o.Forced, o.Cut, o.Down = pairs.get(extForced) == "1", pairs.get(extCut) == "1", pairs.get(extDown) == "1"
-	o.Left, o.Trust = pairs.get(extLeft), pairs.get(extTrust)
+	o.Left, o.Trust, o.Across = pairs.get(extLeft), pairs.get(extTrust), pairs.get(extAcross)
 	if o.Lease, err = parseLease(pairs); err != nil {
 		return Order{}, fmt.Errorf("parse order: %w", err)
 	}

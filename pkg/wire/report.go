@@ -64,6 +64,7 @@ type Report struct {
 
 	Embargo cluster.Embargo // whom it replicates nothing more from
 	Audit   cluster.Audit   // what it found in its own log; without Waived
+	Across  cluster.Across  // what it found in that of a former writer whose agent can't look
 
 	Problems []string // what of the order could not be done, one sentence each
 	Conflict bool     // among them is that another machine has an address
@@ -113,6 +114,10 @@ func (r Report) Fields() []string {
 	}
 	if r.Audit.Done {
 		fields = append(fields, extra(extAudited, r.Audit.At), extra(extBeyond, strconv.Itoa(r.Audit.Beyond)), extra(extFinding, r.Audit.Finding))
+	}
+	if a := r.Across.Audit; a.Done {
+		fields = append(fields, extra(extAcross, r.Across.Host+"@"+a.At), extra(extAcrossBeyond, strconv.Itoa(a.Beyond)),
+			extra(extAcrossFinding, a.Finding))
 	}
 	if r.Conflict {
 		fields = append(fields, extra(extConflict, "1"))
@@ -178,8 +183,14 @@ func ParseReport(a Answer) Report {
 		unreadable(err)
 	}
 	r.Embargo.Host, r.Embargo.At, _ = strings.Cut(pairs.get(extEmbargo), "@")
-	r.Audit, err = pairs.audit()
+	r.Audit, err = pairs.audit(pairs.get(extAudited), extBeyond, extFinding)
 	unreadable(err)
+	host, at, _ := strings.Cut(pairs.get(extAcross), "@")
+	if r.Across.Audit, err = pairs.audit(at, extAcrossBeyond, extAcrossFinding); err != nil {
+		unreadable(err)
+	} else {
+		r.Across.Host = host
+	}
 	if ms, err := pairs.number(extStalled); err != nil || ms > uint64(oldestStall.Milliseconds()) {
 		unreadable(fmt.Errorf("read %s: %q", extStalled, abbreviate(pairs.get(extStalled))))
 	} else {
@@ -201,16 +212,16 @@ func (e extras) have() ([]cluster.RoleIP, error) {
 	return cluster.ParseRoleIPs(e.get(extHave))
 }
 
-func (e extras) audit() (cluster.Audit, error) {
-	at := e.get(extAudited)
+// audit is what was found beyond a place in a log; the zero Audit where no place is told.
+func (e extras) audit(at, beyond, finding string) (cluster.Audit, error) {
 	if at == "" {
 		return cluster.Audit{}, nil
 	}
-	n, err := e.number(extBeyond)
+	n, err := e.number(beyond)
 	if err != nil || n > math.MaxInt32 {
-		return cluster.Audit{}, fmt.Errorf("read %s: %q", extBeyond, abbreviate(e.get(extBeyond)))
+		return cluster.Audit{}, fmt.Errorf("read %s: %q", beyond, abbreviate(e.get(beyond)))
 	}
-	return cluster.Audit{At: at, Done: true, Beyond: int(n), Finding: e.get(extFinding)}, nil
+	return cluster.Audit{At: at, Done: true, Beyond: int(n), Finding: e.get(finding)}, nil
 }
 
 func (e extras) age() (time.Duration, error) {

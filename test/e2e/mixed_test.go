@@ -119,6 +119,19 @@ func TestMixedMove(t *testing.T) {
 	f.balance(l)
 }
 
+// TestMixedMoveAtRest: nothing of ours keeps an original agent waiting that gives the role up, and its application has no
+// client at the moment.
+func TestMixedMoveAtRest(t *testing.T) {
+	f := mixed(t, time.Minute, lab.Options{}, false, "db1")
+	if out, status := f.control("move_role writer db2"); status != 0 {
+		t.Fatal(out)
+	}
+	if log := f.agents["db1"].Log(); strings.Contains(log, "Killing") {
+		t.Errorf("log of the original on db1:\n%s", log)
+	}
+	f.whole()
+}
+
 // TestMixedReturn: the writer dies, whose agent is an original one, and is back.
 func TestMixedReturn(t *testing.T) {
 	f := mixed(t, 2*time.Minute, lab.Options{}, false, "db1")

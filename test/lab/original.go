@@ -71,7 +71,7 @@ func (c *Cluster) OriginalAgent(ctx context.Context, n *Node) (*Original, error)
 		return nil, err
 	}
 	return startOriginal(ctx, func(ctx context.Context, o *Original) error {
-		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: c.Retries, Machine: machine{n.Host}, Log: o.say,
+		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: c.Retries, Watcher: "root", Machine: machine{n.Host}, Log: o.say,
 			Connect: func(ip netip.Addr) *sql.DB { return connectFrom(n.Host, ip, "mmm_agent", "agentpw") }}
 		return a.Serve(ctx, l)
 	}), nil
@@ -128,7 +128,7 @@ func listenOn(h *Host, at netip.AddrPort) (l *net.TCPListener, err error) {
 func connectFrom(h *Host, to netip.Addr, user, password string) *sql.DB {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr = user, password, "lab", netip.AddrPortFrom(to, 3306).String()
-	cfg.Timeout, cfg.Logger = 2*time.Second, &mysql.NopLogger{}
+	cfg.InterpolateParams, cfg.Timeout, cfg.Logger = true, 2*time.Second, &mysql.NopLogger{}
 	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return h.Dial(ctx, addr) }
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {

@@ -28,6 +28,7 @@ type Agent struct {
 	Site
 	Name    string
 	Retries int // max_kill_retries: how many seconds clients may have to go
+	Watcher string // user that looks at the servers for a test, and is none of their clients
 	Machine Machine
 	Connect func(host netip.Addr) *sql.DB // as agent_user; each is closed after use
 	Log     func(level, text string)

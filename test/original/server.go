@@ -23,7 +23,7 @@ func (a *Agent) denyWrites(ctx context.Context) error {
 		}
 		defer func() { err = errors.Join(err, a.Machine.Block(false)) }()
 		for round := 0; ; round++ {
-			clients, err := threads(ctx, conn)
+			clients, err := a.threads(ctx, conn)
 			if err != nil {
 				return err
 			}
@@ -31,8 +31,9 @@ func (a *Agent) denyWrites(ctx context.Context) error {
 				break
 			}
 			if round == a.Retries {
-				for _, id := range clients {
-					_, _ = conn.ExecContext(ctx, fmt.Sprintf("KILL %d", id)) // it may have gone meanwhile
+				for _, c := range clients {
+					a.Log("INFO", "Killing a client that did not go: "+c.who)
+					_, _ = conn.ExecContext(ctx, fmt.Sprintf("KILL %d", c.id)) // it may have gone meanwhile
 				}
 				break
 			}
@@ -43,23 +44,29 @@ func (a *Agent) denyWrites(ctx context.Context) error {
 	})
 }
 
+// thread is a client of a server.
+type thread struct {
+	id  int64
+	who string
+}
+
 // threads are the clients that soft blocking waits for: all but itself and the server's own.
-func threads(ctx context.Context, conn *sql.Conn) ([]int64, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN "+
-		"('system user', 'event_scheduler') AND COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')")
+func (a *Agent) threads(ctx context.Context, conn *sql.Conn) ([]thread, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT ID, CONCAT(USER, '@', HOST, ' ', COMMAND, ' for ', TIME, ' s') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN "+
+		"('system user', 'event_scheduler', ?) AND COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')", a.Watcher)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var ids []int64
+	var all []thread
 	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
+		var t thread
+		if err := rows.Scan(&t.id, &t.who); err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		all = append(all, t)
 	}
-	return ids, rows.Err()
+	return all, rows.Err()
 }
 
 func (a *Agent) allowWrites(ctx context.Context) error {
