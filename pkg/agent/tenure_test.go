@@ -367,3 +367,22 @@ func TestBackInTheSameHolding(t *testing.T) {
 		}
 	})
 }
+
+// TestMonitorWithoutLeases: the address of a writer that goes on under a monitor which knows no leases is there for good
+// from that one's first order on, and never away.
+func TestMonitorWithoutLeases(t *testing.T) {
+	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+		o := order(writer)
+		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+		l.say(o)
+		l.say(wire.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
+		l.host.set(func() { l.host.done = nil })
+		time.Sleep(20 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("open %v, address %v", open, present)
+		}
+		if did := l.host.history(); did != "" {
+			t.Errorf("it did %s", did)
+		}
+	})
+}

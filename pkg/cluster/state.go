@@ -78,6 +78,7 @@ type HostInfo struct {
 	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
 	Classic      bool          // its agent has answered, and speaks the original's protocol only
 	heard        bool          // its agent has answered since this monitor started
+	obeyed       bool          // it has answered an order since then, so that Classic is known
 	Backup       string        // what backs its server up at the moment; "" for nothing
 	Writing      Writing       // what its agent says of its server's writing
 	stallTold    bool          // it has been said that it can't write, and keeps the role

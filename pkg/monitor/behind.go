@@ -10,12 +10,11 @@ import (
 
 // NewBehind asks a host's server how far its replication is behind, for commands that would have to wait for it.
 func NewBehind(c *config.Config) func(ctx context.Context, host string) time.Duration {
-	servers := map[string]*mysqlctl.Server{}
-	for _, h := range c.Hosts {
-		servers[h.Name] = mysqlctl.New(account(h, time.Second))
-	}
 	return func(ctx context.Context, host string) time.Duration {
-		r, err := servers[host].Replica(ctx)
+		h, _ := c.Host(host)
+		server := mysqlctl.New(account(h, time.Second))
+		defer server.Close() // no connection is kept for what is asked once a move
+		r, err := server.Replica(ctx)
 		if err != nil || r.Lag == nil {
 			return 0 // the checks say what is wrong
 		}

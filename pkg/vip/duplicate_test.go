@@ -52,6 +52,28 @@ func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 	}
 }
 
+// TestRenewForEver: what had a lease stays; what somebody else has put there stays as it is.
+func TestRenewForEver(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
+	i := Open("eth0")
+	add := func(address string, valid int) {
+		t.Helper()
+		a := nstest.Address(t, address)
+		a.ValidLft, a.PreferedLft = valid, valid
+		nstest.Must(t, netlink.AddrAdd(l, a))
+	}
+	nstest.Must(t, i.Add(t.Context(), vip4, time.Minute))
+	add("10.0.0.5/24", forEver)
+	add("fd00::5/64", 60)
+	for range 2 {
+		for _, ip := range []netip.Addr{vip4, vip6} {
+			nstest.Must(t, i.Renew(t.Context(), ip, 0))
+			wantValid(t, l, ip, forEver)
+		}
+		wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
+	}
+}
+
 // What is over is over: an entry that the kernel is about to take away is no reason to bring the address back.
 func TestRenewDoesNotReviveWhatIsOver(t *testing.T) {
 	l, _ := eth0(t)

@@ -238,11 +238,23 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 	if err != nil {
 		return err
 	}
+	there := false
 	for _, e := range entries {
 		// Nothing left of its lifetime: it is over, only the kernel's timer has not come round yet.
-		if local(e) == ip && !dadFailed(e) && e.ValidLft != 0 {
+		if local(e) != ip || dadFailed(e) || e.ValidLft == 0 {
+			continue
+		}
+		if lifetime > 0 {
 			return c.lease(ip, lifetime, entries)
 		}
+		there = true
+		// An entry with another prefix length is somebody else's, and stays as it is; an IPv6 address has but one.
+		if (single(e) || ip.Is6()) && e.ValidLft != forever {
+			return c.h.AddrReplace(c.link, entry(ip, 0))
+		}
+	}
+	if there {
+		return nil
 	}
 	return ErrNotPresent
 }
@@ -298,6 +310,9 @@ func (c conn) delete(e netlink.Addr) error {
 	return nil
 }
 
+// forever is the lifetime of an address that stays, as the kernel tells it.
+const forever = math.MaxUint32
+
 // entry is what Add puts on the interface.
 func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
 	// To the kernel zero seconds are "not given", and the highest number is for ever.
@@ -307,7 +322,7 @@ func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
 	}
 	if ip.Is6() {
 		if seconds == 0 {
-			seconds = math.MaxUint32 // said in so many words, as the preferred lifetime would be taken for it
+			seconds = forever // said in so many words, as the preferred lifetime would be taken for it
 		}
 		return &netlink.Addr{
 			IPNet: netlink.NewIPNet(ip.AsSlice()), ValidLft: seconds, PreferedLft: 0,

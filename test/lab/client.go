@@ -136,6 +136,15 @@ func (l *Load) WaitServer(ctx context.Context, id int) error {
 	})
 }
 
+// WaitMore waits until so many more rows are acknowledged.
+func (l *Load) WaitMore(ctx context.Context, rows int) error {
+	before, _ := l.Acked()
+	return Wait(ctx, fmt.Sprintf("%d more writes", rows), func() (bool, string) {
+		n, _ := l.Acked()
+		return n-before >= rows, fmt.Sprint(n - before)
+	})
+}
+
 // Gap is the longest time between two acknowledged writes since a moment.
 func (l *Load) Gap(since time.Time) time.Duration {
 	l.mu.Lock()

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -180,17 +179,4 @@ func (m machine) Announce(ip netip.Addr) error {
 		}
 		return nil
 	})
-}
-
-// Swap stops our agent on a host, and starts an original one in its place.
-func (c *Cluster) Swap(ctx context.Context, n *Node) (*Original, error) {
-	if err := n.Agent.Stop(ctx); err != nil {
-		return nil, err
-	}
-	return c.OriginalAgent(ctx, n)
-}
-
-// SwapBack stops an original agent, and starts ours in its place.
-func (c *Cluster) SwapBack(n *Node, o *Original) error {
-	return errors.Join(o.Stop(), n.Agent.Start())
 }

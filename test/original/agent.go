@@ -27,7 +27,7 @@ type Machine interface {
 type Agent struct {
 	Site
 	Name    string
-	Retries int // max_kill_retries: how many seconds clients may have to go
+	Retries int    // max_kill_retries: how many seconds clients may have to go
 	Watcher string // user that looks at the servers for a test, and is none of their clients
 	Machine Machine
 	Connect func(host netip.Addr) *sql.DB // as agent_user; each is closed after use
