@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"mysql-mmm/pkg/agent"
@@ -32,6 +33,10 @@ func main() {
 	// An agent does little at a time, often: a second processor brings less than it costs to wake it.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
+	}
+	// It has little garbage, and shares its machine with a server: memory is worth more there than the collector's time.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
 	}
 	os.Exit(daemon.Main(daemon.Program{Name: "mmm_agentd", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
 }

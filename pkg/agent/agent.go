@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -299,10 +300,41 @@ func (o *owner) take(ctx context.Context, q ask) {
 		}
 	}
 	o.logChange(*q.order)
+	known := o.repeats(*q.order)
 	o.order, o.heard = q.order, time.Now()
 	o.renew(ctx)
+	if known && o.calm() {
+		q.reply <- o.replyTo(*q.order, o.facts)
+		return
+	}
 	o.waiting, o.settled = append(o.waiting, q), false
 	o.interrupt(ctx)
+}
+
+// repeats: the order is the last one once more, which has been carried out.
+func (o *owner) repeats(next wire.Order) bool {
+	if o.order == nil || !next.Extended || !o.settled || o.round != nil || len(o.waiting) > 0 {
+		return false
+	}
+	last := *o.order
+	last.Echo = next.Echo
+	return reflect.DeepEqual(last, next)
+}
+
+// calm: nothing is wrong with this host, as it was found within mendPeriod, so that an order that is repeated is not worth
+// another look: what changes on the interface is told by the kernel, and the end of the server's process is seen here.
+func (o *owner) calm() bool {
+	if o.tenant != nil && o.tenant.saved != o.tenant.tenure.Saved {
+		return false
+	}
+	want, f := o.want(), o.facts
+	open := wire.No
+	if o.site.writer(want.Roles) {
+		open = wire.Yes
+	}
+	return len(o.problems) == 0 && time.Since(o.observed) < mendPeriod && sameOrder(want, *o.order) && f.Writable == open &&
+		!f.Unseen && !f.Down && !f.Gone && !f.Stalled && !f.Fenced && !f.Refused && o.memory.Port != PortClosed &&
+		slices.Equal(sorted(o.present), sorted(want.Roles)) && (o.host.process == nil || !o.host.process.Gone())
 }
 
 // interrupt sees to it that what this host is to be now is what is being worked on.
@@ -323,12 +355,12 @@ func sameOrder(a, b wire.Order) bool {
 
 // own are those of the addresses found at the start that an agent before this one may have added. It took the writer's
 // role under a lease only with a record of that on disk: where there is a record, and not of that, the writer's address
-// is somebody else's.
+// is somebody else's. Under a monitor that knows no leases it took the role without.
 func (o *owner) own(present []netip.Addr) []netip.Addr {
 	if o.tenant == nil || o.tenant.Lease == 0 {
 		return present
 	}
-	if saved := o.tenant.tenure.Saved; saved.Epoch.Number == 0 || saved.Taken != "" {
+	if saved := o.tenant.tenure.Saved; saved.Epoch.Number == 0 || saved.Taken != "" || saved.Released {
 		return present
 	}
 	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {

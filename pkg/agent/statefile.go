@@ -12,8 +12,9 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, and
-// the lease in milliseconds. Later versions may add fields. It is on disk before the agent says that it knows the
+// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, the
+// lease in milliseconds, and released=1 where a monitor that knows no epochs has been obeyed since. Later versions may
+// add fields. It is on disk before the agent says that it knows the
 // epoch, and before it takes the role.
 //
 //	epoch=7,db1,6,0,|terms=db1,db2;3000;3000|taken=8f3a…|lease=3000
@@ -24,6 +25,8 @@ const (
 	keyTerms = "terms"
 	keyTaken = "taken"
 	keyLease = "lease"
+
+	keyReleased = "released"
 )
 
 // loadState reads the state file. A missing one is an agent's first start; one that can't be understood is an error,
@@ -72,7 +75,7 @@ func parseState(text, boot string) (lease.Saved, error) {
 	if s.Epoch.Terms, err = cluster.ParseTerms(pairs[keyTerms]); err != nil {
 		return lease.Saved{}, err
 	}
-	s.Taken = pairs[keyTaken]
+	s.Taken, s.Released = pairs[keyTaken], pairs[keyReleased] == "1"
 	s.Lease, err = parseMilliseconds(pairs[keyLease])
 	return s, err
 }
@@ -104,6 +107,10 @@ func parseMilliseconds(s string) (cluster.Lease, error) {
 }
 
 func formatState(s lease.Saved) string {
-	return fmt.Sprintf("%s=%s|%s=%s|%s=%s|%s=%d\n", keyEpoch, s.Epoch, keyTerms, s.Epoch.Terms, keyTaken, s.Taken,
+	line := fmt.Sprintf("%s=%s|%s=%s|%s=%s|%s=%d", keyEpoch, s.Epoch, keyTerms, s.Epoch.Terms, keyTaken, s.Taken,
 		keyLease, time.Duration(s.Lease).Milliseconds())
+	if s.Released {
+		line += "|" + keyReleased + "=1"
+	}
+	return line + "\n"
 }

@@ -73,6 +73,7 @@ type leasedHost struct {
 	*sim
 	ends    time.Time // of the address; zero: never
 	renewed int
+	listed  int
 }
 
 func (h *leasedHost) Add(ctx context.Context, ip netip.Addr, d time.Duration) error {
@@ -94,6 +95,7 @@ func (h *leasedHost) Renew(_ context.Context, ip netip.Addr, d time.Duration) er
 
 func (h *leasedHost) List(ctx context.Context) ([]netip.Addr, error) {
 	h.expire()
+	h.set(func() { h.listed++ })
 	return h.sim.List(ctx)
 }
 
@@ -314,6 +316,10 @@ func TestNoRoleWithoutDisk(t *testing.T) {
 
 // TestUnreadableState: a state that can't be understood is kept, and the agent goes on as after a first start.
 func TestUnreadableState(t *testing.T) {
+	released := lease.Saved{Epoch: ours(5), Lease: threeSeconds.Lease, Released: true}
+	if saved, err := parseState(formatState(released), "boot"); err != nil || saved != released {
+		t.Errorf("%+v (%v), want %+v", saved, err, released)
+	}
 	whole := formatState(lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease})
 	for name, text := range map[string]string{"empty": "", "truncated": whole[:len(whole)-9], "foreign": "hello\n", "binary": "\x00\x01\n",
 		"two lines": whole + whole, "a bad epoch": "epoch=x|terms=|taken=|lease=0\n", "a bad lease": "epoch=5,db2,5,0,|terms=|taken=|lease=-1\n"} {
@@ -384,5 +390,66 @@ func TestMonitorWithoutLeases(t *testing.T) {
 		if did := l.host.history(); did != "" {
 			t.Errorf("it did %s", did)
 		}
+		l.end() // and another agent finds it there, and leaves it
+		l.start()
+		time.Sleep(10 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("after a restart: open %v, address %v", open, present)
+		}
+		l.say(wire.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
+		if did := l.host.history(); did != "" {
+			t.Errorf("after a restart it did %s", did)
+		}
 	})
 }
+
+// TestRepeatedOrder: an order that says nothing new renews the lease, and is answered by what was found a moment ago; not
+// so where something is wrong, or may be.
+func TestRepeatedOrder(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(l *leasedTest, o *wire.Order)
+		looks bool
+	}{
+		"all well":      {func(*leasedTest, *wire.Order) {}, false},
+		"another order": {func(_ *leasedTest, o *wire.Order) { o.Seq++ }, true},
+		"found too long ago": {func(l *leasedTest, _ *wire.Order) {
+			l.host.set(func() { l.host.block["list"] = make(chan struct{}) })
+			time.Sleep(1100 * time.Millisecond)
+			l.host.set(func() { close(l.host.block["list"]); delete(l.host.block, "list") })
+		}, true},
+		"the server's process is gone": {func(l *leasedTest, _ *wire.Order) { l.agent.host.process = dead{} }, true},
+		"closed by somebody": {func(l *leasedTest, _ *wire.Order) {
+			l.host.set(func() { l.host.sim.open = false })
+			time.Sleep(1100 * time.Millisecond)
+		}, false}, // it has been found, and mended
+	} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+				o := order(writer)
+				o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+				l.say(o)
+				l.say(o)
+				time.Sleep(10 * time.Millisecond)
+				c.spoil(l, &o)
+				o.Echo = stampOf(l)
+				var before, after, renewed int
+				l.host.set(func() { before, renewed = l.host.listed, l.host.renewed })
+				r := l.say(o)
+				l.host.set(func() { after, renewed = l.host.listed, l.host.renewed-renewed })
+				if looks := after > before; looks != c.looks {
+					t.Errorf("it looks: %v", looks)
+				}
+				if renewed == 0 || r.Writable != wire.Yes || len(r.Have) != 1 || r.Seq != o.Seq {
+					t.Errorf("renewed %d times, report %+v", renewed, r)
+				}
+			})
+		})
+	}
+}
+
+// dead is the process of a server that is gone.
+type dead struct{}
+
+func (dead) Answered(context.Context) {}
+func (dead) Gone() bool               { return true }
+func (dead) Same() bool               { return false }

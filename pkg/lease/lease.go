@@ -15,6 +15,9 @@ type Saved struct {
 	Epoch cluster.Epoch
 	Taken string        // boot in which it has held the role in the present holding; "": it has not
 	Lease cluster.Lease // as last ordered: how long a promise of the past may have been for
+
+	// Released: the newest order was of a monitor that knows no epochs. Who has the role since then has it without one.
+	Released bool
 }
 
 // Tenure is what one agent knows of the writer role: what was decided, until when it may hold it itself, and what it has
@@ -25,7 +28,7 @@ type Tenure struct {
 	machine string   // id of the machine's boot
 	boot    string   // the same, or another one since a pause of the machine: what stamps are of
 	file    []string // hosts that may be the writer by this host's own file: for epochs without terms
-	novice  bool     // it has never heard of an epoch before this start
+	novice  bool     // it has never heard of an epoch before this start, or others have decided since
 
 	until      time.Duration // the lease ends; it may be over
 	started    time.Duration
@@ -50,7 +53,7 @@ func New(self, boot string, candidates []string, saved Saved, longest cluster.Le
 	if saved.Taken != boot {
 		saved.Taken = ""
 	}
-	return &Tenure{Saved: saved, self: self, machine: boot, boot: boot, file: candidates, novice: saved.Epoch.Number == 0,
+	return &Tenure{Saved: saved, self: self, machine: boot, boot: boot, file: candidates, novice: saved.Epoch.Number == 0 || saved.Released,
 		started: now, promised: now, atStart: max(saved.Lease, saved.Epoch.Terms.Longest, longest), vouched: map[string]vouch{}}
 }
 
@@ -112,6 +115,7 @@ func (t *Tenure) Order(now time.Duration, e cluster.Epoch, l cluster.Lease, echo
 		return false
 	}
 	t.adopt(now, e)
+	t.Saved.Released = false
 	if e.Terms == (cluster.Terms{}) {
 		t.Saved.Lease = l
 	} else {
@@ -143,6 +147,7 @@ func (t *Tenure) Order(now time.Duration, e cluster.Epoch, l cluster.Lease, echo
 // more.
 func (t *Tenure) Release() {
 	t.Saved.Taken, t.until = "", 0
+	t.Saved.Released, t.novice = t.Saved.Epoch.Number > 0, true
 	clear(t.vouched)
 }
 

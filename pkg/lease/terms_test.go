@@ -162,12 +162,21 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
-// TestRelease: an order of a monitor without epochs ends what was held by one.
+// TestRelease: an order of a monitor without epochs ends what was held by one. A host that has the address then has it
+// from that monitor, also after a restart of the agent.
 func TestRelease(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, with(5, "db1,db2", three, three), 0, stamp(now), false)
 	tn.Release()
 	if _, _, asks := tn.Asks(now + 2*time.Second); asks || tn.Holds(now) {
 		t.Error("it goes on by an epoch")
+	}
+	for name, next := range map[string]*Tenure{"the same agent": tn, "the next agent": New("db1", boot, nil, tn.Saved, three, now+time.Second)} {
+		if next.Order(now+2*time.Second, with(9, "db1,db2", ever, 0), 0, cluster.Stamp{}, true); !next.Holds(now + 2*time.Second) {
+			t.Errorf("%s does not go on", name)
+		}
+		if next.Saved.Released {
+			t.Errorf("%s has not noted that epochs count again", name)
+		}
 	}
 }

@@ -197,6 +197,7 @@ type owner struct {
 	refused    map[string]bool // hosts whose server's port refused when last tried
 	lags       map[string]time.Duration
 	received   *receptions
+	told       map[string]cluster.Verdicts // what the brain knows of the hosts
 
 	surveys  map[string]Surveyed // newest of each host
 	notices  notices
@@ -233,7 +234,9 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case <-ctx.Done():
 			return nil
 		case u := <-m.updates:
-			o.note(u)
+			if o.note(u); !o.news(u.Host) {
+				continue
+			}
 		case a := <-m.answers:
 			in.Answers = []cluster.Answer{a}
 		case k := <-m.killed:
@@ -317,18 +320,33 @@ func (o *owner) note(u check.Update) {
 
 // verdicts are what the brain is told of the hosts now.
 func (o *owner) verdicts() map[string]cluster.Verdicts {
-	all := o.suspects.judge(o.good)
-	for host, v := range all {
-		v.Reception = o.received.of[host]
-		all[host] = v
+	all := make(map[string]cluster.Verdicts, len(o.good))
+	for host := range o.good {
+		all[host] = o.verdict(host)
 	}
 	return all
+}
+
+func (o *owner) verdict(host string) cluster.Verdicts {
+	v := o.suspects.judge(host, o.good[host])
+	v.Reception = o.received.of[host]
+	return v
+}
+
+// news says whether the brain has to be told of a host before the next tick. Most checks find what the last ones found;
+// when they did it hears soon enough.
+func (o *owner) news(host string) bool {
+	now, told := o.verdict(host), o.told[host]
+	for _, v := range []*cluster.Verdicts{&now, &told} {
+		v.Answered, v.Received, v.Surveyed = 0, 0, 0
+	}
+	return now != told
 }
 
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.verdicts()
-	in.Warnings = o.warnings
+	in.Warnings, o.told = o.warnings, in.Verdicts
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.Topology, last, in)

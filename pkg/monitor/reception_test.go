@@ -94,7 +94,37 @@ func TestHungServerHasNoWitness(t *testing.T) {
 	if got := s.witnesses(); len(got) > 0 {
 		t.Errorf("a server that hangs: %v", got)
 	}
-	if v := s.judge(map[string]cluster.Verdicts{"db1": {}})["db1"]; !v.Greeted || !v.Mute {
+	if v := s.judge("db1", cluster.Verdicts{}); !v.Greeted || !v.Mute {
 		t.Errorf("verdicts %+v", v)
+	}
+}
+
+// TestNews: the brain is told at once of what a check has changed, and not of one that found what it knows.
+func TestNews(t *testing.T) {
+	o := &owner{Monitor: &Monitor{}, suspects: newSuspects(0), received: newReceptions(cluster.Topology{}), good: map[string]cluster.Verdicts{"db1": {Ping: true, MySQL: true}}}
+	o.told = o.verdicts()
+	found := func(name check.Name, status check.Status) check.Update {
+		return check.Update{Host: "db1", Name: name, Result: check.Result{Status: status}}
+	}
+	for _, c := range []struct {
+		name string
+		do   func()
+		news bool
+	}{
+		{"nothing", func() {}, false},
+		{"it answers still", func() { o.received.note(found(check.MySQL, check.OK), time.Second) }, false},
+		{"it receives still", func() { o.received.note(found(check.RepThreads, check.OK), time.Second) }, false},
+		{"it receives nothing", func() { o.received.note(found(check.RepThreads, check.Error), time.Second) }, true},
+		{"a ping failed", func() { o.suspects.note(found(check.Ping, check.Error)) }, true},
+		{"its port refuses", func() { o.good["db1"] = cluster.Verdicts{Ping: true, MySQL: true, Refused: true} }, true},
+	} {
+		c.do()
+		if got := o.news("db1"); got != c.news {
+			t.Errorf("%s: news %v", c.name, got)
+		}
+		o.told = o.verdicts()
+		if o.news("db1") {
+			t.Errorf("%s: it is news once", c.name)
+		}
 	}
 }

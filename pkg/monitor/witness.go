@@ -70,21 +70,17 @@ func (s *suspects) note(u check.Update) (became bool) {
 	return !before && s.suspect(u.Host)
 }
 
-// judge adds to verdicts what a suspicion is worth: a host is not condemned before the others were asked, it was pinged
-// once more, and this monitor has seen its own network since.
-func (s *suspects) judge(all map[string]cluster.Verdicts) map[string]cluster.Verdicts {
-	judged := maps.Clone(all)
-	for host, v := range all {
-		if !s.suspect(host) {
-			continue
-		}
-		since := s.since[host]
-		v.Mute, v.Greeted = s.mute[host], s.greets[host]
-		v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || s.up.Before(since) ||
-			time.Since(s.back[host]) < s.grace
-		judged[host] = v
+// judge adds to verdicts of a host what a suspicion is worth: it is not condemned before the others were asked, it was
+// pinged once more, and this monitor has seen its own network since.
+func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
+	if !s.suspect(host) {
+		return v
 	}
-	return judged
+	since := s.since[host]
+	v.Mute, v.Greeted = s.mute[host], s.greets[host]
+	v.Asking = s.at[host].Before(since) || s.pinged[host].Before(since) || s.up.Before(since) ||
+		time.Since(s.back[host]) < s.grace
+	return v
 }
 
 // take takes in what was found and returns who is vouched for now.

@@ -154,29 +154,42 @@ func TestOriginalMonitor(t *testing.T) {
 	f.balance(l)
 }
 
-// TestSwap: the programs are replaced under load, one after the other, and back. In the order of docs/migration.md no
-// write fails.
+// TestSwap: the programs are replaced under load, one after the other, and back, and again. In the order of
+// docs/migration.md no write fails; only the second monitor of ours finds agents that know of the first one's decisions,
+// of which its own state says nothing any more, and has the role given up before it gives it.
 func TestSwap(t *testing.T) {
-	swapAll(t, 0, "db3", "db2", "db1", "mon")
+	documented := []string{"db3", "db2", "db1", "mon"}
+	f, l := swapped(t, documented...)
+	f.swapAll(l, 0, "mon", "db1", "db2", "db3")
+	f.swapAll(l, 0, documented[:3]...)
+	f.swapAll(l, time.Second, "mon")
+	f.balance(l)
 }
 
 // TestSwapMonitorFirst: in the other order nothing fails on the way to ours. On the way back an original agent finds the
 // writer's address with the lifetime that ours has given it, and puts it there again when it looks the next time.
 func TestSwapMonitorFirst(t *testing.T) {
-	swapAll(t, originalLooks, "mon", "db3", "db2", "db1")
+	f, l := swapped(t, "mon", "db3", "db2", "db1")
+	f.swapAll(l, originalLooks, "db1")
+	f.swapAll(l, 0, "db2", "db3", "mon")
+	f.balance(l)
 }
 
 // originalLooks is how often an original agent looks whether it has what it is to have, and a second of TCP's.
 const originalLooks = 4 * time.Second
 
-// swapAll replaces the original's programs by ours in an order, and ours by the original's in the other direction. No write
-// may fail, except on the way back for as long as bound.
-func swapAll(t *testing.T, bound time.Duration, order ...string) {
+// swapped is a cluster of the original's programs that have been replaced by ours, without a write that failed.
+func swapped(t *testing.T, order ...string) (*fleet, *lab.Load) {
 	f := mixed(t, 2*time.Minute, lab.Options{}, true, "db1", "db2", "db3")
 	l := f.load()
-	back := slices.Clone(order)
-	slices.Reverse(back)
-	for i, host := range slices.Concat(order, back) {
+	f.swapAll(l, 0, order...)
+	return f, l
+}
+
+// swapAll replaces programs one after the other. Where bound is 0 no write may fail; else none for so long at most.
+func (f *fleet) swapAll(l *lab.Load, bound time.Duration, order ...string) {
+	f.Helper()
+	for _, host := range order {
 		since := time.Now()
 		failed, _ := l.Errors()
 		f.swap(host)
@@ -184,16 +197,11 @@ func swapAll(t *testing.T, bound time.Duration, order ...string) {
 		f.must(l.WaitMore(f.ctx, 800)) // longer than a round of the original's takes, and than a lease lasts
 		now, err := l.Errors()
 		gap := l.Gap(since)
-		t.Logf("%s replaced: %d writes failed, %v without one", host, now-failed, gap.Round(time.Millisecond))
-		if i < len(order) || bound == 0 {
-			if now > failed {
-				t.Errorf("%s replaced: %d writes failed: %v", host, now-failed, err)
-			}
-		} else if gap > bound {
-			t.Errorf("%s replaced: %v without a write", host, gap)
+		f.Logf("%s replaced: %d writes failed, %v without one", host, now-failed, gap.Round(time.Millisecond))
+		if bound == 0 && now > failed || bound > 0 && gap > bound {
+			f.Errorf("%s replaced: %d writes failed (%v), %v without one", host, now-failed, err, gap)
 		}
 	}
-	f.balance(l)
 }
 
 // swap puts our agent in the place of an original one, or the other way round; on "mon" the monitor.
