@@ -321,8 +321,9 @@ func (o *owner) repeats(next wire.Order) bool {
 	return reflect.DeepEqual(last, next)
 }
 
-// calm: nothing is wrong with this host, as it was found within mendPeriod, so that an order that is repeated is not worth
-// another look: what changes on the interface is told by the kernel, and the end of the server's process is seen here.
+// calm: nothing is wrong with this host, as it was found within mendPeriod, so that an order that is repeated is not
+// worth another look: what changes on the interface is told by the kernel, and the end of the server's process is seen
+// here.
 func (o *owner) calm() bool {
 	if o.tenant != nil && o.tenant.saved != o.tenant.tenure.Saved {
 		return false
@@ -332,9 +333,10 @@ func (o *owner) calm() bool {
 	if o.site.writer(want.Roles) {
 		open = wire.Yes
 	}
-	return len(o.problems) == 0 && time.Since(o.observed) < mendPeriod && sameOrder(want, *o.order) && f.Writable == open &&
-		!f.Unseen && !f.Down && !f.Gone && !f.Stalled && !f.Fenced && !f.Refused && o.memory.Port != PortClosed &&
-		slices.Equal(sorted(o.present), sorted(want.Roles)) && (o.host.process == nil || !o.host.process.Gone())
+	return len(o.problems) == 0 && time.Since(o.observed) < mendPeriod && sameOrder(want, *o.order) &&
+		f.Writable == open && !f.Unseen && !f.Down && !f.Gone && !f.Stalled && !f.Fenced && !f.Refused &&
+		o.memory.Port != PortClosed && slices.Equal(sorted(o.present), sorted(want.Roles)) &&
+		(o.host.process == nil || !o.host.process.Gone())
 }
 
 // interrupt sees to it that what this host is to be now is what is being worked on.

@@ -403,8 +403,8 @@ func TestMonitorWithoutLeases(t *testing.T) {
 	})
 }
 
-// TestRepeatedOrder: an order that says nothing new renews the lease, and is answered by what was found a moment ago; not
-// so where something is wrong, or may be.
+// TestRepeatedOrder: an order that says nothing new renews the lease, and is answered by what was found a moment ago;
+// not so where something is wrong, or may be.
 func TestRepeatedOrder(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(l *leasedTest, o *wire.Order)

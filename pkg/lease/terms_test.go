@@ -171,8 +171,9 @@ func TestRelease(t *testing.T) {
 	if _, _, asks := tn.Asks(now + 2*time.Second); asks || tn.Holds(now) {
 		t.Error("it goes on by an epoch")
 	}
-	for name, next := range map[string]*Tenure{"the same agent": tn, "the next agent": New("db1", boot, nil, tn.Saved, three, now+time.Second)} {
-		if next.Order(now+2*time.Second, with(9, "db1,db2", ever, 0), 0, cluster.Stamp{}, true); !next.Holds(now + 2*time.Second) {
+	later := now + 2*time.Second
+	for name, next := range map[string]*Tenure{"the same agent": tn, "the next agent": New("db1", boot, nil, tn.Saved, three, now)} {
+		if next.Order(later, with(9, "db1,db2", ever, 0), 0, cluster.Stamp{}, true); !next.Holds(later) {
 			t.Errorf("%s does not go on", name)
 		}
 		if next.Saved.Released {
