@@ -113,7 +113,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Processes: os.DirFS("/proc"), Backups: server,
 		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
-		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
+		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Lifetimes: nic, Conflict: nic, Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,

@@ -53,6 +53,7 @@ type Config struct {
 	Sockets    func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
 	Fence      Fence                                                 // nil: none
 	Departures Departures                                            // nil: clients of an address that has left are not told
+	Lifetimes  Lifetimes                                             // nil: addresses that are found at the start may stay
 	Conflict   Conflict                                              // nil: addresses are added without looking
 	Listens    func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
 	Process    Process                                               // nil: nothing is said about the server's process
@@ -120,7 +121,7 @@ func New(c Config) *Agent {
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
 			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
-			conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
+			lasting: c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
 			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
 				dumps: c.Dumps, connections: c.HangUp, log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
 		embargo:  e,

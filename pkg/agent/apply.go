@@ -27,6 +27,11 @@ type Addresses interface {
 	Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // never adds
 }
 
+// Lifetimes tells which addresses on the interface have no end.
+type Lifetimes interface {
+	Lasting(ctx context.Context) ([]netip.Addr, error)
+}
+
 // Fence closes the server's port to clients, for a server that can't be closed for writes, and opens it again.
 type Fence interface {
 	Close(ctx context.Context) error
@@ -112,6 +117,7 @@ type host struct {
 	conflict Conflict
 	listens  func() []netip.AddrPort
 	process  Process
+	lasting  Lifetimes
 	locks    Locks                  // nil: they are left alone
 	heldUp   atomic.Pointer[string] // why a lock that keeps this host from taking over could not be ended; "" for nothing
 	log      *slog.Logger

@@ -44,7 +44,7 @@ func (o *owner) start(ctx context.Context) {
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
 		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.stalls.get(), strays: o.strays(want.Roles), lifetime: o.lifetime(), grace: o.grace(),
+		stall: o.stalls.get(), strays: o.strays(want.Roles), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
@@ -83,6 +83,7 @@ type pass struct {
 	hangs     bool             // the server does not answer, or does not write: it can't be closed
 	refused   bool             // the server answers, and does not let this agent close it
 	stall     stall            // of the server, when the round began
+	borrowed  bool             // the writer's address is here for what is left of its lifetime, and no longer
 	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
@@ -110,6 +111,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 		if h.stillClosed(ctx) {
 			m.Port = PortClosed // by the agent before this one, of a server that could not be closed for writes
 		}
+	}
+	if p.borrowed {
+		h.disclaim(ctx, &m)
 	}
 	facts, problems, err := h.recognise(ctx, p.before, p.strays, &m)
 	facts.Stalled = p.stall.lasts >= stalledFor

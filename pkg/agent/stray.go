@@ -18,6 +18,27 @@ func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 	})
 }
 
+// borrowed: nobody has ordered anything since the start, and nobody vouches for this host, which had the writer's role
+// under a lease: what it has of the address leaves when the lifetime is over that an agent before this one has set.
+func (o *owner) borrowed() bool {
+	return o.unasked() && o.tenant != nil && o.tenant.tenure.Saved.Taken != "" && o.tenant.tenure.Lease() > 0
+}
+
+// disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it can't
+// be seen changes nothing.
+func (h *host) disclaim(ctx context.Context, m *Memory) {
+	if h.lasting == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
+	defer cancel()
+	there, err := h.lasting.Lasting(ctx)
+	if err != nil {
+		return
+	}
+	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return slices.Contains(there, ip) })
+}
+
 // evict removes what somebody else has added. Unlike an address that this host gives up it goes before the server is
 // asked anything: a server that hangs does not keep it here.
 func (h *host) evict(ctx context.Context, strays []cluster.RoleIP, present []netip.Addr, m *Memory) (left []netip.Addr, problems []string) {

@@ -99,6 +99,15 @@ func (h *leasedHost) List(ctx context.Context) ([]netip.Addr, error) {
 	return h.sim.List(ctx)
 }
 
+func (h *leasedHost) Lasting(context.Context) (ips []netip.Addr, err error) {
+	h.set(func() {
+		if h.ends.IsZero() {
+			ips = h.present
+		}
+	})
+	return ips, nil
+}
+
 func (h *leasedHost) expire() {
 	h.set(func() {
 		if !h.ends.IsZero() && !time.Now().Before(h.ends) {
@@ -149,7 +158,7 @@ func underLease(t *testing.T, saved lease.Saved, f func(l *leasedTest)) {
 func (l *leasedTest) start() {
 	st := site()
 	st.Host, st.MayWrite = "db2", true
-	l.agent = New(Config{Site: st, Address: l.host, Watch: l.host, Announce: l.host, Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
+	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host, Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
 		Leasing: &Leasing{StatePath: statePath, Lease: cluster.Lease(3 * time.Second), Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
 			Clock: bubbleClock{time.Now()}, Ask: l.ask},
 		Sources: func(string) (Source, bool) { return Source{}, false },
@@ -453,3 +462,31 @@ type dead struct{}
 func (dead) Answered(context.Context) {}
 func (dead) Gone() bool               { return true }
 func (dead) Same() bool               { return false }
+
+// TestAddedBesideTheLease: what is left of a lease keeps the writer's address on a host whose agent has been restarted;
+// the same address, put there by somebody else meanwhile, for ever, does not stay beyond it.
+func TestAddedBesideTheLease(t *testing.T) {
+	saved := lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}
+	underLease(t, saved, func(l *leasedTest) {
+		l.promises.Store(false)
+		time.Sleep(2500 * time.Millisecond)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("its lease is not over: open %v, address %v", open, present)
+		}
+	})
+	underLease(t, saved, func(l *leasedTest) {
+		l.promises.Store(false)
+		l.host.set(func() { l.host.ends = time.Time{} })
+		time.Sleep(1500 * time.Millisecond)
+		if open, present := l.open(); open || present {
+			t.Errorf("somebody has added it: open %v, address %v", open, present)
+		}
+	})
+	underLease(t, saved, func(l *leasedTest) {
+		l.host.set(func() { l.host.ends = time.Time{} })
+		time.Sleep(5 * time.Second)
+		if open, present := l.open(); !open || !present {
+			t.Errorf("it is vouched for, and has taken the address for its own: open %v, address %v", open, present)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package vip
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,34 @@ func TestRenewForEver(t *testing.T) {
 		}
 		wantEntries(t, l, "10.0.0.1/24", "10.0.0.5/32", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
 	}
+}
+
+// TestLasting: an address counts as one that stays where any entry of it does.
+func TestLasting(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.1/24")
+	i := Open("eth0")
+	want := func(what string, ips ...string) {
+		t.Helper()
+		there, err := i.Lasting(t.Context())
+		nstest.Must(t, err)
+		var got []string
+		for _, ip := range there {
+			if !ip.IsLinkLocalUnicast() {
+				got = append(got, ip.String())
+			}
+		}
+		if !slices.Equal(got, ips) {
+			t.Errorf("%s: %v, want %v", what, got, ips)
+		}
+	}
+	want("at first", "10.0.0.1")
+	nstest.Must(t, i.Add(t.Context(), vip4, time.Minute))
+	nstest.Must(t, i.Add(t.Context(), vip6, time.Minute))
+	want("with lifetimes", "10.0.0.1")
+	nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, "10.0.0.5/24")))
+	want("another entry beside", "10.0.0.1", "10.0.0.5")
+	nstest.Must(t, i.Renew(t.Context(), vip4, time.Minute))
+	want("taken over", "10.0.0.1")
 }
 
 // What is over is over: an entry that the kernel is about to take away is no reason to bring the address back.

@@ -55,6 +55,26 @@ func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 	return ips, nil
 }
 
+// Lasting returns those of the addresses on the interface that stay until somebody takes them off: they have an entry
+// without a lifetime.
+func (i *Interface) Lasting(ctx context.Context) ([]netip.Addr, error) {
+	var ips []netip.Addr
+	err := i.do(ctx, func(c conn) error {
+		entries, err := c.entries(ctx)
+		for _, e := range entries {
+			if e.ValidLft == forever {
+				ips = append(ips, local(e))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list lifetimes of %s: %w", i.name, err)
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	return slices.Compact(ips), nil
+}
+
 // Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
 // detection, so that it can be used at once. After lifetime the kernel removes the address by itself, up to a second
 // late; 0 is for ever. Add again renews the lifetime. The kernel counts in whole seconds: give it those. A fraction

@@ -270,6 +270,21 @@ func (n netlink) List(ctx context.Context) ([]netip.Addr, error) {
 }
 
 // Add puts the /32 there, in the place of other prefixes where it has a lifetime.
+func (n netlink) Lasting(ctx context.Context) ([]netip.Addr, error) {
+	if err := n.call(ctx); err != nil {
+		return nil, err
+	}
+	n.k.h.w.mu.Lock()
+	defer n.k.h.w.mu.Unlock()
+	var list []netip.Addr
+	for ip, entries := range n.k.entries {
+		if slices.ContainsFunc(entries, func(e *entry) bool { return e.timer == nil && e.left == 0 }) {
+			list = append(list, ip)
+		}
+	}
+	return list, nil
+}
+
 func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("add %s: negative lifetime %v", ip, lifetime)
