@@ -38,7 +38,11 @@ type clients struct {
 func (c *clients) run(ctx context.Context, readers []string) error {
 	var group sync.WaitGroup
 	for i := range writers {
-		db, err := c.cluster.OpenClient(lab.WriterIP+":3306", 2*time.Second)
+		from := c.cluster.Client
+		if c.cluster.Second != nil && i%2 == 1 {
+			from = c.cluster.Second
+		}
+		db, err := lab.OpenClientOn(from, lab.WriterIP+":3306", 2*time.Second)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,10 @@ type mode struct {
 	prepare func(ctx context.Context, c *lab.Cluster) error // nil: nothing is to be done
 	control bool                                            // the checker must find something
 	faults  []lab.Fault                                     // nil: the usual ones
+	once    *lab.Fault                                      // nil: pairs; else this strikes once
 }
+
+func (m mode) usual() bool { return m.faults == nil && m.once == nil }
 
 func modes() []mode {
 	var list []mode
@@ -47,6 +51,11 @@ func modes() []mode {
 		position, async := semiSync, semiSync
 		position.Position, async.Async = true, true
 		unheard := []lab.Fault{lab.Unheard()}
+		views, cut := lab.TwoViews(), lab.PowerCut()
+		leased, alone := semiSync, lab.Options{Server: kind, Async: true, Disk: true}
+		leased.SecondClient, leased.AckAlways = true, false // who takes over has nobody to acknowledge
+		unleased := leased
+		unleased.Lease = -1
 		list = append(list,
 			mode{name: server + " semi-sync GTID", options: semiSync},
 			mode{name: server + " semi-sync position", options: position},
@@ -54,7 +63,11 @@ func modes() []mode {
 			mode{name: server + " unheard", options: semiSync, faults: unheard},
 			mode{name: server + " unheard, AFTER_COMMIT", options: semiSync, faults: unheard, control: true,
 				prepare: afterCommit},
-			mode{name: server + " unheard, async, losses kept", options: async, faults: unheard, control: true})
+			mode{name: server + " unheard, async, losses kept", options: async, faults: unheard, control: true},
+			mode{name: server + " two views", options: leased, once: &views},
+			mode{name: server + " two views, no lease", options: unleased, once: &views, control: true},
+			mode{name: server + " power cut", options: alone, once: &cut},
+			mode{name: server + " power cut, sync_binlog=0", options: alone, once: &cut, prepare: lazily, control: true})
 	}
 	return list
 }
@@ -70,6 +83,11 @@ func afterCommit(ctx context.Context, c *lab.Cluster) error {
 		errs = append(errs, n.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_"+word+"_wait_point=AFTER_COMMIT"))
 	}
 	return errors.Join(errs...)
+}
+
+// lazily lets servers acknowledge what their disks don't have yet.
+func lazily(ctx context.Context, c *lab.Cluster) error {
+	return c.DBs[0].Server.Exec(ctx, "SET GLOBAL sync_binlog=0", "SET GLOBAL innodb_flush_log_at_trx_commit=2")
 }
 
 func run(ctx context.Context) int {
@@ -89,7 +107,7 @@ func run(ctx context.Context) int {
 	status := 0
 	for i := range *runs {
 		for _, m := range modes() {
-			wanted := strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) && (m.faults != nil) == *controls
+			wanted := strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) && m.usual() != *controls
 			if !wanted || ctx.Err() != nil {
 				continue
 			}
@@ -151,7 +169,7 @@ func (r *trial) String() string {
 
 func (r *trial) run(ctx context.Context) {
 	o := r.options
-	o.Bin, o.AutoSetOnline, o.TrapPeriod, o.Lease = os.Getenv("MMM_BIN"), 1, time.Second, 3
+	o.Bin, o.AutoSetOnline, o.TrapPeriod, o.Lease = os.Getenv("MMM_BIN"), 1, time.Second, cmp.Or(o.Lease, 3)
 	o.FastFailover, o.Mon = true, "flap_count 0"
 	c, err := lab.New(ctx, o)
 	if err != nil {
@@ -198,6 +216,13 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	ended := make(chan error, 1)
 	go func() { ended <- work.run(working, []string{"10.77.0.101", "10.77.0.102", "10.77.0.103"}) }()
 	r.history.lost = map[string]struct{}{}
+	if r.once != nil {
+		err := r.strike(ctx, c)
+		stop()
+		err = errors.Join(err, <-ended)
+		r.history.operations, r.history.readers = work.operations, nil // readers are of hosts that may have been left behind
+		return errors.Join(err, r.ending(ctx, c))
+	}
 	faults := r.faults
 	if faults == nil {
 		faults = lab.Faults()
@@ -218,11 +243,58 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	if err != nil {
 		return err
 	}
+	r.end(final)
+	return nil
+}
+
+func (r *trial) end(lists map[int64]string) {
 	r.history.final = map[int64][]string{}
-	for id, text := range final {
+	for id, text := range lists {
 		r.history.final[id] = split(text)
 	}
+}
+
+// strike lets the one fault strike, under load before it, in it and after it.
+func (r *trial) strike(ctx context.Context, c *lab.Cluster) error {
+	r.pairs = 1
+	for _, step := range []func() error{
+		func() error { return pass(ctx, 5*time.Second) },
+		func() error { return r.once.Strike(c) },
+		func() error { return pass(ctx, 12*time.Second) },
+		func() error { return r.once.Mend(c) },
+		func() error { return pass(ctx, 5*time.Second) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ending is what the writer has in the end; others may have been left behind, or gone their own way.
+func (r *trial) ending(ctx context.Context, c *lab.Cluster) error {
+	return lab.Wait(ctx, "a writer", func() (bool, string) {
+		show, _, err := c.Control(ctx, "show")
+		w := c.Writer(show)
+		if err != nil || w == nil {
+			return false, show + fmt.Sprint(err)
+		}
+		lists, err := w.Server.Lists(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		r.end(lists)
+		return true, ""
+	})
 }
 
 // lose takes down what a former writer alone has, which must be no more than `show` names.

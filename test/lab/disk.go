@@ -33,13 +33,12 @@ func newDisk(dir string) (*Disk, error) {
 	if err := os.Truncate(d.image, diskSize); err != nil {
 		return nil, err
 	}
-	for _, args := range [][]string{
-		{"mkfs.ext4", "-q", "-F", "-m", "0", d.image}, // servers here are root's, and may use what is kept for root
-		{"mount", "-o", "loop", d.image, dir},
-	} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%v: %w: %s", args, err, out)
-		}
+	// Servers here are root's, and may use what is kept for root.
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", d.image).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make a file system in %s: %w: %s", d.image, err, out)
+	}
+	if err := d.mount(); err != nil {
+		return nil, err
 	}
 	return d, os.Remove(filepath.Join(dir, "lost+found")) // a server would take it for a database
 }
@@ -79,6 +78,42 @@ func (d *Disk) remove() error {
 		return !errors.Is(err, unix.EBUSY), fmt.Sprint(err)
 	})
 	return errors.Join(thawed, free, err, os.Remove(d.image))
+}
+
+// losePower kills the server and takes from its disk all that was not on it: what the kernel has kept in memory is in
+// the file system that is left behind, and not in the copy that takes its place.
+func (n *Node) losePower() error {
+	d, cut := n.Disk, n.Disk.image+".cut"
+	if err := n.Server.Kill(); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", "--sparse=always", d.image, cut).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy what is on the disk: %w: %s", err, out)
+	}
+	if err := d.remove(); err != nil {
+		return err
+	}
+	if err := os.Rename(cut, d.image); err != nil {
+		return err
+	}
+	return d.mount()
+}
+
+// sync has all that was written so far on the disk (syncfs(2)).
+func (d *Disk) sync() error {
+	f, err := os.Open(d.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+func (d *Disk) mount() error {
+	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("mount %s: %w: %s", d.image, err, out)
+	}
+	return nil
 }
 
 // Insert writes one row by the host's own address, as a client that waits for its answer for as long as it takes. The

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -52,6 +53,46 @@ func Unheard() Fault {
 				}
 			}
 			return c.DBs[0].Server.Start(context.Background())
+		}}
+}
+
+// TwoViews is a writer on the other side of a cut, with one of two clients: that one hears nothing from the other hosts,
+// and goes on with this writer for as long as it is one.
+func TwoViews() Fault {
+	return Fault{Name: "the writer and a client cut from all others", Hits: "network", Writer: true,
+		Strike: func(c *Cluster) error {
+			writer, others := c.DBs[0].Host, []*Host{c.DBs[1].Host, c.DBs[2].Host}
+			errs := []error{writer.Drop(append(others, c.Mon, c.Client)...), c.Second.Drop(others...)}
+			for _, h := range append(others, c.Mon, c.Client) {
+				errs = append(errs, h.Drop(writer))
+			}
+			return errors.Join(errs...)
+		},
+		Mend: func(c *Cluster) error {
+			var errs []error
+			for _, h := range []*Host{c.DBs[0].Host, c.DBs[1].Host, c.DBs[2].Host, c.Mon, c.Client, c.Second} {
+				errs = append(errs, h.Drop())
+			}
+			return errors.Join(errs...)
+		}}
+}
+
+// PowerCut is a writer whose peers are away, and whose machine loses its power and with it all that its disk has not
+// been made to keep. Nobody can take over; it comes back as the writer that it was.
+func PowerCut() Fault {
+	return Fault{Name: "power cut of a writer that is alone", Hits: "server", Writer: true,
+		Strike: func(c *Cluster) error {
+			// What was made before is on the disk, the tables of the system too.
+			if err := errors.Join(c.DBs[0].Disk.sync(), c.DBs[1].Server.Kill(), c.DBs[2].Server.Kill()); err != nil {
+				return err
+			}
+			time.Sleep(time.Second) // the writer goes on alone: part of the fault, and no synchronisation
+			return c.DBs[0].losePower()
+		},
+		Mend: func(c *Cluster) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			return errors.Join(c.DBs[0].Server.Start(ctx), c.DBs[1].Server.Start(ctx), c.DBs[2].Server.Start(ctx))
 		}}
 }
 

@@ -14,13 +14,18 @@ import (
 // OpenClient is a connection pool of one connection to an address (HOST:PORT), as an application on the client's host
 // has it. It waits for an answer for so long; 0: for as long as it takes.
 func (c *Cluster) OpenClient(addr string, answer time.Duration) (*sql.DB, error) {
+	return OpenClientOn(c.Client, addr, answer)
+}
+
+// OpenClientOn is the same on another host.
+func OpenClientOn(h *Host, addr string, answer time.Duration) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", addr, "app"
 	if answer > 0 {
 		cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 100*time.Millisecond, answer, answer
 	}
 	cfg.InterpolateParams, cfg.Logger = true, &mysql.NopLogger{}
-	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
+	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return h.Dial(ctx, addr) }
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err

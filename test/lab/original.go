@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -70,7 +71,7 @@ func (c *Cluster) OriginalAgent(ctx context.Context, n *Node) (*Original, error)
 		return nil, err
 	}
 	return startOriginal(ctx, func(ctx context.Context, o *Original) error {
-		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: c.Retries, Watcher: "root", Machine: machine{n.Host}, Log: o.say,
+		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: cmp.Or(c.Retries, 10), Watcher: "root", Machine: machine{n.Host}, Log: o.say,
 			Connect: func(ip netip.Addr) *sql.DB { return connectFrom(n.Host, ip, "mmm_agent", "agentpw") }}
 		return a.Serve(ctx, l)
 	}), nil
