@@ -301,9 +301,12 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 	h.welcome(ctx, r.IP)
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	for range 3 {
+	for lap := range 3 {
 		began := time.Now()
 		left, err := lifetime(r)
+		if err != nil && lap > 0 { // it was added too late, and goes at once
+			return errors.Join(err, h.remove(context.WithoutCancel(ctx), r))
+		}
 		if err != nil {
 			return err
 		}
@@ -315,7 +318,7 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 			return nil
 		}
 	}
-	return errors.Join(errors.New("its lease is over, or this machine too slow for it"), h.addrs.Remove(ctx, r.IP))
+	return errors.Join(errors.New("its lease is over, or this machine too slow for it"), h.remove(context.WithoutCancel(ctx), r))
 }
 
 func (h *host) allow(ctx context.Context) error {

@@ -212,12 +212,15 @@ func (o *owner) renew(ctx context.Context) {
 }
 
 // renewOne sets one lifetime; one that took too long to set is set again, and at last given up. Where too little is
-// left of the lease what the kernel was told before stands.
+// left of the lease what the kernel was told before stands, unless that has just been told too late.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	for range 3 {
+	for lap := range 3 {
 		left, err := o.lifetime()(r)
+		if err != nil && lap > 0 {
+			return errors.Join(err, o.host.remove(context.WithoutCancel(ctx), r))
+		}
 		if err != nil {
 			return err
 		}
@@ -229,5 +232,5 @@ func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 			return nil
 		}
 	}
-	return o.host.remove(ctx, r)
+	return o.host.remove(context.WithoutCancel(ctx), r)
 }

@@ -73,24 +73,38 @@ type leasedHost struct {
 	*sim
 	ends    time.Time // of the address; zero: never
 	renewed int
+	late    time.Duration // what the next call that sets a lifetime takes, whatever deadline it has
 	listed  int
 }
 
 func (h *leasedHost) Add(ctx context.Context, ip netip.Addr, d time.Duration) error {
+	h.standStill()
 	h.set(func() { h.ends = endOf(d) })
-	return h.sim.Add(ctx, ip, d)
+	return h.sim.Add(context.WithoutCancel(ctx), ip, d)
 }
 
 func (h *leasedHost) Renew(_ context.Context, ip netip.Addr, d time.Duration) error {
 	h.expire()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.present) == 0 {
+	there := false
+	h.set(func() { there = len(h.present) > 0 })
+	if !there {
 		return vip.ErrNotPresent
 	}
+	was := h.standStill()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.present = was // it comes back where it has gone meanwhile
 	h.ends = endOf(d)
 	h.renewed++
 	return nil
+}
+
+// standStill takes its time, and returns the addresses of before.
+func (h *leasedHost) standStill() (was []netip.Addr) {
+	var late time.Duration
+	h.set(func() { was, late, h.late = h.present, h.late, 0 })
+	time.Sleep(late)
+	return was
 }
 
 func (h *leasedHost) List(ctx context.Context) ([]netip.Addr, error) {
@@ -489,4 +503,37 @@ func TestAddedBesideTheLease(t *testing.T) {
 			t.Errorf("it is vouched for, and has taken the address for its own: open %v, address %v", open, present)
 		}
 	})
+}
+
+// TestAddedTooLate: an address that comes, or is prolonged, when its lease is over goes at once, and not with the next
+// look: a machine that stood still may be in the middle of either when it goes on.
+func TestAddedTooLate(t *testing.T) {
+	for name, present := range map[string]bool{"added": false, "prolonged": true} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+				l.promises.Store(false)
+				if !present {
+					l.host.set(func() { l.host.present = nil })
+					time.Sleep(1100 * time.Millisecond)
+				}
+				l.host.set(func() { l.host.late = 12 * time.Second })
+				o := order(writer)
+				o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
+				go l.say(o)
+				time.Sleep(11 * time.Second)
+				l.host.set(func() { l.host.block["list"] = make(chan struct{}) }) // it can't be looked at again
+				time.Sleep(1100 * time.Millisecond)
+				l.host.set(func() {
+					if len(l.host.present) > 0 {
+						t.Errorf("its lease is over, and it has %v", l.host.present)
+					}
+					if !strings.Contains(strings.Join(l.host.done, ", "), "remove 10.0.0.100") {
+						t.Errorf("it did %v", l.host.done)
+					}
+					close(l.host.block["list"])
+					delete(l.host.block, "list")
+				})
+			})
+		})
+	}
 }

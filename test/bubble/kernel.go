@@ -178,7 +178,8 @@ const (
 )
 
 // relook is how long an agent may leave an address that it has brought back: it was stopped between looking and
-// prolonging, which the kernel can't do in one, and its server has been closed meanwhile. By then it has looked again.
+// prolonging, which the kernel can't do in one, and its server has been closed meanwhile; or between looking and adding.
+// By then it has looked again.
 const relook = 100 * time.Millisecond
 
 // revive does not count an address for so long.
@@ -289,11 +290,15 @@ func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration)
 	if lifetime < 0 {
 		return fmt.Errorf("add %s: negative lifetime %v", ip, lifetime)
 	}
+	stops := n.p.stopped()
 	if err := n.call(ctx); err != nil {
 		return err
 	}
 	n.k.h.w.mu.Lock()
 	defer n.k.h.w.mu.Unlock()
+	if n.p.stopped() != stops && !n.k.has(ip) {
+		n.k.revive(ip)
+	}
 	for _, e := range slices.Clone(n.k.entries[ip]) {
 		if e.bits != 32 && lifetime > 0 {
 			n.k.drop(ip, e)
