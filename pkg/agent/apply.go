@@ -318,7 +318,8 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 			return nil
 		}
 	}
-	return errors.Join(errors.New("its lease is over, or this machine too slow for it"), h.remove(context.WithoutCancel(ctx), r))
+	late := errors.New("its lease is over, or this machine too slow for it")
+	return errors.Join(late, h.remove(context.WithoutCancel(ctx), r))
 }
 
 func (h *host) allow(ctx context.Context) error {

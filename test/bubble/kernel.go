@@ -178,8 +178,8 @@ const (
 )
 
 // relook is how long an agent may leave an address that it has brought back: it was stopped between looking and
-// prolonging, which the kernel can't do in one, and its server has been closed meanwhile; or between looking and adding.
-// By then it has looked again.
+// prolonging, which the kernel can't do in one, and its server has been closed meanwhile; or between looking and
+// adding. By then it has looked again.
 const relook = 100 * time.Millisecond
 
 // revive does not count an address for so long.
