@@ -83,7 +83,7 @@ func TestOriginal(t *testing.T) {
 	}
 	f.must(l.WaitServer(f.ctx, 2))
 	f.whole()
-	f.must(f.Node("db2").Server.Kill())
+	f.must(l.Between(f.Node("db2").Server.Kill))
 	f.must(l.WaitServer(f.ctx, 1))
 	f.must(f.Node("db2").Server.Start(f.ctx))
 	f.whole()
@@ -132,7 +132,7 @@ func TestMixedAgents(t *testing.T) {
 		t.Errorf("log of the original on db1:\n%s", log)
 	}
 	l := f.load()
-	f.must(f.Node("db1").Server.Kill())
+	f.must(l.Between(f.Node("db1").Server.Kill)) // it has nothing that nobody else has
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()
@@ -143,7 +143,7 @@ func TestMixedAgents(t *testing.T) {
 func TestOriginalMonitor(t *testing.T) {
 	f := mixed(t, 2*time.Minute, lab.Options{}, true)
 	l := f.load()
-	f.must(f.Node("db1").Server.Kill())
+	f.must(l.Between(f.Node("db1").Server.Kill)) // it has nothing that nobody else has
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()
