@@ -70,7 +70,8 @@ func (a *Agent) hear(ctx context.Context, conn net.Conn) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
-		if _, err := fmt.Fprintf(conn, "%s|UP:%.2f\n", a.Handle(ctx, lines.Text()), time.Since(a.began).Seconds()+1000); err != nil {
+		answer := a.Handle(ctx, lines.Text())
+		if _, err := fmt.Fprintf(conn, "%s|UP:%.2f\n", answer, time.Since(a.began).Seconds()+1000); err != nil {
 			return // nobody waits for it any more
 		}
 	}

@@ -64,7 +64,8 @@ func (m *Monitor) execute(ctx context.Context, line string) string {
 		m.tell(ctx, h)
 		m.distribute()
 		m.tellAll(ctx)
-		return fmt.Sprintf("OK: State of '%s' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!", h.Name)
+		return fmt.Sprintf("OK: State of '%s' changed to ADMIN_OFFLINE. "+
+			"Now you can wait some time and check all roles!", h.Name)
 	}
 	return fmt.Sprintf("Invalid command '%s'\n\n", line)
 }
@@ -81,7 +82,8 @@ func (m *Monitor) show() string {
 		if h.Slave {
 			mode = "slave"
 		}
-		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, mode, m.state[h.Name], strings.Join(m.rolesOf(h.Name), ", "))
+		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, mode, m.state[h.Name],
+			strings.Join(m.rolesOf(h.Name), ", "))
 	}
 	return b.String()
 }
@@ -100,5 +102,6 @@ func (m *Monitor) move(ctx context.Context, to string) string {
 	m.tellAll(ctx)
 	m.Log("FATAL", fmt.Sprintf("Admin moved role '%s' from '%s' to '%s'", m.Writer, from, to))
 	m.Log("DEBUG", fmt.Sprintf("The move took %v", time.Since(began)))
-	return fmt.Sprintf("OK: Role '%s' has been moved from '%s' to '%s'. Now you can wait some time and check new roles info!", m.Writer, from, to)
+	return fmt.Sprintf("OK: Role '%s' has been moved from '%s' to '%s'. "+
+		"Now you can wait some time and check new roles info!", m.Writer, from, to)
 }

@@ -334,7 +334,8 @@ func (m *Monitor) states(ctx context.Context) {
 		m.change(h, next)
 		if now == "ONLINE" && next == "HARD_OFFLINE" && !m.tell(ctx, h) {
 			m.Log("ERROR", fmt.Sprintf("Can't send offline status notification to '%s' - killing it!", h.Name))
-			m.Log("FATAL", fmt.Sprintf("Could not kill host '%s' - there may be duplicate ips now! (There's no binary configured for killing hosts.)", h.Name))
+			m.Log("FATAL", fmt.Sprintf("Could not kill host '%s' - there may be duplicate ips now! "+
+				"(There's no binary configured for killing hosts.)", h.Name))
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// denyWrites is blocking_type soft: new clients are refused, and those that are there have Retries seconds to go, whatever
-// they do; then they are killed.
+// denyWrites is blocking_type soft: new clients are refused, and those that are there have Retries seconds to go,
+// whatever they do; then they are killed.
 func (a *Agent) denyWrites(ctx context.Context) error {
 	return a.with(a.host().IP, func(db *sql.DB) (err error) {
 		conn, err := db.Conn(ctx) // before its own rule refuses it
@@ -52,8 +52,10 @@ type thread struct {
 
 // threads are the clients that soft blocking waits for: all but itself and the server's own.
 func (a *Agent) threads(ctx context.Context, conn *sql.Conn) ([]thread, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT ID, CONCAT(USER, '@', HOST, ' ', COMMAND, ' for ', TIME, ' s') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN "+
-		"('system user', 'event_scheduler', ?) AND COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')", a.Watcher)
+	rows, err := conn.QueryContext(ctx, "SELECT ID, CONCAT(USER, '@', HOST, ' ', COMMAND, ' for ', TIME, ' s') "+
+		"FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() "+
+		"AND USER NOT IN ('system user', 'event_scheduler', ?) "+
+		"AND COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')", a.Watcher)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +124,8 @@ func (a *Agent) follow(ctx context.Context, master string) error {
 			if err != nil {
 				return err
 			}
-			return run(ctx, db, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=3306, MASTER_LOG_FILE='%s', MASTER_LOG_POS=%s",
-				to, status["File"], status["Position"]), "START SLAVE")
+			return run(ctx, db, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=3306, MASTER_LOG_FILE='%s', "+
+				"MASTER_LOG_POS=%s", to, status["File"], status["Position"]), "START SLAVE")
 		})
 	})
 }
