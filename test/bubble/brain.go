@@ -77,7 +77,7 @@ func (b *brain) start() {
 
 func (b *brain) run(after *monitorProcess) {
 	w := b.w
-	p := newProcess(monitorName)
+	p := w.process(monitorName)
 	p.secret = b.setup.secret
 	life := &monitorProcess{process: p, ended: make(chan struct{})}
 	b.life = life

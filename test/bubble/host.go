@@ -145,7 +145,7 @@ func (h *host) startAgent() {
 // run begins a life; after is the one in the same process before it.
 func (h *host) run(after *agentProcess) {
 	w := h.w
-	p := newProcess(h.name)
+	p := w.process(h.name)
 	p.secret = h.setup.secret
 	life := &agentProcess{process: p, ended: make(chan struct{})}
 	h.agent = life

@@ -37,6 +37,7 @@ type World struct {
 	dice    *dice
 	ctx     context.Context // ends with the world
 	crowd   sync.WaitGroup  // all goroutines of the world's own
+	lives   []*process      // of all programs, from the start
 	network *network
 	hosts   []*host
 	brain   *brain
@@ -148,6 +149,13 @@ func (w *World) machines() []string {
 	return names
 }
 
+// process begins a life of a program. The world is locked.
+func (w *World) process(name string) *process {
+	p := newProcess(name)
+	w.lives = append(w.lives, p)
+	return p
+}
+
 // answers says whether a machine's kernel takes packets.
 func (w *World) answers(name string) bool {
 	i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })
@@ -222,9 +230,8 @@ func (w *World) run() Outcome {
 	}
 	cancel()
 	w.mu.Lock()
-	w.brain.kill()
-	for _, h := range w.hosts {
-		h.killAgent()
+	for _, p := range w.lives { // one that was followed in its process may have been stopped in the middle of something
+		p.kill()
 	}
 	w.mu.Unlock()
 	w.crowd.Wait()
