@@ -66,8 +66,17 @@ func (w *World) failed(format string, args ...any) {
 	w.fail(format, args...)
 }
 
-// forgive does not count a host for as long as a machine that was suspended may have the address.
-func (w *World) forgive(h *host) { w.forgiven[h.name] = time.Now().Add(h.setup.lease.Over()) }
+// forgive does not count a host for as long as a machine that was suspended may have the address: for a lease, or for
+// what is left of a longer one, of before its configuration has changed.
+func (w *World) forgive(h *host) {
+	until := time.Now().Add(h.setup.lease.Over())
+	for _, e := range h.kernel.entries[writerIP] {
+		if e.timer != nil && e.ends.After(until) {
+			until = e.ends
+		}
+	}
+	w.forgiven[h.name] = until
+}
 
 // holders are the hosts that have the writer's address by our doing.
 func (w *World) holders() []string {
