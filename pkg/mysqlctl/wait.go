@@ -17,7 +17,7 @@ const waitSlice = time.Second
 //
 // The wait is the server's (MASTER_POS_WAIT), but its result is not taken for an answer: that is what the status says.
 // MySQL's status says only every replica_checkpoint_period how far parallel workers have come, and at once where the
-// SQL thread ends: one that has nothing more to read is begun anew.
+// SQL thread ends: one that has nothing more to read is begun anew, and again later where that did not tell.
 func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 	if p.IsZero() {
 		return fmt.Errorf("wait for a position on %s: there is none to wait for", s.cfg.Addr)
@@ -26,7 +26,8 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	var far Replica
-	restarted, began := false, time.Now()
+	began := time.Now()
+	restart, again := began, waitSlice // from when on the SQL thread may be begun anew, and how long after that again
 	for {
 		now, err := s.Replica(ctx)
 		if ctx.Err() != nil {
@@ -46,19 +47,19 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 		if far.SQLRunning != "Yes" {
 			return waitError(s.cfg.Addr, p, far, fmt.Errorf("%w: SQL thread: %s%s", ErrNotReplicating, far.SQLRunning, after(": ", far.SQLError)))
 		}
-		switch {
-		case restarted || far.SourceUUID == "" || time.Since(began) > checkpoint:
+		switch at := time.Now(); {
+		case far.SourceUUID != "" && far.Drained && far.hasReceived(p) && !at.Before(restart):
+			// Where that fails, on a server without a connection to spare say, it is waited for; where it has only
+			// stopped, the next look says so.
+			_ = s.restartExecuting(ctx)
+			restart, again = time.Now().Add(again), 2*again
+		case far.SourceUUID != "" && restart == began && at.Sub(began) < checkpoint:
+			err = pause(ctx, lookAgain)
+		default:
 			limit := min(waitSlice, time.Until(deadline))
 			_, err = s.askFor(ctx, limit+s.cfg.Timeout, func(f flavour) statement {
 				return f.waitExecuted(s.cfg.Channel, p, limit)
 			})
-		case far.Drained && far.hasReceived(p):
-			// Where that fails, on a server without a connection to spare say, it is waited for; where it has only
-			// stopped, the next look says so.
-			restarted = true
-			_ = s.restartExecuting(ctx)
-		default:
-			err = pause(ctx, lookAgain)
 		}
 		if ctx.Err() != nil {
 			return waitError(s.cfg.Addr, p, far, ctx.Err())
