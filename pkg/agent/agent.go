@@ -360,7 +360,7 @@ func sameOrder(a, b wire.Order) bool {
 // role under a lease only with a record of that on disk: where there is a record, and not of that, the writer's address
 // is somebody else's. Under a monitor that knows no leases it took the role without.
 func (o *owner) own(present []netip.Addr) []netip.Addr {
-	if o.tenant == nil || o.tenant.Lease == 0 {
+	if o.tenant == nil || !o.tenant.leased() {
 		return present
 	}
 	if saved := o.tenant.tenure.Saved; saved.Epoch.Number == 0 || saved.Taken != "" || saved.Released {

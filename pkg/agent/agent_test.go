@@ -665,6 +665,35 @@ func TestLookAgain(t *testing.T) {
 	})
 }
 
+// TestLookAfterAnotherReign: a former writer that was found to be clean, and was the writer again since, is looked at
+// again where its successor names the very same place.
+func TestLookAfterAnotherReign(t *testing.T) {
+	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		asked, reign := order(), order(writer)
+		asked.Left = "bin.000001:100"
+		for _, step := range []struct {
+			order  wire.Order
+			found  cluster.Audit
+			writes []mysqlctl.Transaction
+		}{
+			{order: asked, found: cluster.Audit{At: asked.Left, Done: true}},
+			{order: asked, found: cluster.Audit{At: asked.Left, Done: true}},
+			{order: reign, writes: []mysqlctl.Transaction{logged("bin.000001", 100, 2, "0-2-7")}},
+			{order: asked, found: cluster.Audit{At: asked.Left, Done: true, Beyond: 1,
+				Finding: "it has 1 transaction that nobody else has: 0-2-7"}},
+		} {
+			say(step.order)
+			synctest.Wait()
+			if got := wire.ParseReport(say(step.order)).Audit; got != step.found {
+				t.Errorf("asked for %q it found %+v, want %+v", step.order.Left, got, step.found)
+			}
+			s.set(func() {
+				s.log, s.position = append(s.log, step.writes...), at(100+100*uint64(len(s.log)+len(step.writes)))
+			})
+		}
+	})
+}
+
 // TestAdminOffline: replication stops with ADMIN_OFFLINE and starts when that ends.
 func TestAdminOffline(t *testing.T) {
 	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {

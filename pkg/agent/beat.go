@@ -192,8 +192,8 @@ func (l Leasing) anybody(ctx context.Context, limit time.Duration) bool {
 	return found
 }
 
-// renew tells the kernel how long the addresses that this host is to have, and has, may stay: for ever where the order is
-// of a monitor that knows no leases. It never adds one.
+// renew tells the kernel how long the addresses that this host is to have, and has, may stay: for ever where the
+// order is of a monitor that knows no leases. It never adds one.
 func (o *owner) renew(ctx context.Context) {
 	if o.tenant == nil || o.order == nil && !o.tenant.holds(o.tenant.Clock.Now()) {
 		return

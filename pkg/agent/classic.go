@@ -9,11 +9,11 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// This file is about former writers that don't look at their own logs. An original agent can't; then the agent that has
-// taken over looks, and tells the monitor. An original monitor knows nothing of embargoes: it neither has a former writer's
-// log looked at nor says whom to trust. Under its orders the agent that has taken over does both itself; else it would
-// replicate nothing from that host for ever, and lack all that is written there after the role has moved back
-// (docs/migration.md).
+// This file is about former writers that don't look at their own logs. An original agent can't; then the agent that
+// has taken over looks, and tells the monitor. An original monitor knows nothing of embargoes: it neither has a
+// former writer's log looked at nor says whom to trust. Under its orders the agent that has taken over does both
+// itself; else it would replicate nothing from that host for ever, and lack all that is written there after the role
+// has moved back (docs/migration.md).
 
 // formerLog is the log of a former writer, read from here.
 type formerLog struct {
@@ -70,8 +70,8 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o wire.Ord
 	return f.embargo.set(cluster.Embargo{})
 }
 
-// lookFor looks at the log of the former writer for the monitor, once it is back and closed for writes. Where something was
-// found it looks again after a while.
+// lookFor looks at the log of the former writer for the monitor, once it is back and closed for writes. Where
+// something was found it looks again after a while.
 func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
 	last := f.across.Load()
 	if last.Host == e.Host && last.Audit.At == e.At && (last.Audit.Finding == "" || time.Since(f.crossed) < lookAgain) {

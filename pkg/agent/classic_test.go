@@ -82,8 +82,8 @@ func TestOriginalMonitor(t *testing.T) {
 	}
 }
 
-// TestLookAcross: where a former writer's agent, an original one, can't look at its log, the agent that keeps away from it
-// looks and tells the monitor; replication goes on when that says so.
+// TestLookAcross: where a former writer's agent, an original one, can't look at its log, the agent that keeps away
+// from it looks and tells the monitor; replication goes on when that says so.
 func TestLookAcross(t *testing.T) {
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
 	clean := cluster.Across{Host: "db1", Audit: cluster.Audit{At: at(100).String(), Done: true}}

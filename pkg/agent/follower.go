@@ -150,7 +150,8 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 }
 
 func sameFollowing(a, b wire.Order) bool {
-	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch && a.Left == b.Left && a.Trust == b.Trust && a.Across == b.Across
+	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch &&
+		a.Left == b.Left && a.Trust == b.Trust && a.Across == b.Across
 }
 
 // note keeps and logs what went wrong, once for each new text.

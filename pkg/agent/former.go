@@ -21,7 +21,11 @@ const lookAgain = time.Minute
 // the log ends before where it did, as that of a server that was set up anew.
 func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
 	last := f.audit.Load()
-	if o.Left == "" || last.At == o.Left && last.Finding == "" {
+	if o.Left == "" {
+		f.audit.Store(&cluster.Audit{}) // should it be asked again, it has been the writer since, and has written more
+		return nil
+	}
+	if last.At == o.Left && last.Finding == "" {
 		return nil
 	}
 	found, err := f.look(ctx, o.Left, last)
@@ -59,13 +63,17 @@ func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (
 // keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
 func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
 	e := f.embargo.get()
+	asked := e.At != "" && cluster.Trusts(o.Across, e)
+	if !asked {
+		f.across.Store(&cluster.Across{}) // as in lookBack
+	}
 	if e.Host == "" {
 		return nil
 	}
 	if !o.Extended {
 		return f.lookAcross(ctx, e, o)
 	}
-	if e.At != "" && cluster.Trusts(o.Across, e) {
+	if asked {
 		if err := f.lookFor(ctx, e); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // strays are the addresses that nobody but somebody else can have added, unless this agent has: all that it is not to
 // have. Before the first order nobody has said what it is to have; the writer's address needs a lease even then.
 func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
-	leased := o.tenant != nil && o.tenant.Lease > 0
+	leased := o.tenant != nil && o.tenant.leased()
 	return slices.DeleteFunc(slices.Clone(o.site.Addresses), func(r cluster.RoleIP) bool {
 		return slices.Contains(want, r) || o.order == nil && !(leased && r.Role == o.site.ActiveMasterRole)
 	})
@@ -24,8 +24,8 @@ func (o *owner) borrowed() bool {
 	return o.unasked() && o.tenant != nil && o.tenant.tenure.Saved.Taken != "" && o.tenant.tenure.Lease() > 0
 }
 
-// disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it can't
-// be seen changes nothing.
+// disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it
+// can't be seen changes nothing.
 func (h *host) disclaim(ctx context.Context, m *Memory) {
 	if h.lasting == nil {
 		return

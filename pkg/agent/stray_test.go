@@ -59,15 +59,20 @@ func TestStrayAtStart(t *testing.T) {
 	theirs := cluster.Epoch{Number: 5, Holder: "db1", Since: 5, Terms: threeSeconds}
 	for name, c := range map[string]struct {
 		saved lease.Saved
+		file  cluster.Lease
 		stays bool
 	}{
-		"another host is the writer": {lease.Saved{Epoch: theirs}, false},
-		"taken before the boot":      {lease.Saved{Epoch: ours(5), Taken: "boot before", Lease: threeSeconds.Lease}, false},
-		"taken in this boot":         {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, true},
-		"no record":                  {lease.Saved{}, true},
+		"another host is the writer":            {lease.Saved{Epoch: theirs}, threeSeconds.Lease, false},
+		"another is, and the file has no lease": {lease.Saved{Epoch: theirs}, 0, false},
+		"another is, and nobody has a lease": {lease.Saved{Epoch: cluster.Epoch{Number: 5, Holder: "db1", Since: 5,
+			Terms: cluster.Terms{Candidates: "db1,db2"}}}, 0, true},
+		"taken before the boot":                     {lease.Saved{Epoch: ours(5), Taken: "boot before", Lease: threeSeconds.Lease}, threeSeconds.Lease, false},
+		"taken in this boot":                        {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, threeSeconds.Lease, true},
+		"taken in this boot, the file has no lease": {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, 0, true},
+		"no record":                                 {lease.Saved{}, threeSeconds.Lease, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			underLease(t, c.saved, func(l *leasedTest) {
+			underFile(t, c.file, c.saved, func(l *leasedTest) {
 				l.host.set(func() { l.host.ends = time.Time{} })
 				time.Sleep(2500 * time.Millisecond)
 				l.host.set(func() {

@@ -33,6 +33,10 @@ type Clock interface {
 	Jumped() time.Duration
 }
 
+// leased: by this host's own file or by the epoch nobody has the writer's address without a lease. While the two differ
+// either counts.
+func (t *tenant) leased() bool { return t.Lease > 0 || t.tenure.Lease() > 0 }
+
 // vouch is a question to another candidate and whether it promised.
 type vouch struct {
 	by       string

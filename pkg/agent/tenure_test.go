@@ -142,6 +142,7 @@ type leasedTest struct {
 	*testing.T
 	host     *leasedHost
 	disk     *fakeDisk
+	file     cluster.Lease // writer_lease of the host's own configuration
 	agent    *Agent
 	promises atomic.Bool // db1 vouches
 	silent   atomic.Bool // db1 says nothing for longer than anybody waits
@@ -153,8 +154,13 @@ const statePath = "/state"
 
 // underLease runs f with an agent that has saved a state.
 func underLease(t *testing.T, saved lease.Saved, f func(l *leasedTest)) {
+	underFile(t, threeSeconds.Lease, saved, f)
+}
+
+// underFile is underLease where the host's own file may say something else than the epoch.
+func underFile(t *testing.T, file cluster.Lease, saved lease.Saved, f func(l *leasedTest)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &leasedTest{T: t, disk: &fakeDisk{files: map[string]string{}}}
+		l := &leasedTest{T: t, disk: &fakeDisk{files: map[string]string{}}, file: file}
 		l.promises.Store(true)
 		if saved != (lease.Saved{}) {
 			l.disk.files[statePath] = formatState(saved)
@@ -172,8 +178,9 @@ func underLease(t *testing.T, saved lease.Saved, f func(l *leasedTest)) {
 func (l *leasedTest) start() {
 	st := site()
 	st.Host, st.MayWrite = "db2", true
-	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host, Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
-		Leasing: &Leasing{StatePath: statePath, Lease: cluster.Lease(3 * time.Second), Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
+	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host,
+		Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
+		Leasing: &Leasing{StatePath: statePath, Lease: l.file, Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
 			Clock: bubbleClock{time.Now()}, Ask: l.ask},
 		Sources: func(string) (Source, bool) { return Source{}, false },
 		Uptime:  func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -397,8 +404,8 @@ func TestBackInTheSameHolding(t *testing.T) {
 	})
 }
 
-// TestMonitorWithoutLeases: the address of a writer that goes on under a monitor which knows no leases is there for good
-// from that one's first order on, and never away.
+// TestMonitorWithoutLeases: the address of a writer that goes on under a monitor which knows no leases is there for
+// good from that one's first order on, and never away.
 func TestMonitorWithoutLeases(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		o := order(writer)

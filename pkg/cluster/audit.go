@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// This file is about transactions that only a former writer has. A host that takes over without the word of the one before it
-// (it was dead) notes how far it had its log, and replicates nothing more from it. When the former writer is back its agent
-// looks for what it has committed beyond that place; where that is an original one, which can't, its successor's agent looks
-// across. With nothing there it rejoins by itself; else an operator decides.
+// This file is about transactions that only a former writer has. A host that takes over without the word of the one
+// before it (it was dead) notes how far it had its log, and replicates nothing more from it. When the former writer
+// is back its agent looks for what it has committed beyond that place; where that is an original one, which can't,
+// its successor's agent looks across. With nothing there it rejoins by itself; else an operator decides.
 
 // Audit is what is known of the end of a former writer's log.
 type Audit struct {
@@ -18,6 +18,7 @@ type Audit struct {
 	Beyond  int    // transactions of its own that it has beyond At
 	Finding string // what is wrong, for people; "" is nothing
 	Waived  bool   // an operator has set the host online in spite of it
+	Past    bool   // the host has had the writer role again since, and lost it: of what it wrote then this says nothing
 }
 
 // open: the host may not be ONLINE.
@@ -37,13 +38,13 @@ type Embargo struct{ Host, At string }
 
 // audits takes over what an answer says of its host's log and of others'.
 func (x *stepper) audits(ans Answer) {
-	if e := ans.Embargo; e.At != "" {
-		if h, known := x.s.Hosts[e.Host]; known && h.Audit.At != e.At {
-			h.Audit = Audit{At: e.At}
-			x.s.Hosts[e.Host] = h
-			x.out.add(Warn, e.Host, "Host '%s' has taken over without host '%s', whose log it has up to %s: what '%s' has beyond is looked for when it is back",
-				ans.Host, e.Host, e.At, e.Host)
-		}
+	if e := ans.Embargo; e.At != "" && x.newDoubt(ans) {
+		h := x.s.Hosts[e.Host]
+		h.Audit = Audit{At: e.At}
+		x.s.Hosts[e.Host] = h
+		x.out.add(Warn, e.Host,
+			"Host '%s' has taken over without host '%s', whose log it has up to %s: what '%s' has beyond is looked for when it is back",
+			ans.Host, e.Host, e.At, e.Host)
 	}
 	if w := x.writer(); w != nil && w.Holder == ans.Host && w.Confirmed && ans.Writable && x.s.unsure == 0 {
 		x.settleAudit(ans.Host)
@@ -53,6 +54,31 @@ func (x *stepper) audits(ans Answer) {
 	}
 	if !ans.Writable && !ans.Writing.Fenced { // else it may yet commit what was looked for
 		x.audited(ans.Host, ans.Audit)
+	}
+}
+
+// newDoubt: the host of the embargo that the answer reports is to be looked at beyond that place, and nobody has been
+// told so yet. The last successor's place is the one that counts; that of who took over earlier, and was away
+// since, only where nothing newer is known.
+func (x *stepper) newDoubt(ans Answer) bool {
+	e := ans.Embargo
+	h, known := x.s.Hosts[e.Host]
+	a, w := h.Audit, x.writer()
+	successor := x.s.Switch.To == ans.Host && x.s.Switch.From == e.Host && w != nil && ans.Seq >= w.seq
+	switch {
+	case !known:
+		return false
+	case a.At == e.At:
+		return a.Past && successor
+	}
+	return a.At == "" || a.Past || successor
+}
+
+// outlive: the host has lost the writer role, and what was found in its log before it had that is past.
+func (x *stepper) outlive(host string) {
+	if h := x.s.Hosts[host]; h.Audit.At != "" {
+		h.Audit.Past = true
+		x.s.Hosts[host] = h
 	}
 }
 
@@ -69,7 +95,8 @@ func (x *stepper) audited(host string, a Audit) {
 		x.out.add(Info, host, "Host '%s' has no transactions that others lack", host)
 		return
 	}
-	x.out.add(Fatal, host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online", host, a.Finding)
+	x.out.add(Fatal, host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online",
+		host, a.Finding)
 }
 
 // settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others
@@ -101,12 +128,22 @@ func (x *stepper) waive(host string) {
 	x.out.add(Fatal, host, "Admin lets host '%s' in with what only it has (%s)", host, why)
 }
 
-// trust lists the hosts with the places beyond which their logs have been found to be in order.
-func (s State) trust() string {
+// trust lists, for a host, the others with the places beyond which their logs have been found to be in order. Who
+// takes over from one that has been the writer again since is told no place of it: the one that it will name is a
+// new one, even where it is the same.
+func (s State) trust(host string) string {
 	var list []string
+	own := s.Hosts[host].Embargo
 	for name, h := range s.Hosts {
-		if h.Audit.trusted() {
+		switch {
+		case !h.Audit.trusted():
+		case h.Audit.Past && s.Switch.From == name && s.Switch.To == host:
+			list = append(list, name+"@")
+		default:
 			list = append(list, name+"@"+h.Audit.At)
+			if own.Host == name && own.At != "" && own.At != h.Audit.At { // it took over earlier than who named the other place
+				list = append(list, name+"@"+own.At)
+			}
 		}
 	}
 	slices.Sort(list)

@@ -32,6 +32,7 @@ func (x *stepper) give(a *Address, host string) {
 	x.s.vouched = x.in.Now
 	if host != x.s.LastWriter {
 		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
+		x.outlive(x.s.LastWriter)
 		x.s.LastWriter = host
 	}
 }
@@ -65,7 +66,7 @@ func (x *stepper) answers() {
 			}
 			h.Via, h.Working = ans.Via, ans.Busy
 			if !ans.Busy { // who is busy says nothing of that
-				h.ServerGone, h.Writing, h.Backup = ans.ServerGone, ans.Writing, ans.Backup
+				h.ServerGone, h.Writing, h.Backup, h.Embargo = ans.ServerGone, ans.Writing, ans.Backup, ans.Embargo
 			}
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)

@@ -87,6 +87,7 @@ type HostInfo struct {
 	Via          string        // host through which its agent is reached; "" for directly
 	Witness      string        // another host that reaches its server at the moment
 	Audit        Audit         // of its log, after it was the writer
+	Embargo      Embargo       // whom its agent says it replicates nothing more from
 	Lack         Lack          // of the writer's log
 	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
 	killing      bool          // kill_host is running for it
@@ -167,7 +168,7 @@ type Durable struct {
 type StoredHost struct {
 	State HostState
 	Roles []RoleIP
-	Audit Audit // At and Waived
+	Audit Audit // At, Waived and Past
 
 	Classic bool    // its agent speaks the original's protocol only
 	Fitness Fitness // to take over from the writer
@@ -178,7 +179,8 @@ type StoredHost struct {
 func (s State) Durable() Durable {
 	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch, Successors: s.Successors, Endless: s.Endless}
 	for name, h := range s.Hosts {
-		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Audit: Audit{At: h.Audit.At, Waived: h.Audit.trusted()}, Classic: h.Classic,
+		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Classic: h.Classic,
+			Audit:   Audit{At: h.Audit.At, Waived: h.Audit.trusted(), Past: h.Audit.Past},
 			Fitness: h.Lack.fitness(), LackOf: h.Lack.Of}
 	}
 	return d

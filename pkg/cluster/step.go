@@ -114,7 +114,7 @@ func mayOrder(s, next State) bool {
 		return true
 	}
 	for name, h := range next.Hosts {
-		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit ||
+		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit || old.Embargo != h.Embargo ||
 			old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp {
 			return true
 		}
@@ -236,7 +236,8 @@ type Order struct {
 // Equal says whether both tell their host the same.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down && o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
+		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down &&
+		o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
 		slices.Equal(o.Roles, p.Roles)
 }
 
@@ -247,7 +248,8 @@ func Orders(t Topology, s State) []Order {
 		return nil
 	}
 	master := s.ActiveMaster(t)
-	trust, across, forced := s.trust(), s.across(), slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
+	across := s.across()
+	forced := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
@@ -257,7 +259,7 @@ func Orders(t Topology, s State) []Order {
 		if s.Epoch.Number > 0 && s.bound(t, h.Name) {
 			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
 		}
-		o.Trust, o.Across, o.Forced = trust, across, forced && h.Name == master
+		o.Trust, o.Across, o.Forced = s.trust(h.Name), across, forced && h.Name == master
 		if a := s.Hosts[h.Name].Audit; a.open() {
 			o.Left = a.At
 		}

@@ -45,8 +45,8 @@ func (s *State) firstTerms(t Topology) {
 func (s State) epochs(t Topology) bool { return t.leased() || s.Epoch.Number > 0 }
 
 // newTerms makes the terms of the present holding those of the configuration, as far as its holder answers: who does
-// not could not say that it knows them. An original agent knows of no terms: the one that takes its place finds a holding
-// without a lease, which it can go on with. The holder and its holding stay.
+// not could not say that it knows them. An original agent knows of no terms: the one that takes its place finds a
+// holding without a lease, which it can go on with. The holder and its holding stay.
 func (x *stepper) newTerms() {
 	a := x.writer()
 	if a == nil || !x.s.epochs(x.t) || !x.s.Epoch.Grants(a.Holder) || x.s.Mode == Passive || !x.s.NetworkUp {
@@ -54,7 +54,8 @@ func (x *stepper) newTerms() {
 	}
 	want, now := x.t.terms(), x.s.Epoch.Terms
 	h := x.s.Hosts[a.Holder]
-	if want.Candidates == now.Candidates && want.Lease == now.Lease || !x.t.mayWrite(a.Holder) || !h.AgentUp || h.Classic ||
+	if want.Candidates == now.Candidates && want.Lease == now.Lease || !x.t.mayWrite(a.Holder) ||
+		!h.AgentUp || h.Classic ||
 		!h.obeyed || !h.namesTerms() {
 		return
 	}

@@ -54,7 +54,8 @@ func New(self, boot string, candidates []string, saved Saved, longest cluster.Le
 		saved.Taken = ""
 	}
 	return &Tenure{Saved: saved, self: self, machine: boot, boot: boot, file: candidates,
-		novice: saved.Epoch.Number == 0 || saved.Released, started: now, promised: now, atStart: max(saved.Lease, saved.Epoch.Terms.Longest, longest), vouched: map[string]vouch{}}
+		novice: saved.Epoch.Number == 0 || saved.Released, started: now, promised: now,
+		atStart: max(saved.Lease, saved.Epoch.Terms.Longest, longest), vouched: map[string]vouch{}}
 }
 
 // terms are those of the epoch; where it has none, what this host's own file and the last order say.

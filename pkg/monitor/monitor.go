@@ -269,8 +269,8 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
-// disturbLess keeps no connections to a server whose agent is an original one: with blocking_type soft that waits for all
-// clients to go before it gives the writer's role up, ours among them.
+// disturbLess keeps no connections to a server whose agent is an original one: with blocking_type soft that waits for
+// all clients to go before it gives the writer's role up, ours among them.
 func (o *owner) disturbLess(host string) {
 	if o.Checks.Brief != nil {
 		o.Checks.Brief(host, o.state.Hosts[host].Classic)

@@ -31,6 +31,7 @@ const (
 	auditLine   = "#audit"
 	trustedWord = "trusted"
 	openWord    = "open"
+	pastWord    = "past"
 )
 
 // fitLine says whether a host has what the writer writes, and whose writes it lacks where it has not.
@@ -49,7 +50,9 @@ func formatStatus(d cluster.Durable) string {
 	}
 	for _, name := range names {
 		if a := d.Hosts[name].Audit; a.At != "" {
-			fmt.Fprintf(&b, "%s|%s|%s|%s\n", auditLine, name, a.At, map[bool]string{true: trustedWord, false: openWord}[a.Waived])
+			fmt.Fprintf(&b, "%s|%s|%s|%s%s\n", auditLine, name, a.At,
+				map[bool]string{true: trustedWord, false: openWord}[a.Waived],
+				map[bool]string{true: "|" + pastWord}[a.Past])
 		}
 	}
 	for _, name := range names {
@@ -108,9 +111,9 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 			h := d.Hosts[fields[1]]
 			h.Classic = true
 			d.Hosts[fields[1]] = h
-		case fields[0] == auditLine && len(fields) == 4 && known(fields[1]):
+		case fields[0] == auditLine && (len(fields) == 4 || len(fields) == 5) && known(fields[1]):
 			h := d.Hosts[fields[1]]
-			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord}
+			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord, Past: slices.Contains(fields[4:], pastWord)}
 			d.Hosts[fields[1]] = h
 		case fields[0] == fitLine && len(fields) == 4 && d.Hosts[fields[1]].State != "":
 			h := d.Hosts[fields[1]]

@@ -44,8 +44,12 @@ func TestClassicStatusFiles(t *testing.T) {
 
 func TestStatusRoundTrip(t *testing.T) {
 	d := cluster.Durable{
-		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2"}, "db2": {State: cluster.Online, Fitness: cluster.Fit},
-			"db3": {State: cluster.Online, Fitness: cluster.Acknowledged}},
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2",
+			Audit: cluster.Audit{At: "bin.000001:4"}},
+			"db2": {State: cluster.Online, Fitness: cluster.Fit,
+				Audit: cluster.Audit{At: "bin.000002:4", Waived: true, Past: true}},
+			"db3": {State: cluster.Online, Fitness: cluster.Acknowledged,
+				Audit: cluster.Audit{At: "bin.000003:4", Waived: true}}},
 		Writer: "db2", Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "bin.000009:77"},
 	}
 	got, warnings := parseStatus(formatStatus(d), knownHost)

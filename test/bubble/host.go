@@ -166,7 +166,8 @@ func (h *host) run(after *agentProcess) {
 		}
 		leasing.Everybody = append(leasing.Everybody, o.name)
 	}
-	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel, Gate: local,
+	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel,
+		Gate:    local,
 		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
 		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
 		Fence: firewall(kernel), Departures: farewell(kernel),

@@ -16,8 +16,8 @@ type fleet struct {
 	agents  map[string]*lab.Original // by host; ours on the others
 }
 
-// mixed starts a cluster with original agents on some hosts, and with an original monitor or with ours. It replicates by file
-// and position, as clusters of the original's time do.
+// mixed starts a cluster with original agents on some hosts, and with an original monitor or with ours. It replicates
+// by file and position, as clusters of the original's time do.
 func mixed(t *testing.T, limit time.Duration, o lab.Options, monitor bool, agents ...string) *fleet {
 	t.Helper()
 	o.Position = true
@@ -70,7 +70,8 @@ func (f *fleet) original(host string) {
 func (f *fleet) whole() {
 	f.Helper()
 	f.until("all hosts to be ONLINE", func(show string) bool {
-		return strings.Count(show, "/ONLINE. Roles:") == len(f.DBs) && strings.Count(show, "reader(") == len(f.DBs) && f.Writer(show) != nil
+		return strings.Count(show, "/ONLINE. Roles:") == len(f.DBs) && strings.Count(show, "reader(") == len(f.DBs) &&
+			f.Writer(show) != nil
 	})
 }
 
@@ -155,8 +156,8 @@ func TestOriginalMonitor(t *testing.T) {
 }
 
 // TestSwap: the programs are replaced under load, one after the other, and back, and again. In the order of
-// docs/migration.md no write fails; only the second monitor of ours finds agents that know of the first one's decisions,
-// of which its own state says nothing any more, and has the role given up before it gives it.
+// docs/migration.md no write fails; only the second monitor of ours finds agents that know of the first one's
+// decisions, of which its own state says nothing any more, and has the role given up before it gives it.
 func TestSwap(t *testing.T) {
 	documented := []string{"db3", "db2", "db1", "mon"}
 	f, l := swapped(t, documented...)
@@ -166,8 +167,8 @@ func TestSwap(t *testing.T) {
 	f.balance(l)
 }
 
-// TestSwapMonitorFirst: in the other order nothing fails on the way to ours. On the way back an original agent finds the
-// writer's address with the lifetime that ours has given it, and puts it there again when it looks the next time.
+// TestSwapMonitorFirst: in the other order nothing fails on the way to ours. On the way back an original agent finds
+// the writer's address with the lifetime that ours has given it, and puts it there again when it looks the next time.
 func TestSwapMonitorFirst(t *testing.T) {
 	f, l := swapped(t, "mon", "db3", "db2", "db1")
 	f.swapAll(l, originalLooks, "db1")

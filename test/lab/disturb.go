@@ -56,8 +56,8 @@ func Unheard() Fault {
 		}}
 }
 
-// TwoViews is a writer on the other side of a cut, with one of two clients: that one hears nothing from the other hosts,
-// and goes on with this writer for as long as it is one.
+// TwoViews is a writer on the other side of a cut, with one of two clients: that one hears nothing from the other
+// hosts, and goes on with this writer for as long as it is one.
 func TwoViews() Fault {
 	return Fault{Name: "the writer and a client cut from all others", Hits: "network", Writer: true,
 		Strike: func(c *Cluster) error {

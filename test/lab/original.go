@@ -71,7 +71,8 @@ func (c *Cluster) OriginalAgent(ctx context.Context, n *Node) (*Original, error)
 		return nil, err
 	}
 	return startOriginal(ctx, func(ctx context.Context, o *Original) error {
-		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: cmp.Or(c.Retries, 10), Watcher: "root", Machine: machine{n.Host}, Log: o.say,
+		a := &original.Agent{Site: c.site(), Name: n.Name, Retries: cmp.Or(c.Retries, 10), Watcher: "root",
+			Machine: machine{n.Host}, Log: o.say,
 			Connect: func(ip netip.Addr) *sql.DB { return connectFrom(n.Host, ip, "mmm_agent", "agentpw") }}
 		return a.Serve(ctx, l)
 	}), nil
@@ -84,7 +85,8 @@ func (c *Cluster) OriginalMonitor(ctx context.Context) (*Original, error) {
 		return nil, err
 	}
 	return startOriginal(ctx, func(ctx context.Context, o *Original) error {
-		m := &original.Monitor{Site: c.site(), Trap: c.TrapPeriod, AutoSetOnline: time.Duration(c.AutoSetOnline) * time.Second, MaxBacklog: 60,
+		m := &original.Monitor{Site: c.site(), Trap: c.TrapPeriod, AutoSetOnline: time.Duration(c.AutoSetOnline) * time.Second,
+			MaxBacklog: 60,
 			StatusPath: filepath.Join(c.dir, "mmm_mond.status"), Log: o.say,
 			Connect: func(ip netip.Addr) *sql.DB { return connectFrom(c.Mon, ip, "mmm_monitor", "monpw") },
 			Dial: func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
