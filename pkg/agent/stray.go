@@ -19,9 +19,13 @@ func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 }
 
 // borrowed: nobody has ordered anything since the start, and nobody vouches for this host, which had the writer's role
-// under a lease: what it has of the address leaves when the lifetime is over that an agent before this one has set.
+// under a lease, or may have had it by a record that can't be read: what it has of the address leaves when the lifetime
+// is over that an agent before this one has set.
 func (o *owner) borrowed() bool {
-	return o.unasked() && o.tenant != nil && o.tenant.tenure.Saved.Taken != "" && o.tenant.tenure.Lease() > 0
+	if o.tenant == nil || !o.unasked() {
+		return false
+	}
+	return o.tenant.tenure.Saved.Taken != "" && o.tenant.tenure.Lease() > 0 || o.tenant.unread && o.tenant.leased()
 }
 
 // disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it

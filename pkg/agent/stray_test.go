@@ -84,3 +84,35 @@ func TestStrayAtStart(t *testing.T) {
 		})
 	}
 }
+
+// TestStrayBesideDamagedRecord: where there is a record that can't be read an agent of ours was here: what it has added has
+// a lifetime, and stays for that.
+func TestStrayBesideDamagedRecord(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends  time.Duration // of what it finds; 0: never
+		stays bool
+	}{
+		"somebody else's": {0, false},
+		"its own":         {3 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, lease.Saved{}, func(l *leasedTest) {
+				l.end()
+				l.disk.files[statePath] = "epoch=rubbish\n"
+				l.host.set(func() {
+					l.host.present, l.host.ends = []netip.Addr{writer.IP}, time.Time{}
+					if c.ends > 0 {
+						l.host.ends = time.Now().Add(c.ends)
+					}
+				})
+				l.start()
+				time.Sleep(2500 * time.Millisecond)
+				l.host.set(func() {
+					if stays := slices.Contains(l.host.present, writer.IP); stays != c.stays {
+						t.Errorf("it has %v", l.host.present)
+					}
+				})
+			})
+		})
+	}
+}

@@ -61,6 +61,7 @@ type tenant struct {
 	self     string
 	tenure   *lease.Tenure
 	saved    lease.Saved // what is on disk
+	unread   bool        // what is on disk could not be read at the start
 	record   *record
 	log      *slog.Logger
 	failed   string // why the state can't be written, as logged
@@ -88,7 +89,7 @@ func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog
 	}
 	now := l.Clock.Now()
 	t := &tenant{
-		Leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved,
+		Leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved, unread: err != nil,
 		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now, answered: make(chan vouch),
 	}
 	t.publish()
@@ -101,7 +102,9 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 		saved, err := loadState(disk, l.StatePath, l.Clock.Boot())
 		found <- saved
 		return err
-	}); err != nil {
+	}); errors.Is(err, context.DeadlineExceeded) {
+		return lease.Saved{}, fmt.Errorf("read %s within %v: %w", l.StatePath, readTimeout, err)
+	} else if err != nil {
 		return lease.Saved{}, err
 	}
 	return <-found, nil

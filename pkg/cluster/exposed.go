@@ -31,6 +31,10 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 		switch {
 		case name == writer:
 		case s.eligible(r, name) && (t.FailoverLoss == LossAny || s.missing(t, name) == ""):
+			if silent := s.unheard(t, name); writer == "" && silent != nil {
+				return fmt.Sprintf("Nobody can be given role '%s': only %s could say that nobody has it, and no agent of theirs can be reached. "+
+					"Make one answer; those that are switched off take out of the configuration, and use move_role --force", r.Name, strings.Join(silent, ", ")), true
+			}
 			return "", false
 		case s.eligible(r, name):
 			others = append(others, s.missing(t, name))

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -27,5 +28,68 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	}
 	if s.Epoch.Number <= epoch.Number {
 		t.Errorf("epoch %s, which is not above that of the monitor before", s.Epoch)
+	}
+}
+
+// TestLostStateAndSilentHosts: a monitor that has lost its state and hears one host of three. That one may follow once a
+// lease is over only if whoever is the writer has to ask it; by its own word it may have been none of those who are asked
+// (its secret and its monitor's are new, say, and the two others vouch for each other with the old one).
+func TestLostStateAndSilentHosts(t *testing.T) {
+	topology := lab()
+	topology.Lease, topology.AutoSetOnline = Lease(2*time.Second), time.Second
+	topology.Hosts[2].Master = true
+	topology.Roles[1].Hosts = []string{"db1", "db2", "db3"}
+	well := Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
+	for name, c := range map[string]struct {
+		known  string // candidates by the epoch that db1 knows
+		back   string // host that answers after ten minutes; "": nobody
+		writer string // before anybody is back
+		after  bool   // somebody is the writer in the end
+	}{
+		"it is asked":                              {known: "db1,db2,db3", writer: "db1", after: true},
+		"it knows of no terms":                     {writer: "db1", after: true},
+		"it is not asked":                          {known: "db2,db3"},
+		"it is not asked, one who is comes back":   {known: "db2,db3", back: "db3", after: true},
+		"it is not asked, nor is one who is known": {known: "db8,db9"},
+		"it is not asked, and others are unknown":  {known: "db8,db9", back: "db3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Hour
+			epoch := Epoch{Number: 4, Since: 4, Terms: Terms{Candidates: c.known, Lease: topology.Lease, Longest: topology.Lease}}
+			if c.known == "" {
+				epoch.Terms = Terms{}
+			}
+			verdicts := map[string]Verdicts{"db1": well, "db2": well, "db3": well}
+			found := map[string]Found{"db1": {Agent: &StoredHost{State: Online}, System: &SystemFound{}, Epoch: epoch}}
+			s, _ := Start(topology, Active, Durable{}, found, verdicts, now)
+			answer := func(host string) Answer {
+				return Answer{Host: host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: s.Epoch,
+					Stamp: Stamp{Boot: host, At: now}}
+			}
+			run := func(back string) {
+				for end := now + 10*time.Minute; now < end && s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
+					answers := []Answer{answer("db1")}
+					for _, host := range []string{"db2", "db3"} {
+						if host == back {
+							answers = append(answers, answer(host))
+						} else {
+							answers = append(answers, Answer{Host: host, Seq: s.Seq, Text: "an answer without a valid signature"})
+						}
+					}
+					s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts, Answers: answers})
+				}
+			}
+			run("")
+			if w := s.ActiveMaster(topology); w != c.writer {
+				t.Errorf("the writer is %q, want %q", w, c.writer)
+			}
+			if why, none := s.Exposed(topology); none != (c.writer == "") || none && !strings.Contains(why, "could say that nobody has it") {
+				t.Errorf("it says %q", why)
+			}
+			run(c.back)
+			if w := s.ActiveMaster(topology); (w != "") != c.after {
+				t.Errorf("in the end the writer is %q", w)
+			}
+		})
 	}
 }

@@ -52,6 +52,7 @@ type State struct {
 	patience  time.Duration // until then a last writer that has not come back from a power cut keeps its role
 	vouched   time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven  []string      // hosts that may still be the writer, by a decision that this monitor does not know
+	timed     bool          // one of those was proven not to be by its lease alone
 	stepped   time.Duration // time of the last Step
 
 	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could

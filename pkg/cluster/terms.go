@@ -130,6 +130,22 @@ func (s State) strangers(t Topology) []string {
 	return all
 }
 
+// unheard are the hosts without whose word the given one can't be made the writer, where nobody is and none of them can be
+// reached; nil: it can be, or somebody can say so.
+func (s State) unheard(t Topology, host string) []string {
+	all := SplitHosts(s.Successors)
+	for _, a := range s.Addresses {
+		if len(all) == 0 && a.Role == t.ActiveMasterRole && s.Epoch.Holder == "" && s.Epoch.Leaving {
+			all = append(slices.Clone(s.unproven), a.Leaving)
+		}
+	}
+	if s.shut > 0 || s.Epoch.Number == 0 || s.Epoch.Holder != "" ||
+		slices.ContainsFunc(all, func(h string) bool { return h == host || s.Hosts[h].AgentUp }) {
+		return nil
+	}
+	return all
+}
+
 // appointed are the terms for a new holder.
 func (x *stepper) appointed(host string) {
 	want := x.t.terms()

@@ -135,11 +135,15 @@ func (x *stepper) lapse() {
 		x.out.add(Error, h, "Nobody has vouched for host '%s' for %.1f seconds: its lease is over", h, (x.in.Now - x.s.vouched).Seconds())
 		x.take(a, "")
 	}
-	if h := a.Leaving; h != "" && x.protected(a, h) {
+	if h := a.Leaving; h != "" && x.protected(a, h) && (!x.disowned() || x.s.Successors != "") {
 		x.out.add(Info, h, "Role '%s' has left host '%s': its lease is over", a.RoleIP, h)
+		x.s.timed = true
 		x.left(a, "")
 	}
 }
+
+// disowned: this monitor has lost its state, and not every host has been proven not to be the writer yet.
+func (x *stepper) disowned() bool { return x.s.Epoch.Holder == "" && x.s.Epoch.Leaving }
 
 // left frees the address. gone is the host where its own agent has said so, in answer to the order to leave (R6a).
 func (x *stepper) left(a *Address, gone string) {
@@ -158,7 +162,7 @@ func (x *stepper) left(a *Address, gone string) {
 		a.seq, a.since = x.seq, x.in.Now
 		return
 	}
-	if x.s.Epoch.Holder == "" && x.s.Epoch.Leaving { // all have given their word, after this monitor had lost its state
+	if x.disowned() && !x.s.timed { // all have given their word
 		x.s.shut = x.in.Now
 		if x.s.Epoch.Terms.Candidates == x.t.terms().Candidates {
 			x.s.Successors = x.s.Epoch.Terms.Candidates // nobody knows of any others
@@ -171,6 +175,7 @@ func (x *stepper) left(a *Address, gone string) {
 func (x *stepper) lostState() {
 	ours, highest, lost := x.s.Epoch, x.s.Epoch.Number, false
 	terms := x.t.terms()
+	successors := terms.Candidates
 	for _, ans := range x.in.Answers {
 		if !ans.Reached || !x.s.epochs(x.t) || !x.s.bound(x.t, ans.Host) {
 			continue
@@ -178,12 +183,15 @@ func (x *stepper) lostState() {
 		lost = lost || ans.Epoch.Number > ours.Number || ans.Epoch.Contradicts(ours)
 		highest = max(highest, ans.Epoch.Number)
 		terms.Candidates = union(terms.Candidates, ans.Epoch.Terms.Candidates)
+		if known := ans.Epoch.Terms.Candidates; known != "" {
+			successors = JoinHosts(intersection(successors, known))
+		}
 		terms.Longest = max(terms.Longest, ans.Epoch.Terms.Longest)
 	}
 	if lost {
 		x.out.add(Fatal, "", "The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
 		terms.Longest = max(terms.Longest, ours.Terms.Longest)
-		x.disown(highest, terms)
+		x.disown(highest, terms, successors)
 	}
 }
 
@@ -193,7 +201,7 @@ func (x *stepper) resume(a *Address) {
 	a.gone = e.Gone
 	switch {
 	case e.Leaving && e.Holder == "":
-		x.disown(e.Number, e.Terms)
+		x.disown(e.Number, e.Terms, x.s.Successors)
 	case e.Leaving:
 		a.Leaving = e.Holder
 	case e.Holder != "" && !x.t.mayWrite(e.Holder):
@@ -209,8 +217,10 @@ func (x *stepper) resume(a *Address) {
 }
 
 // disown makes an epoch of its own in which nobody is the writer. Every host of the configuration has to give its
-// word, and every other that the agents know for a candidate and that can be asked.
-func (x *stepper) disown(highest uint64, terms Terms) {
+// word, and every other that the agents know for a candidate and that can be asked; or its lease has to be over. That
+// proves something only for who has to ask somebody that refuses: only successors, whom all the terms that are known
+// name, may follow then. (One agent alone may know terms that others, with an older secret say, still vouch by.)
+func (x *stepper) disown(highest uint64, terms Terms, successors string) {
 	a := x.writer()
 	var all []string
 	for _, name := range SplitHosts(union(terms.Candidates, x.t.terms().Candidates)) {
@@ -223,7 +233,7 @@ func (x *stepper) disown(highest uint64, terms Terms) {
 	a.seq, a.since = x.seq, x.in.Now
 	x.s.vouched = x.in.Now
 	x.s.Switch.After, x.s.Switch.Start = "", "" // somebody else may have taken over since
-	x.s.Successors, x.s.acked, x.s.shut, x.s.unsure = "", 0, 0, 0
+	x.s.Successors, x.s.timed, x.s.acked, x.s.shut, x.s.unsure = successors, false, 0, 0, 0
 	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true, Terms: terms}
 }
 
