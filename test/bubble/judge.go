@@ -66,10 +66,14 @@ func (w *World) failed(format string, args ...any) {
 	w.fail(format, args...)
 }
 
-// forgive does not count a host for as long as a machine that was suspended may have the address: for a lease, or for
-// what is left of a longer one, of before its configuration has changed.
+// forgive does not count a host for as long as a machine that was suspended may have the address: for the longest lease
+// that an epoch has given, or for what is left of a longer one, of before its configuration has changed.
 func (w *World) forgive(h *host) {
-	until := time.Now().Add(h.setup.lease.Over())
+	lease := h.setup.lease
+	for _, e := range w.epochs {
+		lease = max(lease, e.Terms.Longest)
+	}
+	until := time.Now().Add(lease.Over())
 	for _, e := range h.kernel.entries[writerIP] {
 		if e.timer != nil && e.ends.After(until) {
 			until = e.ends
