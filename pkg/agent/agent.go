@@ -446,6 +446,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 		Embargo:    o.embargo.get(),
 		Audit:      *o.follower.audit.Load(),
 		Across:     *o.follower.across.Load(),
+		Astray:     o.follower.astray.Load(),
 	}
 	o.note(nil)
 	for _, n := range o.notes {

@@ -534,6 +534,15 @@ func TestFollow(t *testing.T) {
 				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
 					t.Errorf("answer %v", a)
 				}
+				if got, want := wire.ParseReport(a).Astray, strings.HasPrefix(c.name, "ahead"); got != want {
+					t.Errorf("astray: %v, want %v", got, want)
+				}
+				s.set(func() { s.replica.SourceHost = "10.0.0.2" }) // somebody has set it up anew
+				say(o)
+				synctest.Wait()
+				if wire.ParseReport(say(o)).Astray {
+					t.Error("astray after it was set up anew")
+				}
 			})
 		})
 	}

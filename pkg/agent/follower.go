@@ -43,6 +43,7 @@ type follower struct {
 
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
+	astray atomic.Bool                   // this slave has what the writer lacks, as far as was found
 	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
 	looked time.Time                     // when; of the attempts alone, one at a time, as the next three
 	end    mysqlctl.Position             // of the own log at that time
@@ -167,6 +168,12 @@ func (f *follower) note(o wire.Order, err error, newer bool) {
 		f.log.Log(context.Background(), levelFatal, text)
 	}
 	f.status.Store(&text)
+	switch {
+	case errors.Is(err, errAstray):
+		f.astray.Store(true)
+	case err == nil && !newer:
+		f.astray.Store(false)
+	}
 }
 
 // try makes the replication what the order wants.

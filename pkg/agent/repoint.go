@@ -14,6 +14,9 @@ import (
 
 // This file is about following another writer than before, at exactly the right place.
 
+// errAstray: this slave has executed what the writer lacks.
+var errAstray = errors.New("must be set up anew")
+
 // repoint makes this slave follow the active master, exactly or not at all: it never skips or repeats a transaction.
 func (f *follower) repoint(ctx context.Context, o wire.Order) error {
 	src, ok := f.sources(o.Master)
@@ -128,7 +131,7 @@ func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string
 	if err == nil && sameSource(f.peers, other, r) && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r) {
 		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them", master, missing)
 	}
-	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it must be set up anew", master, missing)
+	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it %w", master, missing, errAstray)
 }
 
 // shorten makes a set of GTIDs fit to be read.
@@ -229,8 +232,8 @@ func (s Site) moves(address string) bool {
 }
 
 func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
-	return fmt.Errorf("this slave has executed %s of %s, the new writer only %s when it took over: it has transactions that '%s' lacks and must be set up anew",
-		executed, sw.From, sw.After, sw.To)
+	return fmt.Errorf("this slave has executed %s of %s, the new writer only %s when it took over: it has transactions that '%s' lacks and %w",
+		executed, sw.From, sw.After, sw.To, errAstray)
 }
 
 // stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
@@ -244,7 +247,7 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 		if err := f.stopped.set(runs, ""); err != nil {
 			return err
 		}
-		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it must be set up anew (%s)", r.SourceHost, r.Executed, r.IOError)
+		return fmt.Errorf("the log of %s does not go up to %s any more, to which this slave has executed it: it %w (%s)", r.SourceHost, r.Executed, errAstray, r.IOError)
 	}
 	if err == nil && r.Executed != p {
 		err = elsewhere(r.Executed)

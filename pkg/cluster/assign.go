@@ -65,11 +65,13 @@ func (x *stepper) fewest(r Role) string {
 	return best
 }
 
-// lastChoice says why a host is taken for a role only where nobody else can have it: it is at work on something that clients
-// would feel, or is behind on purpose. "" for nothing.
+// lastChoice says why a host is taken for a role only where nobody else can have it: it has what will never have been, is
+// at work on something that clients would feel, or is behind on purpose. "" for nothing.
 func (s State) lastChoice(host string) string {
 	h := s.Hosts[host]
 	switch {
+	case h.Astray:
+		return "it has transactions that the writer lacks, and must be set up anew"
 	case h.Good.Delay > 0:
 		return fmt.Sprintf("its replication is delayed by %d seconds (SQL_Delay)", int(h.Good.Delay.Seconds()))
 	case h.Backup != "":

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,5 +47,36 @@ func TestLastChoiceForWriter(t *testing.T) {
 				t.Errorf("%q is the writer, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestAstray: a slave that has what the writer lacks serves nobody while others can.
+func TestAstray(t *testing.T) {
+	top := lab()
+	w := newWorld(top)
+	w.do("after 80s")
+	if len(w.s.RolesOf("db3")) == 0 {
+		t.Fatal("db3 has no roles to lose")
+	}
+	w.agents["db3"].astray = true
+	w.do("after 5s")
+	if got := w.s.RolesOf("db3"); len(got) > 0 {
+		t.Errorf("db3 has %v", got)
+	}
+	if text, _ := Explain(top, w.s, "db3"); !strings.Contains(text.String(), "transactions that the writer lacks") {
+		t.Errorf("explain:\n%s", text)
+	}
+	for _, other := range []string{"db1", "db2"} {
+		w.do("set_offline " + other)
+	}
+	w.do("after 5s")
+	if len(w.s.RolesOf("db3")) == 0 {
+		t.Error("nobody else is there, and db3 has no roles")
+	}
+	w.do("set_online db2")
+	w.agents["db3"].astray = false
+	w.do("after 5s")
+	if got := w.s.RolesOf("db3"); len(got) == 0 {
+		t.Errorf("after it was set up anew db3 has %v", got)
 	}
 }

@@ -66,7 +66,8 @@ func (x *stepper) answers() {
 			}
 			h.Via, h.Working = ans.Via, ans.Busy
 			if !ans.Busy { // who is busy says nothing of that
-				h.ServerGone, h.Writing, h.Backup, h.Embargo = ans.ServerGone, ans.Writing, ans.Backup, ans.Embargo
+				h.ServerGone, h.Writing, h.Backup = ans.ServerGone, ans.Writing, ans.Backup
+				h.Embargo, h.Astray = ans.Embargo, ans.Astray
 			}
 			h.Problems = x.problems(h, ans)
 			x.heard(&h, ans)

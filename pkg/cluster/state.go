@@ -81,6 +81,7 @@ type HostInfo struct {
 	heard        bool          // its agent has answered since this monitor started
 	obeyed       bool          // it has answered an order since then, so that Classic is known
 	Backup       string        // what backs its server up at the moment; "" for nothing
+	Astray       bool          // its server has executed what the writer lacks, as its agent says
 	Writing      Writing       // what its agent says of its server's writing
 	stallTold    bool          // it has been said that it can't write, and keeps the role
 	unrelieved   time.Duration // when last nobody was fit to replace it; 0: never

@@ -44,6 +44,7 @@ type Answer struct {
 	ServerGone bool // its server's process is gone
 
 	Backup  string  // what backs its server up; "" for nothing
+	Astray  bool    // its server has executed what the writer lacks
 	Writing Writing // what it says of its server's writing
 
 	Embargo Embargo // whom it replicates nothing more from

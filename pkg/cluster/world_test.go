@@ -57,6 +57,7 @@ type simAgent struct {
 	told HostState
 
 	backup  string
+	astray  bool
 	stalled time.Duration // since when its server writes nothing; 0: it does
 
 	embargo Embargo // whom it replicates nothing more from, until it is trusted
@@ -197,7 +198,7 @@ func (w *world) answer(o Order) Answer {
 		ans.Across.Audit.At = a.embargo.At
 	}
 	ans.Writable = slices.ContainsFunc(a.have, func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
-	ans.Backup = a.backup
+	ans.Backup, ans.Astray = a.backup, a.astray
 	if a.stalled > 0 {
 		lasts := w.now - a.stalled
 		ans.Writing = Writing{Stalled: lasts, Stall: fmt.Sprintf("connection 7 has waited %d s for its commit (Commit)", int(lasts.Seconds())), Fenced: !ans.Writable}

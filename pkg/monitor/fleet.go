@@ -243,7 +243,7 @@ func (c *courier) read(line string, err error) (cluster.Answer, error) {
 		Live: report.Live, Candidates: report.Candidates,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 		Embargo: report.Embargo, Audit: report.Audit, Across: report.Across,
-		Backup:  report.Backup,
+		Backup: report.Backup, Astray: report.Astray,
 		Writing: cluster.Writing{Stalled: report.Stalled, Stall: report.Stall, Fenced: report.Fenced},
 	}, nil
 }

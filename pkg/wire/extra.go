@@ -37,6 +37,7 @@ const (
 	extCut      = "cut"
 	extDown     = "down"
 	extBackup   = "backup"
+	extAstray   = "astray"
 	extAnswer   = "answer"
 	extForced   = "forced"
 	extLeft     = "left"

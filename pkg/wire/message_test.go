@@ -215,6 +215,7 @@ func TestReport(t *testing.T) {
 		},
 		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)", Fenced: true},
 			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
+		{"astray", Report{Extended: true, Writable: No, Astray: true}, "v=1|seq=0|have=|writable=0|astray=1"},
 		{"backup", Report{Extended: true, Writable: No, Backup: "mysqldump (process 77)"}, "v=1|seq=0|have=|writable=0|backup=mysqldump (process 77)"},
 		{"logs", Report{Extended: true, Writable: No, Audit: cluster.Audit{At: "b.1:4", Done: true},
 			Across: cluster.Across{Host: "db1", Audit: cluster.Audit{At: "b.2:8", Done: true, Beyond: 2, Finding: "it has 2"}}},

@@ -61,6 +61,7 @@ type Report struct {
 	Stall      string        // how that is known
 	Backup     string        // what backs the server up at the moment; "" for nothing
 	Fenced     bool          // Writable is No because no client reaches the server, which may be open
+	Astray     bool          // its server has, as a slave, executed what the writer lacks
 
 	Embargo cluster.Embargo // whom it replicates nothing more from
 	Audit   cluster.Audit   // what it found in its own log; without Waived
@@ -105,6 +106,9 @@ func (r Report) Fields() []string {
 	}
 	if r.Fenced {
 		fields = append(fields, extra(extFenced, "1"))
+	}
+	if r.Astray {
+		fields = append(fields, extra(extAstray, "1"))
 	}
 	if r.ServerGone {
 		fields = append(fields, extra(extServer, serverGone))
@@ -152,6 +156,7 @@ func ParseReport(a Answer) Report {
 		Stall:      pairs.get(extStall),
 		Backup:     pairs.get(extBackup),
 		Fenced:     pairs.get(extFenced) == "1",
+		Astray:     pairs.get(extAstray) == "1",
 		Candidates: pairs.get(extMay),
 	}
 	unreadable := func(err error) {

@@ -249,6 +249,7 @@ func slaveAhead(t *testing.T, o lab.Options) {
 	b.must(db1.Server.Kill())
 	l := b.relieved()
 	b.aside("db3", "it has transactions that 'db2' lacks and must be set up anew")
+	b.until("db3 to serve no reader any more", func(show string) bool { return strings.Contains(show, "  db3(10.77.0.13) slave/ONLINE. Roles: \n") })
 	b.must(db1.Server.Start(b.ctx))
 	b.aside("db1", "it has 20 transactions that nobody else has: ")
 	b.aside("db3", "must be set up anew")

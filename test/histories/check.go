@@ -29,6 +29,7 @@ type history struct {
 	readers    []operation         // reads by the readers' addresses
 	final      map[int64][]string  // the lists in the end, when all servers have the same
 	lost       map[string]struct{} // values that the monitor has named as lost
+	vanished   map[string]struct{} // those that nobody was told to be there, which the readers of a slave may have seen
 }
 
 // verdict says what is wrong with a history, a line each; none: every list is linearizable, readers saw prefixes of it,
@@ -63,7 +64,7 @@ func (h history) verdict(limit time.Duration) []string {
 		}
 	}
 	for _, r := range h.readers {
-		values := h.kept(r.read)
+		values := without(h.kept(r.read), h.vanished)
 		if final := h.final[r.list]; len(values) > len(final) || !slices.Equal(values, final[:len(values)]) {
 			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw what is no part of its past: %s",
 				r.list, r.answer, tail(values)))
@@ -73,11 +74,13 @@ func (h history) verdict(limit time.Duration) []string {
 }
 
 // kept are the values of a list that the monitor has not named as lost.
-func (h history) kept(values []string) []string {
-	if len(h.lost) == 0 {
+func (h history) kept(values []string) []string { return without(values, h.lost) }
+
+func without(values []string, gone map[string]struct{}) []string {
+	if len(gone) == 0 {
 		return values
 	}
-	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { _, lost := h.lost[v]; return lost })
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { _, is := gone[v]; return is })
 }
 
 // listOf is the model of a list whose values are known in their order, from the last read: a state is how many of them

@@ -92,6 +92,13 @@ func TestVerdict(t *testing.T) {
 			appends(1, "a", 0, 1*ms)}}, "a,a", nil, "has a twice"},
 		"a reader saw what never was": {history{operations: []operation{appends(1, "a", 0, 1*ms)},
 			readers: []operation{reads(0, "a,b", 2*ms, 3*ms)}}, "a", nil, "no part of its past"},
+		"a reader of a slave saw what nobody was told to be there": {history{
+			operations: []operation{appends(1, "a", 0, 1*ms), unknown(2, "x", 2*ms)},
+			readers:    []operation{reads(0, "a,x", 3*ms, 4*ms), reads(0, "a", 5*ms, 6*ms)},
+			vanished:   map[string]struct{}{"x": {}}}, "a", nil, ""},
+		"what vanished was acknowledged": {history{
+			operations: []operation{appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms)},
+			vanished:   map[string]struct{}{"x": {}}}, "a", nil, "x was acknowledged"},
 		"a reader saw another order": {history{operations: []operation{appends(1, "a", 0, 5*ms), appends(2, "b", 0, 5*ms)},
 			readers: []operation{reads(0, "b", 2*ms, 3*ms)}}, "a,b", nil, "no part of its past"},
 	} {

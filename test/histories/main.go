@@ -215,7 +215,7 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	work := &clients{cluster: c, began: time.Now()}
 	ended := make(chan error, 1)
 	go func() { ended <- work.run(working, []string{"10.77.0.101", "10.77.0.102", "10.77.0.103"}) }()
-	r.history.lost = map[string]struct{}{}
+	r.history.lost, r.history.vanished = map[string]struct{}{}, map[string]struct{}{}
 	if r.once != nil {
 		err := r.strike(ctx, c)
 		stop()
@@ -328,9 +328,13 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			r.fail("`show` names %d transactions of %s alone, it has %d: %v", named, old.Name, len(only), only)
 			return nil
 		}
-		if r.options.Async && !r.control {
-			for _, v := range only {
+		for _, v := range only {
+			switch {
+			case r.options.Async && !r.control:
 				r.history.lost[v] = struct{}{}
+			case r.options.Position:
+				// A slave has it before anybody acknowledges it, and by file and position a successor can't fetch it from there.
+				r.history.vanished[v] = struct{}{}
 			}
 		}
 		return nil
