@@ -211,7 +211,7 @@ func (t *Tenure) Asks(now time.Duration) (q Question, whom []string, ok bool) {
 
 // Promise answers a question (R4). A promise holds this host back from the role until the asker's lease is over for certain.
 func (t *Tenure) Promise(now time.Duration, q Question) bool {
-	if t.Holds(now) {
+	if t.Holds(now) || t.forgetful(now, q) {
 		return false
 	}
 	if t.Saved.Epoch.Number > q.Epoch.Number && !(t.Saved.Epoch.Grants(q.From) && q.Live) {
@@ -224,6 +224,11 @@ func (t *Tenure) Promise(now time.Duration, q Question) bool {
 	t.promised, t.promisedTo = now, q.From
 	t.bound = max(t.bound, now+q.Lease.Over())
 	return true
+}
+
+// forgetful: it knew of no epoch at its start, and what it may have held until then, and forgotten, may not be over yet.
+func (t *Tenure) forgetful(now time.Duration, q Question) bool {
+	return t.novice && now < t.started+max(t.atStart, t.terms().Longest, q.Epoch.Terms.Longest, q.Lease).Over()
 }
 
 // Promised takes in that another candidate has promised what was asked in q (R3).

@@ -96,6 +96,33 @@ func TestNoPromise(t *testing.T) {
 	}
 }
 
+// TestForgotten: an agent that has lost its record promises nobody before what its host may have held is over; one that has
+// a record does at once, and so does one that has been told the epoch since.
+func TestForgotten(t *testing.T) {
+	other := cluster.Epoch{Number: 4, Holder: "db2", Since: 4}
+	q := Question{From: "db2", Epoch: other, Live: true, Lease: three}
+	for name, c := range map[string]struct {
+		saved Saved
+		told  bool
+		after time.Duration
+		want  bool
+	}{
+		"at the start":           {Saved{}, false, 0, false},
+		"just before it is over": {Saved{}, false, three.Over() - 1, false},
+		"when it is over":        {Saved{}, false, three.Over(), true},
+		"with a record":          {Saved{Epoch: other, Lease: three}, false, 0, true},
+		"told by the monitor":    {Saved{}, true, 0, true},
+	} {
+		tn := New("db1", boot, nil, c.saved, three, now)
+		if c.told {
+			tn.Order(now, other, three, stamp(now), false)
+		}
+		if got := tn.Promise(now+c.after, q); got != c.want {
+			t.Errorf("%s: promised %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // TestLivesByPromises: without the monitor a writer goes on for as long as the other candidate promises; lapsed, it comes back only
 // in the epoch that it asked in.
 func TestLivesByPromises(t *testing.T) {
