@@ -17,7 +17,7 @@ import (
 func TestEndLocks(t *testing.T) { each(t, testEndLocks) }
 
 func testEndLocks(t *testing.T, kind string) {
-	master, _ := server(t, mysqltest.Options{Server: kind, ServerID: 1})
+	master, onMaster := server(t, mysqltest.Options{Server: kind, ServerID: 1})
 	slave := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2, Args: []string{"--performance-schema=ON"}})
 	slave.Exec("DROP DATABASE test")
 	slave.Follow(master)
@@ -30,7 +30,11 @@ func testEndLocks(t *testing.T, kind string) {
 	}
 	slave.Exec("GRANT SELECT ON performance_schema.* TO told@'%'",
 		"CREATE USER backup@'%'", "GRANT ALL ON *.* TO backup@'%'")
-	eventually(t, "the application's account", func() bool { return slave.Query("SELECT COUNT(*) FROM mysql.db WHERE User='app'") == "1" })
+	onSlave := New(accounts[false])
+	end, err := onMaster.Position(ctx)
+	fatal(t, err)
+	fatal(t, onSlave.WaitExecuted(ctx, end)) // else what is still being replicated would wait for the first lock
+	onSlave.Close()
 	backups, apps := slave.DB("backup", ""), slave.DB("app", "")
 	backups.SetMaxIdleConns(0)
 	apps.SetMaxIdleConns(0)
