@@ -45,6 +45,7 @@ const checkPeriod = 3 * time.Second
 // Serve takes connections, one after the other, until ctx ends. Its addresses stay where they are.
 func (a *Agent) Serve(ctx context.Context, l *net.TCPListener) error {
 	a.began, a.state = time.Now(), "UNKNOWN"
+	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for ctx.Err() == nil {
 		if err := l.SetDeadline(time.Now().Add(checkPeriod)); err != nil {

@@ -23,6 +23,7 @@ func (m *Monitor) listen(ctx context.Context, l net.Listener) {
 
 func (m *Monitor) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() && lines.Text() != "quit" {
 		answer := make(chan string, 1)

@@ -98,7 +98,7 @@ func (m *Monitor) Run(ctx context.Context, l net.Listener) error {
 		group.Go(func() { m.watch(ctx, h) })
 	}
 	group.Go(func() { m.listen(ctx, l) })
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+	defer l.Close() // which ends listen
 	ticker := time.NewTicker(round)
 	defer ticker.Stop()
 	for {
