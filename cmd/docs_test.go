@@ -228,3 +228,48 @@ func TestNotes(t *testing.T) {
 		t.Errorf("of this project: %q, %v", out, err)
 	}
 }
+
+// TestProtocolIsWritten: docs/protocol.md has every key and every command of package wire.
+func TestProtocolIsWritten(t *testing.T) {
+	page := pages(t)["../docs/protocol.md"]
+	sources, err := filepath.Glob("../pkg/wire/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range sources {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != len(spec.Names) {
+				return true
+			}
+			for i, id := range spec.Names {
+				lit, ok := spec.Values[i].(*ast.BasicLit)
+				if !ok || lit.Kind != token.STRING {
+					continue
+				}
+				word, err := strconv.Unquote(lit.Value)
+				key := strings.HasPrefix(id.Name, "ext")
+				command := regexp.MustCompile(`^[A-Z]+(_[A-Z]+)*$`).MatchString(word)
+				if err != nil || !key && !command {
+					continue
+				}
+				found++
+				if !regexp.MustCompile("[`|]" + regexp.QuoteMeta(word) + "[`=|\\\\]").MatchString(strings.ReplaceAll(page, "    > ", "`")) {
+					t.Errorf("docs/protocol.md lacks %s (%s)", word, id.Name)
+				}
+			}
+			return true
+		})
+	}
+	if found < 50 {
+		t.Errorf("only %d words were looked for", found)
+	}
+}
