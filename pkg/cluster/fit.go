@@ -45,6 +45,7 @@ type Lack struct {
 	Missed bool   // it did not receive for trap_period or longer while Of was the writer and answered
 	Of     string // whose log it lacks; "" where that is not known
 	For    time.Duration
+	Booted bool // it was booted since it last received, so that it may have lost what it had received
 	Acked  bool // the writer's commits waited for its acknowledgement
 
 	since time.Duration // since when it has not received; 0: it does
@@ -135,6 +136,22 @@ func (x *stepper) reception() {
 	}
 }
 
+// booted: the machine of a host has started anew. What it had received of the writer's log need not have been on its disk
+// (sync_relay_log), though it was acknowledged: it lacks that until it has received again for a while, whoever is open
+// meanwhile.
+func (x *stepper) booted(h *HostInfo, ans Answer) {
+	if h.Uptime == 0 || ans.Uptime >= h.Uptime-bootSlack.Seconds() || x.s.LastWriter == "" || ans.Host == x.s.LastWriter {
+		return
+	}
+	next := Lack{Missed: true, Booted: true, Of: x.s.LastWriter, last: x.in.Now}
+	x.tellLack(ans.Host, *h, next)
+	h.Lack = next
+	x.out.Save = true
+}
+
+// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it.
+const bootSlack = 5 * time.Second
+
 // lack is what the host lacks now of the writer's log.
 func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	l, w, g := h.Lack, x.s.Hosts[writer].Good, h.Good
@@ -152,7 +169,7 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	if l.since > 0 {
 		l.last = x.in.Now
 		if w.Answered >= l.since && w.Answered-l.since >= x.t.Interruption {
-			l.Missed, l.Of, l.For = true, writer, w.Answered-l.since
+			l.Missed, l.Booted, l.Of, l.For = true, false, writer, w.Answered-l.since
 		}
 	} else if l.Missed && h.Good.replicates() && g.Lag <= caughtUp && g.Received > l.last && g.Received-l.last >= x.t.Interruption {
 		l = Lack{}
@@ -184,6 +201,11 @@ func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
 	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed || name == x.s.ActiveMaster(x.t) {
 		return
 	}
+	if next.Booted {
+		x.out.add(Warn, name, "Host '%s' was booted: what it had received of '%s' may be lost, should it have to take over before it receives again",
+			name, next.Of)
+		return
+	}
 	if next.Missed {
 		x.out.add(Warn, name, "Host '%s' receives nothing of what '%s' writes: it lacks that, should it have to take over", name, next.Of)
 		return
@@ -203,6 +225,8 @@ func (s State) missing(t Topology, host string) string {
 	}
 	switch w := s.Hosts[of].Good; {
 	case h.Lack.Missed && s.fetches(t, host, of):
+	case h.Lack.Missed && h.Lack.Booted:
+		return fmt.Sprintf("'%s' was booted and has not replicated from '%s' since: what it had received may be lost", host, of)
 	case h.Lack.Missed && h.Lack.For > 0:
 		return fmt.Sprintf("'%s' had received nothing of '%s' for %d seconds when '%s' last answered", host, of, int(h.Lack.For.Seconds()), of)
 	case h.Lack.Missed:

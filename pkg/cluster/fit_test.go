@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -174,5 +175,32 @@ func TestStrangersReplica(t *testing.T) {
 		if got := s.missing(topology, "db2"); got != want {
 			t.Errorf("connected to server_id %d: %q, want %q", id, got, want)
 		}
+	}
+}
+
+// TestBootedCandidate: a host that was booted may have lost what it had received and acknowledged, also while nobody is
+// known to be open for writes: it is no heir before it has received again for a while.
+func TestBootedCandidate(t *testing.T) {
+	top := lab()
+	w := newWorld(top)
+	w.do("after 80s")
+	w.do("reboot db3")
+	w.do("after 1s")
+	if why := w.s.missing(top, "db2"); why != "" {
+		t.Errorf("db2 lacks something because db3 was booted: %s", why)
+	}
+	w.do("reboot db2")
+	w.do("after 1s")
+	if why := w.s.missing(top, "db2"); !strings.Contains(why, "'db2' was booted and has not replicated from 'db1' since") {
+		t.Errorf("just booted it lacks %q", why)
+	}
+	w.do("after 12s")
+	if why := w.s.missing(top, "db2"); why != "" {
+		t.Errorf("after it has received for a while it lacks %q", why)
+	}
+	w.do("reboot db1") // the writer has its own log
+	w.do("after 1s")
+	if why := w.s.missing(top, "db1"); why != "" {
+		t.Errorf("the writer lacks %q", why)
 	}
 }

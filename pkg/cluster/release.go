@@ -57,6 +57,7 @@ func (x *stepper) answers() {
 		}
 		if ans.Reached {
 			h.silent = 0
+			x.booted(&h, ans)
 			h.Uptime = ans.Uptime
 			if h.State == Online {
 				h.OnlineUptime = ans.Uptime
