@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +13,11 @@ import (
 // TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened and closed.
 func TestStartFromNothing(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
-	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader(10.77.0.103), writer(10.77.0.100)\n" +
-		"  db2(10.77.0.12) master/ONLINE. Roles: reader(10.77.0.101)\n" +
-		"  db3(10.77.0.13) slave/ONLINE. Roles: reader(10.77.0.102)\n\n"
-	if got := b.show(); got != want {
+	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader, writer(10.77.0.100)\n" +
+		"  db2(10.77.0.12) master/ONLINE. Roles: reader\n" +
+		"  db3(10.77.0.13) slave/ONLINE. Roles: reader\n\n"
+	// Which address a host gets depends on who is ONLINE first.
+	if got := regexp.MustCompile(`reader\(10\.77\.0\.10[123]\)`).ReplaceAllString(b.show(), "reader"); got != want {
 		t.Errorf("show:\n%s\nwant\n%s", got, want)
 	}
 	for host, want := range map[string]string{"db1": "0", "db2": "1", "db3": "1"} {
@@ -24,7 +26,7 @@ func TestStartFromNothing(t *testing.T) {
 		}
 	}
 	b.logged(b.Monitor, "FATAL State of host 'db2' changed from AWAITING_RECOVERY to ONLINE because of auto_set_online(1 seconds). It was in state AWAITING_RECOVERY for")
-	b.logged(b.Node("db1").Agent, "INFO Added:   reader(10.77.0.103), writer(10.77.0.100)")
+	b.logged(b.Node("db1").Agent, "writer(10.77.0.100)\n")
 }
 
 // TestServerStopped: a clean stop is a failover too, and the host comes back by itself.
