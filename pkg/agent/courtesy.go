@@ -39,7 +39,7 @@ const mostLeft = 16
 // endOldBlock ends what agents without rules of their own have left in the firewall, or an admin's command. A command of an
 // admin is run once, as it may succeed for ever; ours fails when there is no such rule any more.
 func (h *host) endOldBlock(ctx context.Context) {
-	if !h.site.MayWrite {
+	if !h.site.MayWrite || h.blocking.Unblock == "" {
 		return
 	}
 	most := mostLeft

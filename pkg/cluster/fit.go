@@ -22,6 +22,7 @@ const (
 // Reception is what the monitor has seen of a host's part in replication. Times are the monitor's clock; 0 is never.
 type Reception struct {
 	Answered time.Duration // when its server last answered
+	Ended    time.Duration // when its port was last found closed: its server had ended
 	Lost     time.Duration // since when it receives nothing; 0: it does receive, or that is not known
 	Received time.Duration // when it was last found to receive
 	Surveyed time.Duration // when GTID and what follows were asked for
@@ -42,11 +43,11 @@ type Reception struct {
 // Lack is what a host lacks of a writer's log. It changes only while a writer answers: what counts when the writer is
 // dead is how things were before.
 type Lack struct {
-	Missed bool   // it did not receive for trap_period or longer while Of was the writer and answered
-	Of     string // whose log it lacks; "" where that is not known
-	For    time.Duration
-	Booted bool // it was booted since it last received, so that it may have lost what it had received
-	Acked  bool // the writer's commits waited for its acknowledgement
+	Missed    bool   // it did not receive for trap_period or longer while Of was the writer and answered
+	Of        string // whose log it lacks; "" where that is not known
+	For       time.Duration
+	Restarted bool // its machine or server has ended since it last received, so that it may have lost what it had received
+	Acked     bool // the writer's commits waited for its acknowledgement
 
 	since time.Duration // since when it has not received; 0: it does
 	last  time.Duration // when that was last seen
@@ -136,20 +137,59 @@ func (x *stepper) reception() {
 	}
 }
 
-// booted: the machine of a host has started anew. What it had received of the writer's log need not have been on its disk
-// (sync_relay_log), though it was acknowledged: it lacks that until it has received again for a while, whoever is open
-// meanwhile.
+// booted: the machine of a host has started anew.
 func (x *stepper) booted(h *HostInfo, ans Answer) {
-	if h.Uptime == 0 || ans.Uptime >= h.Uptime-bootSlack.Seconds() || x.s.LastWriter == "" || ans.Host == x.s.LastWriter {
+	was, boot := h.Boot, ans.Stamp.machine()
+	anew := h.Uptime > 0 && ans.Uptime < h.Uptime-bootSlack.Seconds()
+	if was != "" && boot != "" {
+		anew = was != boot
+	}
+	if boot != "" && boot != was {
+		h.Boot, x.out.Save = boot, true
+	}
+	if anew {
+		x.restarted(ans.Host, h)
+	}
+}
+
+// ended notes whose servers have ended.
+func (x *stepper) ended() {
+	for _, t := range x.t.Hosts {
+		h := x.s.Hosts[t.Name]
+		if h.Good.Ended <= h.ended {
+			continue
+		}
+		h.ended = h.Good.Ended
+		x.restarted(t.Name, &h)
+		x.s.Hosts[t.Name] = h
+	}
+}
+
+// restarted: the machine or the server of a host has started anew, or will. What it had received of the writer's log, and
+// acknowledged, need not be there afterwards: not all of it was on the disk (sync_relay_log), or a server that starts
+// throws it away and fetches it again (relay_log_recovery; MariaDB by GTID always). It lacks that until it has received
+// again for a while, whoever is open meanwhile.
+func (x *stepper) restarted(host string, h *HostInfo) {
+	switch {
+	case x.s.LastWriter == "" || host == x.s.LastWriter: // which has its own log
+		return
+	case h.Lack.Missed:
+		h.Lack.last = x.in.Now
 		return
 	}
-	next := Lack{Missed: true, Booted: true, Of: x.s.LastWriter, last: x.in.Now}
-	x.tellLack(ans.Host, *h, next)
+	next := lostByRestart(x.s.LastWriter, x.in.Now)
+	x.tellLack(host, *h, next)
 	h.Lack = next
 	x.out.Save = true
 }
 
-// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it.
+// lostByRestart is what a host may lack of the writer's log that was restarted since it last received.
+func lostByRestart(writer string, now time.Duration) Lack {
+	return Lack{Missed: true, Restarted: true, Of: writer, last: now}
+}
+
+// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it. It is what is gone
+// by where an agent does not name its boot (the original's).
 const bootSlack = 5 * time.Second
 
 // lack is what the host lacks now of the writer's log.
@@ -169,7 +209,7 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	if l.since > 0 {
 		l.last = x.in.Now
 		if w.Answered >= l.since && w.Answered-l.since >= x.t.Interruption {
-			l.Missed, l.Booted, l.Of, l.For = true, false, writer, w.Answered-l.since
+			l.Missed, l.Restarted, l.Of, l.For = true, false, writer, w.Answered-l.since
 		}
 	} else if l.Missed && h.Good.replicates() && g.Lag <= caughtUp && g.Received > l.last && g.Received-l.last >= x.t.Interruption {
 		l = Lack{}
@@ -201,8 +241,8 @@ func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
 	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed || name == x.s.ActiveMaster(x.t) {
 		return
 	}
-	if next.Booted {
-		x.out.add(Warn, name, "Host '%s' was booted: what it had received of '%s' may be lost, should it have to take over before it receives again",
+	if next.Restarted {
+		x.out.add(Warn, name, "The server of host '%s' has ended: what it had received of '%s' may be lost, should it have to take over before it receives again",
 			name, next.Of)
 		return
 	}
@@ -225,8 +265,8 @@ func (s State) missing(t Topology, host string) string {
 	}
 	switch w := s.Hosts[of].Good; {
 	case h.Lack.Missed && s.fetches(t, host, of):
-	case h.Lack.Missed && h.Lack.Booted:
-		return fmt.Sprintf("'%s' was booted and has not replicated from '%s' since: what it had received may be lost", host, of)
+	case h.Lack.Missed && h.Lack.Restarted:
+		return fmt.Sprintf("the server of '%s' has ended and has not replicated from '%s' since: what it had received may be lost", host, of)
 	case h.Lack.Missed && h.Lack.For > 0:
 		return fmt.Sprintf("'%s' had received nothing of '%s' for %d seconds when '%s' last answered", host, of, int(h.Lack.For.Seconds()), of)
 	case h.Lack.Missed:

@@ -191,7 +191,7 @@ func TestBootedCandidate(t *testing.T) {
 	}
 	w.do("reboot db2")
 	w.do("after 1s")
-	if why := w.s.missing(top, "db2"); !strings.Contains(why, "'db2' was booted and has not replicated from 'db1' since") {
+	if why := w.s.missing(top, "db2"); !strings.Contains(why, "the server of 'db2' has ended and has not replicated from 'db1' since") {
 		t.Errorf("just booted it lacks %q", why)
 	}
 	w.do("after 12s")
@@ -202,5 +202,53 @@ func TestBootedCandidate(t *testing.T) {
 	w.do("after 1s")
 	if why := w.s.missing(top, "db1"); why != "" {
 		t.Errorf("the writer lacks %q", why)
+	}
+}
+
+// TestRestartedCandidate: a host is known to have been booted by the name of its boot, however long ago that was, also
+// by a monitor that was not there then, and its server to have ended by its port that refused.
+func TestRestartedCandidate(t *testing.T) {
+	boot := func(w *world, host, id string, up float64) {
+		w.step(Input{Answers: []Answer{{Host: host, Seq: w.s.Seq, Reached: true, OK: true, Extended: true, Uptime: up, Stamp: Stamp{Boot: id, At: w.now}}}})
+	}
+	ended := func(w *world, host string) {
+		v := w.verdicts[host]
+		v.Ended = w.now
+		w.verdicts[host] = v
+		w.step(Input{})
+	}
+	again := func(w *world) {
+		saved := w.s.Durable()
+		found := map[string]Found{}
+		for _, h := range w.t.Hosts {
+			stored := saved.Hosts[h.Name]
+			found[h.Name] = Found{Stored: &stored, Agent: &stored, Stamp: Stamp{Boot: map[bool]string{true: "b2", false: "b1"}[h.Name != "db3"], At: 1}}
+		}
+		w.s, _ = Start(w.t, Active, saved, found, w.verdicts, w.now)
+	}
+	for name, c := range map[string]struct {
+		do    func(w *world)
+		lacks bool
+	}{
+		"another boot, on for longer":          {func(w *world) { boot(w, "db2", "b2", 5000) }, true},
+		"the same boot":                        {func(w *world) { boot(w, "db2", "b1", 1) }, false},
+		"the same boot, after a pause":         {func(w *world) { boot(w, "db2", "b1+1", 1) }, false},
+		"booted while no monitor ran":          {again, true},
+		"its server has ended":                 {func(w *world) { ended(w, "db2") }, true},
+		"its server has ended, and it is back": {func(w *world) { ended(w, "db2"); w.do("after 12s") }, false},
+		"another one's server has ended":       {func(w *world) { ended(w, "db3") }, false},
+	} {
+		w := newWorld(lab())
+		w.do("after 80s")
+		for _, host := range []string{"db1", "db2", "db3"} {
+			boot(w, host, "b1", (w.now + 1000*time.Second).Seconds())
+		}
+		c.do(w)
+		if why := w.s.missing(w.t, "db2"); strings.Contains(why, "the server of 'db2' has ended and has not replicated from 'db1' since") != c.lacks {
+			t.Errorf("%s: it lacks %q", name, why)
+		}
+		if why := w.s.missing(w.t, "db1"); why != "" {
+			t.Errorf("%s: the writer lacks %q", name, why)
+		}
 	}
 }

@@ -184,6 +184,12 @@ func (s Stamp) String() string {
 	return s.Boot + "," + strconv.FormatInt(int64(s.At), 10)
 }
 
+// machine is the boot of the host itself: what an agent adds to its id when its clock has stood still is left out.
+func (s Stamp) machine() string {
+	boot, _, _ := strings.Cut(s.Boot, "+")
+	return boot
+}
+
 // ParseStamp reads what Stamp.String writes.
 func ParseStamp(s string) (Stamp, error) {
 	if s == "" {

@@ -51,6 +51,13 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		if f.Stored != nil {
 			info.Audit, info.Classic = f.Stored.Audit, f.Stored.Classic
 			info.Lack = f.Stored.lack(h.Name, saved.Writer)
+			info.Boot = f.Stored.Boot
+		}
+		if boot := f.Stamp.machine(); boot != "" {
+			if info.Boot != "" && info.Boot != boot && saved.Writer != "" && h.Name != saved.Writer {
+				info.Lack = lostByRestart(saved.Writer, now)
+			}
+			info.Boot = boot
 		}
 		s.Hosts[h.Name] = info
 	}

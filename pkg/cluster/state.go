@@ -65,7 +65,8 @@ type HostInfo struct {
 	Since        time.Duration // when State was entered, monitor's clock; 0 = before this monitor started
 	Good         Verdicts
 	AgentUp      bool
-	Uptime       float64 // seconds since the host's boot as its agent last said
+	Boot         string  // id of the host's boot as its agent last said, "" where none has
+	Uptime       float64 // seconds since that boot, as its agent last said
 	OnlineUptime float64 // Uptime as last heard while ONLINE; 0 = never heard
 	Departures   []time.Duration
 	Flapping     bool
@@ -79,6 +80,7 @@ type HostInfo struct {
 	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
 	Classic      bool          // its agent has answered, and speaks the original's protocol only
 	heard        bool          // its agent has answered since this monitor started
+	knows        uint64        // number of the newest epoch that it has said it knows
 	obeyed       bool          // it has answered an order since then, so that Classic is known
 	Backup       string        // what backs its server up at the moment; "" for nothing
 	Astray       bool          // its server has executed what the writer lacks, as its agent says
@@ -94,6 +96,7 @@ type HostInfo struct {
 	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
 	killing      bool          // kill_host is running for it
 	gaveUp       time.Duration // when its server last did not answer while it gave the writer's role up; 0: it did
+	ended        time.Duration // when its server was last known to have ended
 	silent       time.Duration // since when its agent has not answered; 0 while it does
 }
 
@@ -175,6 +178,7 @@ type StoredHost struct {
 	Classic bool    // its agent speaks the original's protocol only
 	Fitness Fitness // to take over from the writer
 	LackOf  string  // where that is Lacking: whose log it lacks
+	Boot    string  // id of the host's boot when it was known to be so; "" where that was not known
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.
@@ -183,7 +187,7 @@ func (s State) Durable() Durable {
 	for name, h := range s.Hosts {
 		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Classic: h.Classic,
 			Audit:   Audit{At: h.Audit.At, Waived: h.Audit.trusted(), Past: h.Audit.Past},
-			Fitness: h.Lack.fitness(), LackOf: h.Lack.Of}
+			Fitness: h.Lack.fitness(), LackOf: h.Lack.Of, Boot: h.Boot}
 	}
 	return d
 }

@@ -92,6 +92,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	}
 	if next.NetworkUp && next.Mode != Passive {
 		x.verdicts()
+		x.ended()
 		x.reception()
 		// Until nothing follows any more: one change can make room for the next. A few rounds always suffice.
 		x.moved = true

@@ -59,12 +59,36 @@ func (x *stepper) newTerms() {
 		!h.obeyed || !h.namesTerms() {
 		return
 	}
+	if !x.heralded(want.Lease) {
+		return
+	}
 	x.out.add(Info, a.Holder, "Role '%s' stays on host '%s' under other terms: candidates %s, writer_lease %s; before: %s, %s",
 		a.RoleIP, a.Holder, want.Candidates, time.Duration(want.Lease), now.Candidates, time.Duration(now.Lease))
 	want.Longest = max(now.Longest, want.Lease)
 	x.s.Successors = JoinHosts(append(intersection(x.s.Successors, want.Candidates), a.Holder))
 	x.s.Endless = x.s.Endless || want.Lease == 0
 	x.s.terms = want
+}
+
+// heralded: a lease that is longer than any before counts for its holder once all other candidates that answer know of it,
+// as the longest that anybody may have: a monitor whose status file is put back hears of it from them.
+func (x *stepper) heralded(lease Lease) bool {
+	e := x.s.Epoch
+	if e.Terms.Lease == 0 || lease <= e.Terms.Lease { // what never ends by time needs no longest
+		return true
+	}
+	if lease > e.Terms.Longest {
+		terms := e.Terms
+		terms.Longest = lease
+		x.s.terms = terms
+		return false
+	}
+	for _, name := range SplitHosts(union(e.Terms.Candidates, x.t.terms().Candidates)) {
+		if h := x.s.Hosts[name]; h.AgentUp && !h.Classic && h.knows < e.Number {
+			return false
+		}
+	}
+	return true
 }
 
 // namesTerms: its agent is of a version that goes by the terms of an epoch, or by its own file, but can be told a
@@ -151,7 +175,11 @@ func (x *stepper) appointed(host string) {
 	want := x.t.terms()
 	r, _ := x.t.Role(x.t.ActiveMasterRole)
 	want.Candidates = JoinHosts(append(slices.Clone(r.Hosts), host))
-	want.Longest = max(x.s.Epoch.Terms.Longest, want.Lease)
+	was := x.s.Epoch.Terms
+	if was.Lease > 0 && want.Lease > was.Longest { // to be heralded
+		want.Lease = was.Longest
+	}
+	want.Longest = max(was.Longest, want.Lease)
 	x.s.Successors = JoinHosts(append(intersection(x.s.Successors, want.Candidates), host))
 	x.s.Endless = want.Lease == 0
 	x.s.terms = want

@@ -26,6 +26,7 @@ type circle struct {
 	deaf   map[string]bool // no other agent reaches the host, nor it any other
 	busy   map[string]bool // works on giving the role up
 	fails  map[string]bool // can't give it up, and says so
+	slow   map[string]bool // neither order nor answer has arrived yet
 	mute   map[string]bool // answers say nothing of its lease
 	events []string
 	kills  []Kill
@@ -49,7 +50,7 @@ func clusterOf(l Lease, candidates ...string) Topology {
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
 	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{}, deaf: map[string]bool{},
-		busy: map[string]bool{}, fails: map[string]bool{}, mute: map[string]bool{}}
+		busy: map[string]bool{}, fails: map[string]bool{}, slow: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {
 		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
 	}
@@ -121,6 +122,9 @@ func (c *circle) step(command ...string) {
 	c.now += 100 * time.Millisecond
 	var answers []Answer
 	for _, o := range Orders(c.top, c.state) {
+		if c.slow[o.Host] {
+			continue
+		}
 		if c.dark[o.Host] {
 			answers = append(answers, Answer{Host: o.Host, Seq: c.state.Seq, Text: "no answer in time"})
 			continue
@@ -214,6 +218,35 @@ func TestLeaseByRestart(t *testing.T) {
 		took := c.until("db2", time.Minute)
 		if most := max(l.before, l.after).Over() + 8*time.Second; took > most {
 			t.Errorf("%v then %v: it took %v", l.before, l.after, took)
+		}
+	}
+}
+
+// TestLongerLease: a longer lease counts once the other candidates know of it, so that a monitor whose status file is put
+// back hears of it; one that can't be reached is not waited for.
+func TestLongerLease(t *testing.T) {
+	long := Lease(30 * time.Second)
+	c := settled(t, six, "db1", "db2")
+	old := c.state.Durable()
+	c.slow["db2"] = true
+	c.top = clusterOf(long, "db1", "db2")
+	c.pass(5 * time.Second)
+	if want := (Terms{Candidates: "db1,db2", Lease: six, Longest: long}); c.state.Epoch.Terms != want {
+		t.Errorf("while db2 has not heard of it: terms %s, want %s", c.state.Epoch.Terms, want)
+	}
+	c.slow["db2"] = false
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.restart(clusterOf(six, "db1", "db2"), old)
+	c.until("db2", time.Minute)
+
+	for _, dark := range []bool{false, true} {
+		c = settled(t, six, "db1", "db2")
+		c.dark["db2"] = dark
+		c.pass(time.Second)
+		c.top = clusterOf(long, "db1", "db2")
+		c.pass(time.Second)
+		if got := c.state.Epoch.Terms; got.Lease != long || len(c.holders()) != 1 {
+			t.Errorf("db2 unreachable %v: terms %s, holders %v", dark, got, c.holders())
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (x *stepper) protected(a *Address, host string) bool {
 // is busy, or whose disk hangs, is none that knows no leases.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
 	was := h.Classic
-	h.Classic, h.heard, h.obeyed = !ans.Extended, true, true
+	h.Classic, h.heard, h.obeyed, h.knows = !ans.Extended, true, true, ans.Epoch.Number
 	if !x.s.epochs(x.t) || !x.s.bound(x.t, ans.Host) {
 		return
 	}

@@ -25,6 +25,8 @@ func newReceptions(t cluster.Topology) *receptions {
 func (r *receptions) note(u check.Update, now time.Duration) {
 	s, th := r.of[u.Host], u.Result.Threads
 	switch {
+	case u.Name == check.MySQL && u.Result.Refused:
+		s.Ended = now
 	case u.Name == check.MySQL && u.Result.Status != check.Error:
 		s.Answered = now
 	case u.Name != check.RepThreads || u.Result.Status == check.Unknown: // that it can't be asked says nothing

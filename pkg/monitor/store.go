@@ -34,6 +34,9 @@ const (
 	pastWord    = "past"
 )
 
+// bootLine holds the id of the boot in which a host was when it was known to have what the writer writes.
+const bootLine = "#boot"
+
 // fitLine says whether a host has what the writer writes, and whose writes it lacks where it has not.
 const fitLine = "#fit"
 
@@ -58,6 +61,11 @@ func formatStatus(d cluster.Durable) string {
 	for _, name := range names {
 		if h := d.Hosts[name]; h.Fitness != cluster.FitnessUnknown {
 			fmt.Fprintf(&b, "%s|%s|%s|%s\n", fitLine, name, h.Fitness, h.LackOf)
+		}
+	}
+	for _, name := range names {
+		if boot := d.Hosts[name].Boot; boot != "" {
+			fmt.Fprintf(&b, "%s|%s|%s\n", bootLine, name, boot)
 		}
 	}
 	if d.Writer != "" {
@@ -123,6 +131,10 @@ func parseStatus(text string, known func(host string) bool) (cluster.Durable, []
 				continue
 			}
 			h.Fitness, h.LackOf = fitness, fields[3]
+			d.Hosts[fields[1]] = h
+		case fields[0] == bootLine && len(fields) == 3 && d.Hosts[fields[1]].State != "":
+			h := d.Hosts[fields[1]]
+			h.Boot = fields[2]
 			d.Hosts[fields[1]] = h
 		case len(fields) != 3:
 			warnings = append(warnings, fmt.Sprintf("line %q is not HOST|STATE|ROLES: ignored", clip(line)))

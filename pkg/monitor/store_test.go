@@ -44,7 +44,7 @@ func TestClassicStatusFiles(t *testing.T) {
 
 func TestStatusRoundTrip(t *testing.T) {
 	d := cluster.Durable{
-		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2",
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2", Boot: "4c0a-11",
 			Audit: cluster.Audit{At: "bin.000001:4"}},
 			"db2": {State: cluster.Online, Fitness: cluster.Fit,
 				Audit: cluster.Audit{At: "bin.000002:4", Waived: true, Past: true}},
@@ -94,6 +94,7 @@ func TestBrokenStatus(t *testing.T) {
 		"db1|SLEEPING|\n":         `unknown host state "SLEEPING"`,
 		"db1|ONLINE|writer\n":     `parse role "writer": want NAME(IP)`,
 		"#fit|db1|fit|\n":         "is not HOST|STATE|ROLES: ignored",
+		"#boot|db1|4c0a\n":        `host "#boot" is not in the configuration: ignored`,
 		"#switch|nobody|||db2|\n": "is not HOST|STATE|ROLES: ignored",
 	} {
 		d, warnings := parseStatus(text, knownHost)

@@ -17,6 +17,7 @@ type judge struct {
 	forgiven map[string]time.Time // hosts that were suspended, which no lease can help, and until when
 	lied     bool                 // kill_host has
 	classic  bool                 // there was no lease at some time, which is known to give two writers
+	gaveIn   bool                 // the last writer was waited for in vain
 	excused  bool                 // an operator lets go what may be lost
 	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
 
@@ -178,6 +179,7 @@ func (w *World) promised(line string, by *host) {
 // heardOf takes in what a program logs. The world is locked.
 func (w *World) heardOf(text string) {
 	w.replaced = w.replaced || strings.Contains(text, "because it answers and can't write")
+	w.gaveIn = w.gaveIn || strings.Contains(text, "has not come back for")
 	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions", "has executed", "not known", "not whole", "what only"} {
 		if !strings.Contains(text, words) {
 			continue

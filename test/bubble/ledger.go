@@ -119,8 +119,9 @@ func (w *World) opened(s *server) {
 	for _, id := range lost {
 		w.missing[id] = true
 	}
-	// Acknowledged is what one other server had received: where that one dies as well it may be lost.
-	lost = slices.DeleteFunc(lost, func(id int) bool { return slices.Contains(s.replica.shed, id) })
+	// Acknowledged is what one other server had received: where that one dies as well, and the writer does not come back, it
+	// is lost.
+	lost = slices.DeleteFunc(lost, func(id int) bool { return w.gaveIn && slices.Contains(s.replica.shed, id) })
 	if len(lost) > 0 && w.semi && w.judgesData() && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
 		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name, len(lost))
 	}
