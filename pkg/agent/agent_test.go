@@ -537,6 +537,12 @@ func TestFollow(t *testing.T) {
 				if got, want := wire.ParseReport(a).Astray, strings.HasPrefix(c.name, "ahead"); got != want {
 					t.Errorf("astray: %v, want %v", got, want)
 				}
+				s.set(func() { s.replica.Executed = at(c.executed + 7) }) // it goes on
+				say(o)
+				synctest.Wait()
+				if now := say(o); c.executed == 120 && now.Text != a.Text {
+					t.Errorf("the same trouble was %v, and is now %v", a, now)
+				}
 				s.set(func() { s.replica.SourceHost = "10.0.0.2" }) // somebody has set it up anew
 				say(o)
 				synctest.Wait()

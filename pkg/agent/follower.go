@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -159,9 +160,13 @@ func sameFollowing(a, b wire.Order) bool {
 func (f *follower) note(o wire.Order, err error, newer bool) {
 	text := ""
 	if err != nil && !newer && !errors.Is(err, errNotYet) {
-		text = fmt.Sprintf("Couldn't change active master to '%s': %v", o.Master, err)
+		what := fmt.Sprintf("Couldn't change active master to '%s': ", o.Master)
 		if o.Master == "" || !f.site.Slave {
-			text = fmt.Sprintf("Couldn't set replication as %s needs it: %v", o.State, err)
+			what = fmt.Sprintf("Couldn't set replication as %s needs it: ", o.State)
+		}
+		text = what + err.Error()
+		if errors.Is(err, errAstray) && f.astray.Load() && strings.HasPrefix(f.problem(), what) {
+			text = f.problem() // it goes on as before, and so does its place; what there is to do does not change
 		}
 	}
 	if text != "" && text != f.problem() {
