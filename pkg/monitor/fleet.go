@@ -167,7 +167,8 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 }
 
 // bring sends a line to the agent, through others where the direct way fails or failed last time. The first answer counts: an
-// order may come twice.
+// order may come twice. While others are at it the direct way is tried again: an agent that is reloaded ends a connection,
+// and one of the others may hang until the lease that the order prolongs is over.
 func (c *courier) bring(ctx context.Context, direct asker, line string) (answer, via string, err error) {
 	type result struct {
 		line, via string
@@ -176,11 +177,18 @@ func (c *courier) bring(ctx context.Context, direct asker, line string) (answer,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan result, 1+len(c.relays))
-	go func() {
-		line, err := direct.Ask(ctx, c.addr, line)
-		done <- result{line, "", err}
-	}()
-	waiting := 1
+	waiting := 0
+	straight := func() {
+		waiting++
+		go func() {
+			line, err := direct.Ask(ctx, c.addr, line)
+			done <- result{line, "", err} // no more than one is on its way
+		}()
+	}
+	straight()
+	again := time.NewTimer(c.beat)
+	again.Stop()
+	defer again.Stop()
 	around := func() {
 		for _, r := range c.relays {
 			waiting++
@@ -195,7 +203,13 @@ func (c *courier) bring(ctx context.Context, direct asker, line string) (answer,
 		around()
 	}
 	for waiting > 0 {
-		r := <-done
+		var r result
+		select {
+		case r = <-done:
+		case <-again.C:
+			straight()
+			continue
+		}
 		waiting--
 		if r.err == nil {
 			c.detour = r.via != ""
@@ -207,6 +221,9 @@ func (c *courier) bring(ctx context.Context, direct asker, line string) (answer,
 			if !started && !errors.Is(r.err, syscall.ECONNREFUSED) && ctx.Err() == nil {
 				started = true
 				around()
+			}
+			if waiting > 0 && ctx.Err() == nil {
+				again.Reset(c.beat)
 			}
 		}
 	}

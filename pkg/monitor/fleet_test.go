@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -70,5 +71,38 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 		expect("another order does not wait for it", "O", "")
 		cancel()
 		<-done
+	})
+}
+
+// replies answers for addresses, in the order in which it is asked; after the last one it hangs.
+type replies map[string][]func() (string, error)
+
+func (r replies) Ask(ctx context.Context, addr, _ string) (string, error) {
+	if len(r[addr]) == 0 {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	next := r[addr][0]
+	r[addr] = r[addr][1:]
+	return next()
+}
+
+// TestAgentIsReloaded: an agent that ends the connection, as by a reload, is asked again at the next heartbeat, though
+// another host, through which it is tried meanwhile, hangs.
+func TestAgentIsReloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := func() (string, error) { return "", io.ErrUnexpectedEOF }
+		fine := func() (string, error) { return "OK: Status applied successfully!|v=1|seq=0|UP:1.00", nil }
+		ask := replies{"10.0.0.1:9989": {ended, ended, fine}}
+		c := newCourier("db1", netip.MustParseAddr("10.0.0.1"), 9989, ask, ask, nil)
+		c.relays = []relay{{"db2", "10.0.0.2:9989"}}
+		began := time.Now()
+		answer, _, err := c.deliver(t.Context(), &letter{order: &cluster.Order{State: cluster.Online}}, classicTimeout)
+		if took := time.Since(began); err != nil || !answer.Reached || took != 2*heartbeat {
+			t.Errorf("answer %+v (%v) after %v", answer, err, took)
+		}
+		if c.detour {
+			t.Error("it goes through others from now on")
+		}
 	})
 }
