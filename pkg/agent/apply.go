@@ -301,25 +301,17 @@ func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.
 	h.welcome(ctx, r.IP)
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
-	for lap := range 3 {
-		began := time.Now()
-		left, err := lifetime(r)
-		if err != nil && lap > 0 { // it was added too late, and goes at once
-			return errors.Join(err, h.remove(context.WithoutCancel(ctx), r))
-		}
-		if err != nil {
-			return err
-		}
-		if err := h.addrs.Add(ctx, r.IP, left); err != nil {
-			return err
-		}
-		if left == 0 || time.Since(began) <= slowCall {
-			h.announce.Announce(r.IP)
-			return nil
-		}
+	err := inTime(
+		func() (time.Duration, error) { return lifetime(r) },
+		func(left time.Duration) error { return h.addrs.Add(ctx, r.IP, left) })
+	switch {
+	case errors.Is(err, errLate):
+		return errors.Join(err, h.remove(context.WithoutCancel(ctx), r))
+	case err != nil:
+		return err
 	}
-	late := errors.New("its lease is over, or this machine too slow for it")
-	return errors.Join(late, h.remove(context.WithoutCancel(ctx), r))
+	h.announce.Announce(r.IP)
+	return nil
 }
 
 func (h *host) allow(ctx context.Context) error {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -211,26 +212,51 @@ func (o *owner) renew(ctx context.Context) {
 	}
 }
 
-// renewOne sets one lifetime; one that took too long to set is set again, and at last given up. Where too little is
-// left of the lease what the kernel was told before stands, unless that has just been told too late.
+// renewOne sets one lifetime. Where too little is left of the lease what the kernel was told before stands; what it was
+// told too late is taken off.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
 	defer cancel()
+	err := inTime(
+		func() (time.Duration, error) { return o.lifetime()(r) },
+		func(left time.Duration) error { return o.host.addrs.Renew(ctx, r.IP, left) })
+	if errors.Is(err, errLate) {
+		o.log.Log(ctx, levelFatal, fmt.Sprintf("Taking %s off: %v", r, err))
+		return o.host.remove(context.WithoutCancel(ctx), r)
+	}
+	return err
+}
+
+// errLate: the kernel may have been told a lifetime that ends after the lease.
+var errLate = errors.New("its lease is over, or this machine too slow for it")
+
+// inTime tells the kernel a lifetime. That counts from the moment in which the kernel hears of it, so a call that took
+// long is made again, with as much less as that one took.
+func inTime(lifetime func() (time.Duration, error), tell func(time.Duration) error) error {
+	var spare time.Duration
 	for lap := range 3 {
-		left, err := o.lifetime()(r)
+		began := time.Now()
+		left, err := lifetime()
+		if err == nil && left > 0 && left <= spare {
+			err = errTooShort
+		}
+		if err == nil && left > 0 {
+			left -= spare
+		}
+		if err == nil {
+			err = tell(left)
+		}
 		if err != nil && lap > 0 {
-			return errors.Join(err, o.host.remove(context.WithoutCancel(ctx), r))
+			return errors.Join(errLate, err)
 		}
 		if err != nil {
 			return err
 		}
-		began := o.tenant.Clock.Now()
-		if err := o.host.addrs.Renew(ctx, r.IP, left); err != nil {
-			return err
-		}
-		if left == 0 || o.tenant.Clock.Now()-began <= slowCall {
+		took := time.Since(began)
+		if left == 0 || took <= slowCall+spare {
 			return nil
 		}
+		spare = took.Truncate(time.Second) + time.Second
 	}
-	return o.host.remove(context.WithoutCancel(ctx), r)
+	return errLate
 }

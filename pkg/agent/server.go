@@ -210,21 +210,22 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 	return s, nil
 }
 
-// clearBadRoles removes what is on the interface and not ordered. One of our monitors need not ask: every order does it.
+// clearBadRoles removes what is on the interface and not ordered. Our monitors don't ask: every order of theirs does it.
 func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
-	last, err := a.ask(ctx, nil)
-	if err != nil {
-		return wire.Answer{Text: "ERROR: " + err.Error()}
-	}
 	present, err := a.host.present(ctx)
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+	}
+	last, err := a.ask(ctx, nil) // an order that has come since may have added one of them
+	if err != nil {
+		return wire.Answer{Text: "ERROR: " + err.Error()}
 	}
 	removed := 0
 	for _, r := range a.site.roles(present) {
 		if slices.Contains(last.order.Roles, r) {
 			continue
 		}
+		a.log.Info(fmt.Sprintf("Removing %s: it is not among the roles of this host", r))
 		if err := a.host.remove(ctx, r); err != nil {
 			return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't remove %s: %v", r, err))}
 		}

@@ -110,7 +110,9 @@ func (c *courier) Run(ctx context.Context) error {
 			period = busyPause
 		}
 		if answer.Reached && now.clear && !answer.Busy {
-			now.clear = c.clear(ctx) != nil
+			// Orders of ours clear by themselves. An agent that was restarted since it answered would have no roles yet, and
+			// take all addresses for bad ones.
+			now.clear = !answer.Extended && c.clear(ctx) != nil
 		}
 		select {
 		case c.answers <- answer:
