@@ -116,6 +116,7 @@ func (x *stepper) reception() {
 	if a.Holder == "" || !a.Confirmed {
 		return
 	}
+	x.s.opened = a.Holder
 	acks := 0
 	for _, h := range x.s.Hosts {
 		if h.Good.Acks {
@@ -170,17 +171,31 @@ func (x *stepper) ended() {
 // throws it away and fetches it again (relay_log_recovery; MariaDB by GTID always). It lacks that until it has received
 // again for a while, whoever is open meanwhile.
 func (x *stepper) restarted(host string, h *HostInfo) {
+	of := x.s.precedes(host)
 	switch {
-	case x.s.LastWriter == "" || host == x.s.LastWriter: // which has its own log
+	case of == "":
 		return
 	case h.Lack.Missed:
 		h.Lack.last = x.in.Now
 		return
 	}
-	next := lostByRestart(x.s.LastWriter, x.in.Now)
+	next := lostByRestart(of, x.in.Now)
 	x.tellLack(host, *h, next)
 	h.Lack = next
 	x.out.Save = true
+}
+
+// precedes is the writer whose log a host needs, should it become the writer: "" where that is its own. One that has been
+// appointed, and has not been found to have taken over, still needs that of the one before.
+func (s State) precedes(host string) string {
+	sw := s.Switch
+	switch {
+	case host != s.LastWriter:
+		return s.LastWriter
+	case sw.To == host && sw.Start == "" && sw.From != host && s.opened != host:
+		return sw.From
+	}
+	return ""
 }
 
 // lostByRestart is what a host may lack of the writer's log that was restarted since it last received.

@@ -252,3 +252,28 @@ func TestRestartedCandidate(t *testing.T) {
 		}
 	}
 }
+
+// TestRestartedSuccessor: a host that has been appointed, and whose server ends before it has taken over, still lacks
+// what the writer before it had, and does not get the role again at once.
+func TestRestartedSuccessor(t *testing.T) {
+	for opened, want := range map[bool]string{false: "db1", true: ""} {
+		w := newWorld(lab())
+		w.do("after 80s")
+		w.s.LastWriter, w.s.Switch, w.s.opened = "db2", Switch{From: "db1", To: "db2"}, ""
+		if opened {
+			w.s.Switch.Start = "bin.000001:4"
+		}
+		for i := range w.s.Addresses {
+			if a := &w.s.Addresses[i]; a.Role == w.t.ActiveMasterRole {
+				a.Holder, a.Confirmed = "db2", false
+			}
+		}
+		v := w.verdicts["db2"]
+		v.Ended = w.now
+		w.verdicts["db2"] = v
+		w.step(Input{})
+		if got := w.s.Hosts["db2"].Lack.Of; got != want {
+			t.Errorf("taken over %v: it lacks what %q wrote, want %q", opened, got, want)
+		}
+	}
+}

@@ -31,6 +31,7 @@ func (x *stepper) give(a *Address, host string) {
 	}
 	x.s.vouched = x.in.Now
 	if host != x.s.LastWriter {
+		x.s.opened = ""
 		x.s.Switch = Switch{From: x.s.LastWriter, To: host}
 		x.outlive(x.s.LastWriter)
 		x.s.LastWriter = host

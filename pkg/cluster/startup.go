@@ -54,8 +54,8 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 			info.Boot = f.Stored.Boot
 		}
 		if boot := f.Stamp.machine(); boot != "" {
-			if info.Boot != "" && info.Boot != boot && saved.Writer != "" && h.Name != saved.Writer {
-				info.Lack = lostByRestart(saved.Writer, now)
+			if of := s.precedes(h.Name); of != "" && info.Boot != "" && info.Boot != boot {
+				info.Lack = lostByRestart(of, now)
 			}
 			info.Boot = boot
 		}

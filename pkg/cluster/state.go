@@ -55,6 +55,7 @@ type State struct {
 	timed     bool          // one of those was proven not to be by its lease alone
 	stepped   time.Duration // time of the last Step
 
+	opened   string        // host that was found to be open as the writer, since it was appointed last; "" for none
 	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could
 	withheld string        // hosts that lack that data: said once
 }
