@@ -22,9 +22,10 @@ type judge struct {
 	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
 
 	epochs map[uint64]cluster.Epoch
-	forced map[string]bool // hosts whose newest order to be the writer is forced
-	vows   map[string]vow  // the newest promise of each host
-	named  map[string]bool // hosts of which somebody has said that they have what nobody else has, or may have
+	forced map[string]bool   // hosts whose newest order to be the writer is forced
+	newest map[string]uint64 // epoch of that order; older ones may arrive late
+	vows   map[string]vow    // the newest promise of each host
+	named  map[string]bool   // hosts of which somebody has said that they have what nobody else has, or may have
 
 	noWriter  time.Time // since when there is no writer; zero: there is one
 	gap       time.Duration
@@ -48,7 +49,7 @@ type vow struct {
 }
 
 func newJudge(w *World) judge {
-	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, vows: map[string]vow{}, named: map[string]bool{},
+	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, newest: map[string]uint64{}, vows: map[string]vow{}, named: map[string]bool{},
 		faults: map[string]int{}}
 }
 
@@ -148,7 +149,10 @@ func (w *World) closeGap() {
 func (w *World) ordered(to string, o wire.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles, func(r cluster.RoleIP) bool { return r.Role == writerRole })
+	if o.Epoch.Number >= w.newest[to] {
+		w.newest[to] = o.Epoch.Number
+		w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles, func(r cluster.RoleIP) bool { return r.Role == writerRole })
+	}
 	if o.Epoch.Holder != "" {
 		w.appointed = o.Epoch.Holder
 	}
