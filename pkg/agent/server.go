@@ -210,7 +210,7 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 	return s, nil
 }
 
-// clearBadRoles removes what is on the interface and not ordered. Our monitors don't ask: every order of theirs does it.
+// clearBadRoles removes what is on the interface and not ordered. Our monitors don't ask: their orders do the same.
 func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 	present, err := a.host.present(ctx)
 	if err != nil {

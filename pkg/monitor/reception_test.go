@@ -54,6 +54,17 @@ func TestReceptions(t *testing.T) {
 	}
 }
 
+// TestServerEnds: a port that refuses says that the server has ended; a server that only does not answer may go on.
+func TestServerEnds(t *testing.T) {
+	r := newReceptions(topology())
+	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error}}, 1)
+	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error, Refused: true}}, 2)
+	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.OK}}, 3)
+	if got, want := r.of["db2"], (cluster.Reception{Ended: 2, Answered: 3}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by what it stands for.
 func TestStrangerIsTold(t *testing.T) {
 	r := newReceptions(topology())

@@ -93,7 +93,8 @@ type breakage struct {
 	heal       func(b *bench) error
 }
 
-// restarts: servers are restarted so often that hosts would count as flapping where that takes longer than the trap period.
+// restarts: servers are restarted so often that hosts would count as flapping, where that takes longer than the trap
+// period.
 const restarts = " flap_count 100\n"
 
 // TestDoctorFinds: each breakage is found by name, with its remedy, and nothing is wrong any more when it is mended.

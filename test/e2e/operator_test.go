@@ -105,7 +105,8 @@ func TestOtherConfiguration(t *testing.T) {
 	b.must(b.Monitor.Start())
 	b.must(lab.Wait(b.ctx, "show to say so", func() (bool, string) {
 		show, _, _ := b.Control(b.ctx, "show")
-		_, warning, _ := strings.Cut(show, "# Warning: agent on host db3 reports: Role reader(10.77.0.10") // which of them depends on who is ONLINE first
+		// Which of them depends on who is ONLINE first.
+		_, warning, _ := strings.Cut(show, "# Warning: agent on host db3 reports: Role reader(10.77.0.10")
 		return strings.Contains(warning, ") is not in the configuration of this host"), show
 	}))
 }

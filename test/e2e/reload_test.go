@@ -100,7 +100,8 @@ func TestReloadAlone(t *testing.T) {
 	b.must(b.Node("db2").Cut(true))
 	b.must(lab.Wait(b.ctx, "db2 to be offline and without roles", func() (bool, string) {
 		show := b.show()
-		return strings.Contains(show, "db2(10.77.0.12) master/HARD_OFFLINE. Roles: \n") && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "leaving"), show
+		gone := strings.Contains(show, "db2(10.77.0.12) master/HARD_OFFLINE. Roles: \n")
+		return gone && strings.Count(show, "reader(") == 3 && !strings.Contains(show, "leaving"), show
 	}))
 	n, _ := l.Acked()
 	b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
