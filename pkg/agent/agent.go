@@ -353,7 +353,7 @@ func (o *owner) interrupt(ctx context.Context) {
 // sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up, nor
 // one whose source turns out not to be waited for.
 func sameOrder(a, b wire.Order) bool {
-	return (a.Forced || !b.Forced) && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
+	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
 // own are those of the addresses found at the start that an agent before this one may have added. It took the writer's

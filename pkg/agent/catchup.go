@@ -97,6 +97,8 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 		replica, err = c.local.Replica(ctx)
 	}
 	switch {
+	case errors.Is(err, mysqlctl.ErrNotReplica) && o.Lacks && !o.Forced:
+		return sw, wordless(o.Switch.From, "this host replicates from nobody")
 	case errors.Is(err, mysqlctl.ErrNotReplica):
 		c.log.Warn("This host replicates from nobody: there is nothing to catch up with")
 	case err != nil:
@@ -142,9 +144,19 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o wire.O
 				stranger(r), former)
 		}
 	}
+	if o.Lacks && !o.Forced {
+		return "", wordless(former, stranger(r))
+	}
 	c.log.Log(ctx, levelFatal, fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
 		former, stranger(r), former))
 	return former, nil
+}
+
+// wordless is why a host that is known to lack something is not opened: only the writer before it has that, and can say
+// up to where it goes.
+func wordless(former, why string) error {
+	return fmt.Errorf("%s, and only '%s' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)",
+		why, former)
 }
 
 // stranger says that it is not known whom a server replicates from.
@@ -163,12 +175,16 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		return c.again(ctx, r, old)
 	}
 	limit := remoteTimeout
-	if o.Lease > 0 && o.Switch.From == from && (o.Epoch.Gone != from || o.Down) {
+	if o.Lacks {
+		if from != o.Switch.From {
+			return mysqlctl.Position{}, wordless(o.Switch.From, fmt.Sprintf("this host replicates from '%s'", from))
+		}
+	} else if o.Lease > 0 && o.Switch.From == from && (o.Epoch.Gone != from || o.Down) {
 		limit = unheardTimeout
 	}
 	var target mysqlctl.Position
 	set, known := "", false
-	if o.Cut && o.Switch.From == from {
+	if o.Cut && !o.Lacks && o.Switch.From == from {
 		c.log.Warn(fmt.Sprintf("The server of '%s' can't be closed for writes, and no client reaches it: catching up with what was received", from))
 		if err := c.quiet(ctx); err != nil {
 			return mysqlctl.Position{}, err
@@ -195,6 +211,9 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o w
 		return target, c.local.WaitGTIDs(ctx, set)
 	} else if known {
 		return c.wait(ctx, r, target)
+	}
+	if o.Lacks {
+		return mysqlctl.Position{}, wordless(from, fmt.Sprintf("the server of '%s' does not answer", from))
 	}
 	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil { // it is known where from when all that came has been executed
 		return mysqlctl.Position{}, err

@@ -184,6 +184,57 @@ func TestReceivingStopped(t *testing.T) {
 	}
 }
 
+// TestLacks: a host that is known to lack something is not opened before the only one that has it has answered: it gives
+// nothing up meanwhile, so that it goes on when that one does.
+func TestLacks(t *testing.T) {
+	const only = ", and only 'db1' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)"
+	from1 := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
+	nobody := from1
+	nobody.SourceHost = "10.0.0.99"
+	up, silent := returned{end: at(900)}, deadRemote{}
+	for name, c := range map[string]struct {
+		replica mysqlctl.Replica
+		none    bool // it replicates from nobody
+		source  Remote
+		order   wire.Order
+		want    string
+		did     string
+	}{
+		"it answers":                  {from1, false, up, wire.Order{Lacks: true}, "", "wait bin.000001:900"},
+		"it does not":                 {from1, false, silent, wire.Order{Lacks: true}, "the server of 'db1' does not answer" + only, ""},
+		"it does not, and is cut off": {from1, false, silent, wire.Order{Lacks: true, Cut: true}, "the server of 'db1' does not answer" + only, ""},
+		"nothing is lacking":          {from1, false, silent, wire.Order{}, "", "stop receiving"},
+		"by force":                    {from1, false, silent, wire.Order{Lacks: true, Forced: true}, "", "stop replication"},
+		"its source is another one": {from1, false, up, wire.Order{Lacks: true, Switch: cluster.Switch{From: "db3", To: "db2"}},
+			"this host replicates from 'db1'" + strings.ReplaceAll(only, "db1", "db3"), ""},
+		"its source is no host":        {nobody, false, silent, wire.Order{Lacks: true}, "this host replicates from 10.0.0.99:0 (server_id 0), no known host" + only, ""},
+		"it has no source":             {from1, true, up, wire.Order{Lacks: true}, "this host replicates from nobody" + only, ""},
+		"it has no source, and may":    {from1, true, up, wire.Order{}, "", ""},
+		"it has no source, and has to": {from1, true, up, wire.Order{Lacks: true, Forced: true}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{position: at(500), peer: c.source, replica: c.replica}
+				if c.none {
+					s.fail = map[string]error{"replica": mysqlctl.ErrNotReplica}
+				}
+				e := &embargo{}
+				if c.order.Switch == (cluster.Switch{}) {
+					c.order.Switch = cluster.Switch{From: "db1", To: "db2"}
+				}
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(t.Context(), c.order)
+				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
+					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
+				}
+				if s.history() != c.did || c.want != "" && e.get() != (cluster.Embargo{}) {
+					t.Errorf("it did %q and keeps away from %+v, want %q", s.history(), e.get(), c.did)
+				}
+			})
+		})
+	}
+}
+
 // dumpsOf notes whose reading was ended.
 type dumpsOf struct {
 	ended []string

@@ -171,6 +171,8 @@ func TestForceInterrupts(t *testing.T) {
 	plain := wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
 	forced := plain
 	forced.Forced = true
+	lacks := plain
+	lacks.Lacks = true
 	for _, c := range []struct {
 		name         string
 		now, next    wire.Order
@@ -180,6 +182,9 @@ func TestForceInterrupts(t *testing.T) {
 		{"force", plain, forced, false},
 		{"force that is repeated", forced, forced, true},
 		{"the end of force", forced, plain, true},
+		{"it is to wait for the word of the one before", plain, lacks, false},
+		{"it waits for that", lacks, lacks, true},
+		{"it need not wait any more", lacks, plain, false},
 	} {
 		if got := sameOrder(c.now, c.next); got != c.sameAsBefore {
 			t.Errorf("%s: the same %v", c.name, got)

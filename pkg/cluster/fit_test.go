@@ -277,3 +277,27 @@ func TestRestartedSuccessor(t *testing.T) {
 		}
 	}
 }
+
+// TestPassedOnToTheFit: a host that waits for the word of the writer before gives way to one that lacks nothing, and to
+// no other one that would have to wait as well: in turn they would do so for ever.
+func TestPassedOnToTheFit(t *testing.T) {
+	for ended, want := range map[string]string{"": "db3", "db3": "db2"} {
+		top := lab()
+		top.Roles[1].Hosts = []string{"db1", "db2", "db3"}
+		w := newWorld(top)
+		for _, line := range []string{"after 80s", "set_offline db3", "ended db2", "hidden db1", "set_offline db1"} {
+			w.do(line)
+		}
+		if ended != "" {
+			w.do("ended " + ended)
+		}
+		w.do("set_online db3")
+		if got := w.s.ActiveMaster(top); got != "db2" {
+			t.Fatalf("%q: the role is with %q", ended, got)
+		}
+		w.do("after 60s")
+		if got := w.s.ActiveMaster(top); got != want {
+			t.Errorf("%q has ended too: the role is with %q, want %q", ended, got, want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 func (x *stepper) take(a *Address, next string) {
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
 	a.Confirmed, a.failed, a.origin, a.gone, a.Forced = false, "", "", "", false
+	a.Lacks, a.accepted = false, false
 	a.seq, a.since = x.seq, x.in.Now
 	a.busy, a.awaited = 0, false
 	now, known := x.in.Verdicts[a.Leaving]
@@ -21,6 +22,7 @@ func (x *stepper) take(a *Address, next string) {
 func (x *stepper) give(a *Address, host string) {
 	a.Forced = a.Forced && host == a.Next
 	a.Holder, a.Next, a.Confirmed = host, "", false
+	a.accepted, a.awaited = false, false
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
 	if a.Role != x.t.ActiveMasterRole {
@@ -116,7 +118,7 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 	case a.Holder == ans.Host && ans.Reached:
 		a.Confirmed = holds(a, ans)
 		if a.Confirmed {
-			a.origin, a.Forced = "", false
+			a.origin, a.Forced, a.Lacks = "", false, false
 		}
 	case a.Leaving == ans.Host:
 		if ans.Reached && ans.Busy {
@@ -239,6 +241,7 @@ func (x *stepper) release() {
 		x.releaseStuck(a)
 		x.moveBack(a)
 		x.passOn(a)
+		x.unanswered(a)
 	}
 }
 
@@ -362,7 +365,7 @@ func (x *stepper) passOn(a *Address) {
 	failed := a.Holder
 	h.shunned = x.in.Now + freshPeer
 	x.s.Hosts[failed] = h
-	if x.fewest(r) == "" {
+	if to := x.fewest(r); to == "" || a.Lacks && x.s.missing(x.t, to) != "" {
 		h.shunned = 0
 		x.s.Hosts[failed] = h
 		return

@@ -109,6 +109,7 @@ type Address struct {
 	Leaving   string // host that had it and has not been proven without it
 	Next      string // host it is meant for once free
 	Forced    bool   // by an operator: Holder opens without having executed all
+	Lacks     bool   // Holder opens only with the word of the writer before, which alone has what is missing there
 	Why       string // the newest reason for which a planned move failed
 	origin    string // planned move: where it goes back to if Holder can't take it
 	failed    string // why taking it from Leaving failed
@@ -118,6 +119,7 @@ type Address struct {
 	since     time.Duration
 	busy      time.Duration // when Leaving last answered that it is at work on giving it up; 0: never
 	awaited   bool          // it has been said that this takes long
+	accepted  bool          // what Holder lacks has been waited for, and is lost
 	answered  bool          // the server of Leaving answered when it was told to give it up
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
 }

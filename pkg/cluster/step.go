@@ -100,6 +100,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 			x.moved = false
 			x.round()
 		}
+		x.lacks()
 	}
 	x.settle()
 	x.newTerms()
@@ -228,6 +229,7 @@ type Order struct {
 	Epoch  Epoch  // zero for a host that has no say in who is the writer
 	Lease  Lease  // how long addresses stay without an order; 0: for ever
 	Forced bool   // the writer is to open without having executed all
+	Lacks  bool   // the writer is not to open before it has the word of Switch.From, and what that alone has
 	Down   bool   // the server of the writer before does not run, by its agent's word
 	Cut    bool   // the writer before can't be closed, and no client reaches it: nothing is to be asked of its server
 	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
@@ -238,7 +240,7 @@ type Order struct {
 // Equal says whether both tell their host the same.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Cut == p.Cut && o.Down == p.Down &&
+		o.Forced == p.Forced && o.Lacks == p.Lacks && o.Cut == p.Cut && o.Down == p.Down &&
 		o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
 		slices.Equal(o.Roles, p.Roles)
 }
@@ -252,6 +254,7 @@ func Orders(t Topology, s State) []Order {
 	master := s.ActiveMaster(t)
 	across := s.across()
 	forced := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
+	lacks := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Lacks })
 	var orders []Order
 	for _, h := range t.Hosts {
 		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
@@ -262,6 +265,7 @@ func Orders(t Topology, s State) []Order {
 			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
 		}
 		o.Trust, o.Across, o.Forced = s.trust(h.Name), across, forced && h.Name == master
+		o.Lacks = lacks && h.Name == master
 		if a := s.Hosts[h.Name].Audit; a.open() {
 			o.Left = a.At
 		}

@@ -56,6 +56,7 @@ type simAgent struct {
 	boot time.Duration // when its host was booted
 	told HostState
 
+	hidden  bool // its server answers this monitor, and no other host
 	backup  string
 	astray  bool
 	stalled time.Duration // since when its server writes nothing; 0: it does
@@ -183,6 +184,10 @@ func (w *world) answer(o Order) Answer {
 		return ans
 	default:
 		a.have = o.Roles
+		if o.Lacks && w.agents[o.Switch.From].hidden {
+			a.have = slices.DeleteFunc(slices.Clone(o.Roles), func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
+			ans.OK, ans.Problems = false, []string{"Couldn't catch up: the server of '" + o.Switch.From + "' does not answer"}
+		}
 	}
 	ans.Have = a.have
 	if Trusts(o.Trust, a.embargo) {
@@ -264,6 +269,13 @@ func (w *world) do(line string) string {
 		if w.agents[words[1]].stalled = w.now; len(words) > 2 {
 			w.agents[words[1]].stalled = 0
 		}
+	case "hidden": // HOST [over]
+		w.agents[words[1]].hidden = len(words) == 2
+	case "ended": // HOST: its server has ended, and is back
+		v := w.verdicts[words[1]]
+		v.Ended = w.now
+		w.verdicts[words[1]] = v
+		w.step(Input{})
 	case "backup": // HOST [PROGRAM]
 		w.agents[words[1]].backup = strings.Join(words[2:], " ")
 	case "delay": // HOST SECONDS
@@ -330,6 +342,9 @@ func (w *world) do(line string) string {
 			text += fmt.Sprintf("%s: left %q, trust %q, forced %v", o.Host, o.Left, o.Trust, o.Forced)
 			if o.Cut {
 				text += ", cut"
+			}
+			if o.Lacks {
+				text += ", lacks"
 			}
 			if o.Across != "" {
 				text += fmt.Sprintf(", across %q", o.Across)

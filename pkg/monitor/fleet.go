@@ -138,7 +138,7 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 	}
 	c.last = nil
 	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
-		Forced: o.Forced, Cut: o.Cut, Down: o.Down, Left: o.Left, Trust: o.Trust, Across: o.Across}
+		Forced: o.Forced, Lacks: o.Lacks, Cut: o.Cut, Down: o.Down, Left: o.Left, Trust: o.Trust, Across: o.Across}
 	done := make(chan result, 1)
 	go func() {
 		began := time.Now()

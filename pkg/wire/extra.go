@@ -36,6 +36,7 @@ const (
 	extFenced   = "fenced"
 	extCut      = "cut"
 	extDown     = "down"
+	extLacking  = "lacking"
 	extBackup   = "backup"
 	extAstray   = "astray"
 	extAnswer   = "answer"

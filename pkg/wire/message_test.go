@@ -108,8 +108,8 @@ func TestOrder(t *testing.T) {
 		},
 		{
 			"extended, no switch known",
-			Order{State: cluster.Online, Extended: true, Seq: 7, Cut: true, Down: true},
-			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|down=1|cut=1",
+			Order{State: cluster.Online, Extended: true, Seq: 7, Cut: true, Down: true, Lacks: true},
+			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|lacking=1|down=1|cut=1",
 		},
 		{
 			"our own, nothing else",

@@ -21,6 +21,7 @@ type Order struct {
 	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
 	Switch   cluster.Switch // how Master became the writer
 	Forced   bool           // to become the writer without having executed all
+	Lacks    bool           // not to open before Switch.From has said where its log ends: it alone has what is missing here
 	Down     bool           // the server of Switch.From does not run
 	Cut      bool           // Switch.From can't be closed for writes, and no client reaches it: it is not asked for more
 	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
@@ -42,6 +43,9 @@ func (o Order) Request(host string) Request {
 		params = append(params, switchExtras(o.Switch)...)
 		if o.Forced {
 			params = append(params, extra(extForced, "1"))
+		}
+		if o.Lacks {
+			params = append(params, extra(extLacking, "1"))
 		}
 		if o.Down {
 			params = append(params, extra(extDown, "1"))
@@ -102,6 +106,7 @@ func ParseOrder(r Request) (Order, error) {
 	}
 	o.Switch = parseSwitch(pairs)
 	o.Forced, o.Cut, o.Down = pairs.get(extForced) == "1", pairs.get(extCut) == "1", pairs.get(extDown) == "1"
+	o.Lacks = pairs.get(extLacking) == "1"
 	o.Left, o.Trust, o.Across = pairs.get(extLeft), pairs.get(extTrust), pairs.get(extAcross)
 	if o.Lease, err = parseLease(pairs); err != nil {
 		return Order{}, fmt.Errorf("parse order: %w", err)
