@@ -234,7 +234,7 @@ func usage(ctx context.Context, d *lab.Daemon, over time.Duration) (mb, percent 
 func (b *bench) cost(ctx context.Context) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	c, l, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second})
+	c, l, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second, Lease: 3}) // as in etc/mysql-mmm
 	if err != nil {
 		return nil, err
 	}
