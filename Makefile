@@ -35,9 +35,11 @@ server: ## MariaDB, iptables and nft, installed where they are missing (needs ro
 servers: server ## those that tests run on besides MariaDB as installed, in build/servers (Debian's packages, unpacked; no root)
 	@test/servers/fetch $(MMM_SERVERS) $(SERVERS)
 
-lint: ## formatting and vet
+lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a case out
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool exhaustive -default-signifies-exhaustive ./...
 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # which waits for servers longer than all others take

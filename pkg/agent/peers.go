@@ -174,7 +174,7 @@ func NewBlocking(c *config.Config) Blocking {
 		Grace: time.Duration(c.MaxKillRetries) * time.Second}
 	if !c.BlocksByCommand() {
 		f := NewFence(c)
-		b.Newcomers = fence.Newcomers{Number: f.Number, Peers: f.Peers}
+		b.Newcomers = fence.Newcomers(f)
 	}
 	return b
 }

@@ -68,6 +68,7 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Fact
 			h.log.Info("The server is closed for writes: its port is open to clients again")
 		}
 		m.Port = PortOpen
+	case PortUnknown: // it stays as it is
 	}
 	open := f.Writable == wire.Unsure && mayBeOpen(m, same) || f.Writable == wire.Yes
 	if fenced := open && m.Port == PortClosed; !writer && (fenced || f.Writable == wire.Unsure && !open) {

@@ -257,11 +257,11 @@ func TestSpareAccount(t *testing.T) {
 			}
 		}
 		ask(5)
-		time.Sleep(sparePause - 1)
+		time.Sleep(sparePause - time.Nanosecond)
 		if ask(1); c.asked != 1 {
 			t.Errorf("asked %d times within the pause", c.asked)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		c.err = context.DeadlineExceeded
 		if ask(3); c.asked != 4 {
 			t.Errorf("asked %d times, want 4: a server that hangs has refused nothing", c.asked)

@@ -71,6 +71,7 @@ func (e *explainer) why() {
 		e.because("Its replication does not run, while the host that it replicates from is ONLINE.")
 	case ReplicationDelay:
 		e.because("Its replication is further behind than max_backlog, while the host that it replicates from is ONLINE.")
+	case Unknown: // no state that the monitor decides on
 	}
 	e.because("Checks: %s.", checks)
 	if h.Flapping {

@@ -44,7 +44,6 @@ type world struct {
 	agents   map[string]*simAgent
 	killErr  string
 	log      []string
-	pings    map[string]bool
 	behind   map[string]time.Duration
 	answered map[string]time.Duration
 	received map[string]time.Duration
@@ -54,7 +53,6 @@ type simAgent struct {
 	mode string // up, down, stuck (keeps its addresses and says so), classic, busy
 	have []RoleIP
 	boot time.Duration // when its host was booted
-	told HostState
 
 	hidden  bool // its server answers this monitor, and no other host
 	backup  string

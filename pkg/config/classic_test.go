@@ -171,6 +171,7 @@ func dump(nodes []node) string {
 			fmt.Fprintf(&b, "%d include %s\n", n.at.line, n.value)
 		case sectionNode:
 			fmt.Fprintf(&b, "%d <%s %s>\n%s</%s>\n", n.at.line, n.key, n.value, dump(n.body), n.key)
+		case commentNode:
 		}
 	}
 	return b.String()
@@ -188,6 +189,7 @@ func print(nodes []node) string {
 			fmt.Fprintf(&b, "include %s\n", value)
 		case sectionNode:
 			fmt.Fprintf(&b, "<%s %s>\n%s</%s>\n", n.key, value, print(n.body), n.key)
+		case commentNode:
 		}
 	}
 	return b.String()

@@ -142,6 +142,7 @@ func unit(r rule) string {
 		return "URL"
 	case listenKind:
 		return "IP address:port"
+	case ignoredKind:
 	}
 	return "anything"
 }

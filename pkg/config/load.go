@@ -234,6 +234,7 @@ func (l *loader) expand(nodes []node, self *included) []node {
 				part.body = append(part.body, b)
 			}
 			out = append(out, part)
+		case commentNode: // means nothing
 		}
 	}
 	return out
@@ -274,13 +275,13 @@ func (l *loader) include(n node, self *included) []node {
 }
 
 // cycle returns the chain of files from f to f where f is being read already, else "".
-func (self *included) cycle(f *os.File) string {
+func (i *included) cycle(f *os.File) string {
 	info, err := f.Stat()
 	if err != nil {
 		return "" // reading it will tell
 	}
 	chain := f.Name()
-	for file := self; file != nil; file = file.by {
+	for file := i; file != nil; file = file.by {
 		chain = file.name + " -> " + chain
 		if os.SameFile(file.info, info) {
 			return chain
@@ -296,12 +297,11 @@ func readTrusted(f *os.File) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if mode := info.Mode().Perm(); mode&0o006 != 0 {
-		what := "readable"
-		switch mode & 0o006 {
-		case 0o002:
+		what := "readable and writable"
+		if mode&0o002 == 0 {
+			what = "readable"
+		} else if mode&0o004 == 0 {
 			what = "writable"
-		case 0o006:
-			what = "readable and writable"
 		}
 		return nil, nil, fmt.Errorf("mode %04o: the file is world-%s, and it holds passwords; run: chmod o-rwx %s", mode, what, shellWord(f.Name()))
 	}

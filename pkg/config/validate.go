@@ -110,14 +110,10 @@ func (m *model) validatePeer(s *section) {
 }
 
 func (m *model) validateRoles() {
-	type owner struct {
-		text string
-		role *section
-	}
-	owners := map[netip.Addr]owner{}
+	owners := map[netip.Addr]string{}
 	for _, s := range m.all("host") {
 		if ip := get[netip.Addr](s, "ip"); ip.IsValid() {
-			owners[ip] = owner{text: s.label() + " as its own address"}
+			owners[ip] = s.label() + " as its own address"
 		}
 	}
 	for _, s := range m.all("role") {
@@ -125,10 +121,10 @@ func (m *model) validateRoles() {
 		m.refer(s, "hosts", "host", hosts...)
 		for _, ip := range ips {
 			if other, taken := owners[ip]; taken {
-				m.errs.add(s.where("ips"), "ip %s of %s is used by %s", ip, s.label(), other.text)
+				m.errs.add(s.where("ips"), "ip %s of %s is used by %s", ip, s.label(), other)
 				continue
 			}
-			owners[ip] = owner{text: s.label()}
+			owners[ip] = s.label()
 		}
 		exclusive := get[string](s, "mode") == "exclusive"
 		if exclusive && len(ips) > 1 {

@@ -30,6 +30,7 @@ func (r rule) fits(s shape) error {
 		switch r.kind {
 		case boolKind, countKind, portKind, durationKind, periodKind:
 			return nil
+		default:
 		}
 	}
 	if r.kind.list() {
@@ -99,6 +100,7 @@ func (r rule) interpret(text string) (any, error) {
 		return parseServer(text)
 	case urlKind:
 		return Secret(text), checkURL(text)
+	case secretFileKind, certsFileKind, ignoredKind: // their values are in the file, or nowhere
 	}
 	panic(fmt.Sprintf("config: kind %d of variable %s has no values", r.kind, r.name))
 }

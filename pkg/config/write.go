@@ -91,6 +91,7 @@ func (w *hclWriter) value(section string, n node) string {
 			}
 			return "[" + strings.Join(list, ", ") + "]"
 		}
+	default: // a text
 	}
 	return w.quote(n)
 }

@@ -136,9 +136,9 @@ func TestLogFileFollowsRotation(t *testing.T) {
 				if err := rotate(path); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(checkInterval - 1)
+				time.Sleep(checkInterval - time.Nanosecond)
 				write(t, l, "two\n") // no look yet: into the old one
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				write(t, l, "three\n")
 				if got := read(t, path); got != "three\n" {
 					t.Errorf("the new file has %q", got)

@@ -66,6 +66,7 @@ func NewReport(all []Finding, verbose bool) Report {
 			r.Errors++
 		case Warning:
 			r.Warnings++
+		case Note, OK:
 		}
 		if f.Severity > OK || verbose {
 			r.Findings = append(r.Findings, f)

@@ -38,6 +38,7 @@ func (j *judge) nic(h config.Host, e *wire.Examination) {
 	case wire.LinkDown:
 		j.add(Error, "interface-down", h.Name, "ip link set "+e.Interface+" up, and see to its cable", "its interface %s is down, or has no carrier", e.Interface)
 		return
+	case wire.LinkUp:
 	}
 	own := slices.IndexFunc(e.Addresses, func(a wire.HostAddress) bool { return a.Prefix.Addr() == h.IP })
 	switch {

@@ -72,7 +72,8 @@ func (e Event) Selected(selectors []Name) bool {
 			return e.Level == LevelFatal
 		case Role:
 			return e.Name == Role || e.Name == AfterPromotion
+		default:
+			return e.Name == s
 		}
-		return e.Name == s
 	})
 }

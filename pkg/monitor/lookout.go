@@ -59,7 +59,9 @@ func (l *lookout) look(ctx context.Context) {
 		}
 		asked[a.IP] = a.Holder
 		group.Go(func() error {
-			f := found{ip: a.IP, missing: l.echo.Ping(ctx, a.IP) != nil && l.echo.Ping(ctx, a.IP) != nil}
+			missing := l.echo.Ping(ctx, a.IP) != nil
+			missing = missing && l.echo.Ping(ctx, a.IP) != nil // one answer of two is enough
+			f := found{ip: a.IP, missing: missing}
 			if f.missing && ctx.Err() == nil {
 				_, f.announced = l.couriers[a.Holder].query(ctx, wire.NewRequest(wire.Announce, a.Holder, a.IP.String()))
 			}

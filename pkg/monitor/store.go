@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -280,5 +279,3 @@ func (s *store) Run(ctx context.Context) error {
 		}
 	}
 }
-
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -253,12 +253,12 @@ func TestMonitorStartsWhilePeerIsOff(t *testing.T) {
 // TestLapsedWriterIsNotRevivedAtOnce: the monitor may have been put back to a decision before the newest one. What
 // has lapsed meanwhile waits until nobody else can be the writer.
 func TestLapsedWriterIsNotRevivedAtOnce(t *testing.T) {
-	underLease(t, func(a *leasedAgents, _ pingIPs, m *Monitor, stop func(), start func() (*Monitor, func())) {
+	underLease(t, func(a *leasedAgents, _ pingIPs, _ *Monitor, stop func(), start func() (*Monitor, func())) {
 		a.switchOff("db2")
 		time.Sleep(time.Minute)
 		stop()
 		time.Sleep(10 * time.Second)
-		m, stop = start()
+		m, stop := start()
 		longest := cluster.Lease(3 * time.Second).Over()
 		began := time.Now()
 		for a.left("db1") <= 0 && time.Since(began) < 30*time.Second {

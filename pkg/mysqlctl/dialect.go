@@ -124,6 +124,7 @@ func (f flavour) grant(n need) string {
 		return "SELECT"
 	case setScheduler:
 		return pick("SUPER", "SYSTEM_VARIABLES_ADMIN", "SUPER")
+	case nothing:
 	}
 	return ""
 }

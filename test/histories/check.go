@@ -133,6 +133,7 @@ func (h history) linearizable(ops []operation, order []string, seen map[string]b
 		return "not linearizable" + suspect(ops)
 	case porcupine.Unknown:
 		return fmt.Sprintf("not decided within %v", limit)
+	case porcupine.Ok:
 	}
 	return ""
 }
