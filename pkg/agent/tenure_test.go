@@ -445,7 +445,9 @@ func TestRepeatedOrder(t *testing.T) {
 		"found too long ago": {func(l *leasedTest, _ *wire.Order) {
 			l.host.set(func() { l.host.block["list"] = make(chan struct{}) })
 			time.Sleep(1100 * time.Millisecond)
-			l.host.set(func() { close(l.host.block["list"]); delete(l.host.block, "list") })
+			time.AfterFunc(10*time.Millisecond, func() {
+				l.host.set(func() { close(l.host.block["list"]); delete(l.host.block, "list") })
+			})
 		}, true},
 		"the server's process is gone": {func(l *leasedTest, _ *wire.Order) { l.agent.host.process = dead{} }, true},
 		"closed by somebody": {func(l *leasedTest, _ *wire.Order) {
@@ -465,6 +467,7 @@ func TestRepeatedOrder(t *testing.T) {
 				var before, after, renewed int
 				l.host.set(func() { before, renewed = l.host.listed, l.host.renewed })
 				r := l.say(o)
+				synctest.Wait() // what goes on after the answer
 				l.host.set(func() { after, renewed = l.host.listed, l.host.renewed-renewed })
 				if looks := after > before; looks != c.looks {
 					t.Errorf("it looks: %v", looks)
