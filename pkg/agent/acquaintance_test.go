@@ -180,7 +180,7 @@ func TestAcquaintanceFile(t *testing.T) {
 // TestSourceByName: the new writer's source is known by its server_id, whatever the text of its address: it is under
 // the embargo, by the name of the host, and replicated from again when that is trusted.
 func TestSourceByName(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.SourceID = "db1.example.com", 1 })
 		o := order(writer)
 		say(o)
@@ -205,7 +205,7 @@ func TestSourceByName(t *testing.T) {
 // that its log is looked at before anything more comes in, and never from one that answers; and stays away from the
 // unknown one even when the former writer is trusted.
 func TestUnknownSource(t *testing.T) {
-	taking := func() wire.Order {
+	taking := func() cluster.Order {
 		o := order(writer)
 		o.Switch = cluster.Switch{From: "db1", To: "db2"}
 		return o
@@ -214,7 +214,7 @@ func TestUnknownSource(t *testing.T) {
 		s.set(func() { s.replica.SourceHost, s.replica.SourceID = "203.0.113.9", 99 })
 	}
 	t.Run("the writer before is dead", func(t *testing.T) {
-		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 			unknown(s)
 			o := taking()
 			say(o)
@@ -239,7 +239,7 @@ func TestUnknownSource(t *testing.T) {
 		})
 	})
 	t.Run("the writer before answers", func(t *testing.T) {
-		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 			unknown(s)
 			s.set(func() { s.peer = returned{end: at(150)} })
 			answer := say(taking())
@@ -249,7 +249,7 @@ func TestUnknownSource(t *testing.T) {
 		})
 	})
 	t.Run("nobody was the writer before", func(t *testing.T) {
-		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 			unknown(s)
 			say(order(writer))
 			settle()
@@ -263,7 +263,7 @@ func TestUnknownSource(t *testing.T) {
 // TestUnknownSourceGoesOn: what an attempt to take over has stopped, and that came to nothing, goes on, whoever the
 // source is.
 func TestUnknownSourceGoesOn(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.IORunning = "203.0.113.9", "No" })
 		if err := a.embargo.set(cluster.Embargo{Host: "db1"}); err != nil {
 			t.Fatal(err)
@@ -309,7 +309,7 @@ func settle() {
 // from the address of the role is moved to the host's own.
 func TestFollowsByName(t *testing.T) {
 	for source, want := range map[string]bool{"db1.example.com": false, writer.IP.String(): true} {
-		run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+		run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 			s.set(func() {
 				s.replica.SourceHost, s.replica.SourceID, s.replica.UsesGTID = source, 1, true
 				s.peer = returned{end: at(150)}

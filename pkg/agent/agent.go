@@ -146,13 +146,13 @@ func New(c Config) *Agent {
 
 // ask is a question to the owner: a new order, or with a nil order what the last one was.
 type ask struct {
-	order *wire.Order
+	order *cluster.Order
 	reply chan reply // one slot
 }
 
 // reply is what came of an order.
 type reply struct {
-	order    wire.Order // the last order; State is UNKNOWN where there was none
+	order    cluster.Order // the last order; State is UNKNOWN where there was none
 	report   wire.Report
 	followed <-chan struct{} // closed once the replication has been brought into line, or that has failed
 }
@@ -181,7 +181,7 @@ func (a *Agent) String() string { return "agent of " + a.site.Host }
 type owner struct {
 	*Agent
 	group      *errgroup.Group
-	order      *wire.Order // nil: nothing was ordered since the start, and what is found stays
+	order      *cluster.Order // nil: nothing was ordered since the start, and what is found stays
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
 	problems   []string
@@ -282,7 +282,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 // take answers a question, or starts to carry out an order.
 func (o *owner) take(ctx context.Context, q ask) {
 	if q.order == nil {
-		last := wire.Order{State: cluster.Unknown}
+		last := cluster.Order{State: cluster.Unknown}
 		if o.order != nil {
 			last = *o.order
 		}
@@ -313,7 +313,7 @@ func (o *owner) take(ctx context.Context, q ask) {
 }
 
 // repeats: the order is the last one once more, which has been carried out.
-func (o *owner) repeats(next wire.Order) bool {
+func (o *owner) repeats(next cluster.Order) bool {
 	if o.order == nil || !next.Extended || !o.settled || o.round != nil || len(o.waiting) > 0 {
 		return false
 	}
@@ -352,7 +352,7 @@ func (o *owner) interrupt(ctx context.Context) {
 
 // sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up, nor
 // one whose source turns out not to be waited for.
-func sameOrder(a, b wire.Order) bool {
+func sameOrder(a, b cluster.Order) bool {
 	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
@@ -376,7 +376,7 @@ func sorted(roles []cluster.RoleIP) []cluster.RoleIP {
 }
 
 // logChange writes the lines that people's log watchers know.
-func (o *owner) logChange(next wire.Order) {
+func (o *owner) logChange(next cluster.Order) {
 	had := o.present
 	if o.order != nil {
 		had = o.order.Roles
@@ -415,7 +415,7 @@ func (o *owner) answer() {
 	o.waiting = nil
 }
 
-func (o *owner) replyTo(order wire.Order, f Facts) reply {
+func (o *owner) replyTo(order cluster.Order, f Facts) reply {
 	wish := order
 	if f.Writable != wire.No || f.Fenced {
 		wish.Left = "" // a server that is not closed may yet commit what would have to be found
@@ -431,7 +431,7 @@ func (o *owner) have() []cluster.RoleIP {
 	return o.present
 }
 
-func (o *owner) report(order wire.Order, f Facts) wire.Report {
+func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 	r := wire.Report{
 		Extended:   order.Extended,
 		Seq:        order.Seq,
@@ -464,7 +464,7 @@ func (o *owner) report(order wire.Order, f Facts) wire.Report {
 }
 
 // refusal answers an order that nothing may be done about.
-func (o *owner) refusal(order wire.Order, why string) reply {
+func (o *owner) refusal(order cluster.Order, why string) reply {
 	r := o.report(order, o.facts)
 	r.Problems = append(r.Problems, why)
 	done := make(chan struct{})

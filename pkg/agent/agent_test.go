@@ -253,7 +253,7 @@ func at(offset uint64) mysqlctl.Position {
 }
 
 // run gives f an agent of db2, in virtual time.
-func run(t *testing.T, slave bool, f func(s *sim, say func(order wire.Order) wire.Answer, a *Agent)) {
+func run(t *testing.T, slave bool, f func(s *sim, say func(order cluster.Order) wire.Answer, a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),
 			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(90)}}
@@ -269,8 +269,8 @@ func run(t *testing.T, slave bool, f func(s *sim, say func(order wire.Order) wir
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
 		synctest.Wait()
-		f(s, func(o wire.Order) wire.Answer {
-			answer, err := wire.ParseAnswer(a.Handle(ctx, o.Request("db2").String()))
+		f(s, func(o cluster.Order) wire.Answer {
+			answer, err := wire.ParseAnswer(a.Handle(ctx, wire.OrderRequest("db2", o).String()))
 			if err != nil {
 				t.Error(err)
 			}
@@ -283,12 +283,12 @@ func run(t *testing.T, slave bool, f func(s *sim, say func(order wire.Order) wir
 	})
 }
 
-func order(roles ...cluster.RoleIP) wire.Order {
-	return wire.Order{State: cluster.Online, Roles: roles, Master: "db2", Extended: true, Seq: 7}
+func order(roles ...cluster.RoleIP) cluster.Order {
+	return cluster.Order{State: cluster.Online, Roles: roles, Master: "db2", Extended: true, Seq: 7}
 }
 
 func TestBecomeWriterAndLeave(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		a := say(order(reader1, writer))
 		r := wire.ParseReport(a)
 		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
@@ -311,7 +311,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 
 // TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from the beginning.
 func TestCatchUpFails(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.replica.SQLRunning = "No" })
 		a := say(order(writer))
 		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.No || len(r.Problems) != 1 {
@@ -343,7 +343,7 @@ func TestDenyFails(t *testing.T) {
 		"original monitor": {cluster.Online, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 				say(order(writer))
 				s.set(func() { s.fail["deny"] = errors.New("no answer") })
 				o := order()
@@ -371,7 +371,7 @@ func TestUnseenAddresses(t *testing.T) {
 		"nothing goes well": {"remove 10.0.0.100", "deny, end clients"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 				say(order(reader1, writer))
 				synctest.Wait()
 				s.set(func() {
@@ -400,7 +400,7 @@ func TestUnseenAddresses(t *testing.T) {
 // TestUnseenAtStart: nor does one that has just started.
 func TestUnseenAtStart(t *testing.T) {
 	for _, classic := range []bool{false, true} {
-		run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+		run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 			s.set(func() { s.present = []netip.Addr{writer.IP}; s.fail["list"] = errors.New("no answer") })
 			got := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2")
 			if !strings.HasPrefix(got, "ERROR: list addresses: no answer") {
@@ -418,7 +418,7 @@ func TestUnseenAtStart(t *testing.T) {
 
 // TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
 func TestBusy(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.block["stop receiving"] = make(chan struct{}) })
 		began := time.Now()
 		answer := say(order(reader1, writer))
@@ -443,7 +443,7 @@ func TestBusy(t *testing.T) {
 
 // TestAdopt: what is there after a restart of the agent is left alone, before and after the first order.
 func TestAdopt(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.present, s.open = []netip.Addr{writer.IP, reader1.IP}, true })
 		time.Sleep(5 * time.Second)
 		if a := say(order(reader1, writer)); !a.OK() {
@@ -463,7 +463,7 @@ func TestAdopt(t *testing.T) {
 
 // TestMend: an address that somebody took off is put back as soon as the kernel tells.
 func TestMend(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(reader1))
 		s.set(func() { s.present, s.done = nil, nil })
 		began := time.Now()
@@ -477,7 +477,7 @@ func TestMend(t *testing.T) {
 
 // TestClassicMonitor: an order without extras gets an answer without extras, to the letter.
 func TestClassicMonitor(t *testing.T) {
-	run(t, false, func(_ *sim, _ func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(_ *sim, _ func(cluster.Order) wire.Answer, a *Agent) {
 		for line, want := range map[string]string{
 			"SET_STATUS|1|db2|ONLINE|reader(10.0.0.101)|db1": "OK: Status applied successfully!|UP:77.50",
 			"PING|2|db2|":             "OK: Pinged!|UP:77.50",
@@ -521,7 +521,7 @@ func TestFollow(t *testing.T) {
 		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100", "Couldn't change active master to 'db2': find the place in the log of 'db2'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+			run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 				s.set(func() { s.replica.Executed, s.replica.UsesGTID = at(c.executed), c.gtid })
 				o := order()
 				o.Switch = c.sw
@@ -556,7 +556,7 @@ func TestFollow(t *testing.T) {
 
 // TestFollowRefused: what the server would refuse is told before anything is stopped.
 func TestFollowRefused(t *testing.T) {
-	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.replica.Executed, s.fail["check source"] = at(100), mysqlctl.ErrLimit })
 		o := order()
 		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
@@ -614,7 +614,7 @@ func TestFollowByGTID(t *testing.T) {
 		"the new writer does not answer": {[]string{"a:1-5"}, &has{fail: errGone}, nil, waits, "Couldn't change active master to 'db2': ask 'db2' whether it has all that this slave has: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+			run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 				c.next.at = time.Now().Add(time.Second)
 				s.set(func() { s.replica.UsesGTID, s.applied, s.next, s.peer = true, c.applied, c.next, c.old })
 				o := order()
@@ -635,7 +635,7 @@ func TestFollowByGTID(t *testing.T) {
 
 // TestRepointInterrupted: a repointing that ended half-way leaves no slave stopped behind.
 func TestRepointInterrupted(t *testing.T) {
-	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		o := order()
 		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 		s.set(func() { s.fail["repoint 10.0.0.2 bin.000001:500"] = context.Canceled })
@@ -655,7 +655,7 @@ func TestRepointInterrupted(t *testing.T) {
 
 // TestLookAgain: a former writer in whose log something was found is looked at again when the log has begun anew, and not before.
 func TestLookAgain(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		o := order()
 		o.Left = "bin.000001:100"
 		s.set(func() { s.log = []mysqlctl.Transaction{logged("bin.000001", 100, 2, "0-2-7")} })
@@ -683,11 +683,11 @@ func TestLookAgain(t *testing.T) {
 // TestLookAfterAnotherReign: a former writer that was found to be clean, and was the writer again since, is looked at
 // again where its successor names the very same place.
 func TestLookAfterAnotherReign(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		asked, reign := order(), order(writer)
 		asked.Left = "bin.000001:100"
 		for _, step := range []struct {
-			order  wire.Order
+			order  cluster.Order
 			found  cluster.Audit
 			writes []mysqlctl.Transaction
 		}{
@@ -711,7 +711,7 @@ func TestLookAfterAnotherReign(t *testing.T) {
 
 // TestAdminOffline: replication stops with ADMIN_OFFLINE and starts when that ends.
 func TestAdminOffline(t *testing.T) {
-	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		for _, st := range []cluster.HostState{cluster.AdminOffline, cluster.AdminOffline, cluster.Online} {
 			o := order()
 			o.State, o.Master = st, ""
@@ -753,14 +753,14 @@ func TestSoftBlocking(t *testing.T) {
 // TestEnding: an agent that ends, or is followed by another configuration, while it has an order is busy. An answer
 // without its word on leases would make the monitor take it for an original one, which knows none.
 func TestEnding(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.present = append(s.present, reader1.IP) })
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		for extended, want := range map[bool]bool{true: true, false: false} {
 			o := order(reader1)
 			o.Extended = extended
-			answer, err := wire.ParseAnswer(a.Handle(ctx, o.Request("db2").String()))
+			answer, err := wire.ParseAnswer(a.Handle(ctx, wire.OrderRequest("db2", o).String()))
 			r := wire.ParseReport(answer)
 			if err != nil || answer.OK() || r.Extended != want || r.Busy != want || want && len(r.Have) != 1 {
 				t.Errorf("extended %v: answer %v, %v", extended, answer, err)

@@ -147,7 +147,7 @@ func TestTrusted(t *testing.T) {
 		"it is gone again, which is no answer": {deadRemote{}, at(100), false, false, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 				s.set(func() {
 					s.peer, s.replica.IORunning, s.replica.Received, s.replica.UsesGTID = c.peer, "No", c.read, c.gtid
 				})
@@ -180,7 +180,7 @@ func TestTrusted(t *testing.T) {
 
 // TestSourceSetUpAnew: a slave that is ahead, and whose source has a new log, is not started again: that log will have such a place some day.
 func TestSourceSetUpAnew(t *testing.T) {
-	run(t, true, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {
 			s.replica.Executed, s.replica.IORunning, s.replica.IOErrno, s.replica.IOError = at(120), "No", 1236, "Client requested source to start replication from position > file size"
 		})

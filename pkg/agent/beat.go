@@ -34,10 +34,10 @@ func newBeat(l *Leasing) *time.Ticker {
 
 // want is what this host is to be at the moment: its last order, as far as its lease allows. Without an order what is
 // there stays; a host that has lived through a restart of its agent by the promises of others is the writer it was.
-func (o *owner) want() wire.Order {
+func (o *owner) want() cluster.Order {
 	switch {
 	case o.tenant == nil && o.order == nil:
-		return wire.Order{State: cluster.Unknown, Roles: o.present}
+		return cluster.Order{State: cluster.Unknown, Roles: o.present}
 	case o.tenant == nil:
 		return *o.order
 	}
@@ -51,7 +51,7 @@ func (o *owner) want() wire.Order {
 		if holds {
 			roles = o.site.withWriter(roles)
 		}
-		return wire.Order{State: cluster.Unknown, Roles: roles}
+		return cluster.Order{State: cluster.Unknown, Roles: roles}
 	}
 	return lawful(o.site, *o.order, holds, o.tenant.alone(now, o.order.Lease))
 }
@@ -68,7 +68,7 @@ func (s Site) withWriter(roles []cluster.RoleIP) []cluster.RoleIP {
 }
 
 // lapsed: the role is this host's, but what it is to be now leaves it out.
-func (o *owner) lapsed(want wire.Order) bool {
+func (o *owner) lapsed(want cluster.Order) bool {
 	return o.order != nil && o.site.writer(o.order.Roles) && !o.site.writer(want.Roles)
 }
 

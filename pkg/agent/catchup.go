@@ -12,7 +12,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // Replicating is the local server's replication, as far as looking on goes.
@@ -84,7 +83,7 @@ type catchUp struct {
 // run waits until the local server has executed all that the old master wrote, or all that it and others have received where
 // the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
 // what is not executed: that is lost, and said.
-func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) {
+func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	defer c.say("")
@@ -127,7 +126,7 @@ func (c catchUp) run(ctx context.Context, o wire.Order) (cluster.Switch, error) 
 // takesOverFrom names the host that this one replicates from. Where that can't be told, what comes from there counts as
 // that of the writer before, if this host takes over without its word: then nothing more of it comes in before that
 // one's log has been looked at. While the writer before answers it could be the wrong log that is caught up with.
-func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o wire.Order) (string, error) {
+func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluster.Order) (string, error) {
 	if name, _, known := c.peers.Source(r); known {
 		return name, nil
 	}
@@ -167,7 +166,7 @@ func stranger(r mysqlctl.Replica) string {
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
 // nothing more of it comes in before the monitor trusts it again.
-func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o wire.Order) (mysqlctl.Position, error) {
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position, error) {
 	if o.Forced {
 		return c.force(ctx, r, from)
 	}
@@ -280,7 +279,7 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 
 // tookOver says up to where this host had followed a former writer when it took over from it; zero: it has not. The
 // monitor knows it too: what it was told is forgotten as soon as anybody else is made the writer.
-func (c catchUp) tookOver(o wire.Order, from string) cluster.Embargo {
+func (c catchUp) tookOver(o cluster.Order, from string) cluster.Embargo {
 	if old := c.embargo.get(); old.Host == from && from != "" && old.At != "" {
 		return old
 	}

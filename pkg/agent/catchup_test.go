@@ -14,7 +14,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // committing is a server that executes no more of what it has received before it is told to stop, as one whose commit waits for an
@@ -104,7 +103,7 @@ func TestResetLog(t *testing.T) {
 				s := &sim{position: at(500), peer: source, applied: []string{c.applied}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
 					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100), UsesGTID: c.applied != ""}}
 				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+					stopping: &sync.WaitGroup{}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
 				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
 					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
 				}
@@ -138,7 +137,7 @@ func TestTakenOverBefore(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(ctx, wire.Order{Switch: cluster.Switch{From: "db1", To: "db2", After: c.after}})
+					stopping: &sync.WaitGroup{}}.run(ctx, cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2", After: c.after}})
 				if err != nil || sw.After != at(100).String() || sw.From != "db1" || sw.Start != at(500).String() {
 					t.Errorf("%+v, %v", sw, err)
 				}
@@ -172,7 +171,7 @@ func TestReceivingStopped(t *testing.T) {
 					Received: at(100), Executed: at(100)}}
 				_, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{now: cluster.Embargo{Host: "db9", At: "x"}},
 					log: slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.
-					run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Trust: c.trust})
+					run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Trust: c.trust})
 				if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
 					t.Errorf("%v, want %q", err, c.want)
 				}
@@ -196,21 +195,21 @@ func TestLacks(t *testing.T) {
 		replica mysqlctl.Replica
 		none    bool // it replicates from nobody
 		source  Remote
-		order   wire.Order
+		order   cluster.Order
 		want    string
 		did     string
 	}{
-		"it answers":                  {from1, false, up, wire.Order{Lacks: true}, "", "wait bin.000001:900"},
-		"it does not":                 {from1, false, silent, wire.Order{Lacks: true}, "the server of 'db1' does not answer" + only, ""},
-		"it does not, and is cut off": {from1, false, silent, wire.Order{Lacks: true, Cut: true}, "the server of 'db1' does not answer" + only, ""},
-		"nothing is lacking":          {from1, false, silent, wire.Order{}, "", "stop receiving"},
-		"by force":                    {from1, false, silent, wire.Order{Lacks: true, Forced: true}, "", "stop replication"},
-		"its source is another one": {from1, false, up, wire.Order{Lacks: true, Switch: cluster.Switch{From: "db3", To: "db2"}},
+		"it answers":                  {from1, false, up, cluster.Order{Lacks: true}, "", "wait bin.000001:900"},
+		"it does not":                 {from1, false, silent, cluster.Order{Lacks: true}, "the server of 'db1' does not answer" + only, ""},
+		"it does not, and is cut off": {from1, false, silent, cluster.Order{Lacks: true, Cut: true}, "the server of 'db1' does not answer" + only, ""},
+		"nothing is lacking":          {from1, false, silent, cluster.Order{}, "", "stop receiving"},
+		"by force":                    {from1, false, silent, cluster.Order{Lacks: true, Forced: true}, "", "stop replication"},
+		"its source is another one": {from1, false, up, cluster.Order{Lacks: true, Switch: cluster.Switch{From: "db3", To: "db2"}},
 			"this host replicates from 'db1'" + strings.ReplaceAll(only, "db1", "db3"), ""},
-		"its source is no host":        {nobody, false, silent, wire.Order{Lacks: true}, "this host replicates from 10.0.0.99:0 (server_id 0), no known host" + only, ""},
-		"it has no source":             {from1, true, up, wire.Order{Lacks: true}, "this host replicates from nobody" + only, ""},
-		"it has no source, and may":    {from1, true, up, wire.Order{}, "", ""},
-		"it has no source, and has to": {from1, true, up, wire.Order{Lacks: true, Forced: true}, "", ""},
+		"its source is no host":        {nobody, false, silent, cluster.Order{Lacks: true}, "this host replicates from 10.0.0.99:0 (server_id 0), no known host" + only, ""},
+		"it has no source":             {from1, true, up, cluster.Order{Lacks: true}, "this host replicates from nobody" + only, ""},
+		"it has no source, and may":    {from1, true, up, cluster.Order{}, "", ""},
+		"it has no source, and has to": {from1, true, up, cluster.Order{Lacks: true, Forced: true}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -264,7 +263,7 @@ func TestUnhook(t *testing.T) {
 					Received: at(100), Executed: at(100)}}
 				d := &dumpsOf{fail: c.fail}
 				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, dumps: d, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+					stopping: &sync.WaitGroup{}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
 				if err != nil || sw.After != at(100).String() || !slices.Equal(d.ended, c.want) {
 					t.Errorf("%+v, %v; ended %v, want %v", sw, err, d.ended, c.want)
 				}

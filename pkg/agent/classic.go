@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/wire"
 )
 
 // This file is about former writers that don't look at their own logs. An original agent can't; then the agent that
@@ -25,7 +24,7 @@ func (l formerLog) ServerID(context.Context) (uint32, error) { return l.id, nil 
 
 // lookAcross ends the embargo where the former writer is back, is closed for writes, and has nothing that this host
 // lacks; or where somebody has started the replication from it, who has looked. Else it says what that one has.
-func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o wire.Order) error {
+func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.Order) error {
 	if e.At == "" && f.site.writer(o.Roles) {
 		return nil // it is being taken over from
 	}

@@ -48,7 +48,7 @@ func TestOriginalMonitor(t *testing.T) {
 		"this host follows another": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", source: "10.0.0.2", lifted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 				var log strings.Builder
 				a.follower.log = slog.New(slog.NewTextHandler(&log, nil))
 				s.set(func() {
@@ -61,7 +61,7 @@ func TestOriginalMonitor(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 3 {
-					if answer := say(wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1}, Master: "db2"}); !answer.OK() {
+					if answer := say(cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1}, Master: "db2"}); !answer.OK() {
 						t.Errorf("answer %v", answer)
 					}
 					time.Sleep(3 * time.Second)
@@ -102,7 +102,7 @@ func TestLookAcross(t *testing.T) {
 		"it has something":          {peer: back{returned{end: at(150)}, false, own}, asked: "db1@" + at(100).String(), found: clean, finding: "1 transaction"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, a *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 				s.set(func() {
 					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, "No", at(100), at(100), 1
 				})
@@ -148,7 +148,7 @@ func TestClassicMove(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
-			o := &owner{Agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &wire.Order{Extended: c.extended}}
+			o := &owner{Agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &cluster.Order{Extended: c.extended}}
 			for began := time.Now(); time.Since(began) < c.lasts; time.Sleep(time.Second) {
 				o.complain(t.Context(), []string{conflict})
 				o.problems = []string{conflict}

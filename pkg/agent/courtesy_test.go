@@ -142,9 +142,9 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 
 // TestHeed: the monitor is whom orders come from, unless that is a host of the cluster which passes them on.
 func TestHeed(t *testing.T) {
-	run(t, false, func(_ *sim, _ func(wire.Order) wire.Answer, a *Agent) {
+	run(t, false, func(_ *sim, _ func(cluster.Order) wire.Answer, a *Agent) {
 		for _, c := range []struct{ from, want string }{{"10.0.0.9", "10.0.0.9"}, {"10.0.0.1", "10.0.0.9"}, {"::ffff:10.0.0.8", "10.0.0.8"}} {
-			a.Handle(wire.CalledFrom(context.Background(), caller{from: c.from}), order().Request("db2").String())
+			a.Handle(wire.CalledFrom(context.Background(), caller{from: c.from}), wire.OrderRequest("db2", order()).String())
 			if got := a.host.monitor.Load(); got == nil || got.String() != c.want {
 				t.Errorf("after an order of %s: the monitor is at %v, want %s", c.from, got, c.want)
 			}

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // fetchAsk bounds the question to the other slaves: the dead writer's clients are waiting.
@@ -62,7 +62,7 @@ func (c catchUp) aimBack(ctx context.Context, from string) error {
 
 // strayed says whether this host follows another one than the writer that it was taking over from, by GTID: an attempt
 // that fetched from there was broken off before it aimed back.
-func (c catchUp) strayed(r mysqlctl.Replica, o wire.Order) bool {
+func (c catchUp) strayed(r mysqlctl.Replica, o cluster.Order) bool {
 	e := c.embargo.get()
 	if e.Host == "" || e.At != "" || !r.UsesGTID || o.Switch.To == c.self && o.Switch.From != e.Host {
 		return false

@@ -11,7 +11,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // holder is the server of a slave that has received more of db1.
@@ -85,7 +84,7 @@ func TestFetch(t *testing.T) {
 					sources: func(host string) (Source, bool) {
 						ip, _, ok := p.ByName(host)
 						return Source{Host: ip, Port: 3306}, ok
-					}}.run(t.Context(), wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+					}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
 				noted := cluster.Embargo{Host: "db1", At: at(c.after).String()}
 				switch {
 				case c.want != "":

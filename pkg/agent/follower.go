@@ -11,7 +11,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // Following is the local server's replication, as far as steering it goes.
@@ -56,7 +55,7 @@ type follower struct {
 
 // wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
 type wish struct {
-	order wire.Order
+	order cluster.Order
 	tried chan struct{}
 }
 
@@ -76,7 +75,7 @@ func newFollower(c Config, e *embargo, s *stopped) *follower {
 }
 
 // want hands over the newest order; only one goroutine may call it. The channel it returns is closed when it has been tried.
-func (f *follower) want(o wire.Order) <-chan struct{} {
+func (f *follower) want(o cluster.Order) <-chan struct{} {
 	w := wish{order: o, tried: make(chan struct{})}
 	select {
 	case old := <-f.wanted:
@@ -151,13 +150,13 @@ func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next
 	}
 }
 
-func sameFollowing(a, b wire.Order) bool {
+func sameFollowing(a, b cluster.Order) bool {
 	return a.State == b.State && a.Master == b.Master && a.Switch == b.Switch &&
 		a.Left == b.Left && a.Trust == b.Trust && a.Across == b.Across
 }
 
 // note keeps and logs what went wrong, once for each new text.
-func (f *follower) note(o wire.Order, err error, newer bool) {
+func (f *follower) note(o cluster.Order, err error, newer bool) {
 	text := ""
 	if err != nil && !newer && !errors.Is(err, errNotYet) {
 		what := fmt.Sprintf("Couldn't change active master to '%s': ", o.Master)
@@ -182,7 +181,7 @@ func (f *follower) note(o wire.Order, err error, newer bool) {
 }
 
 // try makes the replication what the order wants.
-func (f *follower) try(ctx context.Context, o wire.Order, last cluster.HostState) error {
+func (f *follower) try(ctx context.Context, o cluster.Order, last cluster.HostState) error {
 	if err := f.lookBack(ctx, o); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // This file is about former writers: what this host looks for in its own log when it was one, and when another is replicated from again.
@@ -19,7 +18,7 @@ const lookAgain = time.Minute
 
 // lookBack audits this server's own log for each place that the monitor names. Where something was found it looks again: at once when
 // the log ends before where it did, as that of a server that was set up anew.
-func (f *follower) lookBack(ctx context.Context, o wire.Order) error {
+func (f *follower) lookBack(ctx context.Context, o cluster.Order) error {
 	last := f.audit.Load()
 	if o.Left == "" {
 		f.audit.Store(&cluster.Audit{}) // should it be asked again, it has been the writer since, and has written more
@@ -61,7 +60,7 @@ func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (
 }
 
 // keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
-func (f *follower) keepAway(ctx context.Context, o wire.Order) error {
+func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	e := f.embargo.get()
 	asked := e.At != "" && cluster.Trusts(o.Across, e)
 	if !asked {

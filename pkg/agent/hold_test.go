@@ -24,7 +24,7 @@ func TestHeldIsWhatIsThere(t *testing.T) {
 		"one has come":                {[]netip.Addr{reader1.IP}, []cluster.RoleIP{reader1, reader2}, []netip.Addr{reader1.IP, reader2.IP}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 				s.set(func() { s.present, s.open = c.present, slices.Contains(c.present, writer.IP) })
 				if c.order != nil {
 					say(order(c.order...))

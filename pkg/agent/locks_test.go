@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -26,7 +27,7 @@ func (s *sim) EndLocks(_ context.Context, who mysqlctl.Waiter) ([]string, error)
 // TestLockInTheWay: a lock that keeps a host from catching up is ended while it takes over, and reported once. One that keeps only the first
 // clients waiting is ended when the server is open, for a while.
 func TestLockInTheWay(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		executes := make(chan struct{})
 		var afterwards []time.Duration
 		began := time.Now()
@@ -68,7 +69,7 @@ func TestLockInTheWay(t *testing.T) {
 // TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that itself is a lock that others wait
 // for.
 func TestLocksOfClosing(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		var looks atomic.Int32
 		s.set(func() { s.locked = func(mysqlctl.Waiter) ([]string, error) { looks.Add(1); return nil, nil } })
 		say(order(writer))
@@ -84,7 +85,7 @@ func TestLocksOfClosing(t *testing.T) {
 
 // TestLockStays: a lock that can't be ended is what the monitor hears while it is waited for.
 func TestLockStays(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {
 			s.block["stop receiving"] = make(chan struct{})
 			s.locked = func(mysqlctl.Waiter) ([]string, error) {

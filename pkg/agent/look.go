@@ -11,7 +11,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 const (
@@ -62,7 +61,7 @@ type looks struct {
 }
 
 // looks asks at once all that has to be known before the addresses of a plan come and the server is opened.
-func (h *host) looks(ctx context.Context, o wire.Order, plan []Action) *looks {
+func (h *host) looks(ctx context.Context, o cluster.Order, plan []Action) *looks {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &looks{addresses: map[netip.Addr]*look{}, cancel: cancel}
 	begin := func(ask func(context.Context) error) *look {
@@ -112,7 +111,7 @@ func (l *looks) open(ctx context.Context) error {
 }
 
 // planned: the writer before has given the role up by its own word, and can have it back.
-func planned(o wire.Order, self string) bool {
+func planned(o cluster.Order, self string) bool {
 	return o.Switch.To == self && o.Switch.From != "" && o.Epoch.Gone == o.Switch.From && !o.Forced
 }
 

@@ -141,11 +141,11 @@ func TestFormerWriterIsClosed(t *testing.T) {
 // dead, or somebody says so, it opens all the same: some clients may have other ways.
 func TestListens(t *testing.T) {
 	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"), netip.MustParseAddrPort("[::]:3306")
-	moved := wire.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Epoch: cluster.Epoch{Gone: "db1"}}
+	moved := cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Epoch: cluster.Epoch{Gone: "db1"}}
 	dead, forced := moved, moved
 	dead.Epoch.Gone, forced.Forced = "", true
 	for name, c := range map[string]struct {
-		order  wire.Order
+		order  cluster.Order
 		listen []netip.AddrPort
 		opens  bool
 	}{
@@ -156,7 +156,7 @@ func TestListens(t *testing.T) {
 		"nothing is seen":             {moved, nil, true},
 		"the writer before is dead":   {dead, []netip.AddrPort{own}, true},
 		"somebody has said so":        {forced, []netip.AddrPort{own}, true},
-		"it was the writer and still": {wire.Order{Switch: cluster.Switch{From: "db3", To: "db1"}, Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
+		"it was the writer and still": {cluster.Order{Switch: cluster.Switch{From: "db3", To: "db1"}, Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()

@@ -95,7 +95,7 @@ func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.U
 // before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,
 // after the server has caught up and been opened. At rest the list is empty. A host whose lease has lapsed, or whose server does
 // not answer, gives up its address first.
-func Plan(site Site, order wire.Order, f Facts, m Memory, lapsed bool) []Action {
+func Plan(site Site, order cluster.Order, f Facts, m Memory, lapsed bool) []Action {
 	var plan []Action
 	writer := site.writer(order.Roles)
 	deny := !writer && site.MayWrite && f.Writable != wire.No

@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 					m.caughtUp = opened || writable == wire.Yes && slices.Contains(present, writer)
 					cases++
 					t.Run(fmt.Sprintf("%v with %v, writable %v, opened %v", order, present, writable, opened), func(t *testing.T) {
-						checkPlan(t, wire.Order{State: cluster.Online, Roles: order}, m)
+						checkPlan(t, cluster.Order{State: cluster.Online, Roles: order}, m)
 					})
 				}
 			}
@@ -90,7 +90,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func checkPlan(t *testing.T, order wire.Order, m machine) {
+func checkPlan(t *testing.T, order cluster.Order, m machine) {
 	t.Helper()
 	isWriter := slices.Contains(order.Roles, writer)
 	if !isWriter {
@@ -131,7 +131,7 @@ func checkPlan(t *testing.T, order wire.Order, m machine) {
 }
 
 // checkWriter: the writer's address newly on the interface, or writes newly allowed, only on a server that has caught up.
-func checkWriter(t *testing.T, m, start machine, order wire.Order) {
+func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 	t.Helper()
 	had := slices.Contains(start.facts.Present, writer.IP)
 	if has := slices.Contains(m.facts.Present, writer.IP); has && !had && !m.caughtUp {
@@ -145,18 +145,18 @@ func checkWriter(t *testing.T, m, start machine, order wire.Order) {
 // TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor says otherwise, and nothing else is tried.
 func TestPlanOfDeadServer(t *testing.T) {
 	f := Facts{Present: []netip.Addr{writer.IP}, Writable: wire.No, Down: true}
-	if plan := Plan(site(), wire.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}, false); len(plan) > 0 {
+	if plan := Plan(site(), cluster.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}, false); len(plan) > 0 {
 		t.Errorf("plan is %v", plan)
 	}
 	want := []Action{{Kind: Remove, Address: writer}}
-	if plan := Plan(site(), wire.Order{}, f, Memory{}, false); !slices.Equal(plan, want) {
+	if plan := Plan(site(), cluster.Order{}, f, Memory{}, false); !slices.Equal(plan, want) {
 		t.Errorf("plan is %v, want %v", plan, want)
 	}
 }
 
 // TestPlanOfUnknownRole: what the configuration of this host does not have is not added.
 func TestPlanOfUnknownRole(t *testing.T) {
-	order := wire.Order{Roles: []cluster.RoleIP{role("reader", "10.9.9.9")}}
+	order := cluster.Order{Roles: []cluster.RoleIP{role("reader", "10.9.9.9")}}
 	if plan := Plan(site(), order, Facts{Writable: wire.No}, Memory{}, false); len(plan) > 0 {
 		t.Errorf("plan is %v", plan)
 	}
@@ -168,14 +168,14 @@ func TestPlanOfUnknownRole(t *testing.T) {
 // A host that catches up is to stop that when it is told to open by force, and only then: once it is open the order
 // goes on without.
 func TestForceInterrupts(t *testing.T) {
-	plain := wire.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
+	plain := cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
 	forced := plain
 	forced.Forced = true
 	lacks := plain
 	lacks.Lacks = true
 	for _, c := range []struct {
 		name         string
-		now, next    wire.Order
+		now, next    cluster.Order
 		sameAsBefore bool
 	}{
 		{"an order that is repeated", plain, plain, true},

@@ -280,7 +280,7 @@ func TestSpareAccount(t *testing.T) {
 func TestPortLeftClosed(t *testing.T) {
 	for name, c := range map[string]struct {
 		slave, open, present bool
-		order                wire.Order
+		order                cluster.Order
 	}{
 		"candidate that is read-only": {},
 		"candidate that is open":      {open: true},
@@ -330,7 +330,7 @@ func TestRestartWhileFenced(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
 		report := func() wire.Report {
-			answer, err := wire.ParseAnswer(a.Handle(ctx, order().Request("db1").String()))
+			answer, err := wire.ParseAnswer(a.Handle(ctx, wire.OrderRequest("db1", order()).String()))
 			if err != nil {
 				t.Fatal(err)
 			}

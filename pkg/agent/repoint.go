@@ -9,7 +9,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // This file is about following another writer than before, at exactly the right place.
@@ -18,7 +17,7 @@ import (
 var errAstray = errors.New("must be set up anew")
 
 // repoint makes this slave follow the active master, exactly or not at all: it never skips or repeats a transaction.
-func (f *follower) repoint(ctx context.Context, o wire.Order) error {
+func (f *follower) repoint(ctx context.Context, o cluster.Order) error {
 	src, ok := f.sources(o.Master)
 	if !ok {
 		return fmt.Errorf("host '%s' is not in this host's configuration", o.Master)

@@ -15,7 +15,7 @@ import (
 
 // round is one pass of observe, plan, apply, observe.
 type round struct {
-	order  wire.Order
+	order  cluster.Order
 	cancel context.CancelFunc
 	done   chan outcome
 }
@@ -73,7 +73,7 @@ func (o *owner) candidate() bool {
 
 // pass is what one round starts from.
 type pass struct {
-	order     wire.Order
+	order     cluster.Order
 	memory    Memory
 	before    []netip.Addr     // the addresses that were seen last
 	unasked   bool             // a candidate that has not the writer's address is closed for writes, and no more is done

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -93,7 +94,7 @@ func printable(s string) string {
 }
 
 // ask puts a question to the owner and waits for its reply.
-func (a *Agent) ask(ctx context.Context, order *wire.Order) (reply, error) {
+func (a *Agent) ask(ctx context.Context, order *cluster.Order) (reply, error) {
 	q := ask{order: order, reply: make(chan reply, 1)}
 	select {
 	case a.asked <- q:
@@ -160,7 +161,7 @@ func (a *Agent) heed(monitor netip.Addr) {
 }
 
 // stillBusy is the answer while an order is being carried out: what is there at the moment, and that more will come.
-func (a *Agent) stillBusy(ctx context.Context, order wire.Order) wire.Answer {
+func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer {
 	report := wire.Report{Extended: order.Extended, Seq: order.Seq, Busy: true}
 	present, err := a.host.present(context.WithoutCancel(ctx))
 	if err != nil {

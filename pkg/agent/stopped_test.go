@@ -11,7 +11,6 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
-	"mysql-mmm/pkg/wire"
 )
 
 // files is a disk made of values.
@@ -55,7 +54,7 @@ func born(s *sim, d *files, said *strings.Builder) *life {
 
 // told is what Run does with an order.
 func (l *life) told(ctx context.Context, state cluster.HostState, sw cluster.Switch) error {
-	err := l.try(ctx, wire.Order{State: state, Master: sw.To, Extended: true, Switch: sw}, l.last)
+	err := l.try(ctx, cluster.Order{State: state, Master: sw.To, Extended: true, Switch: sw}, l.last)
 	if err == nil {
 		l.last = state
 	}

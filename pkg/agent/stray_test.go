@@ -15,7 +15,7 @@ import (
 // TestStrayAddress: what somebody adds to a host that is not to have it goes at once, though its server hangs; what this
 // agent has added goes after its server was closed.
 func TestStrayAddress(t *testing.T) {
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(reader1))
 		s.set(func() {
 			s.present, s.done = []netip.Addr{reader1.IP, writer.IP}, nil
@@ -28,7 +28,7 @@ func TestStrayAddress(t *testing.T) {
 			t.Errorf("after %v it did %q", time.Since(began), got)
 		}
 	})
-	run(t, false, func(s *sim, say func(wire.Order) wire.Answer, _ *Agent) {
+	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(writer))
 		s.set(func() { s.done = nil })
 		say(order())

@@ -178,7 +178,7 @@ func (t *tenant) holds(now time.Duration) bool {
 
 // order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this
 // machine.
-func (t *tenant) order(ctx context.Context, o wire.Order, here bool) (refused string) {
+func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
 	now := t.Clock.Now()
 	t.checkClock()
 	if o.Epoch.Number == 0 {
@@ -215,7 +215,7 @@ func (t *tenant) boot() string {
 
 // lawful is the order with those roles left out that the host may not have now: the writer's without a live lease, others
 // when nobody has been heard for a lease.
-func lawful(site Site, o wire.Order, holds, alone bool) wire.Order {
+func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	if o.Lease == 0 && o.Epoch.Number == 0 {
 		return o
 	}

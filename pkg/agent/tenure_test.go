@@ -209,8 +209,8 @@ func (l *leasedTest) ask(_ context.Context, _, line string) (string, error) {
 	return wire.Answer{Text: wire.PromisedText}.String(), nil
 }
 
-func (l *leasedTest) say(o wire.Order) wire.Report {
-	answer, err := wire.ParseAnswer(l.agent.Handle(context.Background(), o.Request("db2").String()))
+func (l *leasedTest) say(o cluster.Order) wire.Report {
+	answer, err := wire.ParseAnswer(l.agent.Handle(context.Background(), wire.OrderRequest("db2", o).String()))
 	if err != nil {
 		l.Error(err)
 	}
@@ -411,7 +411,7 @@ func TestMonitorWithoutLeases(t *testing.T) {
 		o := order(writer)
 		o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
 		l.say(o)
-		l.say(wire.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
+		l.say(cluster.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
 		l.host.set(func() { l.host.done = nil })
 		time.Sleep(20 * time.Second)
 		if open, present := l.open(); !open || !present {
@@ -426,7 +426,7 @@ func TestMonitorWithoutLeases(t *testing.T) {
 		if open, present := l.open(); !open || !present {
 			t.Errorf("after a restart: open %v, address %v", open, present)
 		}
-		l.say(wire.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
+		l.say(cluster.Order{State: cluster.Online, Roles: o.Roles, Master: "db2"})
 		if did := l.host.history(); did != "" {
 			t.Errorf("after a restart it did %s", did)
 		}
@@ -437,20 +437,20 @@ func TestMonitorWithoutLeases(t *testing.T) {
 // not so where something is wrong, or may be.
 func TestRepeatedOrder(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(l *leasedTest, o *wire.Order)
+		spoil func(l *leasedTest, o *cluster.Order)
 		looks bool
 	}{
-		"all well":      {func(*leasedTest, *wire.Order) {}, false},
-		"another order": {func(_ *leasedTest, o *wire.Order) { o.Seq++ }, true},
-		"found too long ago": {func(l *leasedTest, _ *wire.Order) {
+		"all well":      {func(*leasedTest, *cluster.Order) {}, false},
+		"another order": {func(_ *leasedTest, o *cluster.Order) { o.Seq++ }, true},
+		"found too long ago": {func(l *leasedTest, _ *cluster.Order) {
 			l.host.set(func() { l.host.block["list"] = make(chan struct{}) })
 			time.Sleep(1100 * time.Millisecond)
 			time.AfterFunc(10*time.Millisecond, func() {
 				l.host.set(func() { close(l.host.block["list"]); delete(l.host.block, "list") })
 			})
 		}, true},
-		"the server's process is gone": {func(l *leasedTest, _ *wire.Order) { l.agent.host.process = dead{} }, true},
-		"closed by somebody": {func(l *leasedTest, _ *wire.Order) {
+		"the server's process is gone": {func(l *leasedTest, _ *cluster.Order) { l.agent.host.process = dead{} }, true},
+		"closed by somebody": {func(l *leasedTest, _ *cluster.Order) {
 			l.host.set(func() { l.host.sim.open = false })
 			time.Sleep(1100 * time.Millisecond)
 		}, false}, // it has been found, and mended

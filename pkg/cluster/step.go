@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -217,76 +216,4 @@ func (x *stepper) waitMode() {
 		return
 	}
 	x.activate()
-}
-
-// Order is all that a host must be now.
-type Order struct {
-	Host   string
-	State  HostState
-	Roles  []RoleIP
-	Master string // host name of the writer, "" where there is none
-	Switch Switch
-	Epoch  Epoch  // zero for a host that has no say in who is the writer
-	Lease  Lease  // how long addresses stay without an order; 0: for ever
-	Forced bool   // the writer is to open without having executed all
-	Lacks  bool   // the writer is not to open before it has the word of Switch.From, and what that alone has
-	Down   bool   // the server of the writer before does not run, by its agent's word
-	Cut    bool   // the writer before can't be closed, and no client reaches it: nothing is to be asked of its server
-	Left   string // the host was the writer: the place in its log up to which the others have it; "" where that needs no looking
-	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
-	Across string // the same of those whose own agents can't look at their logs: who keeps away from one is to look itself
-}
-
-// Equal says whether both tell their host the same.
-func (o Order) Equal(p Order) bool {
-	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
-		o.Forced == p.Forced && o.Lacks == p.Lacks && o.Cut == p.Cut && o.Down == p.Down &&
-		o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
-		slices.Equal(o.Roles, p.Roles)
-}
-
-// Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
-// slaves, the writer last (monitor manual, "Roles"). In passive mode nobody is told anything.
-func Orders(t Topology, s State) []Order {
-	if s.Mode == Passive {
-		return nil
-	}
-	master := s.ActiveMaster(t)
-	across := s.across()
-	forced := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Forced })
-	lacks := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Role == t.ActiveMasterRole && a.Lacks })
-	var orders []Order
-	for _, h := range t.Hosts {
-		o := Order{Host: h.Name, State: s.Hosts[h.Name].State, Roles: s.RolesOf(h.Name), Master: master}
-		if t.leased() {
-			o.Lease = t.Lease
-		}
-		if s.Epoch.Number > 0 && s.bound(t, h.Name) {
-			o.Epoch, o.Lease = s.Epoch, s.Epoch.Terms.Lease
-		}
-		o.Trust, o.Across, o.Forced = s.trust(h.Name), across, forced && h.Name == master
-		o.Lacks = lacks && h.Name == master
-		if a := s.Hosts[h.Name].Audit; a.open() {
-			o.Left = a.At
-		}
-		if s.Switch.To == master {
-			o.Switch = s.Switch
-			before := s.Hosts[s.Switch.From]
-			o.Cut = h.Name == master && before.AgentUp && before.Writing.Fenced
-			o.Down = h.Name == master && before.AgentUp && before.ServerGone
-		}
-		orders = append(orders, o)
-	}
-	rank := func(o Order) int {
-		h, _ := t.Host(o.Host)
-		switch {
-		case o.Host == master:
-			return 2
-		case h.Master:
-			return 0
-		}
-		return 1
-	}
-	slices.SortStableFunc(orders, func(a, b Order) int { return cmp.Compare(rank(a), rank(b)) })
-	return orders
 }

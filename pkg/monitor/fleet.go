@@ -137,12 +137,12 @@ func (c *courier) deliver(ctx context.Context, l *letter, timeout time.Duration)
 		direct = c.repeat
 	}
 	c.last = nil
-	order := wire.Order{State: o.State, Roles: o.Roles, Master: o.Master, Extended: true, Seq: l.seq, Switch: o.Switch, Lease: o.Lease, Epoch: o.Epoch, Echo: l.echo,
-		Forced: o.Forced, Lacks: o.Lacks, Cut: o.Cut, Down: o.Down, Left: o.Left, Trust: o.Trust, Across: o.Across}
+	order := *o
+	order.Extended, order.Seq, order.Echo = true, l.seq, l.echo
 	done := make(chan result, 1)
 	go func() {
 		began := time.Now()
-		line, via, err := c.bring(ctx, direct, order.Request(c.host).String())
+		line, via, err := c.bring(ctx, direct, wire.OrderRequest(c.host, order).String())
 		c.observer.Asked(c.host, time.Since(began), err == nil)
 		done <- result{line, via, err}
 	}()

@@ -126,7 +126,7 @@ func longestOrder(c *config.Config, to string) string {
 		}
 	}
 	host := most(names)
-	o := wire.Order{State: cluster.AwaitingRecovery, Master: host, Extended: true, Seq: math.MaxUint64, Forced: true, Left: place,
+	o := cluster.Order{State: cluster.AwaitingRecovery, Master: host, Extended: true, Seq: math.MaxUint64, Forced: true, Left: place,
 		Switch: cluster.Switch{From: host, After: place, To: host, Start: place}, Trust: strings.Join(trust, ","),
 		Lease: cluster.Lease(24 * time.Hour), Epoch: cluster.Epoch{Number: math.MaxUint64, Holder: host, Since: math.MaxUint64, Gone: host},
 		Echo: cluster.Stamp{Boot: "00000000-0000-0000-0000-000000000000+1000000000", At: math.MaxInt64}}
@@ -135,5 +135,5 @@ func longestOrder(c *config.Config, to string) string {
 			o.Roles = append(o.Roles, cluster.RoleIP{Role: r.Name, IP: netip.MustParseAddr(ip.String())})
 		}
 	}
-	return o.Request(to).String()
+	return wire.OrderRequest(to, o).String()
 }

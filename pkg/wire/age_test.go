@@ -41,8 +41,8 @@ func TestAnyAge(t *testing.T) {
 			t.Fatalf("said  %+v\nheard %+v", r, got)
 		}
 
-		o := Order{State: cluster.Online, Extended: true, Seq: 3, Lease: lease(), Epoch: e, Echo: stamp}
-		request, err := ParseRequest(o.Request("db1").String())
+		o := cluster.Order{State: cluster.Online, Extended: true, Seq: 3, Lease: lease(), Epoch: e, Echo: stamp}
+		request, err := ParseRequest(OrderRequest("db1", o).String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,8 +16,8 @@ func seeds(f *testing.F) {
 			f.Add(strings.TrimSuffix(e.answered, "\n"))
 		}
 	}
-	o := Order{State: cluster.Online, Roles: []cluster.RoleIP{role("w", "fe80::1%eth0")}, Extended: true, Seq: 5, Switch: cluster.Switch{From: "a", To: "b|c"}}
-	f.Add(o.Request("db1").String())
+	o := cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("w", "fe80::1%eth0")}, Extended: true, Seq: 5, Switch: cluster.Switch{From: "a", To: "b|c"}}
+	f.Add(OrderRequest("db1", o).String())
 	r := Report{Extended: true, Have: []cluster.RoleIP{role("w", "10.0.0.1")}, Writable: Yes, Problems: []string{"a\nb", "%"}}
 	f.Add(Answer{"OK", r.Fields(), 1}.String())
 }
@@ -73,7 +73,7 @@ func FuzzParseOrder(f *testing.F) {
 		if strings.Contains(line, "\n") {
 			return // no line
 		}
-		again, err := ParseRequest(o.Request("db1").String())
+		again, err := ParseRequest(OrderRequest("db1", o).String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func FuzzParseReport(f *testing.F) {
 }
 
 // sorted puts roles in the order in which they are written.
-func sorted(o Order) Order {
+func sorted(o cluster.Order) cluster.Order {
 	o.Roles = sortedRoles(o.Roles)
 	return o
 }

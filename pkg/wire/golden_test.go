@@ -88,7 +88,7 @@ func TestRecordedMeaningsRoundTrip(t *testing.T) {
 			if o.Extended {
 				t.Errorf("%q: taken for an extended order", line)
 			}
-			if got := o.Request(r.Host).String(); got != line {
+			if got := OrderRequest(r.Host, o).String(); got != line {
 				t.Errorf("order %q became %q", line, got)
 			}
 			if rep := ParseReport(a); rep.Extended {

@@ -92,38 +92,38 @@ func TestAnswerIsOneLine(t *testing.T) {
 func TestOrder(t *testing.T) {
 	tests := []struct {
 		name  string
-		order Order
+		order cluster.Order
 		line  string
 	}{
-		{"classic, nothing", Order{State: cluster.AwaitingRecovery}, "SET_STATUS|1|db1|AWAITING_RECOVERY||"},
+		{"classic, nothing", cluster.Order{State: cluster.AwaitingRecovery}, "SET_STATUS|1|db1|AWAITING_RECOVERY||"},
 		{
 			"classic, all",
-			Order{State: cluster.Online, Roles: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Master: "db1"},
+			cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Master: "db1"},
 			"SET_STATUS|1|db1|ONLINE|reader(10.0.0.2),writer(10.0.0.1)|db1",
 		},
 		{
 			"classic leaves out what only we know",
-			Order{State: cluster.Online, Master: "db2"},
+			cluster.Order{State: cluster.Online, Master: "db2"},
 			"SET_STATUS|1|db1|ONLINE||db2",
 		},
 		{
 			"extended, no switch known",
-			Order{State: cluster.Online, Extended: true, Seq: 7, Cut: true, Down: true, Lacks: true},
+			cluster.Order{State: cluster.Online, Extended: true, Seq: 7, Cut: true, Down: true, Lacks: true},
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|lacking=1|down=1|cut=1",
 		},
 		{
 			"our own, nothing else",
-			Order{State: cluster.Online, Extended: true, Seq: 7},
+			cluster.Order{State: cluster.Online, Extended: true, Seq: 7},
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7",
 		},
 		{
 			"former writers",
-			Order{State: cluster.Online, Extended: true, Seq: 7, Left: "b.1:4", Trust: "db2@b.2:8", Across: "db1@b.1:4"},
+			cluster.Order{State: cluster.Online, Extended: true, Seq: 7, Left: "b.1:4", Trust: "db2@b.2:8", Across: "db1@b.1:4"},
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|left=b.1:4|trust=db2@b.2:8|across=db1@b.1:4",
 		},
 		{
 			"extended, all",
-			Order{
+			cluster.Order{
 				State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "2001:db8::1")}, Master: "db2", Extended: true, Seq: 1<<64 - 1,
 				Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "a|b=c%d\ne"},
 			},
@@ -132,7 +132,7 @@ func TestOrder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.order.Request("db1").String(); got != tt.line {
+			if got := OrderRequest("db1", tt.order).String(); got != tt.line {
 				t.Errorf("got  %q\nwant %q", got, tt.line)
 			}
 			r, err := ParseRequest(tt.line)
@@ -151,25 +151,25 @@ func TestOrder(t *testing.T) {
 }
 
 func TestOrderLeavesOutExtras(t *testing.T) {
-	o := Order{State: cluster.Online, Seq: 7, Switch: cluster.Switch{From: "db1"}}
-	if got, want := o.Request("db1").String(), "SET_STATUS|1|db1|ONLINE||"; got != want {
+	o := cluster.Order{State: cluster.Online, Seq: 7, Switch: cluster.Switch{From: "db1"}}
+	if got, want := OrderRequest("db1", o).String(), "SET_STATUS|1|db1|ONLINE||"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestParseOrder(t *testing.T) {
-	online := Order{State: cluster.Online}
+	online := cluster.Order{State: cluster.Online}
 	tests := []struct {
 		line string
-		want Order
+		want cluster.Order
 		bad  bool
 	}{
 		{line: "SET_STATUS|1|db1|ONLINE", want: online},
 		{line: "SET_STATUS|1|db1|ONLINE|||x|y=z|%zz=%zz", want: online},
 		{line: "SET_STATUS|1|db1|ONLINE|||seq=9", want: online},
 		{line: "SET_STATUS|1|db1|ONLINE|||v=0|seq=x", want: online},
-		{line: "SET_STATUS|1|db1|ONLINE|||v=2|seq=9|new=%7C", want: Order{State: cluster.Online, Extended: true, Seq: 9}},
-		{line: "SET_STATUS|1|db1|ONLINE|||v=1|seq=8|seq=9", want: Order{State: cluster.Online, Extended: true, Seq: 9}},
+		{line: "SET_STATUS|1|db1|ONLINE|||v=2|seq=9|new=%7C", want: cluster.Order{State: cluster.Online, Extended: true, Seq: 9}},
+		{line: "SET_STATUS|1|db1|ONLINE|||v=1|seq=8|seq=9", want: cluster.Order{State: cluster.Online, Extended: true, Seq: 9}},
 		{line: "PING|1|db1|ONLINE||", bad: true},
 		{line: "SET_STATUS|1|db1", bad: true},
 		{line: "SET_STATUS|1|db1|online||", bad: true},

@@ -9,34 +9,9 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// Order is what a monitor tells a host to be (agent manual, SET_STATUS).
-type Order struct {
-	State  cluster.HostState
-	Roles  []cluster.RoleIP
-	Master string // host that holds the active master role; "" where nobody does
-
-	// Extended says that the monitor is one of ours and that the rest has a meaning. An original monitor's order has
-	// none of it.
-	Extended bool
-	Seq      uint64         // counts the monitor's orders to this host; the agent returns it in its Report
-	Switch   cluster.Switch // how Master became the writer
-	Forced   bool           // to become the writer without having executed all
-	Lacks    bool           // not to open before Switch.From has said where its log ends: it alone has what is missing here
-	Down     bool           // the server of Switch.From does not run
-	Cut      bool           // Switch.From can't be closed for writes, and no client reaches it: it is not asked for more
-	Left     string         // place in this host's own log, after which it is to look for transactions of its own; "" for no looking
-	Trust    string         // former writers that may be replicated from again (cluster.Order)
-	Across   string         // former writers whose own agents can't look at their logs (cluster.Order)
-
-	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where
-	// the epoch has no terms.
-	Lease cluster.Lease
-	Epoch cluster.Epoch // who is the writer; number 0 for a host that has no say in that, or where nobody has a lease
-	Echo  cluster.Stamp // newest moment on the agent's clock that the monitor knows
-}
-
-// Request gives the order as a request to host. An order that is not Extended has the classic parameters only.
-func (o Order) Request(host string) Request {
+// OrderRequest gives an order as a request to host (SET_STATUS). One that is not Extended has the classic parameters
+// only.
+func OrderRequest(host string, o cluster.Order) Request {
 	params := []string{string(o.State), cluster.FormatRoleIPs(o.Roles, ","), o.Master}
 	if o.Extended {
 		params = append(params, extra(extVersion, "1"), extra(extSeq, strconv.FormatUint(o.Seq, 10)))
@@ -75,50 +50,50 @@ func (o Order) Request(host string) Request {
 // ParseOrder reads a SET_STATUS request. Parameters that it does not know are ignored, as the original does. A missing
 // or unknown state, roles that don't parse, and an extended parameter with a value that can't be are errors: an order
 // that is understood by half must not be carried out by half.
-func ParseOrder(r Request) (Order, error) {
+func ParseOrder(r Request) (cluster.Order, error) {
 	if r.Command != SetStatus {
-		return Order{}, fmt.Errorf("parse order: the command is %q", abbreviate(r.Command))
+		return cluster.Order{}, fmt.Errorf("parse order: the command is %q", abbreviate(r.Command))
 	}
 	classic := [3]string{}
 	n := copy(classic[:], r.Params)
 	state, err := cluster.ParseHostState(classic[0])
 	if err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	if state == cluster.Unknown {
-		return Order{}, errors.New("parse order: no host can be told to be UNKNOWN")
+		return cluster.Order{}, errors.New("parse order: no host can be told to be UNKNOWN")
 	}
 	roles, err := cluster.ParseRoleIPs(classic[1])
 	if err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
-	o := Order{State: state, Roles: roles, Master: classic[2]}
+	o := cluster.Order{State: state, Roles: roles, Master: classic[2]}
 	pairs, err := parseExtras(r.Params[n:])
 	if !pairs.extended() {
 		return o, nil
 	}
 	if err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	o.Extended = true
 	if o.Seq, err = pairs.number(extSeq); err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	o.Switch = parseSwitch(pairs)
 	o.Forced, o.Cut, o.Down = pairs.get(extForced) == "1", pairs.get(extCut) == "1", pairs.get(extDown) == "1"
 	o.Lacks = pairs.get(extLacking) == "1"
 	o.Left, o.Trust, o.Across = pairs.get(extLeft), pairs.get(extTrust), pairs.get(extAcross)
 	if o.Lease, err = parseLease(pairs); err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	if o.Lease == 0 && pairs.get(extEpoch) == "" {
 		return o, nil
 	}
 	if o.Epoch, err = parseEpoch(pairs); err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	if o.Echo, err = cluster.ParseStamp(pairs.get(extEcho)); err != nil {
-		return Order{}, fmt.Errorf("parse order: %w", err)
+		return cluster.Order{}, fmt.Errorf("parse order: %w", err)
 	}
 	return o, nil
 }

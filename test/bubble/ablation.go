@@ -63,7 +63,7 @@ func (a Ablation) request(w *World, from string, to *host, line string) (changed
 	case wire.SetStatus:
 		if o, err := wire.ParseOrder(req); err == nil && o.Lease > 0 {
 			a.order(w, to, &o)
-			return o.Request(to.name).String(), ""
+			return wire.OrderRequest(to.name, o).String(), ""
 		}
 	case wire.PeerStatus:
 		q, err := wire.ParseQuestion(req)
@@ -87,7 +87,7 @@ func (a Ablation) request(w *World, from string, to *host, line string) (changed
 	return line, ""
 }
 
-func (a Ablation) order(w *World, to *host, o *wire.Order) {
+func (a Ablation) order(w *World, to *host, o *cluster.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if a.Echo && o.Echo != (cluster.Stamp{}) {

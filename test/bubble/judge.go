@@ -146,7 +146,7 @@ func (w *World) closeGap() {
 }
 
 // ordered holds everybody to it that the number of an epoch has one content.
-func (w *World) ordered(to string, o wire.Order) {
+func (w *World) ordered(to string, o cluster.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if o.Epoch.Number >= w.newest[to] {

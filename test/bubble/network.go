@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -213,7 +214,7 @@ func (w *World) readable(from, to, line string) {
 	if err == nil {
 		switch req.Command {
 		case wire.SetStatus:
-			var o wire.Order
+			var o cluster.Order
 			if o, err = wire.ParseOrder(req); err == nil {
 				w.ordered(to, o)
 			}
