@@ -112,8 +112,8 @@ func (m *Monitor) prepare(ctx context.Context, words []string) cluster.Command {
 	c := cluster.Command{Words: words, AgentUp: map[string]bool{}, Behind: map[string]time.Duration{}}
 	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
 		for _, w := range words[1:] {
-			if courier, ok := m.couriers[w]; ok {
-				c.AgentUp[w] = courier.ping(ctx)
+			if agent, ok := m.agents[w]; ok {
+				c.AgentUp[w] = agent.Ping(ctx)
 				if name == "move_role" && m.Behind != nil {
 					c.Behind[w] = m.Behind(ctx, w)
 				}

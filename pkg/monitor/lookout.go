@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mysql-mmm/pkg/check"
-	"mysql-mmm/pkg/wire"
 )
 
 // lookEvery is how often the addresses of the roles are looked for.
@@ -63,7 +62,7 @@ func (l *lookout) look(ctx context.Context) {
 			missing = missing && l.echo.Ping(ctx, a.IP) != nil // one answer of two is enough
 			f := found{ip: a.IP, missing: missing}
 			if f.missing && ctx.Err() == nil {
-				_, f.announced = l.couriers[a.Holder].query(ctx, wire.NewRequest(wire.Announce, a.Holder, a.IP.String()))
+				f.announced = l.agents[a.Holder].Announce(ctx, a.IP)
 			}
 			results <- f
 			return nil
@@ -79,7 +78,7 @@ func (l *lookout) look(ctx context.Context) {
 		case f.missing && !l.missing[f.ip]:
 			text := "it is announced again"
 			if f.announced != nil {
-				text = "it can't be announced again: " + plain(f.announced)
+				text = "it can't be announced again: " + f.announced.Error()
 			}
 			l.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
 		case !f.missing && l.missing[f.ip]:

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mysql-mmm/pkg/agentclient"
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
@@ -46,8 +47,8 @@ type Config struct {
 	KillBin    string                                                       // kill_host program, absolute
 	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
 	AgentPorts map[string]int
-	Agents     Asker
-	Repeats    Asker // for orders that are repeated, which nobody waits for; nil: Agents
+	Agents     agentclient.Asker
+	Repeats    agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
 	PingIPs    []netip.Addr                                         // what Checks.Network pings, for people
 	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
@@ -69,9 +70,6 @@ type Disk interface {
 	Replace(path string, content []byte) error
 }
 
-// Asker sends one line to the agent at addr (ip:port) and returns its answer.
-type Asker = asker
-
 // Snapshot is what everybody but the owner sees. It never changes.
 type Snapshot struct {
 	State   cluster.State
@@ -85,7 +83,7 @@ type Snapshot struct {
 // Monitor is one cluster's monitor.
 type Monitor struct {
 	Config
-	couriers map[string]*courier
+	agents   map[string]*agentclient.Client
 	answers  chan cluster.Answer
 	updates  chan check.Update
 	network  chan bool
@@ -116,7 +114,7 @@ func New(c Config) *Monitor {
 	}
 	m := &Monitor{
 		Config:   c,
-		couriers: map[string]*courier{},
+		agents:   map[string]*agentclient.Client{},
 		answers:  make(chan cluster.Answer),
 		updates:  make(chan check.Update),
 		network:  make(chan bool),
@@ -134,16 +132,7 @@ func New(c Config) *Monitor {
 	if m.Observer == nil {
 		m.Observer = unobserved{}
 	}
-	if c.Repeats == nil {
-		c.Repeats = c.Agents
-	}
-	for _, h := range c.Topology.Hosts {
-		m.couriers[h.Name] = newCourier(h.Name, h.IP, c.AgentPorts[h.Name], c.Agents, c.Repeats, m.answers)
-		m.couriers[h.Name].observer = m.Observer
-	}
-	if c.Topology.Lease > 0 {
-		m.prepareLease()
-	}
+	m.connectAgents()
 	return m
 }
 
@@ -211,7 +200,7 @@ type owner struct {
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.Topology),
 		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
-	for _, c := range m.couriers {
+	for _, c := range m.agents {
 		group.Go(func() error { return c.Run(ctx) })
 	}
 	out, ok := o.start(ctx)
@@ -302,7 +291,7 @@ func (o *owner) note(u check.Update) {
 		o.refused[u.Host] = u.Result.Refused
 		o.good = nil
 		if order, ok := o.out[u.Host]; ok && u.Result.Refused && o.Topology.FastFailover {
-			o.couriers[u.Host].post(o.letter(order)) // its agent knows more
+			o.agents[u.Host].Post(o.message(order)) // its agent knows more
 		}
 	}
 	if u.Name == check.RepBacklog && u.Result.Lag != o.lags[u.Host] {
@@ -408,9 +397,9 @@ func (o *owner) tell() {
 	o.outSeq = o.state.Seq
 	for _, order := range orders {
 		o.out[order.Host] = order
-		l := o.letter(order)
-		l.clear = o.clear
-		o.couriers[order.Host].post(l)
+		message := o.message(order)
+		message.Clear = o.clear
+		o.agents[order.Host].Post(message)
 	}
 	o.clear = false
 }
@@ -419,29 +408,30 @@ func (o *owner) tell() {
 // must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips don't
 // answer.
 func (o *owner) hush() {
-	for name, c := range o.couriers {
+	for name, c := range o.agents {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {
 			continue
 		}
 		delete(o.out, name)
-		c.post(letter{})
+		c.Post(agentclient.Message{})
 	}
 }
 
-// letter is an order with the newest stamp of its host, as far as that may be echoed.
-func (o *owner) letter(order cluster.Order) letter {
-	return letter{order: &order, seq: o.outSeq, echo: o.state.Echo(o.Topology, order.Host, order.Epoch)}
+// message carries an order, with the newest stamp of its host as far as that may be echoed.
+func (o *owner) message(order cluster.Order) agentclient.Message {
+	order.Extended, order.Seq, order.Echo = true, o.outSeq, o.state.Echo(o.Topology, order.Host, order.Epoch)
+	return agentclient.Message{Order: &order}
 }
 
-// refresh lets a host's next heartbeat echo its newest stamp, also while newer orders wait for the disk.
+// refresh lets the next renewal of a host's order echo its newest stamp, also while newer orders wait for the disk.
 func (o *owner) refresh(host string) {
 	order, told := o.out[host]
 	if !told || order.Lease == 0 && order.Epoch.Number == 0 {
 		return
 	}
-	l := o.letter(order)
-	l.calm = true
-	o.couriers[host].post(l)
+	message := o.message(order)
+	message.Repeat = true
+	o.agents[host].Post(message)
 }
 
 func (o *owner) publish() {

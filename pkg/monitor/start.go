@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mysql-mmm/pkg/agentclient"
 	"mysql-mmm/pkg/cluster"
 )
 
@@ -117,7 +118,8 @@ func (o *owner) vouch(stored cluster.Durable) *standing {
 		return &standing{}
 	}
 	o.out[order.Host] = order
-	o.couriers[order.Host].post(letter{order: &order})
+	order.Extended = true
+	o.agents[order.Host].Post(agentclient.Message{Order: &order})
 	return &standing{order: &order}
 }
 
@@ -129,15 +131,15 @@ func (s *standing) heard(o *owner, a cluster.Answer) {
 	}
 	if a.Epoch.Number > s.order.Epoch.Number || a.Epoch.Contradicts(s.order.Epoch) {
 		delete(o.out, a.Host)
-		o.couriers[a.Host].post(letter{})
+		o.agents[a.Host].Post(agentclient.Message{})
 		s.order = nil
 		return
 	}
-	l := letter{order: s.order, calm: true}
+	order := *s.order
 	if a.Live {
-		l.echo = a.Stamp
+		order.Echo = a.Stamp
 	}
-	o.couriers[a.Host].post(l)
+	o.agents[a.Host].Post(agentclient.Message{Order: &order, Repeat: true})
 }
 
 // lastMode is the mode that the monitor was in when Run returned: an operator may have changed it.
@@ -204,19 +206,19 @@ func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[stri
 		host  string
 		found cluster.Found
 	}
-	answers := make(chan answer, len(o.couriers))
-	for name, c := range o.couriers {
+	answers := make(chan answer, len(o.agents))
+	for name, c := range o.agents {
 		if silent[name] {
 			answers <- answer{host: name}
 			continue
 		}
 		o.group.Go(func() error {
-			answers <- answer{name, c.found(ctx)}
+			answers <- answer{name, c.Found(ctx)}
 			return nil
 		})
 	}
 	found := map[string]cluster.Found{}
-	for len(found) < len(o.couriers) {
+	for len(found) < len(o.agents) {
 		select {
 		case a := <-answers:
 			if s, ok := stored.Hosts[a.host]; ok {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"mysql-mmm/pkg/agentclient"
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
 )
@@ -12,7 +13,6 @@ import (
 // A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether they reach it.
 
 const (
-	maxRelays  = 3
 	askAgain   = 500 * time.Millisecond
 	witnessTTL = 3 * time.Second // what was seen longer ago says nothing
 )
@@ -118,7 +118,7 @@ func (o *owner) question(ctx context.Context) {
 			continue
 		}
 		s.asking[h.Name], s.asked[h.Name] = true, time.Now()
-		others := maps.Clone(o.couriers)
+		others := maps.Clone(o.agents)
 		delete(others, h.Name)
 		o.group.Go(func() error {
 			send(ctx, o.seen)(witness{host: h.Name, by: askAll(ctx, others, h.Name)})
@@ -128,13 +128,13 @@ func (o *owner) question(ctx context.Context) {
 }
 
 // askAll returns the first host whose agent reaches the server of host, or "" when none does.
-func askAll(ctx context.Context, others map[string]*courier, host string) string {
+func askAll(ctx context.Context, others map[string]*agentclient.Client, host string) string {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan string, len(others))
 	for name, c := range others {
 		go func() {
-			if c.reaches(ctx, host) {
+			if c.Reaches(ctx, host) {
 				answers <- name
 				return
 			}
@@ -147,29 +147,6 @@ func askAll(ctx context.Context, others map[string]*courier, host string) string
 		}
 	}
 	return ""
-}
-
-// prepareLease gives every courier the pace of the lease, and other agents to go through.
-func (m *Monitor) prepareLease() {
-	r, _ := m.Topology.Role(m.Topology.ActiveMasterRole)
-	candidates := map[string]bool{}
-	for _, h := range r.Hosts {
-		candidates[h] = true
-	}
-	for _, h := range m.Topology.Hosts {
-		c := m.couriers[h.Name]
-		c.beat = min(heartbeat, time.Duration(m.Topology.Lease)/4)
-		if candidates[h.Name] {
-			c.beat = m.Topology.Lease.Heartbeat()
-		}
-		for _, first := range []bool{true, false} {
-			for _, other := range m.Topology.Hosts {
-				if other.Name != h.Name && candidates[other.Name] == first && len(c.relays) < maxRelays {
-					c.relays = append(c.relays, relay{other.Name, m.couriers[other.Name].addr})
-				}
-			}
-		}
-	}
 }
 
 // tick is how often the state machine is asked because of time alone.

@@ -1,24 +1,64 @@
-package monitor
+package agentclient
 
 import (
 	"context"
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
 )
 
+// agent is an agent of ours that takes every order, hangs, or is away.
+type agent struct {
+	mu         sync.Mutex
+	hang, down bool
+	heard      []string
+}
+
+func (a *agent) Ask(ctx context.Context, _, line string) (string, error) {
+	r, err := wire.ParseRequest(line)
+	if err != nil {
+		return "", err
+	}
+	o, err := wire.ParseOrder(r)
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	a.heard = append(a.heard, string(o.State))
+	hang, down := a.hang, a.down
+	a.mu.Unlock()
+	switch {
+	case hang:
+		<-ctx.Done()
+		return "", ctx.Err()
+	case down:
+		return "", syscall.ECONNREFUSED
+	}
+	report := wire.Report{Extended: true, Seq: o.Seq, Have: o.Roles, Writable: wire.No}
+	return wire.Answer{Text: "OK: Done", Uptime: 100, Fields: report.Fields()}.String(), nil
+}
+
+func (a *agent) set(hang, down bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hang, a.down = hang, down
+}
+
 // states are the states that were ordered, one letter each.
-func (a *agents) states() string {
+func (a *agent) states() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var b strings.Builder
-	for _, line := range a.heard {
-		b.WriteByte(strings.Split(line, "|")[3][0])
+	for _, state := range a.heard {
+		b.WriteByte(state[0])
 	}
 	a.heard = nil
 	return b.String()
@@ -27,10 +67,9 @@ func (a *agents) states() string {
 // A connection that is kept may have died unnoticed: only what the agent has been told already goes that way.
 func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fresh := &agents{hang: map[string]bool{}, down: map[string]bool{}}
-		kept := &agents{hang: map[string]bool{}, down: map[string]bool{}}
+		fresh, kept := &agent{}, &agent{}
 		answers := make(chan cluster.Answer)
-		c := newCourier("db1", netip.MustParseAddr("10.0.0.1"), 9989, fresh, kept, answers)
+		c := New(Config{Host: "db1", Addr: netip.MustParseAddrPort("10.0.0.1:9989"), Agents: fresh, Repeats: kept, Answers: answers})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
@@ -50,24 +89,24 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 				t.Errorf("%s: fresh %q, kept %q; want %q, %q", when, f, k, wantFresh, wantKept)
 			}
 		}
-		online, offline := cluster.Order{State: cluster.Online}, cluster.Order{State: cluster.AdminOffline}
-		c.post(letter{order: &online})
+		online, offline := cluster.Order{State: cluster.Online, Extended: true}, cluster.Order{State: cluster.AdminOffline, Extended: true}
+		c.Post(Message{Order: &online})
 		expect("an order", "O", "")
-		time.Sleep(3 * heartbeat)
+		time.Sleep(3 * RenewalPeriod)
 		expect("its repetitions", "", "OOO")
-		c.post(letter{order: &offline})
+		c.Post(Message{Order: &offline})
 		expect("another order", "A", "")
 		same := offline
-		c.post(letter{order: &same, seq: 1})
+		same.Seq = 1
+		c.Post(Message{Order: &same})
 		expect("the same with another number", "", "A")
-		kept.set(kept.down, "db1", true)
-		time.Sleep(2 * heartbeat)
+		kept.set(false, true)
+		time.Sleep(2 * RenewalPeriod)
 		expect("after a failure", "A", "A")
-		kept.set(kept.down, "db1", false)
-		kept.set(kept.hang, "db1", true)
-		time.Sleep(heartbeat)
+		kept.set(true, false)
+		time.Sleep(RenewalPeriod)
 		expect("while the agent hangs", "", "A")
-		c.post(letter{order: &online})
+		c.Post(Message{Order: &online})
 		expect("another order does not wait for it", "O", "")
 		cancel()
 		<-done
@@ -87,21 +126,21 @@ func (r replies) Ask(ctx context.Context, addr, _ string) (string, error) {
 	return next()
 }
 
-// TestAgentIsReloaded: an agent that ends the connection, as by a reload, is asked again at the next heartbeat, though
+// TestAgentIsReloaded: an agent that ends the connection, as by a reload, is asked again at the next renewal, though
 // another host, through which it is tried meanwhile, hangs.
 func TestAgentIsReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := func() (string, error) { return "", io.ErrUnexpectedEOF }
 		fine := func() (string, error) { return "OK: Status applied successfully!|v=1|seq=0|UP:1.00", nil }
 		ask := replies{"10.0.0.1:9989": {ended, ended, fine}}
-		c := newCourier("db1", netip.MustParseAddr("10.0.0.1"), 9989, ask, ask, nil)
-		c.relays = []relay{{"db2", "10.0.0.2:9989"}}
+		c := New(Config{Host: "db1", Addr: netip.MustParseAddrPort("10.0.0.1:9989"), Agents: ask,
+			Relays: []Relay{{"db2", netip.MustParseAddrPort("10.0.0.2:9989")}}})
 		began := time.Now()
-		answer, _, err := c.deliver(t.Context(), &letter{order: &cluster.Order{State: cluster.Online}}, classicTimeout)
-		if took := time.Since(began); err != nil || !answer.Reached || took != 2*heartbeat {
+		answer, _, err := c.deliver(t.Context(), &Message{Order: &cluster.Order{State: cluster.Online}}, classicTimeout)
+		if took := time.Since(began); err != nil || !answer.Reached || took != 2*RenewalPeriod {
 			t.Errorf("answer %+v (%v) after %v", answer, err, took)
 		}
-		if c.detour {
+		if c.relayed {
 			t.Error("it goes through others from now on")
 		}
 	})

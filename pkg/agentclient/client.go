@@ -1,0 +1,221 @@
+// Package agentclient is the monitor's side of the agent protocol: one Client for each agent brings it the newest order
+// and asks it questions. It decides nothing. The agent's side is in package agent, what goes over the wire in package wire.
+package agentclient
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/wire"
+)
+
+// RenewalPeriod is how often an agent of ours hears its order again where Config.Renewal says nothing else.
+const RenewalPeriod = time.Second
+
+const (
+	classicRenewal = 3 * time.Second         // of an original agent, which forks several processes for each order
+	orderTimeout   = 3500 * time.Millisecond // agents of ours answer within 2 s, done or not
+	classicTimeout = 20 * time.Second        // an original one answers when it is done
+	queryTimeout   = 2 * time.Second
+	busyPause      = 20 * time.Millisecond // so that the next order echoes what this answer said
+)
+
+// Asker sends one line to the agent at addr (ip:port) and returns its answer.
+type Asker interface {
+	Ask(ctx context.Context, addr, line string) (string, error)
+}
+
+// Config is what a Client is made of.
+type Config struct {
+	Host    string         // the agent's
+	Addr    netip.AddrPort // where it listens
+	Agents  Asker
+	Repeats Asker         // for orders that are repeated, which nobody waits for; nil: Agents
+	Renewal time.Duration // from one order to its repetition; 0: RenewalPeriod
+	Relays  []Relay       // other hosts' agents, to be tried where this one does not answer
+	Answers chan<- cluster.Answer
+
+	// Observe hears of each order that was sent, how long its answer took and whether there was one; nil: nobody does.
+	Observe func(took time.Duration, answered bool)
+}
+
+// Relay is the agent of another host, which passes lines on.
+type Relay struct {
+	Host string
+	Addr netip.AddrPort
+}
+
+// Client brings one agent its orders: the newest at once, and again at each renewal. Run has its own goroutine, so that an
+// agent that hangs delays nobody else.
+type Client struct {
+	Config
+	mailbox chan Message // one slot; the newest wins
+
+	// Run's own:
+	last    *cluster.Order // the order that was answered last
+	relayed bool           // the last order went through another host's agent
+}
+
+// Message is an order on its way to the agent, with what goes with it.
+type Message struct {
+	Order  *cluster.Order // nil: nothing is to be told, and what was told is not repeated
+	Clear  bool           // CLEAR_BAD_ROLES afterwards
+	Repeat bool           // nothing is new but its echo: it goes with the next renewal
+}
+
+// New makes a Client and starts nothing.
+func New(c Config) *Client {
+	if c.Repeats == nil {
+		c.Repeats = c.Agents
+	}
+	if c.Renewal == 0 {
+		c.Renewal = RenewalPeriod
+	}
+	return &Client{Config: c, mailbox: make(chan Message, 1)}
+}
+
+// Post hands over the newest message; only one goroutine may call it. A demand to clear that was not yet met stays.
+func (c *Client) Post(m Message) {
+	select {
+	case old := <-c.mailbox:
+		m.Clear = m.Clear || old.Clear
+		m.Repeat = m.Repeat && old.Repeat
+	default:
+	}
+	c.mailbox <- m
+}
+
+// Run delivers until ctx ends.
+func (c *Client) Run(ctx context.Context) error {
+	var now Message
+	period, timeout := c.Renewal, classicTimeout
+	timer := time.NewTimer(0)
+	<-timer.C
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-c.mailbox:
+			m.Clear = m.Clear || now.Clear
+			now = m
+			if m.Repeat {
+				continue
+			}
+		case <-timer.C:
+		}
+		if now.Order == nil {
+			timer.Stop()
+			continue
+		}
+		answer, newer, err := c.deliver(ctx, &now, timeout)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if newer != nil {
+			newer.Clear = newer.Clear || now.Clear
+			now = *newer
+			timer.Reset(0)
+			continue
+		}
+		period, timeout = c.Renewal, orderTimeout
+		if err == nil && !answer.Extended {
+			period, timeout = classicRenewal, classicTimeout
+		}
+		if answer.Busy {
+			period = busyPause
+		}
+		if answer.Reached && now.Clear && !answer.Busy {
+			// Orders of ours clear by themselves. An agent that was restarted since it answered would have no roles yet, and
+			// take all addresses for bad ones.
+			now.Clear = !answer.Extended && c.clear(ctx) != nil
+		}
+		select {
+		case c.Answers <- answer:
+		case <-ctx.Done():
+			return nil
+		}
+		timer.Reset(period)
+	}
+}
+
+// deliver sends one order and waits for its answer. An order that says something else ends the wait, and is returned.
+func (c *Client) deliver(ctx context.Context, m *Message, timeout time.Duration) (cluster.Answer, *Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	type result struct {
+		line, via string
+		err       error
+	}
+	o := m.Order
+	direct := c.Agents
+	if c.last != nil && c.last.Equal(*o) {
+		direct = c.Repeats
+	}
+	c.last = nil
+	done := make(chan result, 1)
+	request := wire.OrderRequest(c.Host, *o).String()
+	go func() {
+		began := time.Now()
+		line, via, err := c.send(ctx, direct, request)
+		if c.Observe != nil {
+			c.Observe(time.Since(began), err == nil)
+		}
+		done <- result{line, via, err}
+	}()
+	for {
+		select {
+		case r := <-done:
+			a, err := read(r.line, r.err)
+			a.Host, a.Seq, a.Via = c.Host, m.Order.Seq, r.via
+			if err == nil {
+				c.last = o
+			}
+			return a, nil, err
+		case next := <-c.mailbox:
+			if next.Order != nil && next.Order.Equal(*o) {
+				next.Clear = next.Clear || m.Clear
+				*m = next
+				continue
+			}
+			cancel()
+			<-done
+			return cluster.Answer{}, &next, nil
+		}
+	}
+}
+
+// read turns what came back into an Answer. An answer that can't be understood is no answer.
+func read(line string, err error) (cluster.Answer, error) {
+	var a wire.Answer
+	if err == nil {
+		a, err = wire.ParseAnswer(line)
+	}
+	if err != nil {
+		return cluster.Answer{Text: plain(err)}, err
+	}
+	report := wire.ParseReport(a)
+	return cluster.Answer{
+		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
+		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
+		Switch: report.Switch, Problems: report.Problems, Conflict: report.Conflict, Epoch: report.Epoch, Stamp: report.Stamp,
+		Live: report.Live, Candidates: report.Candidates,
+		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
+		Embargo: report.Embargo, Audit: report.Audit, Across: report.Across,
+		Backup: report.Backup, Astray: report.Astray,
+		Writing: cluster.Writing{Stalled: report.Stalled, Stall: report.Stall, Fenced: report.Fenced},
+	}, nil
+}
+
+// errLate is what people are told where a deadline has passed.
+var errLate = errors.New("no answer in time")
+
+func plain(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errLate.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,42 @@
+package monitor
+
+import (
+	"net/netip"
+	"time"
+
+	"mysql-mmm/pkg/agentclient"
+	"mysql-mmm/pkg/cluster"
+)
+
+// maxRelays is through how many other hosts an agent is tried at once.
+const maxRelays = 3
+
+// connectAgents makes a client for each agent. Under leases it has the pace of the lease, and other agents to go through:
+// first those of hosts that may be the writer.
+func (m *Monitor) connectAgents() {
+	t := m.Topology
+	r, _ := t.Role(t.ActiveMasterRole)
+	candidate := map[string]bool{}
+	for _, h := range r.Hosts {
+		candidate[h] = true
+	}
+	addr := func(h cluster.Host) netip.AddrPort { return netip.AddrPortFrom(h.IP, uint16(m.AgentPorts[h.Name])) }
+	for _, h := range t.Hosts {
+		c := agentclient.Config{Host: h.Name, Addr: addr(h), Agents: m.Agents, Repeats: m.Repeats, Answers: m.answers,
+			Observe: func(took time.Duration, answered bool) { m.Observer.Asked(h.Name, took, answered) }}
+		if t.Lease > 0 {
+			c.Renewal = min(agentclient.RenewalPeriod, time.Duration(t.Lease)/4)
+			if candidate[h.Name] {
+				c.Renewal = t.Lease.Heartbeat()
+			}
+			for _, first := range []bool{true, false} {
+				for _, other := range t.Hosts {
+					if other.Name != h.Name && candidate[other.Name] == first && len(c.Relays) < maxRelays {
+						c.Relays = append(c.Relays, agentclient.Relay{Host: other.Name, Addr: addr(other)})
+					}
+				}
+			}
+		}
+		m.agents[h.Name] = agentclient.New(c)
+	}
+}
