@@ -15,6 +15,7 @@ import (
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/store"
 )
 
 const (
@@ -43,7 +44,7 @@ type Config struct {
 	Topology   cluster.Topology
 	Mode       cluster.Mode // to start in
 	StatusPath string
-	Disk       Disk                                                         // the status file's; nil: this machine's own
+	Disk       store.Disk                                                   // the status file's; nil: this machine's own
 	KillBin    string                                                       // kill_host program, absolute
 	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
 	AgentPorts map[string]int
@@ -64,10 +65,12 @@ type Config struct {
 	Log        *slog.Logger
 }
 
-// Disk keeps the status file (package durable).
-type Disk interface {
-	ReadFile(path string) ([]byte, error)
-	Replace(path string, content []byte) error
+// stateStore keeps what must outlive the monitor (package store).
+type stateStore interface {
+	Load(known func(host string) bool) (cluster.Durable, []string, error)
+	Save(d cluster.Durable) (number uint64, changed bool)
+	Saved() <-chan store.Saved
+	Run(ctx context.Context) error
 }
 
 // Snapshot is what everybody but the owner sees. It never changes.
@@ -92,7 +95,7 @@ type Monitor struct {
 	commands chan command
 	seen     chan witness
 	surveys  chan Surveyed
-	store    *store
+	store    stateStore
 	snapshot atomic.Pointer[Snapshot]
 	awaited  atomic.Pointer[string] // what the start waits for, for people
 	begin    time.Time
@@ -123,7 +126,7 @@ func New(c Config) *Monitor {
 		commands: make(chan command),
 		seen:     make(chan witness),
 		surveys:  make(chan Surveyed),
-		store:    newStore(c.StatusPath, c.Disk),
+		store:    store.NewFile(c.StatusPath, c.Disk),
 		begin:    time.Now(),
 	}
 	if m.History == nil {
@@ -173,8 +176,6 @@ type owner struct {
 	board   board
 	good    map[string]cluster.Verdicts // of the board; made anew when a verdict changes
 	up      bool
-	durable string // as last handed to the store
-	version uint64
 	pending *pending
 	sent    uint64 // Seq of the orders that are out
 	clear   bool   // the next orders are to be followed by CLEAR_BAD_ROLES
@@ -235,7 +236,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 			o.seeNetwork(up)
 		case c := <-m.commands:
 			cmd, in.Command = &c, &c.Command
-		case s := <-m.store.done:
+		case s := <-m.store.Saved():
 			o.saved(s)
 			continue
 		case w := <-m.seen:

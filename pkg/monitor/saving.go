@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/store"
 )
 
 // This file is about what must be on the disk before anybody hears of it.
@@ -22,24 +23,21 @@ func (o *owner) save() {
 	if o.state.Mode == cluster.Passive {
 		return
 	}
-	text := formatStatus(o.state.Durable())
-	if text == o.durable {
+	number, changed := o.store.Save(o.state.Durable())
+	if !changed {
 		return
 	}
-	o.durable = text
-	o.version++
-	o.store.save(version{number: o.version, text: text})
 	epoch := o.state.Epoch != o.savedEpoch || o.pending != nil && o.pending.epoch
 	o.savedEpoch = o.state.Epoch
-	o.pending = &pending{version: o.version, deadline: time.Now().Add(saveTimeout), epoch: epoch}
+	o.pending = &pending{version: number, deadline: time.Now().Add(saveTimeout), epoch: epoch}
 }
 
 // saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
-func (o *owner) saved(s saved) {
-	if s.err != nil {
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.err))
+func (o *owner) saved(s store.Saved) {
+	if s.Err != nil {
+		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.Err))
 	}
-	if o.pending != nil && s.version >= o.pending.version && (s.err == nil || !o.pending.epoch) {
+	if o.pending != nil && s.Version >= o.pending.version && (s.Err == nil || !o.pending.epoch) {
 		o.pending = nil
 	}
 	o.tell()

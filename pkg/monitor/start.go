@@ -174,7 +174,7 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 	}
 	read := make(chan result, 1)
 	go func() {
-		d, warnings, err := loadStatus(o.Disk, o.StatusPath, known)
+		d, warnings, err := o.store.Load(known)
 		read <- result{d, warnings, err}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)

@@ -1,4 +1,4 @@
-package monitor
+package store
 
 import (
 	"context"
@@ -29,11 +29,11 @@ func TestClassicStatusFiles(t *testing.T) {
 	for _, f := range files {
 		name, body, _ := strings.Cut(f, "\n")
 		body = strings.TrimRight(body, "\n") + "\n"
-		d, warnings := parseStatus(body, knownHost)
+		d, warnings := parse(body, knownHost)
 		if len(warnings) > 0 || len(d.Hosts) != 3 {
 			t.Errorf("%s: %v, %d hosts", name, warnings, len(d.Hosts))
 		}
-		again := formatStatus(d)
+		again := format(d)
 		for line := range strings.Lines(body) {
 			if !strings.Contains(again, line) {
 				t.Errorf("%s: %q is missing in\n%s", name, line, again)
@@ -52,7 +52,7 @@ func TestStatusRoundTrip(t *testing.T) {
 				Audit: cluster.Audit{At: "bin.000003:4", Waived: true}}},
 		Writer: "db2", Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "bin.000009:77"},
 	}
-	got, warnings := parseStatus(formatStatus(d), knownHost)
+	got, warnings := parse(format(d), knownHost)
 	if len(warnings) > 0 || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, want %+v, warnings %v", got, d, warnings)
 	}
@@ -67,19 +67,19 @@ func TestTermsRoundTrip(t *testing.T) {
 			Terms: cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second), Longest: cluster.Lease(time.Minute)}},
 		Successors: "db1", Endless: true,
 	}
-	text := formatStatus(d)
-	got, warnings := parseStatus(text, knownHost)
+	text := format(d)
+	got, warnings := parse(text, knownHost)
 	if len(warnings) > 0 || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, want %+v, warnings %v", got, d, warnings)
 	}
 	terms := text[strings.Index(text, termsLine):]
 	terms = terms[:strings.Index(terms, "\n")+1]
-	before, warnings := parseStatus(strings.ReplaceAll(text, terms, ""), knownHost)
+	before, warnings := parse(strings.ReplaceAll(text, terms, ""), knownHost)
 	if len(warnings) > 0 || before.Epoch.Number != 7 || before.Epoch.Terms != (cluster.Terms{}) || before.Endless {
 		t.Errorf("of an older version: %+v, %v", before, warnings)
 	}
 	for _, line := range []string{"#terms|x|db1|0\n", "#terms|db1;1;0|db1|0\n", "#terms\n", "#terms||db1|0\n"} {
-		got, warnings := parseStatus(strings.ReplaceAll(text, terms, line), knownHost)
+		got, warnings := parse(strings.ReplaceAll(text, terms, line), knownHost)
 		if len(warnings) != 1 || !got.Endless || got.Successors != "db1" || got.Epoch.Terms.Candidates != "db1" {
 			t.Errorf("%q: %+v, %v", line, got, warnings)
 		}
@@ -97,7 +97,7 @@ func TestBrokenStatus(t *testing.T) {
 		"#boot|db1|4c0a\n":        `host "#boot" is not in the configuration: ignored`,
 		"#switch|nobody|||db2|\n": "is not HOST|STATE|ROLES: ignored",
 	} {
-		d, warnings := parseStatus(text, knownHost)
+		d, warnings := parse(text, knownHost)
 		if len(d.Hosts) > 0 || len(warnings) != 1 || !strings.Contains(warnings[0], want) {
 			t.Errorf("%q: %v, %v, want %s", text, d.Hosts, warnings, want)
 		}
@@ -108,45 +108,57 @@ func FuzzStatus(f *testing.F) {
 	f.Add("db1|ONLINE|reader(10.0.0.1),writer(10.0.0.2)\n#switch|db1|db2|a:1|db1|b:2\n")
 	f.Add("db1|ONL")
 	f.Fuzz(func(t *testing.T, text string) {
-		d, _ := parseStatus(text, knownHost)
-		again, warnings := parseStatus(formatStatus(d), knownHost)
+		d, _ := parse(text, knownHost)
+		again, warnings := parse(format(d), knownHost)
 		if len(warnings) > 0 || len(again.Hosts) != len(d.Hosts) || again.Switch != d.Switch {
 			t.Errorf("%q gives %+v, read again %+v, %v", text, d, again, warnings)
 		}
 	})
 }
 
-// TestStore: a version that the disk does not take is tried again until it does; the newest one wins.
-func TestStore(t *testing.T) {
+// TestSave: a version that the disk does not take is tried again until it does; the newest one wins, and what has not
+// changed is not written again.
+func TestSave(t *testing.T) {
 	dir := t.TempDir()
 	blocked := filepath.Join(dir, "status")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil { // a file where a folder is to be
 		t.Fatal(err)
 	}
+	path := filepath.Join(blocked, "mmm_mond.status")
+	in := func(state cluster.HostState) cluster.Durable {
+		return cluster.Durable{Hosts: map[string]cluster.StoredHost{"db1": {State: state}}}
+	}
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(filepath.Join(blocked, "mmm_mond.status"), durable.Disk{})
+		f := NewFile(path, durable.Disk{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
-		s.save(version{1, "one\n"})
-		if r := <-s.done; r.err == nil || r.version != 1 {
-			t.Errorf("%+v", r)
+		go func() { ended <- f.Run(ctx) }()
+		save := func(state cluster.HostState, wantNumber uint64, wantChanged bool) {
+			t.Helper()
+			if number, changed := f.Save(in(state)); number != wantNumber || changed != wantChanged {
+				t.Errorf("saving %s: version %d, changed %v", state, number, changed)
+			}
+		}
+		save(cluster.Online, 1, true)
+		if s := <-f.Saved(); s.Err == nil || s.Version != 1 {
+			t.Errorf("%+v", s)
 		}
 		began := time.Now()
-		if r := <-s.done; r.err == nil || r.version != 1 || time.Since(began) != retrySave {
-			t.Errorf("%+v after %v", r, time.Since(began))
+		if s := <-f.Saved(); s.Err == nil || s.Version != 1 || time.Since(began) != retryPeriod {
+			t.Errorf("%+v after %v", s, time.Since(began))
 		}
 		if err := os.Remove(blocked); err != nil {
 			t.Fatal(err)
 		}
-		s.save(version{2, "two\n"})
-		if r := <-s.done; r.err != nil || r.version != 2 {
-			t.Errorf("%+v", r)
+		save(cluster.Online, 1, false)
+		save(cluster.HardOffline, 2, true)
+		if s := <-f.Saved(); s.Err != nil || s.Version != 2 {
+			t.Errorf("%+v", s)
 		}
-		s.save(version{3, "three\n"})
-		s.save(version{4, "four\n"})
-		for r := range s.done {
-			if r.version == 4 {
+		save(cluster.AwaitingRecovery, 3, true)
+		save(cluster.AdminOffline, 4, true)
+		for s := range f.Saved() {
+			if s.Version == 4 {
 				break
 			}
 		}
@@ -155,8 +167,8 @@ func TestStore(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	text, err := os.ReadFile(filepath.Join(blocked, "mmm_mond.status"))
-	if err != nil || string(text) != "four\n" {
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != "db1|ADMIN_OFFLINE|\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 	left, err := os.ReadDir(blocked)
@@ -175,7 +187,7 @@ func TestStatusOfAnotherCluster(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		d, _, err := loadStatus(durable.Disk{}, path, knownHost)
+		d, _, err := NewFile(path, durable.Disk{}).Load(knownHost)
 		if ours != (err == nil) || !ours && (!reflect.DeepEqual(d, cluster.Durable{}) || !strings.Contains(err.Error(), "another cluster's")) {
 			t.Errorf("%q: %+v, %v", text, d, err)
 		}

@@ -1,13 +1,11 @@
-package monitor
+package store
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"mysql-mmm/pkg/cluster"
 )
@@ -39,8 +37,8 @@ const bootLine = "#boot"
 // fitLine says whether a host has what the writer writes, and whose writes it lacks where it has not.
 const fitLine = "#fit"
 
-// formatStatus writes a status file: one line a host, as the original does, and how the writer took over.
-func formatStatus(d cluster.Durable) string {
+// format writes a status file: one line a host, as the original does, and how the writer took over.
+func format(d cluster.Durable) string {
 	var b strings.Builder
 	names := make([]string, 0, len(d.Hosts))
 	for name := range d.Hosts {
@@ -83,8 +81,8 @@ func formatStatus(d cluster.Durable) string {
 	return b.String()
 }
 
-// parseStatus reads what formatStatus or the original wrote. What can't be right is left out, with a warning each.
-func parseStatus(text string, known func(host string) bool) (cluster.Durable, []string) {
+// parse reads what format or the original wrote. What can't be right is left out, with a warning each.
+func parse(text string, known func(host string) bool) (cluster.Durable, []string) {
 	d := cluster.Durable{Hosts: map[string]cluster.StoredHost{}}
 	var warnings []string
 	if text != "" && !strings.HasSuffix(text, "\n") {
@@ -179,103 +177,4 @@ func clip(s string) string {
 		return s[:100] + "..."
 	}
 	return s
-}
-
-// loadStatus reads the status file. A missing one is reported as fs.ErrNotExist. One of another cluster is an error: by its epoch nobody
-// here could ever be the writer.
-func loadStatus(disk Disk, path string, known func(string) bool) (cluster.Durable, []string, error) {
-	text, err := disk.ReadFile(path)
-	if err != nil {
-		return cluster.Durable{}, nil, err
-	}
-	d, warnings := parseStatus(string(text), known)
-	if theirs := others(d.Epoch, known); len(d.Hosts) == 0 && len(theirs) > 0 {
-		return cluster.Durable{}, nil, fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and its writer is one of '%s'",
-			clip(strings.Join(theirs, "', '")))
-	}
-	return d, warnings, nil
-}
-
-// others are the hosts that are, or may be, the writer by an epoch, where none of them is known.
-func others(e cluster.Epoch, known func(string) bool) []string {
-	hosts := cluster.SplitHosts(e.Terms.Candidates)
-	if e.Holder != "" {
-		hosts = append(hosts, e.Holder)
-	}
-	if slices.ContainsFunc(hosts, known) {
-		return nil
-	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts)
-}
-
-// saved is how the saving of one version ended.
-type saved struct {
-	version uint64
-	err     error
-}
-
-// store writes the status file in a goroutine of its own, the newest version only, again and again where the disk does not take it.
-type store struct {
-	path   string
-	disk   Disk
-	wanted chan version // one slot; the newest wins
-	done   chan saved
-}
-
-type version struct {
-	number uint64
-	text   string
-}
-
-const retrySave = time.Second
-
-func newStore(path string, disk Disk) *store {
-	return &store{path: path, disk: disk, wanted: make(chan version, 1), done: make(chan saved)}
-}
-
-// save asks for a version to be saved. Only the owner may call it.
-func (s *store) save(v version) {
-	select {
-	case <-s.wanted:
-	default:
-	}
-	s.wanted <- v
-}
-
-// Run saves until ctx ends; what was asked for last is then still saved.
-func (s *store) Run(ctx context.Context) error {
-	retry := time.NewTimer(0)
-	<-retry.C
-	defer retry.Stop()
-	var failed *version
-	for {
-		var v version
-		select {
-		case v = <-s.wanted:
-		case <-retry.C:
-			v = *failed
-		case <-ctx.Done():
-			select {
-			case v := <-s.wanted:
-				return s.disk.Replace(s.path, []byte(v.text))
-			default:
-			}
-			if failed != nil {
-				return s.disk.Replace(s.path, []byte(failed.text))
-			}
-			return nil
-		}
-		err := s.disk.Replace(s.path, []byte(v.text))
-		failed = nil
-		retry.Stop()
-		if err != nil {
-			failed = &v
-			retry.Reset(retrySave)
-		}
-		select {
-		case s.done <- saved{version: v.number, err: err}:
-		case <-ctx.Done():
-		}
-	}
 }
