@@ -56,14 +56,14 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		if err != nil {
 			return daemon.Service{}, err
 		}
-		return build(&instance{Config: c, read: read, log: log, clock: clock}, nil)
+		return build(&instance{conf: c, read: read, log: log, clock: clock}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is an agent with what it was made of.
 type instance struct {
-	*config.Config
+	conf *config.Config
 	read func() (*config.Config, error)
 	log  *slog.Logger
 	port *wire.Port
@@ -75,7 +75,7 @@ type instance struct {
 
 // build makes the service of an instance, which takes over from old; nil: from none.
 func build(i, old *instance) (daemon.Service, error) {
-	c, log, local := i.Config, i.log, i.Local()
+	c, log, local := i.conf, i.log, i.conf.Local()
 	for _, w := range c.Warnings {
 		log.Warn(w.Error())
 	}
@@ -153,11 +153,11 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	if s := c.Socket; reflect.DeepEqual(c, old.Config) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
 		return daemon.Service{}, daemon.ErrUnchanged
 	}
-	if err := agent.MayBeFollowed(ctx, old.Config, c, vip.Open(old.Local().ClusterInterface)); err != nil {
+	if err := agent.MayBeFollowed(ctx, old.conf, c, vip.Open(old.conf.Local().ClusterInterface)); err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{Config: c, read: old.read, log: old.log, clock: old.clock}, old)
+	return build(&instance{conf: c, read: old.read, log: old.log, clock: old.clock}, old)
 }

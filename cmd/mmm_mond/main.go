@@ -39,14 +39,14 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 			return daemon.Service{}, err
 		}
-		return build(&instance{Config: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
+		return build(&instance{conf: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is a monitor with what it was made of.
 type instance struct {
-	*config.Config
+	conf    *config.Config
 	read    func() (*config.Config, error)
 	cluster string // of @CLUSTER
 	log     *slog.Logger
@@ -59,9 +59,9 @@ type instance struct {
 
 // build makes the service of an instance, which takes over from old; nil: from none.
 func build(i, old *instance) (daemon.Service, error) {
-	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: i.AgentSecret.Bytes()}
+	agents := wire.Dialer{ConnectTimeout: time.Second, Secret: i.conf.AgentSecret.Bytes()}
 	var server *tls.Config
-	if s := i.Socket; s.SSL {
+	if s := i.conf.Socket; s.SSL {
 		var err error
 		if agents.TLS, err = wire.ClientTLS(s.CertFile, s.KeyFile, s.CAFile); err != nil {
 			return daemon.Service{}, err
@@ -71,7 +71,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
-	out, err := outwardOf(i.Config, i.log)
+	out, err := outwardOf(i.conf, i.log)
 	if err != nil {
 		return daemon.Service{}, err
 	}
@@ -80,7 +80,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	if old != nil {
 		oldPort, after = old.port, old.running
 	}
-	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.Monitor.IP, uint16(i.Monitor.Port)).String(), oldPort); err != nil {
+	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.conf.Monitor.IP, uint16(i.conf.Monitor.Port)).String(), oldPort); err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
 	}
 	pinger, err := check.NewPinger()
@@ -89,17 +89,17 @@ func build(i, old *instance) (daemon.Service, error) {
 		return daemon.Service{}, err
 	}
 	ports := map[string]int{}
-	for _, h := range i.Hosts {
+	for _, h := range i.conf.Hosts {
 		ports[h.Name] = h.AgentPort
 	}
 	metrics := web.NewMetrics(version)
 	m := monitor.New(monitor.Config{
-		Topology: monitor.Topology(i.Config), Mode: monitor.StartMode(i.Monitor.Mode),
-		StatusPath: i.Monitor.StatusPath, KillBin: i.Monitor.KillHostBin,
-		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.Config, pinger), Echo: pinger,
-		PingIPs:  i.Config.Monitor.PingIPs,
-		Behind:   monitor.NewBehind(i.Config),
-		Warnings: monitor.Warnings(i.Config),
+		Topology: monitor.Topology(i.conf), Mode: monitor.StartMode(i.conf.Monitor.Mode),
+		StatusPath: i.conf.Monitor.StatusPath, KillBin: i.conf.Monitor.KillHostBin,
+		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.conf, pinger), Echo: pinger,
+		PingIPs:  i.conf.Monitor.PingIPs,
+		Behind:   monitor.NewBehind(i.conf),
+		Warnings: monitor.Warnings(i.conf),
 		Known:    i.known, After: after,
 		History:  i.book,
 		Observer: metrics,
@@ -116,7 +116,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	// What is no command is for the owner to say, once it has started, and changes nothing.
 	ping := func(ctx context.Context) { m.Handle(ctx, "watchdog") }
 	tasks := append(out.tasks, pinger, m, wire.Listening{Server: control, Listener: i.port.Listener(server)})
-	if at := i.Monitor.MetricsListen; at.IsValid() {
+	if at := i.conf.Monitor.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: i.log})
 	}
 	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) }, Tasks: tasks}, nil
@@ -128,12 +128,12 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	if s := c.Socket; reflect.DeepEqual(c, old.Config) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
 		return daemon.Service{}, daemon.ErrUnchanged
 	}
-	known, err := old.running.MayBeFollowed(ctx, old.Config, c)
+	known, err := old.running.MayBeFollowed(ctx, old.conf, c)
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{Config: c, read: old.read, cluster: old.cluster, log: old.log, known: known, book: old.book}, old)
+	return build(&instance{conf: c, read: old.read, cluster: old.cluster, log: old.log, known: known, book: old.book}, old)
 }

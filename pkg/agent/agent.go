@@ -179,7 +179,7 @@ func (a *Agent) String() string { return "agent of " + a.site.Host }
 
 // owner is the state of the one goroutine that decides.
 type owner struct {
-	*Agent
+	agent      *Agent
 	group      *errgroup.Group
 	order      *cluster.Order // nil: nothing was ordered since the start, and what is found stays
 	memory     Memory
@@ -202,7 +202,7 @@ type owner struct {
 }
 
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
-	o := &owner{Agent: a, group: group, ending: func() {}}
+	o := &owner{agent: a, group: group, ending: func() {}}
 	defer func() { o.ending() }()
 	beat, answered, recorded := newBeat(a.leasing), (chan vouch)(nil), (chan written)(nil)
 	defer beat.Stop()
@@ -294,7 +294,7 @@ func (o *owner) take(ctx context.Context, q ask) {
 		return
 	}
 	if o.tenant != nil {
-		if why := o.tenant.order(ctx, *q.order, o.site.writer(o.present)); why != "" {
+		if why := o.tenant.order(ctx, *q.order, o.agent.site.writer(o.present)); why != "" {
 			q.reply <- o.refusal(*q.order, why)
 			o.interrupt(ctx)
 			return
@@ -331,13 +331,13 @@ func (o *owner) calm() bool {
 	}
 	want, f := o.want(), o.facts
 	open := wire.No
-	if o.site.writer(want.Roles) {
+	if o.agent.site.writer(want.Roles) {
 		open = wire.Yes
 	}
 	return len(o.problems) == 0 && time.Since(o.observed) < mendPeriod && sameOrder(want, *o.order) &&
 		f.Writable == open && !f.Unseen && !f.Down && !f.Gone && !f.Stalled && !f.Fenced && !f.Refused &&
 		o.memory.Port != PortClosed && slices.Equal(sorted(o.present), sorted(want.Roles)) &&
-		(o.host.process == nil || !o.host.process.Gone())
+		(o.agent.host.process == nil || !o.agent.host.process.Gone())
 }
 
 // interrupt sees to it that what this host is to be now is what is being worked on.
@@ -367,7 +367,7 @@ func (o *owner) own(present []netip.Addr) []netip.Addr {
 		return present
 	}
 	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
-		return o.site.writer(o.site.roles([]netip.Addr{ip}))
+		return o.agent.site.writer(o.agent.site.roles([]netip.Addr{ip}))
 	})
 }
 
@@ -395,12 +395,12 @@ func (o *owner) logChange(next cluster.Order) {
 	if len(deleted)+len(added) == 0 {
 		return
 	}
-	o.log.Info("We have some new roles added or old rules deleted!")
+	o.agent.log.Info("We have some new roles added or old rules deleted!")
 	if len(deleted) > 0 {
-		o.log.Info("Deleted: " + cluster.FormatRoleIPs(deleted, ", "))
+		o.agent.log.Info("Deleted: " + cluster.FormatRoleIPs(deleted, ", "))
 	}
 	if len(added) > 0 {
-		o.log.Info("Added:   " + cluster.FormatRoleIPs(added, ", "))
+		o.agent.log.Info("Added:   " + cluster.FormatRoleIPs(added, ", "))
 	}
 }
 
@@ -420,13 +420,13 @@ func (o *owner) replyTo(order cluster.Order, f Facts) reply {
 	if f.Writable != wire.No || f.Fenced {
 		wish.Left = "" // a server that is not closed may yet commit what would have to be found
 	}
-	return reply{order: order, report: o.report(order, f), followed: o.follower.want(wish)}
+	return reply{order: order, report: o.report(order, f), followed: o.agent.follower.want(wish)}
 }
 
 // have are the addresses that can't be ruled out.
 func (o *owner) have() []cluster.RoleIP {
 	if o.facts.Unseen {
-		return o.site.Addresses
+		return o.agent.site.Addresses
 	}
 	return o.present
 }
@@ -440,13 +440,13 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 		Switch:     o.memory.Switch,
 		ServerGone: f.Gone,
 		Fenced:     f.Fenced,
-		Backup:     o.backups.get(),
+		Backup:     o.agent.backups.get(),
 		Problems:   slices.Clone(o.problems),
 		Conflict:   o.memory.conflict,
-		Embargo:    o.embargo.get(),
-		Audit:      *o.follower.audit.Load(),
-		Across:     *o.follower.across.Load(),
-		Astray:     o.follower.astray.Load(),
+		Embargo:    o.agent.embargo.get(),
+		Audit:      *o.agent.follower.audit.Load(),
+		Across:     *o.agent.follower.across.Load(),
+		Astray:     o.agent.follower.astray.Load(),
 	}
 	o.note(nil)
 	for _, n := range o.notes {
@@ -454,7 +454,7 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 			r.Problems = append(r.Problems, n.text)
 		}
 	}
-	if s := o.stalls.get(); s.lasts >= stalledFor {
+	if s := o.agent.stalls.get(); s.lasts >= stalledFor {
 		r.Stalled, r.Stall = s.lasts, s.why
 	}
 	if o.tenant != nil {
@@ -479,7 +479,7 @@ func (o *owner) endClients(ctx context.Context) {
 	o.ending = cancel
 	o.group.Go(func() error {
 		defer cancel()
-		o.host.endClients(ctx)
+		o.agent.host.endClients(ctx)
 		return nil
 	})
 }

@@ -31,7 +31,7 @@ func told(had, later time.Duration) *owner {
 	epoch.Number, epoch.Leaving = 6, true
 	now := began + later
 	tenure.Order(now, epoch, cluster.Lease(time.Minute), cluster.Stamp{Boot: "boot", At: now}, false)
-	return &owner{order: &cluster.Order{Lease: cluster.Lease(time.Minute)}, tenant: &tenant{tenure: tenure, Leasing: Leasing{Clock: still(now)}}}
+	return &owner{order: &cluster.Order{Lease: cluster.Lease(time.Minute)}, tenant: &tenant{tenure: tenure, leasing: Leasing{Clock: still(now)}}}
 }
 
 // TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where

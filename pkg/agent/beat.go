@@ -41,7 +41,7 @@ func (o *owner) want() cluster.Order {
 	case o.tenant == nil:
 		return *o.order
 	}
-	now := o.tenant.Clock.Now()
+	now := o.tenant.leasing.Clock.Now()
 	holds := o.tenant.holds(now)
 	if o.order == nil {
 		strays := o.strays(nil)
@@ -49,11 +49,11 @@ func (o *owner) want() cluster.Order {
 			return slices.Contains(strays, r) && !slices.Contains(o.memory.mine, r.IP)
 		})
 		if holds {
-			roles = o.site.withWriter(roles)
+			roles = o.agent.site.withWriter(roles)
 		}
 		return cluster.Order{State: cluster.Unknown, Roles: roles}
 	}
-	return lawful(o.site, *o.order, holds, o.tenant.alone(now, o.order.Lease))
+	return lawful(o.agent.site, *o.order, holds, o.tenant.alone(now, o.order.Lease))
 }
 
 // withWriter adds the addresses of the active master role.
@@ -69,7 +69,7 @@ func (s Site) withWriter(roles []cluster.RoleIP) []cluster.RoleIP {
 
 // lapsed: the role is this host's, but what it is to be now leaves it out.
 func (o *owner) lapsed(want cluster.Order) bool {
-	return o.order != nil && o.site.writer(o.order.Roles) && !o.site.writer(want.Roles)
+	return o.order != nil && o.agent.site.writer(o.order.Roles) && !o.agent.site.writer(want.Roles)
 }
 
 // lifetime says what to tell the kernel of an address now.
@@ -78,7 +78,7 @@ func (o *owner) lifetime() func(cluster.RoleIP) (time.Duration, error) {
 		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 	}
 	o.tenant.publish()
-	t, site, readers := o.tenant, o.site, o.readerLease()
+	t, site, readers := o.tenant, o.agent.site, o.readerLease()
 	if o.order != nil && o.order.Lease == 0 && o.order.Epoch.Number == 0 {
 		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 	}
@@ -104,7 +104,7 @@ func (o *owner) grace() func(most time.Duration) time.Duration {
 	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
 		return func(most time.Duration) time.Duration { return most }
 	}
-	until, clock := o.tenant.tenure.Until(), o.tenant.Clock
+	until, clock := o.tenant.tenure.Until(), o.tenant.leasing.Clock
 	return func(most time.Duration) time.Duration { return min(most, max(0, until-clock.Now())) }
 }
 
@@ -118,7 +118,7 @@ func (o *owner) beat(ctx context.Context) {
 	q, whom := t.question()
 	for _, host := range whom {
 		o.group.Go(func() error {
-			v := vouch{by: host, question: q, promised: t.Leasing.ask(ctx, host, q)}
+			v := vouch{by: host, question: q, promised: t.leasing.ask(ctx, host, q)}
 			select {
 			case t.answered <- v:
 			case <-ctx.Done():
@@ -133,11 +133,11 @@ func (o *owner) beat(ctx context.Context) {
 		o.unnerved = lost
 		if lost && t.tenure.Saved.Taken != "" {
 			o.lapses++
-			o.log.Log(ctx, levelFatal, "Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
+			o.agent.log.Log(ctx, levelFatal, "Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
 		}
 	}
 	want := o.want()
-	if o.site.writer(want.Roles) != o.site.writer(o.present) && (o.round == nil || !sameOrder(o.round.order, want)) {
+	if o.agent.site.writer(want.Roles) != o.agent.site.writer(o.present) && (o.round == nil || !sameOrder(o.round.order, want)) {
 		o.interrupt(ctx)
 	}
 }
@@ -145,7 +145,7 @@ func (o *owner) beat(ctx context.Context) {
 // keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's
 // lifetimes are rounded down, and what it was told before ends first.
 func (o *owner) keepUp(ctx context.Context) {
-	left := o.tenant.tenure.Left(o.tenant.Clock.Now())
+	left := o.tenant.tenure.Left(o.tenant.leasing.Clock.Now())
 	if left == lease.Forever || left <= 0 || left.Truncate(time.Second) >= o.toldKernel {
 		return
 	}
@@ -157,13 +157,13 @@ func (o *owner) keepUp(ctx context.Context) {
 func (o *owner) company(ctx context.Context) {
 	t := o.tenant
 	l := time.Duration(o.readerLease())
-	if l == 0 || t.visiting || t.Clock.Now()-t.contact < l/2 {
+	if l == 0 || t.visiting || t.leasing.Clock.Now()-t.contact < l/2 {
 		return
 	}
 	t.visiting = true
 	limit := l / 3
 	o.group.Go(func() error {
-		v := vouch{by: "", promised: t.anybody(ctx, limit)}
+		v := vouch{by: "", promised: t.leasing.anybody(ctx, limit)}
 		select {
 		case t.answered <- v:
 		case <-ctx.Done():
@@ -196,18 +196,18 @@ func (l Leasing) anybody(ctx context.Context, limit time.Duration) bool {
 // renew tells the kernel how long the addresses that this host is to have, and has, may stay: for ever where the
 // order is of a monitor that knows no leases. It never adds one.
 func (o *owner) renew(ctx context.Context) {
-	if o.tenant == nil || o.order == nil && !o.tenant.holds(o.tenant.Clock.Now()) {
+	if o.tenant == nil || o.order == nil && !o.tenant.holds(o.tenant.leasing.Clock.Now()) {
 		return
 	}
-	if left := o.tenant.tenure.Left(o.tenant.Clock.Now()); left != lease.Forever {
+	if left := o.tenant.tenure.Left(o.tenant.leasing.Clock.Now()); left != lease.Forever {
 		o.toldKernel = left.Truncate(time.Second)
 	}
 	for _, r := range o.want().Roles {
-		if o.order == nil && r.Role != o.site.ActiveMasterRole {
+		if o.order == nil && r.Role != o.agent.site.ActiveMasterRole {
 			continue // for how long it may stay nobody has said yet
 		}
 		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, vip.ErrNotPresent) && !errors.Is(err, errTooShort) {
-			o.log.Log(ctx, levelFatal, "Couldn't renew "+r.String()+": "+err.Error())
+			o.agent.log.Log(ctx, levelFatal, "Couldn't renew "+r.String()+": "+err.Error())
 		}
 	}
 }
@@ -219,10 +219,10 @@ func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	defer cancel()
 	err := inTime(
 		func() (time.Duration, error) { return o.lifetime()(r) },
-		func(left time.Duration) error { return o.host.addrs.Renew(ctx, r.IP, left) })
+		func(left time.Duration) error { return o.agent.host.addrs.Renew(ctx, r.IP, left) })
 	if errors.Is(err, errLate) {
-		o.log.Log(ctx, levelFatal, fmt.Sprintf("Taking %s off: %v", r, err))
-		return o.host.remove(context.WithoutCancel(ctx), r)
+		o.agent.log.Log(ctx, levelFatal, fmt.Sprintf("Taking %s off: %v", r, err))
+		return o.agent.host.remove(context.WithoutCancel(ctx), r)
 	}
 	return err
 }

@@ -148,7 +148,7 @@ func TestClassicMove(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
-			o := &owner{Agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &cluster.Order{Extended: c.extended}}
+			o := &owner{agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &cluster.Order{Extended: c.extended}}
 			for began := time.Now(); time.Since(began) < c.lasts; time.Sleep(time.Second) {
 				o.complain(t.Context(), []string{conflict})
 				o.problems = []string{conflict}

@@ -34,8 +34,8 @@ func (o *owner) start(ctx context.Context) {
 		return
 	}
 	want := o.want()
-	o.writer.Store(o.site.writer(want.Roles) || o.memory.Port == PortClosed)
-	if o.site.writer(want.Roles) {
+	o.agent.writer.Store(o.agent.site.writer(want.Roles) || o.memory.Port == PortClosed)
+	if o.agent.site.writer(want.Roles) {
 		o.ending() // the connections of a writer are its own again
 	}
 	life := ctx
@@ -44,18 +44,18 @@ func (o *owner) start(ctx context.Context) {
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
 		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.stalls.get(), strays: o.strays(want.Roles), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
+		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
-		r.done <- o.host.pass(ctx, p)
+		r.done <- o.agent.host.pass(ctx, p)
 		return nil
 	})
 }
 
 // unasked: nobody has ordered anything since the start, and no lease says that this host is the writer.
 func (o *owner) unasked() bool {
-	return o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.Clock.Now()))
+	return o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.leasing.Clock.Now()))
 }
 
 // holding names the present holding of the role, where it is this host's by an epoch.
@@ -68,7 +68,7 @@ func (o *owner) holding() uint64 {
 
 // candidate: this host may be the writer, by its own file or by the newest decision that it knows.
 func (o *owner) candidate() bool {
-	return o.site.MayWrite || o.tenant != nil && o.tenant.tenure.Saved.Epoch.Terms.Candidate(o.site.Host)
+	return o.agent.site.MayWrite || o.tenant != nil && o.tenant.tenure.Saved.Epoch.Terms.Candidate(o.agent.site.Host)
 }
 
 // pass is what one round starts from.
@@ -191,7 +191,7 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 	o.note(out.memory.notes)
 	out.memory.notes = nil
 	o.memory, o.problems, o.facts, o.observed = out.memory, out.problems, out.facts, time.Now()
-	o.present = o.site.roles(out.facts.Present)
+	o.present = o.agent.site.roles(out.facts.Present)
 	if o.order == nil {
 		return
 	}
@@ -219,12 +219,12 @@ func (o *owner) complain(ctx context.Context, problems []string) {
 		moving := o.order != nil && !o.order.Extended && strings.Contains(p, errConflict.Error())
 		switch {
 		case moving && !waits && !slices.Contains(o.problems, p):
-			o.log.Info(p)
+			o.agent.log.Info(p)
 			hushed[p] = time.Now()
 		case waits && moving && time.Since(since) < classicMove:
 			hushed[p] = since
 		case waits, !slices.Contains(o.problems, p):
-			o.log.Log(ctx, levelFatal, p)
+			o.agent.log.Log(ctx, levelFatal, p)
 		}
 	}
 	o.hushed = hushed

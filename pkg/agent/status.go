@@ -37,14 +37,14 @@ type Status struct {
 
 // tell makes known what the owner knows.
 func (o *owner) tell() {
-	s := Status{Host: o.site.Host, State: cluster.Unknown, Known: o.site.Addresses, Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
+	s := Status{Host: o.agent.site.Host, State: cluster.Unknown, Known: o.agent.site.Addresses, Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
 		Refused: o.facts.Refused, Opened: o.memory.Opened,
 		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems), Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
 	if o.order != nil {
 		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.tenant != nil && o.order.Lease > 0
 	}
 	if o.tenant != nil {
-		now := o.tenant.Clock.Now()
+		now := o.tenant.leasing.Clock.Now()
 		s.Epoch = o.tenant.saved.Epoch
 		if o.tenant.holds(now) {
 			if left := o.tenant.tenure.Left(now); left == lease.Forever {
@@ -54,7 +54,7 @@ func (o *owner) tell() {
 			}
 		}
 	}
-	o.status.Store(&s)
+	o.agent.status.Store(&s)
 }
 
 // Status is the newest; false before the agent runs.

@@ -13,8 +13,8 @@ import (
 // have. Before the first order nobody has said what it is to have; the writer's address needs a lease even then.
 func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 	leased := o.tenant != nil && o.tenant.leased()
-	return slices.DeleteFunc(slices.Clone(o.site.Addresses), func(r cluster.RoleIP) bool {
-		return slices.Contains(want, r) || o.order == nil && !(leased && r.Role == o.site.ActiveMasterRole)
+	return slices.DeleteFunc(slices.Clone(o.agent.site.Addresses), func(r cluster.RoleIP) bool {
+		return slices.Contains(want, r) || o.order == nil && !(leased && r.Role == o.agent.site.ActiveMasterRole)
 	})
 }
 

@@ -35,7 +35,7 @@ type Clock interface {
 
 // leased: by this host's own file or by the epoch nobody has the writer's address without a lease. While the two differ
 // either counts.
-func (t *tenant) leased() bool { return t.Lease > 0 || t.tenure.Lease() > 0 }
+func (t *tenant) leased() bool { return t.leasing.Lease > 0 || t.tenure.Lease() > 0 }
 
 // vouch is a question to another candidate and whether it promised.
 type vouch struct {
@@ -57,7 +57,7 @@ type vouchReply struct {
 
 // tenant is the owner's side of the lease.
 type tenant struct {
-	Leasing
+	leasing  Leasing
 	self     string
 	tenure   *lease.Tenure
 	saved    lease.Saved // what is on disk
@@ -89,7 +89,7 @@ func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog
 	}
 	now := l.Clock.Now()
 	t := &tenant{
-		Leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved, unread: err != nil,
+		leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved, unread: err != nil,
 		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now, answered: make(chan vouch),
 	}
 	t.publish()
@@ -113,7 +113,7 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 // goOn is the tenant of an agent that follows in the same process: its lease is what it was.
 func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
 	next := &tenant{
-		Leasing: l, self: t.self, tenure: t.tenure, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
+		leasing: l, self: t.self, tenure: t.tenure, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
 		contact: t.contact, pauses: t.pauses, asking: map[string]bool{}, answered: make(chan vouch),
 	}
 	next.publish()
@@ -179,7 +179,7 @@ func (t *tenant) holds(now time.Duration) bool {
 // order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this
 // machine.
 func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	t.checkClock()
 	if o.Epoch.Number == 0 {
 		// It is for a host that is no candidate, or of a monitor that knows no epochs: nothing is held by one any more.
@@ -198,7 +198,7 @@ func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused
 
 // checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did not.
 func (t *tenant) checkClock() {
-	if l := t.tenure.Lease(); l > 0 && t.Clock.Jumped() > time.Duration(l)/3 {
+	if l := t.tenure.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
 		t.pauses++
 		t.tenure.Lapse(t.boot())
 		t.publish()
@@ -208,9 +208,9 @@ func (t *tenant) checkClock() {
 // boot names the time in which stamps can be compared.
 func (t *tenant) boot() string {
 	if t.pauses == 0 {
-		return t.Clock.Boot()
+		return t.leasing.Clock.Boot()
 	}
-	return fmt.Sprintf("%s+%d", t.Clock.Boot(), t.pauses)
+	return fmt.Sprintf("%s+%d", t.leasing.Clock.Boot(), t.pauses)
 }
 
 // lawful is the order with those roles left out that the host may not have now: the writer's without a live lease, others
@@ -246,7 +246,7 @@ type known struct {
 
 // publish makes known how things are now.
 func (t *tenant) publish() {
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	k := known{contact: t.contact, boot: t.boot(), epoch: t.saved.Epoch, live: t.holds(now)}
 	if left := t.tenure.Left(now); left == lease.Forever {
 		k.writer = left
@@ -265,7 +265,7 @@ var errTooShort = errors.New("too little is left of its lease")
 // goroutine. readers is the lease of addresses other than the writer's; 0: none.
 func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
 	k := t.known.Load()
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	left := k.contact + time.Duration(readers) - now
 	switch {
 	case r.Role == site.ActiveMasterRole && k.writer == lease.Forever, r.Role != site.ActiveMasterRole && readers == 0:
@@ -281,7 +281,7 @@ func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (t
 
 // promise answers another candidate, at once or when the epoch that it has heard of is on disk.
 func (t *tenant) promise(ctx context.Context, a askedToVouch) {
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	q := a.question
 	ok := t.tenure.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
 	if !ok {
@@ -299,7 +299,7 @@ func (t *tenant) promise(ctx context.Context, a askedToVouch) {
 
 // question is what to ask whom now: the candidates, when the lease runs low.
 func (t *tenant) question() (lease.Question, []string) {
-	q, others, ok := t.tenure.Asks(t.Clock.Now())
+	q, others, ok := t.tenure.Asks(t.leasing.Clock.Now())
 	if !ok {
 		return q, nil
 	}
@@ -322,7 +322,7 @@ func (t *tenant) take(v vouch) {
 	if !v.promised {
 		return
 	}
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	t.contact = now
 	if v.by == "" {
 		return
@@ -333,10 +333,10 @@ func (t *tenant) take(v vouch) {
 // fill puts into a report what the lease rests on. It may be called from any goroutine: a stamp needs no owner.
 func (t *tenant) fill(r *wire.Report) {
 	k := t.known.Load()
-	now := t.Clock.Now()
+	now := t.leasing.Clock.Now()
 	r.Epoch, r.Live = k.epoch, k.live && k.writer > now
 	r.Stamp = cluster.Stamp{Boot: k.boot, At: now}
-	r.Candidates = cluster.JoinHosts(t.Candidates)
+	r.Candidates = cluster.JoinHosts(t.leasing.Candidates)
 	r.PromisedTo, r.PromiseAge = k.promisedTo, max(now-k.promised, 0)
 }
 

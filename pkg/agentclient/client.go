@@ -51,7 +51,7 @@ type Relay struct {
 // Client brings one agent its orders: the newest at once, and again at each renewal. Run has its own goroutine, so that an
 // agent that hangs delays nobody else.
 type Client struct {
-	Config
+	cfg     Config
 	mailbox chan Message // one slot; the newest wins
 
 	// Run's own:
@@ -74,7 +74,7 @@ func New(c Config) *Client {
 	if c.Renewal == 0 {
 		c.Renewal = RenewalPeriod
 	}
-	return &Client{Config: c, mailbox: make(chan Message, 1)}
+	return &Client{cfg: c, mailbox: make(chan Message, 1)}
 }
 
 // Post hands over the newest message; only one goroutine may call it. A demand to clear that was not yet met stays.
@@ -91,7 +91,7 @@ func (c *Client) Post(m Message) {
 // Run delivers until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
 	var now Message
-	period, timeout := c.Renewal, classicTimeout
+	period, timeout := c.cfg.Renewal, classicTimeout
 	timer := time.NewTimer(0)
 	<-timer.C
 	defer timer.Stop()
@@ -121,7 +121,7 @@ func (c *Client) Run(ctx context.Context) error {
 			timer.Reset(0)
 			continue
 		}
-		period, timeout = c.Renewal, orderTimeout
+		period, timeout = c.cfg.Renewal, orderTimeout
 		if err == nil && !answer.Extended {
 			period, timeout = classicRenewal, classicTimeout
 		}
@@ -134,7 +134,7 @@ func (c *Client) Run(ctx context.Context) error {
 			now.Clear = !answer.Extended && c.clear(ctx) != nil
 		}
 		select {
-		case c.Answers <- answer:
+		case c.cfg.Answers <- answer:
 		case <-ctx.Done():
 			return nil
 		}
@@ -151,18 +151,18 @@ func (c *Client) deliver(ctx context.Context, m *Message, timeout time.Duration)
 		err       error
 	}
 	o := m.Order
-	direct := c.Agents
+	direct := c.cfg.Agents
 	if c.last != nil && c.last.Equal(*o) {
-		direct = c.Repeats
+		direct = c.cfg.Repeats
 	}
 	c.last = nil
 	done := make(chan result, 1)
-	request := wire.OrderRequest(c.Host, *o).String()
+	request := wire.OrderRequest(c.cfg.Host, *o).String()
 	go func() {
 		began := time.Now()
 		line, via, err := c.send(ctx, direct, request)
-		if c.Observe != nil {
-			c.Observe(time.Since(began), err == nil)
+		if c.cfg.Observe != nil {
+			c.cfg.Observe(time.Since(began), err == nil)
 		}
 		done <- result{line, via, err}
 	}()
@@ -170,7 +170,7 @@ func (c *Client) deliver(ctx context.Context, m *Message, timeout time.Duration)
 		select {
 		case r := <-done:
 			a, err := read(r.line, r.err)
-			a.Host, a.Seq, a.Via = c.Host, m.Order.Seq, r.via
+			a.Host, a.Seq, a.Via = c.cfg.Host, m.Order.Seq, r.via
 			if err == nil {
 				c.last = o
 			}

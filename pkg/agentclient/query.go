@@ -13,7 +13,7 @@ import (
 func (c *Client) query(ctx context.Context, r wire.Request) (wire.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	line, err := c.Agents.Ask(ctx, c.Addr.String(), r.String())
+	line, err := c.cfg.Agents.Ask(ctx, c.cfg.Addr.String(), r.String())
 	if err != nil {
 		return wire.Answer{}, err
 	}
@@ -22,13 +22,13 @@ func (c *Client) query(ctx context.Context, r wire.Request) (wire.Answer, error)
 
 // Ping says whether the agent answers (PING).
 func (c *Client) Ping(ctx context.Context) bool {
-	a, err := c.query(ctx, wire.NewRequest("PING", c.Host))
+	a, err := c.query(ctx, wire.NewRequest("PING", c.cfg.Host))
 	return err == nil && a.OK()
 }
 
 // Announce tells the agent that one of its addresses is not found on the network (ANNOUNCE).
 func (c *Client) Announce(ctx context.Context, ip netip.Addr) error {
-	_, err := c.query(ctx, wire.NewRequest(wire.Announce, c.Host, ip.String()))
+	_, err := c.query(ctx, wire.NewRequest(wire.Announce, c.cfg.Host, ip.String()))
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errLate
 	}
@@ -37,7 +37,7 @@ func (c *Client) Announce(ctx context.Context, ip netip.Addr) error {
 
 // Reaches asks the agent whether it reaches the server of another host (CHECK_HOST).
 func (c *Client) Reaches(ctx context.Context, host string) bool {
-	a, err := c.query(ctx, wire.NewRequest(wire.CheckHost, c.Host, host))
+	a, err := c.query(ctx, wire.NewRequest(wire.CheckHost, c.cfg.Host, host))
 	return err == nil && a.OK()
 }
 
@@ -52,7 +52,7 @@ func (c *Client) Found(ctx context.Context) cluster.Found {
 }
 
 func (c *Client) told(ctx context.Context) cluster.Found {
-	a, err := c.query(ctx, wire.NewRequest(wire.GetAgentStatus, c.Host))
+	a, err := c.query(ctx, wire.NewRequest(wire.GetAgentStatus, c.cfg.Host))
 	if err != nil {
 		return cluster.Found{}
 	}
@@ -65,7 +65,7 @@ func (c *Client) told(ctx context.Context) cluster.Found {
 }
 
 func (c *Client) system(ctx context.Context) *cluster.SystemFound {
-	a, err := c.query(ctx, wire.NewRequest(wire.GetSystemStatus, c.Host))
+	a, err := c.query(ctx, wire.NewRequest(wire.GetSystemStatus, c.cfg.Host))
 	if err != nil {
 		return nil
 	}
@@ -78,6 +78,6 @@ func (c *Client) system(ctx context.Context) *cluster.SystemFound {
 
 // clear tells an original agent to take off what it was not ordered to have (CLEAR_BAD_ROLES).
 func (c *Client) clear(ctx context.Context) error {
-	_, err := c.query(ctx, wire.NewRequest("CLEAR_BAD_ROLES", c.Host))
+	_, err := c.query(ctx, wire.NewRequest("CLEAR_BAD_ROLES", c.cfg.Host))
 	return err
 }

@@ -19,17 +19,17 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan result, 1+len(c.Relays))
+	done := make(chan result, 1+len(c.cfg.Relays))
 	waiting := 0
 	askDirectly := func() {
 		waiting++
 		go func() {
-			line, err := direct.Ask(ctx, c.Addr.String(), line)
+			line, err := direct.Ask(ctx, c.cfg.Addr.String(), line)
 			done <- result{line, "", err} // no more than one is on its way
 		}()
 	}
 	askRelays := func() {
-		for _, r := range c.Relays {
+		for _, r := range c.cfg.Relays {
 			waiting++
 			go func() {
 				text, err := c.through(ctx, r, line)
@@ -38,7 +38,7 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 		}
 	}
 	askDirectly()
-	again := time.NewTimer(c.Renewal)
+	again := time.NewTimer(c.cfg.Renewal)
 	again.Stop()
 	defer again.Stop()
 	relaying := c.relayed
@@ -66,7 +66,7 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 				askRelays()
 			}
 			if waiting > 0 && ctx.Err() == nil {
-				again.Reset(c.Renewal)
+				again.Reset(c.cfg.Renewal)
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 
 // through asks another host's agent to pass a line on.
 func (c *Client) through(ctx context.Context, r Relay, line string) (string, error) {
-	text, err := c.Agents.Ask(ctx, r.Addr.String(), wire.RelayRequest(r.Host, c.Host, line).String())
+	text, err := c.cfg.Agents.Ask(ctx, r.Addr.String(), wire.RelayRequest(r.Host, c.cfg.Host, line).String())
 	if err != nil {
 		return "", err
 	}

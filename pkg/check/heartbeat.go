@@ -40,50 +40,50 @@ func (b newestBeat) since() time.Time {
 // beatReader is what one probe has last read. A beat that goes back on one server tells that the clock was set back: then what was seen
 // before says nothing.
 type beatReader struct {
-	*Heartbeat
-	last map[uint32]time.Time
+	heartbeat *Heartbeat
+	last      map[uint32]time.Time
 }
 
 func newBeatReader(h *Heartbeat) *beatReader {
-	return &beatReader{Heartbeat: h, last: make(map[uint32]time.Time)}
+	return &beatReader{heartbeat: h, last: make(map[uint32]time.Time)}
 }
 
 // lag returns how far the server with these beats is behind. The error says why that is not known.
 func (r *beatReader) lag(beats []mysqlctl.Beat, now time.Time) (time.Duration, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.heartbeat.mu.Lock()
+	defer r.heartbeat.mu.Unlock()
 	have := make(map[uint32]time.Time)
 	for _, b := range beats {
 		have[b.ServerID] = b.At
 		r.note(b, now)
 	}
-	id, ok := r.current()
+	id, ok := r.heartbeat.current()
 	if !ok {
-		return 0, fmt.Errorf("%s is empty", r.Table)
+		return 0, fmt.Errorf("%s is empty", r.heartbeat.Table)
 	}
 	at, ok := have[id]
 	if !ok {
-		return 0, fmt.Errorf("%s has no row of server_id %d, whose beats are the newest", r.Table, id)
+		return 0, fmt.Errorf("%s has no row of server_id %d, whose beats are the newest", r.heartbeat.Table, id)
 	}
-	lag := r.newest[id].at.Sub(at)
-	if age := now.Sub(r.newest[id].since()); age > r.Stale && lag < r.Stale {
-		return 0, fmt.Errorf("no new heartbeat in %s on any host for %d seconds", r.Table, int(age.Seconds()))
+	lag := r.heartbeat.newest[id].at.Sub(at)
+	if age := now.Sub(r.heartbeat.newest[id].since()); age > r.heartbeat.Stale && lag < r.heartbeat.Stale {
+		return 0, fmt.Errorf("no new heartbeat in %s on any host for %d seconds", r.heartbeat.Table, int(age.Seconds()))
 	}
 	return lag, nil
 }
 
 func (r *beatReader) note(b mysqlctl.Beat, now time.Time) {
-	if r.newest == nil {
-		r.newest = make(map[uint32]newestBeat)
+	if r.heartbeat.newest == nil {
+		r.heartbeat.newest = make(map[uint32]newestBeat)
 	}
-	n, known := r.newest[b.ServerID]
+	n, known := r.heartbeat.newest[b.ServerID]
 	switch last, seen := r.last[b.ServerID]; {
 	case !known:
 		n = newestBeat{at: b.At, found: now}
 	case seen && b.At.Before(last), b.At.After(n.at):
 		n.at, n.advanced = b.At, now
 	}
-	r.last[b.ServerID], r.newest[b.ServerID] = b.At, n
+	r.last[b.ServerID], r.heartbeat.newest[b.ServerID] = b.At, n
 }
 
 // current is the server that is being written to: whose beats advanced last, else the newest.

@@ -193,7 +193,7 @@ func judgeLag(lag, delay, max time.Duration) Result {
 func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, delay, max time.Duration, now time.Time) Result {
 	switch {
 	case mysqlctl.IsMissingTable(err):
-		return refusal(err, "UNKNOWN: heartbeat_table %s does not exist: %s", r.Table, text(err))
+		return refusal(err, "UNKNOWN: heartbeat_table %s does not exist: %s", r.heartbeat.Table, text(err))
 	case err != nil:
 		return refusal(err, "UNKNOWN: Backlog is not known: %s", text(err))
 	}

@@ -16,7 +16,7 @@ import (
 
 // Judge makes findings of facts.
 func Judge(f Facts) []Finding {
-	j := &judge{Facts: f}
+	j := &judge{facts: f}
 	j.configuration()
 	j.monitor()
 	for _, h := range f.Config.Hosts {
@@ -66,7 +66,7 @@ func settled(earlier, later []Finding) []Finding {
 
 // judge collects findings.
 type judge struct {
-	Facts
+	facts    Facts
 	findings []Finding
 }
 
@@ -77,12 +77,12 @@ func (j *judge) add(s Severity, name, host, mend, what string, args ...any) {
 func (j *judge) ok(name, host, what string, args ...any) { j.add(OK, name, host, "", what, args...) }
 
 // exam is what the agent of a host said; nil where it said nothing.
-func (j *judge) exam(host string) *wire.Examination { return j.Hosts[host].Agent.Exam }
+func (j *judge) exam(host string) *wire.Examination { return j.facts.Hosts[host].Agent.Exam }
 
 // holders are the hosts that have an address, wherever on the host.
 func (j *judge) holders(ip netip.Addr) []string {
 	var names []string
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && has(e, ip) {
 			names = append(names, h.Name)
 		}
@@ -96,15 +96,15 @@ func has(e *wire.Examination, ip netip.Addr) bool {
 
 // writer is the host that has the writer's address, or has the role by the monitor's word; "" where nobody is known to.
 func (j *judge) writer() string {
-	role, ok := j.role(j.Config.ActiveMasterRole)
+	role, ok := j.role(j.facts.Config.ActiveMasterRole)
 	if !ok || len(role.IPs) == 0 {
 		return ""
 	}
 	if names := j.holders(role.IPs[0]); len(names) == 1 {
 		return names[0]
 	}
-	if j.Monitor.View != nil {
-		for _, r := range j.Monitor.View.Roles {
+	if j.facts.Monitor.View != nil {
+		for _, r := range j.facts.Monitor.View.Roles {
 			if r.Role == role.Name {
 				return r.Host
 			}
@@ -122,25 +122,25 @@ func (j *judge) onWriter() string {
 }
 
 func (j *judge) role(name string) (config.Role, bool) {
-	i := slices.IndexFunc(j.Config.Roles, func(r config.Role) bool { return r.Name == name })
+	i := slices.IndexFunc(j.facts.Config.Roles, func(r config.Role) bool { return r.Name == name })
 	if i < 0 {
 		return config.Role{}, false
 	}
-	return j.Config.Roles[i], true
+	return j.facts.Config.Roles[i], true
 }
 
 // candidates are the hosts that may be the writer.
 func (j *judge) candidates() []string {
-	r, _ := j.role(j.Config.ActiveMasterRole)
+	r, _ := j.role(j.facts.Config.ActiveMasterRole)
 	return r.Hosts
 }
 
 // state is what a running monitor thinks of a host; "" where none was asked.
 func (j *judge) state(host string) cluster.HostState {
-	if j.Monitor.View == nil {
+	if j.facts.Monitor.View == nil {
 		return ""
 	}
-	for _, h := range j.Monitor.View.Hosts {
+	for _, h := range j.facts.Monitor.View.Hosts {
 		if h.Name == host {
 			return h.State
 		}

@@ -25,11 +25,11 @@ func isAuth(err error) bool {
 func (j *judge) examination(h config.Host, a AgentFacts) {
 	e := a.Exam
 	j.ok("agent-down", h.Name, "its agent answers; it is version %s", e.Version)
-	if e.Version != j.Version {
-		j.add(Note, "agent-version", h.Name, "install the same version on all hosts", "its agent is version %s, this program %s", e.Version, j.Version)
+	if e.Version != j.facts.Version {
+		j.add(Note, "agent-version", h.Name, "install the same version on all hosts", "its agent is version %s, this program %s", e.Version, j.facts.Version)
 	}
-	if differ := differences(j.Digests, e.Settings); len(differ) > 0 {
-		j.add(Error, "config-differs", h.Name, fmt.Sprintf("make them equal in %s here and %s on %s, then restart what was wrong", j.Config.File, e.File, h.Name),
+	if differ := differences(j.facts.Digests, e.Settings); len(differ) > 0 {
+		j.add(Error, "config-differs", h.Name, fmt.Sprintf("make them equal in %s here and %s on %s, then restart what was wrong", j.facts.Config.File, e.File, h.Name),
 			"its configuration is not the monitor's: %s", list(differ))
 	} else {
 		j.ok("config-differs", h.Name, "its configuration is the monitor's")
@@ -125,7 +125,7 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 			case wire.LoginGrant:
 				j.grant(h, string(account)+"-grant", a.variable, l)
 			default:
-				if f := j.Hosts[l.Host].Server; f.Port == nil && f.Login == nil {
+				if f := j.facts.Hosts[l.Host].Server; f.Port == nil && f.Login == nil {
 					j.add(Error, "server-cut", h.Name, fmt.Sprintf("let port %d of %s be reached from %s", j.serverPort(l.Host), l.Host, h.IP), "its agent does not reach the server of %s: %s", l.Host, l.Text)
 				}
 			}
@@ -150,7 +150,7 @@ func quotedUser(text string) string {
 }
 
 func (j *judge) serverPort(host string) int {
-	h, _ := j.Config.Host(host)
+	h, _ := j.facts.Config.Host(host)
 	return h.MySQLPort
 }
 
@@ -179,7 +179,7 @@ func grantee(statement string) string {
 
 // lines judges which other agents an agent reaches.
 func (j *judge) lines(h config.Host, e *wire.Examination) {
-	for _, other := range j.Config.Hosts {
+	for _, other := range j.facts.Config.Hosts {
 		why, asked := e.Agents[other.Name]
 		if !asked || why == "" || j.exam(other.Name) == nil {
 			continue // an agent that nobody reaches is named already
@@ -200,7 +200,7 @@ func (j *judge) lines(h config.Host, e *wire.Examination) {
 func (j *judge) agents() {
 	for _, v := range []string{"agent_user", "agent_password", "replication_user", "replication_password"} {
 		hosts := map[string][]string{} // by digest
-		for _, h := range j.Config.Hosts {
+		for _, h := range j.facts.Config.Hosts {
 			if e := j.exam(h.Name); e != nil && e.Settings[config.OwnSection][v] != "" {
 				digest := e.Settings[config.OwnSection][v]
 				hosts[digest] = append(hosts[digest], h.Name)

@@ -26,7 +26,7 @@ func (j *judge) audit(h cluster.HostView) {
 
 // configuration judges what the monitor's files say, and this machine.
 func (j *judge) configuration() {
-	c := j.Config
+	c := j.facts.Config
 	for _, w := range c.Warnings {
 		j.add(Warning, "config-odd", MonitorHost, fmt.Sprintf("correct %s, then reload what reads it", w.File), "%s", w)
 	}
@@ -57,34 +57,34 @@ func (j *judge) configuration() {
 		j.tls()
 	}
 	j.pingIPs()
-	if j.Status != nil {
+	if j.facts.Status != nil {
 		j.add(Error, "status-path", MonitorHost, "make the folder of status_path, let root write there: mkdir -p; df -h; mount",
-			"the monitor can't keep its decisions: %s", plain(j.Status))
+			"the monitor can't keep its decisions: %s", plain(j.facts.Status))
 	}
-	if j.Kill != nil {
+	if j.facts.Kill != nil {
 		severity, why := Note, "a host that can't be told to give up its roles is waited for"
 		if c.WriterLease == 0 {
 			severity, why = Warning, "without a lease nothing else ends a writer that can't be reached"
 		}
 		j.add(severity, "kill-host", MonitorHost, fmt.Sprintf("write %s and chmod +x it: it is given a host's name and switches that host off", c.Monitor.KillHostBin),
-			"kill_host_bin %s can't be run: %s; %s", c.Monitor.KillHostBin, plain(j.Kill), why)
+			"kill_host_bin %s can't be run: %s; %s", c.Monitor.KillHostBin, plain(j.facts.Kill), why)
 	}
 }
 
 func (j *judge) tls() {
-	s, left := j.Config.Socket, j.TLS.Expires.Sub(j.Now)
+	s, left := j.facts.Config.Socket, j.facts.TLS.Expires.Sub(j.facts.Now)
 	switch {
-	case j.TLS.Err != nil:
-		j.add(Error, "tls-files", MonitorHost, "correct cert_file, key_file and ca_file of <socket>", "TLS can't be used: %s", plain(j.TLS.Err))
-	case j.TLS.Expires.IsZero():
+	case j.facts.TLS.Err != nil:
+		j.add(Error, "tls-files", MonitorHost, "correct cert_file, key_file and ca_file of <socket>", "TLS can't be used: %s", plain(j.facts.TLS.Err))
+	case j.facts.TLS.Expires.IsZero():
 	case left <= 0:
-		j.add(Error, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s was good until %s", s.CertFile, j.TLS.Expires.Format(time.DateOnly))
+		j.add(Error, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s was good until %s", s.CertFile, j.facts.TLS.Expires.Format(time.DateOnly))
 	case left < soon:
-		j.add(Warning, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s is good until %s only", s.CertFile, j.TLS.Expires.Format(time.DateOnly))
+		j.add(Warning, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s is good until %s only", s.CertFile, j.facts.TLS.Expires.Format(time.DateOnly))
 	default:
-		j.ok("tls-expired", MonitorHost, "the certificate is good until %s", j.TLS.Expires.Format(time.DateOnly))
+		j.ok("tls-expired", MonitorHost, "the certificate is good until %s", j.facts.TLS.Expires.Format(time.DateOnly))
 	}
-	if j.TLS.Open {
+	if j.facts.TLS.Open {
 		j.add(Error, "tls-key", MonitorHost, "chmod o-rwx "+s.KeyFile, "everybody on this machine can read the key %s", s.KeyFile)
 	}
 }
@@ -92,15 +92,15 @@ func (j *judge) tls() {
 // pingIPs: they tell the monitor whether its own network works.
 func (j *judge) pingIPs() {
 	var silent, own []string
-	for _, ip := range j.Config.Monitor.PingIPs {
-		if j.PingIPs[ip] != nil {
+	for _, ip := range j.facts.Config.Monitor.PingIPs {
+		if j.facts.PingIPs[ip] != nil {
 			silent = append(silent, ip.String())
 		}
-		if ip.IsLoopback() || slices.Contains(j.Local, ip) || j.isRole(ip) {
+		if ip.IsLoopback() || slices.Contains(j.facts.Local, ip) || j.isRole(ip) {
 			own = append(own, ip.String())
 		}
 	}
-	switch n := len(j.Config.Monitor.PingIPs); {
+	switch n := len(j.facts.Config.Monitor.PingIPs); {
 	case len(silent) == n:
 		j.add(Error, "ping-ips", MonitorHost, "ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
 			"none of ping_ips answers (%s): the monitor thinks that its own network is down, and does nothing", list(silent))
@@ -116,17 +116,17 @@ func (j *judge) pingIPs() {
 }
 
 func (j *judge) isRole(ip netip.Addr) bool {
-	return slices.ContainsFunc(j.Config.Roles, func(r config.Role) bool { return slices.Contains(r.IPs, ip) })
+	return slices.ContainsFunc(j.facts.Config.Roles, func(r config.Role) bool { return slices.Contains(r.IPs, ip) })
 }
 
 // monitor judges the monitor that runs, if one does.
 func (j *judge) monitor() {
-	port := fmt.Sprintf("%s:%d", j.Config.Monitor.IP, j.Config.Monitor.Port)
-	switch m := j.Monitor; {
-	case j.TLS.Err != nil: // nobody was asked
+	port := fmt.Sprintf("%s:%d", j.facts.Config.Monitor.IP, j.facts.Config.Monitor.Port)
+	switch m := j.facts.Monitor; {
+	case j.facts.TLS.Err != nil: // nobody was asked
 		return
 	case m.Err != nil:
-		j.add(Error, "monitor-port", MonitorHost, fmt.Sprintf("see who has the port: ss -ltnp 'sport = :%d'", j.Config.Monitor.Port),
+		j.add(Error, "monitor-port", MonitorHost, fmt.Sprintf("see who has the port: ss -ltnp 'sport = :%d'", j.facts.Config.Monitor.Port),
 			"what listens on %s is no monitor, or hangs: %s", port, plain(m.Err))
 		return
 	case !m.Running:
@@ -134,7 +134,7 @@ func (j *judge) monitor() {
 		return
 	}
 	j.ok("monitor-down", MonitorHost, "a monitor answers on %s", port)
-	v := j.Monitor.View
+	v := j.facts.Monitor.View
 	if v == nil {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 
 // host judges what of a host can be seen from the monitor.
 func (j *judge) host(h config.Host) {
-	f := j.Hosts[h.Name]
+	f := j.facts.Hosts[h.Name]
 	if !f.reached() {
 		witness := j.witness(h.Name)
 		if len(witness) > 0 {
@@ -37,7 +37,7 @@ func (j *judge) host(h config.Host) {
 // witness lists the hosts whose agents reach the server of another.
 func (j *judge) witness(host string) []string {
 	var names []string
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && h.Name != host {
 			if slices.ContainsFunc(e.Logins, func(l wire.Login) bool { return l.Host == host && l.Outcome != wire.LoginFailed }) {
 				names = append(names, h.Name)
@@ -128,7 +128,7 @@ func (j *judge) agent(h config.Host, a AgentFacts) {
 	addr := fmt.Sprintf("%s:%d", h.IP, h.AgentPort)
 	same := "make agent_secret in mmm_common.conf the same on all hosts, then restart this agent"
 	switch {
-	case j.TLS.Err != nil: // nobody was asked
+	case j.facts.TLS.Err != nil: // nobody was asked
 	case a.Exam != nil:
 		j.examination(h, a)
 	case a.Err != nil:
@@ -170,7 +170,7 @@ func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose)
 	}
 	at := strings.TrimSuffix(j.onWriter(), ": ")
 	mend := fmt.Sprintf("make %s the account's; or %s, with the Host that mysql.user has: ALTER USER '%s'@'…' IDENTIFIED BY '…';", password, at, user)
-	if s := j.Hosts[server].Server.Setup; s != nil {
+	if s := j.facts.Hosts[server].Server.Setup; s != nil {
 		return fmt.Sprintf("%s where there is none: CREATE USER %s IDENTIFIED BY '…'; GRANT %s ON *.* TO %s;", mend, who, strings.Join(mysqlctl.Privileges(s.Version, p), ", "), who)
 	}
 	return mend + fmt.Sprintf(" where there is none: CREATE USER %s IDENTIFIED BY '…';", who)

@@ -15,7 +15,7 @@ import (
 func (j *judge) bound(h config.Host, s *mysqlctl.Setup) {
 	var deaf []string
 	all := "0.0.0.0"
-	for _, r := range j.Config.Roles {
+	for _, r := range j.facts.Config.Roles {
 		if !slices.Contains(r.Hosts, h.Name) {
 			continue
 		}

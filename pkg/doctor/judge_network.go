@@ -13,17 +13,17 @@ import (
 
 // addresses judges interfaces, and who has which address.
 func (j *judge) addresses() {
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil {
 			j.nic(h, e)
 		}
 	}
-	for _, r := range j.Config.Roles {
+	for _, r := range j.facts.Config.Roles {
 		for _, ip := range r.IPs {
 			j.address(r, ip)
 		}
 	}
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		j.hostAddress(h)
 	}
 }
@@ -59,7 +59,7 @@ func (j *judge) nic(h config.Host, e *wire.Examination) {
 }
 
 func (j *judge) roleOf(ip netip.Addr) string {
-	for _, r := range j.Config.Roles {
+	for _, r := range j.facts.Config.Roles {
 		if slices.Contains(r.IPs, ip) {
 			return r.Name
 		}
@@ -69,7 +69,7 @@ func (j *judge) roleOf(ip netip.Addr) string {
 
 // subnets: an address outside of the networks of the interface is reached by nobody without a route.
 func (j *judge) subnets(h config.Host, e *wire.Examination) {
-	for _, r := range j.Config.Roles {
+	for _, r := range j.facts.Config.Roles {
 		if !slices.Contains(r.Hosts, h.Name) {
 			continue
 		}
@@ -124,7 +124,7 @@ func (j *judge) address(r config.Role, ip netip.Addr) {
 // answering lists the hardware addresses that answered for an address.
 func (j *judge) answering(ip netip.Addr) []string {
 	macs := map[string]bool{}
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && e.Seen[ip] != "" {
 			macs[e.Seen[ip]] = true
 		}
@@ -134,12 +134,12 @@ func (j *judge) answering(ip netip.Addr) []string {
 
 // owner is the host with a hardware address: by its own word, or because it answers with it for its own ip.
 func (j *judge) owner(mac string) string {
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && e.Hardware == mac {
 			return h.Name
 		}
 	}
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if slices.Contains(j.answering(h.IP), mac) {
 			return h.Name
 		}

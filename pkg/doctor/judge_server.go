@@ -17,7 +17,7 @@ const enoughRetries = 24 * 3600
 // servers judges the servers that could be asked, each and all together.
 func (j *judge) servers() {
 	var asked []config.Host
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if j.setup(h.Name) != nil {
 			asked = append(asked, h)
 		}
@@ -28,7 +28,7 @@ func (j *judge) servers() {
 		for _, o := range asked[:i] {
 			j.pair(h, s, o, j.setup(o.Name))
 		}
-		if j.Hosts[h.Name].Server.Err == nil { // else its replication could not be asked for
+		if j.facts.Hosts[h.Name].Server.Err == nil { // else its replication could not be asked for
 			j.replication(h, s)
 		}
 	}
@@ -58,7 +58,7 @@ func (j *judge) alike(asked []config.Host) {
 		if s.Replica.UsesGTID {
 			on, s = usual, j.setup(usual)
 		}
-		h, _ := j.Config.Host(on)
+		h, _ := j.facts.Config.Host(on)
 		j.add(Warning, "gtid-mode", name, fmt.Sprintf("use GTIDs on all; on %s: %s", on, s.UseGTIDText(h.ReplicationChannel)),
 			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
 	}
@@ -90,7 +90,7 @@ func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bo
 	return others
 }
 
-func (j *judge) setup(host string) *mysqlctl.Setup { return j.Hosts[host].Server.Setup }
+func (j *judge) setup(host string) *mysqlctl.Setup { return j.facts.Hosts[host].Server.Setup }
 
 // mycnf says what is to stand in a server's file.
 func mycnf(host, lines string) string {
@@ -198,7 +198,7 @@ func (j *judge) offset(h config.Host) int {
 // freeID is a server_id that no server has.
 func (j *judge) freeID() uint32 {
 	for id := uint32(1); ; id++ {
-		if !slices.ContainsFunc(j.Config.Hosts, func(h config.Host) bool { s := j.setup(h.Name); return s != nil && s.ServerID == id }) {
+		if !slices.ContainsFunc(j.facts.Config.Hosts, func(h config.Host) bool { s := j.setup(h.Name); return s != nil && s.ServerID == id }) {
 			return id
 		}
 	}
@@ -220,7 +220,7 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	}
 	from := j.from(r)
 	if from.Name != source.Name && !(h.Mode == config.Slave && j.writer() == "" && from.Mode == config.Master) {
-		if h.Mode == config.Slave && from.Mode == config.Master && j.Monitor.Running {
+		if h.Mode == config.Slave && from.Mode == config.Master && j.facts.Monitor.Running {
 			follow = "mmm_control show says why its agent does not move it; else " + follow
 		}
 		who := ""
@@ -242,7 +242,7 @@ func (j *judge) byGTID(s *mysqlctl.Setup) bool {
 		return s.Replica.UsesGTID
 	}
 	by := map[bool]int{}
-	for _, h := range j.Config.Hosts {
+	for _, h := range j.facts.Config.Hosts {
 		if o := j.setup(h.Name); o != nil && o.Replica != nil {
 			by[o.Replica.UsesGTID]++
 		}
@@ -258,8 +258,8 @@ func (j *judge) embargo(h config.Host) string {
 	if e := j.exam(h.Name); e != nil && e.Embargo != "" {
 		return e.Embargo
 	}
-	if j.Monitor.View != nil {
-		for _, o := range j.Monitor.View.Hosts {
+	if j.facts.Monitor.View != nil {
+		for _, o := range j.facts.Monitor.View.Hosts {
 			if o.Audit != nil && o.Name == h.Peer {
 				return o.Name
 			}
@@ -298,18 +298,18 @@ func (j *judge) source(h config.Host) config.Host {
 	name := h.Peer
 	if h.Mode == config.Slave {
 		if name = j.writer(); name == "" || name == h.Name {
-			i := slices.IndexFunc(j.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master })
-			return j.Config.Hosts[max(i, 0)]
+			i := slices.IndexFunc(j.facts.Config.Hosts, func(h config.Host) bool { return h.Mode == config.Master })
+			return j.facts.Config.Hosts[max(i, 0)]
 		}
 	}
-	source, _ := j.Config.Host(name)
+	source, _ := j.facts.Config.Host(name)
 	return source
 }
 
 // from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is known.
 func (j *judge) from(r *mysqlctl.Replica) config.Host {
-	known := identity.Known{Resolved: j.Resolved}
-	for _, h := range j.Config.Hosts {
+	known := identity.Known{Resolved: j.facts.Resolved}
+	for _, h := range j.facts.Config.Hosts {
 		i := identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort}
 		if s := j.setup(h.Name); s != nil {
 			i.ID, i.UUID = s.ServerID, s.UUID
@@ -317,6 +317,6 @@ func (j *judge) from(r *mysqlctl.Replica) config.Host {
 		known.Hosts = append(known.Hosts, i)
 	}
 	name, _ := known.Of(identity.SourceOf(*r))
-	h, _ := j.Config.Host(name)
+	h, _ := j.facts.Config.Host(name)
 	return h
 }

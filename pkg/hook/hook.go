@@ -113,7 +113,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var group errgroup.Group
-	desk := desk{Runner: r, work: work, group: &group, slots: make(chan struct{}, together), lines: map[string]*line{}}
+	desk := desk{runner: r, work: work, group: &group, slots: make(chan struct{}, together), lines: map[string]*line{}}
 	for ctx.Err() == nil {
 		select {
 		case e := <-r.inbox:
@@ -131,27 +131,27 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // desk hands events to the lines of the hooks. It belongs to Run.
 type desk struct {
-	*Runner
-	work  context.Context
-	group *errgroup.Group
-	slots chan struct{}
-	lines map[string]*line // by path
+	runner *Runner
+	work   context.Context
+	group  *errgroup.Group
+	slots  chan struct{}
+	lines  map[string]*line // by path
 }
 
 func (d *desk) hand(e event.Event) {
-	if n := d.lost.Swap(0); n > 0 {
-		d.log.Error(fmt.Sprintf("%d events came too fast to run hooks on them", n))
+	if n := d.runner.lost.Swap(0); n > 0 {
+		d.runner.log.Error(fmt.Sprintf("%d events came too fast to run hooks on them", n))
 	}
-	for _, h := range d.hooks {
+	for _, h := range d.runner.hooks {
 		if e.Selected(h.Events) && !(h.MayAbort && e.Name == event.BeforePlannedMove) {
 			d.line("hook "+h.Name, h).push(e)
 		}
 	}
-	if d.folder == nil {
+	if d.runner.folder == nil {
 		return
 	}
 	present := map[string]bool{}
-	for _, h := range d.folder.hooks() {
+	for _, h := range d.runner.folder.hooks() {
 		key := "file " + h.Name
 		present[key] = true
 		d.line(key, h).push(e)
@@ -167,7 +167,7 @@ func (d *desk) hand(e event.Event) {
 func (d *desk) line(key string, h Hook) *line {
 	l := d.lines[key]
 	if l == nil {
-		l = &line{hook: h, log: d.log, queue: make(chan event.Event, queueLimit)}
+		l = &line{hook: h, log: d.runner.log, queue: make(chan event.Event, queueLimit)}
 		d.lines[key] = l
 		d.group.Go(func() error { l.run(d.work, d.slots); return nil })
 	}

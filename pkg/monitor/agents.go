@@ -14,16 +14,16 @@ const maxRelays = 3
 // connectAgents makes a client for each agent. Under leases it has the pace of the lease, and other agents to go through:
 // first those of hosts that may be the writer.
 func (m *Monitor) connectAgents() {
-	t := m.Topology
+	t := m.cfg.Topology
 	r, _ := t.Role(t.ActiveMasterRole)
 	candidate := map[string]bool{}
 	for _, h := range r.Hosts {
 		candidate[h] = true
 	}
-	addr := func(h cluster.Host) netip.AddrPort { return netip.AddrPortFrom(h.IP, uint16(m.AgentPorts[h.Name])) }
+	addr := func(h cluster.Host) netip.AddrPort { return netip.AddrPortFrom(h.IP, uint16(m.cfg.AgentPorts[h.Name])) }
 	for _, h := range t.Hosts {
-		c := agentclient.Config{Host: h.Name, Addr: addr(h), Agents: m.Agents, Repeats: m.Repeats, Answers: m.answers,
-			Observe: func(took time.Duration, answered bool) { m.Observer.Asked(h.Name, took, answered) }}
+		c := agentclient.Config{Host: h.Name, Addr: addr(h), Agents: m.cfg.Agents, Repeats: m.cfg.Repeats, Answers: m.answers,
+			Observe: func(took time.Duration, answered bool) { m.cfg.Observer.Asked(h.Name, took, answered) }}
 		if t.Lease > 0 {
 			c.Renewal = min(agentclient.RenewalPeriod, time.Duration(t.Lease)/4)
 			if candidate[h.Name] {

@@ -21,10 +21,10 @@ func (o *owner) remember(records ...history.Record) {
 	at := time.Now()
 	for i := range records {
 		records[i].At = at
-		o.Observer.Happened(records[i])
-		o.announce(occasion(records[i], o.Topology.ActiveMasterRole))
+		o.m.cfg.Observer.Happened(records[i])
+		o.m.announce(occasion(records[i], o.m.cfg.Topology.ActiveMasterRole))
 	}
-	o.History.Add(records...)
+	o.m.cfg.History.Add(records...)
 }
 
 // noted keeps what is only said.
@@ -52,13 +52,13 @@ func (o *owner) chronicleCheck(u check.Update) {
 // chronicle keeps what a step has changed: its events, and every address that left or arrived.
 func (o *owner) chronicle(last cluster.State, out cluster.Output) {
 	records := eventRecords(out.Events, o.board.complaints)
-	records = append(records, travels(o.journeys, last.Addresses, o.state.Addresses, out.Events, o.now())...)
+	records = append(records, travels(o.journeys, last.Addresses, o.state.Addresses, out.Events, o.m.now())...)
 	if len(records) > 0 {
 		o.remember(records...)
 	}
-	if e, ok := promotion(o.Topology.ActiveMasterRole, last, o.state, o.journeys); ok {
+	if e, ok := promotion(o.m.cfg.Topology.ActiveMasterRole, last, o.state, o.journeys); ok {
 		e.At = time.Now()
-		o.announce(e)
+		o.m.announce(e)
 	}
 }
 

@@ -42,9 +42,9 @@ func (m *Monitor) Handle(ctx context.Context, line string) string {
 		return string(snap.State.Mode)
 	case name == "show" && len(args) == 0:
 		if asJSON {
-			return document(cluster.MakeView(m.Topology, snap.State))
+			return document(cluster.MakeView(m.cfg.Topology, snap.State))
 		}
-		return cluster.Show(m.Topology, snap.State)
+		return cluster.Show(m.cfg.Topology, snap.State)
 	case name == "checks" && len(args) <= 2:
 		return m.checks(snap, args, asJSON)
 	case name == "history" && len(args) <= 1:
@@ -76,13 +76,13 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 	if name != "all" && !slices.Contains(check.Names(), check.Name(name)) {
 		return fmt.Sprintf("ERROR: Unknown check '%s'!", name)
 	}
-	if _, known := m.Topology.Host(host); host != "all" && !known {
+	if _, known := m.cfg.Topology.Host(host); host != "all" && !known {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	if asJSON {
-		return document(snap.board.lines(m.Topology, snap.remarks, host, name))
+		return document(snap.board.lines(m.cfg.Topology, snap.remarks, host, name))
 	}
-	return snap.board.text(m.Topology, snap.remarks, host, name)
+	return snap.board.text(m.cfg.Topology, snap.remarks, host, name)
 }
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.
@@ -114,8 +114,8 @@ func (m *Monitor) prepare(ctx context.Context, words []string) cluster.Command {
 		for _, w := range words[1:] {
 			if agent, ok := m.agents[w]; ok {
 				c.AgentUp[w] = agent.Ping(ctx)
-				if name == "move_role" && m.Behind != nil {
-					c.Behind[w] = m.Behind(ctx, w)
+				if name == "move_role" && m.cfg.Behind != nil {
+					c.Behind[w] = m.cfg.Behind(ctx, w)
 				}
 			}
 		}

@@ -199,7 +199,7 @@ func TestNotices(t *testing.T) {
 // TestRefusals: what keeps the monitor from asking a server is told once for each host, in `show` and in the log, for as long as it lasts.
 func TestRefusals(t *testing.T) {
 	var log strings.Builder
-	o := &owner{Monitor: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}), state: writerOn("db1"), up: true,
+	o := &owner{m: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}), state: writerOn("db1"), up: true,
 		surveys: map[string]Surveyed{}, received: newReceptions(topology())}
 	refused := check.Result{Status: check.Unknown, Message: "UNKNOWN: x", Refusal: "user mon: Error 4151; this mends it: ALTER USER"}
 	for _, u := range []check.Update{
@@ -223,7 +223,7 @@ func TestRefusals(t *testing.T) {
 // What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
 func TestOnlyTheLivingAreJudged(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	o := &owner{Monitor: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{}, received: newReceptions(topology()),
+	o := &owner{m: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{}, received: newReceptions(topology()),
 		good: map[string]cluster.Verdicts{"db1": {MySQL: true}, "db2": {MySQL: true}, "db3": {MySQL: true}}}
 	s := rightServers()["db2"]
 	s.LogBin = false

@@ -17,7 +17,7 @@ const lookEvery = 5 * time.Second
 // lookout pings the addresses of the roles. One that does not answer, while its host does, is announced again by its agent: a
 // switch, a gateway or a neighbour may think that it is elsewhere.
 type lookout struct {
-	*Monitor
+	monitor *Monitor
 	echo    check.Echoer
 	missing map[netip.Addr]bool // as logged
 }
@@ -38,7 +38,7 @@ func (l *lookout) Run(ctx context.Context) error {
 
 // look pings all addresses at once.
 func (l *lookout) look(ctx context.Context) {
-	s := l.snapshot.Load()
+	s := l.monitor.snapshot.Load()
 	if s == nil {
 		return
 	}
@@ -62,7 +62,7 @@ func (l *lookout) look(ctx context.Context) {
 			missing = missing && l.echo.Ping(ctx, a.IP) != nil // one answer of two is enough
 			f := found{ip: a.IP, missing: missing}
 			if f.missing && ctx.Err() == nil {
-				f.announced = l.agents[a.Holder].Announce(ctx, a.IP)
+				f.announced = l.monitor.agents[a.Holder].Announce(ctx, a.IP)
 			}
 			results <- f
 			return nil
@@ -80,9 +80,9 @@ func (l *lookout) look(ctx context.Context) {
 			if f.announced != nil {
 				text = "it can't be announced again: " + f.announced.Error()
 			}
-			l.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
+			l.monitor.cfg.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
 		case !f.missing && l.missing[f.ip]:
-			l.Log.Info(fmt.Sprintf("Address %s of host '%s' answers again", f.ip, asked[f.ip]))
+			l.monitor.cfg.Log.Info(fmt.Sprintf("Address %s of host '%s' answers again", f.ip, asked[f.ip]))
 		}
 		l.missing[f.ip] = f.missing
 	}

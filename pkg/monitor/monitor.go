@@ -85,7 +85,7 @@ type Snapshot struct {
 
 // Monitor is one cluster's monitor.
 type Monitor struct {
-	Config
+	cfg      Config
 	agents   map[string]*agentclient.Client
 	answers  chan cluster.Answer
 	updates  chan check.Update
@@ -116,7 +116,7 @@ func New(c Config) *Monitor {
 		c.Kill = func(ctx context.Context, k cluster.Kill) cluster.KillResult { return killHost(ctx, c.KillBin, k) }
 	}
 	m := &Monitor{
-		Config:   c,
+		cfg:      c,
 		agents:   map[string]*agentclient.Client{},
 		answers:  make(chan cluster.Answer),
 		updates:  make(chan check.Update),
@@ -129,11 +129,11 @@ func New(c Config) *Monitor {
 		store:    store.NewFile(c.StatusPath, c.Disk),
 		begin:    time.Now(),
 	}
-	if m.History == nil {
-		m.History = history.Open("", c.Log)
+	if m.cfg.History == nil {
+		m.cfg.History = history.Open("", c.Log)
 	}
-	if m.Observer == nil {
-		m.Observer = unobserved{}
+	if m.cfg.Observer == nil {
+		m.cfg.Observer = unobserved{}
 	}
 	m.connectAgents()
 	return m
@@ -148,11 +148,11 @@ func (m *Monitor) now() time.Duration { return time.Since(m.begin) + 1 }
 // Run monitors until ctx ends. Roles stay where they are then.
 func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.Checks.Network(m.doubt, send(ctx, m.network)).Run(ctx) })
+	group.Go(func() error { return m.cfg.Checks.Network(m.doubt, send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
-	group.Go(func() error { return m.History.Run(ctx) })
-	if m.Echo != nil {
-		l := lookout{Monitor: m, echo: m.Echo, missing: map[netip.Addr]bool{}}
+	group.Go(func() error { return m.cfg.History.Run(ctx) })
+	if m.cfg.Echo != nil {
+		l := lookout{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
 		group.Go(func() error { return l.Run(ctx) })
 	}
 	return group.Wait()
@@ -170,7 +170,7 @@ func send[T any](ctx context.Context, to chan<- T) func(T) {
 
 // owner is the state of the one goroutine that decides.
 type owner struct {
-	*Monitor
+	m       *Monitor
 	group   *errgroup.Group
 	state   cluster.State
 	board   board
@@ -199,8 +199,8 @@ type owner struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{Monitor: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.Topology),
-		surveys: map[string]Surveyed{}, notices: notices{grace: m.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
+	o := &owner{m: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.cfg.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.cfg.Topology),
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
 	for _, c := range m.agents {
 		group.Go(func() error { return c.Run(ctx) })
 	}
@@ -209,8 +209,8 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		return nil
 	}
 	group.Go(func() error { return m.store.Run(ctx) })
-	if m.Checks.Servers != nil {
-		for _, t := range m.Checks.Servers(send(ctx, m.surveys)) {
+	if m.cfg.Checks.Servers != nil {
+		for _, t := range m.cfg.Checks.Servers(send(ctx, m.surveys)) {
 			group.Go(func() error { return t.Run(ctx) })
 		}
 	}
@@ -230,7 +230,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case a := <-m.answers:
 			in.Answers = []cluster.Answer{a}
 		case k := <-m.killed:
-			m.Observer.Killed(k.Host, k.Err == "")
+			m.cfg.Observer.Killed(k.Host, k.Err == "")
 			in.Killed = []cluster.KillResult{k}
 		case up := <-m.network:
 			o.seeNetwork(up)
@@ -262,8 +262,8 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 // disturbLess keeps no connections to a server whose agent is an original one: with blocking_type soft that waits for
 // all clients to go before it gives the writer's role up, ours among them.
 func (o *owner) disturbLess(host string) {
-	if o.Checks.Brief != nil {
-		o.Checks.Brief(host, o.state.Hosts[host].Classic)
+	if o.m.cfg.Checks.Brief != nil {
+		o.m.cfg.Checks.Brief(host, o.state.Hosts[host].Classic)
 	}
 }
 
@@ -277,22 +277,22 @@ func (o *owner) seeNetwork(up bool) {
 
 // note puts the result of a check on the board.
 func (o *owner) note(u check.Update) {
-	logCheck(o.Log, u)
-	o.Observer.Probed(u)
+	logCheck(o.m.cfg.Log, u)
+	o.m.cfg.Observer.Probed(u)
 	o.chronicleCheck(u)
 	o.board = o.board.with(u)
 	if o.suspects.note(u) {
 		select {
-		case o.doubt <- struct{}{}:
+		case o.m.doubt <- struct{}{}:
 		default: // it is to be looked at anyway
 		}
 	}
-	o.received.note(u, o.now())
+	o.received.note(u, o.m.now())
 	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
 		o.refused[u.Host] = u.Result.Refused
 		o.good = nil
-		if order, ok := o.out[u.Host]; ok && u.Result.Refused && o.Topology.FastFailover {
-			o.agents[u.Host].Post(o.message(order)) // its agent knows more
+		if order, ok := o.out[u.Host]; ok && u.Result.Refused && o.m.cfg.Topology.FastFailover {
+			o.m.agents[u.Host].Post(o.message(order)) // its agent knows more
 		}
 	}
 	if u.Name == check.RepBacklog && u.Result.Lag != o.lags[u.Host] {
@@ -300,7 +300,7 @@ func (o *owner) note(u check.Update) {
 		o.good = nil
 	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
-		o.good = o.board.verdicts(o.Topology)
+		o.good = o.board.verdicts(o.m.cfg.Topology)
 		for host, v := range o.good {
 			v.Refused, v.Lag = o.refused[host], o.lags[host]
 			o.good[host] = v
@@ -335,11 +335,11 @@ func (o *owner) news(host string) bool {
 
 // step lets the brain decide and sees to what follows.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
-	in.Now, in.NetworkUp, in.Verdicts = o.now(), o.up, o.verdicts()
+	in.Now, in.NetworkUp, in.Verdicts = o.m.now(), o.up, o.verdicts()
 	in.Warnings, o.told = o.warnings, in.Verdicts
 	last := o.state
 	var out cluster.Output
-	o.state, out = cluster.Step(o.Topology, last, in)
+	o.state, out = cluster.Step(o.m.cfg.Topology, last, in)
 	o.chronicle(last, out)
 	o.expose(ctx)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0 || out.Save)
@@ -349,11 +349,11 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 // settle does what a decision asks for, in this order: log, save, publish, tell. Most steps change nothing that is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
-		o.Log.Log(ctx, levelOf(e.Level), e.Text)
+		o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
 	}
 	for _, k := range out.Kills {
 		o.group.Go(func() error {
-			send(ctx, o.killed)(o.Kill(ctx, k))
+			send(ctx, o.m.killed)(o.m.cfg.Kill(ctx, k))
 			return nil
 		})
 	}
@@ -384,7 +384,7 @@ func (o *owner) tell() {
 	if o.pending != nil || o.state.Seq == o.sent && !o.clear && o.state.NetworkUp {
 		return
 	}
-	orders := cluster.Orders(o.Topology, o.state)
+	orders := cluster.Orders(o.m.cfg.Topology, o.state)
 	if !o.state.NetworkUp {
 		orders = nil
 		o.sent = 0 // told again when the network is back
@@ -400,7 +400,7 @@ func (o *owner) tell() {
 		o.out[order.Host] = order
 		message := o.message(order)
 		message.Clear = o.clear
-		o.agents[order.Host].Post(message)
+		o.m.agents[order.Host].Post(message)
 	}
 	o.clear = false
 }
@@ -409,7 +409,7 @@ func (o *owner) tell() {
 // must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips don't
 // answer.
 func (o *owner) hush() {
-	for name, c := range o.agents {
+	for name, c := range o.m.agents {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {
 			continue
 		}
@@ -420,7 +420,7 @@ func (o *owner) hush() {
 
 // message carries an order, with the newest stamp of its host as far as that may be echoed.
 func (o *owner) message(order cluster.Order) agentclient.Message {
-	order.Extended, order.Seq, order.Echo = true, o.outSeq, o.state.Echo(o.Topology, order.Host, order.Epoch)
+	order.Extended, order.Seq, order.Echo = true, o.outSeq, o.state.Echo(o.m.cfg.Topology, order.Host, order.Epoch)
 	return agentclient.Message{Order: &order}
 }
 
@@ -432,12 +432,12 @@ func (o *owner) refresh(host string) {
 	}
 	message := o.message(order)
 	message.Repeat = true
-	o.agents[host].Post(message)
+	o.m.agents[host].Post(message)
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.History.Records(), at: time.Now(), changed: make(chan struct{})}
-	if old := o.snapshot.Swap(next); old != nil {
+	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.m.cfg.History.Records(), at: time.Now(), changed: make(chan struct{})}
+	if old := o.m.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}
 }

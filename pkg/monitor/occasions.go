@@ -26,8 +26,8 @@ type Referee interface {
 
 // announce tells everybody.
 func (m *Monitor) announce(e event.Event) {
-	e.Cluster = m.Cluster
-	for _, a := range m.Audience {
+	e.Cluster = m.cfg.Cluster
+	for _, a := range m.cfg.Audience {
 		a.Hear(e)
 	}
 }
@@ -94,7 +94,7 @@ func exposureOf(t cluster.Topology, s cluster.State) (exposure, string) {
 // expose says when the writer role comes to lack somebody who could take it, and when that is over.
 func (o *owner) expose(ctx context.Context) {
 	was := o.exposed
-	now, why := exposureOf(o.Topology, o.state)
+	now, why := exposureOf(o.m.cfg.Topology, o.state)
 	if o.exposed = now; now == was {
 		return
 	}
@@ -102,13 +102,13 @@ func (o *owner) expose(ctx context.Context) {
 	level := cluster.Warn
 	switch now {
 	case covered:
-		level, r.Topic, r.Text = cluster.Info, string(cluster.Protected), fmt.Sprintf("Role '%s' could be taken over again", o.Topology.ActiveMasterRole)
+		level, r.Topic, r.Text = cluster.Info, string(cluster.Protected), fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
 	case noWriter:
 		level = cluster.Fatal
 	case noSpare:
 	}
 	r.Level = levelName(level)
-	o.Log.Log(ctx, levelOf(level), r.Text)
+	o.m.cfg.Log.Log(ctx, levelOf(level), r.Text)
 	o.remember(r)
 }
 
@@ -118,22 +118,22 @@ func (m *Monitor) lastExposure() exposure {
 	if snap == nil {
 		return covered
 	}
-	e, _ := exposureOf(m.Topology, snap.State)
+	e, _ := exposureOf(m.cfg.Topology, snap.State)
 	return e
 }
 
 // objection asks whether a planned move of the active master role may be made, where the command is one and would be carried out. While it
 // waits everything goes on; what is true then is looked at anew when the command itself is carried out.
 func (m *Monitor) objection(ctx context.Context, words []string) string {
-	if m.Referee == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.Topology.ActiveMasterRole {
+	if m.cfg.Referee == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.cfg.Topology.ActiveMasterRole {
 		return ""
 	}
 	c := m.prepare(ctx, words)
 	snap := m.snapshot.Load()
-	_, out := cluster.Step(m.Topology, snap.State, cluster.Input{Now: m.now(), NetworkUp: snap.State.NetworkUp, Command: &c})
+	_, out := cluster.Step(m.cfg.Topology, snap.State, cluster.Input{Now: m.now(), NetworkUp: snap.State.NetworkUp, Command: &c})
 	if out.Move == nil {
 		return "" // the owner says why
 	}
-	return m.Referee.Ask(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.Cluster, At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role, IP: out.Move.IP.String(),
+	return m.cfg.Referee.Ask(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.cfg.Cluster, At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role, IP: out.Move.IP.String(),
 		From: out.Move.From, To: out.Move.To, Planned: true, Text: fmt.Sprintf("Role '%s' is to be moved from '%s' to '%s'", out.Move.RoleIP, out.Move.From, out.Move.To)})
 }

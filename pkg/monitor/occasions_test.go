@@ -78,7 +78,7 @@ func runHeard(t *testing.T, f func(m *Monitor, a *agents, h *hall)) {
 	run(t, func(m *Monitor, a *agents) {
 		h := &hall{no: func() string { return "" }}
 		// The owner is at rest in virtual time, and what starts it again comes after this.
-		m.Audience, m.Referee, m.Cluster = []Audience{h}, h, "c1"
+		m.cfg.Audience, m.cfg.Referee, m.cfg.Cluster = []Audience{h}, h, "c1"
 		f(m, a, h)
 	})
 }
@@ -122,7 +122,7 @@ func TestObjection(t *testing.T) {
 		if got := say("move_role writer db2"); got != "ERROR: Hook 'x' says no: backup" {
 			t.Error(got)
 		}
-		if w := m.snapshot.Load().State.ActiveMaster(m.Topology); w != "db1" || len(h.take()) > 0 {
+		if w := m.snapshot.Load().State.ActiveMaster(m.cfg.Topology); w != "db1" || len(h.take()) > 0 {
 			t.Errorf("writer %s", w)
 		}
 		asked := len(h.asked)
@@ -153,7 +153,7 @@ func TestNobodyWaitsForAReferee(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if w := m.snapshot.Load().State.ActiveMaster(m.Topology); w != "db2" || time.Since(began) > 2*time.Second {
+		if w := m.snapshot.Load().State.ActiveMaster(m.cfg.Topology); w != "db2" || time.Since(began) > 2*time.Second {
 			t.Errorf("after %v the writer is %s", time.Since(began), w)
 		}
 		if got := <-answer; got != "ERROR: too late" {

@@ -112,7 +112,7 @@ func TestHungServerHasNoWitness(t *testing.T) {
 
 // TestNews: the brain is told at once of what a check has changed, and not of one that found what it knows.
 func TestNews(t *testing.T) {
-	o := &owner{Monitor: &Monitor{}, suspects: newSuspects(0), received: newReceptions(cluster.Topology{}),
+	o := &owner{m: &Monitor{}, suspects: newSuspects(0), received: newReceptions(cluster.Topology{}),
 		good: map[string]cluster.Verdicts{"db1": {Ping: true, MySQL: true}}}
 	o.told = o.verdicts()
 	found := func(name check.Name, status check.Status) check.Update {

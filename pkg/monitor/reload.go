@@ -114,7 +114,7 @@ func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update,
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	updates := make(chan check.Update)
-	for _, t := range NewChecks(next, m.Echo).Hosts(send(ctx, updates)) {
+	for _, t := range NewChecks(next, m.cfg.Echo).Hosts(send(ctx, updates)) {
 		group.Go(func() error { return t.Run(ctx) })
 	}
 	var results []check.Update

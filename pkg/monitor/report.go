@@ -42,7 +42,7 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	if snap == nil {
 		return Report{}, nil, false
 	}
-	t, s := m.Topology, snap.State
+	t, s := m.cfg.Topology, snap.State
 	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Role: t.ActiveMasterRole, Lease: t.Lease > 0,
 		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.board.lines(t, snap.remarks, "all", "all"),
 		Links: snap.board.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}

@@ -23,7 +23,7 @@ func (o *owner) save() {
 	if o.state.Mode == cluster.Passive {
 		return
 	}
-	number, changed := o.store.Save(o.state.Durable())
+	number, changed := o.m.store.Save(o.state.Durable())
 	if !changed {
 		return
 	}
@@ -35,7 +35,7 @@ func (o *owner) save() {
 // saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
 func (o *owner) saved(s store.Saved) {
 	if s.Err != nil {
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.StatusPath, s.Err))
+		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.m.cfg.StatusPath, s.Err))
 	}
 	if o.pending != nil && s.Version >= o.pending.version && (s.Err == nil || !o.pending.epoch) {
 		o.pending = nil
@@ -47,11 +47,11 @@ func (o *owner) saved(s store.Saved) {
 func (o *owner) overdue() {
 	if o.pending != nil && time.Now().After(o.pending.deadline) {
 		if o.pending.epoch {
-			o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.StatusPath))
+			o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.m.cfg.StatusPath))
 			o.pending.deadline = time.Now().Add(repeatWarning)
 			return
 		}
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.StatusPath))
+		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.m.cfg.StatusPath))
 		o.pending = nil
 		o.tell()
 	}

@@ -18,63 +18,63 @@ import (
 // start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var silent map[string]bool
-	if o.After != nil {
-		o.Mode, silent, o.exposed = o.After.lastMode(), o.After.silent(), o.After.lastExposure()
-		o.After = nil
+	if o.m.cfg.After != nil {
+		o.m.cfg.Mode, silent, o.exposed = o.m.cfg.After.lastMode(), o.m.cfg.After.silent(), o.m.cfg.After.lastExposure()
+		o.m.cfg.After = nil
 	}
-	o.await("its status file is read: %s", o.StatusPath)
+	o.m.await("its status file is read: %s", o.m.cfg.StatusPath)
 	stored := o.load(ctx)
 	vouched := o.vouch(stored)
-	o.Log.Info("Waiting for network connection...")
-	o.await(noNetwork, list(o.PingIPs))
+	o.m.cfg.Log.Info("Waiting for network connection...")
+	o.m.await(noNetwork, list(o.m.cfg.PingIPs))
 	long := time.NewTimer(longWait)
 	defer long.Stop()
 	for !o.up {
 		select {
 		case <-long.C:
-			o.Log.Warn("The monitor waits until " + fmt.Sprintf(noNetwork, list(o.PingIPs)))
-		case up := <-o.network:
+			o.m.cfg.Log.Warn("The monitor waits until " + fmt.Sprintf(noNetwork, list(o.m.cfg.PingIPs)))
+		case up := <-o.m.network:
 			o.seeNetwork(up)
-		case a := <-o.answers:
+		case a := <-o.m.answers:
 			vouched.heard(o, a)
 		case <-ctx.Done():
 			return cluster.Output{}, false
 		}
 	}
-	o.Log.Info("Network connection is available.")
-	o.Log.Info("Performing initial checks...")
-	for _, u := range o.Known {
+	o.m.cfg.Log.Info("Network connection is available.")
+	o.m.cfg.Log.Info("Performing initial checks...")
+	for _, u := range o.m.cfg.Known {
 		o.note(u)
 	}
-	o.await("every check of every host has ended once")
-	for _, t := range o.Checks.Hosts(send(ctx, o.updates)) {
+	o.m.await("every check of every host has ended once")
+	for _, t := range o.m.cfg.Checks.Hosts(send(ctx, o.m.updates)) {
 		o.group.Go(func() error { return t.Run(ctx) })
 	}
-	for !o.board.complete(len(o.Topology.Hosts)) {
+	for !o.board.complete(len(o.m.cfg.Topology.Hosts)) {
 		select {
-		case u := <-o.updates:
+		case u := <-o.m.updates:
 			o.note(u)
-		case up := <-o.network:
+		case up := <-o.m.network:
 			o.seeNetwork(up)
-		case a := <-o.answers:
+		case a := <-o.m.answers:
 			vouched.heard(o, a)
 		case <-ctx.Done():
 			return cluster.Output{}, false
 		}
 	}
-	if err := killable(o.KillBin); err != nil {
-		o.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.KillBin))
+	if err := killable(o.m.cfg.KillBin); err != nil {
+		o.m.cfg.Log.Warn(fmt.Sprintf("No binary found for killing hosts (%s).", o.m.cfg.KillBin))
 	}
-	for _, w := range o.Warnings {
-		o.Log.Warn(w)
+	for _, w := range o.m.cfg.Warnings {
+		o.m.cfg.Log.Warn(w)
 	}
-	o.await("all agents have answered, or have not in time")
+	o.m.await("all agents have answered, or have not in time")
 	found, ok := o.ask(ctx, stored, silent, vouched)
 	if !ok {
 		return cluster.Output{}, false
 	}
 	var out cluster.Output
-	o.state, out = cluster.Start(o.Topology, o.Mode, stored, found, o.verdicts(), o.now())
+	o.state, out = cluster.Start(o.m.cfg.Topology, o.m.cfg.Mode, stored, found, o.verdicts(), o.m.now())
 	o.chronicle(o.state, out)
 	return out, ctx.Err() == nil
 }
@@ -113,13 +113,13 @@ type standing struct{ order *cluster.Order }
 
 // vouch begins to tell the saved writer its order.
 func (o *owner) vouch(stored cluster.Durable) *standing {
-	order, ok := cluster.Standing(o.Topology, stored)
+	order, ok := cluster.Standing(o.m.cfg.Topology, stored)
 	if !ok {
 		return &standing{}
 	}
 	o.out[order.Host] = order
 	order.Extended = true
-	o.agents[order.Host].Post(agentclient.Message{Order: &order})
+	o.m.agents[order.Host].Post(agentclient.Message{Order: &order})
 	return &standing{order: &order}
 }
 
@@ -131,7 +131,7 @@ func (s *standing) heard(o *owner, a cluster.Answer) {
 	}
 	if a.Epoch.Number > s.order.Epoch.Number || a.Epoch.Contradicts(s.order.Epoch) {
 		delete(o.out, a.Host)
-		o.agents[a.Host].Post(agentclient.Message{})
+		o.m.agents[a.Host].Post(agentclient.Message{})
 		s.order = nil
 		return
 	}
@@ -139,7 +139,7 @@ func (s *standing) heard(o *owner, a cluster.Answer) {
 	if a.Live {
 		order.Echo = a.Stamp
 	}
-	o.agents[a.Host].Post(agentclient.Message{Order: &order, Repeat: true})
+	o.m.agents[a.Host].Post(agentclient.Message{Order: &order, Repeat: true})
 }
 
 // lastMode is the mode that the monitor was in when Run returned: an operator may have changed it.
@@ -147,7 +147,7 @@ func (m *Monitor) lastMode() cluster.Mode {
 	if snap := m.snapshot.Load(); snap != nil {
 		return snap.State.Mode
 	}
-	return m.Mode
+	return m.cfg.Mode
 }
 
 // silent are the hosts whose agents did not answer when Run returned.
@@ -166,7 +166,7 @@ const loadTimeout = 2 * time.Second
 
 // load reads the status file; without one, or with a broken one, the vote has less to go by.
 func (o *owner) load(ctx context.Context) cluster.Durable {
-	known := func(host string) bool { _, ok := o.Topology.Host(host); return ok }
+	known := func(host string) bool { _, ok := o.m.cfg.Topology.Host(host); return ok }
 	type result struct {
 		d        cluster.Durable
 		warnings []string
@@ -174,7 +174,7 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 	}
 	read := make(chan result, 1)
 	go func() {
-		d, warnings, err := o.store.Load(known)
+		d, warnings, err := o.m.store.Load(known)
 		read <- result{d, warnings, err}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -191,10 +191,10 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 		if !errors.Is(err, os.ErrNotExist) {
 			cause = fmt.Sprintf(" (%v)", err)
 		}
-		o.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.StatusPath, cause))
+		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.m.cfg.StatusPath, cause))
 	}
 	for _, w := range warnings {
-		o.Log.Warn(fmt.Sprintf("Status file '%s': %s", o.StatusPath, w))
+		o.m.cfg.Log.Warn(fmt.Sprintf("Status file '%s': %s", o.m.cfg.StatusPath, w))
 	}
 	return d
 }
@@ -206,8 +206,8 @@ func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[stri
 		host  string
 		found cluster.Found
 	}
-	answers := make(chan answer, len(o.agents))
-	for name, c := range o.agents {
+	answers := make(chan answer, len(o.m.agents))
+	for name, c := range o.m.agents {
 		if silent[name] {
 			answers <- answer{host: name}
 			continue
@@ -218,26 +218,26 @@ func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[stri
 		})
 	}
 	found := map[string]cluster.Found{}
-	for len(found) < len(o.agents) {
+	for len(found) < len(o.m.agents) {
 		select {
 		case a := <-answers:
 			if s, ok := stored.Hosts[a.host]; ok {
 				a.found.Stored = &s
 			}
 			found[a.host] = a.found
-		case a := <-o.answers:
+		case a := <-o.m.answers:
 			vouched.heard(o, a)
-		case u := <-o.updates:
+		case u := <-o.m.updates:
 			o.note(u)
-		case up := <-o.network:
+		case up := <-o.m.network:
 			o.seeNetwork(up)
 		case <-ctx.Done():
 			return nil, false
 		}
 	}
-	for _, h := range o.Topology.Hosts {
+	for _, h := range o.m.cfg.Topology.Hosts {
 		if f := found[h.Name]; f.Agent == nil && f.System == nil {
-			o.Log.Log(ctx, levelFatal, fmt.Sprintf("Can't reach agent on host '%s'", h.Name))
+			o.m.cfg.Log.Log(ctx, levelFatal, fmt.Sprintf("Can't reach agent on host '%s'", h.Name))
 		}
 	}
 	return found, true

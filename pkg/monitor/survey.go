@@ -69,7 +69,7 @@ func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 // survey keeps what a server said.
 func (o *owner) survey(s Surveyed) {
 	o.surveys[s.Host] = s
-	o.received.survey(s, o.now())
+	o.received.survey(s, o.m.now())
 	o.look()
 }
 
@@ -85,14 +85,14 @@ func (o *owner) look() {
 			alive[host] = s
 		}
 	}
-	found := slices.Concat(findings(o.Topology, o.state, alive, o.received.servers), refusals(o.Topology, o.board))
-	came, gone := o.notices.update(found, o.now())
+	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers), refusals(o.m.cfg.Topology, o.board))
+	came, gone := o.notices.update(found, o.m.now())
 	for _, f := range gone {
-		o.Log.Info("No longer: " + f.text)
+		o.m.cfg.Log.Info("No longer: " + f.text)
 		o.noted(cluster.Info, "No longer: "+f.text)
 	}
 	for _, f := range came {
-		o.Log.Warn(f.text)
+		o.m.cfg.Log.Warn(f.text)
 		o.noted(cluster.Warn, f.text)
 	}
 	if len(came)+len(gone) > 0 {

@@ -54,11 +54,11 @@ type explained struct {
 
 // explain answers `explain HOST`: what the rules say, what the history says of how it came to be, and what the checks say now.
 func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
-	e, known := cluster.Explain(m.Topology, snap.State, host)
+	e, known := cluster.Explain(m.cfg.Topology, snap.State, host)
 	if !known {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
-	x := explained{Explanation: e, Change: lastChange(snap.history, host), Checks: snap.board.lines(m.Topology, snap.remarks, host, "all")}
+	x := explained{Explanation: e, Change: lastChange(snap.history, host), Checks: snap.board.lines(m.cfg.Topology, snap.remarks, host, "all")}
 	if asJSON {
 		return document(x)
 	}

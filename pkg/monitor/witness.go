@@ -105,7 +105,7 @@ func (s *suspects) witnesses() map[string]string {
 // question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be pinged
 // again needs no witness.
 func (o *owner) question(ctx context.Context) {
-	for _, h := range o.Topology.Hosts {
+	for _, h := range o.m.cfg.Topology.Hosts {
 		s := o.suspects
 		if !s.suspect(h.Name) {
 			if s.seen[h.Name].by != "" {
@@ -118,10 +118,10 @@ func (o *owner) question(ctx context.Context) {
 			continue
 		}
 		s.asking[h.Name], s.asked[h.Name] = true, time.Now()
-		others := maps.Clone(o.agents)
+		others := maps.Clone(o.m.agents)
 		delete(others, h.Name)
 		o.group.Go(func() error {
-			send(ctx, o.seen)(witness{host: h.Name, by: askAll(ctx, others, h.Name)})
+			send(ctx, o.m.seen)(witness{host: h.Name, by: askAll(ctx, others, h.Name)})
 			return nil
 		})
 	}
@@ -151,7 +151,7 @@ func askAll(ctx context.Context, others map[string]*agentclient.Client, host str
 
 // tick is how often the state machine is asked because of time alone.
 func (m *Monitor) tick() time.Duration {
-	if l := m.Topology.Lease; l > 0 {
+	if l := m.cfg.Topology.Lease; l > 0 {
 		return min(tick, l.Heartbeat())
 	}
 	return tick
