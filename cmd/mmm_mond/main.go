@@ -71,7 +71,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		}
 		i.tls = wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile)
 	}
-	out, err := outwardOf(i.conf, i.log)
+	out, err := newNotifications(i.conf, i.log)
 	if err != nil {
 		return daemon.Service{}, err
 	}
@@ -103,7 +103,7 @@ func build(i, old *instance) (daemon.Service, error) {
 		Known:    i.known, After: after,
 		History:  i.book,
 		Observer: metrics,
-		Cluster:  i.cluster, Audience: out.audience, Referee: out.referee,
+		Cluster:  i.cluster, Subscribers: out.subscribers, Approver: out.approver,
 		Log: i.log,
 	})
 	i.running = m

@@ -115,8 +115,8 @@ func (e *explainer) whyOnline() {
 		e.because("Its server answers.")
 	case e.outOfReach(e.host.Name):
 		e.because("It holds the writer role on a lease and nobody hears of it: it is condemned in %s at most.", e.s.leaseLeft(e.t))
-	case h.Witness != "":
-		e.because("It can't be reached from the monitor, but host %s reaches its server.", h.Witness)
+	case h.ReachedBy != "":
+		e.because("It can't be reached from the monitor, but host %s reaches its server.", h.ReachedBy)
 	case h.Good.Asking:
 		e.because("It can't be reached from the monitor; the other hosts are being asked.")
 	case h.AgentUp && h.Via != "":

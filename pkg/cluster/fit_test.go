@@ -55,7 +55,7 @@ func TestAwaitsTheAdmin(t *testing.T) {
 func TestHungServer(t *testing.T) {
 	x := stepper{t: lab()}
 	for _, h := range []HostInfo{
-		{Witness: "db2"},
+		{ReachedBy: "db2"},
 		{AgentUp: true, Via: "db2"},
 	} {
 		h.Good = Verdicts{Mute: true}

@@ -33,7 +33,7 @@ func Show(t Topology, s State) string {
 		if via := s.Hosts[h.Name].Via; via != "" {
 			fmt.Fprintf(&b, "# Warning: agent on host %s is reached through host %s only\n", h.Name, via)
 		}
-		if w := s.Hosts[h.Name].Witness; w != "" {
+		if w := s.Hosts[h.Name].ReachedBy; w != "" {
 			fmt.Fprintf(&b, "# Warning: host %s can't be reached from the monitor, but host %s reaches it\n", h.Name, w)
 		}
 	}

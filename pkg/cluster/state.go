@@ -90,7 +90,7 @@ type HostInfo struct {
 	unrelieved   time.Duration // when last nobody was fit to replace it; 0: never
 	ServerGone   bool          // its agent says that the server's process is gone
 	Via          string        // host through which its agent is reached; "" for directly
-	Witness      string        // another host that reaches its server at the moment
+	ReachedBy    string        // another host that reaches its server at the moment
 	Audit        Audit         // of its log, after it was the writer
 	Embargo      Embargo       // whom its agent says it replicates nothing more from
 	Lack         Lack          // of the writer's log

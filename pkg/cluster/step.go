@@ -12,7 +12,7 @@ type Input struct {
 	Verdicts  map[string]Verdicts // of every host, as they stand now
 	Answers   []Answer
 	Killed    []KillResult
-	Witnesses map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
+	ReachedBy map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
 	Warnings  []string          // about the servers, as they stand now
 	Command   *Command
 }
@@ -78,7 +78,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	x := stepper{t: t, s: &next, in: in, out: &out, seq: s.Seq + 1}
 	x.network()
 	x.pause()
-	x.witnesses()
+	x.reachability()
 	x.answers()
 	if !x.s.bootKnown {
 		x.powerCut(func(host string) float64 { return x.s.Hosts[host].Uptime })

@@ -282,20 +282,20 @@ func (x *stepper) hasLeft(a *Address, ans Answer) bool {
 		!slices.Contains(ans.Have, a.RoleIP) && !ans.Writable
 }
 
-// witnesses takes over which hosts can be reached by others.
-func (x *stepper) witnesses() {
-	if x.in.Witnesses == nil {
+// reachability takes over which hosts can be reached by others.
+func (x *stepper) reachability() {
+	if x.in.ReachedBy == nil {
 		return
 	}
 	for name, h := range x.s.Hosts {
-		w := x.in.Witnesses[name]
-		if h.Witness == w {
+		w := x.in.ReachedBy[name]
+		if h.ReachedBy == w {
 			continue
 		}
-		if w != "" && h.Witness == "" && h.State == Online {
+		if w != "" && h.ReachedBy == "" && h.State == Online {
 			x.out.add(Warn, name, "Host '%s' can't be reached from here, but host '%s' reaches its server: it stays as it is", name, w)
 		}
-		h.Witness = w
+		h.ReachedBy = w
 		x.s.Hosts[name] = h
 	}
 }
@@ -309,7 +309,7 @@ func (x *stepper) alive(h HostInfo) bool {
 		return false
 	}
 	relayed := h.AgentUp && h.Via != "" && !h.ServerGone
-	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted && (h.Witness != "" || relayed)
+	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted && (h.ReachedBy != "" || relayed)
 }
 
 // inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no reason to give it

@@ -15,9 +15,9 @@ import (
 func (j *judge) host(h config.Host) {
 	f := j.facts.Hosts[h.Name]
 	if !f.reached() {
-		witness := j.witness(h.Name)
-		if len(witness) > 0 {
-			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s; from %s it is reached", h.IP, list(witness))
+		reachedBy := j.reachedBy(h.Name)
+		if len(reachedBy) > 0 {
+			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s; from %s it is reached", h.IP, list(reachedBy))
 			return
 		}
 		j.add(Error, "host-unreachable", h.Name, fmt.Sprintf("ping %s; switch it on, or correct ip in <host %s>", h.IP, h.Name),
@@ -34,8 +34,8 @@ func (j *judge) host(h config.Host) {
 	j.agent(h, f.Agent)
 }
 
-// witness lists the hosts whose agents reach the server of another.
-func (j *judge) witness(host string) []string {
+// reachedBy lists the hosts whose agents reach the server of another.
+func (j *judge) reachedBy(host string) []string {
 	var names []string
 	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && h.Name != host {

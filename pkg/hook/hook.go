@@ -66,10 +66,10 @@ func (r *Runner) Hear(e event.Event) {
 	}
 }
 
-// Ask asks the hooks that may abort a planned move, one after the other, and tells the others of it. It returns the first no, as a sentence, or
+// Approve asks the hooks that may abort a planned move, one after the other, and tells the others of it. It returns the first no, as a sentence, or
 // "" where there is none: an exit status other than 0 is a no, and so is whatever keeps a hook from giving one. It waits for as long as
 // they may run, and while somebody else asks.
-func (r *Runner) Ask(ctx context.Context, e event.Event) (objection string) {
+func (r *Runner) Approve(ctx context.Context, e event.Event) (objection string) {
 	r.Hear(e)
 	select {
 	case r.asking <- struct{}{}:

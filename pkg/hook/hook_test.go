@@ -356,7 +356,7 @@ func TestAsk(t *testing.T) {
 		{[]Hook{missing}, "Hook 'missing' says no: there is no such file; put it there, or take the hook out of the configuration"},
 	} {
 		r := New(c.hooks, "", b.logger())
-		if got := r.Ask(context.Background(), move); got != c.want {
+		if got := r.Approve(context.Background(), move); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
@@ -366,7 +366,7 @@ func TestAsk(t *testing.T) {
 	// Those that have no say are told; those that have are not told twice.
 	r := New([]Hook{all("other", b.script("other", "echo told >>DIR/told", 0o755)), asked("count", "echo asked >>DIR/told")}, "", b.logger())
 	stop := b.start(r)
-	if got := r.Ask(context.Background(), move); got != "" {
+	if got := r.Approve(context.Background(), move); got != "" {
 		t.Error(got)
 	}
 	stop()

@@ -48,7 +48,7 @@ func (m *Monitor) Handle(ctx context.Context, line string) string {
 	case name == "checks" && len(args) <= 2:
 		return m.checks(snap, args, asJSON)
 	case name == "history" && len(args) <= 1:
-		return tell(snap, args, asJSON)
+		return showHistory(snap, args, asJSON)
 	case name == "explain" && len(args) == 1:
 		return m.explain(snap, args[0], asJSON)
 	case asJSON:
@@ -80,9 +80,9 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	if asJSON {
-		return document(snap.board.lines(m.cfg.Topology, snap.remarks, host, name))
+		return document(snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, name))
 	}
-	return snap.board.text(m.cfg.Topology, snap.remarks, host, name)
+	return snap.checkTable.text(m.cfg.Topology, snap.remarks, host, name)
 }
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.

@@ -206,7 +206,7 @@ func TestRefusals(t *testing.T) {
 		{Host: "db2", Name: check.MySQL, Result: refused}, {Host: "db2", Name: check.RepThreads, Result: refused},
 		{Host: "db3", Name: check.MySQL, Result: check.Result{Message: "OK"}}, {Host: "db3", Name: check.RepBacklog, Result: refused},
 	} {
-		o.board = o.board.with(u)
+		o.checkTable = o.checkTable.with(u)
 	}
 	o.look()
 	const why = ", so its state stays as it is: user mon: Error 4151; this mends it: ALTER USER"
@@ -214,7 +214,7 @@ func TestRefusals(t *testing.T) {
 	if !slices.Equal(o.warnings, want) || strings.Count(log.String(), "level=WARN") != 2 {
 		t.Errorf("warnings %q, log\n%s", o.warnings, &log)
 	}
-	o.board = nil
+	o.checkTable = nil
 	if o.look(); len(o.warnings) > 0 || strings.Count(log.String(), "No longer: the server of") != 2 {
 		t.Errorf("when it is mended: %q, log\n%s", o.warnings, &log)
 	}

@@ -41,28 +41,28 @@ type Task interface {
 
 // Config is what a Monitor is made of.
 type Config struct {
-	Topology   cluster.Topology
-	Mode       cluster.Mode // to start in
-	StatusPath string
-	Disk       store.Disk                                                   // the status file's; nil: this machine's own
-	KillBin    string                                                       // kill_host program, absolute
-	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
-	AgentPorts map[string]int
-	Agents     agentclient.Asker
-	Repeats    agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
-	Checks     Checks
-	PingIPs    []netip.Addr                                         // what Checks.Network pings, for people
-	Echo       check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
-	Behind     func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
-	Warnings   []string                                             // about the configuration, logged at start
-	Known      []check.Update                                       // results of checks from before the start: the others are waited for
-	After      *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
-	History    *history.Book                                        // nil: in memory only
-	Observer   Observer                                             // nil: nobody
-	Cluster    string                                               // its name in events; "" for none
-	Audience   []Audience                                           // who hears of events
-	Referee    Referee                                              // who is asked before planned moves; nil: nobody
-	Log        *slog.Logger
+	Topology    cluster.Topology
+	Mode        cluster.Mode // to start in
+	StatusPath  string
+	Disk        store.Disk                                                   // the status file's; nil: this machine's own
+	KillBin     string                                                       // kill_host program, absolute
+	Kill        func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
+	AgentPorts  map[string]int
+	Agents      agentclient.Asker
+	Repeats     agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
+	Checks      Checks
+	PingIPs     []netip.Addr                                         // what Checks.Network pings, for people
+	Echo        check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
+	Behind      func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
+	Warnings    []string                                             // about the configuration, logged at start
+	Known       []check.Update                                       // results of checks from before the start: the others are waited for
+	After       *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	History     *history.Book                                        // nil: in memory only
+	Observer    Observer                                             // nil: nobody
+	Cluster     string                                               // its name in events; "" for none
+	Subscribers []Subscriber                                         // who hears of events
+	Approver    Approver                                             // who is asked before planned moves; nil: nobody
+	Log         *slog.Logger
 }
 
 // stateStore keeps what must outlive the monitor (package store).
@@ -75,12 +75,12 @@ type stateStore interface {
 
 // Snapshot is what everybody but the owner sees. It never changes.
 type Snapshot struct {
-	State   cluster.State
-	board   board
-	remarks map[checkKey]string
-	history []history.Record
-	at      time.Time
-	changed chan struct{} // closed when there is a newer one
+	State      cluster.State
+	checkTable checkTable
+	remarks    map[checkKey]string
+	history    []history.Record
+	at         time.Time
+	changed    chan struct{} // closed when there is a newer one
 }
 
 // Monitor is one cluster's monitor.
@@ -93,7 +93,7 @@ type Monitor struct {
 	doubt    chan struct{} // one slot: a host has become suspect, and the network is to be looked at
 	killed   chan cluster.KillResult
 	commands chan command
-	seen     chan witness
+	seen     chan reachability
 	surveys  chan Surveyed
 	store    stateStore
 	snapshot atomic.Pointer[Snapshot]
@@ -124,7 +124,7 @@ func New(c Config) *Monitor {
 		doubt:    make(chan struct{}, 1),
 		killed:   make(chan cluster.KillResult),
 		commands: make(chan command),
-		seen:     make(chan witness),
+		seen:     make(chan reachability),
 		surveys:  make(chan Surveyed),
 		store:    store.NewFile(c.StatusPath, c.Disk),
 		begin:    time.Now(),
@@ -152,7 +152,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group.Go(func() error { return m.own(ctx, group) })
 	group.Go(func() error { return m.cfg.History.Run(ctx) })
 	if m.cfg.Echo != nil {
-		l := lookout{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
+		l := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
 		group.Go(func() error { return l.Run(ctx) })
 	}
 	return group.Wait()
@@ -170,15 +170,15 @@ func send[T any](ctx context.Context, to chan<- T) func(T) {
 
 // owner is the state of the one goroutine that decides.
 type owner struct {
-	m       *Monitor
-	group   *errgroup.Group
-	state   cluster.State
-	board   board
-	good    map[string]cluster.Verdicts // of the board; made anew when a verdict changes
-	up      bool
-	pending *pending
-	sent    uint64 // Seq of the orders that are out
-	clear   bool   // the next orders are to be followed by CLEAR_BAD_ROLES
+	m          *Monitor
+	group      *errgroup.Group
+	state      cluster.State
+	checkTable checkTable
+	good       map[string]cluster.Verdicts // of the check table; made anew when a verdict changes
+	up         bool
+	pending    *pending
+	sent       uint64 // Seq of the orders that are out
+	clear      bool   // the next orders are to be followed by CLEAR_BAD_ROLES
 
 	out        map[string]cluster.Order // what every agent is being told
 	outSeq     uint64
@@ -194,13 +194,13 @@ type owner struct {
 	warnings []string
 	remarks  map[checkKey]string
 
-	journeys map[cluster.RoleIP]journey // of addresses that are under way
+	transits map[cluster.RoleIP]transit // of addresses that are under way
 	exposed  exposure                   // as last said
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	o := &owner{m: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.cfg.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.cfg.Topology),
-		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting}, journeys: map[cluster.RoleIP]journey{}}
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting}, transits: map[cluster.RoleIP]transit{}}
 	for _, c := range m.agents {
 		group.Go(func() error { return c.Run(ctx) })
 	}
@@ -240,7 +240,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 			o.saved(s)
 			continue
 		case w := <-m.seen:
-			in.Witnesses = o.suspects.take(w)
+			in.ReachedBy = o.suspects.take(w)
 		case s := <-m.surveys:
 			o.survey(s)
 		case <-ticker.C:
@@ -275,12 +275,12 @@ func (o *owner) seeNetwork(up bool) {
 	}
 }
 
-// note puts the result of a check on the board.
+// note puts the result of a check into the check table.
 func (o *owner) note(u check.Update) {
 	logCheck(o.m.cfg.Log, u)
 	o.m.cfg.Observer.Probed(u)
-	o.chronicleCheck(u)
-	o.board = o.board.with(u)
+	o.recordCheck(u)
+	o.checkTable = o.checkTable.with(u)
 	if o.suspects.note(u) {
 		select {
 		case o.m.doubt <- struct{}{}:
@@ -300,7 +300,7 @@ func (o *owner) note(u check.Update) {
 		o.good = nil
 	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
-		o.good = o.board.verdicts(o.m.cfg.Topology)
+		o.good = o.checkTable.verdicts(o.m.cfg.Topology)
 		for host, v := range o.good {
 			v.Refused, v.Lag = o.refused[host], o.lags[host]
 			o.good[host] = v
@@ -340,13 +340,13 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.m.cfg.Topology, last, in)
-	o.chronicle(last, out)
+	o.recordStep(last, out)
 	o.expose(ctx)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0 || out.Save)
 	return out
 }
 
-// settle does what a decision asks for, in this order: log, save, publish, tell. Most steps change nothing that is worth saving.
+// settle does what a decision asks for, in this order: log, save, publish, send orders. Most steps change nothing that is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
 		o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
@@ -362,7 +362,7 @@ func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 		o.save()
 	}
 	o.publish()
-	o.tell()
+	o.sendOrders()
 }
 
 func levelOf(l cluster.Level) slog.Level {
@@ -379,8 +379,8 @@ func levelOf(l cluster.Level) slog.Level {
 	panic(fmt.Sprintf("impossible level %d", l))
 }
 
-// tell posts every agent its order, when the orders have changed and what they follow from is saved.
-func (o *owner) tell() {
+// sendOrders posts every agent its order, when the orders have changed and what they follow from is saved.
+func (o *owner) sendOrders() {
 	if o.pending != nil || o.state.Seq == o.sent && !o.clear && o.state.NetworkUp {
 		return
 	}
@@ -392,7 +392,7 @@ func (o *owner) tell() {
 		o.sent = o.state.Seq
 	}
 	if orders == nil {
-		o.hush()
+		o.withdraw()
 		return
 	}
 	o.outSeq = o.state.Seq
@@ -405,10 +405,10 @@ func (o *owner) tell() {
 	o.clear = false
 }
 
-// hush stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease
+// withdraw stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease
 // must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips don't
 // answer.
-func (o *owner) hush() {
+func (o *owner) withdraw() {
 	for name, c := range o.m.agents {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {
 			continue
@@ -436,7 +436,7 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, board: o.board, remarks: o.allRemarks(), history: o.m.cfg.History.Records(), at: time.Now(), changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, checkTable: o.checkTable, remarks: o.allRemarks(), history: o.m.cfg.History.Records(), at: time.Now(), changed: make(chan struct{})}
 	if old := o.m.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}

@@ -92,17 +92,17 @@ func TestStrangerIsTold(t *testing.T) {
 	}
 }
 
-// TestHungServerHasNoWitness: another host's connection proves nothing about a server that greets this monitor and then
+// TestHungServerIsNotReached: another host's connection proves nothing about a server that greets this monitor and then
 // says nothing more.
-func TestHungServerHasNoWitness(t *testing.T) {
+func TestHungServerIsNotReached(t *testing.T) {
 	s := newSuspects(time.Second)
 	s.note(check.Update{Host: "db1", Name: check.Ping, Result: check.Result{Status: check.Error}})
 	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error}})
-	if got := s.take(witness{host: "db1", by: "db2"}); got["db1"] != "db2" {
+	if got := s.take(reachability{host: "db1", by: "db2"}); got["db1"] != "db2" {
 		t.Errorf("a server that can't be connected to: %v", got)
 	}
 	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error, Greeted: true}})
-	if got := s.witnesses(); len(got) > 0 {
+	if got := s.reachedBy(); len(got) > 0 {
 		t.Errorf("a server that hangs: %v", got)
 	}
 	if v := s.judge("db1", cluster.Verdicts{}); !v.Greeted || !v.Mute {

@@ -33,7 +33,7 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 	}
 	var worse []error
 	if snap := m.snapshot.Load(); snap != nil {
-		worse = snap.board.worse(results)
+		worse = snap.checkTable.worse(results)
 	}
 	// Things may have begun to move meanwhile.
 	return results, errors.Join(append(worse, m.settled(old, next))...)
@@ -41,7 +41,7 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 
 // worse tells which checks would fail that are ok now, or would be refused what they are not refused now: that takes no roles, but the
 // monitor would not see any more what becomes of the server.
-func (b board) worse(results []check.Update) []error {
+func (b checkTable) worse(results []check.Update) []error {
 	var errs []error
 	for _, u := range results {
 		was, known := b[checkKey{u.Host, u.Name}]

@@ -78,18 +78,18 @@ func TestWorse(t *testing.T) {
 	ok, failed := check.Result{Message: "OK"}, check.Result{Status: check.Error, Message: "ERROR: x"}
 	refused, full := check.Result{Status: check.Unknown, Message: "UNKNOWN: y", Refusal: "y"}, check.Result{Status: check.Unknown, Message: "UNKNOWN: z"}
 	for name, c := range map[string]struct {
-		was, is posted
+		was, is checkEntry
 		want    string
 	}{
-		"as it was":             {posted{good, ok}, posted{good, ok}, ""},
-		"it would fail":         {posted{good, ok}, posted{bad, failed}, "check 'mysql' on 'db1', which is ok, would fail: ERROR: x"},
-		"it would be refused":   {posted{good, ok}, posted{good, refused}, "check 'mysql' on 'db1', which is ok, would fail: UNKNOWN: y"},
-		"it would know nothing": {posted{good, ok}, posted{good, full}, ""},
-		"it is refused already": {posted{good, refused}, posted{good, refused}, ""},
-		"it fails already":      {posted{bad, failed}, posted{bad, failed}, ""},
-		"it is mended":          {posted{bad, refused}, posted{good, ok}, ""},
+		"as it was":             {checkEntry{good, ok}, checkEntry{good, ok}, ""},
+		"it would fail":         {checkEntry{good, ok}, checkEntry{bad, failed}, "check 'mysql' on 'db1', which is ok, would fail: ERROR: x"},
+		"it would be refused":   {checkEntry{good, ok}, checkEntry{good, refused}, "check 'mysql' on 'db1', which is ok, would fail: UNKNOWN: y"},
+		"it would know nothing": {checkEntry{good, ok}, checkEntry{good, full}, ""},
+		"it is refused already": {checkEntry{good, refused}, checkEntry{good, refused}, ""},
+		"it fails already":      {checkEntry{bad, failed}, checkEntry{bad, failed}, ""},
+		"it is mended":          {checkEntry{bad, refused}, checkEntry{good, ok}, ""},
 	} {
-		b := board{checkKey{"db1", check.MySQL}: c.was}
+		b := checkTable{checkKey{"db1", check.MySQL}: c.was}
 		got := ""
 		for _, err := range b.worse([]check.Update{{Host: "db1", Name: check.MySQL, Verdict: c.is.Verdict, Result: c.is.result}, {Host: "db2", Name: check.MySQL, Verdict: bad}}) {
 			got += err.Error()

@@ -44,8 +44,8 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	}
 	t, s := m.cfg.Topology, snap.State
 	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Role: t.ActiveMasterRole, Lease: t.Lease > 0,
-		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.board.lines(t, snap.remarks, "all", "all"),
-		Links: snap.board.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
+		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.checkTable.lines(t, snap.remarks, "all", "all"),
+		Links: snap.checkTable.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
 	for _, h := range t.Hosts {
 		if since := s.Hosts[h.Name].Since; since > 0 {
 			r.Since[h.Name] = m.begin.Add(since).Truncate(time.Millisecond)
@@ -69,7 +69,7 @@ func (m *Monitor) Fresh() bool {
 const staleAfter = 10 * time.Second
 
 // links says who replicates from whom, as far as the checks of replication know.
-func (b board) links(t cluster.Topology) []Link {
+func (b checkTable) links(t cluster.Topology) []Link {
 	links := []Link{}
 	for _, h := range t.Hosts {
 		threads, backlog := b[checkKey{h.Name, check.RepThreads}], b[checkKey{h.Name, check.RepBacklog}].result

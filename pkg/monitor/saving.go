@@ -40,7 +40,7 @@ func (o *owner) saved(s store.Saved) {
 	if o.pending != nil && s.Version >= o.pending.version && (s.Err == nil || !o.pending.epoch) {
 		o.pending = nil
 	}
-	o.tell()
+	o.sendOrders()
 }
 
 // overdue stops waiting for a disk that hangs.
@@ -53,6 +53,6 @@ func (o *owner) overdue() {
 		}
 		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.m.cfg.StatusPath))
 		o.pending = nil
-		o.tell()
+		o.sendOrders()
 	}
 }

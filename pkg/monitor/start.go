@@ -24,7 +24,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	}
 	o.m.await("its status file is read: %s", o.m.cfg.StatusPath)
 	stored := o.load(ctx)
-	vouched := o.vouch(stored)
+	vouched := o.renewStanding(stored)
 	o.m.cfg.Log.Info("Waiting for network connection...")
 	o.m.await(noNetwork, list(o.m.cfg.PingIPs))
 	long := time.NewTimer(longWait)
@@ -50,7 +50,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for _, t := range o.m.cfg.Checks.Hosts(send(ctx, o.m.updates)) {
 		o.group.Go(func() error { return t.Run(ctx) })
 	}
-	for !o.board.complete(len(o.m.cfg.Topology.Hosts)) {
+	for !o.checkTable.complete(len(o.m.cfg.Topology.Hosts)) {
 		select {
 		case u := <-o.m.updates:
 			o.note(u)
@@ -75,7 +75,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	}
 	var out cluster.Output
 	o.state, out = cluster.Start(o.m.cfg.Topology, o.m.cfg.Mode, stored, found, o.verdicts(), o.m.now())
-	o.chronicle(o.state, out)
+	o.recordStep(o.state, out)
 	return out, ctx.Err() == nil
 }
 
@@ -111,8 +111,8 @@ func list(ips []netip.Addr) string {
 // questions may take longer than its lease.
 type standing struct{ order *cluster.Order }
 
-// vouch begins to tell the saved writer its order.
-func (o *owner) vouch(stored cluster.Durable) *standing {
+// renewStanding begins to send the saved writer its order.
+func (o *owner) renewStanding(stored cluster.Durable) *standing {
 	order, ok := cluster.Standing(o.m.cfg.Topology, stored)
 	if !ok {
 		return &standing{}

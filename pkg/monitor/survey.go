@@ -85,15 +85,15 @@ func (o *owner) look() {
 			alive[host] = s
 		}
 	}
-	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers), refusals(o.m.cfg.Topology, o.board))
+	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers), refusals(o.m.cfg.Topology, o.checkTable))
 	came, gone := o.notices.update(found, o.m.now())
 	for _, f := range gone {
 		o.m.cfg.Log.Info("No longer: " + f.text)
-		o.noted(cluster.Info, "No longer: "+f.text)
+		o.recordNote(cluster.Info, "No longer: "+f.text)
 	}
 	for _, f := range came {
 		o.m.cfg.Log.Warn(f.text)
-		o.noted(cluster.Warn, f.text)
+		o.recordNote(cluster.Warn, f.text)
 	}
 	if len(came)+len(gone) > 0 {
 		o.warnings, o.remarks = o.notices.shown()

@@ -17,30 +17,30 @@ type checkKey struct {
 	name check.Name
 }
 
-// posted is the newest that is known of one check.
-type posted struct {
+// checkEntry is the newest that is known of one check.
+type checkEntry struct {
 	check.Verdict
 	result check.Result
 }
 
-// board holds the newest of every check. Copies are cheap to read and never change.
-type board map[checkKey]posted
+// checkTable holds the newest of every check. Copies are cheap to read and never change.
+type checkTable map[checkKey]checkEntry
 
-// with returns the board with one more verdict on it.
-func (b board) with(u check.Update) board {
+// with returns the table with one more verdict in it.
+func (b checkTable) with(u check.Update) checkTable {
 	next := maps.Clone(b)
 	if next == nil {
-		next = board{}
+		next = checkTable{}
 	}
-	next[checkKey{u.Host, u.Name}] = posted{u.Verdict, u.Result}
+	next[checkKey{u.Host, u.Name}] = checkEntry{u.Verdict, u.Result}
 	return next
 }
 
 // complete says whether every check of every host has a verdict.
-func (b board) complete(hosts int) bool { return len(b) == hosts*len(check.Names()) }
+func (b checkTable) complete(hosts int) bool { return len(b) == hosts*len(check.Names()) }
 
-// verdicts is what the brain sees of the board.
-func (b board) verdicts(t cluster.Topology) map[string]cluster.Verdicts {
+// verdicts is what the brain sees of the table.
+func (b checkTable) verdicts(t cluster.Topology) map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
 		good := func(n check.Name) bool { return b[checkKey{h.Name, n}].Good }
@@ -73,7 +73,7 @@ type CheckLine struct {
 }
 
 // lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
-func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []CheckLine {
+func (b checkTable) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []CheckLine {
 	lines := []CheckLine{}
 	for _, h := range t.Hosts {
 		for _, n := range check.Names() {
@@ -92,7 +92,7 @@ func (b board) lines(t cluster.Topology, remarks map[checkKey]string, host, name
 }
 
 // text renders `mmm_control checks` (control manual).
-func (b board) text(t cluster.Topology, remarks map[checkKey]string, host, name string) string {
+func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, name string) string {
 	hostWidth, nameWidth := 0, 0
 	if host == "all" {
 		for _, h := range t.Hosts {
@@ -113,7 +113,7 @@ func (b board) text(t cluster.Topology, remarks map[checkKey]string, host, name 
 }
 
 // complaints are the messages of a host's checks that fail now, with the names of the checks.
-func (b board) complaints(host string) []string {
+func (b checkTable) complaints(host string) []string {
 	var all []string
 	for _, n := range check.Names() {
 		if p := b[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {

@@ -14,26 +14,26 @@ import (
 // This file is about what programs, and people who are not looking, are told of: events. All that is in the history is one, and some
 // moments are that the history does not keep.
 
-// Audience hears of events. Hear is called by the owner, in the order of what happens, and never waits.
-type Audience interface {
+// Subscriber hears of events. Hear is called by the owner, in the order of what happens, and never waits.
+type Subscriber interface {
 	Hear(e event.Event)
 }
 
-// Referee has a say in planned moves. Ask may take its time; it returns "" where nothing is against the move, else why not, as a sentence.
-type Referee interface {
-	Ask(ctx context.Context, e event.Event) (objection string)
+// Approver has a say in planned moves. Approve may take its time; it returns "" where nothing is against the move, else why not, as a sentence.
+type Approver interface {
+	Approve(ctx context.Context, e event.Event) (objection string)
 }
 
 // announce tells everybody.
 func (m *Monitor) announce(e event.Event) {
 	e.Cluster = m.cfg.Cluster
-	for _, a := range m.cfg.Audience {
+	for _, a := range m.cfg.Subscribers {
 		a.Hear(e)
 	}
 }
 
-// occasion is the event that a record of the history is.
-func occasion(r history.Record, activeMasterRole string) event.Event {
+// eventOf is the event that a record of the history is.
+func eventOf(r history.Record, activeMasterRole string) event.Event {
 	e := event.Event{At: r.At, Level: r.Level, Host: r.Host, From: r.From, To: r.To, Text: strings.TrimSpace(r.Text), Cause: r.Cause, Evidence: r.Evidence, Planned: r.Planned, Seconds: r.Seconds}
 	role, rest, _ := strings.Cut(r.Role, "(")
 	e.Role, e.IP = role, strings.TrimSuffix(rest, ")")
@@ -59,7 +59,7 @@ func occasion(r history.Record, activeMasterRole string) event.Event {
 }
 
 // promotion is the decision of a step to give the active master role to a host. It is false where there is none.
-func promotion(activeMasterRole string, last, now cluster.State, underway map[cluster.RoleIP]journey) (event.Event, bool) {
+func promotion(activeMasterRole string, last, now cluster.State, underway map[cluster.RoleIP]transit) (event.Event, bool) {
 	for i, a := range now.Addresses {
 		if a.Role != activeMasterRole || a.Holder == "" || a.Holder == last.Addresses[i].Holder {
 			continue
@@ -109,7 +109,7 @@ func (o *owner) expose(ctx context.Context) {
 	}
 	r.Level = levelName(level)
 	o.m.cfg.Log.Log(ctx, levelOf(level), r.Text)
-	o.remember(r)
+	o.record(r)
 }
 
 // lastExposure is how things were when Run returned: that is not told again.
@@ -125,7 +125,7 @@ func (m *Monitor) lastExposure() exposure {
 // objection asks whether a planned move of the active master role may be made, where the command is one and would be carried out. While it
 // waits everything goes on; what is true then is looked at anew when the command itself is carried out.
 func (m *Monitor) objection(ctx context.Context, words []string) string {
-	if m.cfg.Referee == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.cfg.Topology.ActiveMasterRole {
+	if m.cfg.Approver == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.cfg.Topology.ActiveMasterRole {
 		return ""
 	}
 	c := m.prepare(ctx, words)
@@ -134,6 +134,6 @@ func (m *Monitor) objection(ctx context.Context, words []string) string {
 	if out.Move == nil {
 		return "" // the owner says why
 	}
-	return m.cfg.Referee.Ask(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.cfg.Cluster, At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role, IP: out.Move.IP.String(),
+	return m.cfg.Approver.Approve(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.cfg.Cluster, At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role, IP: out.Move.IP.String(),
 		From: out.Move.From, To: out.Move.To, Planned: true, Text: fmt.Sprintf("Role '%s' is to be moved from '%s' to '%s'", out.Move.RoleIP, out.Move.From, out.Move.To)})
 }

@@ -43,10 +43,10 @@ func TestTravels(t *testing.T) {
 		{"its agent forgets it for a while", []cluster.Address{at("db1", "", true), at("db1", "", false), at("db1", "", true)}, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			underway := map[cluster.RoleIP]journey{}
+			underway := map[cluster.RoleIP]transit{}
 			var got []string
 			for i := 1; i < len(c.states); i++ {
-				for _, r := range travels(underway, c.states[i-1:i], c.states[i:i+1], c.events, time.Duration(i)*time.Second) {
+				for _, r := range transitRecords(underway, c.states[i-1:i], c.states[i:i+1], c.events, time.Duration(i)*time.Second) {
 					text := fmt.Sprintf("%s|%s|%s|%v|%.0f", r.Text, r.From, r.To, r.Planned, r.Seconds)
 					if r.Cause != "" {
 						text += "|" + r.Cause

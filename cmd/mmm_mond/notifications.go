@@ -12,31 +12,31 @@ import (
 	"mysql-mmm/pkg/monitor"
 )
 
-// outward is what tells programs and people of events.
-type outward struct {
-	tasks    []daemon.Task
-	audience []monitor.Audience
-	referee  monitor.Referee
+// notifications is what tells programs and people of events.
+type notifications struct {
+	tasks       []daemon.Task
+	subscribers []monitor.Subscriber
+	approver    monitor.Approver
 }
 
-func outwardOf(c *config.Config, log *slog.Logger) (outward, error) {
-	var out outward
+func newNotifications(c *config.Config, log *slog.Logger) (notifications, error) {
+	var out notifications
 	if len(c.Hooks) > 0 || c.Monitor.HookDir != "" {
 		var hooks []hook.Hook
 		for _, h := range c.Hooks {
 			hooks = append(hooks, hook.Hook{Name: h.Name, Path: h.Program, Events: names(h.Events), Timeout: h.Timeout, MayAbort: h.MayAbort})
 		}
 		r := hook.New(hooks, c.Monitor.HookDir, log)
-		out.tasks, out.audience, out.referee = append(out.tasks, r), append(out.audience, r), r
+		out.tasks, out.subscribers, out.approver = append(out.tasks, r), append(out.subscribers, r), r
 	}
 	for _, a := range c.Alerts {
 		ways, err := waysOf(a)
 		if err != nil {
-			return outward{}, err
+			return notifications{}, err
 		}
 		for _, w := range ways {
 			s := alert.New(a.Name, names(a.Events), a.MinInterval, w, log)
-			out.tasks, out.audience = append(out.tasks, s), append(out.audience, s)
+			out.tasks, out.subscribers = append(out.tasks, s), append(out.subscribers, s)
 		}
 	}
 	return out, nil

@@ -9,33 +9,33 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// journey is the way of an address from one host to another.
-type journey struct {
+// transit is the way of an address from one host to another.
+type transit struct {
 	from    string
 	planned bool
 	began   time.Duration // monitor's clock
 }
 
-// remember puts records into the history and tells the observer and the audience.
-func (o *owner) remember(records ...history.Record) {
+// record puts records into the history and tells the observer and the subscribers.
+func (o *owner) record(records ...history.Record) {
 	at := time.Now()
 	for i := range records {
 		records[i].At = at
 		o.m.cfg.Observer.Happened(records[i])
-		o.m.announce(occasion(records[i], o.m.cfg.Topology.ActiveMasterRole))
+		o.m.announce(eventOf(records[i], o.m.cfg.Topology.ActiveMasterRole))
 	}
 	o.m.cfg.History.Add(records...)
 }
 
-// noted keeps what is only said.
-func (o *owner) noted(l cluster.Level, text string) {
-	o.remember(history.Record{Kind: history.Note, Level: levelName(l), Text: text})
+// recordNote keeps what is only said.
+func (o *owner) recordNote(l cluster.Level, text string) {
+	o.record(history.Record{Kind: history.Note, Level: levelName(l), Text: text})
 }
 
-// chronicleCheck keeps a verdict that has changed. That a check that never failed is OK says nothing.
-func (o *owner) chronicleCheck(u check.Update) {
+// recordCheck keeps a verdict that has changed. That a check that never failed is OK says nothing.
+func (o *owner) recordCheck(u check.Update) {
 	r := history.Record{Kind: history.Check, Host: u.Host}
-	last, known := o.board[checkKey{u.Host, u.Name}]
+	last, known := o.checkTable[checkKey{u.Host, u.Name}]
 	switch {
 	case u.Change == check.BecameFailed:
 		r.Level = levelName(cluster.Error)
@@ -46,17 +46,17 @@ func (o *owner) chronicleCheck(u check.Update) {
 	default:
 		return
 	}
-	o.remember(r)
+	o.record(r)
 }
 
-// chronicle keeps what a step has changed: its events, and every address that left or arrived.
-func (o *owner) chronicle(last cluster.State, out cluster.Output) {
-	records := eventRecords(out.Events, o.board.complaints)
-	records = append(records, travels(o.journeys, last.Addresses, o.state.Addresses, out.Events, o.m.now())...)
+// recordStep keeps what a step has changed: its events, and every address that left or arrived.
+func (o *owner) recordStep(last cluster.State, out cluster.Output) {
+	records := eventRecords(out.Events, o.checkTable.complaints)
+	records = append(records, transitRecords(o.transits, last.Addresses, o.state.Addresses, out.Events, o.m.now())...)
 	if len(records) > 0 {
-		o.remember(records...)
+		o.record(records...)
 	}
-	if e, ok := promotion(o.m.cfg.Topology.ActiveMasterRole, last, o.state, o.journeys); ok {
+	if e, ok := promotion(o.m.cfg.Topology.ActiveMasterRole, last, o.state, o.transits); ok {
 		e.At = time.Now()
 		o.m.announce(e)
 	}
@@ -81,8 +81,8 @@ func eventRecords(events []cluster.Event, complaints func(host string) []string)
 	return records
 }
 
-// travels compares the addresses before and after a step, which are in the same order, and keeps under way what has left and not arrived.
-func travels(underway map[cluster.RoleIP]journey, before, after []cluster.Address, events []cluster.Event, now time.Duration) []history.Record {
+// transitRecords compares the addresses before and after a step, which are in the same order, and keeps under way what has left and not arrived.
+func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster.Address, events []cluster.Event, now time.Duration) []history.Record {
 	var records []history.Record
 	for i, a := range after {
 		b := before[i]
@@ -90,7 +90,7 @@ func travels(underway map[cluster.RoleIP]journey, before, after []cluster.Addres
 		switch {
 		case b.Holder != "" && a.Holder != b.Holder:
 			if j, ok := underway[a.RoleIP]; !ok || j.from == "" { // on its way back it has been under way since it first left
-				underway[a.RoleIP] = journey{from: b.Holder, planned: a.Next != "", began: now}
+				underway[a.RoleIP] = transit{from: b.Holder, planned: a.Next != "", began: now}
 			}
 			r.Host, r.From, r.To, r.Planned = b.Holder, b.Holder, a.Next, a.Next != ""
 			r.Text = fmt.Sprintf("Role '%s' is leaving '%s'", a.RoleIP, b.Holder)
@@ -101,7 +101,7 @@ func travels(underway map[cluster.RoleIP]journey, before, after []cluster.Addres
 			records = append(records, r)
 		case b.Holder == "" && a.Holder != "":
 			if _, ok := underway[a.RoleIP]; !ok {
-				underway[a.RoleIP] = journey{began: now}
+				underway[a.RoleIP] = transit{began: now}
 			}
 		}
 		j, ok := underway[a.RoleIP]

@@ -13,12 +13,12 @@ import (
 // A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether they reach it.
 
 const (
-	askAgain   = 500 * time.Millisecond
-	witnessTTL = 3 * time.Second // what was seen longer ago says nothing
+	askAgain        = 500 * time.Millisecond
+	reachabilityTTL = 3 * time.Second // what was seen longer ago says nothing
 )
 
-// witness is what one round of questions about a host has found.
-type witness struct {
+// reachability is what one round of questions about a host has found.
+type reachability struct {
 	host string
 	by   string // host that reaches its server; "" for nobody
 }
@@ -34,14 +34,14 @@ type suspects struct {
 	grace  time.Duration        // how long what failed before that says nothing
 	asking map[string]bool      // questions are out
 	asked  map[string]time.Time // when they were last sent
-	seen   map[string]witness
+	seen   map[string]reachability
 	at     map[string]time.Time // when that was
 	up     time.Time            // when this monitor's own network was last seen
 }
 
 func newSuspects(grace time.Duration) *suspects {
 	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{}, greets: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
-		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]witness{}, at: map[string]time.Time{}}
+		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]reachability{}, at: map[string]time.Time{}}
 }
 
 func (s *suspects) suspect(host string) bool { return s.mute[host] || s.hung[host] }
@@ -84,18 +84,18 @@ func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
 }
 
 // take takes in what was found and returns who is vouched for now.
-func (s *suspects) take(w witness) map[string]string {
+func (s *suspects) take(w reachability) map[string]string {
 	s.asking[w.host] = false
 	s.seen[w.host], s.at[w.host] = w, time.Now()
-	return s.witnesses()
+	return s.reachedBy()
 }
 
-// witnesses are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections
+// reachedBy are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections
 // and then does not answer hangs: another host's connection, of which it knows no more, proves nothing.
-func (s *suspects) witnesses() map[string]string {
+func (s *suspects) reachedBy() map[string]string {
 	all := map[string]string{}
 	for host, w := range s.seen {
-		if s.mute[host] && !s.greets[host] && w.by != "" && time.Since(s.at[host]) < witnessTTL {
+		if s.mute[host] && !s.greets[host] && w.by != "" && time.Since(s.at[host]) < reachabilityTTL {
 			all[host] = w.by
 		}
 	}
@@ -103,14 +103,14 @@ func (s *suspects) witnesses() map[string]string {
 }
 
 // question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be pinged
-// again needs no witness.
+// again needs no reachability.
 func (o *owner) question(ctx context.Context) {
 	for _, h := range o.m.cfg.Topology.Hosts {
 		s := o.suspects
 		if !s.suspect(h.Name) {
 			if s.seen[h.Name].by != "" {
-				o.suspects.seen[h.Name] = witness{}
-				o.step(ctx, cluster.Input{Witnesses: s.witnesses()})
+				o.suspects.seen[h.Name] = reachability{}
+				o.step(ctx, cluster.Input{ReachedBy: s.reachedBy()})
 			}
 			continue
 		}
@@ -121,7 +121,7 @@ func (o *owner) question(ctx context.Context) {
 		others := maps.Clone(o.m.agents)
 		delete(others, h.Name)
 		o.group.Go(func() error {
-			send(ctx, o.m.seen)(witness{host: h.Name, by: askAll(ctx, others, h.Name)})
+			send(ctx, o.m.seen)(reachability{host: h.Name, by: askAll(ctx, others, h.Name)})
 			return nil
 		})
 	}

@@ -35,13 +35,13 @@ func TestOccasions(t *testing.T) {
 		{history.Record{Kind: history.Note, Topic: "protected"}, event.Event{Name: event.Protected}},
 		{history.Record{Kind: history.Note, Level: "FATAL", Text: "Network is unreachable"}, event.Event{Name: event.Note, Level: "FATAL", Text: "Network is unreachable"}},
 	} {
-		if got := occasion(c.record, "writer"); !reflect.DeepEqual(got, c.want) {
+		if got := eventOf(c.record, "writer"); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%+v\n%+v, want\n%+v", c.record, got, c.want)
 		}
 	}
 }
 
-// hall is an audience and a referee that remember what they heard.
+// hall is an subscribers and a approver that record what they heard.
 type hall struct {
 	mu    sync.Mutex
 	heard []string
@@ -57,7 +57,7 @@ func (h *hall) Hear(e event.Event) {
 	}
 }
 
-func (h *hall) Ask(_ context.Context, e event.Event) string {
+func (h *hall) Approve(_ context.Context, e event.Event) string {
 	h.mu.Lock()
 	h.asked = append(h.asked, e)
 	no := h.no
@@ -78,7 +78,7 @@ func runHeard(t *testing.T, f func(m *Monitor, a *agents, h *hall)) {
 	run(t, func(m *Monitor, a *agents) {
 		h := &hall{no: func() string { return "" }}
 		// The owner is at rest in virtual time, and what starts it again comes after this.
-		m.cfg.Audience, m.cfg.Referee, m.cfg.Cluster = []Audience{h}, h, "c1"
+		m.cfg.Subscribers, m.cfg.Approver, m.cfg.Cluster = []Subscriber{h}, h, "c1"
 		f(m, a, h)
 	})
 }
@@ -140,7 +140,7 @@ func TestObjection(t *testing.T) {
 	})
 }
 
-// While a referee thinks, everything else goes on.
+// While a approver thinks, everything else goes on.
 func TestNobodyWaitsForAReferee(t *testing.T) {
 	runHeard(t, func(m *Monitor, _ *agents, h *hall) {
 		h.no = func() string { time.Sleep(time.Hour); return "too late" }

@@ -12,8 +12,8 @@ import (
 // lastRecords is how many records `history` shows unless it is told.
 const lastRecords = 20
 
-// tell answers `history [N]`.
-func tell(snap *Snapshot, args []string, asJSON bool) string {
+// showHistory answers `history [N]`.
+func showHistory(snap *Snapshot, args []string, asJSON bool) string {
 	n := lastRecords
 	if len(args) > 0 {
 		var err error
@@ -58,7 +58,7 @@ func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
 	if !known {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
-	x := explained{Explanation: e, Change: lastChange(snap.history, host), Checks: snap.board.lines(m.cfg.Topology, snap.remarks, host, "all")}
+	x := explained{Explanation: e, Change: lastChange(snap.history, host), Checks: snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, "all")}
 	if asJSON {
 		return document(x)
 	}

@@ -11,20 +11,20 @@ import (
 	"mysql-mmm/pkg/check"
 )
 
-// lookEvery is how often the addresses of the roles are looked for.
-const lookEvery = 5 * time.Second
+// vipProbePeriod is how often the addresses of the roles are looked for.
+const vipProbePeriod = 5 * time.Second
 
-// lookout pings the addresses of the roles. One that does not answer, while its host does, is announced again by its agent: a
+// vipProbe pings the addresses of the roles. One that does not answer, while its host does, is announced again by its agent: a
 // switch, a gateway or a neighbour may think that it is elsewhere.
-type lookout struct {
+type vipProbe struct {
 	monitor *Monitor
 	echo    check.Echoer
 	missing map[netip.Addr]bool // as logged
 }
 
 // Run looks until ctx ends.
-func (l *lookout) Run(ctx context.Context) error {
-	ticker := time.NewTicker(lookEvery)
+func (l *vipProbe) Run(ctx context.Context) error {
+	ticker := time.NewTicker(vipProbePeriod)
 	defer ticker.Stop()
 	for {
 		select {
@@ -37,7 +37,7 @@ func (l *lookout) Run(ctx context.Context) error {
 }
 
 // look pings all addresses at once.
-func (l *lookout) look(ctx context.Context) {
+func (l *vipProbe) look(ctx context.Context) {
 	s := l.monitor.snapshot.Load()
 	if s == nil {
 		return
