@@ -17,8 +17,10 @@ import (
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
@@ -109,16 +111,20 @@ func build(i, old *instance) (daemon.Service, error) {
 	}
 	who := agent.NewAcquaintance(c, server, log)
 	others := agent.NewPeers(c, who)
+	replicates := site.Replication()
+	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
+	replicates.Dumps, replicates.HangUp, replicates.Patience = server, vip.DestroyTo, c.CatchUpTimeout
+	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log
 	a := agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
-		Dumps:   server, HangUp: vip.DestroyTo, Commits: server, Processes: os.DirFS("/proc"), Backups: server,
+		Commits: server, Processes: os.DirFS("/proc"), Backups: server,
 		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Lifetimes: nic, Conflict: nic,
 		Listens: agent.Listeners(local.MySQLPort),
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, i.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
-		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server, Patience: c.CatchUpTimeout,
-		Peers: others, Sources: agent.NewSources(c), Blocking: agent.NewBlocking(c),
+		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
+		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
 		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
 	})

@@ -20,6 +20,7 @@ import (
 	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 )
 
 // How often it is asked who servers are, and how long an answer may take.
@@ -39,7 +40,7 @@ const (
 type Acquaintance struct {
 	path    string
 	disk    Disk
-	local   Replicating
+	local   ReplicaStatus
 	ask     func(ctx context.Context, host string) (id uint32, uuid string, err error)
 	resolve func(ctx context.Context, name string) ([]netip.Addr, error)
 	log     *slog.Logger
@@ -55,7 +56,7 @@ type Acquaintance struct {
 }
 
 // NewAcquaintance makes an Acquaintance of a configuration; local is this host's server.
-func NewAcquaintance(c *config.Config, local Replicating, log *slog.Logger) *Acquaintance {
+func NewAcquaintance(c *config.Config, local ReplicaStatus, log *slog.Logger) *Acquaintance {
 	ask := func(ctx context.Context, name string) (uint32, string, error) {
 		h, _ := c.Host(name)
 		s := mysqlctl.New(Account(c, h))
@@ -85,7 +86,7 @@ func (a *Acquaintance) source(r mysqlctl.Replica) (name string, ok bool) {
 
 // Run learns until ctx ends.
 func (a *Acquaintance) Run(ctx context.Context) error {
-	if err := within(ctx, a.load); err != nil {
+	if err := durable.Within(ctx, a.load); err != nil {
 		a.log.Warn(fmt.Sprintf("Couldn't read who the servers are: %v. Asking them", err))
 	}
 	ticker := time.NewTicker(acquaintPeriod)
@@ -114,7 +115,7 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 			continue
 		}
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, 2*remoteTimeout)
+			ctx, cancel := context.WithTimeout(ctx, 2*replication.PeerTimeout)
 			defer cancel()
 			id, uuid, err := a.ask(ctx, h.Name)
 			mu.Lock()

@@ -185,14 +185,14 @@ func TestSourceByName(t *testing.T) {
 		o := order(writer)
 		say(o)
 		settle()
-		if e := a.embargo.get(); e.Host != "db1" || e.At != "bin.000001:100" {
+		if e := a.replication.State().Embargo; e.Host != "db1" || e.At != "bin.000001:100" {
 			t.Errorf("embargo %+v", e)
 		}
 		s.set(func() { s.peer = returned{end: at(150)} })
 		o.Trust = "db1@bin.000001:100"
 		say(o)
 		settle()
-		if e := a.embargo.get(); e.Host != "" || !strings.Contains(s.history(), "start replication") {
+		if e := a.replication.State().Embargo; e.Host != "" || !strings.Contains(s.history(), "start replication") {
 			t.Errorf("trusted: embargo %+v, it did %s", e, s.history())
 		}
 		if got := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2"); !strings.Contains(got, "|10.0.0.1") {
@@ -219,7 +219,7 @@ func TestUnknownSource(t *testing.T) {
 			o := taking()
 			say(o)
 			settle()
-			if e := a.embargo.get(); e.Host != "db1" || e.At != "bin.000001:100" {
+			if e := a.replication.State().Embargo; e.Host != "db1" || e.At != "bin.000001:100" {
 				t.Errorf("embargo %+v", e)
 			}
 			s.set(func() { s.peer, s.replica.IORunning = returned{end: at(150)}, "Yes" }) // somebody has started it
@@ -230,8 +230,8 @@ func TestUnknownSource(t *testing.T) {
 				settle()
 			}
 			answer := say(o)
-			if did := s.history()[before:]; !strings.Contains(did, "stop receiving") || strings.Contains(did, "start replication") || a.embargo.get().Host != "db1" {
-				t.Errorf("trusted, it did %s, embargo %+v", did, a.embargo.get())
+			if did := s.history()[before:]; !strings.Contains(did, "stop receiving") || strings.Contains(did, "start replication") || a.replication.State().Embargo.Host != "db1" {
+				t.Errorf("trusted, it did %s, embargo %+v", did, a.replication.State().Embargo)
 			}
 			if want := "this host replicates from 203.0.113.9:0 (server_id 99), no known host"; !strings.Contains(answer.Text, want) {
 				t.Errorf("it says %s", answer.Text)
@@ -263,46 +263,15 @@ func TestUnknownSource(t *testing.T) {
 // TestUnknownSourceGoesOn: what an attempt to take over has stopped, and that came to nothing, goes on, whoever the
 // source is.
 func TestUnknownSourceGoesOn(t *testing.T) {
-	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
+	runNoted(t, false, "db1|\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.IORunning = "203.0.113.9", "No" })
-		if err := a.embargo.set(cluster.Embargo{Host: "db1"}); err != nil {
-			t.Fatal(err)
-		}
 		s.set(func() { s.peer = returned{end: at(150)} })
 		say(order())
 		settle()
-		if !strings.Contains(s.history(), "start replication") || a.embargo.get().Host != "" {
-			t.Errorf("it did %s, embargo %+v", s.history(), a.embargo.get())
+		if !strings.Contains(s.history(), "start replication") || a.replication.State().Embargo.Host != "" {
+			t.Errorf("it did %s, embargo %+v", s.history(), a.replication.State().Embargo)
 		}
 	})
-}
-
-// TestSameSource: two servers replicate from the same one by whatever address; of two unknown ones by the text.
-func TestSameSource(t *testing.T) {
-	from := func(host string, id uint32) mysqlctl.Replica {
-		return mysqlctl.Replica{SourceHost: host, SourcePort: 3306, SourceID: id, IORunning: "Yes"}
-	}
-	for _, c := range []struct {
-		a, b mysqlctl.Replica
-		want bool
-	}{
-		{from("10.0.0.1", 1), from("db1.example.com", 1), true},
-		{from("10.0.0.1", 1), from("172.16.0.1", 1), true},
-		{from("10.0.0.1", 1), from("10.0.0.2", 2), false},
-		{from("10.0.0.1", 1), from("203.0.113.9", 9), false},
-		{from("203.0.113.9", 9), from("203.0.113.9", 9), true},
-		{from("203.0.113.9", 9), from("203.0.113.8", 8), false},
-	} {
-		if got := sameSource(&sim{}, c.a, c.b); got != c.want {
-			t.Errorf("%s and %s: %v", c.a.SourceHost, c.b.SourceHost, got)
-		}
-	}
-}
-
-// settle lets time go on until nothing follows any more.
-func settle() {
-	time.Sleep(5 * time.Second)
-	synctest.Wait()
 }
 
 // TestFollowsByName: a slave whose source is the active master by another address stays as it is; one that replicates
@@ -323,4 +292,10 @@ func TestFollowsByName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// settle lets time go on until nothing follows any more.
+func settle() {
+	time.Sleep(5 * time.Second)
+	synctest.Wait()
 }

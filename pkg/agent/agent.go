@@ -2,13 +2,11 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +14,8 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -29,10 +29,9 @@ type Watcher interface {
 	Watch(ctx context.Context, changed chan<- struct{}) error
 }
 
-// Server is the local database server.
-type Server interface {
-	Following
-	OwnLog
+// ReplicaStatus is what the local server says of its own replication.
+type ReplicaStatus interface {
+	Replica(ctx context.Context) (mysqlctl.Replica, error)
 }
 
 // Disk keeps the small files that outlive an agent (package durable).
@@ -43,35 +42,31 @@ type Disk interface {
 
 // Config is what an Agent is made of.
 type Config struct {
-	Site       Site
-	Address    Addresses
-	Disk       Disk // nil: this machine's own
-	Watch      Watcher
-	Announce   Announcer
-	Gate       Gate
-	Spare      Asked                                                 // by another account than Gate; nil: there is none
-	Sockets    func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
-	Fence      Fence                                                 // nil: none
-	Departures Departures                                            // nil: clients of an address that has left are not told
-	Lifetimes  Lifetimes                                             // nil: addresses that are found at the start may stay
-	Conflict   Conflict                                              // nil: addresses are added without looking
-	Listens    func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
-	Process    Process                                               // nil: nothing is said about the server's process
-	Leasing    *Leasing                                              // nil: as an original agent, without leases
-	Locks      Locks                                                 // nil: locks that keep this host from taking over are left alone
-	Local      Server
-	// HangUp ends this host's TCP connections to an address, Clients those of clients to the server's port; nil: they
-	// end by themselves.
-	HangUp    func(ctx context.Context, to netip.AddrPort) (int, error)
+	Site        Site
+	Address     Addresses
+	Disk        Disk // nil: this machine's own
+	Watch       Watcher
+	Announce    Announcer
+	Gate        Gate
+	Spare       Asked                                                 // by another account than Gate; nil: there is none
+	Sockets     func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
+	Fence       Fence                                                 // nil: none
+	Departures  Departures                                            // nil: clients of an address that has left are not told
+	Lifetimes   Lifetimes                                             // nil: addresses that are found at the start may stay
+	Conflict    Conflict                                              // nil: addresses are added without looking
+	Listens     func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
+	Process     Process                                               // nil: nothing is said about the server's process
+	Leasing     *Leasing                                              // nil: as an original agent, without leases
+	Locks       Locks                                                 // nil: locks that keep this host from taking over are left alone
+	Local       ReplicaStatus
+	Replication *replication.Replication // of the same server; its Load and Run are called by the Agent
+	// Clients ends the TCP connections of clients to the server's port; nil: they end by themselves.
 	Clients   func(ctx context.Context) (int, error)
-	Dumps     Dumps         // nil: those of a former writer are left alone
-	Commits   Commits       // nil: whether the server writes is not looked at
-	Processes fs.FS         // as /proc; nil: backups are not looked for
-	Backups   BackupLock    // nil: the server is not asked whether one is made
-	Volume    Volume        // of the server's folders
-	Patience  time.Duration // for fetching what others have received of a dead writer ("catch_up_timeout")
-	Peers     Peers
-	Sources   func(host string) (Source, bool) // how this host replicates from another
+	Commits   Commits    // nil: whether the server writes is not looked at
+	Processes fs.FS      // as /proc; nil: backups are not looked for
+	Backups   BackupLock // nil: the server is not asked whether one is made
+	Volume    Volume     // of the server's folders
+	Peers     replication.Peers
 	Blocking  Blocking
 	Examiner  *Examiner               // nil: EXAMINE is not known
 	Uptime    func() (float64, error) // seconds since the host's boot
@@ -82,28 +77,27 @@ type Config struct {
 
 // Agent obeys one monitor on one host.
 type Agent struct {
-	site     Site
-	host     host
-	watch    Watcher
-	local    Following
-	embargo  *embargo
-	progress *atomic.Pointer[string] // what the catching up waits for
-	follower *follower
-	stalls   *stallWatch
-	backups  *backupWatch
-	writer   *atomic.Bool // this host is to be the writer, or was it, and its server can't be closed yet
-	uptime   func() (float64, error)
-	version  string
-	log      *slog.Logger
-	asked    chan ask
-	leasing  *Leasing
-	disk     Disk
-	lessee   atomic.Pointer[tenant] // while it runs: what may be said of the lease without the owner
-	examiner *Examiner
-	vouches  chan askedToVouch
-	after    *Agent
-	left     *tenant // when Run has returned: the lease, for who follows
-	status   atomic.Pointer[Status]
+	site        Site
+	host        host
+	watch       Watcher
+	local       ReplicaStatus
+	replication *replication.Replication
+	peers       replication.Peers
+	stalls      *stallWatch
+	backups     *backupWatch
+	writer      *atomic.Bool // this host is to be the writer, or was it, and its server can't be closed yet
+	uptime      func() (float64, error)
+	version     string
+	log         *slog.Logger
+	asked       chan ask
+	leasing     *Leasing
+	disk        Disk
+	lessee      atomic.Pointer[tenant] // while it runs: what may be said of the lease without the owner
+	examiner    *Examiner
+	vouches     chan askedToVouch
+	after       *Agent
+	left        *tenant // when Run has returned: the lease, for who follows
+	status      atomic.Pointer[Status]
 }
 
 // New makes an Agent and starts nothing.
@@ -111,36 +105,29 @@ func New(c Config) *Agent {
 	if c.Disk == nil {
 		c.Disk = durable.Disk{}
 	}
-	e := newEmbargo("", c.Disk, func(host string) bool { _, _, ok := c.Peers.ByName(host); return ok })
-	stop := &stopped{disk: e.disk}
-	if c.Leasing != nil {
-		e.path, stop.path = c.Leasing.StatePath+".embargo", c.Leasing.StatePath+".stopped"
-	}
-	progress, writer := &atomic.Pointer[string]{}, &atomic.Bool{}
+	writer := &atomic.Bool{}
 	return &Agent{
 		site: c.Site,
 		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
 			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
 			lasting: c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
-			catchUp: catchUp{self: c.Site.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, patience: c.Patience,
-				dumps: c.Dumps, connections: c.HangUp, log: c.Log, stopping: &sync.WaitGroup{}, progress: progress}},
-		embargo:  e,
-		progress: progress,
-		watch:    c.Watch,
-		local:    c.Local,
-		follower: newFollower(c, e, stop),
-		stalls:   newStallWatch(c.Commits, c.Volume, writer),
-		writer:   writer,
-		backups:  newBackupWatch(c.Processes, c.Backups),
-		uptime:   c.Uptime,
-		version:  c.Version,
-		log:      c.Log,
-		asked:    make(chan ask),
-		leasing:  c.Leasing,
-		disk:     c.Disk,
-		examiner: c.Examiner,
-		vouches:  make(chan askedToVouch),
-		after:    c.After,
+			peers: c.Peers, catchUp: c.Replication.CatchUp},
+		replication: c.Replication,
+		peers:       c.Peers,
+		watch:       c.Watch,
+		local:       c.Local,
+		stalls:      newStallWatch(c.Commits, c.Volume, writer),
+		writer:      writer,
+		backups:     newBackupWatch(c.Processes, c.Backups),
+		uptime:      c.Uptime,
+		version:     c.Version,
+		log:         c.Log,
+		asked:       make(chan ask),
+		leasing:     c.Leasing,
+		disk:        c.Disk,
+		examiner:    c.Examiner,
+		vouches:     make(chan askedToVouch),
+		after:       c.After,
 	}
 }
 
@@ -163,13 +150,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	a.host.welcomeAll(ctx)
 	group.Go(func() error { return a.watch.Watch(ctx, changed) })
-	group.Go(func() error { return a.follower.Run(ctx) })
+	group.Go(func() error { return a.replication.Run(ctx) })
 	group.Go(func() error { return a.stalls.Run(ctx) })
 	group.Go(func() error { return a.backups.Run(ctx) })
 	group.Go(func() error { return a.own(ctx, group, changed) })
 	group.Go(func() error { a.host.prepare(ctx); return nil })
 	err := group.Wait()
-	a.host.catchUp.stopping.Wait()
+	a.replication.Wait()
 	a.host.commands.Wait()
 	return err
 }
@@ -219,10 +206,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		defer func() { a.left = o.tenant }()
 		o.tenant.commit(ctx)
 	}
-	if err := within(ctx, a.embargo.load); err != nil {
-		a.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
-	}
-	a.follower.stopped.load(ctx, a.log) // it works when it has an order, not before
+	a.replication.Load(ctx)
 	present, err := a.host.present(ctx)
 	o.facts.Unseen = err != nil
 	if err == nil {
@@ -420,7 +404,7 @@ func (o *owner) replyTo(order cluster.Order, f Facts) reply {
 	if f.Writable != wire.No || f.Fenced {
 		wish.Left = "" // a server that is not closed may yet commit what would have to be found
 	}
-	return reply{order: order, report: o.report(order, f), followed: o.agent.follower.want(wish)}
+	return reply{order: order, report: o.report(order, f), followed: o.agent.replication.Follow(wish)}
 }
 
 // have are the addresses that can't be ruled out.
@@ -432,6 +416,7 @@ func (o *owner) have() []cluster.RoleIP {
 }
 
 func (o *owner) report(order cluster.Order, f Facts) wire.Report {
+	follows := o.agent.replication.State()
 	r := wire.Report{
 		Extended:   order.Extended,
 		Seq:        order.Seq,
@@ -443,10 +428,10 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 		Backup:     o.agent.backups.get(),
 		Problems:   slices.Clone(o.problems),
 		Conflict:   o.memory.conflict,
-		Embargo:    o.agent.embargo.get(),
-		Audit:      *o.agent.follower.audit.Load(),
-		Across:     *o.agent.follower.across.Load(),
-		Astray:     o.agent.follower.astray.Load(),
+		Embargo:    follows.Embargo,
+		Audit:      follows.Audit,
+		Across:     follows.Across,
+		Astray:     follows.Astray,
 	}
 	o.note(nil)
 	for _, n := range o.notes {

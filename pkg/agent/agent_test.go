@@ -19,6 +19,7 @@ import (
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -34,12 +35,14 @@ type sim struct {
 	position mysqlctl.Position
 	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
-	peer     Remote       // the other host's server; nil: it is gone
-	held     []netip.Addr // as told to the announcer
-	writes   time.Time    // until when a statement runs that writes
-	applied  []string     // what it has by GTID, of one question after the other; the last stays
-	next     Remote       // the new writer's server; nil: it is gone
+	peer     replication.Remote // the other host's server; nil: it is gone
+	held     []netip.Addr       // as told to the announcer
+	writes   time.Time          // until when a statement runs that writes
+	applied  []string           // what it has by GTID, of one question after the other; the last stays
+	next     replication.Remote // the new writer's server; nil: it is gone
 	locked   func(mysqlctl.Waiter) ([]string, error)
+	notes    notes           // of the replication
+	said     strings.Builder // by the replication
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -206,7 +209,7 @@ func (s *sim) Applied(ctx context.Context) (set string, err error) {
 }
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
-func (s *sim) Source(r mysqlctl.Replica) (string, Remote, bool) {
+func (s *sim) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {
 	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
 	names := map[string]identity.Names{"db1.example.com": {Resolved: []netip.Addr{hosts[0].IP}}}
 	name, ok := identity.Of(hosts, identity.SourceOf(r), names[r.SourceHost])
@@ -218,7 +221,7 @@ func (s *sim) Source(r mysqlctl.Replica) (string, Remote, bool) {
 	}
 	return name, deadRemote{}, ok
 }
-func (s *sim) ByName(name string) (string, Remote, bool) {
+func (s *sim) ByName(name string) (string, replication.Remote, bool) {
 	ip, ok := map[string]string{"db1": "10.0.0.1", "db2": "10.0.0.2"}[name]
 	if s.next != nil && name == "db2" {
 		return ip, s.next, ok
@@ -252,19 +255,61 @@ func at(offset uint64) mysqlctl.Position {
 	return mysqlctl.Position{File: "bin.000001", Offset: offset}
 }
 
+// replicating is the replication of a sim's server.
+func (s *sim) replicating(st Site) *replication.Replication {
+	c := st.Replication()
+	c.Local, c.Peers, c.Disk, c.StatePath, c.Log = s, s, &s.notes, "state", slog.New(slog.NewTextHandler(&s.said, nil))
+	c.Sources = func(host string) (replication.Source, bool) {
+		ip, _, ok := s.ByName(host)
+		return replication.Source{Host: ip, Port: 3306}, ok
+	}
+	return replication.New(c)
+}
+
+// notes is a disk in memory.
+type notes struct {
+	mu      sync.Mutex
+	content map[string]string
+}
+
+func (n *notes) ReadFile(path string) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text, ok := n.content[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
+func (n *notes) Replace(path string, content []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.content == nil {
+		n.content = map[string]string{}
+	}
+	n.content[path] = string(content)
+	return nil
+}
+
 // run gives f an agent of db2, in virtual time.
 func run(t *testing.T, slave bool, f func(s *sim, say func(order cluster.Order) wire.Answer, a *Agent)) {
+	runNoted(t, slave, "", f)
+}
+
+// runNoted is run after an agent that has noted from whom it replicates nothing more.
+func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(order cluster.Order) wire.Answer, a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),
 			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(90)}}
+		if embargo != "" {
+			s.notes.content = map[string]string{"state.embargo": embargo}
+		}
 		st := site()
 		st.Host, st.Slave, st.MayWrite = "db2", slave, !slave
 		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
-			Sources: func(host string) (Source, bool) {
-				ip, _, ok := s.ByName(host)
-				return Source{Host: ip, Port: 3306}, ok
-			},
-			Uptime: func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			Replication: s.replicating(st),
+			Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -598,7 +643,7 @@ func TestFollowByGTID(t *testing.T) {
 	for name, c := range map[string]struct {
 		applied []string
 		next    *has
-		old     Remote
+		old     replication.Remote
 		want    string
 		problem string
 	}{
@@ -620,7 +665,7 @@ func TestFollowByGTID(t *testing.T) {
 				o := order()
 				o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 				say(o)
-				time.Sleep(onItsWay + lookWay)
+				time.Sleep(2*time.Second + 100*time.Millisecond) // what is on its way is waited for
 				if got := s.history(); got != c.want {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}
@@ -767,4 +812,8 @@ func TestEnding(t *testing.T) {
 			}
 		}
 	})
+}
+
+func logged(file string, offset uint64, server uint32, gtid string) mysqlctl.Transaction {
+	return mysqlctl.Transaction{At: mysqlctl.Position{File: file, Offset: offset}, ServerID: server, GTID: gtid}
 }

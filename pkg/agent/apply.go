@@ -16,6 +16,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -98,7 +99,6 @@ const (
 	blockTimeout   = 2 * time.Second
 	denySlack      = 2 * time.Second // beyond the grace of running statements
 	idleTimeout    = 50 * time.Millisecond
-	catchUpTimeout = 10 * time.Minute
 )
 
 // host is this machine: it observes and it acts, and it decides nothing.
@@ -108,7 +108,8 @@ type host struct {
 	announce Announcer
 	gate     Gate
 	spare    *spare // the same server, by another account; nil: there is none
-	catchUp  catchUp
+	peers    replication.Peers
+	catchUp  func(ctx context.Context, o cluster.Order) (cluster.Switch, error)
 	blocking Blocking
 	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
 	clients  func(ctx context.Context) (int, error)
@@ -248,7 +249,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			}
 		case CatchUp:
 			unlocked := h.unlock(ctx, mysqlctl.Replication)
-			m.Switch, err = h.catchUp.run(ctx, p.order)
+			m.Switch, err = h.catchUp(ctx, p.order)
 			m.notes = append(m.notes, unlocked()...)
 			blocked = err != nil
 		case Allow:

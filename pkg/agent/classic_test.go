@@ -10,6 +10,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -32,7 +33,7 @@ func TestOriginalMonitor(t *testing.T) {
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
 	replicated := []mysqlctl.Transaction{{At: at(120), ServerID: 2}}
 	for name, c := range map[string]struct {
-		peer   Remote
+		peer   replication.Remote
 		io     string
 		source string
 		did    string
@@ -48,18 +49,13 @@ func TestOriginalMonitor(t *testing.T) {
 		"this host follows another": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", source: "10.0.0.2", lifted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
-				var log strings.Builder
-				a.follower.log = slog.New(slog.NewTextHandler(&log, nil))
+			runNoted(t, false, "db1|"+at(100).String()+"\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 				s.set(func() {
 					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, c.io, at(100), at(100), 1
 					if c.source != "" {
 						s.replica.SourceHost = c.source
 					}
 				})
-				if err := a.embargo.set(cluster.Embargo{Host: "db1", At: at(100).String()}); err != nil {
-					t.Fatal(err)
-				}
 				for range 3 {
 					if answer := say(cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1}, Master: "db2"}); !answer.OK() {
 						t.Errorf("answer %v", answer)
@@ -70,12 +66,12 @@ func TestOriginalMonitor(t *testing.T) {
 				if did := strings.TrimPrefix(strings.TrimPrefix(s.history(), "add 10.0.0.101"), ", "); did != c.did {
 					t.Errorf("it did %q, want %q", did, c.did)
 				}
-				if lifted := a.embargo.get().Host == ""; lifted != c.lifted {
+				if lifted := a.replication.State().Embargo.Host == ""; lifted != c.lifted {
 					t.Errorf("lifted %v", lifted)
 				}
 				want := strings.TrimPrefix(c.logs, "FATAL ")
-				if n := strings.Count(log.String(), want); want != "" && n != 1 {
-					t.Errorf("%d times %q in:\n%s", n, want, log.String())
+				if n := strings.Count(s.said.String(), want); want != "" && n != 1 {
+					t.Errorf("%d times %q in:\n%s", n, want, s.said.String())
 				}
 			})
 		})
@@ -88,7 +84,7 @@ func TestLookAcross(t *testing.T) {
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
 	clean := cluster.Across{Host: "db1", Audit: cluster.Audit{At: at(100).String(), Done: true}}
 	for name, c := range map[string]struct {
-		peer    Remote
+		peer    replication.Remote
 		asked   string // order's Across
 		found   cluster.Across
 		finding string
@@ -102,13 +98,10 @@ func TestLookAcross(t *testing.T) {
 		"it has something":          {peer: back{returned{end: at(150)}, false, own}, asked: "db1@" + at(100).String(), found: clean, finding: "1 transaction"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
+			runNoted(t, false, "db1|"+at(100).String()+"\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 				s.set(func() {
 					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, "No", at(100), at(100), 1
 				})
-				if err := a.embargo.set(cluster.Embargo{Host: "db1", At: at(100).String()}); err != nil {
-					t.Fatal(err)
-				}
 				o := order()
 				o.Across = c.asked
 				say(o)
@@ -125,7 +118,7 @@ func TestLookAcross(t *testing.T) {
 				if !strings.Contains(answer.Text, c.problem) || c.problem == "" && !answer.OK() {
 					t.Errorf("answer %v", answer)
 				}
-				if strings.Contains(s.history(), "start replication") || a.embargo.get().Host == "" {
+				if strings.Contains(s.history(), "start replication") || a.replication.State().Embargo.Host == "" {
 					t.Errorf("it did %s before the monitor trusted that host", s.history())
 				}
 			})

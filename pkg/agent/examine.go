@@ -16,6 +16,7 @@ import (
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -51,7 +52,7 @@ type Examiner struct {
 func (a *Agent) examine(ctx context.Context, req wire.Request) wire.Answer {
 	nonce, err := wire.ParseExamine(req)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	asking, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -64,7 +65,7 @@ func (a *Agent) examine(ctx context.Context, req wire.Request) wire.Answer {
 	}
 	defer a.examiner.turn.Unlock()
 	e := a.examiner.examine(ctx, nonce)
-	e.State, e.Ordered, e.Embargo = last.order.State, last.order.Roles, a.embargo.get().Host
+	e.State, e.Ordered, e.Embargo = last.order.State, last.order.Roles, a.replication.State().Embargo.Host
 	return wire.Answer{Text: "OK: Examined!", Fields: e.Fields()}
 }
 
@@ -184,7 +185,7 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 		return brief(err)
 	}
 	if a, err := wire.ParseAnswer(line); err != nil || !a.OK() {
-		return printable(line)
+		return mysqlctl.Printable(line)
 	}
 	return ""
 }
@@ -192,7 +193,7 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 // login logs in to the server of a host and looks whether the account may do what it is for.
 func login(ctx context.Context, h config.Host, account wire.Account, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
 	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user, Password: password.Reveal(),
-		PasswordName: string(account) + "_password", ConnectTimeout: remoteTimeout, Timeout: 2 * remoteTimeout, Encryption: encryption(h)})
+		PasswordName: string(account) + "_password", ConnectTimeout: replication.PeerTimeout, Timeout: 2 * replication.PeerTimeout, Encryption: encryption(h)})
 	defer s.Close()
 	l := wire.Login{Host: h.Name, Outcome: wire.LoginOK}
 	grant, err := s.MissingGrant(ctx, purpose)
@@ -240,5 +241,5 @@ func ownAddress(e *wire.Examination, own netip.Addr) (netip.Addr, bool) {
 
 // brief makes one printable line of an error.
 func brief(err error) string {
-	return printable(strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
+	return mysqlctl.Printable(strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
 }

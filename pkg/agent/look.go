@@ -11,6 +11,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 )
 
 const (
@@ -159,7 +160,7 @@ const closeTimeout = 2 * time.Second
 // writes has no agent that would close it, as it seems, and is closed from here: the role is this host's, and clients
 // may still write there by another address.
 func (h *host) closedElsewhere(ctx context.Context, name string) error {
-	_, server, ok := h.catchUp.peers.ByName(name)
+	_, server, ok := h.peers.ByName(name)
 	if !ok || !openFor(ctx, server) {
 		return nil
 	}
@@ -180,7 +181,7 @@ func (h *host) closedElsewhere(ctx context.Context, name string) error {
 	return nil
 }
 
-func openFor(ctx context.Context, server Remote) bool {
+func openFor(ctx context.Context, server replication.Remote) bool {
 	ctx, cancel := context.WithTimeout(ctx, formerTimeout)
 	defer cancel()
 	open, err := server.Writable(ctx)

@@ -161,7 +161,7 @@ func TestListens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			s.Host = "db2"
-			h := &host{site: s, listens: func() []netip.AddrPort { return c.listen }, catchUp: catchUp{peers: &sim{}}}
+			h := &host{site: s, listens: func() []netip.AddrPort { return c.listen }, peers: &sim{}}
 			c.order.Roles = []cluster.RoleIP{reader1, writer}
 			l := h.looks(t.Context(), c.order, []Action{{Kind: Allow}})
 			defer l.stop()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -20,10 +21,10 @@ const (
 func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
 	q, err := wire.ParseQuestion(req)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	if a.leasing == nil || !slices.Contains(a.leasing.Everybody, q.From) {
-		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' can't be the writer here", printable(q.From))}
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' can't be the writer here", mysqlctl.Printable(q.From))}
 	}
 	asked := askedToVouch{question: q, reply: make(chan vouchReply, 1)}
 	select {
@@ -52,7 +53,7 @@ func (a *Agent) checkHost(ctx context.Context, req wire.Request) wire.Answer {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if err := a.leasing.Reach(ctx, host); err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't reach host '%s': %v", host, err))}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't reach host '%s': %v", host, err))}
 	}
 	return wire.Answer{Text: fmt.Sprintf("OK: Reached host '%s'", host)}
 }
@@ -68,7 +69,7 @@ func (a *Agent) announceAgain(ctx context.Context, req wire.Request) wire.Answer
 	}
 	present, err := a.host.present(ctx)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	if !slices.Contains(present, ip) {
 		return wire.Answer{Text: fmt.Sprintf("ERROR: This host does not have %s", ip)}
@@ -85,13 +86,13 @@ func (a *Agent) relay(ctx context.Context, req wire.Request) wire.Answer {
 	}
 	_, line, err := wire.ParseRelay(req)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
 	answer, err := a.leasing.Ask(ctx, host, line)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't relay to host '%s': %v", host, err))}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't relay to host '%s': %v", host, err))}
 	}
 	return wire.RelayAnswer(answer)
 }

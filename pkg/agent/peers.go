@@ -11,6 +11,7 @@ import (
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 )
 
 // PeerServers reaches the servers of the configuration's hosts as the agent user: they are the Peers of a real cluster.
@@ -61,7 +62,7 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	return mysqlctl.Config{
 		Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(),
 		User: local.AgentUser, Password: local.AgentPassword.Reveal(), PasswordName: "agent_password",
-		Channel: h.ReplicationChannel, ConnectTimeout: remoteTimeout, Encryption: encryption(h),
+		Channel: h.ReplicationChannel, ConnectTimeout: replication.PeerTimeout, Encryption: encryption(h),
 	}
 }
 
@@ -78,7 +79,7 @@ func encryption(h config.Host) mysqlctl.Encryption {
 }
 
 // Source names the host that a server replicates from (Peers).
-func (s *PeerServers) Source(r mysqlctl.Replica) (string, Remote, bool) {
+func (s *PeerServers) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {
 	name, ok := s.who.source(r)
 	if !ok {
 		return "", nil, false
@@ -87,7 +88,7 @@ func (s *PeerServers) Source(r mysqlctl.Replica) (string, Remote, bool) {
 }
 
 // ByName finds a host (Peers).
-func (s *PeerServers) ByName(name string) (string, Remote, bool) {
+func (s *PeerServers) ByName(name string) (string, replication.Remote, bool) {
 	for _, h := range s.hosts {
 		if h.Name == name {
 			return h.IP.String(), s.all[name], true
@@ -106,11 +107,11 @@ func (s *PeerServers) Names() []string {
 }
 
 // NewSources says how this host replicates from another.
-func NewSources(c *config.Config) func(string) (Source, bool) {
+func NewSources(c *config.Config) func(string) (replication.Source, bool) {
 	local := c.Local()
-	return func(name string) (Source, bool) {
+	return func(name string) (replication.Source, bool) {
 		h, ok := c.Host(name)
-		return Source{Host: h.IP.String(), Port: h.MySQLPort, User: local.ReplicationUser, Password: local.ReplicationPassword.Reveal()}, ok
+		return replication.Source{Host: h.IP.String(), Port: h.MySQLPort, User: local.ReplicationUser, Password: local.ReplicationPassword.Reveal()}, ok
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -70,6 +71,15 @@ const (
 type Action struct {
 	Kind    Kind
 	Address cluster.RoleIP // of Remove and Add
+}
+
+// Replication is what package replication is to know of this host; the rest is for its maker to fill in.
+func (s Site) Replication() replication.Config {
+	c := replication.Config{Host: s.Host, Slave: s.Slave, Writer: func(o cluster.Order) bool { return s.writer(o.Roles) }}
+	for _, r := range s.Addresses {
+		c.Addresses = append(c.Addresses, r.IP)
+	}
+	return c
 }
 
 // writer says whether the order gives this host the active master role.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -323,9 +322,9 @@ func TestRestartWhileFenced(t *testing.T) {
 		}}
 		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s, Fence: f,
 			Commits: commits, Volume: volume{free: 1 << 30},
-			Sources: func(string) (Source, bool) { return Source{}, false },
-			Uptime:  func() (float64, error) { return 77.5, nil },
-			Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			Replication: s.replicating(site()),
+			Uptime:      func() (float64, error) { return 77.5, nil },
+			Version:     "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -358,7 +357,7 @@ func TestRestartWhileFenced(t *testing.T) {
 func hostOf(s *sim) *host {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	return &host{site: site(), addrs: s, announce: s, gate: s, log: log,
-		catchUp: catchUp{self: "db1", local: s, own: s, peers: s, embargo: &embargo{}, log: log, stopping: &sync.WaitGroup{}}}
+		peers: s, catchUp: s.replicating(site()).CatchUp}
 }
 
 func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }

@@ -7,23 +7,6 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// readTimeout bounds reading a file at the start: a disk that hangs must not keep the agent from giving up the role.
-const readTimeout = 2 * time.Second
-
-// within runs what reads from a disk, and waits no longer than readTimeout for it.
-func within(ctx context.Context, read func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- read() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // record keeps the state file in a goroutine of its own, so that a disk that hangs stops nothing that needs no disk:
 // the end of a lease, the giving up of the role, answers.
 type record struct {

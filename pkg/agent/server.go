@@ -34,10 +34,10 @@ func (a *Agent) Handle(ctx context.Context, line string) string {
 func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 	req, err := wire.ParseRequest(line)
 	if err != nil {
-		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", printable(line))}
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", mysqlctl.Printable(line))}
 	}
 	if req.Host != a.site.Host {
-		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'", printable(req.Host), a.site.Host)}
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'", mysqlctl.Printable(req.Host), a.site.Host)}
 	}
 	switch req.Command {
 	case "PING":
@@ -55,7 +55,7 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 	case "GET_SYSTEM_STATUS":
 		s, err := a.systemStatus(ctx)
 		if err != nil {
-			return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+			return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 		}
 		return wire.Answer{Text: "OK: Returning status!", Fields: s.Fields()}
 	case "CLEAR_BAD_ROLES":
@@ -75,22 +75,7 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 	case "GET_AGENT_VERSION":
 		return wire.Answer{Text: a.version}
 	}
-	return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", printable(req.Command))}
-}
-
-// printable keeps what a stranger sent from breaking the answer's line or a terminal.
-func printable(s string) string {
-	const most = 200
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
+	return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", mysqlctl.Printable(req.Command))}
 }
 
 // ask puts a question to the owner and waits for its reply.
@@ -112,7 +97,7 @@ func (a *Agent) ask(ctx context.Context, order *cluster.Order) (reply, error) {
 func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	order, err := wire.ParseOrder(req)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	a.heed(wire.Caller(ctx))
 	wait := classicPatience
@@ -138,12 +123,12 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 		case <-limited.Done():
 		}
 	}
-	if p := a.follower.problem(); p != "" {
+	if p := a.replication.State().Problem; p != "" {
 		r.report.Problems = append(r.report.Problems, p)
 	}
 	text := "OK: Status applied successfully!"
 	if len(r.report.Problems) > 0 {
-		text = "ERROR: " + printable(strings.Join(r.report.Problems, "; "))
+		text = "ERROR: " + mysqlctl.Printable(strings.Join(r.report.Problems, "; "))
 	}
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
 }
@@ -152,10 +137,10 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 // by way of another host says nothing of that, and hosts of the configuration are never kept away.
 func (a *Agent) heed(monitor netip.Addr) {
 	of := func(name string) bool {
-		ip, _, known := a.follower.peers.ByName(name)
+		ip, _, known := a.peers.ByName(name)
 		return known && ip == monitor.String()
 	}
-	if monitor.IsValid() && !slices.ContainsFunc(a.follower.peers.Names(), of) {
+	if monitor.IsValid() && !slices.ContainsFunc(a.peers.Names(), of) {
 		a.host.monitor.Store(&monitor)
 	}
 }
@@ -172,8 +157,8 @@ func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer 
 		}
 	}
 	report.Have = a.site.roles(present)
-	if p := a.progress.Load(); p != nil && *p != "" {
-		report.Problems = append(report.Problems, *p)
+	if p := a.replication.Progress(); p != "" {
+		report.Problems = append(report.Problems, p)
 	}
 	if why := a.host.heldUp.Load(); why != nil {
 		report.Problems = slices.Insert(report.Problems, 0, *why)
@@ -197,8 +182,8 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 	switch {
 	case replicaErr == nil:
 		s.MasterIP = replica.SourceHost
-		if name, _, known := a.follower.peers.Source(replica); known { // monitors compare it with the addresses of hosts
-			s.MasterIP, _, _ = a.follower.peers.ByName(name)
+		if name, _, known := a.peers.Source(replica); known { // monitors compare it with the addresses of hosts
+			s.MasterIP, _, _ = a.peers.ByName(name)
 		}
 	case errors.Is(replicaErr, syscall.ECONNREFUSED):
 		err = errors.Join(err, errors.New("the server does not run"))
@@ -206,7 +191,7 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 		err = errors.Join(err, replicaErr)
 	}
 	if err != nil {
-		s.Problem = printable(strings.ReplaceAll(err.Error(), "\n", "; "))
+		s.Problem = mysqlctl.Printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return s, nil
 }
@@ -215,7 +200,7 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 	present, err := a.host.present(ctx)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + printable(err.Error())}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	last, err := a.ask(ctx, nil) // an order that has come since may have added one of them
 	if err != nil {
@@ -228,7 +213,7 @@ func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 		}
 		a.log.Info(fmt.Sprintf("Removing %s: it is not among the roles of this host", r))
 		if err := a.host.remove(ctx, r); err != nil {
-			return wire.Answer{Text: "ERROR: " + printable(fmt.Sprintf("Couldn't remove %s: %v", r, err))}
+			return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't remove %s: %v", r, err))}
 		}
 		removed++
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/wire"
 )
@@ -98,12 +99,12 @@ func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog
 
 func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 	found := make(chan lease.Saved, 1)
-	if err := within(ctx, func() error {
+	if err := durable.Within(ctx, func() error {
 		saved, err := loadState(disk, l.StatePath, l.Clock.Boot())
 		found <- saved
 		return err
 	}); errors.Is(err, context.DeadlineExceeded) {
-		return lease.Saved{}, fmt.Errorf("read %s within %v: %w", l.StatePath, readTimeout, err)
+		return lease.Saved{}, fmt.Errorf("read %s within %v: %w", l.StatePath, durable.ReadTimeout, err)
 	} else if err != nil {
 		return lease.Saved{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/wire"
 )
@@ -178,12 +179,15 @@ func underFile(t *testing.T, file cluster.Lease, saved lease.Saved, f func(l *le
 func (l *leasedTest) start() {
 	st := site()
 	st.Host, st.MayWrite = "db2", true
+	r := st.Replication()
+	r.Local, r.Peers, r.Disk, r.StatePath = l.host, l.host, l.disk, statePath
+	r.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host,
 		Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
 		Leasing: &Leasing{StatePath: statePath, Lease: l.file, Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
 			Clock: bubbleClock{time.Now()}, Ask: l.ask},
-		Sources: func(string) (Source, bool) { return Source{}, false },
-		Uptime:  func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Replication: replication.New(r),
+		Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.agent.Run(ctx) }()

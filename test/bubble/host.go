@@ -9,6 +9,7 @@ import (
 
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/replication"
 )
 
 // host is a database host: a machine with a kernel, a server, a disk and an agent. The world is locked.
@@ -166,13 +167,16 @@ func (h *host) run(after *agentProcess) {
 		}
 		leasing.Everybody = append(leasing.Everybody, o.name)
 	}
+	replicates := site.Replication()
+	replicates.Local, replicates.Peers, replicates.Sources, replicates.Patience = local, peers{w, p, h.name}, w.source, 10*time.Second
+	replicates.Disk, replicates.StatePath, replicates.Log = filesOf{h.disk, p}, agentState, slog.New(logTo{w, p})
 	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel,
 		Gate:    local,
 		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
 		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
 		Fence: firewall(kernel), Departures: farewell(kernel),
-		Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local, Patience: 10 * time.Second,
-		Peers: peers{w, p, h.name}, Sources: w.source, Blocking: agent.Blocking{Grace: w.grace},
+		Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local,
+		Peers: peers{w, p, h.name}, Replication: replication.New(replicates), Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -220,7 +224,7 @@ func (h *host) killAgent() {
 }
 
 // source is how a host replicates from another.
-func (w *World) source(name string) (agent.Source, bool) {
+func (w *World) source(name string) (replication.Source, bool) {
 	h := w.host(name)
-	return agent.Source{Host: h.ip.String(), Port: 3306, User: "replication", Password: "secret"}, true
+	return replication.Source{Host: h.ip.String(), Port: 3306, User: "replication", Password: "secret"}, true
 }

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"time"
 
-	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
 )
 
 // dialect is how replicas find their place.
@@ -439,7 +439,7 @@ type peers struct {
 // remote is another host's server. It is asked for no longer than connecting to it may take.
 type remote struct{ connection }
 
-func (s peers) Source(r mysqlctl.Replica) (string, agent.Remote, bool) {
+func (s peers) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {
 	var hosts []identity.Host
 	for _, h := range s.w.hosts {
 		hosts = append(hosts, identity.Host{Name: h.name, IP: h.ip, Port: 3306, ID: h.server.id})
@@ -455,7 +455,7 @@ func (s peers) Source(r mysqlctl.Replica) (string, agent.Remote, bool) {
 	return name, remote{connection{s.w.host(name).server, s.p, s.from}}, true
 }
 
-func (s peers) ByName(name string) (string, agent.Remote, bool) {
+func (s peers) ByName(name string) (string, replication.Remote, bool) {
 	for _, h := range s.w.hosts {
 		if h.name == name {
 			return h.ip.String(), remote{connection{h.server, s.p, s.from}}, true

@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -54,7 +54,7 @@ type place struct{ old, new mysqlctl.Position }
 // standing reads where the new master stands. It counts only while both masters are level, or, with the old one
 // gone, while the new one is still closed for writes.
 func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, master string) (place, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*remoteTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*PeerTimeout)
 	defer cancel()
 	replica, err := to.Replica(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, ma
 }
 
 func (f *follower) endOf(ctx context.Context, r Remote) (mysqlctl.Position, bool) {
-	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	ctx, cancel := context.WithTimeout(ctx, PeerTimeout)
 	defer cancel()
 	p, err := r.Position(ctx)
 	return p, err == nil

@@ -1,10 +1,11 @@
-package agent
+package replication
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,14 +33,16 @@ type Source struct {
 // follower keeps the local replication as ordered: stopped while ADMIN_OFFLINE, and on a slave pointed at the active
 // master. It works apart from addresses and writes, which never wait for it.
 type follower struct {
-	site    Site
-	local   Following
-	own     OwnLog
-	peers   Peers
-	sources func(host string) (Source, bool)
-	embargo *embargo
-	stopped *stopped // of the attempts alone, one at a time
-	log     *slog.Logger
+	slave     bool
+	writer    func(o cluster.Order) bool
+	addresses []netip.Addr // the virtual ones
+	local     Following
+	own       OwnLog
+	peers     Peers
+	sources   func(host string) (Source, bool)
+	embargo   *embargo
+	stopped   *stopped // of the attempts alone, one at a time
+	log       *slog.Logger
 
 	wanted chan wish                     // one slot; the newest wins
 	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
@@ -66,7 +69,7 @@ var errNotYet = errors.New("the new writer has not yet taken over")
 const tryTimeout = 10 * time.Second
 
 func newFollower(c Config, e *embargo, s *stopped) *follower {
-	f := &follower{site: c.Site, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, stopped: s, log: c.Log, wanted: make(chan wish, 1)}
+	f := &follower{slave: c.Slave, writer: c.Writer, addresses: c.Addresses, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, stopped: s, log: c.Log, wanted: make(chan wish, 1)}
 	none := ""
 	f.status.Store(&none)
 	f.audit.Store(&cluster.Audit{})
@@ -160,7 +163,7 @@ func (f *follower) note(o cluster.Order, err error, newer bool) {
 	text := ""
 	if err != nil && !newer && !errors.Is(err, errNotYet) {
 		what := fmt.Sprintf("Couldn't change active master to '%s': ", o.Master)
-		if o.Master == "" || !f.site.Slave {
+		if o.Master == "" || !f.slave {
 			what = fmt.Sprintf("Couldn't set replication as %s needs it: ", o.State)
 		}
 		text = what + err.Error()
@@ -195,7 +198,7 @@ func (f *follower) try(ctx context.Context, o cluster.Order, last cluster.HostSt
 			return err
 		}
 	}
-	if f.site.Slave && o.State == cluster.Online && o.Master != "" && !f.site.writer(o.Roles) { // as the writer it follows nobody new
+	if f.slave && o.State == cluster.Online && o.Master != "" && !f.writer(o) { // as the writer it follows nobody new
 		if err := f.repoint(ctx, o); err != nil {
 			return err
 		}

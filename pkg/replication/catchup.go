@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -55,12 +55,11 @@ type Peers interface {
 	Names() []string
 }
 
-// remoteTimeout bounds a question to another host's server: one that is dead must not hold up the new writer; still less one whose agent
-// could not even say that it has given the role up.
-const (
-	remoteTimeout  = time.Second
-	unheardTimeout = 250 * time.Millisecond
-)
+// unheardTimeout is the PeerTimeout of a server whose agent could not even say that it has given the role up.
+const unheardTimeout = 250 * time.Millisecond
+
+// catchUpTimeout bounds one attempt to catch up.
+const catchUpTimeout = 10 * time.Minute
 
 // catchUp brings a server that is about to be opened up to date with the old master.
 type catchUp struct {
@@ -135,7 +134,7 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 		return "", nil // nobody is known to have been the writer
 	}
 	if _, server, ok := c.peers.ByName(former); ok && !o.Forced {
-		asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+		asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 		_, err := server.Position(asking)
 		cancel()
 		if err == nil {
@@ -161,7 +160,7 @@ func wordless(former, why string) error {
 // stranger says that it is not known whom a server replicates from.
 func stranger(r mysqlctl.Replica) string {
 	return fmt.Sprintf("this host replicates from %s:%d (server_id %d), no known host",
-		printable(r.SourceHost), r.SourcePort, r.SourceID)
+		mysqlctl.Printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
@@ -173,7 +172,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	if old := c.tookOver(o, from); old.At != "" && r.IORunning == "No" {
 		return c.again(ctx, r, old)
 	}
-	limit := remoteTimeout
+	limit := PeerTimeout
 	if o.Lacks {
 		if from != o.Switch.From {
 			return mysqlctl.Position{}, wordless(o.Switch.From, fmt.Sprintf("this host replicates from '%s'", from))
@@ -260,7 +259,7 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 		return err
 	}
 	for deadline := time.Now().Add(catchesUp); ; {
-		asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+		asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 		lost, err := source.Lost(asking, applied)
 		cancel()
 		switch {

@@ -1,9 +1,10 @@
-package agent
+package replication
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func (f *follower) repoint(ctx context.Context, o cluster.Order) error {
 		return err
 	}
 	from, _, _ := f.peers.Source(replica)
-	if from == o.Master && !f.site.moves(replica.SourceHost) || replica.SourceHost == src.Host {
+	if from == o.Master && !f.isVirtual(replica.SourceHost) || replica.SourceHost == src.Host {
 		return nil
 	}
 	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: replica.UsesGTID}
@@ -224,10 +225,10 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	return start, nil
 }
 
-// moves says whether an address is that of a role: who replicates from it follows the role without the agent's help, and
+// isVirtual says whether an address is that of a role: who replicates from it follows the role without the agent's help, and
 // so not always at the right place.
-func (s Site) moves(address string) bool {
-	return slices.ContainsFunc(s.Addresses, func(r cluster.RoleIP) bool { return r.IP.String() == address })
+func (f *follower) isVirtual(address string) bool {
+	return slices.ContainsFunc(f.addresses, func(ip netip.Addr) bool { return ip.String() == address })
 }
 
 func ahead(executed mysqlctl.Position, sw cluster.Switch) error {

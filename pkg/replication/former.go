@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -85,7 +85,7 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	strange := err == nil && !known // it may be the very one
 	trusted := cluster.Trusts(o.Trust, e)
 	if e.At == "" {
-		if f.site.writer(o.Roles) {
+		if f.writer(o) {
 			return nil // it is being taken over from
 		}
 		trusted = true // that has come to nothing

@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -41,10 +41,8 @@ type life struct {
 }
 
 func born(s *sim, d *files, said *strings.Builder) *life {
-	st := site()
-	st.Host, st.Slave, st.MayWrite = "db3", true, false
 	log := slog.New(slog.NewTextHandler(said, nil))
-	f := newFollower(Config{Site: st, Local: s, Peers: s, Log: log, Sources: func(host string) (Source, bool) {
+	f := newFollower(Config{Host: "db3", Slave: true, Writer: func(cluster.Order) bool { return false }, Local: s, Peers: s, Log: log, Sources: func(host string) (Source, bool) {
 		ip, _, ok := s.ByName(host)
 		return Source{Host: ip, Port: 3306}, ok
 	}}, &embargo{}, &stopped{path: "stopped", disk: d})

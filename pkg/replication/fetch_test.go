@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -110,4 +110,26 @@ type tracking struct{ *sim }
 
 func (f tracking) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 	return f.op(ctx, "wait "+p.String(), func() {})
+}
+
+// TestSameSource: two servers replicate from the same one by whatever address; of two unknown ones by the text.
+func TestSameSource(t *testing.T) {
+	from := func(host string, id uint32) mysqlctl.Replica {
+		return mysqlctl.Replica{SourceHost: host, SourcePort: 3306, SourceID: id, IORunning: "Yes"}
+	}
+	for _, c := range []struct {
+		a, b mysqlctl.Replica
+		want bool
+	}{
+		{from("10.0.0.1", 1), from("db1.example.com", 1), true},
+		{from("10.0.0.1", 1), from("172.16.0.1", 1), true},
+		{from("10.0.0.1", 1), from("10.0.0.2", 2), false},
+		{from("10.0.0.1", 1), from("203.0.113.9", 9), false},
+		{from("203.0.113.9", 9), from("203.0.113.9", 9), true},
+		{from("203.0.113.9", 9), from("203.0.113.8", 8), false},
+	} {
+		if got := sameSource(&sim{}, c.a, c.b); got != c.want {
+			t.Errorf("%s and %s: %v", c.a.SourceHost, c.b.SourceHost, got)
+		}
+	}
 }

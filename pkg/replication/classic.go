@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func (l formerLog) ServerID(context.Context) (uint32, error) { return l.id, nil 
 // lookAcross ends the embargo where the former writer is back, is closed for writes, and has nothing that this host
 // lacks; or where somebody has started the replication from it, who has looked. Else it says what that one has.
 func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.Order) error {
-	if e.At == "" && f.site.writer(o.Roles) {
+	if e.At == "" && f.writer(o) {
 		return nil // it is being taken over from
 	}
 	r, err := f.local.Replica(ctx)
@@ -42,7 +42,7 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.
 	case !known || r.SourceID == 0:
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+	asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 	defer cancel()
 	if open, err := former.Writable(asking); err != nil || open {
 		return nil // it is not back yet, or not closed yet
@@ -84,7 +84,7 @@ func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
 	if !known || source != e.Host || r.SourceID == 0 {
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, remoteTimeout)
+	asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 	defer cancel()
 	open, err := former.Writable(asking)
 	if err != nil {

@@ -1,4 +1,4 @@
-package agent
+package replication
 
 import (
 	"context"
@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/mysqlctl"
 )
 
 // stopped remembers that this agent has stopped the replication, and has yet to start it again: what an operator has
@@ -34,7 +37,7 @@ func (s *stopped) load(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	found := make(chan []byte, 1)
-	err := within(ctx, func() error {
+	err := durable.Within(ctx, func() error {
 		text, err := s.disk.ReadFile(s.path)
 		found <- text
 		return err
@@ -53,7 +56,7 @@ func (s *stopped) load(ctx context.Context, log *slog.Logger) {
 		s.why = why
 		return
 	case err == nil:
-		err = fmt.Errorf("%s: want REASON|TEXT, not %q", s.path, printable(string(text)))
+		err = fmt.Errorf("%s: want REASON|TEXT, not %q", s.path, mysqlctl.Printable(string(text)))
 	}
 	log.Warn(fmt.Sprintf("Can't tell whether this agent has stopped the replication (%v): start it by hand if it stands still (START SLAVE)", err))
 }
