@@ -211,7 +211,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	o.facts.Unseen = err != nil
 	if err == nil {
 		o.present = a.site.roles(present)
-		o.memory.mine, o.memory.looked = o.own(present), true
+		o.memory.mine, o.memory.looked = o.agent.site.own(present, o.inherited()), true
 		if len(o.present) > 0 {
 			a.log.Info("Found roles on the interface: " + cluster.FormatRoleIPs(o.present, ", "))
 		}
@@ -340,19 +340,15 @@ func sameOrder(a, b cluster.Order) bool {
 	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
-// own are those of the addresses found at the start that an agent before this one may have added. It took the writer's
-// role under a lease only with a record of that on disk: where there is a record, and not of that, the writer's address
-// is somebody else's. Under a monitor that knows no leases it took the role without.
-func (o *owner) own(present []netip.Addr) []netip.Addr {
+// inherited: the writer's address, where it is found first, may be of an agent before this one. That took the role under a
+// lease only with a record of it on disk: where there is a record, and not of that, the address is somebody else's. Under a
+// monitor that knows no leases it took the role without.
+func (o *owner) inherited() bool {
 	if o.tenant == nil || !o.tenant.leased() {
-		return present
+		return true
 	}
-	if saved := o.tenant.tenure.Saved; saved.Epoch.Number == 0 || saved.Taken != "" || saved.Released {
-		return present
-	}
-	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
-		return o.agent.site.writer(o.agent.site.roles([]netip.Addr{ip}))
-	})
+	saved := o.tenant.tenure.Saved
+	return saved.Epoch.Number == 0 || saved.Taken != "" || saved.Released
 }
 
 func sorted(roles []cluster.RoleIP) []cluster.RoleIP {

@@ -135,13 +135,12 @@ func (h *host) observe(ctx context.Context) (f Facts, err error) {
 
 // recognise finds out what this host is, of which the addresses of before are known. Addresses that somebody else has
 // added are gone then; what of that has failed it returns as problems.
-func (h *host) recognise(ctx context.Context, before []netip.Addr, strays []cluster.RoleIP, m *Memory) (
-	Facts, []string, error) {
+func (h *host) recognise(ctx context.Context, p pass, m *Memory) (Facts, []string, error) {
 	var f Facts
 	var problems []string
-	err := h.look(ctx, before, &f)
+	err := h.look(ctx, p.before, &f)
 	if err == nil {
-		f.Present, problems = h.evict(ctx, strays, f.Present, m)
+		f.Present, problems = h.evict(ctx, p, f.Present, m)
 	}
 	reason := h.lookAtServer(ctx, &f)
 	if f.Writable != wire.Unsure && !f.Down {

@@ -44,7 +44,7 @@ func (o *owner) start(ctx context.Context) {
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
 		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
+		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
@@ -85,6 +85,7 @@ type pass struct {
 	stall     stall            // of the server, when the round began
 	borrowed  bool             // the writer's address is here for what is left of its lifetime, and no longer
 	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
+	inherited bool             // the writer's address, where it is found first, may be of an agent before this one
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
 	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
 	later     func(task func(context.Context))       // runs what goes on when the round has ended
@@ -115,7 +116,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if p.borrowed {
 		h.disclaim(ctx, &m)
 	}
-	facts, problems, err := h.recognise(ctx, p.before, p.strays, &m)
+	facts, problems, err := h.recognise(ctx, p, &m)
 	facts.Stalled = p.stall.lasts >= stalledFor
 	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
@@ -140,7 +141,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 				err = errors.Join(refused, err)
 			}
 		} else {
-			facts, _, err = h.recognise(after, facts.Present, nil, &m)
+			facts, _, err = h.recognise(after, pass{before: facts.Present, inherited: p.inherited}, &m)
 			facts.Stalled = p.stall.lasts >= stalledFor
 		}
 	}

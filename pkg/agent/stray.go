@@ -43,14 +43,22 @@ func (h *host) disclaim(ctx context.Context, m *Memory) {
 	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return slices.Contains(there, ip) })
 }
 
+// own are those of the addresses that are found first which an agent of this host may have added: all but the writer's, and
+// that where it is inherited.
+func (s Site) own(present []netip.Addr, inherited bool) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
+		return !inherited && s.writer(s.roles([]netip.Addr{ip}))
+	})
+}
+
 // evict removes what somebody else has added. Unlike an address that this host gives up it goes before the server is
 // asked anything: a server that hangs does not keep it here.
-func (h *host) evict(ctx context.Context, strays []cluster.RoleIP, present []netip.Addr, m *Memory) (left []netip.Addr, problems []string) {
-	if !m.looked {
-		m.mine, m.looked = present, true
+func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memory) (left []netip.Addr, problems []string) {
+	if !m.looked { // the kernel did not say at the start
+		m.mine, m.looked = h.site.own(present, p.inherited), true
 	}
 	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return !slices.Contains(present, ip) })
-	for _, r := range strays {
+	for _, r := range p.strays {
 		if !slices.Contains(present, r.IP) || slices.Contains(m.mine, r.IP) {
 			continue
 		}

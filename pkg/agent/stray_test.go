@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -71,17 +72,31 @@ func TestStrayAtStart(t *testing.T) {
 		"taken in this boot, the file has no lease": {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, 0, true},
 		"no record":                                 {lease.Saved{}, threeSeconds.Lease, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			underFile(t, c.file, c.saved, func(l *leasedTest) {
-				l.host.set(func() { l.host.ends = time.Time{} })
-				time.Sleep(2500 * time.Millisecond)
-				l.host.set(func() {
-					if stays := slices.Contains(l.host.present, writer.IP); stays != c.stays {
-						t.Errorf("it has %v", l.host.present)
+		for _, hangs := range []bool{false, true} { // the kernel, when the agent starts
+			t.Run(fmt.Sprintf("%s, hangs %v", name, hangs), func(t *testing.T) {
+				underFile(t, c.file, c.saved, func(l *leasedTest) {
+					l.host.set(func() { l.host.ends = time.Time{} })
+					if hangs {
+						l.end()
+						l.host.set(func() { l.host.present = []netip.Addr{writer.IP} })
+						release := make(chan struct{})
+						l.host.set(func() { l.host.block["list"] = release })
+						go func() {
+							time.Sleep(1500 * time.Millisecond)
+							l.host.set(func() { delete(l.host.block, "list") })
+							close(release)
+						}()
+						l.start()
 					}
+					time.Sleep(2500 * time.Millisecond)
+					l.host.set(func() {
+						if stays := slices.Contains(l.host.present, writer.IP); stays != c.stays {
+							t.Errorf("it has %v", l.host.present)
+						}
+					})
 				})
 			})
-		})
+		}
 	}
 }
 

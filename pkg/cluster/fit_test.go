@@ -301,3 +301,37 @@ func TestPassedOnToTheFit(t *testing.T) {
 		}
 	}
 }
+
+// TestLacksOutlivesTheMonitor: a monitor that starts tells a holder from its first order on that it lacks something, as the
+// status file says, before it has asked anybody.
+func TestLacksOutlivesTheMonitor(t *testing.T) {
+	for name, c := range map[string]struct {
+		fitness Fitness
+		loss    Loss
+		lacks   bool
+	}{
+		"it lacks something":           {Lacking, LossNamed, true},
+		"it does, and that is allowed": {Lacking, LossAny, false},
+		"it is fit":                    {Fit, LossNamed, false},
+	} {
+		top := lab()
+		top.Lease, top.FailoverLoss = Lease(3*time.Second), c.loss
+		saved := Durable{Writer: "db2", Switch: Switch{From: "db1", To: "db2"}, Successors: "db1,db2",
+			Epoch: Epoch{Number: 3, Holder: "db2", Since: 3, Gone: "db1", Terms: top.terms()},
+			Hosts: map[string]StoredHost{"db1": {State: HardOffline}, "db2": {State: Online, Fitness: c.fitness, LackOf: "db1"}}}
+		o, ok := Standing(top, saved)
+		if !ok || o.Host != "db2" || o.Lacks != c.lacks {
+			t.Errorf("%s: its first order is %+v", name, o)
+		}
+		found := map[string]Found{}
+		for host, h := range saved.Hosts {
+			found[host] = Found{Stored: &h, Agent: &StoredHost{State: h.State}}
+		}
+		s, _ := Start(top, Active, saved, found, map[string]Verdicts{"db2": {Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}, time.Second)
+		for _, o := range Orders(top, s) {
+			if o.Lacks != (c.lacks && o.Host == "db2") {
+				t.Errorf("%s: after the start %s is told that it lacks something: %v", name, o.Host, o.Lacks)
+			}
+		}
+	}
+}

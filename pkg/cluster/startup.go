@@ -91,6 +91,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	lease.lostState()
 	lease.confirm()
 	lease.newEpoch()
+	lease.lacks()
 	table := x.table()
 	out.detail("", "%s", table)
 	if conflicts {
@@ -124,6 +125,7 @@ func Standing(t Topology, saved Durable) (Order, bool) {
 		if rip.Role == t.ActiveMasterRole || slices.Contains(saved.Hosts[holder].Roles, rip) {
 			a.Holder = holder
 		}
+		a.Lacks = rip.Role == t.ActiveMasterRole && t.FailoverLoss != LossAny && saved.Hosts[holder].lack(holder, saved.Writer).Missed
 		s.Addresses = append(s.Addresses, a)
 	}
 	for _, o := range Orders(t, s) {
