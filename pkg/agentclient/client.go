@@ -91,7 +91,7 @@ func (c *Client) Post(m Message) {
 // Run delivers until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
 	var now Message
-	period, timeout := c.cfg.Renewal, classicTimeout
+	timeout := classicTimeout
 	timer := time.NewTimer(0)
 	<-timer.C
 	defer timer.Stop()
@@ -121,7 +121,8 @@ func (c *Client) Run(ctx context.Context) error {
 			timer.Reset(0)
 			continue
 		}
-		period, timeout = c.cfg.Renewal, orderTimeout
+		period := c.cfg.Renewal
+		timeout = orderTimeout
 		if err == nil && !answer.Extended {
 			period, timeout = classicRenewal, classicTimeout
 		}
