@@ -118,7 +118,8 @@ func TestTestsThatAreNamed(t *testing.T) {
 	}
 }
 
-// TestTextsAreExplained: docs/operations.md explains every FATAL line of the log and every line of `show` that begins with #.
+// TestTextsAreExplained: docs/operations.md explains every FATAL line of the log and every line of `show` that begins
+// with #.
 func TestTextsAreExplained(t *testing.T) {
 	page := pages(t)["../docs/operations.md"]
 	texts := spoken(t)
@@ -132,7 +133,8 @@ func TestTextsAreExplained(t *testing.T) {
 	}
 }
 
-// spoken are the FATAL texts of monitor and agent and the remarks of `show`, as the page writes them: … for what varies.
+// spoken are the FATAL texts of monitor and agent and the remarks of `show`, as the page writes them: … for what
+// varies.
 func spoken(t *testing.T) []string {
 	t.Helper()
 	verbs := regexp.MustCompile(`%(\[\d\])?[.\d]*[a-z]`)

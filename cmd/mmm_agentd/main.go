@@ -36,7 +36,8 @@ func main() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
-	// It has little garbage, and shares its machine with a server: memory is worth more there than the collector's time.
+	// It has little garbage, and shares its machine with a server: memory is worth more there than the collector's
+	// time.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}

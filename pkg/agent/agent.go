@@ -340,9 +340,9 @@ func sameOrder(a, b cluster.Order) bool {
 	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
-// inherited: the writer's address, where it is found first, may be of an agent before this one. That took the role under a
-// lease only with a record of it on disk: where there is a record, and not of that, the address is somebody else's. Under a
-// monitor that knows no leases it took the role without.
+// inherited: the writer's address, where it is found first, may be of an agent before this one. That took the role
+// under a lease only with a record of it on disk: where there is a record, and not of that, the address is somebody
+// else's. Under a monitor that knows no leases it took the role without.
 func (o *owner) inherited() bool {
 	if o.tenant == nil || !o.tenant.leased() {
 		return true

@@ -354,7 +354,8 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 	})
 }
 
-// TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from the beginning.
+// TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from
+// the beginning.
 func TestCatchUpFails(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.replica.SQLRunning = "No" })
@@ -374,8 +375,9 @@ func TestCatchUpFails(t *testing.T) {
 	})
 }
 
-// TestDenyFails (S8): the address goes all the same, and the answer says that the server is still open. In a planned move it stays, as the role
-// does: clients of the writer notice nothing. An original monitor takes any answer for success, so that it goes for one.
+// TestDenyFails (S8): the address goes all the same, and the answer says that the server is still open. In a planned
+// move it stays, as the role does: clients of the writer notice nothing. An original monitor takes any answer for
+// success, so that it goes for one.
 func TestDenyFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		state   cluster.HostState
@@ -461,7 +463,8 @@ func TestUnseenAtStart(t *testing.T) {
 	}
 }
 
-// TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a newer order.
+// TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a
+// newer order.
 func TestBusy(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.block["stop receiving"] = make(chan struct{}) })
@@ -698,7 +701,8 @@ func TestRepointInterrupted(t *testing.T) {
 	})
 }
 
-// TestLookAgain: a former writer in whose log something was found is looked at again when the log has begun anew, and not before.
+// TestLookAgain: a former writer in whose log something was found is looked at again when the log has begun anew, and
+// not before.
 func TestLookAgain(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		o := order()
@@ -769,7 +773,8 @@ func TestAdminOffline(t *testing.T) {
 	})
 }
 
-// TestSoftBlocking: new clients are kept away while writes are denied, once the server can be told so at all, and always let in again.
+// TestSoftBlocking: new clients are kept away while writes are denied, once the server can be told so at all, and
+// always let in again.
 func TestSoftBlocking(t *testing.T) {
 	for _, c := range []struct {
 		wasWriter bool

@@ -85,8 +85,8 @@ type Newcomers interface {
 type Blocking struct {
 	Soft      bool
 	Newcomers Newcomers // of the soft type, unless an admin has commands for that; nil: by Block and Unblock
-	// Shell commands of the soft type. With Newcomers Unblock is what ends the rule of agents that had no other way, one
-	// rule at a time; Block is not used.
+	// Shell commands of the soft type. With Newcomers Unblock is what ends the rule of agents that had no other way,
+	// one rule at a time; Block is not used.
 	Block, Unblock string
 	Grace          time.Duration // max_kill_retries: how long running statements are left alone
 }
@@ -176,8 +176,8 @@ func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
 	return slices.DeleteFunc(all, func(ip netip.Addr) bool { return !configured(ip) }), nil
 }
 
-// lookAtServer finds out whether the server takes writes: one that refuses connections does not run, and so takes none; one that says nothing
-// might. One that does not let the agent in is asked by another account, since any is told.
+// lookAtServer finds out whether the server takes writes: one that refuses connections does not run, and so takes none;
+// one that says nothing might. One that does not let the agent in is asked by another account, since any is told.
 func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -202,8 +202,9 @@ func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	return fmt.Errorf("the server answers, and does not let this agent open or close it: %w", err)
 }
 
-// apply carries out a plan. Taking away goes on whatever fails, but in a planned move: a server that can't be closed keeps
-// the writer's address then, as the role stays here. The writer's address only comes when all before it has succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
+// apply carries out a plan. Taking away goes on whatever fails, but in a planned move: a server that can't be closed
+// keeps the writer's address then, as the role stays here. The writer's address only comes when all before it has
+// succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
 func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
 	blocked, stays := false, false
@@ -320,8 +321,8 @@ func (h *host) allow(ctx context.Context) error {
 	return h.gate.AllowWrites(ctx)
 }
 
-// deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its address
-// goes, while there is still a way to reach them; those that run a statement are left to endClients.
+// deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its
+// address goes, while there is still a way to reach them; those that run a statement are left to endClients.
 func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
 	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()

@@ -152,8 +152,8 @@ func (o *owner) keepUp(ctx context.Context) {
 	o.renew(ctx)
 }
 
-// company finds out whether a host that the monitor has not spoken to for a while is cut off from everybody: if another agent
-// answers it keeps its reader addresses.
+// company finds out whether a host that the monitor has not spoken to for a while is cut off from everybody: if another
+// agent answers it keeps its reader addresses.
 func (o *owner) company(ctx context.Context) {
 	t := o.tenant
 	l := time.Duration(o.readerLease())

@@ -26,8 +26,8 @@ func (b back) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position
 	return b.list, nil
 }
 
-// TestOriginalMonitor: under the orders of a monitor that knows nothing of embargoes an agent looks itself at the log of
-// the writer from which it has taken over, and replicates from it again where that has nothing of its own.
+// TestOriginalMonitor: under the orders of a monitor that knows nothing of embargoes an agent looks itself at the log
+// of the writer from which it has taken over, and replicates from it again where that has nothing of its own.
 func TestOriginalMonitor(t *testing.T) {
 	const found = "FATAL Host 'db1' was the writer, and it has 1 transaction that nobody else has: "
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
@@ -126,8 +126,9 @@ func TestLookAcross(t *testing.T) {
 	}
 }
 
-// TestClassicMove: while an original monitor moves an address, its new holder, which it tells first, finds it on the old
-// one. That is complained of when it lasts. Under a monitor of ours, which tells the old holder first, it is at once.
+// TestClassicMove: while an original monitor moves an address, its new holder, which it tells first, finds it on the
+// old one. That is complained of when it lasts. Under a monitor of ours, which tells the old holder first, it is at
+// once.
 func TestClassicMove(t *testing.T) {
 	const conflict = "Couldn't add reader(10.0.0.101): the machine 02:00 has 10.0.0.101: address conflict"
 	for name, c := range map[string]struct {

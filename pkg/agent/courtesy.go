@@ -19,8 +19,8 @@ const courtesyTimeout = 200 * time.Millisecond
 // refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
 const refuseTime = 2 * time.Second
 
-// welcomeAll lets new clients in that an agent which was killed has kept away. It comes before the first round, which may
-// have a reason of its own to keep them away.
+// welcomeAll lets new clients in that an agent which was killed has kept away. It comes before the first round, which
+// may have a reason of its own to keep them away.
 func (h *host) welcomeAll(ctx context.Context) {
 	if h.blocking.Newcomers == nil {
 		return
@@ -33,11 +33,12 @@ func (h *host) welcomeAll(ctx context.Context) {
 	}
 }
 
-// mostLeft is how many rules of a kind are looked for: an agent of old that was killed again and again left one each time.
+// mostLeft is how many rules of a kind are looked for: an agent of old that was killed again and again left one each
+// time.
 const mostLeft = 16
 
-// endOldBlock ends what agents without rules of their own have left in the firewall, or an admin's command. A command of an
-// admin is run once, as it may succeed for ever; ours fails when there is no such rule any more.
+// endOldBlock ends what agents without rules of their own have left in the firewall, or an admin's command. A command
+// of an admin is run once, as it may succeed for ever; ours fails when there is no such rule any more.
 func (h *host) endOldBlock(ctx context.Context) {
 	if !h.site.MayWrite || h.blocking.Unblock == "" {
 		return

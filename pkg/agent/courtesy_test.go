@@ -118,8 +118,8 @@ func (d *door) Welcome(context.Context) error {
 	return d.fail
 }
 
-// TestNewClientsAreKeptAway: while a writer is closed new clients are kept away without any command, but for the monitor that has given the
-// order, and for not much longer than that takes. Where the firewall fails all else is done.
+// TestNewClientsAreKeptAway: while a writer is closed new clients are kept away without any command, but for the
+// monitor that has given the order, and for not much longer than that takes. Where the firewall fails all else is done.
 func TestNewClientsAreKeptAway(t *testing.T) {
 	monitor := netip.MustParseAddr("10.0.0.9")
 	for name, fail := range map[string]error{"": nil, "no such table": errors.New("no such table")} {

@@ -98,8 +98,8 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	return e
 }
 
-// checkSource says why this host's server would refuse to follow another host, as far as that is known before. That it can't be asked is
-// said elsewhere.
+// checkSource says why this host's server would refuse to follow another host, as far as that is known before. That it
+// can't be asked is said elsewhere.
 func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
 	server := mysqlctl.New(Account(x.Config, local))
 	defer server.Close()

@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about locks that others hold on a server which is to become the writer, those of a backup above all. A backup can be made
-// again; nobody can write while it keeps this host from taking over.
+// This file is about locks that others hold on a server which is to become the writer, those of a backup above all. A
+// backup can be made again; nobody can write while it keeps this host from taking over.
 
 // Locks ends the connections that hold what others wait for, and says which.
 type Locks interface {
@@ -19,12 +19,13 @@ type Locks interface {
 
 const (
 	lookForLocks = 250 * time.Millisecond
-	// afterOpening is how long a server that was just opened is looked after: a lock that nobody had to wait for before keeps its
-	// first clients waiting.
+	// afterOpening is how long a server that was just opened is looked after: a lock that nobody had to wait for before
+	// keeps its first clients waiting.
 	afterOpening = 5 * time.Second
 )
 
-// unlock ends locks that the given ones wait for, again and again until stop is called, which returns what was done, for people.
+// unlock ends locks that the given ones wait for, again and again until stop is called, which returns what was done,
+// for people.
 func (h *host) unlock(ctx context.Context, who mysqlctl.Waiter) (stop func() []string) {
 	if h.locks == nil {
 		return func() []string { return nil }
@@ -56,8 +57,8 @@ func (h *host) lookAfter(p pass) {
 	})
 }
 
-// stopLooking returns once nothing that lookAfter began goes on any more: the lock that keeps a server from being closed for writes would
-// be taken for one that is in the way.
+// stopLooking returns once nothing that lookAfter began goes on any more: the lock that keeps a server from being
+// closed for writes would be taken for one that is in the way.
 func (h *host) stopLooking() {
 	if h.looking != nil {
 		h.looking()

@@ -24,8 +24,8 @@ func (s *sim) EndLocks(_ context.Context, who mysqlctl.Waiter) ([]string, error)
 	return locked(who)
 }
 
-// TestLockInTheWay: a lock that keeps a host from catching up is ended while it takes over, and reported once. One that keeps only the first
-// clients waiting is ended when the server is open, for a while.
+// TestLockInTheWay: a lock that keeps a host from catching up is ended while it takes over, and reported once. One that
+// keeps only the first clients waiting is ended when the server is open, for a while.
 func TestLockInTheWay(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		executes := make(chan struct{})
@@ -66,8 +66,8 @@ func TestLockInTheWay(t *testing.T) {
 	})
 }
 
-// TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that itself is a lock that others wait
-// for.
+// TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that
+// itself is a lock that others wait for.
 func TestLocksOfClosing(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		var looks atomic.Int32

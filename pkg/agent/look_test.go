@@ -137,8 +137,9 @@ func TestFormerWriterIsClosed(t *testing.T) {
 	}
 }
 
-// TestListens: in a planned move a server that nobody could connect to by the writer's address stays closed, so that the role goes back. When the writer before is
-// dead, or somebody says so, it opens all the same: some clients may have other ways.
+// TestListens: in a planned move a server that nobody could connect to by the writer's address stays closed, so that
+// the role goes back. When the writer before is dead, or somebody says so, it opens all the same: some clients may have
+// other ways.
 func TestListens(t *testing.T) {
 	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"), netip.MustParseAddrPort("[::]:3306")
 	moved := cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Epoch: cluster.Epoch{Gone: "db1"}}

@@ -87,8 +87,8 @@ func listeners(port uint16) []netip.AddrPort {
 	return found
 }
 
-// listener reads a line: number, local address, remote address, state, of which 0A is LISTEN. The address is in words of four bytes in
-// the order of the machine.
+// listener reads a line: number, local address, remote address, state, of which 0A is LISTEN. The address is in words
+// of four bytes in the order of the machine.
 func listener(line string) (netip.AddrPort, bool) {
 	fields := strings.Fields(line)
 	if len(fields) < 4 || fields[3] != "0A" {

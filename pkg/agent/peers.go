@@ -152,7 +152,8 @@ func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
 	return l
 }
 
-// greeted connects and waits for the first byte of the server's greeting: a server that hangs is connected to by the kernel alone.
+// greeted connects and waits for the first byte of the server's greeting: a server that hangs is connected to by the
+// kernel alone.
 func greeted(ctx context.Context, addr string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -180,8 +181,8 @@ func NewBlocking(c *config.Config) Blocking {
 	return b
 }
 
-// NewFence is the firewall around the local server: the hosts of the configuration are let through, this one too, as its agent
-// connects by its address.
+// NewFence is the firewall around the local server: the hosts of the configuration are let through, this one too, as
+// its agent connects by its address.
 func NewFence(c *config.Config) fence.Port {
 	p := fence.Port{Number: uint16(c.Local().MySQLPort)}
 	for _, h := range c.Hosts {

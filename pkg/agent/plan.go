@@ -103,8 +103,8 @@ func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.U
 
 // Plan lists the actions that make a host with these facts what the order says, in their order: writes are denied
 // before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,
-// after the server has caught up and been opened. At rest the list is empty. A host whose lease has lapsed, or whose server does
-// not answer, gives up its address first.
+// after the server has caught up and been opened. At rest the list is empty. A host whose lease has lapsed, or whose
+// server does not answer, gives up its address first.
 func Plan(site Site, order cluster.Order, f Facts, m Memory, lapsed bool) []Action {
 	var plan []Action
 	writer := site.writer(order.Roles)

@@ -64,7 +64,8 @@ func (m machine) after(a Action) machine {
 	return m
 }
 
-// TestPlan takes every state of a host and every order through planning, with a crash of the agent after each prefix of the actions.
+// TestPlan takes every state of a host and every order through planning, with a crash of the agent after each prefix of
+// the actions.
 func TestPlan(t *testing.T) {
 	cases := 0
 	for _, order := range subsets(site().Addresses) {
@@ -130,7 +131,8 @@ func checkPlan(t *testing.T, order cluster.Order, m machine) {
 	}
 }
 
-// checkWriter: the writer's address newly on the interface, or writes newly allowed, only on a server that has caught up.
+// checkWriter: the writer's address newly on the interface, or writes newly allowed, only on a server that has caught
+// up.
 func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 	t.Helper()
 	had := slices.Contains(start.facts.Present, writer.IP)
@@ -142,7 +144,8 @@ func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 	}
 }
 
-// TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor says otherwise, and nothing else is tried.
+// TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor says otherwise, and nothing
+// else is tried.
 func TestPlanOfDeadServer(t *testing.T) {
 	f := Facts{Present: []netip.Addr{writer.IP}, Writable: wire.No, Down: true}
 	if plan := Plan(site(), cluster.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}, false); len(plan) > 0 {

@@ -24,8 +24,9 @@ func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProce
 
 // wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
 // must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
-// alone. That a server answers says that it lives, not that it is closed: one that does not let the agent in is closed off like one that
-// hangs, unless it is known to be closed for writes. One that lets it in is closed for writes instead.
+// alone. That a server answers says that it lives, not that it is closed: one that does not let the agent in is closed
+// off like one that hangs, unless it is known to be closed for writes. One that lets it in is closed for writes
+// instead.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:

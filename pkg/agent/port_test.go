@@ -165,8 +165,9 @@ func TestMissedQuestion(t *testing.T) {
 	}
 }
 
-// TestRefusedAgent: a healthy server that does not let its agent in is no reason to close its port, as long as it is known to be closed for
-// writes: from before, or by way of another account. A writer that has to go and can't be closed is closed off.
+// TestRefusedAgent: a healthy server that does not let its agent in is no reason to close its port, as long as it is
+// known to be closed for writes: from before, or by way of another account. A writer that has to go and can't be closed
+// is closed off.
 func TestRefusedAgent(t *testing.T) {
 	denied := fmt.Errorf("read variables: %w", &mysqlctl.ConnectError{Addr: "10.0.0.1:3306", User: "agent", Err: &mysql.MySQLError{Number: 1045, Message: "Access denied"}})
 	lockOut := func(s *sim) {
@@ -243,7 +244,8 @@ type counted struct {
 
 func (c *counted) Writable(context.Context) (bool, error) { c.asked++; return false, c.err }
 
-// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it; another failure is none of its own.
+// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it; another failure is
+// none of its own.
 func TestSpareAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counted{err: &mysqlctl.ConnectError{Err: &mysql.MySQLError{Number: 1045}}}

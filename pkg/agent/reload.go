@@ -9,8 +9,9 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// MayBeFollowed says whether an agent with the configuration next may take over from one with old, in the same process. That is a
-// restart: what is on the host stays as it is. It may not lose sight of an address that is there. The error says why not, line by line.
+// MayBeFollowed says whether an agent with the configuration next may take over from one with old, in the same process.
+// That is a restart: what is on the host stays as it is. It may not lose sight of an address that is there. The error
+// says why not, line by line.
 func MayBeFollowed(ctx context.Context, old, next *config.Config, addrs Addresses) error {
 	was, is := old.Local(), next.Local()
 	reasons := config.NeedRestart(old, next,

@@ -91,8 +91,8 @@ type pass struct {
 	later     func(task func(context.Context))       // runs what goes on when the round has ended
 }
 
-// planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does not
-// understand what an answer says takes any for success.
+// planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does
+// not understand what an answer says takes any for success.
 func (p pass) planned() bool {
 	return p.order.Extended && p.order.State == cluster.Online && !p.lapsed && !p.hangs && !p.refused
 }

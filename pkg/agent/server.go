@@ -133,8 +133,8 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
 }
 
-// heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that comes
-// by way of another host says nothing of that, and hosts of the configuration are never kept away.
+// heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that
+// comes by way of another host says nothing of that, and hosts of the configuration are never kept away.
 func (a *Agent) heed(monitor netip.Addr) {
 	of := func(name string) bool {
 		ip, _, known := a.peers.ByName(name)

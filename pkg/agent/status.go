@@ -75,8 +75,9 @@ func (a *Agent) Alive() bool {
 	return ok && time.Since(s.Told) < stale
 }
 
-// Serves says whether clients of the role can be sent to this host, and if not, why: it is to have one of the role's addresses and
-// has it, its server answers, and for the active master role takes writes, under a lease that is live at this moment where there is one.
+// Serves says whether clients of the role can be sent to this host, and if not, why: it is to have one of the role's
+// addresses and has it, its server answers, and for the active master role takes writes, under a lease that is live at
+// this moment where there is one.
 func (a *Agent) Serves(role string) (ok bool, why string) {
 	s, ok := a.Status()
 	if !ok {

@@ -43,8 +43,8 @@ func (h *host) disclaim(ctx context.Context, m *Memory) {
 	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return slices.Contains(there, ip) })
 }
 
-// own are those of the addresses that are found first which an agent of this host may have added: all but the writer's, and
-// that where it is inherited.
+// own are those of the addresses that are found first which an agent of this host may have added: all but the writer's,
+// and that where it is inherited.
 func (s Site) own(present []netip.Addr, inherited bool) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
 		return !inherited && s.writer(s.roles([]netip.Addr{ip}))

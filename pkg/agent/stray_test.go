@@ -13,8 +13,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestStrayAddress: what somebody adds to a host that is not to have it goes at once, though its server hangs; what this
-// agent has added goes after its server was closed.
+// TestStrayAddress: what somebody adds to a host that is not to have it goes at once, though its server hangs; what
+// this agent has added goes after its server was closed.
 func TestStrayAddress(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(reader1))
@@ -100,8 +100,8 @@ func TestStrayAtStart(t *testing.T) {
 	}
 }
 
-// TestStrayBesideDamagedRecord: where there is a record that can't be read an agent of ours was here: what it has added has
-// a lifetime, and stays for that.
+// TestStrayBesideDamagedRecord: where there is a record that can't be read an agent of ours was here: what it has added
+// has a lifetime, and stays for that.
 func TestStrayBesideDamagedRecord(t *testing.T) {
 	for name, c := range map[string]struct {
 		ends  time.Duration // of what it finds; 0: never

@@ -30,7 +30,8 @@ type Leasing struct {
 type Clock interface {
 	Boot() string
 	Now() time.Duration
-	// Jumped says how far the wall clock has run ahead of the monotonic one since it was last asked: time in which the machine stood still.
+	// Jumped says how far the wall clock has run ahead of the monotonic one since it was last asked: time in which the
+	// machine stood still.
 	Jumped() time.Duration
 }
 
@@ -197,7 +198,8 @@ func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused
 	return ""
 }
 
-// checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did not.
+// checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did
+// not.
 func (t *tenant) checkClock() {
 	if l := t.tenure.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
 		t.pauses++
@@ -214,8 +216,8 @@ func (t *tenant) boot() string {
 	return fmt.Sprintf("%s+%d", t.leasing.Clock.Boot(), t.pauses)
 }
 
-// lawful is the order with those roles left out that the host may not have now: the writer's without a live lease, others
-// when nobody has been heard for a lease.
+// lawful is the order with those roles left out that the host may not have now: the writer's without a live lease,
+// others when nobody has been heard for a lease.
 func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	if o.Lease == 0 && o.Epoch.Number == 0 {
 		return o

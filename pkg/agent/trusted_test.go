@@ -22,8 +22,8 @@ type returned struct {
 func (r returned) Position(context.Context) (mysqlctl.Position, error) { return r.end, nil }
 func (r returned) GTIDs(context.Context) (string, error)               { return r.gtids, nil }
 
-// TestTrusted: replication from a former writer that is trusted goes on where its log still has the place to which it has been read; not by
-// itself in the new log of one that was set up anew, before somebody has said where.
+// TestTrusted: replication from a former writer that is trusted goes on where its log still has the place to which it
+// has been read; not by itself in the new log of one that was set up anew, before somebody has said where.
 func TestTrusted(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer    replication.Remote
@@ -72,7 +72,8 @@ func TestTrusted(t *testing.T) {
 	}
 }
 
-// TestSourceSetUpAnew: a slave that is ahead, and whose source has a new log, is not started again: that log will have such a place some day.
+// TestSourceSetUpAnew: a slave that is ahead, and whose source has a new log, is not started again: that log will have
+// such a place some day.
 func TestSourceSetUpAnew(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {

@@ -1,5 +1,6 @@
 // Package agentclient is the monitor's side of the agent protocol: one Client for each agent brings it the newest order
-// and asks it questions. It decides nothing. The agent's side is in package agent, what goes over the wire in package wire.
+// and asks it questions. It decides nothing. The agent's side is in package agent, what goes over the wire in package
+// wire.
 package agentclient
 
 import (
@@ -48,8 +49,8 @@ type Relay struct {
 	Addr netip.AddrPort
 }
 
-// Client brings one agent its orders: the newest at once, and again at each renewal. Run has its own goroutine, so that an
-// agent that hangs delays nobody else.
+// Client brings one agent its orders: the newest at once, and again at each renewal. Run has its own goroutine, so that
+// an agent that hangs delays nobody else.
 type Client struct {
 	cfg     Config
 	mailbox chan Message // one slot; the newest wins
@@ -130,8 +131,8 @@ func (c *Client) Run(ctx context.Context) error {
 			period = busyPause
 		}
 		if answer.Reached && now.Clear && !answer.Busy {
-			// Orders of ours clear by themselves. An agent that was restarted since it answered would have no roles yet, and
-			// take all addresses for bad ones.
+			// Orders of ours clear by themselves. An agent that was restarted since it answered would have no roles
+			// yet, and take all addresses for bad ones.
 			now.Clear = !answer.Extended && c.clear(ctx) != nil
 		}
 		select {

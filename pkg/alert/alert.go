@@ -1,5 +1,5 @@
-// Package alert tells people of events: over HTTP and by mail. Nobody waits for it. Messages are few: what happens between two of them is in
-// the second one.
+// Package alert tells people of events: over HTTP and by mail. Nobody waits for it. Messages are few: what happens
+// between two of them is in the second one.
 package alert
 
 import (
@@ -23,8 +23,8 @@ const (
 // pauses are between the attempts.
 var pauses = [attempts - 1]time.Duration{2 * time.Second, 8 * time.Second}
 
-// Way is how messages leave. Send may take as long as ctx lets it; an error that wraps ErrRefused would come again. What String and errors
-// say holds no secrets.
+// Way is how messages leave. Send may take as long as ctx lets it; an error that wraps ErrRefused would come again.
+// What String and errors say holds no secrets.
 type Way interface {
 	Send(ctx context.Context, m Message) error
 	String() string

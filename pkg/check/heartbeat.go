@@ -8,11 +8,12 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Heartbeat tells how far servers are behind by the beats that somebody writes on the active master, in a table that is replicated
-// (pt-heartbeat of the Percona Toolkit). A beat that a server has is compared with the newest one that any server was seen to have: both
-// bear the time of one clock, that of the program that writes them, so no other clock and no time zone matters. What it assumes: one
-// program at a time writes the row of a server, and its clock runs as fast as others. As servers are looked at one after the other, a lag
-// seems up to one check_period and one beat smaller than it is.
+// Heartbeat tells how far servers are behind by the beats that somebody writes on the active master, in a table that is
+// replicated (pt-heartbeat of the Percona Toolkit). A beat that a server has is compared with the newest one that any
+// server was seen to have: both bear the time of one clock, that of the program that writes them, so no other clock and
+// no time zone matters. What it assumes: one program at a time writes the row of a server, and its clock runs as fast
+// as others. As servers are looked at one after the other, a lag seems up to one check_period and one beat smaller than
+// it is.
 //
 // A Heartbeat is shared by the probes of all hosts, and safe for concurrent use.
 type Heartbeat struct {
@@ -37,8 +38,8 @@ func (b newestBeat) since() time.Time {
 	return b.advanced
 }
 
-// beatReader is what one probe has last read. A beat that goes back on one server tells that the clock was set back: then what was seen
-// before says nothing.
+// beatReader is what one probe has last read. A beat that goes back on one server tells that the clock was set back:
+// then what was seen before says nothing.
 type beatReader struct {
 	heartbeat *Heartbeat
 	last      map[uint32]time.Time

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// Each step is a second of the monitor's clock after the one before, unless it says how many, and reads the table of one host.
-// Beats are SERVER_ID:SECOND.
+// Each step is a second of the monitor's clock after the one before, unless it says how many, and reads the table of
+// one host. Beats are SERVER_ID:SECOND.
 func TestLag(t *testing.T) {
 	type step struct {
 		after int

@@ -11,17 +11,18 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// NewMySQL asks over a kept connection whether the server answers, and hears at once when it breaks. The Probe owns conn.
+// NewMySQL asks over a kept connection whether the server answers, and hears at once when it breaks. The Probe owns
+// conn.
 func NewMySQL(conn *mysqlctl.Conn) Probe { return mysqlProbe{conn} }
 
-// NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting does not run: the trap
-// period is the time it has. The Probe owns conn; user is conn's user.
+// NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting does not run: the
+// trap period is the time it has. The Probe owns conn; user is conn's user.
 func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
 	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeThreads(r) }}
 }
 
-// NewRepBacklog asks whether the server is at most max behind its source: by its own word (Seconds_Behind_Master) or, where beats is not
-// nil, by heartbeats. The Probe owns conn; user is conn's user.
+// NewRepBacklog asks whether the server is at most max behind its source: by its own word (Seconds_Behind_Master) or,
+// where beats is not nil, by heartbeats. The Probe owns conn; user is conn's user.
 func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *Heartbeat) Probe {
 	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeBacklog(r, max) }}
 	if beats != nil {
@@ -64,8 +65,8 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 
 func (p replicaProbe) Close() { p.conn.Close() }
 
-// judgeServer: a server that answers with an error lives, whatever the error. To take a login that it refuses for its death would take the
-// roles from all hosts at once when somebody changes a password.
+// judgeServer: a server that answers with an error lives, whatever the error. To take a login that it refuses for its
+// death would take the roles from all hosts at once when somebody changes a password.
 func judgeServer(err error) Result {
 	var failed *mysqlctl.ConnectError
 	sign := mysqlctl.SignOf(err)
@@ -88,9 +89,9 @@ func judgeServer(err error) Result {
 	return result(Error, "ERROR: SQL Query Error: %s", text(err))
 }
 
-// judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the monitor
-// in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang. That the monitor may not ask
-// says nothing of the replication.
+// judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the
+// monitor in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang.
+// That the monitor may not ask says nothing of the replication.
 func judgeReplicaError(err error, user, channel string) Result {
 	var failed *mysqlctl.ConnectError
 	switch {
@@ -116,7 +117,8 @@ func alive(err error, format string, args ...any) Result {
 	return r
 }
 
-// refusal is the result of a question that the server did not answer as it should. What a person has to mend is told besides.
+// refusal is the result of a question that the server did not answer as it should. What a person has to mend is told
+// besides.
 func refusal(err error, format string, args ...any) Result {
 	r := result(Unknown, format, args...)
 	if sign := mysqlctl.SignOf(err); sign.Alive() && sign != mysqlctl.Passing {

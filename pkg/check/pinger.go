@@ -81,9 +81,9 @@ func listen(network string) (*net.IPConn, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("enlarge buffers: %w", err), conn.Close())
 	}
-	// Requests to dead neighbours stay in the send buffer for the seconds that ARP takes to give up, and must not fill it for
-	// the others; answers of many hosts can come all at once. Without CAP_NET_ADMIN the usual sizes have to do, which hold
-	// some 270 packets.
+	// Requests to dead neighbours stay in the send buffer for the seconds that ARP takes to give up, and must not fill
+	// it for the others; answers of many hosts can come all at once. Without CAP_NET_ADMIN the usual sizes have to do,
+	// which hold some 270 packets.
 	const size = 4 << 20
 	_ = raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size)

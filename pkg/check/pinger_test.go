@@ -47,7 +47,8 @@ func openPinger(t *testing.T) *Pinger {
 	return p
 }
 
-// inNetwork calls f on a thread in a new namespace, which lives as long as the sockets that f opens, or until the test ends.
+// inNetwork calls f on a thread in a new namespace, which lives as long as the sockets that f opens, or until the test
+// ends.
 func inNetwork(t *testing.T, f func()) {
 	t.Helper()
 	runtime.LockOSThread()

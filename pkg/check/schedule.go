@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// phase spreads the checks of many hosts over the period, the same way at each start. It is more than 0 and at most period.
+// phase spreads the checks of many hosts over the period, the same way at each start. It is more than 0 and at most
+// period.
 func phase(host string, name Name, period time.Duration) time.Duration {
 	const steps = 1 << 12
 	h := fnv.New32a()
@@ -28,8 +29,8 @@ func slotAfter(first, period, last, now time.Duration) time.Duration {
 // margin is how much later than needed the deciding probe ends, lest it ends too early by the unevenness of timers.
 const margin = 10 * time.Millisecond
 
-// nextStart says when to probe again: at the next slot or, where the check is suspected, so that the deciding probe ends
-// when the trap period is over. took is the duration of the last probe, and the best guess for the next.
+// nextStart says when to probe again: at the next slot or, where the check is suspected, so that the deciding probe
+// ends when the trap period is over. took is the duration of the last probe, and the best guess for the next.
 func nextStart(v Verdict, trap, slot, now, took time.Duration) time.Duration {
 	since, ok := v.suspected()
 	if !ok {

@@ -233,7 +233,8 @@ func justified(history []Probed) bool {
 	return failures > 1 && history[last].End-since >= testTrap.Period
 }
 
-// TestSignOfLife: a server that was away, and then answers with errors for a long time, is not dead because of one lost probe.
+// TestSignOfLife: a server that was away, and then answers with errors for a long time, is not dead because of one lost
+// probe.
 func TestSignOfLife(t *testing.T) {
 	unknown := func(living bool) Result { return Result{Status: Unknown, Living: living} }
 	away := Result{Status: Error}

@@ -65,8 +65,8 @@ func (x *stepper) fewest(r Role) string {
 	return best
 }
 
-// lastChoice says why a host is taken for a role only where nobody else can have it: it has what will never have been, is
-// at work on something that clients would feel, or is behind on purpose. "" for nothing.
+// lastChoice says why a host is taken for a role only where nobody else can have it: it has what will never have been,
+// is at work on something that clients would feel, or is behind on purpose. "" for nothing.
 func (s State) lastChoice(host string) string {
 	h := s.Hosts[host]
 	switch {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TestDiagram: the diagram of docs/concepts.md has every change of a host's state that the rules can make, and no others.
+// TestDiagram: the diagram of docs/concepts.md has every change of a host's state that the rules can make, and no
+// others.
 func TestDiagram(t *testing.T) {
 	text, err := os.ReadFile("../../docs/concepts.md")
 	if err != nil {
@@ -42,7 +43,8 @@ func TestDiagram(t *testing.T) {
 	}
 }
 
-// transitions are the changes of state of a master and of a slave that one step makes, whatever they are in and whatever happens.
+// transitions are the changes of state of a master and of a slave that one step makes, whatever they are in and
+// whatever happens.
 func transitions() map[string]bool {
 	w := newWorld(lab())
 	w.do("after 11s")
@@ -73,7 +75,8 @@ func transitions() map[string]bool {
 	return made
 }
 
-// circumstances varies what the rules look at: the host's state, checks, history and log, its peer, the writer and the mode.
+// circumstances varies what the rules look at: the host's state, checks, history and log, its peer, the writer and the
+// mode.
 func circumstances(base State, host string) func(func(State, Verdicts) bool) {
 	states := []HostState{Online, AdminOffline, HardOffline, AwaitingRecovery, ReplicationFail, ReplicationDelay}
 	audits := []Audit{{}, {At: "bin.000001:100"}, {At: "bin.000001:100", Done: true, Beyond: 1, Finding: "it has 1 transaction that nobody else has"}}

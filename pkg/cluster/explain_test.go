@@ -77,7 +77,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// What is said to be needed is what the rules ask for: a host with all needs met is ONLINE after the next step, and one without is not.
+// What is said to be needed is what the rules ask for: a host with all needs met is ONLINE after the next step, and one
+// without is not.
 func TestExplainAgreesWithStep(t *testing.T) {
 	for _, script := range [][]string{
 		{"after 11s", "check db2 mysql bad", "after 2m", "check db2 mysql good"},

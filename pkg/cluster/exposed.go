@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Exposed says why nobody could take over from the writer now, or become it where there is none; "" where somebody could. A role that only
-// one host may have is meant to be so, and a passive monitor gives nothing to anybody: neither says anything.
+// Exposed says why nobody could take over from the writer now, or become it where there is none; "" where somebody
+// could. A role that only one host may have is meant to be so, and a passive monitor gives nothing to anybody: neither
+// says anything.
 func (s State) Exposed(t Topology) (why string, noWriter bool) {
 	r, ok := t.Role(t.ActiveMasterRole)
 	if !ok || len(r.Hosts) < 2 || s.Mode == Passive {

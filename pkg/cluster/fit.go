@@ -166,10 +166,10 @@ func (x *stepper) ended() {
 	}
 }
 
-// restarted: the machine or the server of a host has started anew, or will. What it had received of the writer's log, and
-// acknowledged, need not be there afterwards: not all of it was on the disk (sync_relay_log), or a server that starts
-// throws it away and fetches it again (relay_log_recovery; MariaDB by GTID always). It lacks that until it has received
-// again for a while, whoever is open meanwhile.
+// restarted: the machine or the server of a host has started anew, or will. What it had received of the writer's log,
+// and acknowledged, need not be there afterwards: not all of it was on the disk (sync_relay_log), or a server that
+// starts throws it away and fetches it again (relay_log_recovery; MariaDB by GTID always). It lacks that until it has
+// received again for a while, whoever is open meanwhile.
 func (x *stepper) restarted(host string, h *HostInfo) {
 	of := x.s.precedes(host)
 	switch {
@@ -185,8 +185,8 @@ func (x *stepper) restarted(host string, h *HostInfo) {
 	x.out.Save = true
 }
 
-// precedes is the writer whose log a host needs, should it become the writer: "" where that is its own. One that has been
-// appointed, and has not been found to have taken over, still needs that of the one before.
+// precedes is the writer whose log a host needs, should it become the writer: "" where that is its own. One that has
+// been appointed, and has not been found to have taken over, still needs that of the one before.
 func (s State) precedes(host string) string {
 	sw := s.Switch
 	switch {
@@ -203,8 +203,8 @@ func lostByRestart(writer string, now time.Duration) Lack {
 	return Lack{Missed: true, Restarted: true, Of: writer, last: now}
 }
 
-// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it. It is what is gone
-// by where an agent does not name its boot (the original's).
+// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it. It is what is
+// gone by where an agent does not name its boot (the original's).
 const bootSlack = 5 * time.Second
 
 // lack is what the host lacks now of the writer's log.
@@ -236,7 +236,8 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	return l
 }
 
-// elsewhere: the host certainly does not replicate from the writer. A server that is no host of the configuration is not the writer either.
+// elsewhere: the host certainly does not replicate from the writer. A server that is no host of the configuration is
+// not the writer either.
 func (r Reception) elsewhere(writer string, w Reception) bool {
 	if r.From != "" {
 		return r.From != writer
@@ -297,8 +298,8 @@ func (s State) missing(t Topology, host string) string {
 	return ""
 }
 
-// fetches: the host can go on, by GTID, from another one that lacks nothing. One that replicates from a server that is no
-// host does not know whose log it is to go on with.
+// fetches: the host can go on, by GTID, from another one that lacks nothing. One that replicates from a server that is
+// no host does not know whose log it is to go on with.
 func (s State) fetches(t Topology, host, of string) bool {
 	g := s.Hosts[host].Good
 	if g.From == "" && g.elsewhere(of, s.Hosts[of].Good.Reception) {
@@ -414,8 +415,8 @@ func (x *stepper) lacks() {
 	a.Lacks = a.Holder != "" && !a.Confirmed && !a.Forced && !a.accepted && x.t.FailoverLoss != LossAny && x.s.missing(x.t, a.Holder) != ""
 }
 
-// unanswered ends, after wait_for_other_master, that a holder is not opened before the writer before it has answered it, and
-// says before that what it waits for.
+// unanswered ends, after wait_for_other_master, that a holder is not opened before the writer before it has answered
+// it, and says before that what it waits for.
 func (x *stepper) unanswered(a *Address) {
 	host := a.Holder
 	h := x.s.Hosts[host]

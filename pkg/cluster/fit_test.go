@@ -142,7 +142,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestElsewhere: who replicates from another host, or from a server that is none, receives nothing of the writer; what is not known counts for nothing.
+// TestElsewhere: who replicates from another host, or from a server that is none, receives nothing of the writer; what
+// is not known counts for nothing.
 func TestElsewhere(t *testing.T) {
 	w := Reception{ServerID: 1}
 	for _, c := range []struct {
@@ -302,8 +303,8 @@ func TestPassedOnToTheFit(t *testing.T) {
 	}
 }
 
-// TestLacksOutlivesTheMonitor: a monitor that starts tells a holder from its first order on that it lacks something, as the
-// status file says, before it has asked anybody.
+// TestLacksOutlivesTheMonitor: a monitor that starts tells a holder from its first order on that it lacks something, as
+// the status file says, before it has asked anybody.
 func TestLacksOutlivesTheMonitor(t *testing.T) {
 	for name, c := range map[string]struct {
 		fitness Fitness

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// The model walks every state that a small cluster can reach: two masters and a slave, one writer and two reader addresses,
-// servers and replication that fail and come back, agents that can't be reached, operators, flapping, kill_host, time. Time is abstract: one
-// minute at a step, and ages beyond that are alike. A host that was killed has nothing until it is repaired.
+// The model walks every state that a small cluster can reach: two masters and a slave, one writer and two reader
+// addresses, servers and replication that fail and come back, agents that can't be reached, operators, flapping,
+// kill_host, time. Time is abstract: one minute at a step, and ages beyond that are alike. A host that was killed has
+// nothing until it is repaired.
 
 type modelState struct {
 	s        State

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestMonitorOfOneMachine: a monitor that knows nothing, while one of the two masters is off, makes the other one the writer: not before
-// the lease of whoever may have been it is over, and without an operator (docs/two-nodes.md).
+// TestMonitorOfOneMachine: a monitor that knows nothing, while one of the two masters is off, makes the other one the
+// writer: not before the lease of whoever may have been it is over, and without an operator (docs/two-nodes.md).
 func TestMonitorOfOneMachine(t *testing.T) {
 	topology := lab()
 	topology.Lease, topology.AutoSetOnline = Lease(6*time.Second), 0
@@ -31,9 +31,9 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	}
 }
 
-// TestLostStateAndSilentHosts: a monitor that has lost its state and hears one host of three. That one may follow once a
-// lease is over only if whoever is the writer has to ask it; by its own word it may have been none of those who are asked
-// (its secret and its monitor's are new, say, and the two others vouch for each other with the old one).
+// TestLostStateAndSilentHosts: a monitor that has lost its state and hears one host of three. That one may follow once
+// a lease is over only if whoever is the writer has to ask it; by its own word it may have been none of those who are
+// asked (its secret and its monitor's are new, say, and the two others vouch for each other with the old one).
 func TestLostStateAndSilentHosts(t *testing.T) {
 	topology := lab()
 	topology.Lease, topology.AutoSetOnline = Lease(2*time.Second), time.Second

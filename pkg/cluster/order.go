@@ -27,8 +27,8 @@ type Order struct {
 	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
 	Across string // the same of those whose agents can't look at their logs: who keeps away from one looks itself
 
-	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where the
-	// epoch has no terms.
+	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where
+	// the epoch has no terms.
 	Lease Lease
 }
 

@@ -192,8 +192,8 @@ func (x *stepper) kill(host string) {
 	}
 }
 
-// kills takes over how kill_host ended. Without it, or when it fails, the original gives the roles away all the same, and
-// says so: without a lease there is no better proof to be had.
+// kills takes over how kill_host ended. Without it, or when it fails, the original gives the roles away all the same,
+// and says so: without a lease there is no better proof to be had.
 func (x *stepper) kills() {
 	for _, k := range x.in.Killed {
 		h, known := x.s.Hosts[k.Host] // a writer may have been taken out of the configuration
@@ -245,8 +245,9 @@ func (x *stepper) release() {
 	}
 }
 
-// expire takes addresses of readers from a host whose agent has been silent for so long that they have gone by themselves, and gives them to
-// those that answer. Where they are still there after all (only we can't reach it), whoever is to have them finds that out, and leaves them.
+// expire takes addresses of readers from a host whose agent has been silent for so long that they have gone by
+// themselves, and gives them to those that answer. Where they are still there after all (only we can't reach it),
+// whoever is to have them finds that out, and leaves them.
 func (x *stepper) expire() {
 	if !x.t.leased() || x.s.manual() {
 		return

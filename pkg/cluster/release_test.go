@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestStaleAnswer: an answer to an older order says nothing of an address that a newer one takes away: it may have been on its way
-// while the host was still to have the address.
+// TestStaleAnswer: an answer to an older order says nothing of an address that a newer one takes away: it may have been
+// on its way while the host was still to have the address.
 func TestStaleAnswer(t *testing.T) {
 	w := newWorld(lab())
 	w.do("after 11s")
@@ -26,8 +26,8 @@ func TestStaleAnswer(t *testing.T) {
 	}
 }
 
-// TestSilentAgent: what a host without its agent had for readers has gone by itself after a lease; others serve it then, and not before. A
-// host with an agent of the original keeps it: there nothing goes by itself.
+// TestSilentAgent: what a host without its agent had for readers has gone by itself after a lease; others serve it
+// then, and not before. A host with an agent of the original keeps it: there nothing goes by itself.
 func TestSilentAgent(t *testing.T) {
 	for _, classic := range []bool{false, true} {
 		topology := lab()
@@ -141,8 +141,8 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 	}
 }
 
-// TestPassOn: a host that was given the role because there was no writer, and fails to take it, passes it on where another one could have
-// it. One that is at work on it is waited for, and so is one that has nothing to complain of.
+// TestPassOn: a host that was given the role because there was no writer, and fails to take it, passes it on where
+// another one could have it. One that is at work on it is waited for, and so is one that has nothing to complain of.
 func TestPassOn(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(*Answer)

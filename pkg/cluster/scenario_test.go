@@ -12,8 +12,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the transcripts anew")
 
-// TestScenarios runs the scripts in testdata: lines that begin with "> " are done, and what follows each is what they lead to.
-// Lines before the first are prose that says what the scenario is about.
+// TestScenarios runs the scripts in testdata: lines that begin with "> " are done, and what follows each is what they
+// lead to. Lines before the first are prose that says what the scenario is about.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 8 {

@@ -124,8 +124,8 @@ func mayOrder(s, next State) bool {
 	return false
 }
 
-// numbered: something waits for an answer to the orders of this very step, so they need a number of their own, even where
-// they read as the last ones did.
+// numbered: something waits for an answer to the orders of this very step, so they need a number of their own, even
+// where they read as the last ones did.
 func (x *stepper) numbered() bool {
 	for _, h := range x.s.Hosts {
 		if h.tellSeq == x.seq {

@@ -70,8 +70,8 @@ func (x *stepper) newTerms() {
 	x.s.terms = want
 }
 
-// heralded: a lease that is longer than any before counts for its holder once all other candidates that answer know of it,
-// as the longest that anybody may have: a monitor whose status file is put back hears of it from them.
+// heralded: a lease that is longer than any before counts for its holder once all other candidates that answer know of
+// it, as the longest that anybody may have: a monitor whose status file is put back hears of it from them.
 func (x *stepper) heralded(lease Lease) bool {
 	e := x.s.Epoch
 	if e.Terms.Lease == 0 || lease <= e.Terms.Lease { // what never ends by time needs no longest
@@ -154,8 +154,8 @@ func (s State) strangers(t Topology) []string {
 	return all
 }
 
-// unheard are the hosts without whose word the given one can't be made the writer, where nobody is and none of them can be
-// reached; nil: it can be, or somebody can say so.
+// unheard are the hosts without whose word the given one can't be made the writer, where nobody is and none of them can
+// be reached; nil: it can be, or somebody can say so.
 func (s State) unheard(t Topology, host string) []string {
 	all := SplitHosts(s.Successors)
 	for _, a := range s.Addresses {

@@ -222,8 +222,8 @@ func TestLeaseByRestart(t *testing.T) {
 	}
 }
 
-// TestLongerLease: a longer lease counts once the other candidates know of it, so that a monitor whose status file is put
-// back hears of it; one that can't be reached is not waited for.
+// TestLongerLease: a longer lease counts once the other candidates know of it, so that a monitor whose status file is
+// put back hears of it; one that can't be reached is not waited for.
 func TestLongerLease(t *testing.T) {
 	long := Lease(30 * time.Second)
 	c := settled(t, six, "db1", "db2")
@@ -524,8 +524,8 @@ func TestAllCandidatesReplaced(t *testing.T) {
 	c.until("db3", time.Minute)
 }
 
-// TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be reached: its lease is
-// waited for, another one is the writer then, and the state knows nothing of it any more.
+// TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be
+// reached: its lease is waited for, another one is the writer then, and the state knows nothing of it any more.
 func TestRemovedHost(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.dark["db1"], c.deaf["db1"] = true, true

@@ -34,7 +34,8 @@ func ips(texts ...string) []netip.Addr {
 	return all
 }
 
-// world is a cluster around the brain: hosts with checks and agents that do as they are told, unless they are told not to.
+// world is a cluster around the brain: hosts with checks and agents that do as they are told, unless they are told not
+// to.
 type world struct {
 	t        Topology
 	s        State

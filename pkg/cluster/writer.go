@@ -10,7 +10,8 @@ import (
 // This file is the monitor's half of the rules that keep two hosts from being the writer at once (docs/design.md,
 // "Never two writers"; R6, R7 and R10 in the comments are its rules). The agents' half is package lease.
 
-// pause: a step that comes late means that this process, and not the world, stood still. All suspicion starts anew (R7).
+// pause: a step that comes late means that this process, and not the world, stood still. All suspicion starts anew
+// (R7).
 func (x *stepper) pause() {
 	if x.s.stepped > 0 && x.t.leased() && x.in.Now-x.s.stepped > max(x.t.Lease.Late(), latestStep) {
 		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it disbelieves what it knew", (x.in.Now - x.s.stepped).Seconds())
@@ -77,8 +78,8 @@ func (x *stepper) leaseOver() bool {
 	return !x.s.Endless && x.in.Now >= x.s.vouched+x.s.Epoch.Terms.Longest.Over()
 }
 
-// outOfReach: the host holds the writer role under a lease, and neither its agent nor the end of the lease has been heard of.
-// It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
+// outOfReach: the host holds the writer role under a lease, and neither its agent nor the end of the lease has been
+// heard of. It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
 func (x *stepper) outOfReach(host string) bool {
 	a := x.writer()
 	if a == nil || a.Holder != host || !x.protected(a, host) {
@@ -312,8 +313,8 @@ func (x *stepper) alive(h HostInfo) bool {
 	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted && (h.ReachedBy != "" || relayed)
 }
 
-// inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no reason to give it
-// anything.
+// inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no
+// reason to give it anything.
 func (x *stepper) inDoubt(h HostInfo) bool { return h.Good.Asking && !h.Good.alive() }
 
 // unanimous: the port refuses, and the host's own agent says that the server's process is gone.
@@ -321,8 +322,8 @@ func (x *stepper) unanimous(h HostInfo) bool {
 	return x.t.FastFailover && h.AgentUp && h.Good.Refused && h.ServerGone
 }
 
-// coldStart makes a host the writer that nobody has set online, where there would be no writer for ever: after a power cut. The
-// host that was the writer last has all that was acknowledged, and needs no asking; another one only after
+// coldStart makes a host the writer that nobody has set online, where there would be no writer for ever: after a power
+// cut. The host that was the writer last has all that was acknowledged, and needs no asking; another one only after
 // wait_for_other_master, and not in silence.
 func (x *stepper) coldStart() {
 	a := x.writer()

@@ -31,7 +31,8 @@ func certificate(t *testing.T) string {
 	return file
 }
 
-// What is in the file is part of the configuration: another certificate in the same file is a change that a reload sees.
+// What is in the file is part of the configuration: another certificate in the same file is a change that a reload
+// sees.
 func TestCertificatesOfServers(t *testing.T) {
 	file := certificate(t)
 	text, err := os.ReadFile(file)

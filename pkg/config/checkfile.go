@@ -2,10 +2,10 @@ package config
 
 import "path/filepath"
 
-// CheckFile tells what is wrong with a configuration file and what it includes, for all programs that it can be for: the agent where it
-// names the local host, the monitor and mmm_control where it has a section of the monitor. It returns those programs, none for a file
-// that is a part of others: of that only what is there is looked at; and what is likely not meant as it is written. The error is of type
-// Errors.
+// CheckFile tells what is wrong with a configuration file and what it includes, for all programs that it can be for:
+// the agent where it names the local host, the monitor and mmm_control where it has a section of the monitor. It
+// returns those programs, none for a file that is a part of others: of that only what is there is looked at; and what
+// is likely not meant as it is written. The error is of type Errors.
 func CheckFile(file string) ([]Program, Errors, error) {
 	l := &loader{dirs: classicDirs(), beside: true}
 	f, err := open([]string{file})

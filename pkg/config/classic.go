@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// pos says where a statement stands. The zero line means the file as a whole. Where a statement is always a line, column is 0.
+// pos says where a statement stands. The zero line means the file as a whole. Where a statement is always a line,
+// column is 0.
 type pos struct {
 	file   string
 	line   int
@@ -46,7 +47,8 @@ const (
 	listShape
 )
 
-// fault is why a variable has no value. It is an error only for a program that reads the variable: others may lack what it is made of.
+// fault is why a variable has no value. It is an error only for a program that reads the variable: others may lack what
+// it is made of.
 type fault struct {
 	at  pos
 	msg string // continues the variable's name; never shows a value

@@ -15,9 +15,9 @@ type Converted struct {
 	Includes []string // the files that it includes: they are to be converted too
 }
 
-// ToHCL converts a classic file, ToClassic one in HCL. Comments and includes stay, the latter under the name that the included file
-// is to get; what an expression is made of does not: its value is written. The error is of type Errors; a file that has any is not
-// converted.
+// ToHCL converts a classic file, ToClassic one in HCL. Comments and includes stay, the latter under the name that the
+// included file is to get; what an expression is made of does not: its value is written. The error is of type Errors; a
+// file that has any is not converted.
 func ToHCL(file string) (Converted, error) { return convert(file, classicNotation, hclNotation) }
 
 // ToClassic is the opposite of ToHCL.
@@ -76,7 +76,8 @@ func judge(file string, nodes []node) Errors {
 	return all
 }
 
-// statements are the nodes of a section without comments, includes and the names of files with secrets: those need not be here.
+// statements are the nodes of a section without comments, includes and the names of files with secrets: those need not
+// be here.
 func statements(section string, nodes []node) []node {
 	var plain []node
 	for _, n := range nodes {
@@ -89,8 +90,8 @@ func statements(section string, nodes []node) []node {
 	return plain
 }
 
-// lastOnly leaves out variables that are set again in the same section of the file: HCL has no such thing. Sections with includes are
-// taken apart, which is what those mean.
+// lastOnly leaves out variables that are set again in the same section of the file: HCL has no such thing. Sections
+// with includes are taken apart, which is what those mean.
 func lastOnly(nodes []node) []node {
 	var out []node
 	for i, n := range nodes {

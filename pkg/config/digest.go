@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// Digests tells, without showing any value, whether two programs have read the same: a digest for each variable that the monitor
-// and the agents have to agree on, and, of an agent, for those that the agents should agree on among themselves. They are by section
-// as it is written (<host db1>, "" for the top level), then by variable. Digests made with different nonces can't be compared.
+// Digests tells, without showing any value, whether two programs have read the same: a digest for each variable that
+// the monitor and the agents have to agree on, and, of an agent, for those that the agents should agree on among
+// themselves. They are by section as it is written (<host db1>, "" for the top level), then by variable. Digests made
+// with different nonces can't be compared.
 //
-// Passwords are left out unless there is an agent_secret: their digests are made with it, so that who does not know it can't try
-// passwords on them. Variables that an agent's file may leave out are left out where it does.
+// Passwords are left out unless there is an agent_secret: their digests are made with it, so that who does not know it
+// can't try passwords on them. Variables that an agent's file may leave out are left out where it does.
 func (c *Config) Digests(nonce string) map[string]map[string]string {
 	d := digester{nonce: nonce, secret: c.AgentSecret, sections: map[string]map[string]string{}}
 	d.add("", "active_master_role", c.ActiveMasterRole)

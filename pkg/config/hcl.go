@@ -13,9 +13,9 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// parseHCL reads HCL's native syntax (github.com/hashicorp/hcl, spec.md) into the raw tree of the classic format. Where the syntax is
-// wrong that is all it reports, as what follows may be misread. The texts of the library's errors are not passed on: they quote what
-// is there, which may be a password.
+// parseHCL reads HCL's native syntax (github.com/hashicorp/hcl, spec.md) into the raw tree of the classic format. Where
+// the syntax is wrong that is all it reports, as what follows may be misread. The texts of the library's errors are not
+// passed on: they quote what is there, which may be a password.
 func parseHCL(file string, text []byte) ([]node, Errors) {
 	p := hclParser{file: file}
 	return p.parse(text)

@@ -28,7 +28,8 @@ func (p *hclParser) evaluate(e hclsyntax.Expression) (cty.Value, *fault) {
 	return v, nil
 }
 
-// mistake says what is wrong with an expression, without its words: one of them may be a password that lacks its quotes.
+// mistake says what is wrong with an expression, without its words: one of them may be a password that lacks its
+// quotes.
 func mistake(d *hcl.Diagnostic) string {
 	switch d.Summary {
 	case "Variables not allowed", "Unknown variable":

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Source says where the configuration comes from. The zero Source is the classic lookup without a cluster name. A file's suffix tells
-// its syntax: .hcl, or else the classic one.
+// Source says where the configuration comes from. The zero Source is the classic lookup without a cluster name. A
+// file's suffix tells its syntax: .hcl, or else the classic one.
 type Source struct {
 	Cluster string // CLUSTER of the argument @CLUSTER; part of the main file's name
 	File    string // --config: the main file itself; Cluster and Dir then don't matter for it
@@ -101,8 +101,8 @@ func withCluster(name, cluster string) string {
 // commonName is the name of the HCL file for all programs, which a file of a program's own goes before.
 func commonName(cluster string) string { return withCluster("mmm", cluster) + hclSuffix }
 
-// mainFiles are the files that may be the main one. Where there is a classic and an HCL file it can't be told which is meant: one
-// that was forgotten must not decide who writes.
+// mainFiles are the files that may be the main one. Where there is a classic and an HCL file it can't be told which is
+// meant: one that was forgotten must not decide who writes.
 func mainFiles(p Program, cluster string, dirs []string) ([]string, error) {
 	name := mainName(p, cluster)
 	var hcl []string

@@ -248,7 +248,8 @@ func TestIncludeErrors(t *testing.T) {
 	_, err = load(Monitor, Source{File: d + "/0.conf"}, nil)
 	wantError(t, err, fmt.Sprintf("%s/15.conf:1: include 16: files are nested more than 16 deep", d))
 
-	// Errors of all files, in the order they were read; each names its own file, and a file read twice is reported once.
+	// Errors of all files, in the order they were read; each names its own file, and a file read twice is reported
+	// once.
 	write(t, d+"/z.conf", valid+"include y\ninclude y\ndebug maybe")
 	write(t, d+"/y.conf", "colour red\n<host db3>\n</host>")
 	_, err = load(Control, Source{File: d + "/z.conf"}, nil)

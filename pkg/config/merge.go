@@ -176,7 +176,8 @@ func (m *model) find(n node) *section {
 	return s
 }
 
-// assign notes a variable's text. Which value counts is only known when all files are read, so its text is not judged here.
+// assign notes a variable's text. Which value counts is only known when all files are read, so its text is not judged
+// here.
 func (m *model) assign(s *section, n node) {
 	if r, ok := s.rule.variable(n.key); ok {
 		s.raw[r.name] = n

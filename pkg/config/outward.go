@@ -81,7 +81,8 @@ func alert(s *section) Alert {
 	}
 }
 
-// validateHooks does not look at the programs: one that is missing is a line in the log when it would run, and no reason not to start.
+// validateHooks does not look at the programs: one that is missing is a line in the log when it would run, and no
+// reason not to start.
 func (m *model) validateHooks() {
 	absolute := func(s *section, variable string) {
 		if path := get[string](s, variable); path != "" && !filepath.IsAbs(path) {

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Candidates are the hosts that may be the writer, sorted. An agent's file may leave the hosts of roles out; then they are the masters.
+// Candidates are the hosts that may be the writer, sorted. An agent's file may leave the hosts of roles out; then they
+// are the masters.
 func (c *Config) Candidates() []string {
 	var masters []string
 	for _, h := range c.Hosts {
@@ -27,8 +28,8 @@ type Setting struct {
 	Changed bool
 }
 
-// NeedRestart are the changes from old to next that a running program can't make: those that are common to monitor and agents, and what else
-// has changed of its own. There is one error for each.
+// NeedRestart are the changes from old to next that a running program can't make: those that are common to monitor and
+// agents, and what else has changed of its own. There is one error for each.
 func NeedRestart(old, next *Config, own ...Setting) []error {
 	var reasons []error
 	for _, s := range append([]Setting{

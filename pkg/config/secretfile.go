@@ -11,8 +11,8 @@ import (
 // fileSuffix makes the name of a secretFileKind of that of the secret.
 const fileSuffix = "_file"
 
-// readSecret gives the first line of the file that a variable names. An error shows the file's name only where there is such a file:
-// it may be the password itself, in the wrong place.
+// readSecret gives the first line of the file that a variable names. An error shows the file's name only where there is
+// such a file: it may be the password itself, in the wrong place.
 func readSecret(n node) (Secret, error) {
 	name := n.beside()
 	// Not before it is known to be a file: to open a pipe would wait for a writer.

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// fits tells whether a value of this shape can be one of the rule's kind. Text always can: it is read as in classic files.
+// fits tells whether a value of this shape can be one of the rule's kind. Text always can: it is read as in classic
+// files.
 func (r rule) fits(s shape) error {
 	switch s {
 	case anyShape, textShape:

@@ -40,8 +40,9 @@ type Service struct {
 	Tasks []Task
 	Ping  func(ctx context.Context) // as Notifier.Ping
 
-	// Reload reads the configuration again and makes the service that is to follow this one, which goes on meanwhile and ends before
-	// that runs. Where it returns an error everything stays as it is: ErrUnchanged, or what is wrong, line by line. nil: never.
+	// Reload reads the configuration again and makes the service that is to follow this one, which goes on meanwhile
+	// and ends before that runs. Where it returns an error everything stays as it is: ErrUnchanged, or what is wrong,
+	// line by line. nil: never.
 	Reload func(ctx context.Context) (Service, error)
 }
 

@@ -81,7 +81,8 @@ func beResponsive(mode string) int {
 	return 0
 }
 
-// memory adds up the kilobytes that a file in /proc/self has under a name; with a program, in the parts for its mappings.
+// memory adds up the kilobytes that a file in /proc/self has under a name; with a program, in the parts for its
+// mappings.
 func memory(file, program, name string) (sum int) {
 	text, _ := os.ReadFile("/proc/self/" + file)
 	inside := program == ""
@@ -98,8 +99,8 @@ func memory(file, program, name string) (sum int) {
 	return sum
 }
 
-// locked is 1 where the mapping of an address is locked, by its flags in /proc/self/smaps (proc_pid_smaps(5)). The sum of
-// all that is locked would not tell: the runtime maps and unmaps meanwhile.
+// locked is 1 where the mapping of an address is locked, by its flags in /proc/self/smaps (proc_pid_smaps(5)). The sum
+// of all that is locked would not tell: the runtime maps and unmaps meanwhile.
 func locked(at *byte) int {
 	address, inside := uint64(uintptr(unsafe.Pointer(at))), false
 	text, _ := os.ReadFile("/proc/self/smaps")

@@ -11,8 +11,8 @@ import (
 // ErrUnchanged is what Service.Reload returns where there is nothing to reload.
 var ErrUnchanged = errors.New("the configuration has not changed")
 
-// succession runs a service, and on each reload the one that follows it. A service begins when the tasks of the one before are gone,
-// so that what only one may do is never done by two.
+// succession runs a service, and on each reload the one that follows it. A service begins when the tasks of the one
+// before are gone, so that what only one may do is never done by two.
 type succession struct {
 	current atomic.Pointer[Service]
 	reload  chan struct{} // one slot

@@ -83,7 +83,8 @@ func TestSuccession(t *testing.T) {
 	})
 }
 
-// A service that ends badly, by itself or while it is to make room, ends the program: the next one may not run beside what is left of it.
+// A service that ends badly, by itself or while it is to make room, ends the program: the next one may not run beside
+// what is left of it.
 func TestSuccessionFails(t *testing.T) {
 	broken := errors.New("broken")
 	for name, at := range map[string]func(context.Context) error{

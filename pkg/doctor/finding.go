@@ -57,7 +57,8 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 }
 
-// NewReport sorts findings by host, the monitor first, and the worst first within a host. OKs are left out unless they are wanted.
+// NewReport sorts findings by host, the monitor first, and the worst first within a host. OKs are left out unless they
+// are wanted.
 func NewReport(all []Finding, verbose bool) Report {
 	r := Report{Findings: []Finding{}}
 	for _, f := range all {

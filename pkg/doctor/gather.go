@@ -29,7 +29,8 @@ const (
 // settleTime is how long a cluster may be in the middle of something.
 const settleTime = time.Second
 
-// Examine gathers and judges; where it finds what a cluster in the middle of a move shows for a moment, it does so twice.
+// Examine gathers and judges; where it finds what a cluster in the middle of a move shows for a moment, it does so
+// twice.
 func Examine(ctx context.Context, c *config.Config, version string) ([]Finding, error) {
 	f, err := Gather(ctx, c, version)
 	if err != nil {
@@ -149,8 +150,8 @@ func ping(ctx context.Context, p *check.Pinger, ip netip.Addr) (err error) {
 	return err
 }
 
-// askServer talks to a server as the monitor does. It always logs in: a server counts connections that break off before, and
-// shuts out who makes many of them (max_connect_errors in the MySQL manual).
+// askServer talks to a server as the monitor does. It always logs in: a server counts connections that break off
+// before, and shuts out who makes many of them (max_connect_errors in the MySQL manual).
 func askServer(ctx context.Context, h config.Host) ServerFacts {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -173,8 +174,8 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 	return f
 }
 
-// unconnected gives the reason of a failed login where it was that the port can't be connected to. A server that hangs, or has no time, is
-// still connected to by its kernel.
+// unconnected gives the reason of a failed login where it was that the port can't be connected to. A server that hangs,
+// or has no time, is still connected to by its kernel.
 func unconnected(ctx context.Context, addr string, login error) error {
 	var errno syscall.Errno
 	if errors.As(login, &errno) {

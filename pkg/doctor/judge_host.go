@@ -160,7 +160,8 @@ func (j *judge) silent(h config.Host, err error, addr, same string) {
 	}
 }
 
-// account says how to mend an account that can't log in. The server names the machine that wanted to, not the account, which may be for many.
+// account says how to mend an account that can't log in. The server names the machine that wanted to, not the account,
+// which may be for many.
 func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose) string {
 	who := "'" + user + "'@'%'"
 	if at := strings.Index(text, "'@'"); at >= 0 {

@@ -64,7 +64,8 @@ func (j *judge) alike(asked []config.Host) {
 	}
 }
 
-// odd gives the hosts whose value is not the most common one, each with a host that has that. Of values as common as each other the first counts.
+// odd gives the hosts whose value is not the most common one, each with a host that has that. Of values as common as
+// each other the first counts.
 func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bool)) map[string]string {
 	count, first := map[T]int{}, map[T]string{}
 	var most T
@@ -306,7 +307,8 @@ func (j *judge) source(h config.Host) config.Host {
 	return source
 }
 
-// from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is known.
+// from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is
+// known.
 func (j *judge) from(r *mysqlctl.Replica) config.Host {
 	known := identity.Known{Resolved: j.facts.Resolved}
 	for _, h := range j.facts.Config.Hosts {

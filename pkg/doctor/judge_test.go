@@ -18,8 +18,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// judged is a row: what is changed about a healthy cluster, the findings that this leads to ("SEVERITY NAME HOST"), notes left out where
-// none is named, and a part of the first one's remedy.
+// judged is a row: what is changed about a healthy cluster, the findings that this leads to ("SEVERITY NAME HOST"),
+// notes left out where none is named, and a part of the first one's remedy.
 type judged struct {
 	change func(f *Facts)
 	want   string

@@ -1,5 +1,6 @@
-// Package durable replaces small files that must survive a crash at any moment and be replaceable on a full disk: a cluster
-// whose monitor can't write down a decision can't move the writer role, and a full disk is often what the trouble began with.
+// Package durable replaces small files that must survive a crash at any moment and be replaceable on a full disk: a
+// cluster whose monitor can't write down a decision can't move the writer role, and a full disk is often what the
+// trouble began with.
 package durable
 
 import (
@@ -16,8 +17,8 @@ import (
 // the new content, whole. The folder is made where it is missing.
 //
 // Beside the file stays PATH.spare, which the next content is written to and which then changes places with the file
-// (RENAME_EXCHANGE, renameat2(2)). It keeps its disk block, so that content of up to a block, 4 KiB on common file systems,
-// needs no space on a disk that has become full since. Where the file system can't exchange files, or writes
+// (RENAME_EXCHANGE, renameat2(2)). It keeps its disk block, so that content of up to a block, 4 KiB on common file
+// systems, needs no space on a disk that has become full since. Where the file system can't exchange files, or writes
 // nothing in place (btrfs), a full disk is an error.
 func Replace(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -54,7 +55,8 @@ func (Disk) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 // Replace is the function of that name.
 func (Disk) Replace(path string, content []byte) error { return Replace(path, content) }
 
-// Replaceable tells whether Replace could work, as far as rights and the kind of the file system go; it changes nothing. nil where it could.
+// Replaceable tells whether Replace could work, as far as rights and the kind of the file system go; it changes
+// nothing. nil where it could.
 func Replaceable(path string) error {
 	if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -38,7 +38,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceOnFullDisk: what fits into a block is written although nothing is left; what does not leaves the old content.
+// TestReplaceOnFullDisk: what fits into a block is written although nothing is left; what does not leaves the old
+// content.
 func TestReplaceOnFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {

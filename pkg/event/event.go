@@ -62,7 +62,8 @@ type Event struct {
 	Seconds  float64   `json:"seconds,omitempty"`  // of a role that has arrived: since it began to leave
 }
 
-// Selected says whether one of the selectors means this event. The arrival of the active master role is an event `role` too.
+// Selected says whether one of the selectors means this event. The arrival of the active master role is an event `role`
+// too.
 func (e Event) Selected(selectors []Name) bool {
 	return slices.ContainsFunc(selectors, func(s Name) bool {
 		switch s {

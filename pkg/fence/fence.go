@@ -4,8 +4,8 @@
 // can't be told to deny writes, the kernel can be told to let nobody in. The package speaks nftables over netlink and
 // runs no commands. It does not decide when to close, and ends no connection that is idle: see Close.
 //
-// Departures is the friendly relative: a quick no for those who look for an address that has moved. Newcomers is another:
-// it keeps new clients away from a server that is about to give its role up.
+// Departures is the friendly relative: a quick no for those who look for an address that has moved. Newcomers is
+// another: it keeps new clients away from a server that is about to give its role up.
 package fence
 
 import (
@@ -42,13 +42,13 @@ type Port struct {
 	Peers []netip.Addr
 }
 
-// Close answers every TCP segment that comes to the port with a reset (RFC 9293 section 3.5.2), those of new and those of
-// established connections, unless it is for a loopback address or comes from one of Peers. A client notices with the
-// next thing it sends; one that only waits for an answer does not, and what the server writes still goes out until then.
-// Close again puts the rules of now in the place of those that are there, in one step.
+// Close answers every TCP segment that comes to the port with a reset (RFC 9293 section 3.5.2), those of new and those
+// of established connections, unless it is for a loopback address or comes from one of Peers. A client notices with the
+// next thing it sends; one that only waits for an answer does not, and what the server writes still goes out until
+// then. Close again puts the rules of now in the place of those that are there, in one step.
 //
-// Who empties the whole ruleset ("nft flush ruleset", as a reload of the nftables service does) opens the port: look with
-// Closed from time to time.
+// Who empties the whole ruleset ("nft flush ruleset", as a reload of the nftables service does) opens the port: look
+// with Closed from time to time.
 func (p Port) Close(ctx context.Context) error {
 	if p.Number == 0 {
 		return errors.New("close port: want a port from 1 to 65535, got 0")

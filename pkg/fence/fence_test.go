@@ -14,7 +14,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// world is this host with a server at every address of two ports, and a remote host with a client's and a peer's address.
+// world is this host with a server at every address of two ports, and a remote host with a client's and a peer's
+// address.
 type world struct {
 	t        *testing.T
 	r        *remote

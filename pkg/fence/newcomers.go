@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Newcomers keeps new connections from a port for a while, so that clients of a server that is about to give its role up
-// don't come back to it. Connections that are there go on, and hosts of the cluster may connect: a server that its agent
-// and its monitor can't reach would count as dead.
+// Newcomers keeps new connections from a port for a while, so that clients of a server that is about to give its role
+// up don't come back to it. Connections that are there go on, and hosts of the cluster may connect: a server that its
+// agent and its monitor can't reach would count as dead.
 //
-// It is a courtesy as Departures is: the kernel forgets it by itself when its time is over, so that it does not outlive a
-// process that was killed for long. The rules are in the nftables table "mmm_newcomers_" and the number (family inet).
-// Calls for one port are to be made one at a time. It needs what Port needs.
+// It is a courtesy as Departures is: the kernel forgets it by itself when its time is over, so that it does not outlive
+// a process that was killed for long. The rules are in the nftables table "mmm_newcomers_" and the number (family
+// inet). Calls for one port are to be made one at a time. It needs what Port needs.
 type Newcomers struct {
 	Number uint16 // 1 to 65535
 	// Peers may connect, as those of Port.

@@ -11,8 +11,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// TestNewcomers: who connects anew is refused, over IPv4 and IPv6; who is connected stays, and the hosts of the cluster, the monitor and this
-// host itself come in.
+// TestNewcomers: who connects anew is refused, over IPv4 and IPv6; who is connected stays, and the hosts of the
+// cluster, the monitor and this host itself come in.
 func TestNewcomers(t *testing.T) {
 	w := newWorld(t)
 	n := Newcomers{Number: w.at, Peers: []netip.Addr{netip.MustParseAddr(peer4), netip.MustParseAddr(here4)}}

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Departures answers those who still look for an address on this host that has just left it. Until the neighbours
-// have heard where it is now their connections come here, and would be dropped in silence: a client then waits for its own
+// Departures answers those who still look for an address on this host that has just left it. Until the neighbours have
+// heard where it is now their connections come here, and would be dropped in silence: a client then waits for its own
 // timeout, or for the kernel's first retransmission, which is a second. With a reset it tries again at once.
 //
 // It is a courtesy, not a fence: the rules are in the nftables table "mmm_departures" (family inet), addresses in it
@@ -30,8 +30,8 @@ func (Departures) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Refuse answers every TCP segment for ip with a reset during the given time, also while ip is still on this host: call Welcome
-// before it comes back. It prepares what is missing.
+// Refuse answers every TCP segment for ip with a reset during the given time, also while ip is still on this host: call
+// Welcome before it comes back. It prepares what is missing.
 func (Departures) Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error {
 	ip = ip.Unmap()
 	add := func(c *nftables.Conn) error {

@@ -1,5 +1,6 @@
-// Package history keeps what happened to a cluster: in memory for those who ask, and in a bounded file over restarts. It is for
-// people; nothing is decided by it, and a disk that fails or hangs costs only what would have been written to it.
+// Package history keeps what happened to a cluster: in memory for those who ask, and in a bounded file over restarts.
+// It is for people; nothing is decided by it, and a disk that fails or hangs costs only what would have been written to
+// it.
 package history
 
 import (
@@ -62,8 +63,8 @@ type Book struct {
 	pending chan []Record // one slot; what could not be written yet
 }
 
-// Open reads what is there of a history, the newest records only. What can't be read is left out and logged: a broken history keeps nothing
-// from starting. path "" keeps a history in memory only.
+// Open reads what is there of a history, the newest records only. What can't be read is left out and logged: a broken
+// history keeps nothing from starting. path "" keeps a history in memory only.
 func Open(path string, log *slog.Logger) *Book {
 	b := &Book{path: path, log: log, pending: make(chan []Record, 1)}
 	if path == "" {

@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// folder is one whose programs are run on every event. It is looked at on every event: what is put there counts at once.
+// folder is one whose programs are run on every event. It is looked at on every event: what is put there counts at
+// once.
 type folder struct {
 	path string
 	log  *slog.Logger

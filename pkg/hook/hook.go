@@ -1,5 +1,5 @@
-// Package hook runs the programs that people hang on events. Nobody waits for them, but who asks whether a planned move may be made: what
-// hangs, fails or is missing is a line in the log and the end of its time.
+// Package hook runs the programs that people hang on events. Nobody waits for them, but who asks whether a planned move
+// may be made: what hangs, fails or is missing is a line in the log and the end of its time.
 package hook
 
 import (
@@ -45,7 +45,8 @@ type Runner struct {
 	asking chan struct{} // one slot
 }
 
-// New makes a Runner and starts nothing. dir is a folder whose programs are run on every event, in the order of their names; "": none.
+// New makes a Runner and starts nothing. dir is a folder whose programs are run on every event, in the order of their
+// names; "": none.
 func New(hooks []Hook, dir string, log *slog.Logger) *Runner {
 	r := &Runner{hooks: hooks, log: log, inbox: make(chan event.Event, inboxLimit), asking: make(chan struct{}, 1)}
 	if dir != "" {
@@ -66,9 +67,9 @@ func (r *Runner) Hear(e event.Event) {
 	}
 }
 
-// Approve asks the hooks that may abort a planned move, one after the other, and tells the others of it. It returns the first no, as a sentence, or
-// "" where there is none: an exit status other than 0 is a no, and so is whatever keeps a hook from giving one. It waits for as long as
-// they may run, and while somebody else asks.
+// Approve asks the hooks that may abort a planned move, one after the other, and tells the others of it. It returns the
+// first no, as a sentence, or "" where there is none: an exit status other than 0 is a no, and so is whatever keeps a
+// hook from giving one. It waits for as long as they may run, and while somebody else asks.
 func (r *Runner) Approve(ctx context.Context, e event.Event) (objection string) {
 	r.Hear(e)
 	select {
@@ -108,7 +109,8 @@ func lastLine(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// Run runs hooks until ctx ends. What waits or runs then has a second left; Run returns when all programs are gone. It never fails.
+// Run runs hooks until ctx ends. What waits or runs then has a second left; Run returns when all programs are gone. It
+// never fails.
 func (r *Runner) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

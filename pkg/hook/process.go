@@ -26,8 +26,8 @@ const (
 	pipeGrace  = time.Second
 )
 
-// run runs a hook once: without a shell, in a process group of its own, with an environment and open files of its own. It returns the end of
-// what the program said. When it returns, nothing of the group is left.
+// run runs a hook once: without a shell, in a process group of its own, with an environment and open files of its own.
+// It returns the end of what the program said. When it returns, nothing of the group is left.
 func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	if err := usable(h.Path); err != nil {
 		return "", err
@@ -43,7 +43,8 @@ func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = pipeGrace // for what has left the group and still holds our pipe
-	// What we opened is closed on exec anyway; what we were started with is not. Where the kernel does not know how, it stays open.
+	// What we opened is closed on exec anyway; what we were started with is not. Where the kernel does not know how, it
+	// stays open.
 	_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	if err := cmd.Start(); err != nil {
 		return "", startError(err)

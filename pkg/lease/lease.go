@@ -1,6 +1,6 @@
 // Package lease is the agent's half of the rules that keep two hosts from being the writer at once (docs/design.md,
-// "Never two writers"; R1 to R5 in the comments are its rules). It decides only: time and messages come in, and what has
-// to be saved, asked or answered goes out. The monitor's half is in package cluster.
+// "Never two writers"; R1 to R5 in the comments are its rules). It decides only: time and messages come in, and what
+// has to be saved, asked or answered goes out. The monitor's half is in package cluster.
 package lease
 
 import (
@@ -20,8 +20,8 @@ type Saved struct {
 	Released bool
 }
 
-// Tenure is what one agent knows of the writer role: what was decided, until when it may hold it itself, and what it has
-// promised to others. All times are of this host's monotonic clock. It has one owner.
+// Tenure is what one agent knows of the writer role: what was decided, until when it may hold it itself, and what it
+// has promised to others. All times are of this host's monotonic clock. It has one owner.
 type Tenure struct {
 	Saved   Saved
 	self    string
@@ -209,7 +209,8 @@ func (t *Tenure) Asks(now time.Duration) (q Question, whom []string, ok bool) {
 	return Question{From: t.self, Boot: t.boot, Asked: now, Epoch: t.Saved.Epoch, Live: t.until > now, Lease: l}, whom, true
 }
 
-// Promise answers a question (R4). A promise holds this host back from the role until the asker's lease is over for certain.
+// Promise answers a question (R4). A promise holds this host back from the role until the asker's lease is over for
+// certain.
 func (t *Tenure) Promise(now time.Duration, q Question) bool {
 	if t.Holds(now) || t.forgetful(now, q) {
 		return false
@@ -226,7 +227,8 @@ func (t *Tenure) Promise(now time.Duration, q Question) bool {
 	return true
 }
 
-// forgetful: it knew of no epoch at its start, and what it may have held until then, and forgotten, may not be over yet.
+// forgetful: it knew of no epoch at its start, and what it may have held until then, and forgotten, may not be over
+// yet.
 func (t *Tenure) forgetful(now time.Duration, q Question) bool {
 	return t.novice && now < t.started+max(t.atStart, t.terms().Longest, q.Epoch.Terms.Longest, q.Lease).Over()
 }
@@ -257,8 +259,8 @@ func (t *Tenure) PromiseAge(now time.Duration) (to string, age time.Duration) {
 	return t.promisedTo, now - t.promised
 }
 
-// Lapse ends a lease that its host has reason not to trust any more: the machine stood still and its clock with it. What
-// was stamped before counts as of another boot.
+// Lapse ends a lease that its host has reason not to trust any more: the machine stood still and its clock with it.
+// What was stamped before counts as of another boot.
 func (t *Tenure) Lapse(boot string) {
 	t.until, t.boot = 0, boot
 	clear(t.vouched)

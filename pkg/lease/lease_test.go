@@ -96,8 +96,8 @@ func TestNoPromise(t *testing.T) {
 	}
 }
 
-// TestForgotten: an agent that has lost its record promises nobody before what its host may have held is over; one that has
-// a record does at once, and so does one that has been told the epoch since.
+// TestForgotten: an agent that has lost its record promises nobody before what its host may have held is over; one that
+// has a record does at once, and so does one that has been told the epoch since.
 func TestForgotten(t *testing.T) {
 	other := cluster.Epoch{Number: 4, Holder: "db2", Since: 4}
 	q := Question{From: "db2", Epoch: other, Live: true, Lease: three}
@@ -123,8 +123,8 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestLivesByPromises: without the monitor a writer goes on for as long as the other candidate promises; lapsed, it comes back only
-// in the epoch that it asked in.
+// TestLivesByPromises: without the monitor a writer goes on for as long as the other candidate promises; lapsed, it
+// comes back only in the epoch that it asked in.
 func TestLivesByPromises(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, granted(5), three, stamp(now), false)

@@ -11,8 +11,8 @@ import (
 // maxRelays is through how many other hosts an agent is tried at once.
 const maxRelays = 3
 
-// connectAgents makes a client for each agent. Under leases it has the pace of the lease, and other agents to go through:
-// first those of hosts that may be the writer.
+// connectAgents makes a client for each agent. Under leases it has the pace of the lease, and other agents to go
+// through: first those of hosts that may be the writer.
 func (m *Monitor) connectAgents() {
 	t := m.cfg.Topology
 	r, _ := t.Role(t.ActiveMasterRole)

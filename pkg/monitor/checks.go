@@ -60,10 +60,12 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	}
 }
 
-// surveyEvery is the time from one survey of a server to the next, in periods of its mysql check: 10 s where nothing else is configured.
+// surveyEvery is the time from one survey of a server to the next, in periods of its mysql check: 10 s where nothing
+// else is configured.
 const surveyEvery = 2
 
-// minStale is how long no heartbeat may come at all, at least, before that is found odd: pt-heartbeat can be told to beat seldom.
+// minStale is how long no heartbeat may come at all, at least, before that is found odd: pt-heartbeat can be told to
+// beat seldom.
 const minStale = 30 * time.Second
 
 // account is how the monitor logs in to a host's server.

@@ -15,8 +15,8 @@ import (
 // moveTimeout is how long move_role waits for a move to have happened before it says that it has not yet.
 const moveTimeout = 30 * time.Second
 
-// Handle answers one line of mmm_control (control manual). It is safe for concurrent use: what only asks is answered from
-// the newest snapshot, what changes something goes through the owner.
+// Handle answers one line of mmm_control (control manual). It is safe for concurrent use: what only asks is answered
+// from the newest snapshot, what changes something goes through the owner.
 func (m *Monitor) Handle(ctx context.Context, line string) string {
 	words := strings.Fields(line)
 	if len(words) == 0 || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") || strings.HasSuffix(line, "\r") {
@@ -85,7 +85,8 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 	return snap.checkTable.text(m.cfg.Topology, snap.remarks, host, name)
 }
 
-// change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the owner.
+// change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the
+// owner.
 func (m *Monitor) change(ctx context.Context, words []string) string {
 	if no := m.objection(ctx, words); no != "" {
 		return "ERROR: " + no

@@ -11,15 +11,16 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// This file is about what programs, and people who are not looking, are told of: events. All that is in the history is one, and some
-// moments are that the history does not keep.
+// This file is about what programs, and people who are not looking, are told of: events. All that is in the history is
+// one, and some moments are that the history does not keep.
 
 // Subscriber hears of events. Hear is called by the owner, in the order of what happens, and never waits.
 type Subscriber interface {
 	Hear(e event.Event)
 }
 
-// Approver has a say in planned moves. Approve may take its time; it returns "" where nothing is against the move, else why not, as a sentence.
+// Approver has a say in planned moves. Approve may take its time; it returns "" where nothing is against the move, else
+// why not, as a sentence.
 type Approver interface {
 	Approve(ctx context.Context, e event.Event) (objection string)
 }
@@ -122,8 +123,9 @@ func (m *Monitor) lastExposure() exposure {
 	return e
 }
 
-// objection asks whether a planned move of the active master role may be made, where the command is one and would be carried out. While it
-// waits everything goes on; what is true then is looked at anew when the command itself is carried out.
+// objection asks whether a planned move of the active master role may be made, where the command is one and would be
+// carried out. While it waits everything goes on; what is true then is looked at anew when the command itself is
+// carried out.
 func (m *Monitor) objection(ctx context.Context, words []string) string {
 	if m.cfg.Approver == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.cfg.Topology.ActiveMasterRole {
 		return ""

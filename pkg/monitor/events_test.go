@@ -114,7 +114,8 @@ func TestPromotionsAreHeard(t *testing.T) {
 	})
 }
 
-// A no stops the move and says why; what can't be moved anyway is not asked about, nor is what is forced or is another's role.
+// A no stops the move and says why; what can't be moved anyway is not asked about, nor is what is forced or is
+// another's role.
 func TestObjection(t *testing.T) {
 	runHeard(t, func(m *Monitor, a *agents, h *hall) {
 		say := func(line string) string { return m.Handle(context.Background(), line) }

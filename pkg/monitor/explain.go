@@ -52,7 +52,8 @@ type explained struct {
 	Checks []CheckLine     `json:"checks"`
 }
 
-// explain answers `explain HOST`: what the rules say, what the history says of how it came to be, and what the checks say now.
+// explain answers `explain HOST`: what the rules say, what the history says of how it came to be, and what the checks
+// say now.
 func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
 	e, known := cluster.Explain(m.cfg.Topology, snap.State, host)
 	if !known {

@@ -24,7 +24,8 @@ type finding struct {
 	remark string
 }
 
-// enoughRetries is how long a replica must go on trying to connect to its source: longer than an outage that somebody is at work on.
+// enoughRetries is how long a replica must go on trying to connect to its source: longer than an outage that somebody
+// is at work on.
 const enoughRetries = 24 * time.Hour
 
 // findings judges what the servers said; one that could not be asked is missing. They come in the same order each time.
@@ -55,8 +56,9 @@ func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed, 
 	return e.found
 }
 
-// refusals judges the newest results of the checks: a server that answers and does not let the monitor ask is alive, and whether it works
-// nobody knows until a person has mended that. One check of a host tells it: the same is in the way of the others, mostly.
+// refusals judges the newest results of the checks: a server that answers and does not let the monitor ask is alive,
+// and whether it works nobody knows until a person has mended that. One check of a host tells it: the same is in the
+// way of the others, mostly.
 func refusals(t cluster.Topology, b checkTable) []finding {
 	var found []finding
 	for _, h := range t.Hosts {
@@ -221,7 +223,8 @@ func (e *examiner) source(h, writer cluster.Host) {
 	f.fickle, f.of, f.remark = true, checkKey{h.Name, check.RepThreads}, remark
 }
 
-// same: where that can't be told, nothing is said. A source that is connected, and is not the one that is wanted, is another.
+// same: where that can't be told, nothing is said. A source that is connected, and is not the one that is wanted, is
+// another.
 func (e *examiner) same(s Surveyed, want cluster.Host) bool {
 	if name, ok := e.from(s); ok {
 		return name == want.Name

@@ -196,7 +196,8 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// TestRefusals: what keeps the monitor from asking a server is told once for each host, in `show` and in the log, for as long as it lasts.
+// TestRefusals: what keeps the monitor from asking a server is told once for each host, in `show` and in the log, for
+// as long as it lasts.
 func TestRefusals(t *testing.T) {
 	var log strings.Builder
 	o := &owner{m: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}), state: writerOn("db1"), up: true,

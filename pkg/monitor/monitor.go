@@ -346,7 +346,8 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	return out
 }
 
-// settle does what a decision asks for, in this order: log, save, publish, send orders. Most steps change nothing that is worth saving.
+// settle does what a decision asks for, in this order: log, save, publish, send orders. Most steps change nothing that
+// is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
 		o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
@@ -405,9 +406,9 @@ func (o *owner) sendOrders() {
 	o.clear = false
 }
 
-// withdraw stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its lease
-// must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips don't
-// answer.
+// withdraw stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its
+// lease must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips
+// don't answer.
 func (o *owner) withdraw() {
 	for name, c := range o.m.agents {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {

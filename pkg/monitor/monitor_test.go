@@ -223,8 +223,9 @@ func TestHungAgent(t *testing.T) {
 	})
 }
 
-// TestPassiveSendsNothing: no order leaves while the monitor is passive, and original agents are told to clean up when it
-// ends. Ours are not: their orders do that, and one that was restarted since its order would take all it has for bad.
+// TestPassiveSendsNothing: no order leaves while the monitor is passive, and original agents are told to clean up when
+// it ends. Ours are not: their orders do that, and one that was restarted since its order would take all it has for
+// bad.
 func TestPassiveSendsNothing(t *testing.T) {
 	run(t, func(m *Monitor, a *agents) {
 		a.mu.Lock()

@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether they reach it.
+// A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether
+// they reach it.
 
 const (
 	askAgain        = 500 * time.Millisecond
@@ -102,8 +103,8 @@ func (s *suspects) reachedBy() map[string]string {
 	return all
 }
 
-// question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be pinged
-// again needs no reachability.
+// question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be
+// pinged again needs no reachability.
 func (o *owner) question(ctx context.Context) {
 	for _, h := range o.m.cfg.Topology.Hosts {
 		s := o.suspects

@@ -65,7 +65,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by what it stands for.
+// TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by
+// what it stands for.
 func TestStrangerIsTold(t *testing.T) {
 	r := newReceptions(topology())
 	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7, UUID: "u7"}}}, 1)

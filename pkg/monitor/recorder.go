@@ -81,7 +81,8 @@ func eventRecords(events []cluster.Event, complaints func(host string) []string)
 	return records
 }
 
-// transitRecords compares the addresses before and after a step, which are in the same order, and keeps under way what has left and not arrived.
+// transitRecords compares the addresses before and after a step, which are in the same order, and keeps under way what
+// has left and not arrived.
 func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster.Address, events []cluster.Event, now time.Duration) []history.Record {
 	var records []history.Record
 	for i, a := range after {
@@ -123,7 +124,8 @@ func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster
 	return records
 }
 
-// causeFor is what a step says of why a host loses an address: what became of the host, or else the last that was decided.
+// causeFor is what a step says of why a host loses an address: what became of the host, or else the last that was
+// decided.
 func causeFor(host string, events []cluster.Event) string {
 	cause := ""
 	for _, e := range events {

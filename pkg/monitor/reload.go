@@ -14,15 +14,15 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// A reload is a restart within the process: the monitor ends, roles stay where they are, and one with the new configuration starts from
-// the status file and from what the agents say. It is allowed only where that moves nothing.
+// A reload is a restart within the process: the monitor ends, roles stay where they are, and one with the new
+// configuration starts from the status file and from what the agents say. It is allowed only where that moves nothing.
 
 // trialSlack is what a first round of checks may take beyond the longest timeout.
 const trialSlack = 2 * time.Second
 
-// MayBeFollowed says whether a monitor with the configuration next may take over from this one, which has old and goes on; the error
-// says why not, line by line. It runs all checks of next once, and returns their results for Config.Known: a password that is wrong
-// must not take roles from healthy hosts.
+// MayBeFollowed says whether a monitor with the configuration next may take over from this one, which has old and goes
+// on; the error says why not, line by line. It runs all checks of next once, and returns their results for
+// Config.Known: a password that is wrong must not take roles from healthy hosts.
 func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) ([]check.Update, error) {
 	if err := m.settled(old, next); err != nil {
 		return nil, err
@@ -39,8 +39,8 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 	return results, errors.Join(append(worse, m.settled(old, next))...)
 }
 
-// worse tells which checks would fail that are ok now, or would be refused what they are not refused now: that takes no roles, but the
-// monitor would not see any more what becomes of the server.
+// worse tells which checks would fail that are ok now, or would be refused what they are not refused now: that takes no
+// roles, but the monitor would not see any more what becomes of the server.
 func (b checkTable) worse(results []check.Update) []error {
 	var errs []error
 	for _, u := range results {

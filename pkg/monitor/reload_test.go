@@ -72,7 +72,8 @@ func TestReloadsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestWorse: a reload must not make the monitor blind, nor take anything from a host; what it does not make worse it may keep.
+// TestWorse: a reload must not make the monitor blind, nor take anything from a host; what it does not make worse it
+// may keep.
 func TestWorse(t *testing.T) {
 	good, bad := check.Verdict{Good: true}, check.Verdict{}
 	ok, failed := check.Result{Message: "OK"}, check.Result{Status: check.Error, Message: "ERROR: x"}

@@ -36,7 +36,8 @@ type Link struct {
 	Lag   float64 `json:"lag_seconds"`
 }
 
-// Report tells how things are, and gives what is closed once they may be different. It is false while the monitor starts.
+// Report tells how things are, and gives what is closed once they may be different. It is false while the monitor
+// starts.
 func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	snap := m.snapshot.Load()
 	if snap == nil {
@@ -59,7 +60,8 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	return r, snap.changed, true
 }
 
-// Fresh says whether the owner is at work: it publishes something at least four times a second. A monitor that starts may wait for its network.
+// Fresh says whether the owner is at work: it publishes something at least four times a second. A monitor that starts
+// may wait for its network.
 func (m *Monitor) Fresh() bool {
 	snap := m.snapshot.Load()
 	return snap == nil || time.Since(snap.at) < staleAfter

@@ -32,7 +32,8 @@ func (o *owner) save() {
 	o.pending = &pending{version: number, deadline: time.Now().Add(saveTimeout), epoch: epoch}
 }
 
-// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the cluster.
+// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the
+// cluster.
 func (o *owner) saved(s store.Saved) {
 	if s.Err != nil {
 		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.m.cfg.StatusPath, s.Err))

@@ -13,7 +13,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// This file is about how a monitor comes to its first state: from the checks, the status file, what agents say, and the monitor before it.
+// This file is about how a monitor comes to its first state: from the checks, the status file, what agents say, and the
+// monitor before it.
 
 // start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
@@ -79,7 +80,8 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	return out, ctx.Err() == nil
 }
 
-// longWait is how long a network takes to come up after a boot, at most; who waits for longer waits for addresses that nobody has.
+// longWait is how long a network takes to come up after a boot, at most; who waits for longer waits for addresses that
+// nobody has.
 const longWait = 10 * time.Second
 
 const noNetwork = "an address of ping_ips (%s) answers a ping: until then its own network counts as down. If none ever does, name others there, " +

@@ -14,7 +14,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// TestStartSaysWhatItWaitsFor: a monitor whose ping_ips nobody has starts never, and says why; so does one that waits for a check.
+// TestStartSaysWhatItWaitsFor: a monitor whose ping_ips nobody has starts never, and says why; so does one that waits
+// for a check.
 func TestStartSaysWhatItWaitsFor(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {

@@ -20,8 +20,8 @@ type Surveyed struct {
 	Resolved []netip.Addr // what the name of its source stands for, here; nil where it has none, or nobody knows
 }
 
-// surveyor asks one server about its settings and its replication, again and again. It has its own connection and goroutine, so that one
-// that hangs delays nobody. That a server does not answer is told by its checks.
+// surveyor asks one server about its settings and its replication, again and again. It has its own connection and
+// goroutine, so that one that hangs delays nobody. That a server does not answer is told by its checks.
 type surveyor struct {
 	host   string
 	conn   *mysqlctl.Conn // the surveyor's alone; closed by Run
@@ -49,7 +49,8 @@ func (s surveyor) Run(ctx context.Context) error {
 // resolveTimeout bounds looking for the addresses of a name.
 const resolveTimeout = time.Second
 
-// resolve looks what the name of a source stands for. That it can't be told is nothing: the server says who it is, once it is connected to.
+// resolve looks what the name of a source stands for. That it can't be told is nothing: the server says who it is, once
+// it is connected to.
 func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 	if r == nil {
 		return nil
@@ -73,8 +74,8 @@ func (o *owner) survey(s Surveyed) {
 	o.look()
 }
 
-// look sees what there is to warn of now, and logs what has changed. Servers that don't answer, and everything while the monitor's own
-// network is down, are left as they are.
+// look sees what there is to warn of now, and logs what has changed. Servers that don't answer, and everything while
+// the monitor's own network is down, are left as they are.
 func (o *owner) look() {
 	if !o.up {
 		return

@@ -14,8 +14,8 @@ import (
 // vipProbePeriod is how often the addresses of the roles are looked for.
 const vipProbePeriod = 5 * time.Second
 
-// vipProbe pings the addresses of the roles. One that does not answer, while its host does, is announced again by its agent: a
-// switch, a gateway or a neighbour may think that it is elsewhere.
+// vipProbe pings the addresses of the roles. One that does not answer, while its host does, is announced again by its
+// agent: a switch, a gateway or a neighbour may think that it is elsewhere.
 type vipProbe struct {
 	monitor *Monitor
 	echo    check.Echoer

@@ -24,10 +24,9 @@ var errEnough = errors.New("no more is wanted")
 // logChunk is how many events are asked for at a time.
 const logChunk = 2000
 
-// Transactions reads the server's binary log from start, which must be where one begins or the log ends, or zero for the first
-// that there still is, up to end, and
-// returns the transactions that begin in between, in order, the first limit of them. It fails with ErrLogGone, and finds none
-// on servers that mark no beginnings (MySQL before 5.7).
+// Transactions reads the server's binary log from start, which must be where one begins or the log ends, or zero for
+// the first that there still is, up to end, and returns the transactions that begin in between, in order, the first
+// limit of them. It fails with ErrLogGone, and finds none on servers that mark no beginnings (MySQL before 5.7).
 func (s *Server) Transactions(ctx context.Context, start, end Position, limit int) ([]Transaction, error) {
 	if start.IsZero() {
 		logs, err := s.ask(ctx, flavour.showLogs)
@@ -111,7 +110,8 @@ var (
 	mysqlGTID = regexp.MustCompile(`GTID_NEXT\s*=\s*'([0-9a-f-]+:.+)'`) // "SET @@SESSION.GTID_NEXT= 'uuid:5'", "… 'ANONYMOUS'"
 )
 
-// beginning says whether a transaction begins with the event, and which ("SHOW BINLOG EVENTS", the manuals of both servers).
+// beginning says whether a transaction begins with the event, and which ("SHOW BINLOG EVENTS", the manuals of both
+// servers).
 func beginning(e row) (gtid string, begins bool) {
 	switch e["Event_type"] {
 	case "Gtid", "Anonymous_Gtid", "Gtid_tagged":
@@ -144,8 +144,8 @@ func Translate(was, now []Transaction, end Position) (Position, error) {
 	return end, nil
 }
 
-// Describe names transactions for people: ranges of GTIDs that follow each other, or places in the log. It is one line of bounded
-// length.
+// Describe names transactions for people: ranges of GTIDs that follow each other, or places in the log. It is one line
+// of bounded length.
 func Describe(list []Transaction) string {
 	type span struct{ first, last string }
 	var spans []span

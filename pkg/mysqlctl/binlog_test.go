@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestTransactions: what a slave has logged of its master's transactions is what the master has logged, in another place.
+// TestTransactions: what a slave has logged of its master's transactions is what the master has logged, in another
+// place.
 func TestTransactions(t *testing.T) { each(t, transactions) }
 
 func transactions(t *testing.T, kind string) {

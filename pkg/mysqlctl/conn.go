@@ -88,9 +88,9 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 	return rows, err
 }
 
-// WaitBroken blocks while the connection is open and nothing comes from it. It returns nil as soon as the server has closed
-// it, reset it or said something unasked (which is a farewell), at once where there is no connection though it is kept,
-// and ctx.Err() when ctx ends.
+// WaitBroken blocks while the connection is open and nothing comes from it. It returns nil as soon as the server has
+// closed it, reset it or said something unasked (which is a farewell), at once where there is no connection though it
+// is kept, and ctx.Err() when ctx ends.
 func (c *Conn) WaitBroken(ctx context.Context) error {
 	if c.sess == nil && !c.kept() {
 		<-ctx.Done()

@@ -318,7 +318,8 @@ func TestGreeted(t *testing.T) {
 	}
 }
 
-// TestEndedQuestion: a question that the server ends, with its connection or without, says nothing of the server: it is asked again.
+// TestEndedQuestion: a question that the server ends, with its connection or without, says nothing of the server: it is
+// asked again.
 func TestEndedQuestion(t *testing.T) { each(t, testEndedQuestion) }
 
 func testEndedQuestion(t *testing.T, kind string) {

@@ -8,9 +8,9 @@ import (
 // digestLength is how much of a statement is shown: enough to know it again.
 const digestLength = 60
 
-// digest is the beginning of a statement as it may be shown to anybody: without comments, and with ? in the place of each
-// literal, which may be a secret. Where a literal ends depends on the sql_mode of its connection once there is a backslash in it: what
-// follows is left out then, as it is where the server has cut the statement off within one.
+// digest is the beginning of a statement as it may be shown to anybody: without comments, and with ? in the place of
+// each literal, which may be a secret. Where a literal ends depends on the sql_mode of its connection once there is a
+// backslash in it: what follows is left out then, as it is where the server has cut the statement off within one.
 func digest(sql string) string {
 	var b strings.Builder
 	rest := []rune(sql)

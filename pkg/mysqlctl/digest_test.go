@@ -50,8 +50,8 @@ func FuzzDigest(f *testing.F) {
 	})
 }
 
-// TestInTheWay: what writes comes first, the longest before others, also what has been killed and is yet being undone; who is idle or no
-// client is not named.
+// TestInTheWay: what writes comes first, the longest before others, also what has been killed and is yet being undone;
+// who is idle or no client is not named.
 func TestInTheWay(t *testing.T) {
 	list := []process{
 		{id: 1, user: "app", command: "Query", seconds: "900", statement: "SELECT ? FROM t"},

@@ -8,7 +8,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestEndDumps: what a replica on that address reads ends, and begins again, as the replica lives; others are left alone.
+// TestEndDumps: what a replica on that address reads ends, and begins again, as the replica lives; others are left
+// alone.
 func TestEndDumps(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
 		source := mysqltest.Start(t, mysqltest.Options{Server: kind, Args: []string{"--skip-name-resolve"}})

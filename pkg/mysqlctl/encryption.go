@@ -8,7 +8,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// SSLMode says whether connections are encrypted, by the words of the server's own clients ("--ssl-mode" in the MySQL manual).
+// SSLMode says whether connections are encrypted, by the words of the server's own clients ("--ssl-mode" in the MySQL
+// manual).
 type SSLMode string
 
 // The modes. Names in certificates are not compared with anything: hosts are known by their addresses.

@@ -51,8 +51,8 @@ func (f flavour) privileges(p Purpose) []string {
 	return names
 }
 
-// MissingGrant compares what the user of this Server may do with what the purpose needs, and returns the GRANT that adds what is missing;
-// "" where nothing is. Privileges by way of roles count as far as SHOW GRANTS tells of them.
+// MissingGrant compares what the user of this Server may do with what the purpose needs, and returns the GRANT that
+// adds what is missing; "" where nothing is. Privileges by way of roles count as far as SHOW GRANTS tells of them.
 func (s *Server) MissingGrant(ctx context.Context, p Purpose) (string, error) {
 	var f flavour
 	rows, err := s.ask(ctx, func(now flavour) statement { f = now; return now.showGrants() })

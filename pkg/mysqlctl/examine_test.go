@@ -14,7 +14,8 @@ import (
 
 func TestMissingGrant(t *testing.T) { each(t, testMissingGrant) }
 
-// testMissingGrant takes the rights of each account away one by one: just that one is missed, and the statement that is named brings it back.
+// testMissingGrant takes the rights of each account away one by one: just that one is missed, and the statement that is
+// named brings it back.
 func testMissingGrant(t *testing.T, kind string) {
 	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
 	for n, a := range []struct {

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// Beat is one row of a heartbeat table as pt-heartbeat of the Percona Toolkit keeps it, one for each server that was written to.
+// Beat is one row of a heartbeat table as pt-heartbeat of the Percona Toolkit keeps it, one for each server that was
+// written to.
 type Beat struct {
 	ServerID uint32
-	// At is when the row was written, by the clock and in the time zone of the program that wrote it: it may be compared with other
-	// beats of the same server, and with nothing else.
+	// At is when the row was written, by the clock and in the time zone of the program that wrote it: it may be
+	// compared with other beats of the same server, and with nothing else.
 	At time.Time
 }
 

@@ -27,12 +27,12 @@ const (
 	letGo = 300 * time.Millisecond
 )
 
-// EndLocks ends the connections that hold a lock which others wait for, such as that of a backup (FLUSH TABLES WITH READ LOCK,
-// BACKUP STAGE, LOCK INSTANCE FOR BACKUP, LOCK TABLES), and says which; it does nothing while nobody waits. Whose lock it
-// is the server tells where it can: MySQL in performance_schema.metadata_locks, if this user may read that, MariaDB in
-// information_schema.METADATA_LOCK_INFO, if that plugin is there. Elsewhere it is tried: first who is at work on a lock,
-// then who is idle and then who runs a statement, the longest first and more at a time, until nobody waits any more.
-// Without a deadline it ends after Timeout.
+// EndLocks ends the connections that hold a lock which others wait for, such as that of a backup (FLUSH TABLES WITH
+// READ LOCK, BACKUP STAGE, LOCK INSTANCE FOR BACKUP, LOCK TABLES), and says which; it does nothing while nobody waits.
+// Whose lock it is the server tells where it can: MySQL in performance_schema.metadata_locks, if this user may read
+// that, MariaDB in information_schema.METADATA_LOCK_INFO, if that plugin is there. Elsewhere it is tried: first who is
+// at work on a lock, then who is idle and then who runs a statement, the longest first and more at a time, until nobody
+// waits any more. Without a deadline it ends after Timeout.
 func (s *Server) EndLocks(ctx context.Context, who Waiter) (ended []string, err error) {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -108,8 +108,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// The states in which a connection waits for a lock on the whole server ("General Thread States" in the MySQL manual and
-// that of MariaDB), and for one on a table.
+// The states in which a connection waits for a lock on the whole server ("General Thread States" in the MySQL manual
+// and that of MariaDB), and for one on a table.
 var (
 	serverLocks = []string{"Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock"}
 	tableLocks  = []string{
@@ -139,8 +139,8 @@ func (p process) locks() bool {
 		first == "LOCK" && slices.Contains([]string{"TABLES", "TABLE", "INSTANCE", "BINLOG"}, second)
 }
 
-// suspects are the connections of clients that may hold what others wait for, the likeliest first. Where holders are known
-// it is those. The account of the agents, this one and others, takes no locks.
+// suspects are the connections of clients that may hold what others wait for, the likeliest first. Where holders are
+// known it is those. The account of the agents, this one and others, takes no locks.
 func suspects(list []process, holders map[uint64]bool, agents string) []process {
 	var all []process
 	rank := func(p process) int {
@@ -272,8 +272,8 @@ func (f flavour) showBackupLock() statement {
 	return st
 }
 
-// barring are the connections with a lock that keeps others from writing, on the whole server or on a table, for MariaDB, which does
-// not tell who waits for what. Those who write have a backup lock too, of other modes.
+// barring are the connections with a lock that keeps others from writing, on the whole server or on a table, for
+// MariaDB, which does not tell who waits for what. Those who write have a backup lock too, of other modes.
 func barring(locks []lock, server bool) map[uint64]bool {
 	modes := []string{"SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE", "EXCLUSIVE"}
 	if server {

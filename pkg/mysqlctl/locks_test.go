@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestEndLocks: whatever lock keeps replication from going on, its holder is ended and named, and others are not; while nothing
-// waits nobody is.
+// TestEndLocks: whatever lock keeps replication from going on, its holder is ended and named, and others are not; while
+// nothing waits nobody is.
 func TestEndLocks(t *testing.T) { each(t, testEndLocks) }
 
 func testEndLocks(t *testing.T, kind string) {
@@ -146,7 +146,8 @@ func connectionID(t *testing.T, c *sql.Conn) string {
 	return id
 }
 
-// TestHolders: who is in the way by the server's own word, on MySQL by what is waited for, on MariaDB by what keeps from writing.
+// TestHolders: who is in the way by the server's own word, on MySQL by what is waited for, on MariaDB by what keeps
+// from writing.
 func TestHolders(t *testing.T) {
 	locks := []lock{
 		{1, "GLOBAL", "SHARED", true}, {2, "GLOBAL", "INTENTION_EXCLUSIVE", true},
@@ -174,8 +175,8 @@ func TestHolders(t *testing.T) {
 	}
 }
 
-// TestSuspects: where the server does not say who it is, who locks by its statement comes first, then who is idle, then who works, the longest
-// first. Who waits itself is none, nor who is no client.
+// TestSuspects: where the server does not say who it is, who locks by its statement comes first, then who is idle, then
+// who works, the longest first. Who waits itself is none, nor who is no client.
 func TestSuspects(t *testing.T) {
 	list := []process{
 		{id: 1, user: "app", command: "Query", seconds: "50", statement: "SELECT ?"},

@@ -20,8 +20,8 @@ type Replica struct {
 	IOError, SQLError     string // last error of the thread, empty where there is none
 	IOErrno, SQLErrno     uint64 // its number, 0 where there is none
 
-	// Retries is how often the I/O thread tries to connect before it gives up (MySQL's SOURCE_RETRY_COUNT), RetryEvery the pause between.
-	// 0 retries: it goes on for ever, or, before MariaDB 12, does not say.
+	// Retries is how often the I/O thread tries to connect before it gives up (MySQL's SOURCE_RETRY_COUNT), RetryEvery
+	// the pause between. 0 retries: it goes on for ever, or, before MariaDB 12, does not say.
 	Retries    uint64
 	RetryEvery time.Duration
 
@@ -36,8 +36,8 @@ type Replica struct {
 	UsesGTID bool     // positions are found by GTID, not by file and offset
 }
 
-// PlaceGone says that replication has ended because the source does not have the place in its log from which it was to go on: it was
-// purged, or the source was set up anew (error 1236, which newer versions of MySQL number 13114).
+// PlaceGone says that replication has ended because the source does not have the place in its log from which it was to
+// go on: it was purged, or the source was set up anew (error 1236, which newer versions of MySQL number 13114).
 func (r Replica) PlaceGone() bool { return r.IOErrno == 1236 || r.IOErrno == 13114 }
 
 // Replica returns the state of replication, or ErrNotReplica.
@@ -83,7 +83,8 @@ func parseReplica(r row) (rep Replica, err error) {
 	rep.SQLRunning = get("Replica_SQL_Running", "Slave_SQL_Running")
 	rep.IOError = r["Last_IO_Error"]
 	rep.SQLError = r["Last_SQL_Error"]
-	// "Slave has read all relay log; waiting for more updates", and later wordings ("Replication SQL Thread States" in both manuals).
+	// "Slave has read all relay log; waiting for more updates", and later wordings ("Replication SQL Thread States" in
+	// both manuals).
 	rep.Drained = strings.Contains(get("Replica_SQL_Running_State", "Slave_SQL_Running_State"), "has read all relay log")
 	// Using_Gtid is MariaDB's (No, Slave_Pos, Current_Pos), Auto_Position MySQL's (0, 1).
 	rep.UsesGTID = r["Auto_Position"] == "1" || (r["Using_Gtid"] != "" && r["Using_Gtid"] != "No")

@@ -18,8 +18,8 @@ type Source struct {
 }
 
 // Repoint makes the server replicate from src and returns once both threads run. What it had received of its former
-// source but not executed is dropped: wait first. After an error replication is stopped, so that nothing is executed that was
-// not meant to be, or it points to src already; Replica tells which.
+// source but not executed is dropped: wait first. After an error replication is stopped, so that nothing is executed
+// that was not meant to be, or it points to src already; Replica tells which.
 func (s *Server) Repoint(ctx context.Context, src Source) error {
 	if !src.GTID && src.Start.IsZero() {
 		return fmt.Errorf("repoint %s to %s: no position to start at", s.cfg.Addr, src.Host)
@@ -38,8 +38,8 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	return nil
 }
 
-// Aim stops replication and points it at src, as Repoint does, and leaves it stopped. What the server would refuse anyway leaves
-// replication as it is.
+// Aim stops replication and points it at src, as Repoint does, and leaves it stopped. What the server would refuse
+// anyway leaves replication as it is.
 func (s *Server) Aim(ctx context.Context, src Source) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -56,9 +56,9 @@ func (s *Server) Aim(ctx context.Context, src Source) error {
 	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src, beat) }, during{})
 }
 
-// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It is
-// the one setting of replication that servers compute anew when the source's address changes, though somebody may have
-// set it. On MySQL only who may read that table knows it; it is no reason not to follow another source.
+// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It
+// is the one setting of replication that servers compute anew when the source's address changes, though somebody may
+// have set it. On MySQL only who may read that table knows it; it is no reason not to follow another source.
 func (s *Server) heartbeat(ctx context.Context) (string, error) {
 	rows, err := s.ask(ctx, flavour.showHeartbeat)
 	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownColumn) {
@@ -120,7 +120,8 @@ func (s *Server) StopReplication(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, during{}))
 }
 
-// StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of StopReplication.
+// StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of
+// StopReplication.
 func (s *Server) StopReceiving(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, during{}))
 }

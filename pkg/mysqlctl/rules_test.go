@@ -232,8 +232,8 @@ func TestParseReplicaMySQL(t *testing.T) {
 	}
 }
 
-// Answers of servers that are not tested on: the columns are those of the manuals ("SHOW SLAVE STATUS Statement" of MySQL 5.7 and 8.0),
-// in the form of mysql --vertical.
+// Answers of servers that are not tested on: the columns are those of the manuals ("SHOW SLAVE STATUS Statement" of
+// MySQL 5.7 and 8.0), in the form of mysql --vertical.
 func TestParseRecordedReplica(t *testing.T) {
 	for name, want := range map[string]Replica{
 		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SourceUUID: "6fb4cf37-0f14-11ee-9c43-525400123456", SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",

@@ -52,8 +52,8 @@ type Server struct {
 	busy   map[*session]bool
 }
 
-// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full, or closed to all
-// that is new; and one for who else asks something meanwhile.
+// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full, or
+// closed to all that is new; and one for who else asks something meanwhile.
 const maxIdle = 3
 
 // New makes a Server and starts nothing.
@@ -120,7 +120,8 @@ func (s *Server) Identity(ctx context.Context) (id uint32, uuid string, err erro
 	return uint32(n), v["server_uuid"], nil
 }
 
-// PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made absolute.
+// PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made
+// absolute.
 func (s *Server) PIDFile(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "pid_file", "datadir")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// session is one connection, logged in. It stands on the driver itself, not on database/sql, for two things that the latter
-// hides: the server's number for each connection (so that it can be killed, or spared) and the socket.
+// session is one connection, logged in. It stands on the driver itself, not on database/sql, for two things that the
+// latter hides: the server's number for each connection (so that it can be killed, or spared) and the socket.
 type session struct {
 	conn    driverConn
 	socket  net.Conn
@@ -26,8 +26,8 @@ type session struct {
 	mend    func(error) string
 	flavour flavour
 
-	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege Changes Take Effect"
-	// in the MySQL manual), so this one is not kept.
+	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege
+	// Changes Take Effect" in the MySQL manual), so this one is not kept.
 	powerless bool
 
 	idle time.Time // since when nobody uses it; of the Server that keeps it
@@ -232,8 +232,9 @@ func shielded(call func() error) (err error) {
 	return call()
 }
 
-// withhold takes the text out of an error that quotes the statement, such as 1064 (near '…'), or whose text has the secret in it. Of a
-// value that is too long (1470) it leaves out the value. All other texts say what is wrong, and are shown.
+// withhold takes the text out of an error that quotes the statement, such as 1064 (near '…'), or whose text has the
+// secret in it. Of a value that is too long (1470) it leaves out the value. All other texts say what is wrong, and are
+// shown.
 func withhold(err error, secret string) error {
 	said, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
@@ -268,8 +269,8 @@ func withhold(err error, secret string) error {
 // secretPart is how much of a secret must not be shown.
 const secretPart = 6
 
-// quotes tells that a text has a part of the secret in it, whatever has cut it or put signs of escape into it. The server's own sentences
-// may happen to have the same letters: then they are withheld for nothing.
+// quotes tells that a text has a part of the secret in it, whatever has cut it or put signs of escape into it. The
+// server's own sentences may happen to have the same letters: then they are withheld for nothing.
 func quotes(text, secret string) bool {
 	if len(secret) <= secretPart {
 		return secret != "" && strings.Contains(text, secret)
@@ -282,8 +283,9 @@ func quotes(text, secret string) bool {
 	return false
 }
 
-// lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not known. What was only
-// interrupted is asked again on a new connection all the same: it can't be told which of them a server means.
+// lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not
+// known. What was only interrupted is asked again on a new connection all the same: it can't be told which of them a
+// server means.
 func lost(err error) bool {
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost) || SignOf(err) == Passing
 }

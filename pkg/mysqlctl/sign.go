@@ -15,8 +15,8 @@ import (
 // Sign is what the error of a question says of the server that was asked.
 type Sign uint8
 
-// The signs. All verdicts on errors of servers are taken from SignOf: a server that answers with an error is no less alive than one that
-// answers with rows, whatever the error.
+// The signs. All verdicts on errors of servers are taken from SignOf: a server that answers with an error is no less
+// alive than one that answers with rows, whatever the error.
 const (
 	Silent    Sign = iota // nothing that a server says came back: no connection, no answer, none in time, or nonsense
 	Refused               // nobody listens on the port
@@ -59,8 +59,8 @@ func signOf(number uint16) Sign {
 	return Odd
 }
 
-// mendOf says what lets an account in again that the server has refused with this number; "" where the number is about something else.
-// ACCOUNT and PASSWORD stand for the account and for the variable with its password.
+// mendOf says what lets an account in again that the server has refused with this number; "" where the number is about
+// something else. ACCOUNT and PASSWORD stand for the account and for the variable with its password.
 func mendOf(number uint16) string {
 	switch number {
 	case errAccessDenied, errAccessDeniedNoPassword:
@@ -89,7 +89,8 @@ func mendOf(number uint16) string {
 	return ""
 }
 
-// clientMend is the same for logins that fail on this side: the server has greeted, and how it wants the account to log in is not to be had.
+// clientMend is the same for logins that fail on this side: the server has greeted, and how it wants the account to log
+// in is not to be had.
 func clientMend(err error) string {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
@@ -115,8 +116,8 @@ func IsWrongAccount(err error) bool {
 	return isServerError(err, errAccessDenied, errAccessDeniedNoPassword, errHostDenied)
 }
 
-// Mend says what a person has to do so that the server lets the account in again; "" where the error is about something else, or names its
-// remedy itself. password is the variable that has the account's password.
+// Mend says what a person has to do so that the server lets the account in again; "" where the error is about something
+// else, or names its remedy itself. password is the variable that has the account's password.
 func Mend(err error, account, password string) string {
 	mend := clientMend(err)
 	if said, ok := errors.AsType[*mysql.MySQLError](err); ok {
@@ -126,8 +127,8 @@ func Mend(err error, account, password string) string {
 		"PASSWORD EXPIRE", "PASSWORD EXPIRE", "PASSWORD", password).Replace(mend)
 }
 
-// ReadError is the error of a server in the text of an error, as another program has sent it ("Error 1045 (28000): …"); without one it is an
-// error that says nothing of a server.
+// ReadError is the error of a server in the text of an error, as another program has sent it ("Error 1045 (28000): …");
+// without one it is an error that says nothing of a server.
 func ReadError(text string) error {
 	_, said, _ := strings.Cut(text, "Error ")
 	head, message, found := strings.Cut(said, ": ")

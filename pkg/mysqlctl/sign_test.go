@@ -69,7 +69,8 @@ func TestSignOf(t *testing.T) {
 	}
 }
 
-// TestMend: each refusal of an account has a remedy that names what is to be changed, and nothing is left to be filled in that is known.
+// TestMend: each refusal of an account has a remedy that names what is to be changed, and nothing is left to be filled
+// in that is known.
 func TestMend(t *testing.T) {
 	for number := range uint16(5000) {
 		err := &mysql.MySQLError{Number: number}

@@ -76,7 +76,8 @@ func (f flavour) startReplica(channel string) statement {
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
 }
 
-// changeSource names what has to change; servers keep everything else. beat is the heartbeat to be kept, "" for the server's own.
+// changeSource names what has to change; servers keep everything else. beat is the heartbeat to be kept, "" for the
+// server's own.
 func (f flavour) changeSource(channel string, src Source, beat string) statement {
 	set := "MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?"
 	args := []driver.Value{src.Host, int64(src.Port), src.User, src.Password}
@@ -94,7 +95,8 @@ func (f flavour) changeSource(channel string, src Source, beat string) statement
 	case mysqlOld:
 		set += map[bool]string{true: ", MASTER_AUTO_POSITION=1", false: ", MASTER_AUTO_POSITION=0"}[src.GTID]
 		if f.atLeast(8, 0, 4) {
-			// caching_sha2_password, the default since 8.0.4, does not log in without TLS unless it may ask for the key.
+			// caching_sha2_password, the default since 8.0.4, does not log in without TLS unless it may ask for the
+			// key.
 			set += ", GET_MASTER_PUBLIC_KEY=1"
 		}
 	case mysqlNew:

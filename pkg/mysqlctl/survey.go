@@ -38,8 +38,8 @@ type SemiSync struct {
 	Acks    bool // as a replica, it acknowledges what it receives
 }
 
-// Survey asks for everything at once, within the Timeout, with the kept connection as in Ping. It needs no privilege but that to see
-// replication, without which Replica is nil.
+// Survey asks for everything at once, within the Timeout, with the kept connection as in Ping. It needs no privilege
+// but that to see replication, without which Replica is nil.
 func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 const waitSlice = time.Second
 
 // WaitExecuted returns nil once replication has executed the log of its source up to p. It fails with ErrNotReplica,
-// with ErrNotReplicating and the text of the server where the SQL thread does not run short of p, and at the deadline with
-// context.DeadlineExceeded and how far it came. Without a deadline it waits for Timeout.
+// with ErrNotReplicating and the text of the server where the SQL thread does not run short of p, and at the deadline
+// with context.DeadlineExceeded and how far it came. Without a deadline it waits for Timeout.
 //
 // The wait is the server's (MASTER_POS_WAIT), but its result is not taken for an answer: that is what the status says.
 // MySQL's status says only every replica_checkpoint_period how far parallel workers have come, and at once where the
@@ -89,8 +89,8 @@ func (s *Server) restartExecuting(ctx context.Context) error {
 	return err
 }
 
-// GTIDs returns what the server has committed (gtid_executed), on MySQL with GTIDs; "" elsewhere, where no such set tells what has
-// been executed.
+// GTIDs returns what the server has committed (gtid_executed), on MySQL with GTIDs; "" elsewhere, where no such set
+// tells what has been executed.
 func (s *Server) GTIDs(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "gtid_mode", "gtid_executed")
 	if err != nil || v["gtid_mode"] != "ON" {
@@ -99,8 +99,9 @@ func (s *Server) GTIDs(ctx context.Context) (string, error) {
 	return strings.ReplaceAll(v["gtid_executed"], "\n", ""), nil
 }
 
-// WaitGTIDs returns nil once the server has executed a set of GTIDs that another one gave. It fails as WaitExecuted does. Where transactions are
-// executed in parallel it knows at once, the position only every replica_checkpoint_period.
+// WaitGTIDs returns nil once the server has executed a set of GTIDs that another one gave. It fails as WaitExecuted
+// does. Where transactions are executed in parallel it knows at once, the position only every
+// replica_checkpoint_period.
 func (s *Server) WaitGTIDs(ctx context.Context, set string) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()

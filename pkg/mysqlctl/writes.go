@@ -53,15 +53,16 @@ type Deny struct {
 	// idle, in LOCK TABLES or in a transaction, get none.
 	Grace time.Duration
 
-	// Ready is called once the connections that it takes are had, before anything is changed: the place to keep new clients away by
-	// means that would keep this program away too. It is not called where no connection can be had. nil: nothing.
+	// Ready is called once the connections that it takes are had, before anything is changed: the place to keep new
+	// clients away by means that would keep this program away too. It is not called where no connection can be had.
+	// nil: nothing.
 	Ready func()
 }
 
 // DenyWrites closes the server for writes and reads back that it is closed: no transaction of an ordinary user is
 // committed after it has returned without an error. Setting read_only waits for every LOCK TABLES and every running
-// write ("read_only" in the MariaDB and MySQL manuals); what is still in the way after a tenth of a second is killed
-// as Deny says. With an error the server may be closed or not, but nothing is left behind that closes it later, unless the
+// write ("read_only" in the MariaDB and MySQL manuals); what is still in the way after a tenth of a second is killed as
+// Deny says. With an error the server may be closed or not, but nothing is left behind that closes it later, unless the
 // error says so.
 func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 	ctx, cancel := bounded(ctx, opts.Grace+s.cfg.Timeout)

@@ -58,7 +58,8 @@ func testWritable(t *testing.T, kind string) {
 	}
 }
 
-// TestDenyWritesClearsItsWay (S15, S29): what blocks read_only is killed, and replication survives, its dump threads too.
+// TestDenyWritesClearsItsWay (S15, S29): what blocks read_only is killed, and replication survives, its dump threads
+// too.
 func TestDenyWritesClearsItsWay(t *testing.T) { each(t, testDenyWritesClearsItsWay) }
 
 func testDenyWritesClearsItsWay(t *testing.T, kind string) {
@@ -410,7 +411,8 @@ func testEndClients(t *testing.T, kind string) {
 	}
 }
 
-// On MySQL who has all privileges has SYSTEM_USER, and is killed by nobody without. That saves nobody else, and is said.
+// On MySQL who has all privileges has SYSTEM_USER, and is killed by nobody without. That saves nobody else, and is
+// said.
 func TestEndClientsMayNotEndAll(t *testing.T) {
 	i := mysqltest.Start(t, mysqltest.Options{Server: "mysql-9.7"}) // root, who has it, is connected
 	s := New(account(i, "agent", strings.Replace(i.Kind.AgentRights(), "SYSTEM_USER, ", "", 1)))

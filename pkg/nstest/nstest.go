@@ -1,5 +1,5 @@
-// Package nstest lets tests work on a real kernel's network without touching that of the machine: in network namespaces of their own.
-// It needs root, and is for tests only.
+// Package nstest lets tests work on a real kernel's network without touching that of the machine: in network namespaces
+// of their own. It needs root, and is for tests only.
 package nstest
 
 import (
@@ -20,8 +20,8 @@ import (
 
 const inside = "NSTEST_INSIDE"
 
-// Main runs the tests of a package in a namespace of their own, by starting the test binary once more in there: so every goroutine is
-// in it. prepare is done in the namespace first; nil: nothing is. It returns the exit code.
+// Main runs the tests of a package in a namespace of their own, by starting the test binary once more in there: so
+// every goroutine is in it. prepare is done in the namespace first; nil: nothing is. It returns the exit code.
 func Main(m *testing.M, prepare func() error) int {
 	if os.Getenv(inside) != "" {
 		err := up("lo") // without ::1 the net package would think that there is no IPv6

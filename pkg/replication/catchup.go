@@ -48,8 +48,8 @@ type Log interface {
 
 // Peers are the servers of the other hosts.
 type Peers interface {
-	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host, as far
-	// as is known.
+	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host,
+	// as far as is known.
 	Source(r mysqlctl.Replica) (name string, server Remote, ok bool)
 	ByName(name string) (ip string, server Remote, ok bool)
 	Names() []string
@@ -79,9 +79,9 @@ type catchUp struct {
 	progress    *atomic.Pointer[string] // what is waited for, for people; "" for nothing
 }
 
-// run waits until the local server has executed all that the old master wrote, or all that it and others have received where
-// the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced, it does not wait for
-// what is not executed: that is lost, and said.
+// run waits until the local server has executed all that the old master wrote, or all that it and others have received
+// where the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced,
+// it does not wait for what is not executed: that is lost, and said.
 func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
@@ -163,8 +163,8 @@ func stranger(r mysqlctl.Replica) string {
 		mysqlctl.Printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
-// level returns the position in the source's log up to which all has been executed. A source that does not answer is cut off for good:
-// nothing more of it comes in before the monitor trusts it again.
+// level returns the position in the source's log up to which all has been executed. A source that does not answer is
+// cut off for good: nothing more of it comes in before the monitor trusts it again.
 func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position, error) {
 	if o.Forced {
 		return c.force(ctx, r, from)
@@ -288,9 +288,9 @@ func (c catchUp) tookOver(o cluster.Order, from string) cluster.Embargo {
 	return cluster.Embargo{}
 }
 
-// again returns where this host took over before, in the same way: it is opened anew, after a restart perhaps. Nothing of the old writer comes
-// in any more before that has been looked at, so that its end is not waited for. What came in at a restart of the server, before it could be
-// stopped, is executed.
+// again returns where this host took over before, in the same way: it is opened anew, after a restart perhaps. Nothing
+// of the old writer comes in any more before that has been looked at, so that its end is not waited for. What came in
+// at a restart of the server, before it could be stopped, is executed.
 func (c catchUp) again(ctx context.Context, r mysqlctl.Replica, took cluster.Embargo) (mysqlctl.Position, error) {
 	if !r.Executed.IsZero() && r.Executed.String() != took.At {
 		if _, err := c.drain(ctx, took.Host); err != nil {
@@ -311,9 +311,9 @@ func (c catchUp) resume(ctx context.Context, from string) (resumed bool, err err
 	return true, c.embargo.set(cluster.Embargo{})
 }
 
-// receives sees to it that what is waited for can come in. A former agent may have stopped the receiving, and its note of
-// that may be lost: where the monitor has found the source's log to be in order, it goes on. Else somebody has stopped
-// it who knows why.
+// receives sees to it that what is waited for can come in. A former agent may have stopped the receiving, and its note
+// of that may be lost: where the monitor has found the source's log to be in order, it goes on. Else somebody has
+// stopped it who knows why.
 func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, target mysqlctl.Position, trust string) error {
 	if here, err := reached(r.Received, target); err != nil || here || r.IORunning != "No" || c.embargo.get().Host == from {
 		return err
@@ -354,7 +354,8 @@ func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (my
 	return r.Executed, c.cutOff(ctx, from, r.Executed)
 }
 
-// wait returns the position in the source's log up to which all that has been received has been executed, target at least.
+// wait returns the position in the source's log up to which all that has been received has been executed, target at
+// least.
 func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.Position) (mysqlctl.Position, error) {
 	for {
 		if done, err := reached(r.Executed, target); err != nil {
@@ -385,12 +386,13 @@ func (c catchUp) say(text string) {
 	}
 }
 
-// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up: parallel workers
-// report their progress only from time to time.
+// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up:
+// parallel workers report their progress only from time to time.
 const unfinished = time.Second
 
-// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps in the middle of
-// a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen it.
+// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps
+// in the middle of a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen
+// it.
 func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
 	var last mysqlctl.Position
 	moved := time.Now()
@@ -422,8 +424,8 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 	}
 }
 
-// breakOff ends the execution of what was received, and says up to where it came. What is only waiting to be committed, for an acknowledgement of the
-// dead writer maybe, is committed by that: the place is the one afterwards.
+// breakOff ends the execution of what was received, and says up to where it came. What is only waiting to be committed,
+// for an acknowledgement of the dead writer maybe, is committed by that: the place is the one afterwards.
 func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, error) {
 	if err := c.local.StopReplication(ctx); err != nil {
 		return mysqlctl.Position{}, err

@@ -16,8 +16,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// committing is a server that executes no more of what it has received before it is told to stop, as one whose commit waits for an
-// acknowledgement.
+// committing is a server that executes no more of what it has received before it is told to stop, as one whose commit
+// waits for an acknowledgement.
 type committing struct {
 	*sim
 	then mysqlctl.Position // up to where it has executed when it has stopped
@@ -27,7 +27,8 @@ func (c committing) StopReplication(ctx context.Context) error {
 	return c.op(ctx, "stop replication", func() { c.replica.Executed = c.then })
 }
 
-// TestDrain: the place up to which the dead writer's log has been executed is the one after the end of the execution, whatever that finishes.
+// TestDrain: the place up to which the dead writer's log has been executed is the one after the end of the execution,
+// whatever that finishes.
 func TestDrain(t *testing.T) {
 	for name, c := range map[string]struct {
 		executed, then uint64
@@ -115,8 +116,8 @@ func TestResetLog(t *testing.T) {
 	}
 }
 
-// TestTakenOverBefore: a writer that took over from a dead one and is opened anew, while that one is back and not yet looked at, does not
-// wait for the end of its log: nothing of it comes in.
+// TestTakenOverBefore: a writer that took over from a dead one and is opened anew, while that one is back and not yet
+// looked at, does not wait for the end of its log: nothing of it comes in.
 func TestTakenOverBefore(t *testing.T) {
 	noted := cluster.Embargo{Host: "db1", At: at(100).String()}
 	for name, c := range map[string]struct {
@@ -183,8 +184,8 @@ func TestReceivingStopped(t *testing.T) {
 	}
 }
 
-// TestLacks: a host that is known to lack something is not opened before the only one that has it has answered: it gives
-// nothing up meanwhile, so that it goes on when that one does.
+// TestLacks: a host that is known to lack something is not opened before the only one that has it has answered: it
+// gives nothing up meanwhile, so that it goes on when that one does.
 func TestLacks(t *testing.T) {
 	const only = ", and only 'db1' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)"
 	from1 := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
@@ -245,8 +246,8 @@ func (d *dumpsOf) EndDumps(_ context.Context, replica netip.Addr) (int, error) {
 	return len(d.ended), d.fail
 }
 
-// TestUnhook: a writer that takes over from one that does not answer ends what that one reads here, and takes over though
-// it can't. One that answers goes on reading.
+// TestUnhook: a writer that takes over from one that does not answer ends what that one reads here, and takes over
+// though it can't. One that answers goes on reading.
 func TestUnhook(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer Remote

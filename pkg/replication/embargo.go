@@ -11,8 +11,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that one has
-// beyond the place up to which its log was read here, nobody may pull in unseen. It has no position while the
+// embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that
+// one has beyond the place up to which its log was read here, nobody may pull in unseen. It has no position while the
 // taking over is under way. It outlives the agent, in a file of one line, HOST|POSITION. It is safe for concurrent use.
 type embargo struct {
 	path    string // "": it is not kept

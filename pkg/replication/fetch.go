@@ -77,7 +77,8 @@ func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position
 	if !ok {
 		return up, errors.New("it is not in this host's configuration")
 	}
-	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the writer.
+	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the
+	// writer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.patience)
 	defer cancel()
 	at, err := executesAll(ctx, best)
@@ -93,8 +94,8 @@ func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position
 	return at.old, c.local.StopReplication(ctx)
 }
 
-// executesAll waits until the other host has executed, and so logged, what it has received, and returns where it stands in the dead
-// writer's log and in its own. The last of what the dead one has sent may still be coming in there.
+// executesAll waits until the other host has executed, and so logged, what it has received, and returns where it stands
+// in the dead writer's log and in its own. The last of what the dead one has sent may still be coming in there.
 func executesAll(ctx context.Context, best more) (place, error) {
 	var last place
 	for {

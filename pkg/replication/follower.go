@@ -56,7 +56,8 @@ type follower struct {
 	crossed time.Time                      // when; of the attempts alone
 }
 
-// wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer one.
+// wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer
+// one.
 type wish struct {
 	order cluster.Order
 	tried chan struct{}
@@ -65,7 +66,8 @@ type wish struct {
 // errNotYet: the new writer has yet to say where in its log it took over. It will, with the next order.
 var errNotYet = errors.New("the new writer has not yet taken over")
 
-// tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it needs.
+// tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it
+// needs.
 const tryTimeout = 10 * time.Second
 
 func newFollower(c Config, e *embargo, s *stopped) *follower {
@@ -77,7 +79,8 @@ func newFollower(c Config, e *embargo, s *stopped) *follower {
 	return f
 }
 
-// want hands over the newest order; only one goroutine may call it. The channel it returns is closed when it has been tried.
+// want hands over the newest order; only one goroutine may call it. The channel it returns is closed when it has been
+// tried.
 func (f *follower) want(o cluster.Order) <-chan struct{} {
 	w := wish{order: o, tried: make(chan struct{})}
 	select {

@@ -11,13 +11,15 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about former writers: what this host looks for in its own log when it was one, and when another is replicated from again.
+// This file is about former writers: what this host looks for in its own log when it was one, and when another is
+// replicated from again.
 
-// lookAgain: a server that was not in order may have been set up anew, under the same agent, in a way that its log does not show.
+// lookAgain: a server that was not in order may have been set up anew, under the same agent, in a way that its log does
+// not show.
 const lookAgain = time.Minute
 
-// lookBack audits this server's own log for each place that the monitor names. Where something was found it looks again: at once when
-// the log ends before where it did, as that of a server that was set up anew.
+// lookBack audits this server's own log for each place that the monitor names. Where something was found it looks
+// again: at once when the log ends before where it did, as that of a server that was set up anew.
 func (f *follower) lookBack(ctx context.Context, o cluster.Order) error {
 	last := f.audit.Load()
 	if o.Left == "" {
@@ -59,7 +61,8 @@ func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (
 	return found, err
 }
 
-// keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything afterwards.
+// keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything
+// afterwards.
 func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	e := f.embargo.get()
 	asked := e.At != "" && cluster.Trusts(o.Across, e)
@@ -118,8 +121,9 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	return nil
 }
 
-// reaches looks whether the source's log still goes to where this server has read it. It does not where the source has been set up anew: to
-// go on at that place would break at best, and else begin anywhere in the new log. MySQL's GTIDs find the place in any log.
+// reaches looks whether the source's log still goes to where this server has read it. It does not where the source has
+// been set up anew: to go on at that place would break at best, and else begin anywhere in the new log. MySQL's GTIDs
+// find the place in any log.
 func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
 	name, source, known := f.peers.Source(r)
 	if !known || r.Received.IsZero() {

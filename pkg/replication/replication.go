@@ -1,6 +1,6 @@
-// Package replication brings the local server's replication into line with the orders: whom it follows, from where in that
-// one's log, and what it still has to execute before it is opened for writes (docs/replication.md). It knows servers and
-// their logs, and nothing of addresses, firewalls or leases.
+// Package replication brings the local server's replication into line with the orders: whom it follows, from where in
+// that one's log, and what it still has to execute before it is opened for writes (docs/replication.md). It knows
+// servers and their logs, and nothing of addresses, firewalls or leases.
 package replication
 
 import (
@@ -80,7 +80,8 @@ func New(c Config) *Replication {
 	}
 }
 
-// Load reads what a former agent noted, before anything else is called. What can't be read is logged, and counts as nothing.
+// Load reads what a former agent noted, before anything else is called. What can't be read is logged, and counts as
+// nothing.
 func (r *Replication) Load(ctx context.Context) {
 	if err := durable.Within(ctx, r.embargo.load); err != nil {
 		r.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
@@ -96,12 +97,12 @@ func (r *Replication) Run(ctx context.Context) error {
 // Wait returns when all that Run and CatchUp have begun has ended; both have returned before.
 func (r *Replication) Wait() { r.catchUp.stopping.Wait() }
 
-// Follow hands over the newest order; only one goroutine may call it. The channel is closed when the replication has been
-// brought into line with it, or that has failed.
+// Follow hands over the newest order; only one goroutine may call it. The channel is closed when the replication has
+// been brought into line with it, or that has failed.
 func (r *Replication) Follow(o cluster.Order) <-chan struct{} { return r.follower.want(o) }
 
-// CatchUp executes what the writer before this host has written, as far as it can be had, and returns where this host takes
-// over. An error says why it must not be opened.
+// CatchUp executes what the writer before this host has written, as far as it can be had, and returns where this host
+// takes over. An error says why it must not be opened.
 func (r *Replication) CatchUp(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	return r.catchUp.run(ctx, o)
 }

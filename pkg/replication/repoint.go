@@ -159,8 +159,8 @@ func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 	return nil
 }
 
-// answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further in it means
-// nothing.
+// answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further
+// in it means nothing.
 func (f *follower) answers(ctx context.Context, r mysqlctl.Replica) bool {
 	_, old, known := f.peers.Source(r)
 	if !known {
@@ -191,12 +191,13 @@ func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Po
 	return start, err
 }
 
-// mostBeyond is how many transactions a slave that hears late may be beyond the place where the new writer took over: half a
-// minute of a busy one.
+// mostBeyond is how many transactions a slave that hears late may be beyond the place where the new writer took over:
+// half a minute of a busy one.
 const mostBeyond = 100_000
 
-// translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there was when the
-// new one took over. Where that is what the new writer has written since, and the old one replicates, its logs tell.
+// translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there
+// was when the new one took over. Where that is what the new writer has written since, and the old one replicates, its
+// logs tell.
 func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place, executed mysqlctl.Position) (mysqlctl.Position, error) {
 	_, from, okFrom := f.peers.ByName(sw.From)
 	_, to, okTo := f.peers.ByName(sw.To)
@@ -225,8 +226,8 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	return start, nil
 }
 
-// isVirtual says whether an address is that of a role: who replicates from it follows the role without the agent's help, and
-// so not always at the right place.
+// isVirtual says whether an address is that of a role: who replicates from it follows the role without the agent's
+// help, and so not always at the right place.
 func (f *follower) isVirtual(address string) bool {
 	return slices.ContainsFunc(f.addresses, func(ip netip.Addr) bool { return ip.String() == address })
 }
@@ -243,7 +244,8 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 	}
 	r, err := f.local.Replica(ctx)
 	if err == nil && r.Executed != p && r.PlaceGone() {
-		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that one is long enough.
+		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that
+		// one is long enough.
 		if err := f.stopped.set(runs, ""); err != nil {
 			return err
 		}
@@ -258,7 +260,8 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 	return nil
 }
 
-// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way, or it has failed.
+// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way,
+// or it has failed.
 func (f *follower) goOn(ctx context.Context) error {
 	if err := ignoreNotReplica(f.local.StartReplication(context.WithoutCancel(ctx))); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 )
 
 // atRest finds the place in the new master's log for a slave that nobody told where the new master took over: an
-// original monitor, or a first start. The original reads the new master's position at some moment and loses or repeats what
-// is written meanwhile. Here the position is only taken when the old and the new master stand still and level with each
-// other, and this slave with them; otherwise the slave stays where it is and says why.
+// original monitor, or a first start. The original reads the new master's position at some moment and loses or repeats
+// what is written meanwhile. Here the position is only taken when the old and the new master stand still and level with
+// each other, and this slave with them; otherwise the slave stays where it is and says why.
 func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string) (mysqlctl.Position, error) {
 	none := mysqlctl.Position{}
 	_, to, ok := f.peers.ByName(master)

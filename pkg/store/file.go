@@ -17,8 +17,8 @@ type Disk interface {
 	Replace(path string, content []byte) error
 }
 
-// File is a status file. Run writes it in a goroutine of its own: the newest version only, again and again where the disk
-// does not take it.
+// File is a status file. Run writes it in a goroutine of its own: the newest version only, again and again where the
+// disk does not take it.
 type File struct {
 	path   string
 	disk   Disk
@@ -104,8 +104,9 @@ func (f *File) Run(ctx context.Context) error {
 	}
 }
 
-// Load reads the file. A missing one is fs.ErrNotExist. What can't be right in it is left out, with a warning each. One of
-// another cluster is an error: by its epoch nobody here could ever be the writer. known are the hosts of the configuration.
+// Load reads the file. A missing one is fs.ErrNotExist. What can't be right in it is left out, with a warning each. One
+// of another cluster is an error: by its epoch nobody here could ever be the writer. known are the hosts of the
+// configuration.
 func (f *File) Load(known func(host string) bool) (cluster.Durable, []string, error) {
 	text, err := f.disk.ReadFile(f.path)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes on.
+// switchLine begins the line of a status file that is ours. The original warns of a host that it does not know and goes
+// on.
 const switchLine = "#switch"
 
 // epochLine holds the newest decision about the writer, where it has a lease.
@@ -23,7 +24,8 @@ const termsLine = "#terms"
 // classicLine names a host whose agent speaks the original's protocol only.
 const classicLine = "#classic"
 
-// auditLine holds a former writer, the place in its log up to which the others have it, and whether it may be replicated from again.
+// auditLine holds a former writer, the place in its log up to which the others have it, and whether it may be
+// replicated from again.
 const (
 	auditLine   = "#audit"
 	trustedWord = "trusted"

@@ -177,7 +177,8 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// TestStatusOfAnotherCluster: it is refused whole, since by its epoch nobody here could ever be the writer. One in which a host is known is ours.
+// TestStatusOfAnotherCluster: it is refused whole, since by its epoch nobody here could ever be the writer. One in
+// which a host is known is ours.
 func TestStatusOfAnotherCluster(t *testing.T) {
 	theirs := "db8|ONLINE|writer(10.0.0.1)\ndb9|ONLINE|\n#epoch|7,db8,7,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
 	nobody := "db8|HARD_OFFLINE|\ndb9|ONLINE|\n#epoch|8,,8,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"

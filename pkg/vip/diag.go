@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CanDestroySockets tells whether DestroySockets would work, by asking for the end of a connection between ports that nobody can have;
-// nothing is ended. nil where it would.
+// CanDestroySockets tells whether DestroySockets would work, by asking for the end of a connection between ports that
+// nobody can have; nothing is ended. nil where it would.
 func CanDestroySockets(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

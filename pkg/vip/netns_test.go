@@ -15,7 +15,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// TestMain runs the tests in a network namespace of their own, so that the code under test runs as it does in the agent.
+// TestMain runs the tests in a network namespace of their own, so that the code under test runs as it does in the
+// agent.
 func TestMain(m *testing.M) {
 	os.Exit(nstest.Main(m, func() error {
 		// No link-local addresses: they come and change when the kernel likes, which Watch would rightly signal.

@@ -94,7 +94,8 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	// Closing waits until no packet is under way to the socket, some 20 ms, which nobody who waits for the answer has to.
+	// Closing waits until no packet is under way to the socket, some 20 ms, which nobody who waits for the answer has
+	// to.
 	defer func() { go c.Close() }()
 	for _, group := range q.groups {
 		if err := c.JoinGroup(group); err != nil {

@@ -24,8 +24,8 @@ import (
 // so close the port to them first (package fence), then destroy, then remove. Where the address is gone already, by the
 // end of its lifetime, call it all the same: it frees the server from connections that nobody can reach.
 //
-// It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (sock_diag(7), Linux 4.9). A connection that can't be
-// ended does not keep it from the others; the first such error is returned.
+// It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (sock_diag(7), Linux 4.9). A connection that can't
+// be ended does not keep it from the others; the first such error is returned.
 func DestroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -171,8 +171,8 @@ func (d *diag) destroy(s *netlink.Socket) error {
 	return err
 }
 
-// destroyRequest is struct inet_diag_req_v2 (linux/inet_diag.h). The cookie names this very socket, so that no later one
-// of the same ports is hit.
+// destroyRequest is struct inet_diag_req_v2 (linux/inet_diag.h). The cookie names this very socket, so that no later
+// one of the same ports is hit.
 func destroyRequest(s *netlink.Socket) []byte {
 	b := []byte{s.Family, unix.IPPROTO_TCP, 0, 0}
 	b = binary.NativeEndian.AppendUint32(b, 1<<s.State)

@@ -80,9 +80,9 @@ func (i *Interface) Lasting(ctx context.Context) ([]netip.Addr, error) {
 // late; 0 is for ever. Add again renews the lifetime. The kernel counts in whole seconds: give it those. A fraction
 // is cut off, so that the address never stays for longer than it was given, but what is below a second is one.
 //
-// An IPv6 address is deprecated from the start (preferred_lft 0, RFC 4862 section 5.5.4): it serves whoever connects to it,
-// and the host does not choose it as its own for what it connects to, such as its replication, while it has another. For an
-// IPv4 address the prefix of /32 has that effect.
+// An IPv6 address is deprecated from the start (preferred_lft 0, RFC 4862 section 5.5.4): it serves whoever connects to
+// it, and the host does not choose it as its own for what it connects to, such as its replication, while it has
+// another. For an IPv4 address the prefix of /32 has that effect.
 //
 // An address that is present with another prefix length, put there by hand, counts as present and is left as it is
 // when lifetime is 0. With a lifetime it is replaced by the /32 or /128, an IPv6 address for a moment absent, as an
@@ -346,8 +346,8 @@ func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
 		}
 		return &netlink.Addr{
 			IPNet: netlink.NewIPNet(ip.AsSlice()), ValidLft: seconds, PreferedLft: 0,
-			// An entry that somebody has made with the prefix of the network keeps it when it is replaced, and would give its
-			// end to the route that all of the host's addresses there share.
+			// An entry that somebody has made with the prefix of the network keeps it when it is replaced, and would
+			// give its end to the route that all of the host's addresses there share.
 			Flags: unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE,
 		}
 	}

@@ -13,9 +13,10 @@ import (
 	"github.com/mdlayher/ethernet"
 )
 
-// Who asks the network which hardware address answers for ip, as any host does that wants to send to it (RFC 826): from is an address of
-// this interface. nil where nobody has answered after wait; what this interface itself answers does not count. Unlike a probe it claims
-// nothing, so that it never stands in the way of a host that is about to take the address. IPv4 only. It needs CAP_NET_RAW.
+// Who asks the network which hardware address answers for ip, as any host does that wants to send to it (RFC 826): from
+// is an address of this interface. nil where nobody has answered after wait; what this interface itself answers does
+// not count. Unlike a probe it claims nothing, so that it never stands in the way of a host that is about to take the
+// address. IPv4 only. It needs CAP_NET_RAW.
 func (i *Interface) Who(ctx context.Context, ip, from netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip, from = ip.Unmap(), from.Unmap()
 	if !ip.Is4() || !from.Is4() || wait <= 0 {

@@ -20,8 +20,8 @@ const (
 	watchTimeout = 5 * time.Second        // for a client to take an event
 )
 
-// feed sends the whole report as a server-sent event, at once and whenever it has changed (HTML standard, "Server-sent events").
-// A report is encoded once for all who watch.
+// feed sends the whole report as a server-sent event, at once and whenever it has changed (HTML standard, "Server-sent
+// events"). A report is encoded once for all who watch.
 type feed struct {
 	source MonitorSource
 	places chan struct{}

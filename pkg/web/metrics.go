@@ -23,7 +23,8 @@ func newRegistry(program, version string) *prometheus.Registry {
 	return r
 }
 
-// Metrics counts what happens in a monitor (monitor.Observer). What is, and not what happens, is read when it is asked for: see monitorGauges.
+// Metrics counts what happens in a monitor (monitor.Observer). What is, and not what happens, is read when it is asked
+// for: see monitorGauges.
 type Metrics struct {
 	registry  *prometheus.Registry
 	durations *prometheus.HistogramVec

@@ -25,7 +25,8 @@ const (
 	goodbye      = time.Second // for answers that are on their way at the end
 )
 
-// Server serves a handler on one address, as a task. An address that can't be had is logged and tried again: it stops nothing else.
+// Server serves a handler on one address, as a task. An address that can't be had is logged and tried again: it stops
+// nothing else.
 type Server struct {
 	Addr    netip.AddrPort
 	Handler http.Handler

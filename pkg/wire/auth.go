@@ -17,11 +17,11 @@ import (
 //	> REQUEST|mac=M                 M: HMAC-SHA256 (RFC 2104) of SC|1|q|REQUEST with the secret, in hex
 //	< ANSWER|mac=M|UP:SECONDS       M: the same of SC|1|a|ANSWER|UP:SECONDS
 //
-// The 1 counts the requests of the connection; the next pair of lines has 2. S keeps old requests from being accepted again, C
-// old answers, the count keeps lines in their order, q and a keep one from being taken for the other, and the host in every
-// request keeps it from being carried to another agent. The nonces have one length and one alphabet, and whoever finds another
-// refuses it: so there is one way only to take apart what was signed, and nobody can have a line of his own signed as a part of
-// a nonce. Nothing is encrypted: that takes TLS.
+// The 1 counts the requests of the connection; the next pair of lines has 2. S keeps old requests from being accepted
+// again, C old answers, the count keeps lines in their order, q and a keep one from being taken for the other, and the
+// host in every request keeps it from being carried to another agent. The nonces have one length and one alphabet, and
+// whoever finds another refuses it: so there is one way only to take apart what was signed, and nobody can have a line
+// of his own signed as a part of a nonce. Nothing is encrypted: that takes TLS.
 
 // Hello opens a connection whose lines are signed. Only agents with a secret know it.
 const Hello = "HELLO"

@@ -272,7 +272,8 @@ func TestSignatureWithoutSecret(t *testing.T) {
 	}
 }
 
-// The signature does not count in the longest request and answer. What is longer is refused by the client, and by the server too.
+// The signature does not count in the longest request and answer. What is longer is refused by the client, and by the
+// server too.
 func TestLongestSignedLines(t *testing.T) {
 	answer := strings.Repeat("y", MaxAnswer)
 	s := &Server{Terminator: "\n", Secret: []byte(testSecret), Handler: func(_ context.Context, line string) (string, bool) {

@@ -36,7 +36,8 @@ const (
 	extOrdered   = "order"  // STATE ROLES
 )
 
-// ExamineRequest asks the agent of host to look at itself. The nonce goes into the digests of its configuration: 16 bytes in hex.
+// ExamineRequest asks the agent of host to look at itself. The nonce goes into the digests of its configuration: 16
+// bytes in hex.
 func ExamineRequest(host, nonce string) Request {
 	return NewRequest(Examine, host, extra(extVersion, "1"), extra(extNonce, nonce))
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// keptPatience is how long a kept connection may take to bring an answer. One that the network has forgotten would take minutes
-// to fail; our agents answer a repeated order within milliseconds.
+// keptPatience is how long a kept connection may take to bring an answer. One that the network has forgotten would take
+// minutes to fail; our agents answer a repeated order within milliseconds.
 const keptPatience = 200 * time.Millisecond
 
-// Keeper asks like its Dialer, and keeps the connection for the next question to the same agent: one to each agent of ours that
-// answers orders. An original agent serves one connection at a time, so none to it is kept. The zero value speaks plain TCP. It
-// can be used by many goroutines at once and starts none.
+// Keeper asks like its Dialer, and keeps the connection for the next question to the same agent: one to each agent of
+// ours that answers orders. An original agent serves one connection at a time, so none to it is kept. The zero value
+// speaks plain TCP. It can be used by many goroutines at once and starts none.
 type Keeper struct {
 	Dialer Dialer
 
@@ -21,8 +21,9 @@ type Keeper struct {
 	kept map[string]*talk // by address; who asks takes it out
 }
 
-// Ask sends one line as Dialer.Ask does. A kept connection that fails, or brings no answer within 200 ms, is given up, and the
-// line is sent again on a new one: it must be one that may be carried out twice, and no order that must not lose these 200 ms.
+// Ask sends one line as Dialer.Ask does. A kept connection that fails, or brings no answer within 200 ms, is given up,
+// and the line is sent again on a new one: it must be one that may be carried out twice, and no order that must not
+// lose these 200 ms.
 func (k *Keeper) Ask(ctx context.Context, addr, line string) (string, error) {
 	if err := checkRequest(ctx, line); err != nil {
 		return "", err

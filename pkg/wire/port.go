@@ -6,15 +6,15 @@ import (
 	"net"
 )
 
-// Port is an address that is listened on, and that a service which follows another in the same process can take over: who connects
-// meanwhile waits, and is not refused.
+// Port is an address that is listened on, and that a service which follows another in the same process can take over:
+// who connects meanwhile waits, and is not refused.
 type Port struct {
 	addr string
 	tcp  *net.TCPListener
 }
 
-// OpenPort listens on addr (IP:PORT), by taking over from old where that is the same; old may be nil. The old service may go on
-// accepting until the new one does, and both close their own.
+// OpenPort listens on addr (IP:PORT), by taking over from old where that is the same; old may be nil. The old service
+// may go on accepting until the new one does, and both close their own.
 func OpenPort(addr string, old *Port) (*Port, error) {
 	if old == nil || old.addr != addr {
 		l, err := net.Listen("tcp", addr)

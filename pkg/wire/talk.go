@@ -36,8 +36,8 @@ func (d Dialer) open(ctx context.Context, addr, line string) (*talk, error) {
 	return t, nil
 }
 
-// end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go on
-// sending it, for minutes, and an order could arrive after newer ones.
+// end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go
+// on sending it, for minutes, and an order could arrive after newer ones.
 func (t *talk) end() {
 	if tcp, ok := beneath(t.conn).(*net.TCPConn); ok && !t.idle {
 		_ = tcp.SetLinger(0) // where that fails it ends in the usual way

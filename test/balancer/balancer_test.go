@@ -1,4 +1,5 @@
-// Package balancer lets clients reach a cluster through a real HAProxy that asks the agents, without any virtual address.
+// Package balancer lets clients reach a cluster through a real HAProxy that asks the agents, without any virtual
+// address.
 package balancer
 
 import (
@@ -89,7 +90,8 @@ func readerIs(ctx context.Context, c *lab.Cluster) (id int, err error) {
 	return id, err
 }
 
-// TestHAProxy: writes go to the writer only, wherever it goes, and what was acknowledged is there; readers are served by those that have the role.
+// TestHAProxy: writes go to the writer only, wherever it goes, and what was acknowledged is there; readers are served
+// by those that have the role.
 func TestHAProxy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

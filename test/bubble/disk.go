@@ -31,8 +31,8 @@ func (d *disk) rollBack(path string, n int) {
 	d.files[path] = v[:max(len(v)-n, 0)]
 }
 
-// spoil leaves of a file what somebody or a full disk made of it: nothing, a part, what is no text, or what was meant for
-// another cluster.
+// spoil leaves of a file what somebody or a full disk made of it: nothing, a part, what is no text, or what was meant
+// for another cluster.
 func (d *disk) spoil(path string, how *dice) {
 	v := d.files[path]
 	if len(v) == 0 {

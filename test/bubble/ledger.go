@@ -119,8 +119,8 @@ func (w *World) opened(s *server) {
 	for _, id := range lost {
 		w.missing[id] = true
 	}
-	// Acknowledged is what one other server had received: where that one dies as well, and the writer does not come back, it
-	// is lost.
+	// Acknowledged is what one other server had received: where that one dies as well, and the writer does not come
+	// back, it is lost.
 	lost = slices.DeleteFunc(lost, func(id int) bool { return w.gaveIn && slices.Contains(s.replica.shed, id) })
 	if len(lost) > 0 && w.semi && w.judgesData() && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
 		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name, len(lost))
@@ -149,8 +149,8 @@ func (w *World) audit() {
 	}
 }
 
-// silent are the acknowledged writes that the only writer does not have, and of which nobody has said whose they are. It
-// is not known while there is no one writer.
+// silent are the acknowledged writes that the only writer does not have, and of which nobody has said whose they are.
+// It is not known while there is no one writer.
 func (w *World) silent() (silent []int, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -233,7 +233,8 @@ func (s *server) sql() time.Duration {
 	return 0
 }
 
-// called is how replicas have been told of a source: in every other world not by the address that is in the configuration.
+// called is how replicas have been told of a source: in every other world not by the address that is in the
+// configuration.
 func (w *World) called(h *host) string {
 	if w.Seed%2 == 1 {
 		return h.name + ".example.com"

@@ -29,7 +29,8 @@ func (s *story) voices() []voice {
 	return list
 }
 
-// decisive are the parts of log lines that tell the story: failed checks, changes of state, roles, and whom a slave follows.
+// decisive are the parts of log lines that tell the story: failed checks, changes of state, roles, and whom a slave
+// follows.
 var decisive = []string{"Check 'mysql'", "State of host", "role '", "Added:", "Deleted:", "Couldn't", "Ended", "active master"}
 
 // skip takes all logs so far as told.

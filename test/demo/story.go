@@ -224,7 +224,8 @@ func (s *story) control(ctx context.Context, commands ...string) error {
 	return nil
 }
 
-// lastWords shows how replication stands and the newest lines of every daemon's log, also when the story's own time is over.
+// lastWords shows how replication stands and the newest lines of every daemon's log, also when the story's own time is
+// over.
 func (s *story) lastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -8,8 +8,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestBackupLock: a backup holds its lock on the standby when the writer dies. It is ended, and named, whether the standby has yet to execute
-// something or only its first clients wait.
+// TestBackupLock: a backup holds its lock on the standby when the writer dies. It is ended, and named, whether the
+// standby has yet to execute something or only its first clients wait.
 func TestBackupLock(t *testing.T) {
 	for _, c := range []struct {
 		server  string

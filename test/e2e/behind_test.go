@@ -53,8 +53,8 @@ func (b *bench) relieved() *lab.Load {
 	return l
 }
 
-// TestStoppedCandidate (S6): the only candidate has ten thousand events that it does not execute when the writer dies. It is not opened, and
-// show says why; when its thread runs again it is, with every row.
+// TestStoppedCandidate (S6): the only candidate has ten thousand events that it does not execute when the writer dies.
+// It is not opened, and show says why; when its thread runs again it is, with every row.
 func TestStoppedCandidate(t *testing.T) { each(t, stoppedCandidate) }
 
 func stoppedCandidate(t *testing.T, o lab.Options) {
@@ -174,8 +174,8 @@ func (b *bench) received(host, as string) {
 	}))
 }
 
-// TestLateCandidate (S34): the candidate executes late when the writer dies. It is opened once it has executed everything, and slaves are
-// pointed at the place where it took over.
+// TestLateCandidate (S34): the candidate executes late when the writer dies. It is opened once it has executed
+// everything, and slaves are pointed at the place where it took over.
 func TestLateCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -236,8 +236,9 @@ func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
 	}
 }
 
-// TestSlaveAhead (S35): by position, a slave that has executed more of the dead writer's log than the new writer had is set aside with the
-// reason. So is the old writer when it is back; both are part of the cluster again when they have been set up anew.
+// TestSlaveAhead (S35): by position, a slave that has executed more of the dead writer's log than the new writer had is
+// set aside with the reason. So is the old writer when it is back; both are part of the cluster again when they have
+// been set up anew.
 func TestSlaveAhead(t *testing.T) { byPosition(t, slaveAhead) }
 
 func slaveAhead(t *testing.T, o lab.Options) {
@@ -280,8 +281,8 @@ func (b *bench) aside(host, reason string) {
 	}))
 }
 
-// TestSlaveBehind (S35): by position, a slave that has received less of the dead writer's log than the new writer had waits, and says so,
-// until the old writer is back and it has the rest.
+// TestSlaveBehind (S35): by position, a slave that has received less of the dead writer's log than the new writer had
+// waits, and says so, until the old writer is back and it has the rest.
 func TestSlaveBehind(t *testing.T) { byPosition(t, slaveBehind) }
 
 func slaveBehind(t *testing.T, o lab.Options) {
@@ -302,8 +303,8 @@ func slaveBehind(t *testing.T, o lab.Options) {
 	b.balance(l)
 }
 
-// TestSlaveAway (S35): by position, a slave whose server or agent does not run during the failover, and does later, with the old writer
-// back or not: no row is missing on it, then or ever.
+// TestSlaveAway (S35): by position, a slave whose server or agent does not run during the failover, and does later,
+// with the old writer back or not: no row is missing on it, then or ever.
 func TestSlaveAway(t *testing.T) { byPosition(t, slaveAway) }
 
 func slaveAway(t *testing.T, o lab.Options) {

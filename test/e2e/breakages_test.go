@@ -177,7 +177,8 @@ func mySQLBreakages() []breakage {
 	}
 }
 
-// asSaid does to a server what the doctor says, from the beginning that is named up to what is no statement. What it leaves to be filled in is filled in.
+// asSaid does to a server what the doctor says, from the beginning that is named up to what is no statement. What it
+// leaves to be filled in is filled in.
 func asSaid(beginning string, fill ...string) func(b *bench) error {
 	return func(b *bench) error {
 		before, text, _ := strings.Cut(b.said, ": ")

@@ -61,15 +61,16 @@ func (b *bench) passes(host, name, want string) {
 	}))
 }
 
-// TestReplicationErrorsAreTold (S11, S34, S35): what keeps a slave from replicating is in `checks` in the server's own words, and counts
-// once it has lasted for trap_period, not later.
+// TestReplicationErrorsAreTold (S11, S34, S35): what keeps a slave from replicating is in `checks` in the server's own
+// words, and counts once it has lasted for trap_period, not later.
 func TestReplicationErrorsAreTold(t *testing.T) { kinds(t, testReplicationErrorsAreTold) }
 
 func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b := start(t, 2*time.Minute, o)
 	db1, db3 := b.Node("db1").Server, b.Node("db3").Server
 	const broken = "ERROR: Replication is broken. "
-	// What a busy machine adds to a trap period of a second, one probe and one question; without the trap period it would be immediate.
+	// What a busy machine adds to a trap period of a second, one probe and one question; without the trap period it
+	// would be immediate.
 	const limit = 5 * time.Second
 	inTime := func(what string, took time.Duration) {
 		t.Helper()
@@ -111,7 +112,8 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	inTime("a purged log (S35)", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ", ": Got fatal error 1236 from"))
 }
 
-// TestSlaveAstray (S35): a slave that replicates from the wrong master is told of in `show` and `checks`; its agent brings it back.
+// TestSlaveAstray (S35): a slave that replicates from the wrong master is told of in `show` and `checks`; its agent
+// brings it back.
 func TestSlaveAstray(t *testing.T) { kinds(t, testSlaveAstray) }
 
 func testSlaveAstray(t *testing.T, o lab.Options) {
@@ -152,7 +154,8 @@ func testNobodyAcknowledges(t *testing.T, o lab.Options) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestDelayedReplica: a slave that is behind on purpose is well, and has no reader addresses while others can have them.
+// TestDelayedReplica: a slave that is behind on purpose is well, and has no reader addresses while others can have
+// them.
 func TestDelayedReplica(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {

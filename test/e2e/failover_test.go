@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened and closed.
+// TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened
+// and closed.
 func TestStartFromNothing(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader, writer(10.77.0.100)\n" +
@@ -41,8 +42,8 @@ func TestServerStopped(t *testing.T) {
 	b.balance(l)
 }
 
-// TestHostCutOff (S1, S2): the writer's host is off the network. Its role moves once its lease is over for certain, and its address
-// has gone by itself by then. When it is back it is read-only.
+// TestHostCutOff (S1, S2): the writer's host is off the network. Its role moves once its lease is over for certain, and
+// its address has gone by itself by then. When it is back it is read-only.
 func TestHostCutOff(t *testing.T) {
 	b := start(t, 90*time.Second, lab.Options{})
 	l := b.load()
@@ -81,8 +82,8 @@ func TestHungAgentOfSlave(t *testing.T) {
 	}
 }
 
-// TestStoppedAgentOfSlave: what a slave had for readers is served by others once its agent has been away for a lease, and the address is
-// nowhere twice.
+// TestStoppedAgentOfSlave: what a slave had for readers is served by others once its agent has been away for a lease,
+// and the address is nowhere twice.
 func TestStoppedAgentOfSlave(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
@@ -100,8 +101,8 @@ func TestStoppedAgentOfSlave(t *testing.T) {
 	b.balance(l)
 }
 
-// TestAddressByHand (S20): a virtual address that somebody takes off is back within a second; one that somebody put elsewhere, with
-// another prefix length, goes.
+// TestAddressByHand (S20): a virtual address that somebody takes off is back within a second; one that somebody put
+// elsewhere, with another prefix length, goes.
 func TestAddressByHand(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	db1, writer := b.Node("db1"), netip.MustParsePrefix(lab.WriterIP+"/32")

@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHistory: after a failover mmm_control says what happened, why, and what would bring the host back; also after a restart of the monitor.
+// TestHistory: after a failover mmm_control says what happened, why, and what would bring the host back; also after a
+// restart of the monitor.
 func TestHistory(t *testing.T) {
 	b := start(t, 2*time.Minute, lab.Options{})
 	l := b.load()

@@ -93,7 +93,8 @@ func reconfigure(b *bench, text string) {
 	b.must(os.WriteFile(file, append(old, text...), 0o640))
 }
 
-// TestHooksDelayNothing: with a hook and a webhook that hang the writer fails over as fast as ever, and the other hooks and alerts hear of it.
+// TestHooksDelayNothing: with a hook and a webhook that hang the writer fails over as fast as ever, and the other hooks
+// and alerts hear of it.
 func TestHooksDelayNothing(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, 90*time.Second, leased())
@@ -180,7 +181,8 @@ func TestHooksDelayNothing(t *testing.T) {
 	}
 }
 
-// TestHookSaysNo: a hook stops a planned move and says why; it stops neither a failover nor --force, and delays nothing while it thinks.
+// TestHookSaysNo: a hook stops a planned move and says why; it stops neither a failover nor --force, and delays nothing
+// while it thinks.
 func TestHookSaysNo(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	o := leased()
@@ -237,7 +239,8 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 	}
 }
 
-// TestHookHearsOfConflict: another machine has the address that a host is to get. Hooks and alerts hear of it as a conflict.
+// TestHookHearsOfConflict: another machine has the address that a host is to get. Hooks and alerts hear of it as a
+// conflict.
 func TestHookHearsOfConflict(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, 90*time.Second, leased())

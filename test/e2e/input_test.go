@@ -12,7 +12,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHostileClients (S23, S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay nobody.
+// TestHostileClients (S23, S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay
+// nobody.
 func TestHostileClients(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
@@ -62,8 +63,8 @@ func TestHostileClients(t *testing.T) {
 	b.balance(l)
 }
 
-// TestFullDisk: the disk of the status file is full, and the writer dies. The decision finds room, and the role moves. Where the file
-// can't be written at all that is logged and tried again.
+// TestFullDisk: the disk of the status file is full, and the writer dies. The decision finds room, and the role moves.
+// Where the file can't be written at all that is logged and tried again.
 func TestFullDisk(t *testing.T) {
 	dir := "/run/small"
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -15,8 +15,8 @@ import (
 
 // What MMM 2.2 failed its users in, each a test. S1, S2, S4, S8, S36 and S37 are in fault_test.go.
 
-// TestMonitorDeadThenHostCut (S3): no monitor, and then the writer's host is cut off. Its address goes by itself, and the role moves when
-// a monitor is back.
+// TestMonitorDeadThenHostCut (S3): no monitor, and then the writer's host is cut off. Its address goes by itself, and
+// the role moves when a monitor is back.
 func TestMonitorDeadThenHostCut(t *testing.T) {
 	b := start(t, 90*time.Second, leased())
 	l := b.load()
@@ -37,8 +37,8 @@ func TestMonitorDeadThenHostCut(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestHeldReadOnly (S14): a host that may be the writer and is not is closed for writes, whoever opens it: at once with a monitor, and by an
-// agent that has just been started without one.
+// TestHeldReadOnly (S14): a host that may be the writer and is not is closed for writes, whoever opens it: at once with
+// a monitor, and by an agent that has just been started without one.
 func TestHeldReadOnly(t *testing.T) {
 	b := start(t, time.Minute, leased())
 	db2 := b.Node("db2")
@@ -60,7 +60,8 @@ func TestHeldReadOnly(t *testing.T) {
 // calmly is how long each disturbance of TestNothingHappens lasts: make matrix takes five minutes.
 var calmly = flag.Duration("calmly", 6*time.Second, "how long nothing is to happen")
 
-// TestNothingHappens (S17, S18): ICMP that is filtered while the server answers, lost packets, a busy machine: no failover.
+// TestNothingHappens (S17, S18): ICMP that is filtered while the server answers, lost packets, a busy machine: no
+// failover.
 func TestNothingHappens(t *testing.T) {
 	b := start(t, 2*time.Minute+3**calmly, leased())
 	l := b.load()
@@ -117,7 +118,8 @@ func TestAddressConflict(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestMisledNeighbour (S19): a neighbour that looks for an address in the wrong place is told where it is as soon as the monitor notices.
+// TestMisledNeighbour (S19): a neighbour that looks for an address in the wrong place is told where it is as soon as
+// the monitor notices.
 func TestMisledNeighbour(t *testing.T) {
 	o := leased()
 	o.Common = "arp_refresh 0"
@@ -157,7 +159,8 @@ func TestForgedOrder(t *testing.T) {
 	}
 }
 
-// TestDeadServerAtStart (S5, S39): a server that does not run while the monitor starts is an answer, not the agent's end.
+// TestDeadServerAtStart (S5, S39): a server that does not run while the monitor starts is an answer, not the agent's
+// end.
 func TestDeadServerAtStart(t *testing.T) {
 	b := start(t, time.Minute, leased())
 	b.must(b.Monitor.Kill())

@@ -148,8 +148,8 @@ func (b *bench) semiSync(writer string) {
 	b.must(b.Node(writer).Server.WaitSemiSync(b.ctx))
 }
 
-// rejoin brings a killed server back. Where it has a transaction that nobody else has, it is set aside instead; then what must hold is that
-// the others lack nothing that was acknowledged, and the test is over.
+// rejoin brings a killed server back. Where it has a transaction that nobody else has, it is set aside instead; then
+// what must hold is that the others lack nothing that was acknowledged, and the test is over.
 func (b *bench) rejoin(name string, l *lab.Load) bool {
 	b.Helper()
 	joined, err := b.Rejoin(b.ctx, b.Node(name))

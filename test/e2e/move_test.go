@@ -24,7 +24,8 @@ func TestMoveBehindLock(t *testing.T) {
 	b.balance(l)
 }
 
-// TestMoveToBroken (S6, S7): a target whose replication does not run is not opened; the role goes back, and the command says so.
+// TestMoveToBroken (S6, S7): a target whose replication does not run is not opened; the role goes back, and the command
+// says so.
 func TestMoveToBroken(t *testing.T) {
 	// trap_period is long, so that the operator is quicker than the check.
 	b := start(t, time.Minute, lab.Options{TrapPeriod: time.Minute})
@@ -72,7 +73,8 @@ func TestSlaveReplication(t *testing.T) {
 	b.balance(l)
 }
 
-// TestMoveToTheDeaf: a server that listens on its host's own address alone is of no use at the writer's address. A planned move to it goes back, and says why.
+// TestMoveToTheDeaf: a server that listens on its host's own address alone is of no use at the writer's address. A
+// planned move to it goes back, and says why.
 func TestMoveToTheDeaf(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{Lease: 3, Common: "switch_timeout 5\n" + secret})
 	b.must(restarted("db2", "--bind-address=10.77.0.12")(b))

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// TestPreferred (S10, S26): a preferred host that lags does not get the role before it has caught up; and an operator can move the role away
-// from it all the same, in manual mode.
+// TestPreferred (S10, S26): a preferred host that lags does not get the role before it has caught up; and an operator
+// can move the role away from it all the same, in manual mode.
 func TestPreferred(t *testing.T) {
 	o := leased()
 	o.WriterPrefer, o.MaxBacklog = "db1", 1
@@ -50,7 +50,8 @@ func TestPreferred(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSuperUser (S25): an application whose user read_only does not bind loses nothing in a move, and writes nothing on the wrong side.
+// TestSuperUser (S25): an application whose user read_only does not bind loses nothing in a move, and writes nothing on
+// the wrong side.
 func TestSuperUser(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		k := servers.Kind{Name: kind}

@@ -13,8 +13,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestPowerCut (S13): everything dies at once and comes back in another order, and nobody sets hosts online: the host that was the
-// writer last, and so has all that was acknowledged, becomes it again by itself.
+// TestPowerCut (S13): everything dies at once and comes back in another order, and nobody sets hosts online: the host
+// that was the writer last, and so has all that was acknowledged, becomes it again by itself.
 func TestPowerCut(t *testing.T) {
 	o := leased()
 	o.AutoSetOnline, o.Mon = 3600, o.Mon+"\n wait_for_other_master 30"

@@ -9,9 +9,9 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestRefusedLogins: accounts that servers refuse are warned of, with what mends them, and change nothing else: hosts keep their states and
-// roles, and the port of a healthy standby stays open, also where its agent starts then. A writer that its agent can't close is closed off
-// before another one is opened.
+// TestRefusedLogins: accounts that servers refuse are warned of, with what mends them, and change nothing else: hosts
+// keep their states and roles, and the port of a healthy standby stays open, also where its agent starts then. A writer
+// that its agent can't close is closed off before another one is opened.
 func TestRefusedLogins(t *testing.T) { kinds(t, testRefusedLogins) }
 
 func testRefusedLogins(t *testing.T, o lab.Options) {
@@ -77,8 +77,9 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 	b.limit(o)
 }
 
-// limit: a password that the server would refuse only when it is to follow a new writer is known before: a configuration that no server takes
-// is refused, one that this server does not take is found by the doctor, and replication goes on.
+// limit: a password that the server would refuse only when it is to follow a new writer is known before: a
+// configuration that no server takes is refused, one that this server does not take is found by the doctor, and
+// replication goes on.
 func (b *bench) limit(o lab.Options) {
 	b.Helper()
 	db3 := b.Node("db3")

@@ -36,8 +36,8 @@ const (
 	notReloaded = "ERROR Not reloaded, the old configuration still counts: "
 )
 
-// TestReload: hosts, addresses, checks and timings change under load without a restart; nothing moves, no write fails. What is wrong, or would
-// take roles from healthy hosts, changes nothing.
+// TestReload: hosts, addresses, checks and timings change under load without a restart; nothing moves, no write fails.
+// What is wrong, or would take roles from healthy hosts, changes nothing.
 func TestReload(t *testing.T) {
 	b := start(t, 2*time.Minute, lab.Options{})
 	l := b.load()
@@ -93,7 +93,8 @@ func TestReload(t *testing.T) {
 	b.balance(l)
 }
 
-// TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over before the lease is.
+// TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over
+// before the lease is.
 func TestReloadAlone(t *testing.T) {
 	b := start(t, 2*time.Minute, lab.Options{Lease: 6, Mon: " flap_count 1\n"})
 	l := b.load()

@@ -18,8 +18,8 @@ func alone(position bool) lab.Options {
 	return o
 }
 
-// TestOldWriterReturns (S32): twenty transactions reach nobody before the writer dies. When it is back they are named, it stays out
-// whatever auto_set_online says, and nobody pulls them in.
+// TestOldWriterReturns (S32): twenty transactions reach nobody before the writer dies. When it is back they are named,
+// it stays out whatever auto_set_online says, and nobody pulls them in.
 func TestOldWriterReturns(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestOldWriterReturns(t *testing.T) {
 	}
 }
 
-// TestOldWriterRejoins (S32): with nothing that only it has the former writer is back by itself, and both masters replicate from each
-// other again.
+// TestOldWriterRejoins (S32): with nothing that only it has the former writer is back by itself, and both masters
+// replicate from each other again.
 func TestOldWriterRejoins(t *testing.T) {
 	b := start(t, time.Minute, leased())
 	l := b.load()
@@ -93,7 +93,8 @@ func TestOldWriterRejoins(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSlaveHasMore (S32): the dead writer's newest transactions have reached a slave and not the other master, which fetches them before it opens.
+// TestSlaveHasMore (S32): the dead writer's newest transactions have reached a slave and not the other master, which
+// fetches them before it opens.
 func TestSlaveHasMore(t *testing.T) {
 	b := start(t, time.Minute, alone(false))
 	b.load().Stop()
@@ -154,8 +155,8 @@ func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 	}
 }
 
-// TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of which the rest will never come: it
-// gives that up and opens.
+// TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of
+// which the rest will never come: it gives that up and opens.
 func TestHalfATransaction(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 // secrets are all there are in the configuration of TestSecretsStaySecret, and what must not be shown of URLs.
 var secrets = []string{"monpw", "agentpw", "replpw", "4g3nt-s3cr3t-0123456789", "sm7p-p4ss", "w3bh00k-t0k3n", "w3bh00k-k3y", "w3bh00k-p4th", "w3bh00k-us3r"}
 
-// TestSecretsStaySecret: whatever happens, no secret is in a log, a file, an answer, over HTTP, in the list of processes or in what hooks inherit.
+// TestSecretsStaySecret: whatever happens, no secret is in a log, a file, an answer, over HTTP, in the list of
+// processes or in what hooks inherit.
 func TestSecretsStaySecret(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, 3*time.Minute, lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second,
@@ -118,7 +119,8 @@ func (b *bench) lookForSecrets(where, text string) {
 	}
 }
 
-// lookAtFiles looks at all that the daemons have written: logs, states, histories. Configurations are where the secrets come from.
+// lookAtFiles looks at all that the daemons have written: logs, states, histories. Configurations are where the secrets
+// come from.
 func (b *bench) lookAtFiles(dir string) {
 	b.Helper()
 	seen := map[string]bool{}

@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestTwoChannels: a slave replicates from the cluster on one channel (MariaDB: connection) and from somebody else on another. Ours follows the
-// writer; the other runs on as if nothing were.
+// TestTwoChannels: a slave replicates from the cluster on one channel (MariaDB: connection) and from somebody else on
+// another. Ours follows the writer; the other runs on as if nothing were.
 func TestTwoChannels(t *testing.T) { each(t, twoChannels) }
 
 func twoChannels(t *testing.T, o lab.Options) {
@@ -64,8 +64,8 @@ func moved(b *bench, to string) error {
 	return err
 }
 
-// TestForcedMove (S6): an operator who insists gets a target opened that has not executed what it has received, and the log says what that
-// costs. What only the old writer has is named, and stays where it is.
+// TestForcedMove (S6): an operator who insists gets a target opened that has not executed what it has received, and the
+// log says what that costs. What only the old writer has is named, and stays where it is.
 func TestForcedMove(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -96,8 +96,8 @@ func TestForcedMove(t *testing.T) {
 	}
 }
 
-// TestBadServers (S16, S36): something on the ports of the old writer and of a slave that answers nonsense, or nothing, or hangs up in the
-// middle of an answer holds up neither the new writer nor those who ask.
+// TestBadServers (S16, S36): something on the ports of the old writer and of a slave that answers nonsense, or nothing,
+// or hangs up in the middle of an answer holds up neither the new writer nor those who ask.
 func TestBadServers(t *testing.T) {
 	for _, as := range []lab.Nuisance{lab.Nonsense, lab.Mute, lab.Quitter} {
 		t.Run(string(as), func(t *testing.T) {

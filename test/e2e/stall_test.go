@@ -127,9 +127,9 @@ func (b *bench) whole(l *lab.Load, writer *lab.Node) {
 	}
 }
 
-// TestAcknowledgementsMissing: the writer waits for acknowledgements that nobody gives. Another host becomes the writer.
-// What waited behind the first commit is committed once the old writer need not wait any more: nobody was told so, and
-// it is named.
+// TestAcknowledgementsMissing: the writer waits for acknowledgements that nobody gives. Another host becomes the
+// writer. What waited behind the first commit is committed once the old writer need not wait any more: nobody was told
+// so, and it is named.
 func TestAcknowledgementsMissing(t *testing.T) {
 	b := start(t, 90*time.Second, unwriting(""))
 	l := b.load()

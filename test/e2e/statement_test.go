@@ -43,9 +43,9 @@ func TestMoveBehindStatement(t *testing.T) {
 	}
 }
 
-// TestSoftMove: with blocking_type soft a planned move keeps clients away and nobody else: the old writer is no dead host to the monitor, and
-// keeps its readers. Where an agent is killed meanwhile, its successor lets everybody in again, as it ends rules that agents before it, or an
-// admin's command, have left.
+// TestSoftMove: with blocking_type soft a planned move keeps clients away and nobody else: the old writer is no dead
+// host to the monitor, and keeps its readers. Where an agent is killed meanwhile, its successor lets everybody in
+// again, as it ends rules that agents before it, or an admin's command, have left.
 func TestSoftMove(t *testing.T) {
 	for name, c := range map[string]struct{ commands, left string }{
 		"own rule": {"", "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT"},
@@ -92,8 +92,9 @@ func TestSoftMove(t *testing.T) {
 	}
 }
 
-// TestMoveSaysWhatIsInTheWay: a statement that can't be ended holds up a planned move for max_kill_retries; then the command says which it is,
-// without its values, and nothing has changed: the statement ends well, and clients of the writer notice nothing.
+// TestMoveSaysWhatIsInTheWay: a statement that can't be ended holds up a planned move for max_kill_retries; then the
+// command says which it is, without its values, and nothing has changed: the statement ends well, and clients of the
+// writer notice nothing.
 func TestMoveSaysWhatIsInTheWay(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
 	b.slow()
@@ -123,8 +124,8 @@ func TestMoveSaysWhatIsInTheWay(t *testing.T) {
 	}
 }
 
-// admits tries again and again whether a client is let in at a host's own address; what it returns says whether an attempt came out as wanted
-// yet.
+// admits tries again and again whether a client is let in at a host's own address; what it returns says whether an
+// attempt came out as wanted yet.
 func (b *bench) admits(host string, want bool) func() bool {
 	var seen atomic.Bool
 	ctx, stop := context.WithCancel(b.ctx)

@@ -333,7 +333,8 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			case r.options.Async && !r.control:
 				r.history.lost[v] = struct{}{}
 			case r.options.Position:
-				// A slave has it before anybody acknowledges it, and by file and position a successor can't fetch it from there.
+				// A slave has it before anybody acknowledges it, and by file and position a successor can't fetch it
+				// from there.
 				r.history.vanished[v] = struct{}{}
 			}
 		}

@@ -30,8 +30,8 @@ type appRow struct {
 	at     float64
 }
 
-// SetUpAnew is what an operator does with a host that was set aside (docs/operations.md, "A copy of a host"): Restore, and for a
-// master FollowAnew on its peer, which from must be then.
+// SetUpAnew is what an operator does with a host that was set aside (docs/operations.md, "A copy of a host"): Restore,
+// and for a master FollowAnew on its peer, which from must be then.
 func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 	if err := c.Restore(ctx, n, from); err != nil || n.Server.id > 2 {
 		return err

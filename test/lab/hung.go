@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// hungDump finds a thread of a MariaDB that sends its log to nobody any more and never ends. When the acknowledging replica is gone again in the
-// moment in which it registers, that thread waits for a word of the one that receives the acknowledgements, which waits for a replica; and
-// whoever comes with the same server_id waits for the end of that thread (seen on 10.11.19).
+// hungDump finds a thread of a MariaDB that sends its log to nobody any more and never ends. When the acknowledging
+// replica is gone again in the moment in which it registers, that thread waits for a word of the one that receives the
+// acknowledgements, which waits for a replica; and whoever comes with the same server_id waits for the end of that
+// thread (seen on 10.11.19).
 func (s *Server) hungDump(ctx context.Context) (id string, err error) {
 	if s.kind.MySQL {
 		return "", nil
@@ -16,7 +17,8 @@ func (s *Server) hungDump(ctx context.Context) (id string, err error) {
 	return s.Value(ctx, "SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE STATE='Waiting to finalize termination'")
 }
 
-// freeDump does about it what docs/replication.md says: semi-synchronous replication off and on again while the replica keeps away.
+// freeDump does about it what docs/replication.md says: semi-synchronous replication off and on again while the replica
+// keeps away.
 func (s *Server) freeDump(ctx context.Context, replica *Server) error {
 	if err := replica.Exec(ctx, "STOP SLAVE IO_THREAD"); err != nil {
 		return err
@@ -36,7 +38,8 @@ func (s *Server) freeDump(ctx context.Context, replica *Server) error {
 	return replica.Exec(ctx, "START SLAVE IO_THREAD")
 }
 
-// freeDumps looks at both masters, and frees a thread that it has seen hanging for some looks: all threads are in that state for a moment.
+// freeDumps looks at both masters, and frees a thread that it has seen hanging for some looks: all threads are in that
+// state for a moment.
 func (s *Soak) freeDumps(ctx context.Context) error {
 	const looks = 200 // one each 10 ms, or less often
 	for _, n := range s.cluster.DBs[:2] {

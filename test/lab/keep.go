@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Keep copies what tells afterwards what has happened into a folder outside of the lab: everybody's logs, with the servers' binary logs and
-// relay logs, the files of state and the configuration.
+// Keep copies what tells afterwards what has happened into a folder outside of the lab: everybody's logs, with the
+// servers' binary logs and relay logs, the files of state and the configuration.
 func (c *Cluster) Keep(folder string) error {
 	return filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -26,8 +26,8 @@ const root = "/run/lab"
 // its arguments.
 func Inside() bool { return os.Getenv(innerVariable) != "" || os.Getenv(clockVariable) != "" }
 
-// Main runs f inside of new namespaces and returns its exit status. It starts the present program again to get there, so it
-// must be the first thing a program does. As a normal user it needs unprivileged user namespaces.
+// Main runs f inside of new namespaces and returns its exit status. It starts the present program again to get there,
+// so it must be the first thing a program does. As a normal user it needs unprivileged user namespaces.
 func Main(f func(ctx context.Context) int) int {
 	if os.Getenv(clockVariable) != "" {
 		return underClock()
@@ -44,7 +44,8 @@ func Main(f func(ctx context.Context) int) int {
 	return f(ctx)
 }
 
-// outer starts the program again and stays until it ends. Its thread must not end before: the kernel ties Pdeathsig to it.
+// outer starts the program again and stays until it ends. Its thread must not end before: the kernel ties Pdeathsig to
+// it.
 func outer() int {
 	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// Outsider starts a server that is no part of the cluster and that slaves may replicate from besides, on a host of its own.
+// Outsider starts a server that is no part of the cluster and that slaves may replicate from besides, on a host of its
+// own.
 func (c *Cluster) Outsider(ctx context.Context) (*Node, error) {
 	kind, err := servers.Find(c.Options.Server)
 	if err != nil {
@@ -47,8 +48,8 @@ const (
 	Quitter  Nuisance = "quitter"  // lets clients in, and hangs up in the middle of an answer
 )
 
-// Pester puts a nuisance on the port of a host whose server does not run, until the returned function is called. A quitter hands its clients
-// to the server of another host, for as many bytes as it takes to let them in.
+// Pester puts a nuisance on the port of a host whose server does not run, until the returned function is called. A
+// quitter hands its clients to the server of another host, for as many bytes as it takes to let them in.
 func (n *Node) Pester(ctx context.Context, as Nuisance, other *Node) (stop func() error, err error) {
 	var l net.Listener
 	if err := n.Do(func() (err error) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Rejoin starts a server that was killed and waits until its host is part of the cluster again. It is false where it can't be: a
-// server that dies between writing a transaction to its log and sending it comes back with a transaction that nobody else has and no
-// client was promised. It has to be set up anew then; the cluster goes on without it.
+// Rejoin starts a server that was killed and waits until its host is part of the cluster again. It is false where it
+// can't be: a server that dies between writing a transaction to its log and sending it comes back with a transaction
+// that nobody else has and no client was promised. It has to be set up anew then; the cluster goes on without it.
 func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) {
 	if err := n.Server.Start(ctx); err != nil {
 		return false, err
@@ -34,8 +34,8 @@ func (c *Cluster) Joined(ctx context.Context, n *Node) (joined bool, err error) 
 	return joined, err
 }
 
-// Aside is why a host can't be part of the cluster before it is set up anew, in the words of `show` or of its own replication; "" where
-// it can be, for all that is known.
+// Aside is why a host can't be part of the cluster before it is set up anew, in the words of `show` or of its own
+// replication; "" where it can be, for all that is known.
 func (c *Cluster) Aside(ctx context.Context, show string, n *Node) (string, error) {
 	for line := range strings.Lines(show) {
 		if finding, ok := strings.CutPrefix(line, "# Warning: host "+n.Name+": "); ok {

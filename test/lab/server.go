@@ -61,9 +61,9 @@ func (s *Server) config() servers.Config {
 	if !s.kind.MySQL {
 		args = append(args, "--binlog-format=ROW", "--gtid-strict-mode=1")
 	}
-	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash. Only masters
-	// acknowledge, so that what is acknowledged is on the other master and not just on a slave. A slave, which nobody
-	// replicates from, must not wait itself for what it executes.
+	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash.
+	// Only masters acknowledge, so that what is acknowledged is on the other master and not just on a slave. A slave,
+	// which nobody replicates from, must not wait itself for what it executes.
 	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid,
 		SemiSync: !s.async && (s.id <= 2 || !s.ackAlways), Acknowledge: !s.async && s.id <= 2,
 		AckTimeout: s.ackTimeout, AckAlways: s.ackAlways, Args: slices.Concat(args, s.args)}
@@ -109,8 +109,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return Wait(ctx, s.host.Name+"'s server to end", func() (bool, string) { return s.proc.Ended(), "it runs" })
 }
 
-// WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9 loses nothing,
-// and leaves nothing behind on the dead server that the others don't know.
+// WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9
+// loses nothing, and leaves nothing behind on the dead server that the others don't know.
 func (s *Server) WaitSemiSync(ctx context.Context) error {
 	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) { return s.semiSync(ctx) })
 }
@@ -144,7 +144,8 @@ func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// Say executes statements as they stand, in whatever words, on a connection of their own: what they set for it is gone afterwards.
+// Say executes statements as they stand, in whatever words, on a connection of their own: what they set for it is gone
+// afterwards.
 func (s *Server) Say(ctx context.Context, statements ...string) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -288,8 +289,8 @@ func (s *Server) Backup(ctx context.Context) error {
 	return nil
 }
 
-// Hold keeps the server from executing what it receives for the application's table, until release is called. It is by locks on rows: one on
-// the table would be ended by an agent that is to take over.
+// Hold keeps the server from executing what it receives for the application's table, until release is called. It is by
+// locks on rows: one on the table would be ended by an agent that is to take over.
 func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {

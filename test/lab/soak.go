@@ -40,9 +40,9 @@ type Soak struct {
 // pace is how many rows a second the soak writes.
 const pace = 200
 
-// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each the cluster must
-// become whole, where need be with a host set up anew that is set aside with a reason. In the end everybody must have everything. Each step
-// is a line to trace.
+// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each
+// the cluster must become whole, where need be with a host set up anew that is set aside with a reason. In the end
+// everybody must have everything. Each step is a line to trace.
 func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, error) {
 	s := &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}}
 	l, err := c.StartLoad(ctx, pace)
@@ -93,8 +93,8 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 	return nil
 }
 
-// semiSync waits until the other master acknowledges. MariaDB's I/O thread that loses its source while it agrees with it on how to
-// replicate gives acknowledging up until it is started again, which an operator does.
+// semiSync waits until the other master acknowledges. MariaDB's I/O thread that loses its source while it agrees with
+// it on how to replicate gives acknowledging up until it is started again, which an operator does.
 func (s *Soak) semiSync(ctx context.Context, w *Node) error {
 	soon, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -148,8 +148,9 @@ func (s *Soak) move(ctx context.Context, w *Node) error {
 	return err
 }
 
-// failover kills the writer's server in the middle of whatever it does, and has it back. Of three times, one comes just so, in one nobody
-// has heard of the writer for a moment before, and in one only the other master has not, so that a slave may have more.
+// failover kills the writer's server in the middle of whatever it does, and has it back. Of three times, one comes just
+// so, in one nobody has heard of the writer for a moment before, and in one only the other master has not, so that a
+// slave may have more.
 func (s *Soak) failover(ctx context.Context, w *Node) error {
 	to := s.cluster.otherMaster(w)
 	var deaf []*Node
@@ -231,7 +232,8 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 	if err != nil {
 		return err
 	}
-	// A row that waits for an acknowledgement is on the host that acknowledges it before it is to be seen on the writer.
+	// A row that waits for an acknowledgement is on the host that acknowledges it before it is to be seen on the
+	// writer.
 	soon, cancel := context.WithTimeout(ctx, 2*s.cluster.AckTimeout+time.Second)
 	defer cancel()
 	err = Wait(soon, "only what show names to be on "+old.Name+" alone", func() (bool, string) {

@@ -19,8 +19,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// Swarm is one real monitor in front of many hosts that are one: a namespace with many addresses, one mariadbd behind all of them
-// and agents that agree to everything.
+// Swarm is one real monitor in front of many hosts that are one: a namespace with many addresses, one mariadbd behind
+// all of them and agents that agree to everything.
 type Swarm struct {
 	Mon, Crowd *Host
 	Monitor    *Daemon
@@ -122,8 +122,8 @@ func (s *Swarm) config() string {
 	return b.String()
 }
 
-// Intervals listens to the pings of the monitor for a while and returns the longest time between two of them, over all addresses, and how
-// many there were.
+// Intervals listens to the pings of the monitor for a while and returns the longest time between two of them, over all
+// addresses, and how many there were.
 func (s *Swarm) Intervals(ctx context.Context, d time.Duration) (longest time.Duration, pings int, err error) {
 	var conn net.PacketConn
 	err = s.Crowd.Do(func() (err error) {

@@ -17,8 +17,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// browser is a headless Chromium with one page, spoken to over a pipe (Chrome DevTools Protocol, --remote-debugging-pipe: JSON
-// messages that end with a zero byte, in on file descriptor 3, out on 4).
+// browser is a headless Chromium with one page, spoken to over a pipe (Chrome DevTools Protocol,
+// --remote-debugging-pipe: JSON messages that end with a zero byte, in on file descriptor 3, out on 4).
 type browser struct {
 	t       *testing.T
 	ctx     context.Context

@@ -16,8 +16,8 @@ type Config struct {
 	ID   int  // server_id
 	GTID bool // MySQL: gtid_mode; MariaDB always has them
 
-	// SemiSync makes it wait for an acknowledgement before it tells a client that a transaction is committed; AckTimeout (0: a quarter of
-	// a second) without one makes it asynchronous. Acknowledge makes it give them.
+	// SemiSync makes it wait for an acknowledgement before it tells a client that a transaction is committed;
+	// AckTimeout (0: a quarter of a second) without one makes it asynchronous. Acknowledge makes it give them.
 	SemiSync, Acknowledge bool
 	AckTimeout            time.Duration
 	AckAlways             bool // it waits for that time also while nobody is connected who would acknowledge

@@ -13,7 +13,8 @@ import (
 	"sync"
 )
 
-// fresh are data folders, each made once in a program: that takes seconds. They are kept in memory, so that nothing is left on disk.
+// fresh are data folders, each made once in a program: that takes seconds. They are kept in memory, so that nothing is
+// left on disk.
 var fresh struct {
 	sync.Mutex
 	kinds map[string]folder
@@ -58,8 +59,8 @@ func (k Kind) initialise(ctx context.Context) (folder, error) {
 	return read(data)
 }
 
-// initialiser is the command that fills a data folder. tmp is its own: temporary tables are named after the process's number, which another
-// process in another namespace may have too.
+// initialiser is the command that fills a data folder. tmp is its own: temporary tables are named after the process's
+// number, which another process in another namespace may have too.
 func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, error) {
 	if k.tree == "" {
 		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",

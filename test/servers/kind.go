@@ -1,5 +1,5 @@
-// Package servers knows the database servers that tests run on: where they are, how they are initialised and started, and
-// what differs in their words. The lab and the unit tests start their servers with it; it runs nothing by itself.
+// Package servers knows the database servers that tests run on: where they are, how they are initialised and started,
+// and what differs in their words. The lab and the unit tests start their servers with it; it runs nothing by itself.
 package servers
 
 import (
@@ -15,7 +15,8 @@ const folderVariable = "MMM_SERVERS"
 // alsoVariable lists more servers to test on, with spaces between them.
 const alsoVariable = "MMM_ALSO"
 
-// Tested are the names of the servers that tests of everything run on: the installed MariaDB, MySQL, and what MMM_ALSO names.
+// Tested are the names of the servers that tests of everything run on: the installed MariaDB, MySQL, and what MMM_ALSO
+// names.
 func Tested() []string {
 	return append([]string{"", "mysql-9.7"}, strings.Fields(os.Getenv(alsoVariable))...)
 }
@@ -52,8 +53,8 @@ func (k Kind) String() string {
 	return k.Name
 }
 
-// program is the command line of the server up to its own arguments. A fetched one runs under the loader, and with the libraries,
-// of its own tree.
+// program is the command line of the server up to its own arguments. A fetched one runs under the loader, and with the
+// libraries, of its own tree.
 func (k Kind) program() ([]string, error) {
 	if k.tree == "" {
 		return []string{"mariadbd", "--no-defaults"}, nil

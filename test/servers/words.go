@@ -90,8 +90,9 @@ func (k Kind) Follow(s Source) []string {
 		change += ", MASTER_USE_GTID=no"
 	}
 	if k.MySQL {
-		// Its default since 8.4 is to give up after ten times. 0 would be for ever only while it can't connect: a source that lets it in and says
-		// nothing twice in a row ends it then, without an error. The key is for a password that goes over a line without TLS.
+		// Its default since 8.4 is to give up after ten times. 0 would be for ever only while it can't connect: a
+		// source that lets it in and says nothing twice in a row ends it then, without an error. The key is for a
+		// password that goes over a line without TLS.
 		change += ", MASTER_RETRY_COUNT=86400, GET_MASTER_PUBLIC_KEY=1"
 	}
 	return []string{k.SQL(change + tail), k.SQL(start + tail)}

@@ -1,5 +1,5 @@
-// Soak lets real clusters of two masters and two slaves fail over and move their writer again and again under load, in every way of
-// replicating, and prints what became of the data.
+// Soak lets real clusters of two masters and two slaves fail over and move their writer again and again under load, in
+// every way of replicating, and prints what became of the data.
 package main
 
 import (
@@ -77,7 +77,8 @@ func run(ctx context.Context) int {
 	return status
 }
 
-// soak makes a cluster for one mode and returns what became of it. What is not good leaves its logs in folder, unless that is "".
+// soak makes a cluster for one mode and returns what became of it. What is not good leaves its logs in folder, unless
+// that is "".
 func soak(ctx context.Context, o lab.Options, n int, trace io.Writer, folder string) *lab.Soak {
 	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second, 3, true
 	o.Mon = "flap_count 0"         // the same hosts die again and again here

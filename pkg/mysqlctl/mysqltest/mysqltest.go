@@ -1,5 +1,5 @@
-// Package mysqltest starts real database servers for tests: each with its own data, on a loopback port of its own. It fails the
-// test where the server is missing (package servers).
+// Package mysqltest starts real database servers for tests: each with its own data, on a loopback port of its own. It
+// fails the test where the server is missing (package servers).
 package mysqltest
 
 import (
@@ -48,8 +48,8 @@ type Instance struct {
 	db   *sql.DB
 }
 
-// Start starts a server with an empty database "test" and the user root without a password; it is killed and removed when
-// the test ends. It writes a binary log named "bin", also of what it replicates.
+// Start starts a server with an empty database "test" and the user root without a password; it is killed and removed
+// when the test ends. It writes a binary log named "bin", also of what it replicates.
 func Start(t testing.TB, opts Options) *Instance {
 	t.Helper()
 	if opts.ServerID == 0 {
@@ -150,7 +150,8 @@ func (i *Instance) DB(user, password string) *sql.DB {
 	return db
 }
 
-// Follow makes the server replicate everything from source, from its first log on, as user repl, which it creates there.
+// Follow makes the server replicate everything from source, from its first log on, as user repl, which it creates
+// there.
 func (i *Instance) Follow(source *Instance) {
 	i.t.Helper()
 	source.Exec("CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-secret'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
