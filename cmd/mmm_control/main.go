@@ -1,4 +1,4 @@
-// Command mmm_control sends one command to a monitor and prints its answer (control manual).
+// Command mmm_control sends one command to a monitor and prints its answer (mmm_control(1)).
 package main
 
 import (

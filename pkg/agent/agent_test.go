@@ -354,7 +354,7 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 	})
 }
 
-// TestCatchUpFails (S6, S7): neither the address nor writes, and the monitor hears of it; the next round starts from
+// TestCatchUpFails: neither the address nor writes, and the monitor hears of it; the next round starts from
 // the beginning.
 func TestCatchUpFails(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
@@ -375,7 +375,7 @@ func TestCatchUpFails(t *testing.T) {
 	})
 }
 
-// TestDenyFails (S8): the address goes all the same, and the answer says that the server is still open. In a planned
+// TestDenyFails: the address goes all the same, and the answer says that the server is still open. In a planned
 // move it stays, as the role does: clients of the writer notice nothing. An original monitor takes any answer for
 // success, so that it goes for one.
 func TestDenyFails(t *testing.T) {

@@ -321,8 +321,8 @@ func (h *host) allow(ctx context.Context) error {
 	return h.gate.AllowWrites(ctx)
 }
 
-// deny stops writes (agent manual, "Stop writes"). Idle clients of a server that was the writer are told before its
-// address goes, while there is still a way to reach them; those that run a statement are left to endClients.
+// deny stops writes (docs/concepts.md, "How a role moves"). Idle clients of a server that was the writer are told
+// before its address goes, while there is still a way to reach them; those that run a statement are left to endClients.
 func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
 	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()

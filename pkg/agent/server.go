@@ -22,7 +22,7 @@ const (
 	classicPatience = 5 * time.Minute
 )
 
-// Handle answers one line of a monitor (agent manual, "Wire"). It is safe for concurrent use.
+// Handle answers one line of a monitor (docs/protocol.md, "To an agent"). It is safe for concurrent use.
 func (a *Agent) Handle(ctx context.Context, line string) string {
 	answer := a.handle(ctx, line)
 	if up, err := a.uptime(); err == nil {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echoTimeout is how long an answer may take (monitor manual, "Checks").
+// echoTimeout is how long an answer may take (docs/replication.md, "What the checks say").
 const echoTimeout = 500 * time.Millisecond
 
 // Pinger sends echo requests (RFC 792, RFC 4443 section 4) to any number of hosts over one raw socket for each address

@@ -48,9 +48,9 @@ type Verdict struct {
 	failingSince time.Duration // start of the first of them
 }
 
-// Next is the verdict after one more probe (monitor manual, "Checks"): the first OK or ERROR is the verdict at once;
-// later a success makes the check good at once and a failure makes it failed once it has gone on for the trap period;
-// UNKNOWN neither changes the verdict nor interrupts a row of failures, unless it is a sign of life.
+// Next is the verdict after one more probe (docs/replication.md, "What the checks say"): the first OK or ERROR is the
+// verdict at once; later a success makes the check good at once and a failure makes it failed once it has gone on for
+// the trap period; UNKNOWN neither changes the verdict nor interrupts a row of failures, unless it is a sign of life.
 func (v Verdict) Next(p Probed, trap Trap) (Verdict, Change) {
 	paused := p.End-p.Start > trap.MaxProbe || v.probed && p.Start-v.end > max(trap.MaxIdle, p.Rest+lateness)
 	next := v

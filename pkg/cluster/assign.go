@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// assign places what is free and keeps the balance (monitor manual, "Roles"): orphans of exclusive roles, orphans of
-// balanced roles, preferences in active mode, balance.
+// assign places what is free and keeps the balance (docs/concepts.md, "How a role moves"): orphans of exclusive roles,
+// orphans of balanced roles, preferences in active mode, balance.
 func (x *stepper) assign() {
 	for _, exclusive := range []bool{true, false} {
 		for i := range x.s.Addresses {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Command is an operator's command that changes something. The texts of all answers are those of the control manual.
+// Command is an operator's command that changes something. The texts of all answers are the original's.
 type Command struct {
 	Words []string
 	// AgentUp says for the hosts that the command names whether their agents have just answered a PING.

@@ -24,7 +24,7 @@ type Need struct {
 	Met  bool   `json:"met"`
 }
 
-// Explain explains a host by the rules of Step (monitor manual, "States" and "Roles"). It is false for a host that is
+// Explain explains a host by the rules of Step (docs/concepts.md). It is false for a host that is
 // not in the topology.
 func Explain(t Topology, s State, host string) (Explanation, bool) {
 	h, known := t.Host(host)

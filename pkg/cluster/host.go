@@ -12,7 +12,7 @@ const (
 	freshPeer = 60 * time.Second
 )
 
-// host moves one host through the table of the monitor manual, "States".
+// host moves one host through the table of states (docs/concepts.md, "States of a host").
 func (x *stepper) host(t Host) {
 	h := x.s.Hosts[t.Name]
 	switch h.State {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// HostState is what the monitor thinks of a host (monitor manual, "States").
+// HostState is what the monitor thinks of a host (docs/concepts.md, "States of a host").
 type HostState string
 
 // The states of a host. Only an Online host is given roles. Unknown is not a state the monitor decides on:

@@ -41,7 +41,7 @@ func (o Order) Equal(p Order) bool {
 }
 
 // Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
-// slaves, the writer last (monitor manual, "Roles"). In passive mode nobody is told anything.
+// slaves, the writer last (docs/concepts.md, "How a role moves"). In passive mode nobody is told anything.
 func Orders(t Topology, s State) []Order {
 	if s.Mode == Passive {
 		return nil

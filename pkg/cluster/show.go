@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Show renders `mmm_control show` (control manual).
+// Show renders `mmm_control show` (mmm_control(1)).
 func Show(t Topology, s State) string {
 	var b strings.Builder
 	if s.Mode == Passive {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Found is what three sources say of one host at the monitor's start (monitor manual, "Start").
+// Found is what three sources say of one host at the monitor's start.
 type Found struct {
 	Stored *StoredHost // its line of the status file; nil: none
 	Agent  *StoredHost // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing

@@ -152,7 +152,7 @@ func (s State) RolesOf(host string) []RoleIP {
 	return roles
 }
 
-// eligible: the host may be given the role now (monitor manual, "Roles").
+// eligible: the host may be given the role now (docs/concepts.md, "How a role moves").
 func (s State) eligible(r Role, host string) bool {
 	h := s.Hosts[host]
 	return slices.Contains(r.Hosts, host) && h.State == Online && h.AgentUp

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Mode says what the monitor may do by itself (monitor manual, "Modes").
+// Mode says what the monitor may do by itself (docs/concepts.md, "Modes of the monitor").
 type Mode string
 
 // The modes of the monitor. Wait is Manual until the masters are up, then Active.

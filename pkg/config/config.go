@@ -34,7 +34,7 @@ func (p Program) String() string {
 	return fmt.Sprintf("Program(%d)", int(p))
 }
 
-// Blocking is how an agent stops writes (agent manual, "Stop writes").
+// Blocking is how an agent stops writes (docs/concepts.md, "How a role moves").
 type Blocking string
 
 // The ways to stop writes.
@@ -52,7 +52,7 @@ const (
 	Slave  HostMode = "slave"
 )
 
-// MonitorMode is a mode of the monitor (monitor manual, "Modes").
+// MonitorMode is a mode of the monitor (docs/concepts.md, "Modes of the monitor").
 type MonitorMode string
 
 // The modes of the monitor.

@@ -46,7 +46,7 @@ type Service struct {
 	Reload func(ctx context.Context) (Service, error)
 }
 
-// Main is the whole of a daemon's main function (monitor manual, "Process"); it returns the exit code. The program
+// Main is the whole of a daemon's main function (mmm_mond(8), mmm_agentd(8)); it returns the exit code. The program
 // ends, with 0, on SIGTERM, SIGINT or SIGQUIT, and, with 1, when a task fails; a second such signal ends it at once.
 // SIGHUP reopens the log and reads the configuration again.
 //

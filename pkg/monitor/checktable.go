@@ -91,7 +91,7 @@ func (b checkTable) lines(t cluster.Topology, remarks map[checkKey]string, host,
 	return lines
 }
 
-// text renders `mmm_control checks` (control manual).
+// text renders `mmm_control checks` (mmm_control(1)).
 func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, name string) string {
 	hostWidth, nameWidth := 0, 0
 	if host == "all" {

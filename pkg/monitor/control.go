@@ -15,7 +15,7 @@ import (
 // moveTimeout is how long move_role waits for a move to have happened before it says that it has not yet.
 const moveTimeout = 30 * time.Second
 
-// Handle answers one line of mmm_control (control manual). It is safe for concurrent use: what only asks is answered
+// Handle answers one line of mmm_control (mmm_control(1)). It is safe for concurrent use: what only asks is answered
 // from the newest snapshot, what changes something goes through the owner.
 func (m *Monitor) Handle(ctx context.Context, line string) string {
 	words := strings.Fields(line)

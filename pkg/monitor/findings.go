@@ -94,7 +94,7 @@ func (e *examiner) add(format string, args ...any) *finding {
 	return &e.found[len(e.found)-1]
 }
 
-// master looks at settings that a master needs, alone and beside its peer (monitor manual, "Start").
+// master looks at settings that a master needs, alone and beside its peer.
 func (e *examiner) master(h cluster.Host) {
 	s, ok := e.servers[h.Name]
 	if !ok {

@@ -26,7 +26,8 @@ func killable(path string) error {
 	return nil
 }
 
-// killHost runs `kill_host HOST PING` (monitor manual, "States"). Only its exit status 0 means that the host is off.
+// killHost runs `kill_host HOST PING` (docs/concepts.md, "States of a host"). Only its exit status 0 means that the
+// host is off.
 func killHost(ctx context.Context, path string, k cluster.Kill) cluster.KillResult {
 	r := cluster.KillResult{Host: k.Host}
 	if err := killable(path); err != nil {

@@ -197,7 +197,7 @@ func TestControl(t *testing.T) {
 	})
 }
 
-// TestHungAgent (S16, S33): an agent that says nothing is found out, and nobody waits for it meanwhile.
+// TestHungAgent: an agent that says nothing is found out, and nobody waits for it meanwhile.
 func TestHungAgent(t *testing.T) {
 	run(t, func(m *Monitor, a *agents) {
 		a.set(a.hang, "db3", true)

@@ -16,7 +16,7 @@ import (
 // This file is about how a monitor comes to its first state: from the checks, the status file, what agents say, and the
 // monitor before it.
 
-// start brings the monitor to its first state (monitor manual, "Start"). It is false when ctx ended before.
+// start brings the monitor to its first state. It is false when ctx ended before.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var silent map[string]bool
 	if o.m.cfg.After != nil {

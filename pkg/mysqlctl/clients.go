@@ -109,9 +109,9 @@ func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64
 
 // EndClients ends the connections of clients that were there when it was called, and returns how many it has killed.
 // Idle ones are killed at once, others get the grace to become idle. Never ended: this Server's own connections,
-// replication in both directions, the event scheduler and other threads of the server itself (agent manual, "Stop
-// writes"). Without a deadline it ends Timeout after the grace. One that it may not kill saves no other one: that error
-// comes last.
+// replication in both directions, the event scheduler and other threads of the server itself (docs/concepts.md, "How a
+// role moves"). Without a deadline it ends Timeout after the grace. One that it may not kill saves no other one: that
+// error comes last.
 func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed int, err error) {
 	ctx, cancel := bounded(ctx, grace+s.cfg.Timeout)
 	defer cancel()

@@ -58,7 +58,7 @@ func testWritable(t *testing.T, kind string) {
 	}
 }
 
-// TestDenyWritesClearsItsWay (S15, S29): what blocks read_only is killed, and replication survives, its dump threads
+// TestDenyWritesClearsItsWay: what blocks read_only is killed, and replication survives, its dump threads
 // too.
 func TestDenyWritesClearsItsWay(t *testing.T) { each(t, testDenyWritesClearsItsWay) }
 

@@ -80,7 +80,7 @@ type catchUp struct {
 }
 
 // run waits until the local server has executed all that the old master wrote, or all that it and others have received
-// where the old master does not answer (agent manual, "Catch up and repoint"). It returns where it took over. Forced,
+// where the old master does not answer (docs/replication.md). It returns where it took over. Forced,
 // it does not wait for what is not executed: that is lost, and said.
 func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)

@@ -7,7 +7,7 @@ import (
 
 // schedule says when an address is announced, counted from Announce: a burst, as a single announcement may be
 // lost, then once a second for the switches and neighbours that were busy with the same failure.
-// The agent manual ("VIP") asks for five.
+// MMM 2.2 sends five.
 func schedule() []time.Duration {
 	const ms = time.Millisecond
 	return []time.Duration{0, 100 * ms, 300 * ms, 1000 * ms, 2000 * ms, 3000 * ms, 4000 * ms, 5000 * ms}

@@ -75,7 +75,7 @@ func (i *Interface) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	return slices.Compact(ips), nil
 }
 
-// Add puts ip on the interface as /32 or /128 (agent manual, "VIP"), an IPv6 address without duplicate address
+// Add puts ip on the interface as /32 or /128, an IPv6 address without duplicate address
 // detection, so that it can be used at once. After lifetime the kernel removes the address by itself, up to a second
 // late; 0 is for ever. Add again renews the lifetime. The kernel counts in whole seconds: give it those. A fraction
 // is cut off, so that the address never stays for longer than it was given, but what is below a second is one.

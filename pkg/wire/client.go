@@ -47,9 +47,9 @@ func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 	return t.ask(ctx, line)
 }
 
-// Control sends one command to the monitor at addr as mmm_control does (control manual, "Wire"): the line, then quit;
-// everything up to the end of the connection is the answer. ctx must have a deadline; the connection has to come about
-// within ConnectTimeout, or 10 s where that is 0. What was read until an error comes back with it.
+// Control sends one command to the monitor at addr as mmm_control does (docs/protocol.md, "To the monitor"): the line,
+// then quit; everything up to the end of the connection is the answer. ctx must have a deadline; the connection has to
+// come about within ConnectTimeout, or 10 s where that is 0. What was read until an error comes back with it.
 func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) {
 	if err := checkRequest(ctx, line); err != nil {
 		return "", err

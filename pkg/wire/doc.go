@@ -1,5 +1,5 @@
 // Package wire is what monitor, agent and mmm_control say to each other: the lines, their meaning, and the connections
-// they travel on (agent manual, "Wire"; control manual, "Wire").
+// they travel on (docs/protocol.md).
 //
 // The classic protocol is a text of lines, and its words and their order are a contract: an original monitor can drive
 // our agent, and our monitor an original agent. What is ours rides behind the classic parameters and fields as

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Commands of an agent (agent manual, "Wire").
+// Commands of an agent (docs/protocol.md, "To an agent").
 const (
 	Ping            = "PING"
 	SetStatus       = "SET_STATUS"

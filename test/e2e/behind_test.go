@@ -53,7 +53,7 @@ func (b *bench) relieved() *lab.Load {
 	return l
 }
 
-// TestStoppedCandidate (S6): the only candidate has ten thousand events that it does not execute when the writer dies.
+// TestStoppedCandidate: the only candidate has ten thousand events that it does not execute when the writer dies.
 // It is not opened, and show says why; when its thread runs again it is, with every row.
 func TestStoppedCandidate(t *testing.T) { each(t, stoppedCandidate) }
 
@@ -174,7 +174,7 @@ func (b *bench) received(host, as string) {
 	}))
 }
 
-// TestLateCandidate (S34): the candidate executes late when the writer dies. It is opened once it has executed
+// TestLateCandidate: the candidate executes late when the writer dies. It is opened once it has executed
 // everything, and slaves are pointed at the place where it took over.
 func TestLateCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
@@ -200,7 +200,7 @@ func TestLateCandidate(t *testing.T) {
 	}
 }
 
-// TestLateSlave (S9): a slave that executes nothing holds up no failover, and follows when it has caught up.
+// TestLateSlave: a slave that executes nothing holds up no failover, and follows when it has caught up.
 func TestLateSlave(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
 	}
 }
 
-// TestSlaveAhead (S35): by position, a slave that has executed more of the dead writer's log than the new writer had is
+// TestSlaveAhead: by position, a slave that has executed more of the dead writer's log than the new writer had is
 // set aside with the reason. So is the old writer when it is back; both are part of the cluster again when they have
 // been set up anew.
 func TestSlaveAhead(t *testing.T) { byPosition(t, slaveAhead) }
@@ -281,7 +281,7 @@ func (b *bench) aside(host, reason string) {
 	}))
 }
 
-// TestSlaveBehind (S35): by position, a slave that has received less of the dead writer's log than the new writer had
+// TestSlaveBehind: by position, a slave that has received less of the dead writer's log than the new writer had
 // waits, and says so, until the old writer is back and it has the rest.
 func TestSlaveBehind(t *testing.T) { byPosition(t, slaveBehind) }
 
@@ -303,7 +303,7 @@ func slaveBehind(t *testing.T, o lab.Options) {
 	b.balance(l)
 }
 
-// TestSlaveAway (S35): by position, a slave whose server or agent does not run during the failover, and does later,
+// TestSlaveAway: by position, a slave whose server or agent does not run during the failover, and does later,
 // with the old writer back or not: no row is missing on it, then or ever.
 func TestSlaveAway(t *testing.T) { byPosition(t, slaveAway) }
 

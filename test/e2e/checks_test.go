@@ -61,7 +61,7 @@ func (b *bench) passes(host, name, want string) {
 	}))
 }
 
-// TestReplicationErrorsAreTold (S11, S34, S35): what keeps a slave from replicating is in `checks` in the server's own
+// TestReplicationErrorsAreTold: what keeps a slave from replicating is in `checks` in the server's own
 // words, and counts once it has lasted for trap_period, not later.
 func TestReplicationErrorsAreTold(t *testing.T) { kinds(t, testReplicationErrorsAreTold) }
 
@@ -81,7 +81,7 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b.passes("db3", "rep_threads", "OK")
 
 	b.must(db3.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wr0ng-s3cret'", "START SLAVE"))
-	inTime("a wrong password (S11)", b.fails("db3", "rep_threads", broken+"I/O thread: Connecting, error 1045: ", "Access denied for user 'repl'"))
+	inTime("a wrong password", b.fails("db3", "rep_threads", broken+"I/O thread: Connecting, error 1045: ", "Access denied for user 'repl'"))
 	b.logged(b.Monitor, "Check 'rep_threads' on 'db3' has failed")
 	if strings.Contains(b.Monitor.Log(), "s3cret") {
 		t.Error("the password is in the log")
@@ -95,7 +95,7 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	if strings.HasPrefix(o.Server, "mysql") { // the thread that leads the others knows no more
 		cause = "Worker 1 failed executing transaction"
 	}
-	inTime("a duplicate key (S34)", b.fails("db3", "rep_threads", broken+"SQL thread: No, error 1062: ", cause))
+	inTime("a duplicate key", b.fails("db3", "rep_threads", broken+"SQL thread: No, error 1062: ", cause))
 	b.must(db3.Exec(b.ctx, "SET sql_log_bin=0", "DELETE FROM app.t", "SET sql_log_bin=1", "START SLAVE"))
 	b.passes("db3", "rep_threads", "OK")
 
@@ -109,10 +109,10 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	}))
 	b.must(db3.Exec(b.ctx, "START SLAVE"))
 	// MySQL says it with a number of its own, 13114.
-	inTime("a purged log (S35)", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ", ": Got fatal error 1236 from"))
+	inTime("a purged log", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ", ": Got fatal error 1236 from"))
 }
 
-// TestSlaveAstray (S35): a slave that replicates from the wrong master is told of in `show` and `checks`; its agent
+// TestSlaveAstray: a slave that replicates from the wrong master is told of in `show` and `checks`; its agent
 // brings it back.
 func TestSlaveAstray(t *testing.T) { kinds(t, testSlaveAstray) }
 
@@ -140,7 +140,7 @@ func testSlaveAstray(t *testing.T, o lab.Options) {
 	}
 }
 
-// TestNobodyAcknowledges (S32): while what the writer commits is known to it alone, `show` and the log say so.
+// TestNobodyAcknowledges: while what the writer commits is known to it alone, `show` and the log say so.
 func TestNobodyAcknowledges(t *testing.T) { kinds(t, testNobodyAcknowledges) }
 
 func testNobodyAcknowledges(t *testing.T, o lab.Options) {

@@ -123,7 +123,7 @@ func (b *bench) modes() {
 	}
 }
 
-// TestFlapping (S24): a host that keeps failing stays in AWAITING_RECOVERY until somebody says otherwise.
+// TestFlapping: a host that keeps failing stays in AWAITING_RECOVERY until somebody says otherwise.
 func TestFlapping(t *testing.T) {
 	b := start(t, 2*time.Minute, lab.Options{Mon: " flap_count 1\n flap_duration 1h"})
 	for range 2 {

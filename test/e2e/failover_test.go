@@ -42,7 +42,7 @@ func TestServerStopped(t *testing.T) {
 	b.balance(l)
 }
 
-// TestHostCutOff (S1, S2): the writer's host is off the network. Its role moves once its lease is over for certain, and
+// TestHostCutOff: the writer's host is off the network. Its role moves once its lease is over for certain, and
 // its address has gone by itself by then. When it is back it is read-only.
 func TestHostCutOff(t *testing.T) {
 	b := start(t, 90*time.Second, lab.Options{})
@@ -64,7 +64,7 @@ func TestHostCutOff(t *testing.T) {
 	}
 }
 
-// TestHungAgentOfSlave (S16, S33): a slave's agent that hangs holds up nobody.
+// TestHungAgentOfSlave: a slave's agent that hangs holds up nobody.
 func TestHungAgentOfSlave(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
@@ -101,7 +101,7 @@ func TestStoppedAgentOfSlave(t *testing.T) {
 	b.balance(l)
 }
 
-// TestAddressByHand (S20): a virtual address that somebody takes off is back within a second; one that somebody put
+// TestAddressByHand: a virtual address that somebody takes off is back within a second; one that somebody put
 // elsewhere, with another prefix length, goes.
 func TestAddressByHand(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})

@@ -13,7 +13,7 @@ func leased() lab.Options {
 	return lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second, Mon: "flap_count 0"}
 }
 
-// TestFaults lets every fault strike once and mends it after a second (S1, S2, S4, S37 and others): never two holders
+// TestFaults lets every fault strike once and mends it after a second: never two holders
 // of the writer's address, nothing lost, and a whole cluster in the end. make matrix does the same with longer times.
 func TestFaults(t *testing.T) {
 	for _, f := range lab.Faults() {
@@ -29,7 +29,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestLineCut (S1): a line is not a host. The monitor can't reach the writer for far longer than a lease; others can,
+// TestLineCut: a line is not a host. The monitor can't reach the writer for far longer than a lease; others can,
 // and nothing moves.
 func TestLineCut(t *testing.T) {
 	b := start(t, 90*time.Second, leased())
@@ -53,7 +53,7 @@ func TestLineCut(t *testing.T) {
 	}
 }
 
-// TestServerHangs (S36, S8): the writer's server is stopped and later continued. Its port is closed to clients
+// TestServerHangs: the writer's server is stopped and later continued. Its port is closed to clients
 // meanwhile, another host takes over, and the old server is read-only before a client can reach it.
 func TestServerHangs(t *testing.T) {
 	b := start(t, 90*time.Second, leased())

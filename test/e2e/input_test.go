@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHostileClients (S23, S38): silent clients, rubbish and overlong lines on the ports of monitor and agents delay
+// TestHostileClients: silent clients, rubbish and overlong lines on the ports of monitor and agents delay
 // nobody.
 func TestHostileClients(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})

@@ -15,7 +15,7 @@ import (
 
 // What MMM 2.2 failed its users in, each a test. S1, S2, S4, S8, S36 and S37 are in fault_test.go.
 
-// TestMonitorDeadThenHostCut (S3): no monitor, and then the writer's host is cut off. Its address goes by itself, and
+// TestMonitorDeadThenHostCut: no monitor, and then the writer's host is cut off. Its address goes by itself, and
 // the role moves when a monitor is back.
 func TestMonitorDeadThenHostCut(t *testing.T) {
 	b := start(t, 90*time.Second, leased())
@@ -37,7 +37,7 @@ func TestMonitorDeadThenHostCut(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestHeldReadOnly (S14): a host that may be the writer and is not is closed for writes, whoever opens it: at once with
+// TestHeldReadOnly: a host that may be the writer and is not is closed for writes, whoever opens it: at once with
 // a monitor, and by an agent that has just been started without one.
 func TestHeldReadOnly(t *testing.T) {
 	b := start(t, time.Minute, leased())
@@ -60,7 +60,7 @@ func TestHeldReadOnly(t *testing.T) {
 // calmly is how long each disturbance of TestNothingHappens lasts: make matrix takes five minutes.
 var calmly = flag.Duration("calmly", 6*time.Second, "how long nothing is to happen")
 
-// TestNothingHappens (S17, S18): ICMP that is filtered while the server answers, lost packets, a busy machine: no
+// TestNothingHappens: ICMP that is filtered while the server answers, lost packets, a busy machine: no
 // failover.
 func TestNothingHappens(t *testing.T) {
 	b := start(t, 2*time.Minute+3**calmly, leased())
@@ -100,7 +100,7 @@ func TestNothingHappens(t *testing.T) {
 	}
 }
 
-// TestAddressConflict (S21): an address that another machine has is not added, and everybody is told.
+// TestAddressConflict: an address that another machine has is not added, and everybody is told.
 func TestAddressConflict(t *testing.T) {
 	b := prepare(t, time.Minute, leased())
 	writer := netip.MustParsePrefix(lab.WriterIP + "/32")
@@ -118,7 +118,7 @@ func TestAddressConflict(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestMisledNeighbour (S19): a neighbour that looks for an address in the wrong place is told where it is as soon as
+// TestMisledNeighbour: a neighbour that looks for an address in the wrong place is told where it is as soon as
 // the monitor notices.
 func TestMisledNeighbour(t *testing.T) {
 	o := leased()
@@ -135,7 +135,7 @@ func TestMisledNeighbour(t *testing.T) {
 	}
 }
 
-// TestForgedOrder (S22): with agent_secret the agents obey nobody who does not know it, and the cluster works.
+// TestForgedOrder: with agent_secret the agents obey nobody who does not know it, and the cluster works.
 func TestForgedOrder(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})
 	conn, err := b.Client.Dial(b.ctx, b.Node("db2").IP.String()+":9989")
@@ -159,7 +159,7 @@ func TestForgedOrder(t *testing.T) {
 	}
 }
 
-// TestDeadServerAtStart (S5, S39): a server that does not run while the monitor starts is an answer, not the agent's
+// TestDeadServerAtStart: a server that does not run while the monitor starts is an answer, not the agent's
 // end.
 func TestDeadServerAtStart(t *testing.T) {
 	b := start(t, time.Minute, leased())

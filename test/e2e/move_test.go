@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestMoveBehindLock (S15): an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
+// TestMoveBehindLock: an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
 func TestMoveBehindLock(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	l := b.load()
@@ -24,7 +24,7 @@ func TestMoveBehindLock(t *testing.T) {
 	b.balance(l)
 }
 
-// TestMoveToBroken (S6, S7): a target whose replication does not run is not opened; the role goes back, and the command
+// TestMoveToBroken: a target whose replication does not run is not opened; the role goes back, and the command
 // says so.
 func TestMoveToBroken(t *testing.T) {
 	// trap_period is long, so that the operator is quicker than the check.

@@ -10,7 +10,7 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// TestPreferred (S10, S26): a preferred host that lags does not get the role before it has caught up; and an operator
+// TestPreferred: a preferred host that lags does not get the role before it has caught up; and an operator
 // can move the role away from it all the same, in manual mode.
 func TestPreferred(t *testing.T) {
 	o := leased()
@@ -50,7 +50,7 @@ func TestPreferred(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSuperUser (S25): an application whose user read_only does not bind loses nothing in a move, and writes nothing on
+// TestSuperUser: an application whose user read_only does not bind loses nothing in a move, and writes nothing on
 // the wrong side.
 func TestSuperUser(t *testing.T) {
 	for _, kind := range servers.Tested() {
@@ -78,7 +78,7 @@ func TestSuperUser(t *testing.T) {
 	}
 }
 
-// TestMissingGrant (S40): an agent that may not open the server says which GRANT mends it, and the role goes back.
+// TestMissingGrant: an agent that may not open the server says which GRANT mends it, and the role goes back.
 func TestMissingGrant(t *testing.T) {
 	b := prepare(t, time.Minute, lab.Options{})
 	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"))
@@ -90,7 +90,7 @@ func TestMissingGrant(t *testing.T) {
 	}
 }
 
-// TestOtherConfiguration (S31): a role that an agent's own configuration does not have is not dropped in silence.
+// TestOtherConfiguration: a role that an agent's own configuration does not have is not dropped in silence.
 func TestOtherConfiguration(t *testing.T) {
 	b := prepare(t, time.Minute, lab.Options{})
 	common, err := os.ReadFile("/run/lab/mmm_common.conf")
@@ -112,7 +112,7 @@ func TestOtherConfiguration(t *testing.T) {
 	}))
 }
 
-// TestConnecting (S11): replication that only tries to connect does not run: the host is no candidate.
+// TestConnecting: replication that only tries to connect does not run: the host is no candidate.
 func TestConnecting(t *testing.T) {
 	b := start(t, time.Minute, leased())
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wrong'", "START SLAVE"))

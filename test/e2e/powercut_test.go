@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestPowerCut (S13): everything dies at once and comes back in another order, and nobody sets hosts online: the host
+// TestPowerCut: everything dies at once and comes back in another order, and nobody sets hosts online: the host
 // that was the writer last, and so has all that was acknowledged, becomes it again by itself.
 func TestPowerCut(t *testing.T) {
 	o := leased()

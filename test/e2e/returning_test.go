@@ -18,7 +18,7 @@ func alone(position bool) lab.Options {
 	return o
 }
 
-// TestOldWriterReturns (S32): twenty transactions reach nobody before the writer dies. When it is back they are named,
+// TestOldWriterReturns: twenty transactions reach nobody before the writer dies. When it is back they are named,
 // it stays out whatever auto_set_online says, and nobody pulls them in.
 func TestOldWriterReturns(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
@@ -78,7 +78,7 @@ func TestOldWriterReturns(t *testing.T) {
 	}
 }
 
-// TestOldWriterRejoins (S32): with nothing that only it has the former writer is back by itself, and both masters
+// TestOldWriterRejoins: with nothing that only it has the former writer is back by itself, and both masters
 // replicate from each other again.
 func TestOldWriterRejoins(t *testing.T) {
 	b := start(t, time.Minute, leased())
@@ -93,7 +93,7 @@ func TestOldWriterRejoins(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSlaveHasMore (S32): the dead writer's newest transactions have reached a slave and not the other master, which
+// TestSlaveHasMore: the dead writer's newest transactions have reached a slave and not the other master, which
 // fetches them before it opens.
 func TestSlaveHasMore(t *testing.T) {
 	b := start(t, time.Minute, alone(false))

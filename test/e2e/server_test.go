@@ -64,7 +64,7 @@ func moved(b *bench, to string) error {
 	return err
 }
 
-// TestForcedMove (S6): an operator who insists gets a target opened that has not executed what it has received, and the
+// TestForcedMove: an operator who insists gets a target opened that has not executed what it has received, and the
 // log says what that costs. What only the old writer has is named, and stays where it is.
 func TestForcedMove(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
@@ -96,7 +96,7 @@ func TestForcedMove(t *testing.T) {
 	}
 }
 
-// TestBadServers (S16, S36): something on the ports of the old writer and of a slave that answers nonsense, or nothing,
+// TestBadServers: something on the ports of the old writer and of a slave that answers nonsense, or nothing,
 // or hangs up in the middle of an answer holds up neither the new writer nor those who ask.
 func TestBadServers(t *testing.T) {
 	for _, as := range []lab.Nuisance{lab.Nonsense, lab.Mute, lab.Quitter} {

@@ -7,7 +7,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestSoak (S12, S28): kill -9 of the writer's server at any moment and planned moves, three of each in turn, under
+// TestSoak: kill -9 of the writer's server at any moment and planned moves, three of each in turn, under
 // load, on every server and in every way of replicating: nothing that was acknowledged is lost, and in the end all
 // servers have the same. make soak does more.
 func TestSoak(t *testing.T) { each(t, soak) }
