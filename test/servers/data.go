@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // fresh are data folders, each made once in a program: that takes seconds. They are kept in memory, so that nothing is
@@ -27,7 +29,7 @@ func (k Kind) Lay(ctx context.Context, dir string) error {
 	made, ok := fresh.kinds[k.Name]
 	if !ok {
 		var err error
-		if made, err = k.initialise(ctx); err != nil {
+		if made, err = k.shared(ctx, os.Getenv(sharedVariable)); err != nil {
 			return fmt.Errorf("initialise a data folder of %s: %w", k, err)
 		}
 		if fresh.kinds == nil {
@@ -38,12 +40,47 @@ func (k Kind) Lay(ctx context.Context, dir string) error {
 	return made.write(filepath.Join(dir, "data"))
 }
 
-func (k Kind) initialise(ctx context.Context) (folder, error) {
-	dir, err := os.MkdirTemp("", "servers")
+// sharedVariable names a folder in which programs that run at the same time share what each would else make anew
+// (test/e2e/run); "": nothing is shared.
+const sharedVariable = "MMM_SHARED_DATA"
+
+// shared is the data folder that the first of the programs has made in the folder among.
+func (k Kind) shared(ctx context.Context, among string) (folder, error) {
+	if among == "" {
+		dir, err := os.MkdirTemp("", "servers")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		return k.initialise(ctx, dir)
+	}
+	lock, err := os.OpenFile(filepath.Join(among, k.String()+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer lock.Close() // which releases it
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("wait for who makes it: %w", err)
+	}
+	whole, dir := filepath.Join(among, k.String()), filepath.Join(among, k.String()+".new")
+	if _, err := os.Stat(whole); err == nil {
+		return read(filepath.Join(whole, "data"))
+	}
+	if err := os.RemoveAll(dir); err != nil { // of a program that has ended meanwhile
+		return nil, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	made, err := k.initialise(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return made, os.Rename(dir, whole)
+}
+
+// initialise makes dir/data, and returns what is in it.
+func (k Kind) initialise(ctx context.Context, dir string) (folder, error) {
 	data := filepath.Join(dir, "data")
 	cmd, err := k.initialiser(ctx, data, dir)
 	if err != nil {
