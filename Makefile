@@ -44,11 +44,16 @@ lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # which waits for servers longer than all others take
 
-e2e: build servers ## the real programs on real servers in network namespaces
-	MMM_BIN=$(BIN) test/e2e/run
-	MMM_BIN=$(BIN) $(GO) test -count=1 -v $$($(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)
+# Packages of tests only, beside test/e2e; those for which a browser or a balancer is installed have targets of their own.
+TEST_PACKAGES = $(shell $(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)
 
-test: lint unit e2e ## everything; fails where root or a server is missing
+e2e: build servers ## the real programs on real servers in network namespaces
+	MMM_BIN=$(BIN) MMM_PACKAGES="$(TEST_PACKAGES)" test/e2e/run
+
+# Package mysqlctl waits for servers, so that it takes its turn among the tests that do.
+test: lint build servers ## everything; fails where root or a server is missing
+	$(GO) test -timeout 10m $$($(GO) list ./cmd/... ./pkg/... | grep -v /mysqlctl$$)
+	MMM_BIN=$(BIN) MMM_PACKAGES="mysql-mmm/pkg/mysqlctl $(TEST_PACKAGES)" test/e2e/run
 
 test-page: build server ## the status page in a real browser while the writer dies (Chromium; installed with apt-get where it is missing)
 	@command -v chromium >/dev/null || { echo "installing chromium with apt-get"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends chromium >/dev/null; }

@@ -232,11 +232,13 @@ func (s *Server) FirstLog(ctx context.Context) (string, error) {
 	return values[0].String, err
 }
 
-// Wait asks every 10 ms until done says so, after a second every 50 ms; when ctx ends it says what it last saw.
+// Wait asks every 10 ms until done says so, after a second every 50 ms, and less often where asking takes long; when ctx ends it says what it last saw.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 	seen, began, period := "", time.Now(), 10*time.Millisecond
 	for {
+		asked := time.Now()
 		ok, now := done()
+		took := time.Since(asked)
 		if ok {
 			return nil
 		}
@@ -246,10 +248,10 @@ func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w; last seen: %s", what, ctx.Err(), seen)
-		case <-time.After(period):
+		case <-time.After(max(period, min(3*took, 300*time.Millisecond))): // to ask costs others their time too
 		}
 		if time.Since(began) > time.Second {
-			period = 50 * time.Millisecond // to ask costs others their time too
+			period = 50 * time.Millisecond
 		}
 	}
 }
