@@ -107,7 +107,8 @@ func TestTestsThatAreNamed(t *testing.T) {
 				t.Errorf("%s names %s, which does not exist", name, test)
 			}
 		}
-		for _, m := range regexp.MustCompile("(?m)(?:`|^ {4})make ([a-z][a-z-]*)").FindAllStringSubmatch(all[name], -1) {
+		for _, m := range regexp.MustCompile("(?m)(?:`|^ {4})make ([a-z][a-z-]*)").FindAllStringSubmatch(all[name],
+			-1) {
 			if !strings.Contains("\n"+string(makefile), "\n"+m[1]+":") {
 				t.Errorf("%s names make %s, which does not exist", name, m[1])
 			}
@@ -218,7 +219,8 @@ func TestNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for version, want := range map[string]string{
-		"Unreleased": "- New.\n", "3.1.0": "- One\n  of two lines.\n\n- Two.\n", "v3.1.0": "- One\n  of two lines.\n\n- Two.\n", "3.10.0": "- Other.\n",
+		"Unreleased": "- New.\n", "3.1.0": "- One\n  of two lines.\n\n- Two.\n",
+		"v3.1.0": "- One\n  of two lines.\n\n- Two.\n", "3.10.0": "- Other.\n",
 		"3.1": "", "3.1.0.1": "", "3x1.0": "",
 	} {
 		out, err := exec.Command("../packaging/notes", version, file).Output()
@@ -226,7 +228,8 @@ func TestNotes(t *testing.T) {
 			t.Errorf("%s: %q, %v", version, out, err)
 		}
 	}
-	if out, err := exec.Command("../packaging/notes", "Unreleased").Output(); err != nil || !strings.HasPrefix(string(out), "- ") {
+	if out, err := exec.Command("../packaging/notes", "Unreleased").Output(); err != nil ||
+		!strings.HasPrefix(string(out), "- ") {
 		t.Errorf("of this project: %q, %v", out, err)
 	}
 }
@@ -264,7 +267,8 @@ func TestProtocolIsWritten(t *testing.T) {
 					continue
 				}
 				found++
-				if !regexp.MustCompile("[`|]" + regexp.QuoteMeta(word) + "[`=|\\\\]").MatchString(strings.ReplaceAll(page, "    > ", "`")) {
+				if !regexp.MustCompile("[`|]" + regexp.QuoteMeta(word) +
+					"[`=|\\\\]").MatchString(strings.ReplaceAll(page, "    > ", "`")) {
 					t.Errorf("docs/protocol.md lacks %s (%s)", word, id.Name)
 				}
 			}

@@ -27,7 +27,8 @@ var programs = []string{"mmm_mond", "mmm_agentd", "mmm_control"}
 func build(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	cmd := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3-test", "-o", bin+"/", "./mmm_mond", "./mmm_agentd", "./mmm_control")
+	cmd := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3-test", "-o", bin+"/", "./mmm_mond",
+		"./mmm_agentd", "./mmm_control")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -132,7 +133,8 @@ func TestPrograms(t *testing.T) {
 
 func testVersion(t *testing.T, bin string) {
 	for _, name := range programs {
-		if got, want := call(t, filepath.Join(bin, name), "--version"), (result{out: name + " 1.2.3-test\n"}); got != want {
+		if got, want := call(t, filepath.Join(bin, name), "--version"),
+			(result{out: name + " 1.2.3-test\n"}); got != want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -169,11 +171,13 @@ func testConfigtest(t *testing.T, bin string) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"--config", dir + "/mmm_mon_c1.conf"}, {"@c1", "--config-dir", dir}} {
-		if got := call(t, filepath.Join(bin, "mmm_mond"), append(args, "configtest")...); got.code != 0 || got.out != "OK\n" {
+		if got := call(t, filepath.Join(bin, "mmm_mond"), append(args, "configtest")...); got.code != 0 ||
+			got.out != "OK\n" {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
-	if got := call(t, filepath.Join(bin, "mmm_control"), "--config-dir", t.TempDir(), "help"); got.code != 0 || !strings.HasPrefix(got.out, "Valid commands are:\n") {
+	if got := call(t, filepath.Join(bin, "mmm_control"), "--config-dir", t.TempDir(), "help"); got.code != 0 ||
+		!strings.HasPrefix(got.out, "Valid commands are:\n") {
 		t.Errorf("help without a configuration: %+v", got)
 	}
 	got := call(t, filepath.Join(bin, "mmm_mond"), "--config-dir", dir, "configtest")
@@ -196,9 +200,11 @@ func testWrongConfiguration(t *testing.T, bin string) {
 	}
 	for _, name := range []string{"mmm_mond", "mmm_agentd"} {
 		for _, word := range []string{"configtest", "--foreground", ""} {
-			args := append([]string{"--config-dir", dir, "--log-file", dir + "/log", "--pid-file", dir + "/pid"}, strings.Fields(word)...)
+			args := append([]string{"--config-dir", dir, "--log-file", dir + "/log", "--pid-file", dir + "/pid"},
+				strings.Fields(word)...)
 			got := call(t, filepath.Join(bin, name), args...)
-			if got.code != 1 || got.out != "" || !strings.Contains(got.errors, "no-address") || !strings.Contains(got.errors, "peer") {
+			if got.code != 1 || got.out != "" || !strings.Contains(got.errors, "no-address") ||
+				!strings.Contains(got.errors, "peer") {
 				t.Errorf("%s %s: %+v", name, word, got)
 			}
 			if _, err := os.Stat(dir + "/pid"); !errors.Is(err, os.ErrNotExist) {
@@ -213,7 +219,8 @@ func testMonitor(t *testing.T, bin string) {
 	mond := []string{"--config-dir", dir, "--log-file", dir + "/log"}
 	control := func(line string) result {
 		t.Helper()
-		return call(t, filepath.Join(bin, "mmm_control"), append([]string{"--config-dir", dir}, strings.Fields(line)...)...)
+		return call(t, filepath.Join(bin, "mmm_control"), append([]string{"--config-dir", dir},
+			strings.Fields(line)...)...)
 	}
 	if got := control("ping"); got.code != 1 || got.out != "ERROR: Can't connect to monitor daemon!\n" {
 		t.Errorf("ping without a monitor: %+v", got)
@@ -231,10 +238,12 @@ func testMonitor(t *testing.T, bin string) {
 	}
 	defer end(t, pid, dir)
 
-	if got := call(t, filepath.Join(bin, "mmm_mond"), mond...); got != (result{1, "", "Can't run second copy of mmm_mond\n"}) {
+	if got := call(t, filepath.Join(bin, "mmm_mond"), mond...); got != (result{1, "",
+		"Can't run second copy of mmm_mond\n"}) {
 		t.Errorf("second copy: %+v", got)
 	}
-	for deadline := time.Now().Add(20 * time.Second); strings.Contains(control("show").out, "The monitor is starting"); {
+	for deadline := time.Now().Add(20 * time.Second); strings.Contains(control("show").out,
+		"The monitor is starting"); {
 		if time.Now().After(deadline) {
 			t.Fatal("the monitor does not get ready")
 		}
@@ -247,7 +256,8 @@ func testMonitor(t *testing.T, bin string) {
 			t.Errorf("%s: %+v", line, got)
 		}
 	}
-	if got := control("bogus"); got.code != 2 || !strings.HasPrefix(got.out, "Invalid command 'bogus'\n\nValid commands are:\n") {
+	if got := control("bogus"); got.code != 2 || !strings.HasPrefix(got.out,
+		"Invalid command 'bogus'\n\nValid commands are:\n") {
 		t.Errorf("bogus: %+v", got)
 	}
 	if got := control("show"); got.code != 0 || !strings.Contains(got.out, "\n  db2(127.77.0.2) master/") {

@@ -41,7 +41,8 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	os.Exit(daemon.Main(daemon.Program{Name: "mmm_agentd", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(daemon.Main(daemon.Program{Name: "mmm_agentd", Version: version, Load: load}, os.Args[1:], os.Stdout,
+		os.Stderr))
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
@@ -126,8 +127,9 @@ func build(i, old *instance) (daemon.Service, error) {
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
 		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
-		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port, Sockets: vip.CanDestroySockets, Agents: peers},
-		Uptime:   daemon.Uptime, Version: version, After: after, Log: log,
+		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port,
+			Sockets: vip.CanDestroySockets, Agents: peers},
+		Uptime: daemon.Uptime, Version: version, After: after, Log: log,
 	})
 	i.running = a
 	if i.port, err = wire.OpenPort(netip.AddrPortFrom(local.IP, uint16(local.AgentPort)).String(), before); err != nil {
@@ -139,19 +141,24 @@ func build(i, old *instance) (daemon.Service, error) {
 		Handler: func(ctx context.Context, line string) (string, bool) {
 			answer := a.Handle(ctx, line)
 			if ctx.Err() != nil {
-				return "", true // half an answer would say that this host has no lease: whoever asks may ask who comes next
+				// half an answer would say that this host has no lease: whoever asks may ask who comes next
+				return "", true
 			}
 			return answer, false
 		},
 	}
 	// Of all questions this is the one that the owner answers and that changes nothing.
 	ping := func(ctx context.Context) { a.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String()) }
-	tasks := []daemon.Task{announcer, who, others, a, wire.Listening{Server: orders, Listener: i.port.Listener(security)}}
+	tasks := []daemon.Task{announcer, who, others, a, wire.Listening{Server: orders,
+		Listener: i.port.Listener(security)}}
 	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
 	}
-	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) }, Tasks: tasks}, nil
+	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service,
+		error) {
+		return reload(ctx, i)
+	}, Tasks: tasks}, nil
 }
 
 // reload makes the service that is to follow that of old.
@@ -160,7 +167,8 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL ||
+		wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
 		return daemon.Service{}, daemon.ErrUnchanged
 	}
 	if err := agent.MayBeFollowed(ctx, old.conf, c, vip.Open(old.conf.Local().ClusterInterface)); err != nil {

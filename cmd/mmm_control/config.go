@@ -87,6 +87,7 @@ func convert(file, to string, stdout, stderr io.Writer) int {
 	for _, name := range c.Includes {
 		fmt.Fprintf(stderr, "# it includes %s: convert that file too\n", name)
 	}
-	fmt.Fprintln(stderr, "# save it with mode 640; the classic file and the HCL file can't both stay: only one of them can count")
+	fmt.Fprintln(stderr,
+		"# save it with mode 640; the classic file and the HCL file can't both stay: only one of them can count")
 	return exitOK
 }

@@ -119,7 +119,8 @@ func TestWithoutMonitor(t *testing.T) {
 	}
 	l.Close()
 	got := invoke(at(l.Addr().String()), "show")
-	if got.Out != "ERROR: Can't connect to monitor daemon!\n" || got.Code != 1 || !strings.HasPrefix(got.Err, "# connect to 127.0.0.1:") {
+	if got.Out != "ERROR: Can't connect to monitor daemon!\n" || got.Code != 1 ||
+		!strings.HasPrefix(got.Err, "# connect to 127.0.0.1:") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -165,7 +166,9 @@ func TestNothingIsAskedWithoutNeed(t *testing.T) {
 		{[]string{"show"}, result{Err: "line one\nline two\n", Code: 2}},
 		{[]string{"--config"}, result{Err: "mmm_control: --config needs a value\n", Code: 2}},
 		{[]string{"@", "show"}, result{Err: "mmm_control: no cluster name after @\n", Code: 2}},
-		{[]string{"--json", "ping"}, result{Err: "mmm_control: --json is for show, checks, mode, history, explain, watch and doctor\n", Code: 2}},
+		{[]string{"--json", "ping"},
+			result{Err: "mmm_control: --json is for show, checks, mode, history, explain, watch and doctor\n",
+				Code: 2}},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, invoke(load, tt.args...)); diff != "" {
@@ -279,7 +282,8 @@ func TestDoctor(t *testing.T) {
 	}
 	none := func(config.Source) (*config.Config, error) { return nil, errors.New("not to be loaded") }
 	got := invoke(none, "--config", file, "doctor")
-	if got.Code != 1 || got.Err != "" || !strings.HasPrefix(got.Out, "monitor\n  error    config-invalid: ") || !strings.HasSuffix(got.Out, " 0 warnings\n") {
+	if got.Code != 1 || got.Err != "" || !strings.HasPrefix(got.Out, "monitor\n  error    config-invalid: ") ||
+		!strings.HasSuffix(got.Out, " 0 warnings\n") {
 		t.Errorf("%+v", got)
 	}
 	got = invoke(none, "--config", file, "doctor", "--json")
@@ -310,7 +314,8 @@ func TestConfig(t *testing.T) {
 	const hcl = "debug = true # loud\n"
 	const note = "# save it with mode 640; the classic file and the HCL file can't both stay: only one of them can count\n"
 	for _, args := range [][]string{{file}, {file, "--to", "hcl"}, {"--to=hcl", file}} {
-		if diff := cmp.Diff(result{Out: hcl, Err: note}, invoke(none, append([]string{"config", "convert"}, args...)...)); diff != "" {
+		if diff := cmp.Diff(result{Out: hcl, Err: note}, invoke(none,
+			append([]string{"config", "convert"}, args...)...)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", args, diff)
 		}
 	}
@@ -321,19 +326,24 @@ func TestConfig(t *testing.T) {
 	if err := os.WriteFile(main, []byte("include = [\"mmm_common.hcl\"]\n"+hcl), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := invoke(none, "config", "check", main); got.Code != 1 || got.Err != "" || !strings.HasPrefix(got.Out, main+":1:1: include mmm_common.hcl: no readable") {
+	if got := invoke(none, "config", "check", main); got.Code != 1 || got.Err != "" ||
+		!strings.HasPrefix(got.Out, main+":1:1: include mmm_common.hcl: no readable") {
 		t.Errorf("%+v", got)
 	}
-	want := result{Out: "include mmm_common.conf\ndebug  true  # loud\n", Err: "# it includes mmm_common.hcl: convert that file too\n" + note}
+	want := result{Out: "include mmm_common.conf\ndebug  true  # loud\n",
+		Err: "# it includes mmm_common.hcl: convert that file too\n" + note}
 	if diff := cmp.Diff(want, invoke(none, "config", "convert", main)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, args := range []string{"", "check", "convert", "convert --to hcl", "convert --to perl x", "convert a b", "check a b", "show"} {
-		if diff := cmp.Diff(result{Err: configUsage, Code: 2}, invoke(none, append([]string{"config"}, strings.Fields(args)...)...)); diff != "" {
+	for _, args := range []string{"", "check", "convert", "convert --to hcl", "convert --to perl x", "convert a b",
+		"check a b", "show"} {
+		if diff := cmp.Diff(result{Err: configUsage, Code: 2},
+			invoke(none, append([]string{"config"}, strings.Fields(args)...)...)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", args, diff)
 		}
 	}
-	if got := invoke(none, "config", "convert", file, "--to", "classic"); got.Code != 2 || got.Out != "" || got.Err != file+": is in that syntax already, as its name says\n" {
+	if got := invoke(none, "config", "convert", file, "--to", "classic"); got.Code != 2 || got.Out != "" ||
+		got.Err != file+": is in that syntax already, as its name says\n" {
 		t.Errorf("%+v", got)
 	}
 }

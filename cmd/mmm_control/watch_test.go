@@ -49,7 +49,8 @@ func TestWatchLooks(t *testing.T) {
 	if a, b := <-asked, <-asked; a != "show" || b != "checks" {
 		t.Errorf("asked %q, %q", a, b)
 	}
-	if got := look(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got, "ERROR: Can't connect to monitor daemon!\n# ") {
+	if got := look(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got,
+		"ERROR: Can't connect to monitor daemon!\n# ") {
 		t.Errorf("%q", got)
 	}
 }
@@ -57,7 +58,8 @@ func TestWatchLooks(t *testing.T) {
 // Where nobody takes what is told, nothing more is asked.
 func TestWatchEndsWithItsReader(t *testing.T) {
 	looked := 0
-	follow(t.Context(), func(context.Context) string { looked++; return "a" }, func(string) error { return io.ErrClosedPipe })
+	follow(t.Context(), func(context.Context) string { looked++; return "a" },
+		func(string) error { return io.ErrClosedPipe })
 	if looked != 1 {
 		t.Errorf("looked %d times", looked)
 	}
@@ -77,7 +79,8 @@ func TestWatchJSON(t *testing.T) {
 	if a, b := <-asked, <-asked; a != "show --json" || b != "checks --json" {
 		t.Errorf("asked %q, %q", a, b)
 	}
-	if got := lookJSON(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got, `{"error":"connect to 127.0.0.1:1`) {
+	if got := lookJSON(t.Context(), wire.Dialer{}, "127.0.0.1:1"); !strings.HasPrefix(got,
+		`{"error":"connect to 127.0.0.1:1`) {
 		t.Errorf("%q", got)
 	}
 	load, _ = monitor(t, "ERROR: starting")
@@ -85,7 +88,8 @@ func TestWatchJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr = netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
-	if got := lookJSON(t.Context(), wire.Dialer{}, addr); !strings.HasPrefix(got, `{"error":"read the monitor's answers: `) {
+	if got := lookJSON(t.Context(), wire.Dialer{}, addr); !strings.HasPrefix(got,
+		`{"error":"read the monitor's answers: `) {
 		t.Errorf("%q", got)
 	}
 }

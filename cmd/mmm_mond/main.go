@@ -23,12 +23,14 @@ import (
 var version = "dev" // set by the linker
 
 func main() {
-	os.Exit(daemon.Main(daemon.Program{Name: "mmm_mond", Version: version, Load: load}, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(daemon.Main(daemon.Program{Name: "mmm_mond", Version: version, Load: load}, os.Args[1:], os.Stdout,
+		os.Stderr))
 }
 
 func load(inv daemon.Invocation) (daemon.Settings, error) {
 	read := func() (*config.Config, error) {
-		return config.Load(config.Monitor, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile, Dir: inv.ConfigDir})
+		return config.Load(config.Monitor, config.Source{Cluster: inv.Cluster, File: inv.ConfigFile,
+			Dir: inv.ConfigDir})
 	}
 	c, err := read()
 	if err != nil {
@@ -39,7 +41,8 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		if err := daemon.LockState(c.Monitor.StatusPath); err != nil {
 			return daemon.Service{}, err
 		}
-		return build(&instance{conf: c, read: read, cluster: inv.Cluster, log: log, book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
+		return build(&instance{conf: c, read: read, cluster: inv.Cluster, log: log,
+			book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
 	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
 }
@@ -80,7 +83,8 @@ func build(i, old *instance) (daemon.Service, error) {
 	if old != nil {
 		oldPort, after = old.port, old.running
 	}
-	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.conf.Monitor.IP, uint16(i.conf.Monitor.Port)).String(), oldPort); err != nil {
+	if i.port, err = wire.OpenPort(netip.AddrPortFrom(i.conf.Monitor.IP, uint16(i.conf.Monitor.Port)).String(),
+		oldPort); err != nil {
 		return daemon.Service{}, fmt.Errorf("listen for mmm_control: %w", err)
 	}
 	pinger, err := check.NewPinger()
@@ -96,7 +100,8 @@ func build(i, old *instance) (daemon.Service, error) {
 	m := monitor.New(monitor.Config{
 		Topology: monitor.Topology(i.conf), Mode: monitor.StartMode(i.conf.Monitor.Mode),
 		StatusPath: i.conf.Monitor.StatusPath, KillBin: i.conf.Monitor.KillHostBin,
-		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents}, Checks: monitor.NewChecks(i.conf, pinger), Echo: pinger,
+		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents},
+		Checks: monitor.NewChecks(i.conf, pinger), Echo: pinger,
 		PingIPs:  i.conf.Monitor.PingIPs,
 		Behind:   monitor.NewBehind(i.conf),
 		Warnings: monitor.Warnings(i.conf),
@@ -119,7 +124,10 @@ func build(i, old *instance) (daemon.Service, error) {
 	if at := i.conf.Monitor.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: i.log})
 	}
-	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service, error) { return reload(ctx, i) }, Tasks: tasks}, nil
+	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service,
+		error) {
+		return reload(ctx, i)
+	}, Tasks: tasks}, nil
 }
 
 // reload makes the service that is to follow that of old.
@@ -128,12 +136,14 @@ func reload(ctx context.Context, old *instance) (daemon.Service, error) {
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL || wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
+	if s := c.Socket; reflect.DeepEqual(c, old.conf) && (!s.SSL ||
+		wire.TLSDigest(s.CertFile, s.KeyFile, s.CAFile) == old.tls) {
 		return daemon.Service{}, daemon.ErrUnchanged
 	}
 	known, err := old.running.MayBeFollowed(ctx, old.conf, c)
 	if err != nil {
 		return daemon.Service{}, err
 	}
-	return build(&instance{conf: c, read: old.read, cluster: old.cluster, log: old.log, known: known, book: old.book}, old)
+	return build(&instance{conf: c, read: old.read, cluster: old.cluster, log: old.log, known: known, book: old.book},
+		old)
 }

@@ -24,7 +24,8 @@ func newNotifications(c *config.Config, log *slog.Logger) (notifications, error)
 	if len(c.Hooks) > 0 || c.Monitor.HookDir != "" {
 		var hooks []hook.Hook
 		for _, h := range c.Hooks {
-			hooks = append(hooks, hook.Hook{Name: h.Name, Path: h.Program, Events: names(h.Events), Timeout: h.Timeout, MayAbort: h.MayAbort})
+			hooks = append(hooks, hook.Hook{Name: h.Name, Path: h.Program, Events: names(h.Events), Timeout: h.Timeout,
+				MayAbort: h.MayAbort})
 		}
 		r := hook.New(hooks, c.Monitor.HookDir, log)
 		out.tasks, out.subscribers, out.approver = append(out.tasks, r), append(out.subscribers, r), r
@@ -53,8 +54,10 @@ func waysOf(a config.Alert) ([]alert.Way, error) {
 		ways = append(ways, w)
 	}
 	if a.SMTP != "" {
-		protection := map[config.SMTPTLS]alert.TLS{config.StartTLS: alert.StartTLS, config.FromTLS: alert.FromTLS, config.NoTLS: alert.NoTLS}[a.SMTPTLS]
-		ways = append(ways, alert.Mail{Server: a.SMTP, TLS: protection, User: a.SMTPUser, Password: a.SMTPPassword.Reveal(), From: a.MailFrom, To: a.MailTo})
+		protection := map[config.SMTPTLS]alert.TLS{config.StartTLS: alert.StartTLS, config.FromTLS: alert.FromTLS,
+			config.NoTLS: alert.NoTLS}[a.SMTPTLS]
+		ways = append(ways, alert.Mail{Server: a.SMTP, TLS: protection, User: a.SMTPUser,
+			Password: a.SMTPPassword.Reveal(), From: a.MailFrom, To: a.MailTo})
 	}
 	return ways, nil
 }

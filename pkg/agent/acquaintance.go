@@ -66,8 +66,9 @@ func NewAcquaintance(c *config.Config, local ReplicaStatus, log *slog.Logger) *A
 	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}
-	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask, resolve: resolve,
-		log: log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
+	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask,
+		resolve: resolve,
+		log:     log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
 	for _, h := range c.Hosts {
 		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort})
@@ -141,7 +142,8 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 			a.due["name "+r.SourceHost] = now.Add(triedAgain)
 			if ok {
 				a.due["name "+r.SourceHost] = now.Add(askedAnew)
-				next.Resolved = map[string][]netip.Addr{r.SourceHost: found} // the names of former sources are of no use
+				// the names of former sources are of no use
+				next.Resolved = map[string][]netip.Addr{r.SourceHost: found}
 			}
 		})
 	}

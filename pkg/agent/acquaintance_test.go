@@ -32,7 +32,8 @@ func (n *neighbourhood) Replica(context.Context) (mysqlctl.Replica, error)     {
 func (n *neighbourhood) WaitExecuted(context.Context, mysqlctl.Position) error { return nil }
 func (n *neighbourhood) WaitGTIDs(context.Context, string) error               { return nil }
 func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance {
-	a := &Acquaintance{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)), due: map[string]time.Time{}, writing: make(chan struct{}, 1),
+	a := &Acquaintance{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		due: map[string]time.Time{}, writing: make(chan struct{}, 1),
 		ask: func(_ context.Context, host string) (uint32, string, error) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -61,7 +62,8 @@ func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance
 // TestAcquaintance: who a source is stays known while it is dead, over a restart of the agent and of its own server,
 // which has forgotten the source's id then; and it is forgotten when somebody else is met there.
 func TestAcquaintance(t *testing.T) {
-	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1")}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2")}}
+	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1")},
+		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2")}}
 	now := time.Now()
 	connected := mysqlctl.Replica{SourceHost: "172.16.0.1", SourceID: 1, IORunning: "Yes"}
 	n := &neighbourhood{ids: map[string]uint32{"db1": 1, "db2": 2}, replica: connected}
@@ -92,7 +94,8 @@ func TestAcquaintance(t *testing.T) {
 	if name, _ := second.source(n.replica); name != "db1" {
 		t.Errorf("after restarts, with everybody dead: %q", name)
 	}
-	n.ids, n.replica = map[string]uint32{"db1": 1, "db2": 2}, mysqlctl.Replica{SourceHost: "172.16.0.1", SourceID: 99, IORunning: "Yes"}
+	n.ids, n.replica = map[string]uint32{"db1": 1, "db2": 2},
+		mysqlctl.Replica{SourceHost: "172.16.0.1", SourceID: 99, IORunning: "Yes"}
 	second.learn(t.Context(), now.Add(time.Hour))
 	n.replica.IORunning, n.replica.SourceID = "Connecting", 0
 	if name, ok := second.source(n.replica); ok {
@@ -105,7 +108,8 @@ func TestAcquaintance(t *testing.T) {
 	second.learn(t.Context(), now.Add(time.Hour+time.Second))
 	n.names = nil // what was resolved stays known while the resolver fails
 	second.learn(t.Context(), now.Add(2*time.Hour))
-	if name, _ := second.source(n.replica); name != "db2" || !strings.Contains(strings.Join(n.asked, " "), "db2.example.com") {
+	if name, _ := second.source(n.replica); name != "db2" ||
+		!strings.Contains(strings.Join(n.asked, " "), "db2.example.com") {
 		t.Errorf("by name: %q, asked %v", name, n.asked)
 	}
 }
@@ -161,17 +165,20 @@ func TestAcquaintanceDisk(t *testing.T) {
 func TestAcquaintanceFile(t *testing.T) {
 	path := t.TempDir() + "/state.servers"
 	for text, want := range map[string]string{
-		"db1|1|u|172.16.0.1,db1\ndb9|9||\n": "", "db1|1|u\n": "want NAME|SERVER_ID|SERVER_UUID|ADDRESS", "db1|x||\n": "invalid syntax", "": "",
+		"db1|1|u|172.16.0.1,db1\ndb9|9||\n": "", "db1|1|u\n": "want NAME|SERVER_ID|SERVER_UUID|ADDRESS",
+		"db1|x||\n": "invalid syntax", "": "",
 	} {
 		if err := (durable.Disk{}).Replace(path, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		a := new(neighbourhood).meets(path, identity.Host{Name: "db1"})
 		err := a.load()
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path)) {
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path)) {
 			t.Errorf("%q: %v", text, err)
 		}
-		if k := a.known.Load(); strings.HasPrefix(text, "db1|1|u|") && (k.Hosts[0].ID != 1 || k.Hosts[0].UUID != "u" || k.Met["db1"] != "db1" || len(k.Hosts) != 1) {
+		if k := a.known.Load(); strings.HasPrefix(text, "db1|1|u|") &&
+			(k.Hosts[0].ID != 1 || k.Hosts[0].UUID != "u" || k.Met["db1"] != "db1" || len(k.Hosts) != 1) {
 			t.Errorf("%q: %+v", text, k)
 		}
 	}
@@ -230,7 +237,8 @@ func TestUnknownSource(t *testing.T) {
 				settle()
 			}
 			answer := say(o)
-			if did := s.history()[before:]; !strings.Contains(did, "stop receiving") || strings.Contains(did, "start replication") || a.replication.State().Embargo.Host != "db1" {
+			if did := s.history()[before:]; !strings.Contains(did, "stop receiving") ||
+				strings.Contains(did, "start replication") || a.replication.State().Embargo.Host != "db1" {
 				t.Errorf("trusted, it did %s, embargo %+v", did, a.replication.State().Embargo)
 			}
 			if want := "this host replicates from 203.0.113.9:0 (server_id 99), no known host"; !strings.Contains(answer.Text, want) {
@@ -243,7 +251,8 @@ func TestUnknownSource(t *testing.T) {
 			unknown(s)
 			s.set(func() { s.peer = returned{end: at(150)} })
 			answer := say(taking())
-			if !strings.Contains(answer.Text, "it can't be told whether it has all of 'db1'") || strings.Contains(s.history(), "allow") {
+			if !strings.Contains(answer.Text, "it can't be told whether it has all of 'db1'") ||
+				strings.Contains(s.history(), "allow") {
 				t.Errorf("it says %s and did %s", answer.Text, s.history())
 			}
 		})

@@ -42,22 +42,28 @@ type Disk interface {
 
 // Config is what an Agent is made of.
 type Config struct {
-	Site        Site
-	Address     Addresses
-	Disk        Disk // nil: this machine's own
-	Watch       Watcher
-	Announce    Announcer
-	Gate        Gate
-	Spare       Asked                                                 // by another account than Gate; nil: there is none
-	Sockets     func(ctx context.Context, ip netip.Addr) (int, error) // ends the TCP connections to an address of this host
-	Fence       Fence                                                 // nil: none
-	Departures  Departures                                            // nil: clients of an address that has left are not told
-	Lifetimes   Lifetimes                                             // nil: addresses that are found at the start may stay
-	Conflict    Conflict                                              // nil: addresses are added without looking
-	Listens     func() []netip.AddrPort                               // where something listens on the server's port; nil: nobody looks
-	Process     Process                                               // nil: nothing is said about the server's process
-	Leasing     *Leasing                                              // nil: as an original agent, without leases
-	Locks       Locks                                                 // nil: locks that keep this host from taking over are left alone
+	Site     Site
+	Address  Addresses
+	Disk     Disk // nil: this machine's own
+	Watch    Watcher
+	Announce Announcer
+	Gate     Gate
+	// by another account than Gate; nil: there is none
+	Spare Asked
+	// ends the TCP connections to an address of this host
+	Sockets func(ctx context.Context, ip netip.Addr) (int, error)
+	Fence   Fence // nil: none
+	// nil: clients of an address that has left are not told
+	Departures Departures
+	// nil: addresses that are found at the start may stay
+	Lifetimes Lifetimes
+	Conflict  Conflict // nil: addresses are added without looking
+	// where something listens on the server's port; nil: nobody looks
+	Listens func() []netip.AddrPort
+	Process Process  // nil: nothing is said about the server's process
+	Leasing *Leasing // nil: as an original agent, without leases
+	// nil: locks that keep this host from taking over are left alone
+	Locks       Locks
 	Local       ReplicaStatus
 	Replication *replication.Replication // of the same server; its Load and Run are called by the Agent
 	// Clients ends the TCP connections of clients to the server's port; nil: they end by themselves.
@@ -108,9 +114,11 @@ func New(c Config) *Agent {
 	writer := &atomic.Bool{}
 	return &Agent{
 		site: c.Site,
-		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare), blocking: c.Blocking, log: c.Log,
-			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence, departed: c.Departures,
-			lasting: c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
+		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare),
+			blocking: c.Blocking, log: c.Log,
+			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence,
+			departed: c.Departures,
+			lasting:  c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
 			peers: c.Peers, catchUp: c.Replication.CatchUp},
 		replication: c.Replication,
 		peers:       c.Peers,
@@ -337,7 +345,8 @@ func (o *owner) interrupt(ctx context.Context) {
 // sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up, nor
 // one whose source turns out not to be waited for.
 func sameOrder(a, b cluster.Order) bool {
-	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State && slices.Equal(sorted(a.Roles), sorted(b.Roles))
+	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State &&
+		slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
 // inherited: the writer's address, where it is found first, may be of an agent before this one. That took the role

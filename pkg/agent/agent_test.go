@@ -187,7 +187,8 @@ func (s *sim) StopReceiving(ctx context.Context) error {
 func (s *sim) Aim(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "aim "+src.Host, func() { s.replica.SourceHost = src.Host })
 }
-func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction, err error) {
+func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction,
+	err error) {
 	err = s.op(ctx, "transactions", func() { list = s.log })
 	return list, err
 }
@@ -210,7 +211,8 @@ func (s *sim) Applied(ctx context.Context) (set string, err error) {
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
 func (s *sim) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {
-	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
+	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1},
+		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
 	names := map[string]identity.Names{"db1.example.com": {Resolved: []netip.Addr{hosts[0].IP}}}
 	name, ok := identity.Of(hosts, identity.SourceOf(r), names[r.SourceHost])
 	if !ok {
@@ -247,7 +249,8 @@ func (deadRemote) GTIDs(context.Context) (string, error)         { return "", er
 func (deadRemote) Lost(context.Context, string) (string, error)  { return "", errGone }
 func (deadRemote) Lacks(context.Context, string) (string, error) { return "", errGone }
 func (deadRemote) Writable(context.Context) (bool, error)        { return false, errGone }
-func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
+func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction,
+	error) {
 	return nil, errGone
 }
 
@@ -298,10 +301,12 @@ func run(t *testing.T, slave bool, f func(s *sim, say func(order cluster.Order) 
 }
 
 // runNoted is run after an agent that has noted from whom it replicates nothing more.
-func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(order cluster.Order) wire.Answer, a *Agent)) {
+func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(order cluster.Order) wire.Answer,
+	a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),
-			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(90)}}
+			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
+				Executed: at(90)}}
 		if embargo != "" {
 			s.notes.content = map[string]string{"state.embargo": embargo}
 		}
@@ -309,7 +314,8 @@ func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(
 		st.Host, st.Slave, st.MayWrite = "db2", slave, !slave
 		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
 			Replication: s.replicating(st),
-			Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0",
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -336,7 +342,8 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		a := say(order(reader1, writer))
 		r := wire.ParseReport(a)
-		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes || r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
+		if !a.OK() || r.Seq != 7 || len(r.Have) != 2 || r.Writable != wire.Yes ||
+			r.Switch != (cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}) {
 			t.Errorf("answer %v", a)
 		}
 		if got, want := s.history(), "add 10.0.0.101, stop receiving, allow, add 10.0.0.100"; got != want {
@@ -396,7 +403,8 @@ func TestDenyFails(t *testing.T) {
 				o := order()
 				o.State, o.Extended = c.state, !c.classic
 				a := say(o)
-				if r := wire.ParseReport(a); a.OK() || !c.classic && (len(r.Have) != c.have || r.Writable != wire.Yes || len(r.Problems) != 1) {
+				if r := wire.ParseReport(a); a.OK() || !c.classic &&
+					(len(r.Have) != c.have || r.Writable != wire.Yes || len(r.Problems) != 1) {
 					t.Errorf("answer %v", a)
 				}
 				if got := len(s.present); got != c.have {
@@ -479,7 +487,8 @@ func TestBusy(t *testing.T) {
 		if got := a.Handle(context.Background(), "PING|1|db2"); got != "OK: Pinged!|UP:77.50" {
 			t.Errorf("PING: %s", got)
 		}
-		if got, want := a.Handle(context.Background(), "GET_AGENT_STATUS|1|db2"), "OK: Returning status!|ONLINE|reader(10.0.0.101),writer(10.0.0.100)|db2|UP:77.50"; got != want {
+		if got, want := a.Handle(context.Background(), "GET_AGENT_STATUS|1|db2"),
+			"OK: Returning status!|ONLINE|reader(10.0.0.101),writer(10.0.0.100)|db2|UP:77.50"; got != want {
 			t.Errorf("GET_AGENT_STATUS: %s, want %s", got, want)
 		}
 		answer = say(order(reader2))
@@ -539,10 +548,12 @@ func TestClassicMonitor(t *testing.T) {
 				t.Errorf("%s: %s, want %s", line, got, want)
 			}
 		}
-		if got, want := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2"), "OK: Returning status!||reader(10.0.0.101)|10.0.0.1|UP:77.50"; got != want {
+		if got, want := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2"),
+			"OK: Returning status!||reader(10.0.0.101)|10.0.0.1|UP:77.50"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
-		if got, want := a.Handle(context.Background(), "CLEAR_BAD_ROLES|1|db2"), "OK: Removed 0 roles|UP:77.50"; got != want {
+		if got, want := a.Handle(context.Background(), "CLEAR_BAD_ROLES|1|db2"),
+			"OK: Removed 0 roles|UP:77.50"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	})
@@ -563,10 +574,12 @@ func TestFollow(t *testing.T) {
 		{"behind", 90, false, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 bin.000001:500", ""},
 		{"ahead", 120, false, sw, "wait bin.000001:100, stop replication, start replication",
 			"Couldn't change active master to 'db2': this slave has executed bin.000001:120 of db1, the new writer only bin.000001:100 when it took over: it has transactions that 'db2' lacks"},
-		{"ahead with GTID", 120, true, sw, "wait bin.000001:100", "Couldn't change active master to 'db2': this slave has executed"},
+		{"ahead with GTID", 120, true, sw, "wait bin.000001:100",
+			"Couldn't change active master to 'db2': this slave has executed"},
 		{"with GTID", 90, true, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 ", ""},
 		{"not yet told where", 100, false, cluster.Switch{From: "db1", To: "db2"}, "", ""},
-		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100", "Couldn't change active master to 'db2': find the place in the log of 'db2'"},
+		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100",
+			"Couldn't change active master to 'db2': find the place in the log of 'db2'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
@@ -579,7 +592,8 @@ func TestFollow(t *testing.T) {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}
 				a := say(o)
-				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
+				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) ||
+					(c.problem == "") != a.OK() {
 					t.Errorf("answer %v", a)
 				}
 				if got, want := wire.ParseReport(a).Astray, strings.HasPrefix(c.name, "ahead"); got != want {
@@ -611,7 +625,8 @@ func TestFollowRefused(t *testing.T) {
 		say(o)
 		synctest.Wait()
 		a := say(o)
-		if p := strings.Join(wire.ParseReport(a).Problems, "; "); p != "Couldn't change active master to 'db2': "+mysqlctl.ErrLimit.Error() {
+		if p := strings.Join(wire.ParseReport(a).Problems, "; "); p != "Couldn't change active master to 'db2': "+
+			mysqlctl.ErrLimit.Error() {
 			t.Errorf("answer %v", a)
 		}
 		if got := s.history(); got != "" {
@@ -650,16 +665,21 @@ func TestFollowByGTID(t *testing.T) {
 		want    string
 		problem string
 	}{
-		"level":      {[]string{"a:1-5"}, &has{sets: []string{"a:1-5"}}, nil, waits + stops + ", repoint 10.0.0.2 ", ""},
-		"on its way": {[]string{"a:1-5"}, &has{later: []string{"a:1-5"}, at: time.Time{}}, returned{}, waits + stops + ", repoint 10.0.0.2 ", ""},
+		"level": {[]string{"a:1-5"}, &has{sets: []string{"a:1-5"}}, nil, waits + stops + ", repoint 10.0.0.2 ",
+			""},
+		"on its way": {[]string{"a:1-5"}, &has{later: []string{"a:1-5"}, at: time.Time{}}, returned{}, waits + stops +
+			", repoint 10.0.0.2 ", ""},
 		"the returning writer's own": {[]string{"a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits,
 			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9): it must be set up anew"},
-		"a dead writer's": {[]string{"a:1-9"}, &has{replica: replicates}, nil, waits, "Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks"},
+		"a dead writer's": {[]string{"a:1-9"}, &has{replica: replicates}, nil, waits,
+			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks"},
 		"the new writer is slow": {[]string{"a:1-9"}, &has{replica: replicates}, returned{}, waits,
 			"Couldn't change active master to 'db2': this slave has transactions that 'db2' has not executed yet (GTID a:1-9): it waits"},
-		"pulled in meanwhile": {[]string{"a:1-5", "a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits + stops + ", start replication",
+		"pulled in meanwhile": {[]string{"a:1-5", "a:1-9"}, &has{sets: []string{"a:1-5"}}, returned{}, waits + stops +
+			", start replication",
 			"Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID a:1-9)"},
-		"the new writer does not answer": {[]string{"a:1-5"}, &has{fail: errGone}, nil, waits, "Couldn't change active master to 'db2': ask 'db2' whether it has all that this slave has: connection refused"},
+		"the new writer does not answer": {[]string{"a:1-5"}, &has{fail: errGone}, nil, waits,
+			"Couldn't change active master to 'db2': ask 'db2' whether it has all that this slave has: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
@@ -673,7 +693,8 @@ func TestFollowByGTID(t *testing.T) {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}
 				a := say(o)
-				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) || (c.problem == "") != a.OK() {
+				if p := strings.Join(wire.ParseReport(a).Problems, "; "); !strings.HasPrefix(p, c.problem) ||
+					(c.problem == "") != a.OK() {
 					t.Errorf("answer %v", a)
 				}
 			})
@@ -722,7 +743,8 @@ func TestLookAgain(t *testing.T) {
 			say(o)
 			synctest.Wait()
 			found := wire.ParseReport(say(o)).Audit
-			if n := strings.Count(s.history(), "transactions"); n != step.looks || !found.Done || found.Beyond != step.beyond || (found.Finding == "") != (step.beyond == 0) {
+			if n := strings.Count(s.history(), "transactions"); n != step.looks || !found.Done ||
+				found.Beyond != step.beyond || (found.Finding == "") != (step.beyond == 0) {
 				t.Errorf("log up to %d: looked %d times, found %+v", step.end, n, found)
 			}
 		}
@@ -789,7 +811,8 @@ func TestSoftBlocking(t *testing.T) {
 		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
 		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
-		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter, Memory{})
+		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter,
+			Memory{})
 		h.commands.Wait()
 		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%+v: it ran %q (%v)", c, got, err)

@@ -119,8 +119,9 @@ type host struct {
 	listens  func() []netip.AddrPort
 	process  Process
 	lasting  Lifetimes
-	locks    Locks                  // nil: they are left alone
-	heldUp   atomic.Pointer[string] // why a lock that keeps this host from taking over could not be ended; "" for nothing
+	locks    Locks // nil: they are left alone
+	// why a lock that keeps this host from taking over could not be ended; "" for nothing
+	heldUp   atomic.Pointer[string]
 	log      *slog.Logger
 	monitor  *atomic.Pointer[netip.Addr] // whose orders this agent obeys
 	commands sync.WaitGroup              // of blocking_type soft, which may go on for a while

@@ -31,7 +31,8 @@ func told(had, later time.Duration) *owner {
 	epoch.Number, epoch.Leaving = 6, true
 	now := began + later
 	tenure.Order(now, epoch, cluster.Lease(time.Minute), cluster.Stamp{Boot: "boot", At: now}, false)
-	return &owner{order: &cluster.Order{Lease: cluster.Lease(time.Minute)}, tenant: &tenant{tenure: tenure, leasing: Leasing{Clock: still(now)}}}
+	return &owner{order: &cluster.Order{Lease: cluster.Lease(time.Minute)},
+		tenant: &tenant{tenure: tenure, leasing: Leasing{Clock: still(now)}}}
 }
 
 // TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where
@@ -51,20 +52,25 @@ func TestDenyInTime(t *testing.T) {
 		"max_kill_retries 0":       {0, &owner{}, PortOpen, time.Hour, 0, "kill, deny"},
 		"a lease that is longer":   {3 * time.Second, told(six, 0), PortOpen, time.Hour, 3 * time.Second, "kill, deny"},
 		"a lease that ends before": {10 * time.Second, told(six, 0), PortOpen, time.Hour, six, "kill, deny"},
-		"the lease is over":        {10 * time.Second, told(six, six+time.Second), PortOpen, time.Hour, 0, "kill, deny"},
-		"part of it is over":       {10 * time.Second, told(six, 2*time.Second), PortOpen, time.Hour, 4 * time.Second, "kill, deny"},
-		"it never had one":         {10 * time.Second, told(0, 0), PortOpen, time.Hour, 0, "kill, deny"},
-		"the port is closed":       {10 * time.Second, &owner{}, PortClosed, time.Hour, 0, "kill, deny"},
+		"the lease is over": {10 * time.Second, told(six, six+time.Second), PortOpen, time.Hour, 0,
+			"kill, deny"},
+		"part of it is over": {10 * time.Second, told(six, 2*time.Second), PortOpen, time.Hour, 4 * time.Second,
+			"kill, deny"},
+		"it never had one":   {10 * time.Second, told(0, 0), PortOpen, time.Hour, 0, "kill, deny"},
+		"the port is closed": {10 * time.Second, &owner{}, PortClosed, time.Hour, 0, "kill, deny"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sim{open: true, present: []netip.Addr{writer.IP}, writes: time.Now().Add(c.runs)}
-				h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+				h := &host{site: site(), addrs: s, announce: s, gate: s,
+					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 					blocking: Blocking{Grace: c.configured}}
 				began := time.Now()
-				_, problems := h.apply(t.Context(), pass{grace: c.owner.grace()}, []Action{{Kind: Deny}}, false, Memory{Port: c.port})
+				_, problems := h.apply(t.Context(), pass{grace: c.owner.grace()}, []Action{{Kind: Deny}}, false,
+					Memory{Port: c.port})
 				if took := time.Since(began); len(problems) > 0 || s.open || took != c.want || s.history() != c.did {
-					t.Errorf("open %v after %v, want %v; it did %q, want %q; problems %v", s.open, took, c.want, s.history(), c.did, problems)
+					t.Errorf("open %v after %v, want %v; it did %q, want %q; problems %v", s.open, took, c.want,
+						s.history(), c.did, problems)
 				}
 			})
 		})

@@ -14,7 +14,8 @@ import (
 
 // backupPrograms are what the kernel calls programs that back a server up: the first 15 bytes of their names
 // (proc_pid_comm(5)).
-var backupPrograms = []string{"mariadb-backup", "mariabackup", "xtrabackup", "mysqldump", "mariadb-dump", "mydumper", "mysqlpump", "mysqlbackup"}
+var backupPrograms = []string{"mariadb-backup", "mariabackup", "xtrabackup", "mysqldump", "mariadb-dump", "mydumper",
+	"mysqlpump", "mysqlbackup"}
 
 const (
 	// backupPeriod is how often they are looked for: it means to read a small file for each process.

@@ -18,9 +18,11 @@ func (c *changing) Open(name string) (fs.File, error) { return c.Load().Open(nam
 // TestBackup: a program that backs a server up is seen while it runs.
 func TestBackup(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
-	quiet := fstest.MapFS{"1/comm": file("systemd\n"), "77/comm": file("mariadbd\n"), "78/comm": file("mysqldumpslow\n"), "self/comm": file("mysqldump\n"), "uptime": file("1")}
+	quiet := fstest.MapFS{"1/comm": file("systemd\n"), "77/comm": file("mariadbd\n"),
+		"78/comm": file("mysqldumpslow\n"), "self/comm": file("mysqldump\n"), "uptime": file("1")}
 	for want, program := range map[string]string{
-		"": "mysqldump-split", "mysqldump (process 512)": "mysqldump", "mariadb-backup (process 512)": "mariadb-backup", "xtrabackup (process 512)": "xtrabackup"} {
+		"": "mysqldump-split", "mysqldump (process 512)": "mysqldump", "mariadb-backup (process 512)": "mariadb-backup",
+		"xtrabackup (process 512)": "xtrabackup"} {
 		host := fstest.MapFS{"512/comm": file(program + "\n"), "513/status": file("it has ended\n")}
 		for name, f := range quiet {
 			host[name] = f

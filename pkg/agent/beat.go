@@ -133,11 +133,13 @@ func (o *owner) beat(ctx context.Context) {
 		o.unnerved = lost
 		if lost && t.tenure.Saved.Taken != "" {
 			o.lapses++
-			o.agent.log.Log(ctx, levelFatal, "Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
+			o.agent.log.Log(ctx, levelFatal,
+				"Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
 		}
 	}
 	want := o.want()
-	if o.agent.site.writer(want.Roles) != o.agent.site.writer(o.present) && (o.round == nil || !sameOrder(o.round.order, want)) {
+	if o.agent.site.writer(want.Roles) != o.agent.site.writer(o.present) &&
+		(o.round == nil || !sameOrder(o.round.order, want)) {
 		o.interrupt(ctx)
 	}
 }

@@ -20,10 +20,13 @@ func TestInTime(t *testing.T) {
 		told []time.Duration
 		err  error
 	}{
-		"quick":               {5500 * ms, []time.Duration{10 * ms}, []time.Duration{5 * time.Second}, nil},
-		"slow":                {5500 * ms, []time.Duration{60 * ms, 900 * ms}, []time.Duration{5 * time.Second, 4 * time.Second}, nil},
-		"slower each time":    {5500 * ms, []time.Duration{60 * ms, 1200 * ms, 1900 * ms}, []time.Duration{5 * time.Second, 4 * time.Second, 2 * time.Second}, nil},
-		"too slow":            {9500 * ms, []time.Duration{60 * ms, 1200 * ms, 2900 * ms}, []time.Duration{9 * time.Second, 8 * time.Second, 6 * time.Second}, errLate},
+		"quick": {5500 * ms, []time.Duration{10 * ms}, []time.Duration{5 * time.Second}, nil},
+		"slow": {5500 * ms, []time.Duration{60 * ms, 900 * ms},
+			[]time.Duration{5 * time.Second, 4 * time.Second}, nil},
+		"slower each time": {5500 * ms, []time.Duration{60 * ms, 1200 * ms, 1900 * ms},
+			[]time.Duration{5 * time.Second, 4 * time.Second, 2 * time.Second}, nil},
+		"too slow": {9500 * ms, []time.Duration{60 * ms, 1200 * ms, 2900 * ms},
+			[]time.Duration{9 * time.Second, 8 * time.Second, 6 * time.Second}, errLate},
 		"slow, and too short": {1100 * ms, []time.Duration{60 * ms}, []time.Duration{time.Second}, errLate},
 		"over":                {500 * ms, nil, nil, errTooShort},
 		"for ever":            {0, []time.Duration{time.Minute}, []time.Duration{0}, nil},

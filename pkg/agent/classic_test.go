@@ -40,40 +40,48 @@ func TestOriginalMonitor(t *testing.T) {
 		lifted bool
 		logs   string
 	}{
-		"it is not back":            {peer: deadRemote{}, io: "No"},
-		"it is open":                {peer: back{returned{end: at(150)}, true, nil}, io: "No"},
-		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, replicated}, io: "No", did: "start replication", lifted: true, logs: "looked at"},
-		"it has something":          {peer: back{returned{end: at(150)}, false, own}, io: "No", logs: found},
-		"it was set up anew":        {peer: back{returned{end: at(50)}, false, nil}, io: "No", logs: "new binary log"},
-		"somebody has started it":   {peer: back{returned{end: at(150)}, false, own}, io: "Yes", lifted: true, logs: "was started"},
-		"this host follows another": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", source: "10.0.0.2", lifted: true},
+		"it is not back": {peer: deadRemote{}, io: "No"},
+		"it is open":     {peer: back{returned{end: at(150)}, true, nil}, io: "No"},
+		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, replicated}, io: "No",
+			did: "start replication", lifted: true, logs: "looked at"},
+		"it has something":   {peer: back{returned{end: at(150)}, false, own}, io: "No", logs: found},
+		"it was set up anew": {peer: back{returned{end: at(50)}, false, nil}, io: "No", logs: "new binary log"},
+		"somebody has started it": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", lifted: true,
+			logs: "was started"},
+		"this host follows another": {peer: back{returned{end: at(150)}, false, own}, io: "Yes", source: "10.0.0.2",
+			lifted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runNoted(t, false, "db1|"+at(100).String()+"\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
-				s.set(func() {
-					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, c.io, at(100), at(100), 1
-					if c.source != "" {
-						s.replica.SourceHost = c.source
+			runNoted(t, false, "db1|"+at(100).String()+"\n",
+				func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
+					s.set(func() {
+						s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed,
+							s.replica.SourceID = c.peer,
+							c.io, at(100), at(100), 1
+						if c.source != "" {
+							s.replica.SourceHost = c.source
+						}
+					})
+					for range 3 {
+						if answer := say(cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1},
+							Master: "db2"}); !answer.OK() {
+							t.Errorf("answer %v", answer)
+						}
+						time.Sleep(3 * time.Second)
+						synctest.Wait()
+					}
+					if did := strings.TrimPrefix(strings.TrimPrefix(s.history(), "add 10.0.0.101"),
+						", "); did != c.did {
+						t.Errorf("it did %q, want %q", did, c.did)
+					}
+					if lifted := a.replication.State().Embargo.Host == ""; lifted != c.lifted {
+						t.Errorf("lifted %v", lifted)
+					}
+					want := strings.TrimPrefix(c.logs, "FATAL ")
+					if n := strings.Count(s.said.String(), want); want != "" && n != 1 {
+						t.Errorf("%d times %q in:\n%s", n, want, s.said.String())
 					}
 				})
-				for range 3 {
-					if answer := say(cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{reader1}, Master: "db2"}); !answer.OK() {
-						t.Errorf("answer %v", answer)
-					}
-					time.Sleep(3 * time.Second)
-					synctest.Wait()
-				}
-				if did := strings.TrimPrefix(strings.TrimPrefix(s.history(), "add 10.0.0.101"), ", "); did != c.did {
-					t.Errorf("it did %q, want %q", did, c.did)
-				}
-				if lifted := a.replication.State().Embargo.Host == ""; lifted != c.lifted {
-					t.Errorf("lifted %v", lifted)
-				}
-				want := strings.TrimPrefix(c.logs, "FATAL ")
-				if n := strings.Count(s.said.String(), want); want != "" && n != 1 {
-					t.Errorf("%d times %q in:\n%s", n, want, s.said.String())
-				}
-			})
 		})
 	}
 }
@@ -90,38 +98,45 @@ func TestLookAcross(t *testing.T) {
 		finding string
 		problem string
 	}{
-		"it is not back":            {peer: deadRemote{}, asked: "db1@" + at(100).String()},
-		"it is open":                {peer: back{returned{end: at(150)}, true, nil}, asked: "db1@" + at(100).String(), problem: "read_only=1"},
-		"nobody has asked":          {peer: back{returned{end: at(150)}, false, nil}},
-		"another place was asked":   {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(90).String()},
-		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(100).String(), found: clean},
-		"it has something":          {peer: back{returned{end: at(150)}, false, own}, asked: "db1@" + at(100).String(), found: clean, finding: "1 transaction"},
+		"it is not back": {peer: deadRemote{}, asked: "db1@" + at(100).String()},
+		"it is open": {peer: back{returned{end: at(150)}, true, nil}, asked: "db1@" + at(100).String(),
+			problem: "read_only=1"},
+		"nobody has asked":        {peer: back{returned{end: at(150)}, false, nil}},
+		"another place was asked": {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(90).String()},
+		"it has nothing of its own": {peer: back{returned{end: at(150)}, false, nil}, asked: "db1@" + at(100).String(),
+			found: clean},
+		"it has something": {peer: back{returned{end: at(150)}, false, own}, asked: "db1@" + at(100).String(),
+			found: clean, finding: "1 transaction"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runNoted(t, false, "db1|"+at(100).String()+"\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
-				s.set(func() {
-					s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed, s.replica.SourceID = c.peer, "No", at(100), at(100), 1
+			runNoted(t, false, "db1|"+at(100).String()+"\n",
+				func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
+					s.set(func() {
+						s.peer, s.replica.IORunning, s.replica.Received, s.replica.Executed,
+							s.replica.SourceID = c.peer,
+							"No", at(100), at(100), 1
+					})
+					o := order()
+					o.Across = c.asked
+					say(o)
+					synctest.Wait()
+					answer := say(o)
+					r := wire.ParseReport(answer)
+					if !strings.Contains(r.Across.Audit.Finding, c.finding) ||
+						(r.Across.Audit.Finding == "") != (c.finding == "") {
+						t.Errorf("it found %q", r.Across.Audit.Finding)
+					}
+					r.Across.Audit.Finding, r.Across.Audit.Beyond = "", 0
+					if r.Across != c.found {
+						t.Errorf("it tells %+v, want %+v", r.Across, c.found)
+					}
+					if !strings.Contains(answer.Text, c.problem) || c.problem == "" && !answer.OK() {
+						t.Errorf("answer %v", answer)
+					}
+					if strings.Contains(s.history(), "start replication") || a.replication.State().Embargo.Host == "" {
+						t.Errorf("it did %s before the monitor trusted that host", s.history())
+					}
 				})
-				o := order()
-				o.Across = c.asked
-				say(o)
-				synctest.Wait()
-				answer := say(o)
-				r := wire.ParseReport(answer)
-				if !strings.Contains(r.Across.Audit.Finding, c.finding) || (r.Across.Audit.Finding == "") != (c.finding == "") {
-					t.Errorf("it found %q", r.Across.Audit.Finding)
-				}
-				r.Across.Audit.Finding, r.Across.Audit.Beyond = "", 0
-				if r.Across != c.found {
-					t.Errorf("it tells %+v, want %+v", r.Across, c.found)
-				}
-				if !strings.Contains(answer.Text, c.problem) || c.problem == "" && !answer.OK() {
-					t.Errorf("answer %v", answer)
-				}
-				if strings.Contains(s.history(), "start replication") || a.replication.State().Embargo.Host == "" {
-					t.Errorf("it did %s before the monitor trusted that host", s.history())
-				}
-			})
 		})
 	}
 }
@@ -142,7 +157,8 @@ func TestClassicMove(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
-			o := &owner{agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))}, order: &cluster.Order{Extended: c.extended}}
+			o := &owner{agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))},
+				order: &cluster.Order{Extended: c.extended}}
 			for began := time.Now(); time.Since(began) < c.lasts; time.Sleep(time.Second) {
 				o.complain(t.Context(), []string{conflict})
 				o.problems = []string{conflict}

@@ -49,8 +49,10 @@ func TestCourtesiesAreNoMore(t *testing.T) {
 					var after time.Duration
 					began := time.Now()
 					h.addrs = timed{s, func() { after = time.Since(began) }}
-					p := pass{lifetime: func(cluster.RoleIP) (time.Duration, error) { return time.Minute, nil }, grace: allOfIt}
-					if _, problems := h.apply(t.Context(), p, []Action{{Kind: kind, Address: writer}}, false, Memory{}); len(problems) > 0 {
+					p := pass{lifetime: func(cluster.RoleIP) (time.Duration, error) { return time.Minute, nil },
+						grace: allOfIt}
+					if _, problems := h.apply(t.Context(), p, []Action{{Kind: kind, Address: writer}}, false,
+						Memory{}); len(problems) > 0 {
 						t.Errorf("%s: %v", kind, problems)
 					}
 					if after > c.within {
@@ -86,10 +88,12 @@ func TestSlowBlocking(t *testing.T) {
 	dir := t.TempDir()
 	said, goOn := filepath.Join(dir, "said"), filepath.Join(dir, "go on")
 	s := &sim{present: []netip.Addr{writer.IP}}
-	h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)), blocking: Blocking{Soft: true,
-		Block:   "while ! test -e '" + goOn + "'; do sleep .01; done; echo block >>" + said,
-		Unblock: "echo unblock >>" + said}}
-	_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
+	h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		blocking: Blocking{Soft: true,
+			Block:   "while ! test -e '" + goOn + "'; do sleep .01; done; echo block >>" + said,
+			Unblock: "echo unblock >>" + said}}
+	_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}},
+		true, Memory{})
 	if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
 		t.Errorf("it did %s, want %s (%v)", got, want, problems)
 	}
@@ -126,10 +130,13 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &door{fail: fail}
 			s := &sim{present: []netip.Addr{writer.IP}}
-			h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-				monitor: &atomic.Pointer[netip.Addr]{}, blocking: Blocking{Soft: true, Newcomers: d, Block: "exit 1", Grace: 10 * time.Second}}
+			h := &host{site: site(), addrs: s, announce: s, gate: s,
+				log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+				monitor: &atomic.Pointer[netip.Addr]{}, blocking: Blocking{Soft: true, Newcomers: d, Block: "exit 1",
+					Grace: 10 * time.Second}}
 			h.monitor.Store(&monitor)
-			_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
+			_, problems := h.apply(t.Context(), pass{grace: allOfIt},
+				[]Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
 			if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
 				t.Errorf("it did %s, want %s (%v)", got, want, problems)
 			}
@@ -143,8 +150,10 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 // TestHeed: the monitor is whom orders come from, unless that is a host of the cluster which passes them on.
 func TestHeed(t *testing.T) {
 	run(t, false, func(_ *sim, _ func(cluster.Order) wire.Answer, a *Agent) {
-		for _, c := range []struct{ from, want string }{{"10.0.0.9", "10.0.0.9"}, {"10.0.0.1", "10.0.0.9"}, {"::ffff:10.0.0.8", "10.0.0.8"}} {
-			a.Handle(wire.CalledFrom(context.Background(), caller{from: c.from}), wire.OrderRequest("db2", order()).String())
+		for _, c := range []struct{ from, want string }{{"10.0.0.9", "10.0.0.9"}, {"10.0.0.1", "10.0.0.9"},
+			{"::ffff:10.0.0.8", "10.0.0.8"}} {
+			a.Handle(wire.CalledFrom(context.Background(), caller{from: c.from}),
+				wire.OrderRequest("db2", order()).String())
 			if got := a.host.monitor.Load(); got == nil || got.String() != c.want {
 				t.Errorf("after an order of %s: the monitor is at %v, want %s", c.from, got, c.want)
 			}
@@ -171,8 +180,9 @@ func TestStartCleansUp(t *testing.T) {
 	}{
 		"candidate, soft blocking": {soft: true, mayWrite: true, own: true, unblocked: 3},
 		"an admin's own command":   {soft: true, mayWrite: true, unblocked: 1},
-		"candidate":                {mayWrite: true, own: true, closed: true, unblocked: 3}, // opened by a round, when its server is read-only
-		"slave":                    {soft: true, own: true, closed: true, opened: true},
+		// opened by a round, when its server is read-only
+		"candidate": {mayWrite: true, own: true, closed: true, unblocked: 3},
+		"slave":     {soft: true, own: true, closed: true, opened: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := filepath.Join(t.TempDir(), "said")
@@ -181,7 +191,8 @@ func TestStartCleansUp(t *testing.T) {
 			st.MayWrite = c.mayWrite
 			// There are two rules, so that the third attempt fails.
 			h := &host{site: st, fence: f, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-				blocking: Blocking{Soft: c.soft, Block: "false", Unblock: "echo unblock >>" + said + "; test $(wc -l <" + said + ") -le 2"}}
+				blocking: Blocking{Soft: c.soft, Block: "false", Unblock: "echo unblock >>" + said +
+					"; test $(wc -l <" + said + ") -le 2"}}
 			var n door
 			if c.own {
 				h.blocking.Newcomers = &n

@@ -111,7 +111,8 @@ func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
 			continue
 		}
 		s, _ := sources(h.Name)
-		if err := server.CheckSource(ctx, mysqlctl.Source{Host: s.Host, Port: s.Port, User: s.User, Password: s.Password}); errors.Is(err, mysqlctl.ErrLimit) {
+		if err := server.CheckSource(ctx, mysqlctl.Source{Host: s.Host, Port: s.Port, User: s.User,
+			Password: s.Password}); errors.Is(err, mysqlctl.ErrLimit) {
 			return err
 		}
 	}
@@ -177,7 +178,8 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	line, err := x.Agents.Ask(ctx, netip.AddrPortFrom(h.IP, uint16(h.AgentPort)).String(), wire.NewRequest(wire.Ping, h.Name).String())
+	line, err := x.Agents.Ask(ctx, netip.AddrPortFrom(h.IP, uint16(h.AgentPort)).String(),
+		wire.NewRequest(wire.Ping, h.Name).String())
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		err = errno
 	}
@@ -191,9 +193,12 @@ func (x *Examiner) reach(ctx context.Context, h config.Host) string {
 }
 
 // login logs in to the server of a host and looks whether the account may do what it is for.
-func login(ctx context.Context, h config.Host, account wire.Account, user string, password config.Secret, purpose mysqlctl.Purpose) wire.Login {
-	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user, Password: password.Reveal(),
-		PasswordName: string(account) + "_password", ConnectTimeout: replication.PeerTimeout, Timeout: 2 * replication.PeerTimeout, Encryption: encryption(h)})
+func login(ctx context.Context, h config.Host, account wire.Account, user string, password config.Secret,
+	purpose mysqlctl.Purpose) wire.Login {
+	s := mysqlctl.New(mysqlctl.Config{Addr: netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String(), User: user,
+		Password:     password.Reveal(),
+		PasswordName: string(account) + "_password", ConnectTimeout: replication.PeerTimeout,
+		Timeout: 2 * replication.PeerTimeout, Encryption: encryption(h)})
 	defer s.Close()
 	l := wire.Login{Host: h.Name, Outcome: wire.LoginOK}
 	grant, err := s.MissingGrant(ctx, purpose)

@@ -19,9 +19,12 @@ func TestHeldIsWhatIsThere(t *testing.T) {
 		want    []netip.Addr
 	}{
 		"nobody has ordered anything": {[]netip.Addr{writer.IP, reader1.IP}, nil, nil},
-		"adopted":                     {[]netip.Addr{writer.IP, reader1.IP}, []cluster.RoleIP{writer, reader1}, []netip.Addr{writer.IP, reader1.IP}},
-		"one of them is to go":        {[]netip.Addr{reader1.IP, reader2.IP}, []cluster.RoleIP{reader2}, []netip.Addr{reader2.IP}},
-		"one has come":                {[]netip.Addr{reader1.IP}, []cluster.RoleIP{reader1, reader2}, []netip.Addr{reader1.IP, reader2.IP}},
+		"adopted": {[]netip.Addr{writer.IP, reader1.IP}, []cluster.RoleIP{writer, reader1},
+			[]netip.Addr{writer.IP, reader1.IP}},
+		"one of them is to go": {[]netip.Addr{reader1.IP, reader2.IP}, []cluster.RoleIP{reader2},
+			[]netip.Addr{reader2.IP}},
+		"one has come": {[]netip.Addr{reader1.IP}, []cluster.RoleIP{reader1, reader2},
+			[]netip.Addr{reader1.IP, reader2.IP}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {

@@ -81,7 +81,8 @@ func (h *host) looks(ctx context.Context, o cluster.Order, plan []Action) *looks
 			if a.Address.Role == h.site.ActiveMasterRole {
 				l.writer = append(l.writer, ip)
 			}
-		case a.Kind == Allow && !o.Cut && o.Switch.To == h.site.Host && o.Switch.From != "" && o.Switch.From != h.site.Host:
+		case a.Kind == Allow && !o.Cut && o.Switch.To == h.site.Host && o.Switch.From != "" &&
+			o.Switch.From != h.site.Host:
 			l.former = begin(func(ctx context.Context) error { return h.closedElsewhere(ctx, o.Switch.From) })
 		}
 	}
@@ -125,7 +126,8 @@ func (h *host) listensOn(roles []cluster.RoleIP) error {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(l netip.AddrPort) bool { return hears(l.Addr(), r.IP) }) {
-			return fmt.Errorf("the server listens on %s and not on %s (bind_address): nobody could connect", found[0], r.IP)
+			return fmt.Errorf("the server listens on %s and not on %s (bind_address): nobody could connect", found[0],
+				r.IP)
 		}
 	}
 	return nil

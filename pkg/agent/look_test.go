@@ -54,25 +54,32 @@ func TestLookBeforeOpening(t *testing.T) {
 		conflict bool
 		took     time.Duration
 	}{
-		"closed":                       {sw: from2, former: says(false), inUse: nobody, took: probeTime},
-		"does not run":                 {sw: from2, former: refuses, inUse: nobody, took: probeTime},
-		"hangs":                        {sw: from2, former: silent, inUse: nobody, took: formerTimeout},
-		"hangs less than the catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 400 * time.Millisecond, took: 400 * time.Millisecond},
-		"hangs, after a long catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 5 * time.Second, took: 5*time.Second + probeTime + formerTimeout},
+		"closed":       {sw: from2, former: says(false), inUse: nobody, took: probeTime},
+		"does not run": {sw: from2, former: refuses, inUse: nobody, took: probeTime},
+		"hangs":        {sw: from2, former: silent, inUse: nobody, took: formerTimeout},
+		"hangs less than the catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 400 * time.Millisecond,
+			took: 400 * time.Millisecond},
+		"hangs, after a long catch-up": {sw: from2, former: silent, inUse: nobody, catchUp: 5 * time.Second,
+			took: 5*time.Second + probeTime + formerTimeout},
 		"open": {sw: from2, former: says(true), inUse: nobody, took: probeTime,
 			problem: "Couldn't allow writes: the server of 'db2', which was the writer before, is open for writes"},
 		"open, and by force": {sw: from2, forced: true, former: says(true), inUse: nobody, took: probeTime,
 			problem: "Couldn't allow writes: the server of 'db2', which was the writer before, is open for writes"},
 		"nobody was the writer before": {former: says(true), inUse: nobody, took: probeTime},
-		"it was the writer itself":     {sw: cluster.Switch{From: "db2", To: "db3"}, former: says(true), inUse: nobody, took: probeTime},
-		"somebody has the address": {sw: from2, former: says(false), inUse: func(time.Duration) bool { return true }, took: probeTime, conflict: true,
+		"it was the writer itself": {sw: cluster.Switch{From: "db2", To: "db3"}, former: says(true), inUse: nobody,
+			took: probeTime},
+		"somebody has the address": {sw: from2, former: says(false), inUse: func(time.Duration) bool { return true },
+			took: probeTime, conflict: true,
 			problem: "Couldn't allow writes: the machine 02:00:00:00:00:01 has 10.0.0.100: address conflict"},
-		"somebody has taken it meanwhile": {sw: from2, former: says(false), inUse: func(d time.Duration) bool { return d > time.Second }, conflict: true,
-			catchUp: 2 * time.Second, took: 2*time.Second + probeTime, problem: "Couldn't allow writes: the machine 02:00:00:00:00:01 has 10.0.0.100: address conflict"},
+		"somebody has taken it meanwhile": {sw: from2, former: says(false),
+			inUse: func(d time.Duration) bool { return d > time.Second }, conflict: true,
+			catchUp: 2 * time.Second, took: 2*time.Second + probeTime,
+			problem: "Couldn't allow writes: the machine 02:00:00:00:00:01 has 10.0.0.100: address conflict"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sim{replica: caughtUp(), peer: formerServer{writable: c.former}, block: map[string]chan struct{}{}}
+				s := &sim{replica: caughtUp(), peer: formerServer{writable: c.former},
+					block: map[string]chan struct{}{}}
 				s.replica.Received = at(50)
 				s.replica.Executed = at(50)
 				s.block["wait bin.000001:100"] = make(chan struct{})
@@ -90,10 +97,12 @@ func TestLookBeforeOpening(t *testing.T) {
 				o.Switch, o.Forced = c.sw, c.forced
 				out := h.pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
 				opened, added := strings.Contains(s.history(), "allow"), strings.Contains(s.history(), "add")
-				if got := strings.Join(out.problems, "; "); got != c.problem || opened != (c.problem == "") || added != opened {
+				if got := strings.Join(out.problems, "; "); got != c.problem || opened != (c.problem == "") ||
+					added != opened {
 					t.Errorf("it did %s: %s", s.history(), got)
 				}
-				if out.memory.conflict != c.conflict || out.memory.Opened != opened || (out.facts.Writable == wire.Yes) != opened {
+				if out.memory.conflict != c.conflict || out.memory.Opened != opened ||
+					(out.facts.Writable == wire.Yes) != opened {
 					t.Errorf("it remembers %+v", out.memory)
 				}
 				if took := time.Since(began); took != c.took {
@@ -141,7 +150,8 @@ func TestFormerWriterIsClosed(t *testing.T) {
 // the role goes back. When the writer before is dead, or somebody says so, it opens all the same: some clients may have
 // other ways.
 func TestListens(t *testing.T) {
-	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"), netip.MustParseAddrPort("[::]:3306")
+	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"),
+		netip.MustParseAddrPort("[::]:3306")
 	moved := cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Epoch: cluster.Epoch{Gone: "db1"}}
 	dead, forced := moved, moved
 	dead.Epoch.Gone, forced.Forced = "", true
@@ -150,14 +160,15 @@ func TestListens(t *testing.T) {
 		listen []netip.AddrPort
 		opens  bool
 	}{
-		"its own address":             {moved, []netip.AddrPort{own}, false},
-		"all":                         {moved, []netip.AddrPort{any4}, true},
-		"all, IPv6 too":               {moved, []netip.AddrPort{any6}, true},
-		"its own and the role's":      {moved, []netip.AddrPort{own, netip.AddrPortFrom(writer.IP, 3306)}, true},
-		"nothing is seen":             {moved, nil, true},
-		"the writer before is dead":   {dead, []netip.AddrPort{own}, true},
-		"somebody has said so":        {forced, []netip.AddrPort{own}, true},
-		"it was the writer and still": {cluster.Order{Switch: cluster.Switch{From: "db3", To: "db1"}, Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
+		"its own address":           {moved, []netip.AddrPort{own}, false},
+		"all":                       {moved, []netip.AddrPort{any4}, true},
+		"all, IPv6 too":             {moved, []netip.AddrPort{any6}, true},
+		"its own and the role's":    {moved, []netip.AddrPort{own, netip.AddrPortFrom(writer.IP, 3306)}, true},
+		"nothing is seen":           {moved, nil, true},
+		"the writer before is dead": {dead, []netip.AddrPort{own}, true},
+		"somebody has said so":      {forced, []netip.AddrPort{own}, true},
+		"it was the writer and still": {cluster.Order{Switch: cluster.Switch{From: "db3", To: "db1"},
+			Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()
@@ -175,7 +186,8 @@ func TestListens(t *testing.T) {
 			}
 		})
 	}
-	if hears(any4.Addr(), netip.MustParseAddr("2001:db8::1")) || !hears(any6.Addr(), netip.MustParseAddr("2001:db8::1")) {
+	if hears(any4.Addr(), netip.MustParseAddr("2001:db8::1")) ||
+		!hears(any6.Addr(), netip.MustParseAddr("2001:db8::1")) {
 		t.Error("0.0.0.0 is for IPv4 alone, and :: for both")
 	}
 }

@@ -41,7 +41,8 @@ func interfaces(name string, known []netip.Addr) (state wire.LinkState, hardware
 				continue
 			}
 			if nic.Name == name || slices.Contains(known, p.Addr().Unmap()) {
-				addresses = append(addresses, wire.HostAddress{Interface: nic.Name, Prefix: netip.PrefixFrom(p.Addr().WithZone(""), p.Bits())})
+				addresses = append(addresses, wire.HostAddress{Interface: nic.Name,
+					Prefix: netip.PrefixFrom(p.Addr().WithZone(""), p.Bits())})
 			}
 		}
 	}

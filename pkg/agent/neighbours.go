@@ -92,7 +92,8 @@ func (a *Agent) relay(ctx context.Context, req wire.Request) wire.Answer {
 	defer cancel()
 	answer, err := a.leasing.Ask(ctx, host, line)
 	if err != nil {
-		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't relay to host '%s': %v", host, err))}
+		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't relay to host '%s': %v", host,
+			err))}
 	}
 	return wire.RelayAnswer(answer)
 }

@@ -70,7 +70,8 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 func SpareAccount(c *config.Config) mysqlctl.Config {
 	local := c.Local()
 	spare := Account(c, local)
-	spare.User, spare.Password, spare.PasswordName = local.ReplicationUser, local.ReplicationPassword.Reveal(), "replication_password"
+	spare.User, spare.Password, spare.PasswordName = local.ReplicationUser, local.ReplicationPassword.Reveal(),
+		"replication_password"
 	return spare
 }
 
@@ -111,14 +112,16 @@ func NewSources(c *config.Config) func(string) (replication.Source, bool) {
 	local := c.Local()
 	return func(name string) (replication.Source, bool) {
 		h, ok := c.Host(name)
-		return replication.Source{Host: h.IP.String(), Port: h.MySQLPort, User: local.ReplicationUser, Password: local.ReplicationPassword.Reveal()}, ok
+		return replication.Source{Host: h.IP.String(), Port: h.MySQLPort, User: local.ReplicationUser,
+			Password: local.ReplicationPassword.Reveal()}, ok
 	}
 }
 
 // NewSite takes from the configuration what this host is.
 func NewSite(c *config.Config) Site {
 	local := c.Local()
-	s := Site{Host: local.Name, Slave: local.Mode == config.Slave, MayWrite: slices.Contains(c.Candidates(), local.Name), ActiveMasterRole: c.ActiveMasterRole}
+	s := Site{Host: local.Name, Slave: local.Mode == config.Slave,
+		MayWrite: slices.Contains(c.Candidates(), local.Name), ActiveMasterRole: c.ActiveMasterRole}
 	for _, r := range c.Roles {
 		for _, ip := range r.IPs {
 			s.Addresses = append(s.Addresses, cluster.RoleIP{Role: r.Name, IP: ip})

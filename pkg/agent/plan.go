@@ -75,7 +75,8 @@ type Action struct {
 
 // Replication is what package replication is to know of this host; the rest is for its maker to fill in.
 func (s Site) Replication() replication.Config {
-	c := replication.Config{Host: s.Host, Slave: s.Slave, Writer: func(o cluster.Order) bool { return s.writer(o.Roles) }}
+	c := replication.Config{Host: s.Host, Slave: s.Slave,
+		Writer: func(o cluster.Order) bool { return s.writer(o.Roles) }}
 	for _, r := range s.Addresses {
 		c.Addresses = append(c.Addresses, r.IP)
 	}
@@ -89,12 +90,18 @@ func (s Site) writer(roles []cluster.RoleIP) bool {
 
 // unknown lists roles of an order that the configuration of this host does not have.
 func (s Site) unknown(roles []cluster.RoleIP) []cluster.RoleIP {
-	return slices.DeleteFunc(slices.Clone(roles), func(r cluster.RoleIP) bool { return slices.Contains(s.Addresses, r) })
+	return slices.DeleteFunc(slices.Clone(roles), func(r cluster.RoleIP) bool {
+		return slices.Contains(s.Addresses,
+			r)
+	})
 }
 
 // roles turns addresses into the roles that they are configured for.
 func (s Site) roles(ips []netip.Addr) []cluster.RoleIP {
-	return slices.DeleteFunc(slices.Clone(s.Addresses), func(r cluster.RoleIP) bool { return !slices.Contains(ips, r.IP) })
+	return slices.DeleteFunc(slices.Clone(s.Addresses), func(r cluster.RoleIP) bool {
+		return !slices.Contains(ips,
+			r.IP)
+	})
 }
 
 // mustFlee: there is no time to close the server for writes before its address goes: the lease is over, or it does

@@ -21,7 +21,8 @@ var (
 )
 
 func site() Site {
-	return Site{Host: "db1", MayWrite: true, ActiveMasterRole: "writer", Addresses: []cluster.RoleIP{reader1, reader2, writer}}
+	return Site{Host: "db1", MayWrite: true, ActiveMasterRole: "writer",
+		Addresses: []cluster.RoleIP{reader1, reader2, writer}}
 }
 
 // subsets lists all subsets of some roles.
@@ -79,9 +80,10 @@ func TestPlan(t *testing.T) {
 					// A writer at work: open, with its address. It has nothing to catch up with.
 					m.caughtUp = opened || writable == wire.Yes && slices.Contains(present, writer)
 					cases++
-					t.Run(fmt.Sprintf("%v with %v, writable %v, opened %v", order, present, writable, opened), func(t *testing.T) {
-						checkPlan(t, cluster.Order{State: cluster.Online, Roles: order}, m)
-					})
+					t.Run(fmt.Sprintf("%v with %v, writable %v, opened %v", order, present, writable, opened),
+						func(t *testing.T) {
+							checkPlan(t, cluster.Order{State: cluster.Online, Roles: order}, m)
+						})
 				}
 			}
 		}
@@ -111,7 +113,8 @@ func checkPlan(t *testing.T, order cluster.Order, m machine) {
 		switch {
 		case a.Kind == Remove && a.Address == writer && start.facts.Writable == wire.Yes && plan[0].Kind != Deny:
 			t.Errorf("the writer's address goes before writes are denied: %v", plan)
-		case a.Kind == Remove && slices.ContainsFunc(plan[:i], func(b Action) bool { return b.Kind == Add || b.Kind == Allow }):
+		case a.Kind == Remove && slices.ContainsFunc(plan[:i],
+			func(b Action) bool { return b.Kind == Add || b.Kind == Allow }):
 			t.Errorf("something comes before something else goes: %v", plan)
 		}
 		m = m.after(a)
@@ -148,7 +151,8 @@ func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 // else is tried.
 func TestPlanOfDeadServer(t *testing.T) {
 	f := Facts{Present: []netip.Addr{writer.IP}, Writable: wire.No, Down: true}
-	if plan := Plan(site(), cluster.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true}, false); len(plan) > 0 {
+	if plan := Plan(site(), cluster.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true},
+		false); len(plan) > 0 {
 		t.Errorf("plan is %v", plan)
 	}
 	want := []Action{{Kind: Remove, Address: writer}}

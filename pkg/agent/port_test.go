@@ -59,30 +59,42 @@ func TestWantPort(t *testing.T) {
 		"never heard since the start":              {writable: hangs, want: PortClosed},
 		"never heard, though the process is known": {writable: hangs, same: true, want: PortClosed},
 		"was open": {writable: hangs, same: true, want: PortClosed},
-		"was closed, and may have been started since":          {writable: hangs, closed: true, want: PortClosed},
-		"was closed, and is the same process":                  {writable: hangs, closed: true, same: true, want: PortUnknown},
-		"the writer hangs":                                     {writable: hangs, writer: true, want: PortUnknown},
-		"closed for writes":                                    {writable: no, closed: true, want: PortOpen},
-		"does not run":                                         {writable: no, down: true, closed: true, want: PortUnknown},
-		"open for writes and not the writer":                   {writable: yes, want: PortUnknown}, // it is closed for writes instead
-		"refuses the agent, never heard":                       {writable: hangs, refused: true, want: PortClosed},
-		"refuses the agent, was open":                          {writable: hangs, same: true, refused: true, want: PortClosed},
-		"refuses the agent, was closed, and is the same":       {writable: hangs, closed: true, same: true, refused: true, want: PortUnknown},
-		"refuses the agent, was closed, may have been started": {writable: hangs, closed: true, refused: true, want: PortClosed},
-		"refuses the agent, is known to be closed":             {writable: no, closed: true, refused: true, want: PortOpen},
-		"refuses the agent, is known to be open":               {writable: yes, refused: true, want: PortClosed},
-		"the writer refuses the agent":                         {writable: hangs, writer: true, refused: true, want: PortUnknown},
-		"the writer refuses the agent, is known to be open":    {writable: yes, writer: true, refused: true, want: PortOpen},
-		"a slave refuses the agent":                            {slave: true, writable: hangs, refused: true, want: PortOpen},
-		"answers again, could not be closed":                   {writable: yes, port: PortClosed, want: PortClosed},
-		"open, not the writer, and can't write":                {writable: yes, stalled: true, want: PortClosed},
-		"the writer can't write":                               {writable: yes, stalled: true, writer: true, want: PortOpen},
-		"closed, and can't write":                              {writable: no, stalled: true, want: PortOpen},
-		"the writer at work":                                   {writable: yes, writer: true, want: PortOpen},
-		"the writer is yet closed":                             {writable: no, writer: true, want: PortUnknown}, // opened with the server
-		"a slave that takes writes":                            {slave: true, writable: yes, want: PortOpen},
-		"a slave that hangs":                                   {slave: true, writable: hangs, want: PortOpen},
-		"a slave that does not run":                            {slave: true, writable: no, down: true, want: PortOpen},
+		"was closed, and may have been started since": {writable: hangs, closed: true, want: PortClosed},
+		"was closed, and is the same process": {writable: hangs, closed: true, same: true,
+			want: PortUnknown},
+		"the writer hangs":  {writable: hangs, writer: true, want: PortUnknown},
+		"closed for writes": {writable: no, closed: true, want: PortOpen},
+		"does not run": {writable: no, down: true, closed: true,
+			want: PortUnknown},
+		// it is closed for writes instead
+		"open for writes and not the writer": {writable: yes, want: PortUnknown},
+		"refuses the agent, never heard":     {writable: hangs, refused: true, want: PortClosed},
+		"refuses the agent, was open": {writable: hangs, same: true, refused: true,
+			want: PortClosed},
+		"refuses the agent, was closed, and is the same": {writable: hangs, closed: true, same: true,
+			refused: true, want: PortUnknown},
+		"refuses the agent, was closed, may have been started": {writable: hangs, closed: true, refused: true,
+			want: PortClosed},
+		"refuses the agent, is known to be closed": {writable: no, closed: true, refused: true,
+			want: PortOpen},
+		"refuses the agent, is known to be open": {writable: yes, refused: true, want: PortClosed},
+		"the writer refuses the agent": {writable: hangs, writer: true, refused: true,
+			want: PortUnknown},
+		"the writer refuses the agent, is known to be open": {writable: yes, writer: true, refused: true,
+			want: PortOpen},
+		"a slave refuses the agent": {slave: true, writable: hangs, refused: true,
+			want: PortOpen},
+		"answers again, could not be closed":    {writable: yes, port: PortClosed, want: PortClosed},
+		"open, not the writer, and can't write": {writable: yes, stalled: true, want: PortClosed},
+		"the writer can't write": {writable: yes, stalled: true, writer: true,
+			want: PortOpen},
+		"closed, and can't write": {writable: no, stalled: true, want: PortOpen},
+		"the writer at work":      {writable: yes, writer: true, want: PortOpen},
+		// opened with the server
+		"the writer is yet closed":  {writable: no, writer: true, want: PortUnknown},
+		"a slave that takes writes": {slave: true, writable: yes, want: PortOpen},
+		"a slave that hangs":        {slave: true, writable: hangs, want: PortOpen},
+		"a slave that does not run": {slave: true, writable: no, down: true, want: PortOpen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()
@@ -112,7 +124,8 @@ func TestMissedQuestion(t *testing.T) {
 		closed   bool // the port
 		writable wire.Tri
 	}{
-		"read-only before": {func(_ *sim, _ *oneProcess, round func(...cluster.RoleIP) outcome) { round() }, false, wire.No},
+		"read-only before": {func(_ *sim, _ *oneProcess, round func(...cluster.RoleIP) outcome) { round() }, false,
+			wire.No},
 		"read-only before, started since": {func(_ *sim, p *oneProcess, round func(...cluster.RoleIP) outcome) {
 			round()
 			p.same = false
@@ -138,7 +151,8 @@ func TestMissedQuestion(t *testing.T) {
 				h.fence, h.process = f, p
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
-					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver, grace: allOfIt})
+					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m,
+						lifetime: forEver, grace: allOfIt})
 					m = out.memory
 					return out
 				}
@@ -150,7 +164,8 @@ func TestMissedQuestion(t *testing.T) {
 					out = round()
 				}
 				if f.closed != c.closed || out.facts.Writable != c.writable {
-					t.Errorf("the port is closed: %v, the server is said to take writes: %v", f.closed, out.facts.Writable)
+					t.Errorf("the port is closed: %v, the server is said to take writes: %v", f.closed,
+						out.facts.Writable)
 				}
 				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
 					t.Errorf("it was closed %d times", n)
@@ -158,7 +173,8 @@ func TestMissedQuestion(t *testing.T) {
 				// It answers again, read-only: whatever was closed is open.
 				s.fail = map[string]error{}
 				if out = round(); f.closed || out.facts.Writable != wire.No {
-					t.Errorf("the port is closed: %v, the server takes writes: %v, when it answers again", f.closed, out.facts.Writable)
+					t.Errorf("the port is closed: %v, the server takes writes: %v, when it answers again", f.closed,
+						out.facts.Writable)
 				}
 			})
 		})
@@ -169,7 +185,8 @@ func TestMissedQuestion(t *testing.T) {
 // known to be closed for writes: from before, or by way of another account. A writer that has to go and can't be closed
 // is closed off.
 func TestRefusedAgent(t *testing.T) {
-	denied := fmt.Errorf("read variables: %w", &mysqlctl.ConnectError{Addr: "10.0.0.1:3306", User: "agent", Err: &mysql.MySQLError{Number: 1045, Message: "Access denied"}})
+	denied := fmt.Errorf("read variables: %w", &mysqlctl.ConnectError{Addr: "10.0.0.1:3306", User: "agent",
+		Err: &mysql.MySQLError{Number: 1045, Message: "Access denied"}})
 	lockOut := func(s *sim) {
 		s.fail["writable"], s.fail["deny"], s.fail["allow"], s.fail["end clients"] = denied, denied, denied, denied
 	}
@@ -185,14 +202,25 @@ func TestRefusedAgent(t *testing.T) {
 		closed   bool // the port
 		writable wire.Tri
 	}{
-		"standby":                               {before: func(w world) { w.round() }, writable: wire.No},
-		"standby, a new process":                {before: func(w world) { w.round(); w.p.same = false }, closed: true, writable: wire.No},
-		"standby, agent started since":          {before: func(world) {}, closed: true, writable: wire.No},
-		"standby, another account is let in":    {before: func(w world) { w.spare.fail["writable"] = nil }, writable: wire.No},
-		"open, another account is let in":       {before: func(w world) { w.spare.fail["writable"], w.spare.open, w.s.open = nil, true, true }, closed: true, writable: wire.No},
-		"writer at work":                        {before: func(w world) { w.round(writer) }, roles: []cluster.RoleIP{writer}, writable: wire.Unsure},
-		"writer that has to go":                 {before: func(w world) { w.round(writer) }, closed: true, writable: wire.No},
-		"writer that has to go, another is let": {before: func(w world) { w.round(writer); w.spare.fail["writable"], w.spare.open = nil, true }, closed: true, writable: wire.No},
+		"standby": {before: func(w world) { w.round() }, writable: wire.No},
+		"standby, a new process": {before: func(w world) { w.round(); w.p.same = false }, closed: true,
+			writable: wire.No},
+		"standby, agent started since": {before: func(world) {}, closed: true, writable: wire.No},
+		"standby, another account is let in": {before: func(w world) { w.spare.fail["writable"] = nil },
+			writable: wire.No},
+		"open, another account is let in": {before: func(w world) {
+			w.spare.fail["writable"], w.spare.open,
+				w.s.open = nil, true, true
+		}, closed: true, writable: wire.No},
+		"writer at work": {before: func(w world) { w.round(writer) },
+			roles: []cluster.RoleIP{writer}, writable: wire.Unsure},
+		"writer that has to go": {before: func(w world) { w.round(writer) }, closed: true,
+			writable: wire.No},
+		"writer that has to go, another is let": {before: func(w world) {
+			w.round(writer)
+			w.spare.fail["writable"],
+				w.spare.open = nil, true
+		}, closed: true, writable: wire.No},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -202,7 +230,8 @@ func TestRefusedAgent(t *testing.T) {
 				h.fence, h.process, h.spare = f, p, newSpare(spare)
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
-					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m, lifetime: forEver, grace: allOfIt})
+					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m,
+						lifetime: forEver, grace: allOfIt})
 					m = out.memory
 					return out
 				}
@@ -219,7 +248,9 @@ func TestRefusedAgent(t *testing.T) {
 				if len(out.facts.Present) != len(c.roles) {
 					t.Errorf("it has %v", out.facts.Present)
 				}
-				if said := strings.Join(out.problems, "\n"); !strings.Contains(said, "the server answers, and does not let this agent open or close it: ") || !strings.Contains(said, "1045") {
+				if said := strings.Join(out.problems, "\n"); !strings.Contains(said,
+					"the server answers, and does not let this agent open or close it: ") ||
+					!strings.Contains(said, "1045") {
 					t.Errorf("problems:\n%s", said)
 				}
 				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
@@ -228,7 +259,8 @@ func TestRefusedAgent(t *testing.T) {
 				// The account is mended: whatever was closed off is closed for writes, and its port open.
 				s.fail = map[string]error{}
 				out = round(c.roles...)
-				if want := wire.TriOf(len(c.roles) > 0); f.closed || out.facts.Writable != want || out.facts.Refused || len(out.problems) > 0 {
+				if want := wire.TriOf(len(c.roles) > 0); f.closed || out.facts.Writable != want || out.facts.Refused ||
+					len(out.problems) > 0 {
 					t.Errorf("when the account is mended: the port is closed: %v, %+v", f.closed, out)
 				}
 			})
@@ -252,7 +284,8 @@ func TestSpareAccount(t *testing.T) {
 		s := newSpare(c)
 		ask := func(times int) {
 			for range times {
-				if _, err := s.writable(t.Context()); (err == nil) != (c.err == nil) || err != nil && mysqlctl.SignOf(err) != mysqlctl.SignOf(c.err) {
+				if _, err := s.writable(t.Context()); (err == nil) != (c.err == nil) || err != nil &&
+					mysqlctl.SignOf(err) != mysqlctl.SignOf(c.err) {
 					t.Errorf("%v, want %v", err, c.err)
 				}
 			}
@@ -322,7 +355,8 @@ func TestRestartWhileFenced(t *testing.T) {
 			lasts := time.Since(began).Truncate(time.Second)
 			return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: lasts, Commits: true}}, nil
 		}}
-		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s, Fence: f,
+		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
+			Fence:   f,
 			Commits: commits, Volume: volume{free: 1 << 30},
 			Replication: s.replicating(site()),
 			Uptime:      func() (float64, error) { return 77.5, nil },
@@ -366,7 +400,8 @@ func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 
 // caughtUp is the replication of db1 from db2, of which it has executed all.
 func caughtUp() mysqlctl.Replica {
-	return mysqlctl.Replica{SourceHost: "10.0.0.2", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
+	return mysqlctl.Replica{SourceHost: "10.0.0.2", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
+		Executed: at(100)}
 }
 
 func allOfIt(most time.Duration) time.Duration { return most }

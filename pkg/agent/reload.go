@@ -28,7 +28,9 @@ func MayBeFollowed(ctx context.Context, old, next *config.Config, addrs Addresse
 	may := NewSite(next)
 	for _, r := range NewSite(old).roles(present) {
 		if !slices.Contains(may.Addresses, r) {
-			reasons = append(reasons, fmt.Errorf("%s is gone from the configuration, and this host has it: first mmm_control set_offline %s", r, old.This))
+			reasons = append(reasons,
+				fmt.Errorf("%s is gone from the configuration, and this host has it: first mmm_control set_offline %s",
+					r, old.This))
 		}
 	}
 	return errors.Join(reasons...)

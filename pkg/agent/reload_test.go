@@ -26,8 +26,10 @@ func TestMayBeFollowed(t *testing.T) {
 	make := func(change func(*config.Config)) *config.Config {
 		c := &config.Config{
 			This: "db1", ActiveMasterRole: "writer", WriterLease: time.Second,
-			Hosts: []config.Host{{Name: "db1", IP: ip("192.0.2.1"), Mode: config.Master, ClusterInterface: "eth0"}, {Name: "db2", IP: ip("192.0.2.2")}},
-			Roles: []config.Role{{Name: "reader", IPs: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, {Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: []netip.Addr{ip("192.0.2.10")}}},
+			Hosts: []config.Host{{Name: "db1", IP: ip("192.0.2.1"), Mode: config.Master, ClusterInterface: "eth0"},
+				{Name: "db2", IP: ip("192.0.2.2")}},
+			Roles: []config.Role{{Name: "reader", IPs: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}},
+				{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: []netip.Addr{ip("192.0.2.10")}}},
 		}
 		change(c)
 		return c
@@ -46,13 +48,17 @@ func TestMayBeFollowed(t *testing.T) {
 			c.Hosts[0].MySQLPort, c.Hosts[0].AgentPassword = 3307, "x"
 		}, ""},
 		{"address that is not here", all, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[:1] }, ""},
-		{"address that is here", all, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[1:] }, "reader(192.0.2.11) is gone from the configuration, and this host has it"},
-		{"its role has another name", all, func(c *config.Config) { c.Roles[0].Name = "readers" }, "reader(192.0.2.11) is gone"},
+		{"address that is here", all, func(c *config.Config) { c.Roles[0].IPs = c.Roles[0].IPs[1:] },
+			"reader(192.0.2.11) is gone from the configuration, and this host has it"},
+		{"its role has another name", all, func(c *config.Config) { c.Roles[0].Name = "readers" },
+			"reader(192.0.2.11) is gone"},
 		{"who may be the writer", nil, func(c *config.Config) { c.Roles[1].Hosts = c.Roles[1].Hosts[1:] }, ""},
 		{"the same in another order", all, func(c *config.Config) { c.Roles[1].Hosts = []string{"db2", "db1"} }, ""},
 		{"lease", nil, func(c *config.Config) { c.WriterLease = 2 * time.Second }, ""},
-		{"secret", nil, func(c *config.Config) { c.AgentSecret = "0123456789abcdef" }, "agent_secret has changed: that needs a restart"},
-		{"interface", nil, func(c *config.Config) { c.Hosts[0].ClusterInterface = "eth1" }, "cluster_interface has changed"},
+		{"secret", nil, func(c *config.Config) { c.AgentSecret = "0123456789abcdef" },
+			"agent_secret has changed: that needs a restart"},
+		{"interface", nil, func(c *config.Config) { c.Hosts[0].ClusterInterface = "eth1" },
+			"cluster_interface has changed"},
 		{"this", nil, func(c *config.Config) { c.This = "db2" }, "this has changed"},
 		{"own ip", nil, func(c *config.Config) { c.Hosts[0].IP = ip("192.0.2.9") }, "ip of this host has changed"},
 	}

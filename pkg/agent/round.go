@@ -44,7 +44,8 @@ func (o *owner) start(ctx context.Context) {
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
 		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(), lifetime: o.lifetime(), grace: o.grace(),
+		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(),
+		lifetime: o.lifetime(), grace: o.grace(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
@@ -73,12 +74,14 @@ func (o *owner) candidate() bool {
 
 // pass is what one round starts from.
 type pass struct {
-	order     cluster.Order
-	memory    Memory
-	before    []netip.Addr     // the addresses that were seen last
-	unasked   bool             // a candidate that has not the writer's address is closed for writes, and no more is done
-	candidate bool             // this host may be the writer
-	holding   uint64           // first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
+	order  cluster.Order
+	memory Memory
+	before []netip.Addr // the addresses that were seen last
+	// a candidate that has not the writer's address is closed for writes, and no more is done
+	unasked   bool
+	candidate bool // this host may be the writer
+	// first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
+	holding   uint64
 	lapsed    bool             // the role is this host's, and its lease is not live
 	hangs     bool             // the server does not answer, or does not write: it can't be closed
 	refused   bool             // the server answers, and does not let this agent close it
@@ -103,7 +106,8 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
-		m = Memory{Port: m.Port, portSeen: m.portSeen, Closed: m.Closed, holding: m.holding, mine: m.mine, looked: m.looked}
+		m = Memory{Port: m.Port, portSeen: m.portSeen, Closed: m.Closed, holding: m.holding, mine: m.mine,
+			looked: m.looked}
 	} else if p.holding > 0 && m.holding == p.holding {
 		m.Opened = true
 	}
@@ -118,7 +122,8 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	}
 	facts, problems, err := h.recognise(ctx, p, &m)
 	facts.Stalled = p.stall.lasts >= stalledFor
-	was = was || slices.ContainsFunc(h.site.roles(facts.Present), func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
+	was = was || slices.ContainsFunc(h.site.roles(facts.Present),
+		func(r cluster.RoleIP) bool { return r.Role == h.site.ActiveMasterRole })
 	site := h.site
 	site.MayWrite = p.candidate
 	plan := Plan(site, order, facts, m, p.lapsed)

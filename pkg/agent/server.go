@@ -37,7 +37,8 @@ func (a *Agent) handle(ctx context.Context, line string) wire.Answer {
 		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid command '%s'!", mysqlctl.Printable(line))}
 	}
 	if req.Host != a.site.Host {
-		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'", mysqlctl.Printable(req.Host), a.site.Host)}
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'",
+			mysqlctl.Printable(req.Host), a.site.Host)}
 	}
 	switch req.Command {
 	case "PING":
@@ -105,7 +106,8 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 		wait = patience
 	}
 	if order.Lease > 0 {
-		wait = min(wait, time.Duration(order.Lease)/4) // an answer renews the lease, also that of a host that is still busy
+		// an answer renews the lease, also that of a host that is still busy
+		wait = min(wait, time.Duration(order.Lease)/4)
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

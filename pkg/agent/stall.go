@@ -185,7 +185,8 @@ func (w *stallWatch) look(ctx context.Context) {
 func (w *stallWatch) unusable(ctx context.Context, write bool) string {
 	if w.asked == nil {
 		w.asked = make(chan string, 1)
-		go func(answer chan<- string, folders []string) { answer <- unusable(w.volume, folders, write) }(w.asked, w.folders)
+		go func(answer chan<- string, folders []string) { answer <- unusable(w.volume, folders, write) }(w.asked,
+			w.folders)
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -44,14 +44,16 @@ func TestWriteWaits(t *testing.T) {
 		"another one each second": {
 			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(8, 0)}, {commit(9, 0)}, {commit(7, 0)}}},
 		"one connection, other statements": {
-			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 0)}, {commit(7, 1*s)}, {commit(7, 0)}}},
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 0)}, {commit(7, 1*s)},
+				{commit(7, 0)}}},
 		"it is over": {
 			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s)}, {}}},
 		"the longest wait": {
 			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, s)}, {commit(7, 2*s), commit(8, 0)}}, want: 2 * s},
 		"counts are whole seconds": {
-			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 2*s)}, {commit(7, 2*s)}, {commit(7, 4*s)}},
-			want:  4 * s},
+			found: [][]mysqlctl.WriteWait{{commit(7, 0)}, {commit(7, 0)}, {commit(7, 2*s)}, {commit(7, 2*s)},
+				{commit(7, 4*s)}},
+			want: 4 * s},
 		"an update at work": {
 			found: [][]mysqlctl.WriteWait{{writes(7, 60*s)}, {writes(7, 61*s)}, {writes(7, 62*s)}}},
 		"an update at work, whose writes go on": {
@@ -147,7 +149,8 @@ func TestStallWatch(t *testing.T) {
 		return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: lasts, Commits: true}}, nil
 	}
 	updates := func() ([]mysqlctl.WriteWait, error) {
-		return []mysqlctl.WriteWait{{ID: 8, State: "update", For: time.Since(began).Truncate(time.Second), Writes: true}}, nil
+		return []mysqlctl.WriteWait{{ID: 8, State: "update", For: time.Since(began).Truncate(time.Second),
+			Writes: true}}, nil
 	}
 	strange := func() ([]mysqlctl.WriteWait, error) {
 		return []mysqlctl.WriteWait{{ID: 9, State: "Starting", For: time.Since(began).Truncate(time.Second)}}, nil
@@ -198,7 +201,8 @@ func TestStallWatch(t *testing.T) {
 				bad.Store(true)
 				time.Sleep(12 * time.Second)
 				want := strings.TrimSpace(why) != ""
-				if got := w.get(); (got.lasts >= 9*time.Second) != want || !strings.Contains(got.why, strings.TrimSpace(why)) {
+				if got := w.get(); (got.lasts >= 9*time.Second) != want ||
+					!strings.Contains(got.why, strings.TrimSpace(why)) {
 					t.Errorf("after 12 s: %v", got)
 				}
 				watched.Store(false) // it is to leave, and is looked at until it is well

@@ -37,9 +37,11 @@ type Status struct {
 
 // tell makes known what the owner knows.
 func (o *owner) tell() {
-	s := Status{Host: o.agent.site.Host, State: cluster.Unknown, Known: o.agent.site.Addresses, Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
+	s := Status{Host: o.agent.site.Host, State: cluster.Unknown, Known: o.agent.site.Addresses,
+		Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
 		Refused: o.facts.Refused, Opened: o.memory.Opened,
-		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems), Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
+		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems),
+		Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
 	if o.order != nil {
 		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.tenant != nil && o.order.Lease > 0
 	}

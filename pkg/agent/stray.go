@@ -53,7 +53,8 @@ func (s Site) own(present []netip.Addr, inherited bool) []netip.Addr {
 
 // evict removes what somebody else has added. Unlike an address that this host gives up it goes before the server is
 // asked anything: a server that hangs does not keep it here.
-func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memory) (left []netip.Addr, problems []string) {
+func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memory) (left []netip.Addr,
+	problems []string) {
 	if !m.looked { // the kernel did not say at the start
 		m.mine, m.looked = h.site.own(present, p.inherited), true
 	}

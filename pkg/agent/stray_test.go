@@ -67,10 +67,13 @@ func TestStrayAtStart(t *testing.T) {
 		"another is, and the file has no lease": {lease.Saved{Epoch: theirs}, 0, false},
 		"another is, and nobody has a lease": {lease.Saved{Epoch: cluster.Epoch{Number: 5, Holder: "db1", Since: 5,
 			Terms: cluster.Terms{Candidates: "db1,db2"}}}, 0, true},
-		"taken before the boot":                     {lease.Saved{Epoch: ours(5), Taken: "boot before", Lease: threeSeconds.Lease}, threeSeconds.Lease, false},
-		"taken in this boot":                        {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, threeSeconds.Lease, true},
-		"taken in this boot, the file has no lease": {lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, 0, true},
-		"no record":                                 {lease.Saved{}, threeSeconds.Lease, true},
+		"taken before the boot": {lease.Saved{Epoch: ours(5), Taken: "boot before",
+			Lease: threeSeconds.Lease}, threeSeconds.Lease, false},
+		"taken in this boot": {lease.Saved{Epoch: ours(5), Taken: "boot",
+			Lease: threeSeconds.Lease}, threeSeconds.Lease, true},
+		"taken in this boot, the file has no lease": {lease.Saved{Epoch: ours(5), Taken: "boot",
+			Lease: threeSeconds.Lease}, 0, true},
+		"no record": {lease.Saved{}, threeSeconds.Lease, true},
 	} {
 		for _, hangs := range []bool{false, true} { // the kernel, when the agent starts
 			t.Run(fmt.Sprintf("%s, hangs %v", name, hangs), func(t *testing.T) {

@@ -23,7 +23,8 @@ type Leasing struct {
 	Everybody  []string      // all other hosts
 	Clock      Clock
 	Ask        func(ctx context.Context, host, line string) (string, error) // the agent of another host
-	Reach      func(ctx context.Context, host string) error                 // whether the server of another host answers
+	// whether the server of another host answers
+	Reach func(ctx context.Context, host string) error
 }
 
 // Clock is the machine's monotonic clock, which goes on when an agent is restarted. It is safe for concurrent use.
@@ -91,8 +92,10 @@ func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog
 	}
 	now := l.Clock.Now()
 	t := &tenant{
-		leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now), saved: saved, unread: err != nil,
-		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now, answered: make(chan vouch),
+		leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now),
+		saved: saved, unread: err != nil,
+		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now,
+		answered: make(chan vouch),
 	}
 	t.publish()
 	return t
@@ -158,7 +161,8 @@ func (t *tenant) wrote(ctx context.Context, w written) {
 		t.saved = w.saved
 	}
 	if why != t.failed && why != "" {
-		t.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't save the epoch: %s. Trying again: this host takes no role before", why))
+		t.log.Log(ctx, levelFatal,
+			fmt.Sprintf("Couldn't save the epoch: %s. Trying again: this host takes no role before", why))
 	}
 	t.failed = why
 	waiting := t.unsaid
@@ -174,7 +178,8 @@ func (t *tenant) wrote(ctx context.Context, w written) {
 
 // holds: the lease is live, and it would be after a crash as well: the holding that it belongs to is on disk.
 func (t *tenant) holds(now time.Duration) bool {
-	return t.tenure.Holds(now) && t.saved.Taken == t.tenure.Saved.Taken && t.saved.Epoch.Since == t.tenure.Saved.Epoch.Since &&
+	return t.tenure.Holds(now) && t.saved.Taken == t.tenure.Saved.Taken &&
+		t.saved.Epoch.Since == t.tenure.Saved.Epoch.Since &&
 		t.saved.Epoch.Grants(t.self)
 }
 
@@ -191,7 +196,8 @@ func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused
 		return ""
 	}
 	if !t.tenure.Order(now, o.Epoch, o.Lease, o.Echo, here) {
-		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number, t.tenure.Saved.Epoch.Number)
+		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number,
+			t.tenure.Saved.Epoch.Number)
 	}
 	t.contact = now
 	t.commit(ctx)
@@ -347,7 +353,8 @@ func (t *tenant) fill(r *wire.Report) {
 func (l Leasing) ask(ctx context.Context, host string, q lease.Question) bool {
 	ctx, cancel := context.WithTimeout(ctx, max(time.Duration(q.Lease)/3, 100*time.Millisecond))
 	defer cancel()
-	line, err := l.Ask(ctx, host, wire.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease}.Request(host).String())
+	line, err := l.Ask(ctx, host, wire.Question{From: q.From, Epoch: q.Epoch, Live: q.Live,
+		Lease: q.Lease}.Request(host).String())
 	if err != nil {
 		return false
 	}

@@ -166,9 +166,11 @@ func underFile(t *testing.T, file cluster.Lease, saved lease.Saved, f func(l *le
 		if saved != (lease.Saved{}) {
 			l.disk.files[statePath] = formatState(saved)
 		}
-		l.host = &leasedHost{sim: &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500), open: true,
+		l.host = &leasedHost{sim: &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),
+			open:    true,
 			present: []netip.Addr{writer.IP},
-			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}}
+			replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
+				Executed: at(100)}}}
 		l.host.ends = time.Now().Add(3 * time.Second)
 		l.start()
 		defer func() { l.end() }()
@@ -184,10 +186,12 @@ func (l *leasedTest) start() {
 	r.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host,
 		Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
-		Leasing: &Leasing{StatePath: statePath, Lease: l.file, Candidates: []string{"db1", "db2"}, Everybody: []string{"db1"},
-			Clock: bubbleClock{time.Now()}, Ask: l.ask},
+		Leasing: &Leasing{StatePath: statePath, Lease: l.file, Candidates: []string{"db1", "db2"},
+			Everybody: []string{"db1"},
+			Clock:     bubbleClock{time.Now()}, Ask: l.ask},
 		Replication: replication.New(r),
-		Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0",
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.agent.Run(ctx) }()
@@ -227,7 +231,8 @@ func (l *leasedTest) open() (open, present bool) {
 	return open, present
 }
 
-var threeSeconds = cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second), Longest: cluster.Lease(3 * time.Second)}
+var threeSeconds = cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second),
+	Longest: cluster.Lease(3 * time.Second)}
 
 func ours(number uint64) cluster.Epoch {
 	return cluster.Epoch{Number: number, Holder: "db2", Since: 5, Terms: threeSeconds}
@@ -355,8 +360,10 @@ func TestUnreadableState(t *testing.T) {
 		t.Errorf("%+v (%v), want %+v", saved, err, released)
 	}
 	whole := formatState(lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease})
-	for name, text := range map[string]string{"empty": "", "truncated": whole[:len(whole)-9], "foreign": "hello\n", "binary": "\x00\x01\n",
-		"two lines": whole + whole, "a bad epoch": "epoch=x|terms=|taken=|lease=0\n", "a bad lease": "epoch=5,db2,5,0,|terms=|taken=|lease=-1\n"} {
+	for name, text := range map[string]string{"empty": "", "truncated": whole[:len(whole)-9], "foreign": "hello\n",
+		"binary":    "\x00\x01\n",
+		"two lines": whole + whole, "a bad epoch": "epoch=x|terms=|taken=|lease=0\n",
+		"a bad lease": "epoch=5,db2,5,0,|terms=|taken=|lease=-1\n"} {
 		t.Run(name, func(t *testing.T) {
 			d := &fakeDisk{files: map[string]string{statePath: text}}
 			saved, err := loadState(d, statePath, "boot")
@@ -368,13 +375,16 @@ func TestUnreadableState(t *testing.T) {
 			}
 		})
 	}
-	for name, text := range map[string]string{"ours": whole, "a later version": strings.TrimSuffix(whole, "\n") + "|fence=1\n"} {
-		if saved, err := parseState(text, "boot"); err != nil || saved.Epoch != ours(5) || saved.Taken != "boot" || saved.Lease != threeSeconds.Lease {
+	for name, text := range map[string]string{"ours": whole, "a later version": strings.TrimSuffix(whole, "\n") +
+		"|fence=1\n"} {
+		if saved, err := parseState(text, "boot"); err != nil || saved.Epoch != ours(5) || saved.Taken != "boot" ||
+			saved.Lease != threeSeconds.Lease {
 			t.Errorf("%s: %+v, %v", name, saved, err)
 		}
 	}
 	old, err := parseState("5,db2,5,0,|1|3000\n", "boot")
-	if err != nil || old.Epoch != (cluster.Epoch{Number: 5, Holder: "db2", Since: 5}) || old.Taken != "boot" || old.Lease != threeSeconds.Lease {
+	if err != nil || old.Epoch != (cluster.Epoch{Number: 5, Holder: "db2", Since: 5}) || old.Taken != "boot" ||
+		old.Lease != threeSeconds.Lease {
 		t.Errorf("an older version: %+v, %v", old, err)
 	}
 }

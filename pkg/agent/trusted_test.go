@@ -32,42 +32,48 @@ func TestTrusted(t *testing.T) {
 		started bool
 		problem string
 	}{
-		"its log goes on":                      {returned{end: at(150)}, at(100), false, true, ""},
-		"its log ends there":                   {returned{end: at(100)}, at(100), false, true, ""},
-		"nothing was ever read":                {returned{end: at(50)}, mysqlctl.Position{}, false, true, ""},
-		"a new log":                            {returned{end: at(50)}, at(100), false, false, "has a new binary log, which ends at bin.000001:50, and this host has read the former one up to bin.000001:100"},
-		"a new log of another name":            {returned{end: mysqlctl.Position{File: "log.000001", Offset: 999}}, at(100), false, false, "has a new binary log"},
-		"a new log, but somebody has said so":  {returned{end: at(50)}, at(50), false, true, ""},
-		"a new log, found by MariaDB's GTIDs":  {returned{end: at(50)}, at(100), true, false, "has a new binary log"},
-		"a new log, found by MySQL's GTIDs":    {returned{end: at(50), gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"}, at(100), true, true, ""},
-		"MySQL has GTIDs, and they go unused":  {returned{end: at(50), gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"}, at(100), false, false, "has a new binary log"},
+		"its log goes on":       {returned{end: at(150)}, at(100), false, true, ""},
+		"its log ends there":    {returned{end: at(100)}, at(100), false, true, ""},
+		"nothing was ever read": {returned{end: at(50)}, mysqlctl.Position{}, false, true, ""},
+		"a new log": {returned{end: at(50)}, at(100), false, false,
+			"has a new binary log, which ends at bin.000001:50, and this host has read the former one up to bin.000001:100"},
+		"a new log of another name": {returned{end: mysqlctl.Position{File: "log.000001", Offset: 999}},
+			at(100), false, false, "has a new binary log"},
+		"a new log, but somebody has said so": {returned{end: at(50)}, at(50), false, true, ""},
+		"a new log, found by MariaDB's GTIDs": {returned{end: at(50)}, at(100), true, false, "has a new binary log"},
+		"a new log, found by MySQL's GTIDs": {returned{end: at(50),
+			gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"}, at(100), true, true, ""},
+		"MySQL has GTIDs, and they go unused": {returned{end: at(50),
+			gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"}, at(100), false, false, "has a new binary log"},
 		"it is gone again, which is no answer": {deadRemote{}, at(100), false, false, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runNoted(t, false, "db1|"+at(100).String()+"\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
-				s.set(func() {
-					s.peer, s.replica.IORunning, s.replica.Received, s.replica.UsesGTID = c.peer, "No", c.read, c.gtid
+			runNoted(t, false, "db1|"+at(100).String()+"\n",
+				func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
+					s.set(func() {
+						s.peer, s.replica.IORunning, s.replica.Received, s.replica.UsesGTID = c.peer, "No", c.read,
+							c.gtid
+					})
+					o := order()
+					say(o)
+					synctest.Wait()
+					if got := s.history(); strings.Contains(got, "start replication") {
+						t.Errorf("before it was trusted it did %s", got)
+					}
+					o.Trust = "db1@bin.000001:100"
+					say(o)
+					synctest.Wait()
+					answer := say(o).Text
+					if got := strings.Contains(s.history(), "start replication"); got != c.started {
+						t.Errorf("it did %s", s.history())
+					}
+					if (a.replication.State().Embargo.Host == "") != c.started {
+						t.Errorf("embargo: %+v", a.replication.State().Embargo)
+					}
+					if !strings.Contains(answer, c.problem) || c.problem == "" && strings.Contains(answer, "ERROR") {
+						t.Errorf("it answers %s", answer)
+					}
 				})
-				o := order()
-				say(o)
-				synctest.Wait()
-				if got := s.history(); strings.Contains(got, "start replication") {
-					t.Errorf("before it was trusted it did %s", got)
-				}
-				o.Trust = "db1@bin.000001:100"
-				say(o)
-				synctest.Wait()
-				answer := say(o).Text
-				if got := strings.Contains(s.history(), "start replication"); got != c.started {
-					t.Errorf("it did %s", s.history())
-				}
-				if (a.replication.State().Embargo.Host == "") != c.started {
-					t.Errorf("embargo: %+v", a.replication.State().Embargo)
-				}
-				if !strings.Contains(answer, c.problem) || c.problem == "" && strings.Contains(answer, "ERROR") {
-					t.Errorf("it answers %s", answer)
-				}
-			})
 		})
 	}
 }
@@ -77,7 +83,8 @@ func TestTrusted(t *testing.T) {
 func TestSourceSetUpAnew(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {
-			s.replica.Executed, s.replica.IORunning, s.replica.IOErrno, s.replica.IOError = at(120), "No", 1236, "Client requested source to start replication from position > file size"
+			s.replica.Executed, s.replica.IORunning, s.replica.IOErrno, s.replica.IOError = at(120), "No", 1236,
+				"Client requested source to start replication from position > file size"
 		})
 		o := order()
 		o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
@@ -85,7 +92,8 @@ func TestSourceSetUpAnew(t *testing.T) {
 			say(o)
 			synctest.Wait()
 		}
-		if got := s.history(); strings.Contains(got, "start") || strings.Contains(got, "repoint") || !strings.Contains(got, "stop replication") {
+		if got := s.history(); strings.Contains(got, "start") || strings.Contains(got, "repoint") ||
+			!strings.Contains(got, "stop replication") {
 			t.Errorf("it did %s", got)
 		}
 		want := "does not go up to bin.000001:120 any more, to which this slave has executed it: it must be set up anew (Client requested"

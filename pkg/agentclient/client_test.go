@@ -69,7 +69,8 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fresh, kept := &agent{}, &agent{}
 		answers := make(chan cluster.Answer)
-		c := New(Config{Host: "db1", Addr: netip.MustParseAddrPort("10.0.0.1:9989"), Agents: fresh, Repeats: kept, Answers: answers})
+		c := New(Config{Host: "db1", Addr: netip.MustParseAddrPort("10.0.0.1:9989"), Agents: fresh, Repeats: kept,
+			Answers: answers})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
@@ -89,7 +90,8 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 				t.Errorf("%s: fresh %q, kept %q; want %q, %q", when, f, k, wantFresh, wantKept)
 			}
 		}
-		online, offline := cluster.Order{State: cluster.Online, Extended: true}, cluster.Order{State: cluster.AdminOffline, Extended: true}
+		online, offline := cluster.Order{State: cluster.Online, Extended: true},
+			cluster.Order{State: cluster.AdminOffline, Extended: true}
 		c.Post(Message{Order: &online})
 		expect("an order", "O", "")
 		time.Sleep(3 * RenewalPeriod)

@@ -46,7 +46,8 @@ type Sender struct {
 
 // New makes a Sender and starts nothing. Messages are at least interval apart.
 func New(name string, events []event.Name, interval time.Duration, way Way, log *slog.Logger) *Sender {
-	return &Sender{name: name, events: events, interval: interval, way: way, log: log, inbox: make(chan event.Event, inboxLimit)}
+	return &Sender{name: name, events: events, interval: interval, way: way, log: log,
+		inbox: make(chan event.Event, inboxLimit)}
 }
 
 // String names the task.
@@ -100,7 +101,8 @@ func (s *Sender) tell(ctx context.Context, d *digest) {
 		return
 	}
 	d.back(m)
-	s.log.Error(fmt.Sprintf("Alert '%s' can't be sent to %s: %v. What it was to say goes with the next one", s.name, s.way, err))
+	s.log.Error(fmt.Sprintf("Alert '%s' can't be sent to %s: %v. What it was to say goes with the next one", s.name,
+		s.way, err))
 }
 
 func (s *Sender) try(ctx context.Context, m Message) error {
@@ -138,6 +140,7 @@ func (s *Sender) leave(d *digest) {
 	m := d.take(time.Now())
 	m.Alert = s.name
 	if err := s.send(context.Background(), m, farewell); err != nil {
-		s.log.Error(fmt.Sprintf("Alert '%s' with %d events can't be sent to %s while the monitor ends: %v", s.name, len(m.Events)+m.More, s.way, err))
+		s.log.Error(fmt.Sprintf("Alert '%s' with %d events can't be sent to %s while the monitor ends: %v", s.name,
+			len(m.Events)+m.More, s.way, err))
 	}
 }

@@ -83,7 +83,8 @@ func (p *post) Send(ctx context.Context, m Message) error {
 	err := p.send(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sent = append(p.sent, fmt.Sprintf("%s: %d+%d %v", time.Now().UTC().Format("05.0"), len(m.Events), m.More, err == nil))
+	p.sent = append(p.sent, fmt.Sprintf("%s: %d+%d %v", time.Now().UTC().Format("05.0"), len(m.Events), m.More,
+		err == nil))
 	return err
 }
 
@@ -136,7 +137,9 @@ func TestSender(t *testing.T) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			p.has(t, "01.0: 1+0 false", "03.0: 1+0 false", "11.0: 1+0 false")
-			if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "Alert 'x' can't be sent to post: no route. What it was to say goes with the next one") {
+			if text := log.String(); strings.Count(text, "\n") != 1 ||
+				!strings.Contains(text,
+					"Alert 'x' can't be sent to post: no route. What it was to say goes with the next one") {
 				t.Error(text)
 			}
 			p.send = func(context.Context) error { return nil }
@@ -177,7 +180,8 @@ func TestSender(t *testing.T) {
 			if d := time.Since(began); d > farewell {
 				t.Errorf("the end took %v", d)
 			}
-			if text := log.String(); !strings.Contains(text, "Alert 'x' with 1001 events can't be sent to post while the monitor ends: no answer within 1s") {
+			if text := log.String(); !strings.Contains(text,
+				"Alert 'x' with 1001 events can't be sent to post while the monitor ends: no answer within 1s") {
 				t.Error(text)
 			}
 		})
@@ -200,7 +204,8 @@ func TestTexts(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	want := "2026/01/02 03:04:05.000  FATAL  State of host 'db1' changed\n                                because\n                                mysql: gone\n" +
-		"2026/01/02 03:04:05.000  INFO   b\nAnd 2 more, see 'mmm_control history'.\n\nThis is mmm_mond on " + hostname() + ", alert 'x'.\n"
+		"2026/01/02 03:04:05.000  INFO   b\nAnd 2 more, see 'mmm_control history'.\n\nThis is mmm_mond on " +
+		hostname() + ", alert 'x'.\n"
 	if got := m.Text(); got != want {
 		t.Errorf("%s", got)
 	}

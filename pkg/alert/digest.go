@@ -89,7 +89,8 @@ func (m Message) Subject() string {
 func (m Message) Text() string {
 	var b strings.Builder
 	for _, e := range m.Events {
-		fmt.Fprintf(&b, "%s  %-5s  %s\n", e.At.Local().Format("2006/01/02 15:04:05.000"), e.Level, strings.TrimSpace(e.Text))
+		fmt.Fprintf(&b, "%s  %-5s  %s\n", e.At.Local().Format("2006/01/02 15:04:05.000"), e.Level,
+			strings.TrimSpace(e.Text))
 		for _, why := range append([]string{e.Cause}, e.Evidence...) {
 			if why != "" {
 				fmt.Fprintf(&b, "%25s       %s\n", "", why)

@@ -95,7 +95,8 @@ func (m Mail) prepare(c *smtp.Client, host string, config *tls.Config) error {
 		return fmt.Errorf("the server offers no login: %w", ErrRefused)
 	}
 	var auth smtp.Auth = smtp.PlainAuth("", m.User, m.Password, host)
-	if words := strings.Fields(strings.ToUpper(kinds)); !slices.Contains(words, "PLAIN") && slices.Contains(words, "LOGIN") {
+	if words := strings.Fields(strings.ToUpper(kinds)); !slices.Contains(words, "PLAIN") &&
+		slices.Contains(words, "LOGIN") {
 		auth = &loginAuth{user: m.User, password: m.Password}
 	}
 	if err := c.Auth(auth); err != nil {

@@ -61,7 +61,8 @@ func startMailServer(t *testing.T, s *mailServer) (m Mail) {
 			talks.Go(func() { s.talk(conn) })
 		}
 	}()
-	return Mail{Server: s.listener.Addr().String(), From: "mmm@example.com", To: []string{"dba@example.com", "boss@example.com"}, User: "mmm", Password: "qhdks-123",
+	return Mail{Server: s.listener.Addr().String(), From: "mmm@example.com",
+		To: []string{"dba@example.com", "boss@example.com"}, User: "mmm", Password: "qhdks-123",
 		Config: tlsServer.Client().Transport.(*http.Transport).TLSClientConfig}
 }
 
@@ -154,10 +155,15 @@ func TestMail(t *testing.T) {
 		user   string
 		want   []string
 	}{
-		"starttls, plain": {&mailServer{startTLS: true, auth: "LOGIN PLAIN"}, StartTLS, "mmm", []string{"STARTTLS", "tls AUTH PLAIN AG1tbQBxaGRrcy0xMjM=", "tls /mmm/qhdks-123", "tls MAIL FROM:<mmm@example.com> BODY=8BITMIME"}},
-		"starttls, login": {&mailServer{startTLS: true, auth: "LOGIN"}, StartTLS, "mmm", []string{"STARTTLS", "tls AUTH LOGIN", "tls mmm", "tls qhdks-123", "tls RCPT TO:<boss@example.com>"}},
-		"from tls":        {&mailServer{fromTLS: true, auth: "PLAIN"}, FromTLS, "mmm", []string{"tls /mmm/qhdks-123", "tls RCPT TO:<dba@example.com>", "tls DATA", "tls QUIT"}},
-		"none":            {&mailServer{}, NoTLS, "", []string{"RCPT TO:<dba@example.com>", "RCPT TO:<boss@example.com>", "DATA", "QUIT"}},
+		"starttls, plain": {&mailServer{startTLS: true, auth: "LOGIN PLAIN"}, StartTLS, "mmm",
+			[]string{"STARTTLS", "tls AUTH PLAIN AG1tbQBxaGRrcy0xMjM=", "tls /mmm/qhdks-123",
+				"tls MAIL FROM:<mmm@example.com> BODY=8BITMIME"}},
+		"starttls, login": {&mailServer{startTLS: true, auth: "LOGIN"}, StartTLS, "mmm",
+			[]string{"STARTTLS", "tls AUTH LOGIN", "tls mmm", "tls qhdks-123", "tls RCPT TO:<boss@example.com>"}},
+		"from tls": {&mailServer{fromTLS: true, auth: "PLAIN"}, FromTLS, "mmm",
+			[]string{"tls /mmm/qhdks-123", "tls RCPT TO:<dba@example.com>", "tls DATA", "tls QUIT"}},
+		"none": {&mailServer{}, NoTLS, "", []string{"RCPT TO:<dba@example.com>",
+			"RCPT TO:<boss@example.com>", "DATA", "QUIT"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.server
@@ -181,7 +187,8 @@ func TestMail(t *testing.T) {
 			if err != nil || subject != "mysql-mmm c1: FATAL db1 fällt aus Bcc: all@example.com (and 1 more)" {
 				t.Errorf("subject %q (%v)", subject, err)
 			}
-			if got.Header.Get("Bcc") != "" || got.Header.Get("To") != "dba@example.com, boss@example.com" || got.Header.Get("Auto-Submitted") != "auto-generated" {
+			if got.Header.Get("Bcc") != "" || got.Header.Get("To") != "dba@example.com, boss@example.com" ||
+				got.Header.Get("Auto-Submitted") != "auto-generated" {
 				t.Errorf("%v", got.Header)
 			}
 			body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
@@ -200,13 +207,17 @@ func TestMailErrors(t *testing.T) {
 		want   string
 		final  bool
 	}{
-		"no starttls":     {&mailServer{auth: "PLAIN"}, nil, "the server offers no STARTTLS", true},
-		"no login":        {&mailServer{startTLS: true}, nil, "the server offers no login", true},
-		"wrong password":  {&mailServer{startTLS: true, auth: "PLAIN", refuse: "AUTH"}, nil, "log in as mmm: the server says 550", true},
-		"no such address": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "RCPT"}, nil, `send to dba@example.com: 550 "no, and you said TO:<dba@example.com>"`, true},
-		"unknown issuer":  {&mailServer{startTLS: true, auth: "PLAIN"}, func(m *Mail) { m.Config = nil }, "certificate signed by unknown authority", false},
-		"not protected":   {&mailServer{fromTLS: false, startTLS: false}, func(m *Mail) { m.TLS = NoTLS }, "the server offers no login", true},
-		"hangs":           {&mailServer{startTLS: true, hang: "EHLO"}, nil, "i/o timeout", false},
+		"no starttls": {&mailServer{auth: "PLAIN"}, nil, "the server offers no STARTTLS", true},
+		"no login":    {&mailServer{startTLS: true}, nil, "the server offers no login", true},
+		"wrong password": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "AUTH"}, nil,
+			"log in as mmm: the server says 550", true},
+		"no such address": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "RCPT"}, nil,
+			`send to dba@example.com: 550 "no, and you said TO:<dba@example.com>"`, true},
+		"unknown issuer": {&mailServer{startTLS: true, auth: "PLAIN"}, func(m *Mail) { m.Config = nil },
+			"certificate signed by unknown authority", false},
+		"not protected": {&mailServer{fromTLS: false, startTLS: false}, func(m *Mail) { m.TLS = NoTLS },
+			"the server offers no login", true},
+		"hangs": {&mailServer{startTLS: true, hang: "EHLO"}, nil, "i/o timeout", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.server
@@ -223,7 +234,8 @@ func TestMailErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, ErrRefused) != c.final {
 				t.Fatalf("%v, want %s", err, c.want)
 			}
-			if strings.Contains(err.Error(), "qhdks") || strings.Contains(err.Error(), base64.StdEncoding.EncodeToString([]byte("\x00mmm\x00qhdks-123"))) {
+			if strings.Contains(err.Error(), "qhdks") || strings.Contains(err.Error(),
+				base64.StdEncoding.EncodeToString([]byte("\x00mmm\x00qhdks-123"))) {
 				t.Error(err)
 			}
 			s.mu.Lock()

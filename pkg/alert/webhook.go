@@ -51,7 +51,8 @@ type posted struct {
 
 // Send posts a message. Any 2xx is a success; redirections are not followed.
 func (w *Webhook) Send(ctx context.Context, m Message) error {
-	p := posted{Alert: m.Alert, Monitor: hostname(), Subject: m.Subject(), Text: m.Text(), Events: m.Events, More: m.More}
+	p := posted{Alert: m.Alert, Monitor: hostname(), Subject: m.Subject(), Text: m.Text(), Events: m.Events,
+		More: m.More}
 	if len(m.Events) > 0 {
 		p.Cluster = m.Events[0].Cluster
 	}

@@ -31,7 +31,8 @@ func TestWebhook(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer s.Close()
-	w, err := NewWebhook(strings.Replace(s.URL, "http://", "http://user:qhdks-1@", 1)+"/hooks/qhdks-2?key=qhdks-3", "qhdks-4")
+	w, err := NewWebhook(strings.Replace(s.URL, "http://", "http://user:qhdks-1@", 1)+"/hooks/qhdks-2?key=qhdks-3",
+		"qhdks-4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,13 +41,16 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	var p posted
-	if err := json.Unmarshal(got.body, &p); err != nil || p.Alert != "x" || p.Cluster != "c1" || p.More != 1 || len(p.Events) != 1 || p.Events[0].Name != event.State || p.Text != m.Text() {
+	if err := json.Unmarshal(got.body, &p); err != nil || p.Alert != "x" || p.Cluster != "c1" || p.More != 1 ||
+		len(p.Events) != 1 || p.Events[0].Name != event.State || p.Text != m.Text() {
 		t.Errorf("%v: %s", err, got.body)
 	}
-	if got.header.Get("Authorization") != "Bearer qhdks-4" || got.header.Get("Content-Type") != "application/json" || got.path != "/hooks/qhdks-2?key=qhdks-3" {
+	if got.header.Get("Authorization") != "Bearer qhdks-4" || got.header.Get("Content-Type") != "application/json" ||
+		got.path != "/hooks/qhdks-2?key=qhdks-3" {
 		t.Errorf("%+v", got)
 	}
-	for code, final := range map[int]bool{http.StatusFound: true, http.StatusForbidden: true, http.StatusTooManyRequests: false, http.StatusBadGateway: false} {
+	for code, final := range map[int]bool{http.StatusFound: true, http.StatusForbidden: true,
+		http.StatusTooManyRequests: false, http.StatusBadGateway: false} {
 		status = code
 		err := w.Send(t.Context(), m)
 		if err == nil || errors.Is(err, ErrRefused) != final {
@@ -58,7 +62,8 @@ func TestWebhook(t *testing.T) {
 	}
 	s.Close()
 	err = w.Send(t.Context(), m)
-	if err == nil || strings.Contains(err.Error()+w.String(), "qhdks") || !strings.Contains(err.Error(), "connection refused") {
+	if err == nil || strings.Contains(err.Error()+w.String(), "qhdks") ||
+		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("%v, %s", err, w)
 	}
 }
@@ -74,7 +79,8 @@ func TestBadWebhooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Send(t.Context(), Message{}); err == nil || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "qhdks") {
+	if err := w.Send(t.Context(), Message{}); err == nil || !strings.Contains(err.Error(), "certificate") ||
+		strings.Contains(err.Error(), "qhdks") {
 		t.Error(err)
 	}
 	w.client.Transport = s.Client().Transport

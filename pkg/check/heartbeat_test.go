@@ -20,18 +20,29 @@ func TestLag(t *testing.T) {
 		want  string
 	}
 	for name, steps := range map[string][]step{
-		"in time": {{1, "db1", "1:100", "0s"}, {1, "db2", "1:101", "0s"}, {1, "db1", "1:102", "0s"}, {1, "db2", "1:102", "0s"}},
-		"behind":  {{1, "db1", "1:100", "0s"}, {1, "db3", "1:30", "1m10s"}, {1, "db1", "1:102", "0s"}, {1, "db3", "1:31", "1m11s"}},
-		"caught up, and the newest seen there first": {{1, "db1", "1:100", "0s"}, {1, "db3", "1:90", "10s"}, {1, "db3", "1:102", "0s"}, {1, "db1", "1:103", "0s"}},
-		"the writer has moved": {{1, "db1", "1:100 2:50", "0s"}, {1, "db2", "1:100 2:50", "0s"}, {1, "db2", "1:100 2:102", "0s"}, {1, "db1", "1:100 2:102", "0s"},
-			{1, "db3", "1:100 2:60", "42s"}, {1, "db3", "1:100", "percona.heartbeat has no row of server_id 2, whose beats are the newest"}},
-		"nobody writes": {{1, "db1", "1:100", "0s"}, {9, "db1", "1:109", "0s"}, {30, "db1", "1:109", "0s"}, {1, "db1", "1:109", "no new heartbeat in percona.heartbeat on any host for 31 seconds"},
-			{1, "db3", "1:79", "30s"}, {1, "db3", "1:80", "no new heartbeat in percona.heartbeat on any host for 33 seconds"}, {1, "db1", "1:143", "0s"}},
-		"nobody ever wrote":  {{1, "db1", "1:100", "0s"}, {31, "db1", "1:100", "no new heartbeat in percona.heartbeat on any host for 31 seconds"}},
-		"an empty table":     {{1, "db1", "", "percona.heartbeat is empty"}},
-		"clock set back":     {{1, "db1", "1:4000", "0s"}, {1, "db3", "1:4001", "0s"}, {1, "db1", "1:402", "0s"}, {1, "db3", "1:402", "0s"}, {1, "db1", "1:404", "0s"}, {1, "db3", "1:403", "1s"}},
-		"clock set forward":  {{1, "db1", "1:100", "0s"}, {1, "db1", "1:3701", "0s"}, {1, "db3", "1:3702", "0s"}},
-		"one host is a copy": {{1, "db1", "1:100", "0s"}, {1, "db1", "1:101", "0s"}, {1, "db3", "1:101 9:5000", "0s"}, {1, "db1", "1:103", "0s"}},
+		"in time": {{1, "db1", "1:100", "0s"}, {1, "db2", "1:101", "0s"}, {1, "db1", "1:102", "0s"},
+			{1, "db2", "1:102", "0s"}},
+		"behind": {{1, "db1", "1:100", "0s"}, {1, "db3", "1:30", "1m10s"}, {1, "db1", "1:102", "0s"},
+			{1, "db3", "1:31", "1m11s"}},
+		"caught up, and the newest seen there first": {{1, "db1", "1:100", "0s"}, {1, "db3", "1:90", "10s"},
+			{1, "db3", "1:102", "0s"}, {1, "db1", "1:103", "0s"}},
+		"the writer has moved": {{1, "db1", "1:100 2:50", "0s"}, {1, "db2", "1:100 2:50", "0s"},
+			{1, "db2", "1:100 2:102", "0s"}, {1, "db1", "1:100 2:102", "0s"},
+			{1, "db3", "1:100 2:60", "42s"}, {1, "db3", "1:100",
+				"percona.heartbeat has no row of server_id 2, whose beats are the newest"}},
+		"nobody writes": {{1, "db1", "1:100", "0s"}, {9, "db1", "1:109", "0s"}, {30, "db1", "1:109", "0s"},
+			{1, "db1", "1:109", "no new heartbeat in percona.heartbeat on any host for 31 seconds"},
+			{1, "db3", "1:79", "30s"},
+			{1, "db3", "1:80", "no new heartbeat in percona.heartbeat on any host for 33 seconds"},
+			{1, "db1", "1:143", "0s"}},
+		"nobody ever wrote": {{1, "db1", "1:100", "0s"}, {31, "db1", "1:100",
+			"no new heartbeat in percona.heartbeat on any host for 31 seconds"}},
+		"an empty table": {{1, "db1", "", "percona.heartbeat is empty"}},
+		"clock set back": {{1, "db1", "1:4000", "0s"}, {1, "db3", "1:4001", "0s"}, {1, "db1", "1:402", "0s"},
+			{1, "db3", "1:402", "0s"}, {1, "db1", "1:404", "0s"}, {1, "db3", "1:403", "1s"}},
+		"clock set forward": {{1, "db1", "1:100", "0s"}, {1, "db1", "1:3701", "0s"}, {1, "db3", "1:3702", "0s"}},
+		"one host is a copy": {{1, "db1", "1:100", "0s"}, {1, "db1", "1:101", "0s"}, {1, "db3", "1:101 9:5000", "0s"},
+			{1, "db1", "1:103", "0s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &Heartbeat{Table: "percona.heartbeat", Stale: 30 * time.Second}
@@ -77,10 +88,12 @@ func TestBacklogByHeartbeat(t *testing.T) {
 	account(source, "nobody", "SLAVE MONITOR")
 	source.Follow(replica) // a probe of a server that replicates from nobody says so
 	replica.Follow(source)
-	eventually(t, "the accounts are replicated", func() bool { return replica.Query("SELECT user FROM mysql.user WHERE user='nobody'") != "" })
+	eventually(t, "the accounts are replicated",
+		func() bool { return replica.Query("SELECT user FROM mysql.user WHERE user='nobody'") != "" })
 	h := &Heartbeat{Table: "test.heartbeat", Stale: time.Minute}
 	on := func(i *mysqltest.Instance, user string, h *Heartbeat) Probe {
-		p := NewRepBacklog(mysqlctl.NewConn(mysqlctl.Config{Addr: i.Addr, User: user, Password: password}), user, time.Minute, h)
+		p := NewRepBacklog(mysqlctl.NewConn(mysqlctl.Config{Addr: i.Addr, User: user, Password: password}), user,
+			time.Minute, h)
 		t.Cleanup(p.Close)
 		return p
 	}
@@ -99,6 +112,8 @@ func TestBacklogByHeartbeat(t *testing.T) {
 	replica.Exec("START SLAVE SQL_THREAD")
 	eventually(t, "the replica has the beat", func() bool { return ask(there).Message == "OK: Backlog is null" })
 
-	expect(t, "no privilege", ask(on(source, "nobody", h)), Unknown, "UNKNOWN: Backlog is not known: *GRANT SELECT ON `test`.`heartbeat` TO 'nobody'@'%'")
-	expect(t, "no table", ask(on(source, "monitor", &Heartbeat{Table: "test.missing", Stale: time.Minute})), Unknown, "UNKNOWN: heartbeat_table test.missing does not exist: *")
+	expect(t, "no privilege", ask(on(source, "nobody", h)), Unknown,
+		"UNKNOWN: Backlog is not known: *GRANT SELECT ON `test`.`heartbeat` TO 'nobody'@'%'")
+	expect(t, "no table", ask(on(source, "monitor", &Heartbeat{Table: "test.missing", Stale: time.Minute})), Unknown,
+		"UNKNOWN: heartbeat_table test.missing does not exist: *")
 }

@@ -18,13 +18,19 @@ func NewMySQL(conn *mysqlctl.Conn) Probe { return mysqlProbe{conn} }
 // NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting does not run: the
 // trap period is the time it has. The Probe owns conn; user is conn's user.
 func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
-	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeThreads(r) }}
+	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
+		r mysqlctl.Replica) Result {
+		return judgeThreads(r)
+	}}
 }
 
 // NewRepBacklog asks whether the server is at most max behind its source: by its own word (Seconds_Behind_Master) or,
 // where beats is not nil, by heartbeats. The Probe owns conn; user is conn's user.
 func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *Heartbeat) Probe {
-	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context, r mysqlctl.Replica) Result { return judgeBacklog(r, max) }}
+	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
+		r mysqlctl.Replica) Result {
+		return judgeBacklog(r, max)
+	}}
 	if beats != nil {
 		reader := newBeatReader(beats)
 		p.judge = func(ctx context.Context, r mysqlctl.Replica) Result {
@@ -59,7 +65,8 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 	}
 	result := p.judge(ctx, r)
 	result.Source = identity.SourceOf(r)
-	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No", Executing: r.SQLRunning == "Yes", Delay: r.Delay}
+	result.Threads = Threads{Known: true, Receiving: r.IORunning == "Yes", Stopped: r.IORunning == "No",
+		Executing: r.SQLRunning == "Yes", Delay: r.Delay}
 	return result
 }
 
@@ -105,7 +112,8 @@ func judgeReplicaError(err error, user, channel string) Result {
 		}
 		return Result{Status: Error, Message: "ERROR: Replication is not set up"}
 	case mysqlctl.IsMissingPrivilege(err):
-		return refusal(err, "UNKNOWN: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s", user, text(err))
+		return refusal(err, "UNKNOWN: The monitor user '%s' doesn't have the required REPLICATION CLIENT privilege! %s",
+			user, text(err))
 	}
 	return refusal(err, "UNKNOWN: Unknown state. Execute error: %s", text(err))
 }
@@ -165,7 +173,8 @@ func withoutQuery(text string) string {
 func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 	switch {
 	case r.Lag == nil && runs(r):
-		return Result{Status: Unknown, Message: "UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"}
+		return Result{Status: Unknown,
+			Message: "UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"}
 	case r.Lag == nil:
 		return Result{Status: OK, Message: "OK: Backlog is null"}
 	}

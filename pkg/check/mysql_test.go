@@ -26,7 +26,8 @@ func account(i *mysqltest.Instance, user, rights string) mysqlctl.Config {
 	if rights == "" {
 		rights = "USAGE"
 	}
-	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user, password), fmt.Sprintf("GRANT %s ON *.* TO %s@'%%'", rights, user))
+	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user, password),
+		fmt.Sprintf("GRANT %s ON *.* TO %s@'%%'", rights, user))
 	return mysqlctl.Config{Addr: i.Addr, User: user, Password: password}
 }
 
@@ -82,8 +83,9 @@ func TestServerWithoutReplication(t *testing.T) {
 		expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), OK, "OK")
 		for _, name := range []Name{RepThreads, RepBacklog} {
 			r := probe(t, p[name], 5*time.Second)
-			expect(t, string(name), r, Unknown, "UNKNOWN: The monitor user 'nobody' doesn't have the required REPLICATION CLIENT privilege! "+
-				"*1227*Access denied; you need*SLAVE MONITOR*GRANT SLAVE MONITOR ON *.* TO 'nobody'@'%'")
+			expect(t, string(name), r, Unknown,
+				"UNKNOWN: The monitor user 'nobody' doesn't have the required REPLICATION CLIENT privilege! "+
+					"*1227*Access denied; you need*SLAVE MONITOR*GRANT SLAVE MONITOR ON *.* TO 'nobody'@'%'")
 		}
 	})
 	t.Run("stopped", func(t *testing.T) {
@@ -123,16 +125,21 @@ func testRefusals(t *testing.T, kind string) {
 		number, says string
 		wrong        bool // password
 	}{
-		"wrong password": {number: "1045", says: "make monitor_password the account's, or ALTER USER 'monitor'@'…' IDENTIFIED BY", wrong: true},
+		"wrong password": {number: "1045",
+			says: "make monitor_password the account's, or ALTER USER 'monitor'@'…' IDENTIFIED BY", wrong: true},
 		"locked": {"ALTER USER monitor@'%' ACCOUNT LOCK", "ALTER USER monitor@'%' ACCOUNT UNLOCK", locked,
 			"ALTER USER 'monitor'@'…' ACCOUNT UNLOCK", false},
-		"over its limit": {"ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 1", "ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 0", "1226",
+		"over its limit": {"ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 1",
+			"ALTER USER monitor@'%' WITH MAX_CONNECTIONS_PER_HOUR 0", "1226",
 			"MAX_CONNECTIONS_PER_HOUR 0", false},
-		"over its limit of questions": {"ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 1", "ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 0", "1226",
+		"over its limit of questions": {"ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 1",
+			"ALTER USER monitor@'%' WITH MAX_QUERIES_PER_HOUR 0", "1226",
 			"MAX_QUERIES_PER_HOUR 0", false},
-		"expired": {"ALTER USER monitor@'%' PASSWORD EXPIRE", "ALTER USER monitor@'%' IDENTIFIED BY '" + password + "'", "18?",
+		"expired": {"ALTER USER monitor@'%' PASSWORD EXPIRE", "ALTER USER monitor@'%' IDENTIFIED BY '" + password + "'",
+			"18?",
 			"with the password that monitor_password has", false},
-		"other host": {"RENAME USER monitor@'%' TO monitor@'192.0.2.9'", "RENAME USER monitor@'192.0.2.9' TO monitor@'%'", "1?", "IDENTIFIED BY", false},
+		"other host": {"RENAME USER monitor@'%' TO monitor@'192.0.2.9'",
+			"RENAME USER monitor@'192.0.2.9' TO monitor@'%'", "1?", "IDENTIFIED BY", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := mysqlctl.Config{Addr: i.Addr, User: "monitor", Password: password, PasswordName: "monitor_password"}
@@ -150,7 +157,8 @@ func testRefusals(t *testing.T, kind string) {
 			for _, n := range []Name{MySQL, RepThreads, RepBacklog} {
 				r := ask(n)
 				number := regexp.MustCompile(`Error ` + strings.ReplaceAll(c.number, "?", `\d+`) + `\b`)
-				if r.Status != Unknown || !strings.HasPrefix(r.Message, "UNKNOWN: ") || !number.MatchString(r.Message) || !strings.Contains(r.Message, c.says) ||
+				if r.Status != Unknown || !strings.HasPrefix(r.Message, "UNKNOWN: ") ||
+					!number.MatchString(r.Message) || !strings.Contains(r.Message, c.says) ||
 					!number.MatchString(r.Refusal) || r.Refused || r.Greeted || r.Living != (n == MySQL) {
 					t.Errorf("%s: %+v", n, r)
 				}
@@ -193,7 +201,8 @@ func TestTooManyConnections(t *testing.T) {
 		}
 	}
 	p := probes(t, cfg)
-	expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Unknown, "UNKNOWN: Too many connections! *1040*Too many connections")
+	expect(t, "mysql", probe(t, p[MySQL], 5*time.Second), Unknown,
+		"UNKNOWN: Too many connections! *1040*Too many connections")
 	want := "UNKNOWN: Connect error (host = " + i.Addr + ", user = monitor)! *Too many connections"
 	expect(t, "rep_threads", probe(t, p[RepThreads], 5*time.Second), Unknown, want)
 	expect(t, "rep_backlog", probe(t, p[RepBacklog], 5*time.Second), Unknown, want)
@@ -237,7 +246,8 @@ func TestReplication(t *testing.T) {
 	short := NewRepBacklog(mysqlctl.NewConn(cfg), "monitor", time.Second, nil)
 	defer short.Close()
 	eventually(t, "backlog too big", func() bool { return probe(t, short, 5*time.Second).Status == Error })
-	expect(t, "backlog too big", probe(t, short, 5*time.Second), Error, "ERROR: Backlog is too big: * seconds, max_backlog is 1")
+	expect(t, "backlog too big", probe(t, short, 5*time.Second), Error,
+		"ERROR: Backlog is too big: * seconds, max_backlog is 1")
 	if got := backlog(); got != "OK" {
 		t.Errorf("backlog below the limit: %q", got)
 	}
@@ -252,18 +262,21 @@ func TestReplication(t *testing.T) {
 	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wr0ng'", "START SLAVE")
 	eventually(t, "the I/O thread tries in vain", func() bool {
 		got := threads()
-		return strings.HasPrefix(got, broken+". I/O thread: Connecting, error 1045: error connecting to master") && strings.Contains(got, "Access denied")
+		return strings.HasPrefix(got, broken+". I/O thread: Connecting, error 1045: error connecting to master") &&
+			strings.Contains(got, "Access denied")
 	})
 	if got := backlog(); got != "OK: Backlog is null" {
 		t.Errorf("I/O thread connecting: %q", got)
 	}
 
 	// A statement that fails stops the SQL thread, and the detail says which.
-	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='repl-secret'", "INSERT INTO test.t VALUES (2)", "START SLAVE")
+	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='repl-secret'", "INSERT INTO test.t VALUES (2)",
+		"START SLAVE")
 	source.Exec("INSERT INTO test.t VALUES (2)")
 	eventually(t, "the SQL thread fails", func() bool {
 		got := threads()
-		return strings.HasPrefix(got, broken+". SQL thread: No, error 1062: ") && strings.Contains(got, "Duplicate entry")
+		return strings.HasPrefix(got, broken+". SQL thread: No, error 1062: ") &&
+			strings.Contains(got, "Duplicate entry")
 	})
 }
 
@@ -303,7 +316,8 @@ func TestRunnerSeesKill(t *testing.T) {
 	for u.Change != BecameFailed {
 		u = next()
 	}
-	if took := time.Since(killed); took < time.Second || took > 1500*time.Millisecond || u.Verdict.Good || u.FailedFor < time.Second {
+	if took := time.Since(killed); took < time.Second || took > 1500*time.Millisecond || u.Verdict.Good ||
+		u.FailedFor < time.Second {
 		t.Errorf("failed after %v: %+v", took, u)
 	}
 }
@@ -321,42 +335,76 @@ func TestJudgements(t *testing.T) {
 		status  Status
 		message string
 	}{
-		"query error":               {judgeServer(errors.New("the server closed the connection")), Error, "ERROR: SQL Query Error: the server closed the connection"},
-		"several lines":             {judgeServer(connect(errors.New("one\r\n two\tthree\x00"))), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! one two three"},
-		"the kernel's own timeout":  {judgeServer(connect(syscall.ETIMEDOUT)), Error, "ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! connection timed out"},
+		"query error": {judgeServer(errors.New("the server closed the connection")), Error,
+			"ERROR: SQL Query Error: the server closed the connection"},
+		"several lines": {judgeServer(connect(errors.New("one\r\n two\tthree\x00"))), Error,
+			"ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! one two three"},
+		"the kernel's own timeout": {judgeServer(connect(syscall.ETIMEDOUT)), Error,
+			"ERROR: Connect error (host = 192.0.2.1:3306, user = mon)! connection timed out"},
 		"connecting takes too long": {judgeServer(connect(context.DeadlineExceeded)), Error, "ERROR: Timeout"},
-		"the same for replication":  {judgeReplicaError(connect(context.DeadlineExceeded), "mon", ""), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
-		"answering takes too long":  {judgeReplicaError(context.DeadlineExceeded, "mon", ""), Error, "ERROR: Timeout"},
-		"the end of a server":       {judgeServer(said(1053)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1053: x"},
-		"a killed connection":       {judgeServer(said(1927)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1927: x"},
-		"an interrupted question":   {judgeServer(said(1317)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1317: x"},
-		"a server that only reads":  {judgeServer(said(1290)), Unknown, "UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1290: x"},
-		"a blocked host":            {judgeServer(connect(said(1129))), Unknown, "UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! ping on 192.0.2.1:3306: Error 1129: x"},
-		"no right to ask":           {judgeReplicaError(said(1227), "mon", ""), Unknown, "UNKNOWN: The monitor user 'mon' doesn't have the required REPLICATION CLIENT privilege! ping on 192.0.2.1:3306: Error 1227: x"},
-		"an odd error":              {judgeReplicaError(errors.New("odd"), "mon", ""), Unknown, "UNKNOWN: Unknown state. Execute error: odd"},
-		"no such channel":           {judgeReplicaError(mysqlctl.ErrNotReplica, "mon", "reports"), Error, `ERROR: Replication is not set up on channel "reports"`},
-		"both threads run":          {judgeThreads(yes), OK, "OK"},
-		"I/O thread stopped":        {judgeThreads(with("No", "Yes")), Error, "ERROR: Replication is broken. I/O thread: No"},
-		"SQL thread stopped":        {judgeThreads(with("Yes", "No")), Error, "ERROR: Replication is broken. SQL thread: No"},
-		"I/O thread connecting":     {judgeThreads(with("Connecting", "Yes")), Error, "ERROR: Replication is broken. I/O thread: Connecting"},
-		"I/O thread preparing":      {judgeThreads(with("Preparing", "Yes")), Error, "ERROR: Replication is broken. I/O thread: Preparing"},
-		"both stopped, in several lines": {judgeThreads(mysqlctl.Replica{IORunning: "No", IOErrno: 1236, IOError: "Got fatal error 1236 from master\nwhen reading.", SQLRunning: "No", SQLErrno: 1062, SQLError: "Duplicate"}),
-			Error, "ERROR: Replication is broken. I/O thread: No, error 1236: Got fatal error 1236 from master when reading. SQL thread: No, error 1062: Duplicate"},
-		"a statement with a password": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No", SQLErrno: 1396,
+		"the same for replication": {judgeReplicaError(connect(context.DeadlineExceeded), "mon", ""), Unknown,
+			"UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! context deadline exceeded"},
+		"answering takes too long": {judgeReplicaError(context.DeadlineExceeded, "mon", ""), Error, "ERROR: Timeout"},
+		"the end of a server": {judgeServer(said(1053)), Unknown,
+			"UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1053: x"},
+		"a killed connection": {judgeServer(said(1927)), Unknown,
+			"UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1927: x"},
+		"an interrupted question": {judgeServer(said(1317)), Unknown,
+			"UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1317: x"},
+		"a server that only reads": {judgeServer(said(1290)), Unknown,
+			"UNKNOWN: SQL Query Error: ping on 192.0.2.1:3306: Error 1290: x"},
+		"a blocked host": {judgeServer(connect(said(1129))), Unknown,
+			"UNKNOWN: Connect error (host = 192.0.2.1:3306, user = mon)! ping on 192.0.2.1:3306: Error 1129: x"},
+		"no right to ask": {judgeReplicaError(said(1227), "mon", ""), Unknown,
+			"UNKNOWN: The monitor user 'mon' doesn't have the required REPLICATION CLIENT privilege! ping on 192.0.2.1:3306: Error 1227: x"},
+		"an odd error": {judgeReplicaError(errors.New("odd"), "mon", ""), Unknown,
+			"UNKNOWN: Unknown state. Execute error: odd"},
+		"no such channel": {judgeReplicaError(mysqlctl.ErrNotReplica, "mon", "reports"), Error,
+			`ERROR: Replication is not set up on channel "reports"`},
+		"both threads run": {judgeThreads(yes), OK, "OK"},
+		"I/O thread stopped": {judgeThreads(with("No", "Yes")), Error,
+			"ERROR: Replication is broken. I/O thread: No"},
+		"SQL thread stopped": {judgeThreads(with("Yes", "No")), Error,
+			"ERROR: Replication is broken. SQL thread: No"},
+		"I/O thread connecting": {judgeThreads(with("Connecting", "Yes")), Error,
+			"ERROR: Replication is broken. I/O thread: Connecting"},
+		"I/O thread preparing": {judgeThreads(with("Preparing", "Yes")), Error,
+			"ERROR: Replication is broken. I/O thread: Preparing"},
+		"both stopped, in several lines": {judgeThreads(mysqlctl.Replica{IORunning: "No", IOErrno: 1236,
+			IOError: "Got fatal error 1236 from master\nwhen reading.", SQLRunning: "No", SQLErrno: 1062,
+			SQLError: "Duplicate"}),
+			Error,
+			"ERROR: Replication is broken. I/O thread: No, error 1236: Got fatal error 1236 from master when reading. SQL thread: No, error 1062: Duplicate"},
+		"a statement with a password": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No",
+			SQLErrno: 1396,
 			SQLError: "Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: ''. Query: 'CREATE USER a IDENTIFIED BY 'm0n-s3cret''"}),
-			Error, "ERROR: Replication is broken. SQL thread: No, error 1396: Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: ''. Query: (withheld)"},
-		"a syntax error": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No", SQLErrno: 1064, SQLError: "Error 'You have an error in your SQL syntax; near 'm0n-s3cret'"}),
-			Error, "ERROR: Replication is broken. SQL thread: No, error 1064: Error 'You have an error in your SQL syntax; near (withheld)"},
-		"NULL while the SQL thread is stopped": {judgeBacklog(with("Yes", "No"), time.Minute), OK, "OK: Backlog is null"},
-		"NULL while both run":                  {judgeBacklog(yes, time.Minute), Unknown, "UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"},
-		"0":                                    {judgeBacklog(mysqlctl.Replica{Lag: lag(0)}, time.Minute), OK, "OK: Backlog is null"},
-		"1":                                    {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK, "OK"},
-		"60":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK, "OK"},
-		"61":                                   {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)}, time.Minute), Error, "ERROR: Backlog is too big: 61 seconds, max_backlog is 60"},
-		"behind on purpose":                    {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Hour), Delay: time.Hour}, time.Minute), OK, "OK: Backlog is 3600 seconds, SQL_Delay is 3600"},
-		"behind its delay too":                 {judgeBacklog(mysqlctl.Replica{Lag: lag(3700 * time.Second), Delay: time.Hour}, time.Minute), Error, "ERROR: Backlog is too big: 100 seconds beyond SQL_Delay (3600 seconds), max_backlog is 60"},
-		"not yet so late":                      {judgeBacklog(mysqlctl.Replica{Lag: lag(0), Delay: time.Hour}, time.Minute), OK, "OK: Backlog is 0 seconds, SQL_Delay is 3600"},
-		"max_backlog 0":                        {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error, "ERROR: Backlog is too big: 1 seconds, max_backlog is 0"},
+			Error,
+			"ERROR: Replication is broken. SQL thread: No, error 1396: Error 'Operation CREATE USER failed for 'a'@'%'' on query. Default database: ''. Query: (withheld)"},
+		"a syntax error": {judgeThreads(mysqlctl.Replica{IORunning: "Yes", SQLRunning: "No", SQLErrno: 1064,
+			SQLError: "Error 'You have an error in your SQL syntax; near 'm0n-s3cret'"}),
+			Error,
+			"ERROR: Replication is broken. SQL thread: No, error 1064: Error 'You have an error in your SQL syntax; near (withheld)"},
+		"NULL while the SQL thread is stopped": {judgeBacklog(with("Yes", "No"), time.Minute), OK,
+			"OK: Backlog is null"},
+		"NULL while both run": {judgeBacklog(yes, time.Minute), Unknown,
+			"UNKNOWN: Backlog is not known: both replication threads run, but the server says NULL"},
+		"0": {judgeBacklog(mysqlctl.Replica{Lag: lag(0)}, time.Minute), OK,
+			"OK: Backlog is null"},
+		"1": {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, time.Minute), OK,
+			"OK"},
+		"60": {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Minute)}, time.Minute), OK,
+			"OK"},
+		"61": {judgeBacklog(mysqlctl.Replica{Lag: lag(61 * time.Second)},
+			time.Minute), Error, "ERROR: Backlog is too big: 61 seconds, max_backlog is 60"},
+		"behind on purpose": {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Hour), Delay: time.Hour},
+			time.Minute), OK, "OK: Backlog is 3600 seconds, SQL_Delay is 3600"},
+		"behind its delay too": {judgeBacklog(mysqlctl.Replica{Lag: lag(3700 * time.Second),
+			Delay: time.Hour}, time.Minute), Error,
+			"ERROR: Backlog is too big: 100 seconds beyond SQL_Delay (3600 seconds), max_backlog is 60"},
+		"not yet so late": {judgeBacklog(mysqlctl.Replica{Lag: lag(0), Delay: time.Hour},
+			time.Minute), OK, "OK: Backlog is 0 seconds, SQL_Delay is 3600"},
+		"max_backlog 0": {judgeBacklog(mysqlctl.Replica{Lag: lag(time.Second)}, 0), Error,
+			"ERROR: Backlog is too big: 1 seconds, max_backlog is 0"},
 	} {
 		if tt.got.Status != tt.status || tt.got.Message != tt.message {
 			t.Errorf("%s: status %v, %q; want %v, %q", name, tt.got.Status, tt.got.Message, tt.status, tt.message)
@@ -375,5 +423,6 @@ func TestServerThatIsNotThere(t *testing.T) {
 	addr := netip.MustParseAddrPort(l.Addr().String()).String()
 	p := probes(t, mysqlctl.Config{Addr: addr, User: "monitor"})
 	expect(t, "mysql", probe(t, p[MySQL], 200*time.Millisecond), Error, "ERROR: Timeout")
-	expect(t, "rep_threads", probe(t, p[RepThreads], 200*time.Millisecond), Unknown, "UNKNOWN: Connect error (host = "+addr+", user = monitor)! *")
+	expect(t, "rep_threads", probe(t, p[RepThreads], 200*time.Millisecond), Unknown, "UNKNOWN: Connect error (host = "+
+		addr+", user = monitor)! *")
 }

@@ -65,20 +65,30 @@ func TestNetwork(t *testing.T) {
 		answers func(ip string, at time.Duration) bool
 		want    []transition
 	}{
-		"up":                   {func(ip string, _ time.Duration) bool { return true }, []transition{{ms, true}}},
-		"one of two is enough": {func(ip string, _ time.Duration) bool { return ip == b }, []transition{{501 * ms, true}}},
-		"down from the start":  {func(string, time.Duration) bool { return false }, []transition{{1500 * ms, false}}},
-		"comes later":          {func(_ string, at time.Duration) bool { return at > 20*time.Second }, []transition{{1500 * ms, false}, {20501 * ms, true}}},
-		"goes, and comes again": {func(_ string, at time.Duration) bool { return at < 10*time.Second || at > 20*time.Second },
+		"up": {func(ip string, _ time.Duration) bool { return true }, []transition{{ms, true}}},
+		"one of two is enough": {func(ip string, _ time.Duration) bool { return ip == b },
+			[]transition{{501 * ms, true}}},
+		"down from the start": {func(string, time.Duration) bool { return false }, []transition{{1500 * ms, false}}},
+		"comes later": {func(_ string, at time.Duration) bool { return at > 20*time.Second },
+			[]transition{{1500 * ms, false}, {20501 * ms, true}}},
+		"goes, and comes again": {func(_ string, at time.Duration) bool {
+			return at < 10*time.Second ||
+				at > 20*time.Second
+		},
 			[]transition{{ms, true}, {11510 * ms, false}, {20511 * ms, true}}},
-		"everything lost for a moment": {func(_ string, at time.Duration) bool { return at < 10*time.Second || at > 10900*ms }, []transition{{ms, true}}},
-		"first one goes, then the other for a moment, while the first is back": {func(ip string, at time.Duration) bool {
+		"everything lost for a moment": {func(_ string, at time.Duration) bool {
+			return at < 10*time.Second ||
+				at > 10900*ms
+		}, []transition{{ms, true}}},
+		"first one goes, then the other for a moment, while the first is back": {func(ip string,
+			at time.Duration) bool {
 			return ip == a && (at < 10*time.Second || at > 30*time.Second) || ip == b && at < 30*time.Second
 		}, []transition{{ms, true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if got := watchNetwork(t, &fakeEcho{answers: tt.answers}, time.Minute, a, b); !reflect.DeepEqual(got, tt.want) {
+				if got := watchNetwork(t, &fakeEcho{answers: tt.answers}, time.Minute, a, b); !reflect.DeepEqual(got,
+					tt.want) {
 					t.Errorf("%v, want %v", got, tt.want)
 				}
 			})
@@ -103,7 +113,10 @@ func TestNetworkInDoubt(t *testing.T) {
 // While all is well only one address is pinged in each round: the one that answered last.
 func TestNetworkStartsFromTheLastAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &fakeEcho{answers: func(ip string, at time.Duration) bool { return ip == "192.0.2.2" || at > 5*time.Second }}
+		e := &fakeEcho{answers: func(ip string, at time.Duration) bool {
+			return ip == "192.0.2.2" ||
+				at > 5*time.Second
+		}}
 		watchNetwork(t, e, 10*time.Second, "192.0.2.1", "192.0.2.2", "192.0.2.3")
 		for _, line := range e.log[4:] {
 			if line[len(line)-len("192.0.2.2"):] != "192.0.2.2" {

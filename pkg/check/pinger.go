@@ -129,7 +129,8 @@ func (p *Pinger) receive(ctx context.Context, conn *net.IPConn, protocol int) er
 			continue // anybody can send us anything
 		}
 		ip, _ := netip.AddrFromSlice(from.IP)
-		if echo, ok := m.Body.(*icmp.Echo); ok && (m.Type == ipv4.ICMPTypeEchoReply || m.Type == ipv6.ICMPTypeEchoReply) {
+		if echo, ok := m.Body.(*icmp.Echo); ok && (m.Type == ipv4.ICMPTypeEchoReply ||
+			m.Type == ipv6.ICMPTypeEchoReply) {
 			p.answer(ip.Unmap(), echo)
 		}
 	}

@@ -64,7 +64,8 @@ func inNetwork(t *testing.T, f func()) {
 	fatal(t, err)
 	t.Cleanup(func() { near.Close() })
 
-	cable := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "near"}, PeerName: "far", PeerNamespace: netlink.NsFd(far)}
+	cable := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "near"}, PeerName: "far",
+		PeerNamespace: netlink.NsFd(far)}
 	fatal(t, netlink.LinkAdd(cable))
 	raise(t, "lo")
 	raise(t, "near", "192.0.2.1/24", "2001:db8::1/64")
@@ -162,7 +163,8 @@ func TestPingBelievesOnlyItsAnswer(t *testing.T) {
 	seq, w, err := p.enlist(ip)
 	fatal(t, err)
 	token := func(n uint64) []byte {
-		return []byte{byte(n >> 56), byte(n >> 48), byte(n >> 40), byte(n >> 32), byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+		return []byte{byte(n >> 56), byte(n >> 48), byte(n >> 40), byte(n >> 32), byte(n >> 24), byte(n >> 16),
+			byte(n >> 8), byte(n)}
 	}
 	right := icmp.Echo{ID: 7, Seq: int(seq), Data: token(w.token)}
 	heard := func() bool {

@@ -29,7 +29,8 @@ const lateness = 250 * time.Millisecond
 func (r *Runner) Run(ctx context.Context) error {
 	defer r.Probe.Close()
 	if r.Period <= 0 || r.Timeout <= 0 {
-		return fmt.Errorf("run check %s on %s: period %v and timeout %v must be more than 0", r.Name, r.Host, r.Period, r.Timeout)
+		return fmt.Errorf("run check %s on %s: period %v and timeout %v must be more than 0", r.Name, r.Host, r.Period,
+			r.Timeout)
 	}
 	slack := max(r.Period/2, lateness)
 	trap := Trap{Period: r.Trap, MaxIdle: r.Period + slack, MaxProbe: r.Timeout + slack}
@@ -47,7 +48,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		p := Probed{Start: start, End: end.Sub(origin), Rest: rest, Wall: end, Result: result}
 		var change Change
 		verdict, change = verdict.Next(p, trap)
-		r.Emit(Update{Host: r.Host, Name: r.Name, Result: result, Verdict: verdict, Change: change, FailedFor: verdict.FailedFor(), Took: p.End - p.Start})
+		r.Emit(Update{Host: r.Host, Name: r.Name, Result: result, Verdict: verdict, Change: change,
+			FailedFor: verdict.FailedFor(), Took: p.End - p.Start})
 
 		now := time.Since(origin)
 		at := nextStart(verdict, r.Trap, slotAfter(first, r.Period, start, now), now, p.End-p.Start)

@@ -72,7 +72,8 @@ func runFor(t *testing.T, r Runner, d time.Duration) (updates []Update, at []tim
 }
 
 func runner(p Probe, period, timeout, trap float64) Runner {
-	return Runner{Host: "db1", Name: MySQL, Probe: p, Period: seconds(period), Timeout: seconds(timeout), Trap: seconds(trap)}
+	return Runner{Host: "db1", Name: MySQL, Probe: p, Period: seconds(period), Timeout: seconds(timeout),
+		Trap: seconds(trap)}
 }
 
 func TestRunnerKeepsItsPeriod(t *testing.T) {
@@ -90,7 +91,8 @@ func TestRunnerKeepsItsPeriod(t *testing.T) {
 				t.Errorf("%v between probes %d and %d", gap, i-1, i)
 			}
 		}
-		if first := updates[0]; first.Host != "db1" || first.Name != MySQL || first.Change != BecameOK || !first.Verdict.Good || first.Result != fine {
+		if first := updates[0]; first.Host != "db1" || first.Name != MySQL || first.Change != BecameOK ||
+			!first.Verdict.Good || first.Result != fine {
 			t.Errorf("first update %+v", first)
 		}
 		if at[0] != 700*time.Millisecond {
@@ -144,7 +146,8 @@ func TestRunnerFailsWhenTrapIsOver(t *testing.T) {
 				}
 				slow := 2 * min(seconds(tt.takes), seconds(tt.timeout))
 				for i := 1; i < len(p.starts); i++ {
-					if gap := p.starts[i] - p.starts[i-1]; gap > max(seconds(tt.period)*11/10, seconds(tt.period)+slow) {
+					if gap := p.starts[i] - p.starts[i-1]; gap > max(seconds(tt.period)*11/10, seconds(tt.period)+
+						slow) {
 						t.Errorf("%v between probes", gap)
 					}
 				}

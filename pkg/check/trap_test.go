@@ -157,13 +157,16 @@ func TestTrap(t *testing.T) {
 			decided := false
 			for i, s := range tt.steps {
 				message := string(rune('a' + i))
-				p := Probed{Start: seconds(s.start), End: seconds(s.end), Wall: wall(s.end), Result: Result{Status: s.status, Message: message}}
+				p := Probed{Start: seconds(s.start), End: seconds(s.end), Wall: wall(s.end),
+					Result: Result{Status: s.status, Message: message}}
 				var change Change
 				v, change = v.Next(p, tt.trap)
 				decided = decided || change == BecameOK || change == BecameFailed
-				if v.Good != s.good || change != s.change || !v.Since.Equal(wall(s.since)) || v.FailedFor() != seconds(s.failedFor) {
+				if v.Good != s.good || change != s.change || !v.Since.Equal(wall(s.since)) ||
+					v.FailedFor() != seconds(s.failedFor) {
 					t.Fatalf("step %d: good %v, change %v, since %v, failed for %v; want %v, %v, %v, %v",
-						i, v.Good, change, v.Since.Sub(wall(0)), v.FailedFor(), s.good, s.change, seconds(s.since), seconds(s.failedFor))
+						i, v.Good, change, v.Since.Sub(wall(0)), v.FailedFor(), s.good, s.change, seconds(s.since),
+						seconds(s.failedFor))
 				}
 				if v.Message != message {
 					t.Errorf("step %d: message %q, want the newest, %q", i, v.Message, message)

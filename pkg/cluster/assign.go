@@ -101,7 +101,8 @@ func (x *stepper) agrees(host string) bool {
 
 // may: the host is eligible, and nobody who may still hold the role could do so beside it.
 func (x *stepper) may(r Role, host string) bool {
-	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host) && x.in.Now >= x.s.Hosts[host].shunned)
+	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host) &&
+		x.in.Now >= x.s.Hosts[host].shunned)
 }
 
 func (x *stepper) lighter(r Role, a, b string) bool {
@@ -158,8 +159,10 @@ func (x *stepper) prefer() {
 			continue
 		}
 		good := x.s.Hosts[r.Prefer].Good
-		if x.may(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" && good.replicates() && (r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
-			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder, r.Prefer)
+		if x.may(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" && good.replicates() &&
+			(r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
+			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder,
+				r.Prefer)
 			x.move(a, r.Prefer)
 		}
 	}
@@ -192,7 +195,8 @@ func (x *stepper) balance(r Role) {
 		for i := x.lastOf(r, from); i >= 0; i = x.lastOf(r, from) {
 			to := slices.MinFunc(hosts, func(a, b string) int { return x.byLoad(r, a, b) })
 			a := &x.s.Addresses[i]
-			x.out.add(Info, to, "Moving role '%s' from host '%s' to host '%s': %s", a.RoleIP, from, to, x.s.lastChoice(from))
+			x.out.add(Info, to, "Moving role '%s' from host '%s' to host '%s': %s", a.RoleIP, from, to,
+				x.s.lastChoice(from))
 			x.take(a, to)
 		}
 	}

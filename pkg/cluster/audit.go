@@ -141,7 +141,8 @@ func (s State) trust(host string) string {
 			list = append(list, name+"@")
 		default:
 			list = append(list, name+"@"+h.Audit.At)
-			if own.Host == name && own.At != "" && own.At != h.Audit.At { // it took over earlier than who named the other place
+			// it took over earlier than who named the other place
+			if own.Host == name && own.At != "" && own.At != h.Audit.At {
 				list = append(list, name+"@"+own.At)
 			}
 		}
@@ -180,9 +181,12 @@ func (s State) concerns(t Topology) []string {
 		switch {
 		case !a.open():
 		case a.Finding != "":
-			lines = append(lines, fmt.Sprintf("host %s: %s. 'set_online %s' lets it in with them", h.Name, a.Finding, h.Name))
+			lines = append(lines, fmt.Sprintf("host %s: %s. 'set_online %s' lets it in with them", h.Name, a.Finding,
+				h.Name))
 		default:
-			lines = append(lines, fmt.Sprintf("host %s was the writer: what it has beyond %s is looked for when it is back", h.Name, a.At))
+			lines = append(lines,
+				fmt.Sprintf("host %s was the writer: what it has beyond %s is looked for when it is back", h.Name,
+					a.At))
 		}
 	}
 	return lines

@@ -25,9 +25,10 @@ func TestNewDoubt(t *testing.T) {
 		"no place yet after another reign":         {past, toDB2, "", past, "db1@"},
 		"of long ago, nothing newer is known":      {Audit{}, toDB3, x, Audit{At: x}, ""},
 		"of long ago, the newer place is not seen": {Audit{At: y}, toDB3, x, Audit{At: y}, ""},
-		"of long ago, the newer place is clean":    {Audit{At: y, Waived: true}, toDB3, x, Audit{At: y, Waived: true}, "db1@" + x + ",db1@" + y},
-		"of long ago, as what is known":            {past, toDB3, x, past, "db1@" + x},
-		"what is known is of longer ago":           {past, toDB3, y, Audit{At: y}, ""},
+		"of long ago, the newer place is clean": {Audit{At: y, Waived: true}, toDB3, x, Audit{At: y, Waived: true},
+			"db1@" + x + ",db1@" + y},
+		"of long ago, as what is known":  {past, toDB3, x, past, "db1@" + x},
+		"what is known is of longer ago": {past, toDB3, y, Audit{At: y}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			top := lab()

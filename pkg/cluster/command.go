@@ -142,7 +142,8 @@ func (x *stepper) setOnline(host string, agentUp bool) string {
 		good = h.Good
 	}
 	if !good.Ping || !good.MySQL {
-		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.", host)
+		return fmt.Sprintf("ERROR: Checks ping and/or mysql are not ok for host '%s'. It can't be switched to ONLINE.",
+			host)
 	}
 	open := h.Audit.open() // its peer replicates nothing from it until it is let in
 	if peer, ok := x.s.Hosts[t.Peer]; ok && !open && peer.State == Online && !peer.Good.replicates() {
@@ -171,7 +172,8 @@ func (x *stepper) setOffline(host string, agentUp bool) string {
 	}
 	x.adminState(host, AdminOffline)
 	x.clearRoles(host)
-	return fmt.Sprintf("OK: State of '%s' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!", host)
+	return fmt.Sprintf("OK: State of '%s' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!",
+		host)
 }
 
 func (x *stepper) adminState(host string, to HostState) {
@@ -211,7 +213,8 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 	if role == x.t.ActiveMasterRole && behind > x.mostBehind() {
 		return fmt.Sprintf("ERROR: Host '%s' is %d seconds behind. Role '%s' can't be moved to it before it has caught up.", host, int(behind.Seconds()), role)
 	}
-	if g := x.s.Hosts[host].Good; role == x.t.ActiveMasterRole && a.Confirmed && g.elsewhere(a.Holder, x.s.Hosts[a.Holder].Good.Reception) {
+	if g := x.s.Hosts[host].Good; role == x.t.ActiveMasterRole && a.Confirmed &&
+		g.elsewhere(a.Holder, x.s.Hosts[a.Holder].Good.Reception) {
 		from := "'" + g.From + "'"
 		if g.From == "" {
 			from = fmt.Sprintf("the server with server_id %d, which is no host of the configuration", g.SourceID)
@@ -228,7 +231,8 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 			"Please, wait some seconds.", host, role)
 	}
 	if a.Holder == "" && !x.mayTakeOver(r, host) {
-		return fmt.Sprintf("ERROR: Role '%s' is not moved to '%s': %s. With --force it is, without what is missing.", role, host, x.s.missing(x.t, host))
+		return fmt.Sprintf("ERROR: Role '%s' is not moved to '%s': %s. With --force it is, without what is missing.",
+			role, host, x.s.missing(x.t, host))
 	}
 	a.Why = ""
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: a.Holder, To: host}
@@ -240,7 +244,8 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 // movable finds the address to move, or says why it can't be.
 func (x *stepper) movable(r Role, host string, agentUp bool) (*Address, string) {
 	if !slices.Contains(r.Hosts, host) {
-		return nil, fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Only following hosts could: %s", host, r.Name, strings.Join(r.Hosts, ", "))
+		return nil, fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Only following hosts could: %s", host, r.Name,
+			strings.Join(r.Hosts, ", "))
 	}
 	i := slices.IndexFunc(x.s.Addresses, func(a Address) bool { return a.Role == r.Name })
 	a := &x.s.Addresses[i]
@@ -250,7 +255,8 @@ func (x *stepper) movable(r Role, host string, agentUp bool) (*Address, string) 
 	case !agentUp:
 		return nil, fmt.Sprintf("ERROR: Can't reach agent daemon on '%s'! Can't move roles there!", host)
 	case a.Leaving != "":
-		return nil, fmt.Sprintf("ERROR: Role '%s' is just leaving host '%s'. Please, wait some time.", r.Name, a.Leaving)
+		return nil, fmt.Sprintf("ERROR: Role '%s' is just leaving host '%s'. Please, wait some time.", r.Name,
+			a.Leaving)
 	}
 	return a, ""
 }
@@ -301,11 +307,14 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	x.out.Move = &Move{RoleIP: a.RoleIP, From: from, To: host, Forced: true}
 	x.out.add(Fatal, host, "Admin moved role '%s' from '%s' to '%s' enforcedly", role, from, host)
 	if a.Leaving != "" && x.s.Endless && !x.s.Hosts[a.Leaving].AgentUp {
-		x.out.add(Fatal, a.Leaving, "Host '%s' may hold role '%s' without a lease: it counts as switched off, on the admin's word", a.Leaving, role)
+		x.out.add(Fatal, a.Leaving,
+			"Host '%s' may hold role '%s' without a lease: it counts as switched off, on the admin's word", a.Leaving,
+			role)
 		x.s.Endless = false
 	}
 	if gone := x.s.strangers(x.t); len(gone) > 0 && a.Leaving == "" {
-		x.out.add(Fatal, host, "Hosts %s may hold role '%s' and are not in the configuration: they count as switched off, on the admin's word",
+		x.out.add(Fatal, host,
+			"Hosts %s may hold role '%s' and are not in the configuration: they count as switched off, on the admin's word",
 			strings.Join(gone, ", "), role)
 		x.s.Successors = host
 	}
@@ -370,10 +379,12 @@ func (x *stepper) setIP(text, host string) string {
 	a := &x.s.Addresses[i]
 	r, _ := x.t.Role(a.Role)
 	if !slices.Contains(r.Hosts, host) {
-		return fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Following hosts could: %s", host, r.Name, strings.Join(r.Hosts, ", "))
+		return fmt.Sprintf("ERROR: Host '%s' can't handle role '%s'. Following hosts could: %s", host, r.Name,
+			strings.Join(r.Hosts, ", "))
 	}
 	if st := x.s.Hosts[host].State; st != Online {
-		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. Can't move role with ip '%s' there.", host, st, text)
+		return fmt.Sprintf("ERROR: Host '%s' is '%s' at the moment. Can't move role with ip '%s' there.", host, st,
+			text)
 	}
 	x.out.add(Fatal, host, "Admin set role '%s' to host '%s'", a.RoleIP, host)
 	x.setByHand(a, host)
@@ -419,7 +430,8 @@ func (m Move) Outcome(s State) (answer string, decided bool) {
 		if a.Why != "" {
 			why = strings.ToUpper(a.Why[:1]) + a.Why[1:]
 		}
-		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. %s", m.Role, m.To, a.Holder, why), true
+		return fmt.Sprintf("ERROR: Role '%s' could not be moved to '%s'. It is on '%s'. %s", m.Role, m.To, a.Holder,
+			why), true
 	}
 	return "", false
 }

@@ -34,7 +34,8 @@ func TestCondemnedStaysSo(t *testing.T) {
 		{good, false, false, Online},
 	} {
 		now := time.Duration(i+1) * 250 * time.Millisecond
-		in := Input{Now: now, NetworkUp: true, Verdicts: map[string]Verdicts{"db1": c.verdict, "db2": good, "db3": good}}
+		in := Input{Now: now, NetworkUp: true, Verdicts: map[string]Verdicts{"db1": c.verdict, "db2": good,
+			"db3": good}}
 		in.Answers = []Answer{{Host: "db1", Seq: s.Seq, Reached: true, OK: !c.busy, Busy: c.busy,
 			Extended: true, Uptime: 9000, ServerGone: c.gone}}
 		s, _ = Step(top, s, in)

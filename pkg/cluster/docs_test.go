@@ -58,7 +58,8 @@ func transitions() map[string]bool {
 				in.Verdicts[name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 			}
 			in.Verdicts[host] = good
-			for _, line := range []string{"set_online " + host, "set_offline " + host, "move_role --force writer " + host, ""} {
+			for _, line := range []string{"set_online " + host, "set_offline " + host, "move_role --force writer " +
+				host, ""} {
 				in.Command = nil
 				if line != "" {
 					in.Command = &Command{Words: strings.Fields(line), AgentUp: map[string]bool{host: true}}
@@ -79,7 +80,8 @@ func transitions() map[string]bool {
 // mode.
 func circumstances(base State, host string) func(func(State, Verdicts) bool) {
 	states := []HostState{Online, AdminOffline, HardOffline, AwaitingRecovery, ReplicationFail, ReplicationDelay}
-	audits := []Audit{{}, {At: "bin.000001:100"}, {At: "bin.000001:100", Done: true, Beyond: 1, Finding: "it has 1 transaction that nobody else has"}}
+	audits := []Audit{{}, {At: "bin.000001:100"}, {At: "bin.000001:100", Done: true, Beyond: 1,
+		Finding: "it has 1 transaction that nobody else has"}}
 	return func(yield func(State, Verdicts) bool) {
 		for _, state := range states {
 			for _, a := range audits {

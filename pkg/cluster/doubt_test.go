@@ -8,7 +8,8 @@ import (
 
 // While the others are being asked whether they reach a host it is neither condemned nor given anything.
 func TestDoubtChangesNothing(t *testing.T) {
-	topology := Topology{Hosts: []Host{{Name: "db1", IP: netip.MustParseAddr("192.0.2.1"), Master: true, Peer: "db2"}}, AutoSetOnline: time.Second}
+	topology := Topology{Hosts: []Host{{Name: "db1", IP: netip.MustParseAddr("192.0.2.1"), Master: true, Peer: "db2"}},
+		AutoSetOnline: time.Second}
 	well := Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 	doubt := Verdicts{RepThreads: true, RepBacklog: true, Mute: true, Asking: true}
 	dead := doubt
@@ -26,8 +27,10 @@ func TestDoubtChangesNothing(t *testing.T) {
 		{Online, doubt, Online},
 		{Online, dead, HardOffline},
 	} {
-		s := State{Mode: Active, NetworkUp: true, Hosts: map[string]HostInfo{"db1": {State: tt.from, AgentUp: true, Since: time.Second}}}
-		s, _ = Step(topology, s, Input{Now: time.Minute, NetworkUp: true, Verdicts: map[string]Verdicts{"db1": tt.verdicts}})
+		s := State{Mode: Active, NetworkUp: true, Hosts: map[string]HostInfo{"db1": {State: tt.from, AgentUp: true,
+			Since: time.Second}}}
+		s, _ = Step(topology, s, Input{Now: time.Minute, NetworkUp: true,
+			Verdicts: map[string]Verdicts{"db1": tt.verdicts}})
 		if got := s.Hosts["db1"].State; got != tt.to {
 			t.Errorf("%s with %+v: %s, want %s", tt.from, tt.verdicts, got, tt.to)
 		}

@@ -32,7 +32,8 @@ func Explain(t Topology, s State, host string) (Explanation, bool) {
 		return Explanation{}, false
 	}
 	next := s.clone()
-	e := explainer{stepper: stepper{t: t, s: &next, in: Input{Now: s.stepped}, out: &Output{}}, host: h, info: s.Hosts[host]}
+	e := explainer{stepper: stepper{t: t, s: &next, in: Input{Now: s.stepped}, out: &Output{}}, host: h,
+		info: s.Hosts[host]}
 	e.it = Explanation{Host: host, State: e.info.State, Why: []string{}, Needs: []Need{}, Roles: []string{}}
 	if e.info.Since > 0 {
 		e.it.Age = (s.stepped - e.info.Since).Seconds()
@@ -115,7 +116,8 @@ func (e *explainer) whyOnline() {
 	case e.alive(h) && h.Good.alive():
 		e.because("Its server answers.")
 	case e.outOfReach(e.host.Name):
-		e.because("It holds the writer role on a lease and nobody hears of it: it is condemned in %s at most.", e.s.leaseLeft(e.t))
+		e.because("It holds the writer role on a lease and nobody hears of it: it is condemned in %s at most.",
+			e.s.leaseLeft(e.t))
 	case h.ReachedBy != "":
 		e.because("It can't be reached from the monitor, but host %s reaches its server.", h.ReachedBy)
 	case h.Good.Asking:
@@ -133,7 +135,8 @@ func (e *explainer) whyOnline() {
 	case !known:
 		e.because("Its replication fails, but there is no host that it should replicate from.")
 	case peer.State != Online:
-		e.because("Its replication fails, but the host that it replicates from is %s: that is not held against it.", peer.State)
+		e.because("Its replication fails, but the host that it replicates from is %s: that is not held against it.",
+			peer.State)
 	case peer.Since > 0 && e.in.Now-peer.Since < freshPeer:
 		e.because("Its replication fails, but the host that it replicates from came back less than %s ago.", freshPeer)
 	}
@@ -163,7 +166,8 @@ func (e *explainer) needs() {
 		e.need(false, "its server writes, and is closed for writes")
 	}
 	if waits := h.State == AwaitingRecovery || h.State == HardOffline && !bad; !waits || !e.sourceDown(e.host) {
-		e.need(h.Good.replicates(), "its replication runs and is not too far behind (checks rep_threads and rep_backlog)")
+		e.need(h.Good.replicates(),
+			"its replication runs and is not too far behind (checks rep_threads and rep_backlog)")
 	}
 	if h.State == ReplicationFail || h.State == ReplicationDelay {
 		if h.Flapping {
@@ -183,7 +187,8 @@ func (e *explainer) waits() {
 	}
 	wait := func(total time.Duration, rule string) {
 		left := max(total-waited, 0)
-		e.need(left == 0, "%s in AWAITING_RECOVERY (%s): %d seconds left", total, rule, int(left.Round(time.Second).Seconds()))
+		e.need(left == 0, "%s in AWAITING_RECOVERY (%s): %d seconds left", total, rule,
+			int(left.Round(time.Second).Seconds()))
 	}
 	short := "without a reboot it needs no waiting after less than " + shortOutage.String()
 	switch {
@@ -215,7 +220,8 @@ func (e *explainer) roles() {
 		r, _ := e.t.Role(a.Role)
 		switch {
 		case a.Leaving == name && a.Role == writer && e.protected(&a, name):
-			e.role("%s is leaving: it is free once its agent says so, or in %s when its lease is over on every clock", a.RoleIP, e.s.leaseLeft(e.t))
+			e.role("%s is leaving: it is free once its agent says so, or in %s when its lease is over on every clock",
+				a.RoleIP, e.s.leaseLeft(e.t))
 		case a.Leaving == name:
 			e.role("%s is leaving: it is free once its agent says so", a.RoleIP)
 		case a.Holder == name && e.s.Mode == Passive:
@@ -248,7 +254,8 @@ func (e *explainer) fate(r Role, a Address, to string) {
 	}
 	when := "as soon as its agent has given it up"
 	if e.protected(&a, a.Holder) {
-		when = fmt.Sprintf("as soon as its agent has given it up, or %.1f seconds after it was last heard", e.t.Lease.Over().Seconds())
+		when = fmt.Sprintf("as soon as its agent has given it up, or %.1f seconds after it was last heard",
+			e.t.Lease.Over().Seconds())
 	}
 	if to == "" {
 		when = "no other host that may have it is ONLINE with an agent that answers"

@@ -48,5 +48,6 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 	if writer == "" {
 		return fmt.Sprintf("Nobody can be given role '%s': %s", r.Name, strings.Join(others, ", ")), true
 	}
-	return fmt.Sprintf("Nobody could take role '%s' over from '%s': %s", r.Name, writer, strings.Join(others, ", ")), false
+	return fmt.Sprintf("Nobody could take role '%s' over from '%s': %s", r.Name, writer, strings.Join(others, ", ")),
+		false
 }

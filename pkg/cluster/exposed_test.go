@@ -19,22 +19,28 @@ func TestExposed(t *testing.T) {
 		none     bool
 	}{
 		{name: "all well", db1: up, db2: up, writer: Address{Holder: "db1"}},
-		{name: "no other host", db1: up, db2: down, writer: Address{Holder: "db1"}, want: "Nobody could take role 'writer' over from 'db1': 'db2' is HARD_OFFLINE"},
-		{name: "no agent", db1: up, db2: mute, writer: Address{Holder: "db1"}, want: "Nobody could take role 'writer' over from 'db1': the agent on 'db2' can't be reached"},
-		{name: "a slave does not help", db1: down, db2: up, writer: Address{Holder: "db2"}, want: "Nobody could take role 'writer' over from 'db2': 'db1' is HARD_OFFLINE"},
+		{name: "no other host", db1: up, db2: down, writer: Address{Holder: "db1"},
+			want: "Nobody could take role 'writer' over from 'db1': 'db2' is HARD_OFFLINE"},
+		{name: "no agent", db1: up, db2: mute, writer: Address{Holder: "db1"},
+			want: "Nobody could take role 'writer' over from 'db1': the agent on 'db2' can't be reached"},
+		{name: "a slave does not help", db1: down, db2: up, writer: Address{Holder: "db2"},
+			want: "Nobody could take role 'writer' over from 'db2': 'db1' is HARD_OFFLINE"},
 		{name: "failover under way", db1: down, db2: up, writer: Address{Leaving: "db1"}},
 		{name: "planned move under way", db1: up, db2: up, writer: Address{Leaving: "db1", Next: "db2"}},
-		{name: "nobody", db1: down, db2: down, writer: Address{}, want: "Nobody can be given role 'writer': 'db1' is HARD_OFFLINE, 'db2' is HARD_OFFLINE", none: true},
+		{name: "nobody", db1: down, db2: down, writer: Address{},
+			want: "Nobody can be given role 'writer': 'db1' is HARD_OFFLINE, 'db2' is HARD_OFFLINE", none: true},
 		{name: "passive", db1: down, db2: down, mode: Passive},
 	} {
 		c.writer.RoleIP = RoleIP{Role: "writer", IP: ip}
-		s := State{Mode: c.mode, Hosts: map[string]HostInfo{"db1": c.db1, "db2": c.db2, "db3": up}, Addresses: []Address{c.writer}}
+		s := State{Mode: c.mode, Hosts: map[string]HostInfo{"db1": c.db1, "db2": c.db2, "db3": up},
+			Addresses: []Address{c.writer}}
 		if got, none := s.Exposed(top); got != c.want || none != c.none {
 			t.Errorf("%s: %q, %v", c.name, got, none)
 		}
 	}
 	top.Roles[0].Hosts = []string{"db1"}
-	if got, _ := (State{Addresses: []Address{{RoleIP: RoleIP{Role: "writer", IP: ip}, Holder: "db1"}}}).Exposed(top); got != "" {
+	if got, _ := (State{Addresses: []Address{{RoleIP: RoleIP{Role: "writer", IP: ip},
+		Holder: "db1"}}}).Exposed(top); got != "" {
 		t.Errorf("one candidate: %q", got)
 	}
 }

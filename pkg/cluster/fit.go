@@ -14,9 +14,10 @@ type Loss string
 
 // The values of failover_loss. The zero value is LossNamed.
 const (
-	LossAny   Loss = "any"   // the first host that may have the role gets it, whatever it lacks
-	LossNamed Loss = "named" // a host that lacks something gets it after wait_for_other_master only, and the log says what
-	LossNone  Loss = "none"  // only a host that certainly has all that was acknowledged gets it
+	LossAny Loss = "any" // the first host that may have the role gets it, whatever it lacks
+	// a host that lacks something gets it after wait_for_other_master only, and the log says what
+	LossNamed Loss = "named"
+	LossNone  Loss = "none" // only a host that certainly has all that was acknowledged gets it
 )
 
 // Reception is what the monitor has seen of a host's part in replication. Times are the monitor's clock; 0 is never.
@@ -43,10 +44,11 @@ type Reception struct {
 // Lack is what a host lacks of a writer's log. It changes only while a writer answers: what counts when the writer is
 // dead is how things were before.
 type Lack struct {
-	Missed    bool   // it did not receive for trap_period or longer while Of was the writer and answered
-	Of        string // whose log it lacks; "" where that is not known
-	For       time.Duration
-	Restarted bool // its machine or server has ended since it last received, so that it may have lost what it had received
+	Missed bool   // it did not receive for trap_period or longer while Of was the writer and answered
+	Of     string // whose log it lacks; "" where that is not known
+	For    time.Duration
+	// its machine or server has ended since it last received, so that it may have lost what it had received
+	Restarted bool
 	Acked     bool // the writer's commits waited for its acknowledgement
 
 	since time.Duration // since when it has not received; 0: it does
@@ -226,7 +228,8 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 		if w.Answered >= l.since && w.Answered-l.since >= x.t.Interruption {
 			l.Missed, l.Restarted, l.Of, l.For = true, false, writer, w.Answered-l.since
 		}
-	} else if l.Missed && h.Good.replicates() && g.Lag <= caughtUp && g.Received > l.last && g.Received-l.last >= x.t.Interruption {
+	} else if l.Missed && h.Good.replicates() && g.Lag <= caughtUp && g.Received > l.last &&
+		g.Received-l.last >= x.t.Interruption {
 		l = Lack{}
 	}
 	// A survey that was made when the writer was dead already says nothing about its commits.
@@ -254,16 +257,19 @@ func first(since, now time.Duration) time.Duration {
 
 // tellLack logs what changes for a host that could take over. Of one that is not ONLINE its state says enough.
 func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
-	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed || name == x.s.ActiveMaster(x.t) {
+	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed ||
+		name == x.s.ActiveMaster(x.t) {
 		return
 	}
 	if next.Restarted {
-		x.out.add(Warn, name, "The server of host '%s' has ended: what it had received of '%s' may be lost, should it have to take over before it receives again",
+		x.out.add(Warn, name,
+			"The server of host '%s' has ended: what it had received of '%s' may be lost, should it have to take over before it receives again",
 			name, next.Of)
 		return
 	}
 	if next.Missed {
-		x.out.add(Warn, name, "Host '%s' receives nothing of what '%s' writes: it lacks that, should it have to take over", name, next.Of)
+		x.out.add(Warn, name,
+			"Host '%s' receives nothing of what '%s' writes: it lacks that, should it have to take over", name, next.Of)
 		return
 	}
 	x.out.add(Info, name, "Host '%s' has all that the writer writes again", name)
@@ -284,13 +290,15 @@ func (s State) missing(t Topology, host string) string {
 	case h.Lack.Missed && h.Lack.Restarted:
 		return fmt.Sprintf("the server of '%s' has ended and has not replicated from '%s' since: what it had received may be lost", host, of)
 	case h.Lack.Missed && h.Lack.For > 0:
-		return fmt.Sprintf("'%s' had received nothing of '%s' for %d seconds when '%s' last answered", host, of, int(h.Lack.For.Seconds()), of)
+		return fmt.Sprintf("'%s' had received nothing of '%s' for %d seconds when '%s' last answered", host, of,
+			int(h.Lack.For.Seconds()), of)
 	case h.Lack.Missed:
 		return fmt.Sprintf("'%s' did not replicate from '%s' when '%s' last answered", host, of, of)
 	case host == of:
 		return ""
 	case h.Good.Stopped && w.Answered == 0:
-		return fmt.Sprintf("the replication of '%s' is stopped, and '%s' has not answered since this monitor started", host, of)
+		return fmt.Sprintf("the replication of '%s' is stopped, and '%s' has not answered since this monitor started",
+			host, of)
 	}
 	if t.FailoverLoss == LossNone && !s.acknowledged(t, host, of) {
 		return fmt.Sprintf("what '%s' has committed did not have to wait for '%s'", of, host)
@@ -340,7 +348,8 @@ func (x *stepper) mayTakeOver(r Role, host string) bool {
 // reachable: nothing speaks against the host's server being there and answering at this very moment.
 func (x *stepper) reachable(h HostInfo) bool {
 	g := h.Good
-	return h.AgentUp && !h.ServerGone && h.Writing == (Writing{}) && g.alive() && !g.Mute && !g.Asking && !g.Refused && !g.Greeted
+	return h.AgentUp && !h.ServerGone && h.Writing == (Writing{}) && g.alive() && !g.Mute && !g.Asking && !g.Refused &&
+		!g.Greeted
 }
 
 // fuller compares two hosts by what they have of the dead writer's log: below 0 where a has more.
@@ -383,14 +392,16 @@ func (x *stepper) withhold(r Role, a *Address) {
 	why, patience := x.s.missing(x.t, best), x.t.WaitForOtherMaster
 	began := max(x.s.vacant, x.s.Hosts[best].Since)
 	if x.losesByTime() && x.in.Now-began >= patience {
-		x.promote(a, best, fmt.Sprintf("'%s' has not come back for %d seconds", x.s.LastWriter, int(patience.Seconds())))
+		x.promote(a, best, fmt.Sprintf("'%s' has not come back for %d seconds", x.s.LastWriter,
+			int(patience.Seconds())))
 		return
 	}
 	if x.s.withheld == lacking {
 		return
 	}
 	x.s.withheld = lacking
-	x.out.add(Fatal, best, "Role '%s' is given to nobody: %s. It gets the role %s", a.RoleIP, why, x.until(r.Name, best))
+	x.out.add(Fatal, best, "Role '%s' is given to nobody: %s. It gets the role %s", a.RoleIP, why,
+		x.until(r.Name, best))
 }
 
 // short says what a host that takes over lacks because of an interruption that was too short to count.
@@ -401,7 +412,8 @@ func (x *stepper) short(r Role, host string) {
 	}
 	h := x.s.Hosts[host]
 	if gap := x.s.Hosts[last].Good.Answered - h.Good.Lost; h.Good.Lost > 0 && gap > 0 && !h.Lack.Missed {
-		x.out.add(Fatal, host, "Host '%s' had received nothing of '%s' for %.1f seconds when that last answered: what was written then is missing", host, last, gap.Seconds())
+		x.out.add(Fatal, host,
+			"Host '%s' had received nothing of '%s' for %.1f seconds when that last answered: what was written then is missing", host, last, gap.Seconds())
 	}
 }
 
@@ -412,7 +424,8 @@ func (x *stepper) lacks() {
 	if a == nil {
 		return
 	}
-	a.Lacks = a.Holder != "" && !a.Confirmed && !a.Forced && !a.accepted && x.t.FailoverLoss != LossAny && x.s.missing(x.t, a.Holder) != ""
+	a.Lacks = a.Holder != "" && !a.Confirmed && !a.Forced && !a.accepted && x.t.FailoverLoss != LossAny &&
+		x.s.missing(x.t, a.Holder) != ""
 }
 
 // unanswered ends, after wait_for_other_master, that a holder is not opened before the writer before it has answered
@@ -427,7 +440,8 @@ func (x *stepper) unanswered(a *Address) {
 	if x.losesByTime() && x.in.Now-a.since >= patience {
 		a.accepted = true
 		a.seq = x.seq
-		x.out.add(Fatal, host, "DATA LOSS: host '%s' opens as the writer, because '%s' has not come back for %d seconds: %s",
+		x.out.add(Fatal, host,
+			"DATA LOSS: host '%s' opens as the writer, because '%s' has not come back for %d seconds: %s",
 			host, x.s.Switch.From, int(patience.Seconds()), why)
 		return
 	}
@@ -435,7 +449,8 @@ func (x *stepper) unanswered(a *Address) {
 		return
 	}
 	a.awaited = true
-	x.out.add(Fatal, host, "Role '%s' is given to '%s', which does not open without the word of '%s': %s. It opens when that one answers it, else %s",
+	x.out.add(Fatal, host,
+		"Role '%s' is given to '%s', which does not open without the word of '%s': %s. It opens when that one answers it, else %s",
 		a.RoleIP, host, x.s.Switch.From, why, x.until(a.Role, host))
 }
 
@@ -461,7 +476,8 @@ func (x *stepper) until(role, host string) string {
 
 // promote gives the role to a host that lacks something.
 func (x *stepper) promote(a *Address, host, because string) {
-	x.out.add(Fatal, host, "DATA LOSS: role '%s' is given to '%s', because %s: %s", a.RoleIP, host, because, x.s.missing(x.t, host))
+	x.out.add(Fatal, host, "DATA LOSS: role '%s' is given to '%s', because %s: %s", a.RoleIP, host, because,
+		x.s.missing(x.t, host))
 	x.give(a, host)
 	a.accepted = true
 }

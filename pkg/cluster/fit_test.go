@@ -14,7 +14,8 @@ func TestFirstStart(t *testing.T) {
 	broken := well
 	broken.RepThreads, broken.Lost = false, 1
 	verdicts := map[string]Verdicts{"db1": {RepThreads: true, RepBacklog: true}, "db2": broken, "db3": broken}
-	found := map[string]Found{"db2": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}, "db3": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}}
+	found := map[string]Found{"db2": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}},
+		"db3": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}}
 	for name, last := range map[string]string{"db2": "", "": "db1"} { // a former writer is waited for
 		s, _ := Start(topology, Active, Durable{Writer: last}, found, verdicts, time.Second)
 		for now := time.Second; now < 20*time.Second; now += time.Second {
@@ -37,8 +38,10 @@ func TestAwaitsTheAdmin(t *testing.T) {
 	w.do("set_online db1")
 	w.do("after 100s")
 	for _, line := range []string{
-		"check db2 rep_threads bad", "after 1s", "check db3 rep_threads bad", "after 1s", "check db2 rep_threads good", "after 1s", "check db3 rep_backlog bad", "check db3 rep_threads good",
-		"after 1s", "check db3 rep_backlog good", "after 1s", "check db2 mysql bad", "check db2 mysql good", "check db3 rep_threads bad", "check db3 mysql bad", "check db1 mysql bad", "check db3 mysql good", "after 1s",
+		"check db2 rep_threads bad", "after 1s", "check db3 rep_threads bad", "after 1s", "check db2 rep_threads good",
+		"after 1s", "check db3 rep_backlog bad", "check db3 rep_threads good",
+		"after 1s", "check db3 rep_backlog good", "after 1s", "check db2 mysql bad", "check db2 mysql good",
+		"check db3 rep_threads bad", "check db3 mysql bad", "check db1 mysql bad", "check db3 mysql good", "after 1s",
 		"check db3 rep_threads good", "after 1s",
 	} {
 		w.do(line)
@@ -88,7 +91,8 @@ func TestStoredLack(t *testing.T) {
 		if got := c.host.lack("db2", "db1"); got != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.host, got, c.want)
 		}
-		if back := (State{Hosts: map[string]HostInfo{"db2": {Lack: c.want}}}).Durable().Hosts["db2"].lack("db2", "db1"); back != c.want {
+		if back := (State{Hosts: map[string]HostInfo{"db2": {Lack: c.want}}}).Durable().Hosts["db2"].lack("db2",
+			"db1"); back != c.want {
 			t.Errorf("%+v is stored and read as %+v", c.want, back)
 		}
 	}
@@ -101,12 +105,14 @@ func TestStoredLack(t *testing.T) {
 func TestMissing(t *testing.T) {
 	topology := lab()
 	topology.Roles[1].Hosts = []string{"db1", "db2", "db3"}
-	acked := HostInfo{Lack: Lack{Acked: true}, Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true, Logs: true}}}
+	acked := HostInfo{Lack: Lack{Acked: true}, Good: Verdicts{MySQL: true,
+		Reception: Reception{From: "db1", GTID: true, Logs: true}}}
 	mute := acked
 	mute.Good.MySQL = false
 	broken := acked
 	broken.Good.Lost = 5
-	missed := HostInfo{Lack: Lack{Missed: true, Of: "db1", For: time.Minute}, Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true}}}
+	missed := HostInfo{Lack: Lack{Missed: true, Of: "db1", For: time.Minute},
+		Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true}}}
 	position := missed
 	position.Good.GTID = false
 	stopped := HostInfo{Good: Verdicts{MySQL: true, Reception: Reception{Stopped: true}}}
@@ -132,7 +138,9 @@ func TestMissing(t *testing.T) {
 		"none: it was not when the writer was dead":      {LossNone, 4, broken, HostInfo{}, false},
 	} {
 		topology.FailoverLoss = c.loss
-		s := State{LastWriter: "db1", Hosts: map[string]HostInfo{"db1": {Good: Verdicts{Reception: Reception{Answered: c.answered}}}, "db2": c.db2, "db3": c.db3}}
+		s := State{LastWriter: "db1",
+			Hosts: map[string]HostInfo{"db1": {Good: Verdicts{Reception: Reception{Answered: c.answered}}},
+				"db2": c.db2, "db3": c.db3}}
 		if got := s.missing(topology, "db2"); (got != "") != c.want {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -171,7 +179,8 @@ func TestStrangersReplica(t *testing.T) {
 	for id, want := range map[uint32]string{0: "", 9: "'db2' had received nothing of 'db1' for 5 seconds when 'db1' last answered"} {
 		s := State{LastWriter: "db1", Hosts: map[string]HostInfo{
 			"db1": {Good: Verdicts{Reception: Reception{ServerID: 1, Answered: 1}}},
-			"db2": {Lack: Lack{Missed: true, Of: "db1", For: 5 * time.Second}, Good: Verdicts{MySQL: true, Reception: Reception{GTID: true, SourceID: id}}},
+			"db2": {Lack: Lack{Missed: true, Of: "db1", For: 5 * time.Second},
+				Good: Verdicts{MySQL: true, Reception: Reception{GTID: true, SourceID: id}}},
 			"db3": {Good: Verdicts{MySQL: true, Reception: Reception{From: "db1", GTID: true, Logs: true}}}}}
 		if got := s.missing(topology, "db2"); got != want {
 			t.Errorf("connected to server_id %d: %q, want %q", id, got, want)
@@ -192,7 +201,8 @@ func TestBootedCandidate(t *testing.T) {
 	}
 	w.do("reboot db2")
 	w.do("after 1s")
-	if why := w.s.missing(top, "db2"); !strings.Contains(why, "the server of 'db2' has ended and has not replicated from 'db1' since") {
+	if why := w.s.missing(top, "db2"); !strings.Contains(why,
+		"the server of 'db2' has ended and has not replicated from 'db1' since") {
 		t.Errorf("just booted it lacks %q", why)
 	}
 	w.do("after 12s")
@@ -210,7 +220,8 @@ func TestBootedCandidate(t *testing.T) {
 // by a monitor that was not there then, and its server to have ended by its port that refused.
 func TestRestartedCandidate(t *testing.T) {
 	boot := func(w *world, host, id string, up float64) {
-		w.step(Input{Answers: []Answer{{Host: host, Seq: w.s.Seq, Reached: true, OK: true, Extended: true, Uptime: up, Stamp: Stamp{Boot: id, At: w.now}}}})
+		w.step(Input{Answers: []Answer{{Host: host, Seq: w.s.Seq, Reached: true, OK: true, Extended: true, Uptime: up,
+			Stamp: Stamp{Boot: id, At: w.now}}}})
 	}
 	ended := func(w *world, host string) {
 		v := w.verdicts[host]
@@ -223,7 +234,8 @@ func TestRestartedCandidate(t *testing.T) {
 		found := map[string]Found{}
 		for _, h := range w.t.Hosts {
 			stored := saved.Hosts[h.Name]
-			found[h.Name] = Found{Stored: &stored, Agent: &stored, Stamp: Stamp{Boot: map[bool]string{true: "b2", false: "b1"}[h.Name != "db3"], At: 1}}
+			found[h.Name] = Found{Stored: &stored, Agent: &stored,
+				Stamp: Stamp{Boot: map[bool]string{true: "b2", false: "b1"}[h.Name != "db3"], At: 1}}
 		}
 		w.s, _ = Start(w.t, Active, saved, found, w.verdicts, w.now)
 	}
@@ -245,7 +257,8 @@ func TestRestartedCandidate(t *testing.T) {
 			boot(w, host, "b1", (w.now + 1000*time.Second).Seconds())
 		}
 		c.do(w)
-		if why := w.s.missing(w.t, "db2"); strings.Contains(why, "the server of 'db2' has ended and has not replicated from 'db1' since") != c.lacks {
+		if why := w.s.missing(w.t, "db2"); strings.Contains(why,
+			"the server of 'db2' has ended and has not replicated from 'db1' since") != c.lacks {
 			t.Errorf("%s: it lacks %q", name, why)
 		}
 		if why := w.s.missing(w.t, "db1"); why != "" {
@@ -319,7 +332,8 @@ func TestLacksOutlivesTheMonitor(t *testing.T) {
 		top.Lease, top.FailoverLoss = Lease(3*time.Second), c.loss
 		saved := Durable{Writer: "db2", Switch: Switch{From: "db1", To: "db2"}, Successors: "db1,db2",
 			Epoch: Epoch{Number: 3, Holder: "db2", Since: 3, Gone: "db1", Terms: top.terms()},
-			Hosts: map[string]StoredHost{"db1": {State: HardOffline}, "db2": {State: Online, Fitness: c.fitness, LackOf: "db1"}}}
+			Hosts: map[string]StoredHost{"db1": {State: HardOffline},
+				"db2": {State: Online, Fitness: c.fitness, LackOf: "db1"}}}
 		o, ok := Standing(top, saved)
 		if !ok || o.Host != "db2" || o.Lacks != c.lacks {
 			t.Errorf("%s: its first order is %+v", name, o)
@@ -328,7 +342,8 @@ func TestLacksOutlivesTheMonitor(t *testing.T) {
 		for host, h := range saved.Hosts {
 			found[host] = Found{Stored: &h, Agent: &StoredHost{State: h.State}}
 		}
-		s, _ := Start(top, Active, saved, found, map[string]Verdicts{"db2": {Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}, time.Second)
+		s, _ := Start(top, Active, saved, found, map[string]Verdicts{"db2": {Ping: true, MySQL: true, RepThreads: true,
+			RepBacklog: true}}, time.Second)
 		for _, o := range Orders(top, s) {
 			if o.Lacks != (c.lacks && o.Host == "db2") {
 				t.Errorf("%s: after the start %s is told that it lacks something: %v", name, o.Host, o.Lacks)

@@ -46,7 +46,8 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 	}
 	if !x.alive(h) {
 		if x.unanimous(h) {
-			x.out.add(Info, t.Name, "The server's port on host '%s' refuses, and its agent says that the process is gone: not waiting for trap_period", t.Name)
+			x.out.add(Info, t.Name,
+				"The server's port on host '%s' refuses, and its agent says that the process is gone: not waiting for trap_period", t.Name)
 		}
 		why := fmt.Sprintf(" (ping: %s, mysql: %s)", okText(h.Good.Ping), okText(h.Good.MySQL))
 		x.enter(t.Name, HardOffline, why)
@@ -135,12 +136,14 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 	case !h.Flapping && h.OnlineUptime > 0 && down >= 0 && down < shortOutage.Seconds():
 		x.enter(t.Name, Online, fmt.Sprintf(" because it was down for only %d seconds", int(down)))
 	case !h.Flapping && auto > 0 && waited >= auto:
-		x.enter(t.Name, Online, fmt.Sprintf(" because of auto_set_online(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
-			int(auto.Seconds()), int(waited.Seconds())))
+		x.enter(t.Name, Online,
+			fmt.Sprintf(" because of auto_set_online(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
+				int(auto.Seconds()), int(waited.Seconds())))
 	case h.Flapping && auto > 0 && waited >= x.t.FlapDuration:
 		x.forgetFlapping(t.Name)
-		x.enter(t.Name, Online, fmt.Sprintf(" because of auto_set_online and flap_duration(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
-			int(x.t.FlapDuration.Seconds()), int(waited.Seconds())))
+		x.enter(t.Name, Online,
+			fmt.Sprintf(" because of auto_set_online and flap_duration(%d seconds). It was in state AWAITING_RECOVERY for %d seconds",
+				int(x.t.FlapDuration.Seconds()), int(waited.Seconds())))
 	}
 }
 

@@ -15,10 +15,11 @@ func TestLastChoiceForWriter(t *testing.T) {
 		down   string
 		want   string
 	}{
-		"nobody is":            {want: "db2"},
-		"the first by name":    {backup: map[string]string{"db2": "mysqldump (process 7)"}, want: "db3"},
-		"on purpose":           {delay: map[string]time.Duration{"db2": time.Hour}, want: "db3"},
-		"both":                 {backup: map[string]string{"db2": "mysqldump (process 7)"}, delay: map[string]time.Duration{"db3": time.Hour}, want: "db2"},
+		"nobody is":         {want: "db2"},
+		"the first by name": {backup: map[string]string{"db2": "mysqldump (process 7)"}, want: "db3"},
+		"on purpose":        {delay: map[string]time.Duration{"db2": time.Hour}, want: "db3"},
+		"both": {backup: map[string]string{"db2": "mysqldump (process 7)"},
+			delay: map[string]time.Duration{"db3": time.Hour}, want: "db2"},
 		"the other one is out": {backup: map[string]string{"db2": "mysqldump (process 7)"}, down: "db3", want: "db2"},
 	} {
 		t.Run(name, func(t *testing.T) {

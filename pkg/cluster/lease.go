@@ -95,7 +95,8 @@ func (t Terms) String() string {
 	if t == (Terms{}) {
 		return ""
 	}
-	return fmt.Sprintf("%s;%d;%d", t.Candidates, time.Duration(t.Lease).Milliseconds(), time.Duration(t.Longest).Milliseconds())
+	return fmt.Sprintf("%s;%d;%d", t.Candidates, time.Duration(t.Lease).Milliseconds(),
+		time.Duration(t.Longest).Milliseconds())
 }
 
 // longestLease keeps sums with a lease far from overflow.

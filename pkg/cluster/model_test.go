@@ -54,8 +54,10 @@ func (m modelState) key(t Topology) string {
 				recent++
 			}
 		}
-		fmt.Fprintf(&b, "|%s%s%d%d%d%d%d%d%d%d%d%d%v", i.State[:1]+i.State[len(i.State)-1:], age(i.Since), bit(v.MySQL), bit(v.RepThreads), bit(i.AgentUp),
-			bit(i.Flapping), recent, bit(i.tellSeq > 0), bit(m.cut[h.Name]), bit(i.OnlineUptime > 0), bit(i.Lack.Missed), bit(v.Lost > 0 && v.Lost <= v.Answered), len(i.Problems))
+		fmt.Fprintf(&b, "|%s%s%d%d%d%d%d%d%d%d%d%d%v", i.State[:1]+i.State[len(i.State)-1:], age(i.Since), bit(v.MySQL),
+			bit(v.RepThreads), bit(i.AgentUp),
+			bit(i.Flapping), recent, bit(i.tellSeq > 0), bit(m.cut[h.Name]), bit(i.OnlineUptime > 0),
+			bit(i.Lack.Missed), bit(v.Lost > 0 && v.Lost <= v.Answered), len(i.Problems))
 		for j, r := range t.roleIPs() {
 			if slices.Contains(m.have[h.Name], r) {
 				fmt.Fprintf(&b, "%d", j)
@@ -63,7 +65,8 @@ func (m modelState) key(t Topology) string {
 		}
 	}
 	for _, a := range m.s.Addresses {
-		fmt.Fprintf(&b, "|%s,%d,%s,%s,%s,%d,%s,%d", a.Holder, bit(a.Confirmed), a.Leaving, a.Next, a.origin, bit(a.failed != ""), age(a.since), bit(a.notBefore > m.now))
+		fmt.Fprintf(&b, "|%s,%d,%s,%s,%s,%d,%s,%d", a.Holder, bit(a.Confirmed), a.Leaving, a.Next, a.origin,
+			bit(a.failed != ""), age(a.since), bit(a.notBefore > m.now))
 	}
 	fmt.Fprintf(&b, "|%s%d", m.s.LastWriter, bit(m.s.vacant > 0 && m.now-m.s.vacant >= t.WaitForOtherMaster))
 	return b.String()
@@ -120,7 +123,8 @@ func (m modelState) deliver(t Topology, host string) modelState {
 		m = m.clone()
 		m.have[host] = o.Roles
 		writer := slices.ContainsFunc(o.Roles, func(r RoleIP) bool { return r.Role == t.ActiveMasterRole })
-		return m.feed(t, Input{Answers: []Answer{{Host: host, Seq: m.s.Seq, Reached: true, OK: true, Text: "OK", Uptime: 1000, Extended: true, Have: o.Roles, Writable: writer}}})
+		return m.feed(t, Input{Answers: []Answer{{Host: host, Seq: m.s.Seq, Reached: true, OK: true, Text: "OK",
+			Uptime: 1000, Extended: true, Have: o.Roles, Writable: writer}}})
 	}
 	return m
 }
@@ -175,7 +179,8 @@ func (m modelState) next(t Topology) []modelState {
 func TestModel(t *testing.T) {
 	const enough = 60_000 // states; the walk is breadth first, so these are all that few events lead to
 	topology := modelTopology()
-	first := modelState{now: time.Hour, verdicts: map[string]Verdicts{}, have: map[string][]RoleIP{}, cut: map[string]bool{}}
+	first := modelState{now: time.Hour, verdicts: map[string]Verdicts{}, have: map[string][]RoleIP{},
+		cut: map[string]bool{}}
 	found := map[string]Found{}
 	for _, h := range topology.Hosts {
 		first.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
@@ -194,7 +199,8 @@ func TestModel(t *testing.T) {
 			}
 			seen[k] = true
 			if problem := n.broken(topology); problem != "" {
-				t.Fatalf("%s\n%s\nhave %v, cut %v, verdicts %v\nafter\n%s", problem, Show(topology, n.s), n.have, n.cut, n.verdicts, Show(topology, m.s))
+				t.Fatalf("%s\n%s\nhave %v, cut %v, verdicts %v\nafter\n%s", problem, Show(topology, n.s), n.have, n.cut,
+					n.verdicts, Show(topology, m.s))
 			}
 			queue = append(queue, n)
 		}
@@ -203,7 +209,8 @@ func TestModel(t *testing.T) {
 		}
 		if i%25 == 0 {
 			if problem := m.recover(topology); problem != "" {
-				t.Fatalf("%s\nfrom\n%s\nhave %v, cut %v, verdicts %v", problem, Show(topology, m.s), m.have, m.cut, m.verdicts)
+				t.Fatalf("%s\nfrom\n%s\nhave %v, cut %v, verdicts %v", problem, Show(topology, m.s), m.have, m.cut,
+					m.verdicts)
 			}
 		}
 		queue[i] = modelState{}
@@ -242,7 +249,10 @@ func (m modelState) broken(t Topology) string {
 			least, most = min(least, n), max(most, n)
 		}
 	}
-	settled := !slices.ContainsFunc(m.s.Addresses, func(a Address) bool { return a.Leaving != "" || a.notBefore > m.now })
+	settled := !slices.ContainsFunc(m.s.Addresses, func(a Address) bool {
+		return a.Leaving != "" ||
+			a.notBefore > m.now
+	})
 	if settled && most-least > 1 {
 		return "readers are not balanced"
 	}
@@ -269,7 +279,8 @@ func (m modelState) recover(t Topology) string {
 			}
 		}
 		for _, h := range t.Hosts {
-			m = m.feed(t, Input{Command: &Command{Words: []string{"set_online", h.Name}, AgentUp: map[string]bool{h.Name: true}}})
+			m = m.feed(t, Input{Command: &Command{Words: []string{"set_online", h.Name},
+				AgentUp: map[string]bool{h.Name: true}}})
 		}
 	}
 	for _, a := range m.s.Addresses {

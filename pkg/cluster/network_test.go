@@ -20,7 +20,8 @@ func TestNetworkBack(t *testing.T) {
 			top := lab()
 			top.Lease = Lease(3 * time.Second)
 			epoch := Epoch{Number: 4, Holder: "db2", Since: 4, Terms: top.terms()}
-			saved := Durable{Hosts: map[string]StoredHost{}, Writer: "db2", Epoch: epoch, Successors: epoch.Terms.Candidates}
+			saved := Durable{Hosts: map[string]StoredHost{}, Writer: "db2", Epoch: epoch,
+				Successors: epoch.Terms.Candidates}
 			found := map[string]Found{}
 			for _, h := range top.Hosts {
 				saved.Hosts[h.Name] = StoredHost{State: Online}
@@ -32,9 +33,11 @@ func TestNetworkBack(t *testing.T) {
 			s, _ := Start(top, Active, saved, found, verdicts, 0)
 			for now := time.Duration(0); now < end; now += 250 * time.Millisecond {
 				away := now >= cut && now < back
-				in := Input{Now: now, NetworkUp: !away, Verdicts: map[string]Verdicts{"db1": good, "db2": good, "db3": good}}
+				in := Input{Now: now, NetworkUp: !away, Verdicts: map[string]Verdicts{"db1": good, "db2": good,
+					"db3": good}}
 				for _, host := range []string{"db1", "db2"} {
-					ans := Answer{Host: host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 9000, Epoch: s.Epoch,
+					ans := Answer{Host: host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 9000,
+						Epoch: s.Epoch,
 						Stamp: Stamp{Boot: "b", At: now}, Writable: host == s.ActiveMaster(top)}
 					if away || host == "db2" && now >= cut && now < back+c.heard {
 						ans = Answer{Host: host, Seq: s.Seq, Text: "no route to host"}

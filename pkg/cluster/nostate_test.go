@@ -19,12 +19,15 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	for end := now + time.Minute; now < end && s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
 		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: []Answer{
 			{Host: "db1", Seq: s.Seq, Text: "no route to host"},
-			{Host: "db2", Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: s.Epoch, Stamp: Stamp{Boot: "b", At: now}},
+			{Host: "db2", Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: s.Epoch,
+				Stamp: Stamp{Boot: "b", At: now}},
 		}})
 	}
 	waited := now - time.Hour
-	if w := s.ActiveMaster(topology); w != "db2" || waited < topology.Lease.Over() || waited > topology.Lease.Over()+time.Second {
-		t.Errorf("the writer is %q after %v, want db2 after %v\n%s", w, waited, topology.Lease.Over(), Show(topology, s))
+	if w := s.ActiveMaster(topology); w != "db2" || waited < topology.Lease.Over() || waited > topology.Lease.Over()+
+		time.Second {
+		t.Errorf("the writer is %q after %v, want db2 after %v\n%s", w, waited, topology.Lease.Over(),
+			Show(topology, s))
 	}
 	if s.Epoch.Number <= epoch.Number {
 		t.Errorf("epoch %s, which is not above that of the monitor before", s.Epoch)
@@ -55,7 +58,8 @@ func TestLostStateAndSilentHosts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Hour
-			epoch := Epoch{Number: 4, Since: 4, Terms: Terms{Candidates: c.known, Lease: topology.Lease, Longest: topology.Lease}}
+			epoch := Epoch{Number: 4, Since: 4, Terms: Terms{Candidates: c.known, Lease: topology.Lease,
+				Longest: topology.Lease}}
 			if c.known == "" {
 				epoch.Terms = Terms{}
 			}
@@ -63,17 +67,20 @@ func TestLostStateAndSilentHosts(t *testing.T) {
 			found := map[string]Found{"db1": {Agent: &StoredHost{State: Online}, System: &SystemFound{}, Epoch: epoch}}
 			s, _ := Start(topology, Active, Durable{}, found, verdicts, now)
 			answer := func(host string) Answer {
-				return Answer{Host: host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: s.Epoch,
+				return Answer{Host: host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000,
+					Epoch: s.Epoch,
 					Stamp: Stamp{Boot: host, At: now}}
 			}
 			run := func(back string) {
-				for end := now + 10*time.Minute; now < end && s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
+				for end := now + 10*time.Minute; now < end &&
+					s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
 					answers := []Answer{answer("db1")}
 					for _, host := range []string{"db2", "db3"} {
 						if host == back {
 							answers = append(answers, answer(host))
 						} else {
-							answers = append(answers, Answer{Host: host, Seq: s.Seq, Text: "an answer without a valid signature"})
+							answers = append(answers, Answer{Host: host, Seq: s.Seq,
+								Text: "an answer without a valid signature"})
 						}
 					}
 					s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts, Answers: answers})
@@ -83,7 +90,8 @@ func TestLostStateAndSilentHosts(t *testing.T) {
 			if w := s.ActiveMaster(topology); w != c.writer {
 				t.Errorf("the writer is %q, want %q", w, c.writer)
 			}
-			if why, none := s.Exposed(topology); none != (c.writer == "") || none && !strings.Contains(why, "could say that nobody has it") {
+			if why, none := s.Exposed(topology); none != (c.writer == "") || none &&
+				!strings.Contains(why, "could say that nobody has it") {
 				t.Errorf("it says %q", why)
 			}
 			run(c.back)

@@ -20,10 +20,12 @@ type Order struct {
 	Switch Switch // how Master became the writer
 	Epoch  Epoch  // who is the writer; zero for a host that has no say in that, or where nobody has a lease
 	Forced bool   // the writer is to open without having executed all
-	Lacks  bool   // the writer is not to open before it has the word of Switch.From, which alone has what is missing there
-	Down   bool   // the server of Switch.From does not run, by its agent's word
-	Cut    bool   // Switch.From can't be closed for writes, and no client reaches it: its server is asked for nothing
-	Left   string // the host was the writer: the place in its log up to which the others have it; "": nothing to look for
+	// the writer is not to open before it has the word of Switch.From, which alone has what is missing there
+	Lacks bool
+	Down  bool // the server of Switch.From does not run, by its agent's word
+	Cut   bool // Switch.From can't be closed for writes, and no client reaches it: its server is asked for nothing
+	// the host was the writer: the place in its log up to which the others have it; "": nothing to look for
+	Left   string
 	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
 	Across string // the same of those whose agents can't look at their logs: who keeps away from one looks itself
 
@@ -34,7 +36,8 @@ type Order struct {
 
 // Equal says whether both decide the same for their host: their numbers and echoes may differ.
 func (o Order) Equal(p Order) bool {
-	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch && o.Epoch == p.Epoch && o.Lease == p.Lease &&
+	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch &&
+		o.Epoch == p.Epoch && o.Lease == p.Lease &&
 		o.Forced == p.Forced && o.Lacks == p.Lacks && o.Cut == p.Cut && o.Down == p.Down &&
 		o.Left == p.Left && o.Trust == p.Trust && o.Across == p.Across &&
 		slices.Equal(o.Roles, p.Roles)

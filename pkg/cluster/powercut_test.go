@@ -24,7 +24,8 @@ func TestPowerCut(t *testing.T) {
 			top := lab()
 			top.Lease, top.WaitForOtherMaster = Lease(3*time.Second), time.Minute
 			epoch := Epoch{Number: 4, Holder: "db2", Since: 4, Terms: top.terms()}
-			saved := Durable{Hosts: map[string]StoredHost{}, Writer: "db2", Epoch: epoch, Successors: epoch.Terms.Candidates}
+			saved := Durable{Hosts: map[string]StoredHost{}, Writer: "db2", Epoch: epoch,
+				Successors: epoch.Terms.Candidates}
 			verdicts, found := map[string]Verdicts{}, map[string]Found{}
 			for _, h := range top.Hosts {
 				saved.Hosts[h.Name] = StoredHost{State: Online}
@@ -43,8 +44,10 @@ func TestPowerCut(t *testing.T) {
 				in := Input{Now: now, NetworkUp: true, Verdicts: verdicts}
 				in.Answers = []Answer{{Host: "db2", Seq: s.Seq, Text: "no route to host"}}
 				if now >= c.after {
-					in.Answers = append(in.Answers, Answer{Host: "db1", Seq: s.Seq, Reached: true, OK: true, Extended: true,
-						Uptime: c.later + (now - c.after).Seconds(), Epoch: s.Epoch, Stamp: Stamp{Boot: "b", At: now}})
+					in.Answers = append(in.Answers, Answer{Host: "db1", Seq: s.Seq, Reached: true, OK: true,
+						Extended: true,
+						Uptime:   c.later + (now - c.after).Seconds(), Epoch: s.Epoch,
+						Stamp: Stamp{Boot: "b", At: now}})
 				}
 				s, out = Step(top, s, in)
 				said = append(said, out.Events...)

@@ -219,10 +219,12 @@ func (x *stepper) kills() {
 		case k.Err == "":
 			x.out.add(Info, k.Host, "Host '%s' has been killed", k.Host)
 		case waits && x.s.Endless:
-			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - it may hold the writer role without a lease: nobody else is the writer before it "+
-				"is back, or has been killed, or an operator forces the role away", k.Host, k.Err)
+			x.out.add(Fatal, k.Host,
+				"Could not kill host '%s' (%s) - it may hold the writer role without a lease: nobody else is the writer before it "+
+					"is back, or has been killed, or an operator forces the role away", k.Host, k.Err)
 		case waits:
-			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - its writer role waits until its lease has run out", k.Host, k.Err)
+			x.out.add(Fatal, k.Host,
+				"Could not kill host '%s' (%s) - its writer role waits until its lease has run out", k.Host, k.Err)
 		case x.t.leased() && !h.Classic:
 			x.out.add(Warn, k.Host, "Could not kill host '%s' (%s)", k.Host, k.Err)
 		default:
@@ -256,10 +258,12 @@ func (x *stepper) expire() {
 		a := &x.s.Addresses[i]
 		h := x.s.Hosts[a.Holder]
 		r, _ := x.t.Role(a.Role)
-		if r.Exclusive || h.AgentUp || h.Classic || h.silent == 0 || x.in.Now-h.silent < x.t.Lease.Over() || x.fewest(r) == "" {
+		if r.Exclusive || h.AgentUp || h.Classic || h.silent == 0 || x.in.Now-h.silent < x.t.Lease.Over() ||
+			x.fewest(r) == "" {
 			continue
 		}
-		x.out.add(Warn, a.Holder, "Role '%s' is taken from host '%s': its agent has not answered for %.1f seconds, and addresses last no longer without it",
+		x.out.add(Warn, a.Holder,
+			"Role '%s' is taken from host '%s': its agent has not answered for %.1f seconds, and addresses last no longer without it",
 			a.RoleIP, a.Holder, (x.in.Now - h.silent).Seconds())
 		x.take(a, "")
 		x.left(a, "")
@@ -291,7 +295,9 @@ func (x *stepper) releaseStuck(a *Address) {
 	case x.protected(a, host) && x.s.Hosts[host].AgentUp && x.s.Hosts[host].State != HardOffline:
 		if !a.awaited {
 			a.awaited = true
-			x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s): its agent answers, and its lease is waited for", host, a.RoleIP, a.failed)
+			x.out.add(Error, host,
+				"Host '%s' did not give up role '%s' (%s): its agent answers, and its lease is waited for", host,
+				a.RoleIP, a.failed)
 		}
 	case a.killed == a.seq:
 	case !x.s.Hosts[host].killing:
@@ -303,7 +309,8 @@ func (x *stepper) releaseStuck(a *Address) {
 
 const (
 	freshBusy = 5 * time.Second // an agent that is at work says so every few seconds
-	longBusy  = time.Minute     // beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
+	// beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
+	longBusy = time.Minute
 )
 
 // overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is
@@ -318,7 +325,8 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 		a.failed = fmt.Sprintf("it has not given it up for %d seconds", int(late.Seconds()))
 	case !a.awaited:
 		a.awaited = true
-		x.out.add(Warn, a.Leaving, "Host '%s' has not given up role '%s' for %d seconds, and says that it is at work on it: waiting for it",
+		x.out.add(Warn, a.Leaving,
+			"Host '%s' has not given up role '%s' for %d seconds, and says that it is at work on it: waiting for it",
 			a.Leaving, a.RoleIP, int(late.Seconds()))
 	}
 }
@@ -375,7 +383,8 @@ func (x *stepper) passOn(a *Address) {
 	if len(h.Problems) > 0 {
 		why = h.Problems[0]
 	}
-	x.out.add(Fatal, failed, "Host '%s' has not taken role '%s' for %d seconds (%s): another one is to have it", failed, a.RoleIP,
+	x.out.add(Fatal, failed, "Host '%s' has not taken role '%s' for %d seconds (%s): another one is to have it", failed,
+		a.RoleIP,
 		int((x.in.Now - a.since).Seconds()), why)
 	x.take(a, "")
 }
@@ -395,7 +404,8 @@ func (x *stepper) moveBack(a *Address) {
 	if p := x.s.Hosts[target].Problems; len(p) > 0 {
 		why = p[0]
 	}
-	x.out.add(Fatal, target, "Role '%s' could not be moved to '%s' (%s) - moving it back to '%s'", a.RoleIP, target, why, origin)
+	x.out.add(Fatal, target, "Role '%s' could not be moved to '%s' (%s) - moving it back to '%s'", a.RoleIP, target,
+		why, origin)
 	x.take(a, origin)
 	a.Why = why
 	a.notBefore = x.in.Now + freshPeer

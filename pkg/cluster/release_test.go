@@ -14,7 +14,8 @@ func TestStaleAnswer(t *testing.T) {
 	old := w.s.Seq
 	w.verdicts["db1"] = Verdicts{Ping: true}
 	w.step(Input{})
-	answer := Answer{Host: "db1", Seq: old, Reached: true, OK: true, Extended: true} // has nothing, as before it was given anything
+	// has nothing, as before it was given anything
+	answer := Answer{Host: "db1", Seq: old, Reached: true, OK: true, Extended: true}
 	w.step(Input{Answers: []Answer{answer}})
 	if m := w.s.ActiveMaster(w.t); m != "" {
 		t.Fatalf("the writer role went to %s on the strength of a stale answer", m)
@@ -45,7 +46,8 @@ func TestSilentAgent(t *testing.T) {
 				for _, o := range Orders(topology, s) {
 					a := Answer{Host: o.Host, Seq: s.Seq, Text: "connection refused"}
 					if o.Host != silent {
-						a = Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: !classic || o.Host != "db3", Uptime: 1000, Have: o.Roles, Epoch: s.Epoch}
+						a = Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: !classic ||
+							o.Host != "db3", Uptime: 1000, Have: o.Roles, Epoch: s.Epoch}
 						if a.Extended {
 							a.Stamp = Stamp{Boot: o.Host, At: now}
 						}
@@ -66,7 +68,8 @@ func TestSilentAgent(t *testing.T) {
 			t.Errorf("taken before it is over\n%s", Show(topology, s))
 		}
 		run(400*time.Millisecond, "db3")
-		if left := len(s.RolesOf("db3")); left != map[bool]int{false: 0, true: 1}[classic] || s.Hosts["db3"].State != Online {
+		if left := len(s.RolesOf("db3")); left != map[bool]int{false: 0, true: 1}[classic] ||
+			s.Hosts["db3"].State != Online {
 			t.Errorf("classic %v: it has %d\n%s", classic, left, Show(topology, s))
 		}
 		holders := map[string]int{}
@@ -105,10 +108,12 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 			for end := now + d; now < end; now += 100 * time.Millisecond {
 				var answers []Answer
 				for _, o := range Orders(topology, s) {
-					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Have: o.Roles, Epoch: s.Epoch,
+					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000,
+						Have: o.Roles, Epoch: s.Epoch,
 						Stamp: Stamp{Boot: o.Host, At: now}, Writable: s.ActiveMaster(topology) == o.Host}
 					if o.Host == "db1" && how != "" {
-						a.OK, a.Busy, a.Reached, a.Writable, a.Have = false, how == "busy", how != "silent", true, s.RolesOf("db1")
+						a.OK, a.Busy, a.Reached, a.Writable, a.Have = false, how == "busy", how != "silent", true,
+							s.RolesOf("db1")
 						if how == "fails" {
 							a.Problems = []string{"Couldn't deny writes: deadline exceeded"}
 						}
@@ -129,14 +134,17 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 		if w := s.ActiveMaster(topology); w != "db1" {
 			t.Fatalf("the writer is %q", w)
 		}
-		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Command: &Command{Words: []string{"set_offline", "db1"}, AgentUp: map[string]bool{"db1": true}}})
+		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good,
+			Command: &Command{Words: []string{"set_offline", "db1"}, AgentUp: map[string]bool{"db1": true}}})
 		run(topology.Lease.Over()-200*time.Millisecond, how)
 		if w := s.ActiveMaster(topology); w != "" {
 			t.Errorf("%s: the writer is %q before the lease is over", how, w)
 		}
 		run(time.Second, how)
-		if w := s.ActiveMaster(topology); w != "db2" || killed != kills || said != map[bool]int{true: 1}[how == "fails"] {
-			t.Errorf("%s: the writer is %q, %d times killed, want %d, said %d times\n%s", how, w, killed, kills, said, Show(topology, s))
+		if w := s.ActiveMaster(topology); w != "db2" || killed != kills ||
+			said != map[bool]int{true: 1}[how == "fails"] {
+			t.Errorf("%s: the writer is %q, %d times killed, want %d, said %d times\n%s", how, w, killed, kills, said,
+				Show(topology, s))
 		}
 	}
 }
@@ -148,7 +156,10 @@ func TestPassOn(t *testing.T) {
 		answer func(*Answer)
 		passes bool
 	}{
-		"it fails":       {func(a *Answer) { a.OK, a.Problems = false, []string{"Couldn't catch up with the old master"} }, true},
+		"it fails": {func(a *Answer) {
+			a.OK, a.Problems = false,
+				[]string{"Couldn't catch up with the old master"}
+		}, true},
 		"it is at work":  {func(a *Answer) { a.OK, a.Busy, a.Problems = false, true, []string{"Catching up"} }, false},
 		"it waits":       {func(*Answer) {}, false},
 		"its disk hangs": {func(a *Answer) { a.OK, a.Busy, a.Epoch = false, true, Epoch{} }, true},
@@ -161,13 +172,15 @@ func TestPassOn(t *testing.T) {
 			for _, h := range top.Hosts {
 				good[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
 			}
-			s, _ := Start(top, Active, Durable{Hosts: map[string]StoredHost{"db1": {State: Online}, "db2": {State: Online}, "db3": {State: Online}}},
+			s, _ := Start(top, Active, Durable{Hosts: map[string]StoredHost{"db1": {State: Online},
+				"db2": {State: Online}, "db3": {State: Online}}},
 				map[string]Found{}, good, now)
 			first := ""
 			for end := now + time.Minute; now < end; now += 250 * time.Millisecond {
 				var answers []Answer
 				for _, o := range Orders(top, s) {
-					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: o.Epoch,
+					a := Answer{Host: o.Host, Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000,
+						Epoch: o.Epoch,
 						Stamp: Stamp{Boot: "b", At: now}, Candidates: "db1,db2"}
 					if o.Host == first {
 						c.answer(&a)

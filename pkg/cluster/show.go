@@ -44,7 +44,8 @@ func Show(t Topology, s State) string {
 		fmt.Fprintf(&b, "# Warning: %s\n", c)
 	}
 	for _, name := range s.lacking(t) {
-		fmt.Fprintf(&b, "# Warning: host %s can't take the writer role over without loss: %s\n", name, s.missing(t, name))
+		fmt.Fprintf(&b, "# Warning: host %s can't take the writer role over without loss: %s\n", name,
+			s.missing(t, name))
 	}
 	for _, w := range s.Warnings {
 		fmt.Fprintf(&b, "# Warning: %s\n", w)
@@ -58,7 +59,8 @@ func Show(t Topology, s State) string {
 		}
 	}
 	for _, h := range t.Hosts {
-		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, hostMode(h), s.Hosts[h.Name].State, FormatRoleIPs(s.shown(h.Name), ", "))
+		fmt.Fprintf(&b, "  %s(%s) %s/%s. Roles: %s\n", h.Name, h.IP, hostMode(h), s.Hosts[h.Name].State,
+			FormatRoleIPs(s.shown(h.Name), ", "))
 	}
 	for _, r := range t.Roles {
 		if r.Prefer != "" {
@@ -95,7 +97,8 @@ func preference(s State, r Role) string {
 	case "":
 		return fmt.Sprintf("# Role %s has %s configured as it's preferred host.\n", r.Name, r.Prefer)
 	default:
-		return fmt.Sprintf("# Role %s has %s configured as it's preferred host but is assigned to %s at the moment.\n", r.Name, r.Prefer, holder)
+		return fmt.Sprintf("# Role %s has %s configured as it's preferred host but is assigned to %s at the moment.\n",
+			r.Name, r.Prefer, holder)
 	}
 }
 
@@ -150,12 +153,14 @@ type RoleView struct {
 
 // MakeView collects the View of a state.
 func MakeView(t Topology, s State) View {
-	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{}, Warnings: append([]string{}, s.Warnings...)}
+	v := View{Mode: s.Mode, Cause: s.Cause, Hosts: []HostView{}, Roles: []RoleView{},
+		Warnings: append([]string{}, s.Warnings...)}
 	lacks := s.Missing(t)
 	for _, h := range t.Hosts {
 		info := s.Hosts[h.Name]
 		hv := HostView{Name: h.Name, IP: h.IP.String(), Mode: hostMode(h), State: info.State, AgentUp: info.AgentUp,
-			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...), Lacks: lacks[h.Name]}
+			Flapping: info.Flapping, Roles: []string{}, Problems: append([]string{}, info.Problems...),
+			Lacks: lacks[h.Name]}
 		for _, r := range s.RolesOf(h.Name) {
 			hv.Roles = append(hv.Roles, r.String())
 		}
@@ -166,7 +171,8 @@ func MakeView(t Topology, s State) View {
 	}
 	for _, a := range s.Addresses {
 		r, _ := t.Role(a.Role)
-		v.Roles = append(v.Roles, RoleView{Role: a.Role, IP: a.IP.String(), Host: a.Holder, Confirmed: a.Confirmed, Leaving: a.Leaving, Prefer: r.Prefer})
+		v.Roles = append(v.Roles, RoleView{Role: a.Role, IP: a.IP.String(), Host: a.Holder, Confirmed: a.Confirmed,
+			Leaving: a.Leaving, Prefer: r.Prefer})
 	}
 	return v
 }

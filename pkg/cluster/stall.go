@@ -53,7 +53,8 @@ func (x *stepper) replaceStalled() {
 	h.shunned = shunned
 	x.s.Hosts[holder] = h
 	if !told {
-		x.out.add(Fatal, holder, "Host '%s' answers and can't write: %s. It keeps role '%s': %s", holder, h.Writing.Stall, a.RoleIP, x.whyNotReplaced())
+		x.out.add(Fatal, holder, "Host '%s' answers and can't write: %s. It keeps role '%s': %s", holder,
+			h.Writing.Stall, a.RoleIP, x.whyNotReplaced())
 	}
 }
 
@@ -76,7 +77,8 @@ func (s State) cantWrite(t Topology) []string {
 		case info.Writing.Stall != "":
 			lines = append(lines, fmt.Sprintf("host %s answers and can't write: %s", h.Name, info.Writing.Stall))
 		case info.Writing.Fenced:
-			lines = append(lines, fmt.Sprintf("host %s can't be closed for writes: its server's port is closed to clients", h.Name))
+			lines = append(lines,
+				fmt.Sprintf("host %s can't be closed for writes: its server's port is closed to clients", h.Name))
 		}
 	}
 	return lines

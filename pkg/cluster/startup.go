@@ -35,15 +35,18 @@ type startup struct {
 
 // Start makes the first state of a monitor from what its predecessor, the agents and the hosts say. It changes
 // no role that is where the sources say it is.
-func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdicts map[string]Verdicts, now time.Duration) (State, Output) {
-	s := State{Mode: mode, ModeSince: now, NetworkUp: true, Seq: 1, Hosts: map[string]HostInfo{}, LastWriter: saved.Writer, Switch: saved.Switch,
+func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdicts map[string]Verdicts,
+	now time.Duration) (State, Output) {
+	s := State{Mode: mode, ModeSince: now, NetworkUp: true, Seq: 1, Hosts: map[string]HostInfo{},
+		LastWriter: saved.Writer, Switch: saved.Switch,
 		Epoch: saved.Epoch, Successors: saved.Successors, Endless: saved.Endless, vouched: now, stepped: now}
 	s.firstTerms(t)
 	var out Output
 	x := startup{t: t, found: found, s: &s, out: &out}
 	for _, h := range t.Hosts {
 		f := found[h.Name]
-		info := HostInfo{State: firstState(f), Since: now, Good: verdicts[h.Name], AgentUp: f.Agent != nil || f.System != nil}
+		info := HostInfo{State: firstState(f), Since: now, Good: verdicts[h.Name], AgentUp: f.Agent != nil ||
+			f.System != nil}
 		if info.State == Online {
 			info.Since = 0
 		}
@@ -125,7 +128,8 @@ func Standing(t Topology, saved Durable) (Order, bool) {
 		if rip.Role == t.ActiveMasterRole || slices.Contains(saved.Hosts[holder].Roles, rip) {
 			a.Holder = holder
 		}
-		a.Lacks = rip.Role == t.ActiveMasterRole && t.FailoverLoss != LossAny && saved.Hosts[holder].lack(holder, saved.Writer).Missed
+		a.Lacks = rip.Role == t.ActiveMasterRole && t.FailoverLoss != LossAny &&
+			saved.Hosts[holder].lack(holder, saved.Writer).Missed
 		s.Addresses = append(s.Addresses, a)
 	}
 	for _, o := range Orders(t, s) {
@@ -265,12 +269,14 @@ func (x startup) table() string {
 			system := f.System != nil && slices.Contains(f.System.Roles, rip)
 			agent := f.Agent != nil && slices.Contains(f.Agent.Roles, rip)
 			if stored || system || agent {
-				fmt.Fprintf(&b, "    %-23s  %-*s  %-6s  %-6s  %s\n", rip, width, h.Name, yesNo(stored), yesNo(system), yesNo(agent))
+				fmt.Fprintf(&b, "    %-23s  %-*s  %-6s  %-6s  %s\n", rip, width, h.Name, yesNo(stored), yesNo(system),
+					yesNo(agent))
 			}
 		}
 	}
 	b.WriteString("\nHosts:\n")
-	fmt.Fprintf(&b, "    %-*s  %-*s  %-8s  %-16s  %-16s\n", width, "Host", width, "Master", "Writable", "Stored state", "Agent state")
+	fmt.Fprintf(&b, "    %-*s  %-*s  %-8s  %-16s  %-16s\n", width, "Host", width, "Master", "Writable", "Stored state",
+		"Agent state")
 	for _, h := range x.t.Hosts {
 		f := x.found[h.Name]
 		stored, agent, master, writable := Unknown, Unknown, "-", "No"

@@ -40,9 +40,10 @@ type State struct {
 	Switch      Switch    // how the present writer took over
 	Warnings    []string  // about the servers; for people
 
-	Epoch      Epoch  // the newest decision about the writer, where it has or had a lease
-	Successors string // hosts that everybody who may hold the role has to ask, joined: who may be appointed because time has passed
-	Endless    bool   // somebody may hold the role without a lease: no time ends that
+	Epoch Epoch // the newest decision about the writer, where it has or had a lease
+	// hosts that everybody who may hold the role has to ask, joined: who may be appointed because time has passed
+	Successors string
+	Endless    bool // somebody may hold the role without a lease: no time ends that
 
 	terms     Terms         // of the next epoch
 	acked     time.Duration // when the holder was first heard to know the present epoch; 0: not yet
@@ -186,7 +187,8 @@ type StoredHost struct {
 
 // Durable extracts what must be saved before orders that follow from it are sent.
 func (s State) Durable() Durable {
-	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch, Successors: s.Successors, Endless: s.Endless}
+	d := Durable{Hosts: map[string]StoredHost{}, Switch: s.Switch, Writer: s.LastWriter, Epoch: s.Epoch,
+		Successors: s.Successors, Endless: s.Endless}
 	for name, h := range s.Hosts {
 		d.Hosts[name] = StoredHost{State: h.State, Roles: s.RolesOf(name), Classic: h.Classic,
 			Audit:   Audit{At: h.Audit.At, Waived: h.Audit.trusted(), Past: h.Audit.Past},

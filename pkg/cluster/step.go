@@ -12,8 +12,9 @@ type Input struct {
 	Verdicts  map[string]Verdicts // of every host, as they stand now
 	Answers   []Answer
 	Killed    []KillResult
-	ReachedBy map[string]string // of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
-	Warnings  []string          // about the servers, as they stand now
+	// of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
+	ReachedBy map[string]string
+	Warnings  []string // about the servers, as they stand now
 	Command   *Command
 }
 
@@ -112,7 +113,8 @@ func Step(t Topology, s State, in Input) (State, Output) {
 
 // mayOrder says whether orders can differ between two states: most steps change nothing that they are made of.
 func mayOrder(s, next State) bool {
-	if s.Mode != next.Mode || s.Switch != next.Switch || s.Epoch != next.Epoch || !slices.Equal(s.Addresses, next.Addresses) {
+	if s.Mode != next.Mode || s.Switch != next.Switch || s.Epoch != next.Epoch ||
+		!slices.Equal(s.Addresses, next.Addresses) {
 		return true
 	}
 	for name, h := range next.Hosts {
@@ -211,7 +213,9 @@ func (x *stepper) waitMode() {
 	case online > 0 && online == masters:
 		x.out.add(Fatal, "", "All masters are ONLINE: switching into active mode")
 	case online > 0 && patience > 0 && longest >= patience:
-		x.out.add(Fatal, "", "Only %d of %d masters ONLINE after wait_for_other_master(%d seconds): switching into active mode", online, masters, int(patience.Seconds()))
+		x.out.add(Fatal, "",
+			"Only %d of %d masters ONLINE after wait_for_other_master(%d seconds): switching into active mode", online,
+			masters, int(patience.Seconds()))
 	default:
 		return
 	}

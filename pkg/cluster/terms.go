@@ -62,7 +62,8 @@ func (x *stepper) newTerms() {
 	if !x.heralded(want.Lease) {
 		return
 	}
-	x.out.add(Info, a.Holder, "Role '%s' stays on host '%s' under other terms: candidates %s, writer_lease %s; before: %s, %s",
+	x.out.add(Info, a.Holder,
+		"Role '%s' stays on host '%s' under other terms: candidates %s, writer_lease %s; before: %s, %s",
 		a.RoleIP, a.Holder, want.Candidates, time.Duration(want.Lease), now.Candidates, time.Duration(now.Lease))
 	want.Longest = max(now.Longest, want.Lease)
 	x.s.Successors = JoinHosts(append(intersection(x.s.Successors, want.Candidates), a.Holder))
@@ -113,7 +114,8 @@ func (x *stepper) acknowledged(ans Answer) {
 // holder knows the present ones and so promises nobody else, and what was promised before has run out.
 func (x *stepper) settle() {
 	terms := x.s.Epoch.Terms
-	if x.s.acked == 0 || x.s.Mode == Passive || !x.s.NetworkUp || x.in.Now < x.s.acked+terms.Longest.Over() || x.s.Endless && terms.Lease > 0 {
+	if x.s.acked == 0 || x.s.Mode == Passive || !x.s.NetworkUp || x.in.Now < x.s.acked+terms.Longest.Over() ||
+		x.s.Endless && terms.Lease > 0 {
 		return
 	}
 	x.s.Successors = terms.Candidates
@@ -129,7 +131,8 @@ func (x *stepper) settle() {
 // anybody that it may have appointed since, and forgotten, has to ask.
 func (x *stepper) closed(ans Answer) {
 	e := x.s.Epoch
-	word := slices.Contains(SplitHosts(x.s.Successors), ans.Host) || x.s.Successors == "" && !e.Leaving && x.t.mayWrite(ans.Host)
+	word := slices.Contains(SplitHosts(x.s.Successors), ans.Host) || x.s.Successors == "" && !e.Leaving &&
+		x.t.mayWrite(ans.Host)
 	if x.s.shut == 0 && ans.Epoch.Number == e.Number && (e.Holder == "" || e.Leaving) && word {
 		x.s.shut = x.in.Now
 	}
@@ -148,7 +151,8 @@ func (x *stepper) mayAppoint(host string) bool {
 // else may hold it asks them, and they can't be heard. nil: somebody can be asked.
 func (s State) strangers(t Topology) []string {
 	all := SplitHosts(s.Successors)
-	if s.shut > 0 || s.Epoch.Holder != "" || slices.ContainsFunc(all, func(h string) bool { _, known := t.Host(h); return known }) {
+	if s.shut > 0 || s.Epoch.Holder != "" || slices.ContainsFunc(all,
+		func(h string) bool { _, known := t.Host(h); return known }) {
 		return nil
 	}
 	return all
@@ -214,5 +218,6 @@ func (x *stepper) confirm() {
 // bound says whether the host has a say in who is the writer: it may be, it is by the present epoch, or its word is
 // waited for.
 func (s State) bound(t Topology, host string) bool {
-	return t.mayWrite(host) || s.Epoch.Holder == host || s.Epoch.Terms.Candidate(host) || slices.Contains(s.unproven, host)
+	return t.mayWrite(host) || s.Epoch.Holder == host || s.Epoch.Terms.Candidate(host) ||
+		slices.Contains(s.unproven, host)
 }

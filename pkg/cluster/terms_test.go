@@ -42,14 +42,16 @@ func clusterOf(l Lease, candidates ...string) Topology {
 		Roles: []Role{{Name: "writer", Exclusive: true, Hosts: candidates, IPs: []netip.Addr{writerIP.IP}}}}
 	for i, name := range []string{"db1", "db2", "db3"} {
 		peer := []string{"db2", "db1", "db1"}[i]
-		top.Hosts = append(top.Hosts, Host{Name: name, IP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Master: true, Peer: peer})
+		top.Hosts = append(top.Hosts, Host{Name: name, IP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}),
+			Master: true, Peer: peer})
 	}
 	return top
 }
 
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
-	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{}, deaf: map[string]bool{},
+	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{},
+		deaf: map[string]bool{},
 		busy: map[string]bool{}, fails: map[string]bool{}, slow: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {
 		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
@@ -98,7 +100,8 @@ func (c *circle) note(out Output) {
 func (c *circle) answer(name string) Answer {
 	tn := c.agents[name]
 	holds := tn.Holds(c.now)
-	a := Answer{Host: name, Seq: c.state.Seq, Reached: true, OK: true, Extended: true, Uptime: 1e6, Epoch: tn.Saved.Epoch,
+	a := Answer{Host: name, Seq: c.state.Seq, Reached: true, OK: true, Extended: true, Uptime: 1e6,
+		Epoch: tn.Saved.Epoch,
 		Stamp: Stamp{Boot: "b", At: c.now}, Live: holds, Candidates: "db1,db2", Writable: holds}
 	a.PromisedTo, a.PromiseAge = tn.PromiseAge(c.now)
 	if holds || c.busy[name] || c.fails[name] {
@@ -183,7 +186,8 @@ func (c *circle) until(host string, d time.Duration) time.Duration {
 		}
 		c.step()
 	}
-	c.Fatalf("%v has the role after %v, want %s (epoch %s %s)\n%s", c.holders(), d, host, c.state.Epoch, c.state.Epoch.Terms, strings.Join(c.events, "\n"))
+	c.Fatalf("%v has the role after %v, want %s (epoch %s %s)\n%s", c.holders(), d, host, c.state.Epoch,
+		c.state.Epoch.Terms, strings.Join(c.events, "\n"))
 	return 0
 }
 
@@ -210,7 +214,8 @@ func settled(t *testing.T, l Lease, candidates ...string) *circle {
 // TestLeaseByRestart: a shorter lease by a restart of the monitor does not end a longer one, nor does a longer one a
 // shorter one.
 func TestLeaseByRestart(t *testing.T) {
-	for _, l := range []struct{ before, after Lease }{{Lease(30 * time.Second), six}, {six, Lease(30 * time.Second)}, {six, six}} {
+	for _, l := range []struct{ before, after Lease }{{Lease(30 * time.Second), six}, {six, Lease(30 * time.Second)},
+		{six, six}} {
 		c := settled(t, l.before, "db1", "db2")
 		c.dark["db1"], c.deaf["db1"] = true, true
 		c.pass(time.Second)
@@ -256,7 +261,8 @@ func TestShorterLease(t *testing.T) {
 	c := settled(t, Lease(30*time.Second), "db1", "db2")
 	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
 	c.pass(500 * time.Millisecond)
-	if want := (Terms{Candidates: "db1,db2", Lease: six, Longest: Lease(30 * time.Second)}); c.state.Epoch.Terms != want {
+	if want := (Terms{Candidates: "db1,db2", Lease: six,
+		Longest: Lease(30 * time.Second)}); c.state.Epoch.Terms != want {
 		t.Fatalf("terms %s, want %s", c.state.Epoch.Terms, want)
 	}
 	c.dark["db1"], c.deaf["db1"] = true, true
@@ -298,7 +304,8 @@ func TestLeaseOffAndOn(t *testing.T) {
 func TestFirstLease(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
 		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
-	c.agents["db1"] = lease.New("db1", "b", nil, lease.Saved{Epoch: Epoch{Number: 1, Holder: "db1"}, Taken: "b"}, 0, 0) // for ever
+	// for ever
+	c.agents["db1"] = lease.New("db1", "b", nil, lease.Saved{Epoch: Epoch{Number: 1, Holder: "db1"}, Taken: "b"}, 0, 0)
 	saved := c.state.Durable()
 	c.dark["db1"], c.deaf["db1"] = true, true
 	c.restart(clusterOf(six, "db1", "db2"), saved)
@@ -308,7 +315,8 @@ func TestFirstLease(t *testing.T) {
 	}
 	var out Output
 	c.agents["db1"] = lease.New("db1", "another", nil, lease.Saved{}, 0, c.now)
-	c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(), Killed: []KillResult{{Host: "db1"}}})
+	c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+		Killed: []KillResult{{Host: "db1"}}})
 	c.note(out)
 	c.until("db2", 20*time.Second)
 }
@@ -333,8 +341,10 @@ func TestForceIsAWord(t *testing.T) {
 // a moment.
 func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{})
-	c.agents["db1"].Order(c.now, Epoch{Number: 1, Holder: "db1", Since: 1, Terms: Terms{Candidates: "db1,db2"}}, 0, Stamp{}, true)
-	c.restart(clusterOf(six, "db1", "db2"), Durable{Epoch: c.agents["db1"].Saved.Epoch, Successors: "db1,db2", Endless: true, Writer: "db1"})
+	c.agents["db1"].Order(c.now, Epoch{Number: 1, Holder: "db1", Since: 1, Terms: Terms{Candidates: "db1,db2"}}, 0,
+		Stamp{}, true)
+	c.restart(clusterOf(six, "db1", "db2"), Durable{Epoch: c.agents["db1"].Saved.Epoch, Successors: "db1,db2",
+		Endless: true, Writer: "db1"})
 	for range 200 {
 		c.step()
 		if !slices.Equal(c.holders(), []string{"db1"}) {
@@ -353,7 +363,8 @@ func TestNewCandidate(t *testing.T) {
 		name  string
 		known time.Duration // how long before the cut the monitor knows it
 		dark  bool          // the writer never hears of it
-	}{{"the writer has never heard of it", 0, true}, {"decided, not yet heard", 100 * time.Millisecond, false}, {"just heard", 300 * time.Millisecond, false}, {"long known", time.Minute, false}} {
+	}{{"the writer has never heard of it", 0, true}, {"decided, not yet heard", 100 * time.Millisecond, false},
+		{"just heard", 300 * time.Millisecond, false}, {"long known", time.Minute, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			b := settled(t, six, "db1", "db2")
 			b.dark["db1"] = c.dark
@@ -450,7 +461,8 @@ func TestBusyIsNotClassic(t *testing.T) {
 		c.step()
 		for _, k := range c.kills {
 			var out Output
-			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(), Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
+			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+				Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
 			c.note(out)
 		}
 		c.kills = nil
@@ -507,12 +519,14 @@ func TestAllCandidatesReplaced(t *testing.T) {
 	c.pass(time.Second)
 	top := clusterOf(six, "db3")
 	top.Roles[0].Hosts = []string{"db3", "db4"}
-	top.Hosts = append(slices.DeleteFunc(top.Hosts, func(h Host) bool { return h.Name != "db3" }), Host{Name: "db4", Master: true, Peer: "db3"})
+	top.Hosts = append(slices.DeleteFunc(top.Hosts, func(h Host) bool { return h.Name != "db3" }),
+		Host{Name: "db4", Master: true, Peer: "db3"})
 	c.agents["db4"] = lease.New("db4", "b", []string{"db3", "db4"}, lease.Saved{}, 0, 0)
 	c.restart(top, c.state.Durable())
 	c.pass(10 * time.Second)
 	c.nobody(time.Minute)
-	if why, without := c.state.Exposed(top); !without || !strings.HasPrefix(why, "Nobody can be given role 'writer': only db1, db2 could say") {
+	if why, without := c.state.Exposed(top); !without || !strings.HasPrefix(why,
+		"Nobody can be given role 'writer': only db1, db2 could say") {
 		t.Errorf("it says %q", why)
 	}
 	c.step("move_role", "writer", "db3")

@@ -28,9 +28,10 @@ type Topology struct {
 	FlapCount          int           // more departures than this within the window: flapping; 0 = never
 	WaitForOtherMaster time.Duration // how long a master that is missing is waited for; 0 = for ever
 	FailoverLoss       Loss
-	WriteTimeout       time.Duration // how long a writer that can't write keeps the role where another one is fit; 0 = for ever
-	Interruption       time.Duration // of receiving: shorter ones don't count (trap_period of rep_threads)
-	CarefulStartup     bool          // conflicting addresses at start lead to PASSIVE mode
+	// how long a writer that can't write keeps the role where another one is fit; 0 = for ever
+	WriteTimeout   time.Duration
+	Interruption   time.Duration // of receiving: shorter ones don't count (trap_period of rep_threads)
+	CarefulStartup bool          // conflicting addresses at start lead to PASSIVE mode
 
 	Lease        Lease // of the active master role; 0 = classic, none
 	FastFailover bool  // unanimous evidence counts without the trap period

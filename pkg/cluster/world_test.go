@@ -13,15 +13,18 @@ import (
 func lab() Topology {
 	t := Topology{
 		ActiveMasterRole: "writer", AutoSetOnline: 10 * time.Second, FlapDuration: time.Hour, FlapCount: 3,
-		WaitForOtherMaster: 120 * time.Second, WriteTimeout: 10 * time.Second, Interruption: 10 * time.Second, CarefulStartup: true,
+		WaitForOtherMaster: 120 * time.Second, WriteTimeout: 10 * time.Second, Interruption: 10 * time.Second,
+		CarefulStartup: true,
 		ReleaseTimeout: 15 * time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: 17 * time.Second,
 		Roles: []Role{
-			{Name: "reader", Hosts: []string{"db1", "db2", "db3"}, IPs: ips("10.77.0.101", "10.77.0.102", "10.77.0.103")},
+			{Name: "reader", Hosts: []string{"db1", "db2", "db3"},
+				IPs: ips("10.77.0.101", "10.77.0.102", "10.77.0.103")},
 			{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: ips("10.77.0.100")},
 		},
 	}
 	for i, peer := range []string{"db2", "db1", ""} {
-		t.Hosts = append(t.Hosts, Host{Name: fmt.Sprintf("db%d", i+1), IP: netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", 11+i)), Master: i < 2, Peer: peer})
+		t.Hosts = append(t.Hosts, Host{Name: fmt.Sprintf("db%d", i+1),
+			IP: netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", 11+i)), Master: i < 2, Peer: peer})
 	}
 	return t
 }
@@ -66,7 +69,8 @@ type simAgent struct {
 }
 
 func newWorld(t Topology) *world {
-	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{}, answered: map[string]time.Duration{}, received: map[string]time.Duration{}, killErr: "no kill_host program"}
+	w := &world{t: t, now: time.Second, network: true, verdicts: map[string]Verdicts{}, agents: map[string]*simAgent{},
+		answered: map[string]time.Duration{}, received: map[string]time.Duration{}, killErr: "no kill_host program"}
 	found := map[string]Found{}
 	for _, h := range t.Hosts {
 		w.verdicts[h.Name] = Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
@@ -169,7 +173,8 @@ func (w *world) deliver(host string) {
 // answer lets the agent of a host carry out its order.
 func (w *world) answer(o Order) Answer {
 	a := w.agents[o.Host]
-	ans := Answer{Host: o.Host, Seq: w.s.Seq, Reached: true, OK: true, Text: "OK: Status applied successfully!", Uptime: (w.now - a.boot).Seconds(), Extended: true}
+	ans := Answer{Host: o.Host, Seq: w.s.Seq, Reached: true, OK: true, Text: "OK: Status applied successfully!",
+		Uptime: (w.now - a.boot).Seconds(), Extended: true}
 	switch a.mode {
 	case "down":
 		return Answer{Host: o.Host, Seq: w.s.Seq, Text: "connection refused"}
@@ -184,8 +189,10 @@ func (w *world) answer(o Order) Answer {
 	default:
 		a.have = o.Roles
 		if o.Lacks && w.agents[o.Switch.From].hidden {
-			a.have = slices.DeleteFunc(slices.Clone(o.Roles), func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
-			ans.OK, ans.Problems = false, []string{"Couldn't catch up: the server of '" + o.Switch.From + "' does not answer"}
+			a.have = slices.DeleteFunc(slices.Clone(o.Roles),
+				func(r RoleIP) bool { return r.Role == w.t.ActiveMasterRole })
+			ans.OK, ans.Problems = false, []string{"Couldn't catch up: the server of '" + o.Switch.From +
+				"' does not answer"}
 		}
 	}
 	ans.Have = a.have
@@ -205,7 +212,8 @@ func (w *world) answer(o Order) Answer {
 	ans.Backup, ans.Astray = a.backup, a.astray
 	if a.stalled > 0 {
 		lasts := w.now - a.stalled
-		ans.Writing = Writing{Stalled: lasts, Stall: fmt.Sprintf("connection 7 has waited %d s for its commit (Commit)", int(lasts.Seconds())), Fenced: !ans.Writable}
+		ans.Writing = Writing{Stalled: lasts, Stall: fmt.Sprintf("connection 7 has waited %d s for its commit (Commit)",
+			int(lasts.Seconds())), Fenced: !ans.Writable}
 	}
 	if a.mode == "up" && ans.Writable {
 		ans.Switch = w.s.Switch
@@ -255,7 +263,8 @@ func (w *world) do(line string) string {
 	case "survey": // HOST from OTHER [gtid] [logs] [waits N] [acks]
 		v := w.verdicts[words[1]]
 		v.From, v.Surveyed = words[3], w.now
-		v.GTID, v.Logs, v.Acks = slices.Contains(words, "gtid"), slices.Contains(words, "logs"), slices.Contains(words, "acks")
+		v.GTID, v.Logs, v.Acks = slices.Contains(words, "gtid"), slices.Contains(words, "logs"),
+			slices.Contains(words, "acks")
 		if i := slices.Index(words, "waits"); i > 0 {
 			n, err := strconv.Atoi(words[i+1])
 			if err != nil {

@@ -14,7 +14,8 @@ import (
 // (R7).
 func (x *stepper) pause() {
 	if x.s.stepped > 0 && x.t.leased() && x.in.Now-x.s.stepped > max(x.t.Lease.Late(), latestStep) {
-		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it disbelieves what it knew", (x.in.Now - x.s.stepped).Seconds())
+		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it disbelieves what it knew",
+			(x.in.Now - x.s.stepped).Seconds())
 		x.s.vouched = x.in.Now
 	}
 	x.s.stepped = x.in.Now
@@ -56,8 +57,9 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	if ans.Candidates != "" && ans.Candidates != h.Candidates {
 		h.Candidates = ans.Candidates
 		if want := x.t.terms().Candidates; h.Candidates != want {
-			x.out.add(Warn, ans.Host, "By its own configuration the agent on host '%s' knows %s for those who may be the writer, this monitor %s: others are "+
-				"preferred to it until it has the same", ans.Host, h.Candidates, want)
+			x.out.add(Warn, ans.Host,
+				"By its own configuration the agent on host '%s' knows %s for those who may be the writer, this monitor %s: others are "+
+					"preferred to it until it has the same", ans.Host, h.Candidates, want)
 		}
 	}
 	a := x.writer()
@@ -93,7 +95,8 @@ func (x *stepper) patienceOver() bool { return x.in.Now >= x.s.patience }
 
 // back ends the waiting for a last writer that is back.
 func (x *stepper) back() {
-	if a := x.writer(); a != nil && x.s.patience > 0 && a.Holder != "" && x.s.Hosts[a.Holder].AgentUp && x.alive(x.s.Hosts[a.Holder]) {
+	if a := x.writer(); a != nil && x.s.patience > 0 && a.Holder != "" && x.s.Hosts[a.Holder].AgentUp &&
+		x.alive(x.s.Hosts[a.Holder]) {
 		x.s.patience = 0
 	}
 }
@@ -122,7 +125,8 @@ func (x *stepper) powerCut(uptime func(host string) float64) {
 		return
 	}
 	x.s.patience = x.in.Now + x.t.WaitForOtherMaster
-	x.out.add(Warn, a.Holder, "Host '%s' was the writer and can't be reached, and the others have just booted: waiting up to %d seconds for it",
+	x.out.add(Warn, a.Holder,
+		"Host '%s' was the writer and can't be reached, and the others have just booted: waiting up to %d seconds for it",
 		a.Holder, int(x.t.WaitForOtherMaster.Seconds()))
 }
 
@@ -133,7 +137,8 @@ func (x *stepper) lapse() {
 		return
 	}
 	if h := a.Holder; h != "" && !x.s.manual() && x.protected(a, h) && !x.s.Hosts[h].AgentUp && !x.networkJustBack() {
-		x.out.add(Error, h, "Nobody has vouched for host '%s' for %.1f seconds: its lease is over", h, (x.in.Now - x.s.vouched).Seconds())
+		x.out.add(Error, h, "Nobody has vouched for host '%s' for %.1f seconds: its lease is over", h,
+			(x.in.Now - x.s.vouched).Seconds())
 		x.take(a, "")
 	}
 	if h := a.Leaving; h != "" && x.protected(a, h) && (!x.disowned() || x.s.Successors != "") {
@@ -190,7 +195,8 @@ func (x *stepper) lostState() {
 		terms.Longest = max(terms.Longest, ans.Epoch.Terms.Longest)
 	}
 	if lost {
-		x.out.add(Fatal, "", "The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
+		x.out.add(Fatal, "",
+			"The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
 		terms.Longest = max(terms.Longest, ours.Terms.Longest)
 		x.disown(highest, terms, successors)
 	}
@@ -294,7 +300,8 @@ func (x *stepper) reachability() {
 			continue
 		}
 		if w != "" && h.ReachedBy == "" && h.State == Online {
-			x.out.add(Warn, name, "Host '%s' can't be reached from here, but host '%s' reaches its server: it stays as it is", name, w)
+			x.out.add(Warn, name,
+				"Host '%s' can't be reached from here, but host '%s' reaches its server: it stays as it is", name, w)
 		}
 		h.ReachedBy = w
 		x.s.Hosts[name] = h
@@ -310,7 +317,8 @@ func (x *stepper) alive(h HostInfo) bool {
 		return false
 	}
 	relayed := h.AgentUp && h.Via != "" && !h.ServerGone
-	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted && (h.ReachedBy != "" || relayed)
+	return h.Good.alive() || h.Good.Asking || (h.Good.Mute || !h.Good.Ping) && !h.Good.Greeted &&
+		(h.ReachedBy != "" || relayed)
 }
 
 // inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no
@@ -352,15 +360,17 @@ func (x *stepper) coldStart() {
 		return
 	}
 	if best == x.s.LastWriter {
-		x.enter(best, Online, fmt.Sprintf(" because nobody else has become the writer for %d seconds", int(patience.Seconds())))
+		x.enter(best, Online, fmt.Sprintf(" because nobody else has become the writer for %d seconds",
+			int(patience.Seconds())))
 		return
 	}
 	fit := x.mayTakeOver(r, best)
 	if !fit && (lacking || x.t.FailoverLoss == LossNone) {
 		return // withhold decides between those who are ONLINE; or nobody is to get it
 	}
-	x.enter(best, Online, fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",
-		x.s.LastWriter, int(patience.Seconds()), x.s.LastWriter))
+	x.enter(best, Online,
+		fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",
+			x.s.LastWriter, int(patience.Seconds()), x.s.LastWriter))
 	if !fit {
 		x.promote(a, best, fmt.Sprintf("'%s' has not come back", x.s.LastWriter))
 	}

@@ -43,7 +43,8 @@ func TestCertificatesOfServers(t *testing.T) {
 	write(t, dir+"/key.pem", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
 	write(t, dir+"/f.conf", edit{15: "agent_password a\nmysql_ssl_mode verify_ca\nmysql_ca_file ca.pem"}.apply())
 	for _, p := range []Program{Agent, Monitor} {
-		if h := mustLoad(t, p, Source{File: dir + "/f.conf"}).Hosts[0]; h.MySQLSSLMode != "verify_ca" || h.MySQLCA != string(text) {
+		if h := mustLoad(t, p, Source{File: dir + "/f.conf"}).Hosts[0]; h.MySQLSSLMode != "verify_ca" ||
+			h.MySQLCA != string(text) {
 			t.Errorf("%v: %q, %q", p, h.MySQLSSLMode, h.MySQLCA)
 		}
 	}
@@ -53,7 +54,8 @@ func TestCertificatesOfServers(t *testing.T) {
 		"mysql_ssl_mode on":                                "16: 'mysql_ssl_mode' must be disabled, preferred, required or verify_ca, not \"on\"",
 		"mysql_ssl_mode verify_ca\nmysql_ca_file gone.pem": "17: 'mysql_ca_file' names a file that can't be read: stat " + dir + "/gone.pem: no such file or directory",
 		"mysql_ssl_mode verify_ca\nmysql_ca_file .":        "17: 'mysql_ca_file' names " + dir + ", which is no file",
-		"mysql_ssl_mode verify_ca\nmysql_ca_file key.pem":  "17: 'mysql_ca_file' names " + dir + "/key.pem, which has no certificate (PEM, -----BEGIN CERTIFICATE-----)",
+		"mysql_ssl_mode verify_ca\nmysql_ca_file key.pem": "17: 'mysql_ca_file' names " + dir +
+			"/key.pem, which has no certificate (PEM, -----BEGIN CERTIFICATE-----)",
 	} {
 		write(t, dir+"/f.conf", edit{15: "agent_password a\n" + lines}.apply())
 		if _, err := load(Agent, Source{File: dir + "/f.conf"}, nil); !strings.Contains(fmt.Sprint(err), want) {

@@ -13,11 +13,14 @@ func TestCheckFile(t *testing.T) {
 		{"all.conf", valid, "[mmm_mond mmm_agentd mmm_control]", ""},
 		{"mmm.hcl", validHCL, "[mmm_mond mmm_agentd mmm_control]", ""},
 		{"mmm_common.conf", part, "[]", ""},
-		{"mmm_common.conf", part + "debug perhaps", "[]", `32: 'debug' must be 0, no, off or false, or 1, yes, on or true; not "perhaps"`},
+		{"mmm_common.conf", part + "debug perhaps", "[]",
+			`32: 'debug' must be 0, no, off or false, or 1, yes, on or true; not "perhaps"`},
 		{"agent.conf", "this db1\nactive_master_role writer\n" + part, "[mmm_agentd]", ""},
-		{"mmm_agent.conf", "active_master_role writer\n" + part, "[mmm_agentd]", "1: the top level lacks 'this', which mmm_agentd needs"},
+		{"mmm_agent.conf", "active_master_role writer\n" + part, "[mmm_agentd]",
+			"1: the top level lacks 'this', which mmm_agentd needs"},
 		{"other.conf", "include all", "[mmm_mond mmm_agentd mmm_control]", ""},
-		{"part.hcl", "include = [\"gone.conf\"]\nthis = \"db3\"", "[mmm_agentd]", "1:1: include gone.conf: no readable configuration file"},
+		{"part.hcl", "include = [\"gone.conf\"]\nthis = \"db3\"", "[mmm_agentd]",
+			"1:1: include gone.conf: no readable configuration file"},
 	}
 	for _, tt := range tests {
 		file := dir + "/" + tt.name

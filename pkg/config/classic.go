@@ -125,7 +125,8 @@ func (p *parser) variable(s string) {
 			p.errs.add(p.at, "no '=' between name and value; write: %s VALUE", before)
 			return
 		}
-		p.errs.add(p.at, "this line is no variable (NAME VALUE), no section (<TYPE>, <TYPE NAME>), no include and no comment")
+		p.errs.add(p.at,
+			"this line is no variable (NAME VALUE), no section (<TYPE>, <TYPE NAME>), no include and no comment")
 		return
 	}
 	value := uncomment(rest)
@@ -168,7 +169,8 @@ func (p *parser) tag(s, note string) {
 		}
 	}
 	if p.open != nil {
-		p.errs.add(p.open.at, "section %s is not closed before %s begins on line %d; sections can't be nested: add </%s>",
+		p.errs.add(p.open.at,
+			"section %s is not closed before %s begins on line %d; sections can't be nested: add </%s>",
 			tag(p.open.key, p.open.value), tag(n.key, n.value), p.at.line, p.open.key)
 		p.left[p.open.key]++
 		p.close()

@@ -17,7 +17,8 @@ func TestParse(t *testing.T) {
 		{"blank lines and comments", "\n \t \n# a\n   # b\n", ""},
 		{"variable", "this db1", "1 this=db1\n"},
 		{"blanks around", " \t this \t db1 \t ", "1 this=db1\n"},
-		{"value with blanks inside", "iptables_block_cmd iptables -I INPUT  -j DROP ", "1 iptables_block_cmd=iptables -I INPUT  -j DROP\n"},
+		{"value with blanks inside", "iptables_block_cmd iptables -I INPUT  -j DROP ",
+			"1 iptables_block_cmd=iptables -I INPUT  -j DROP\n"},
 		{"unknown names are the rules' business", "foo bar", "1 foo=bar\n"},
 		{"trailing comment", "this db2 # me", "1 this=db2\n"},
 		{"trailing comment after a tab", "this db2\t#me", "1 this=db2\n"},
@@ -31,11 +32,13 @@ func TestParse(t *testing.T) {
 		{"only the last backslash escapes", `agent_password \\#`, "1 agent_password=\\#\n"},
 		{"value that is only a comment", "peer # who?", "1 peer=\n"},
 		{"no value", "peer", "1 peer=\n"},
-		{"CRLF", "this db1\r\n<monitor>\r\n ip 192.0.2.1\r\n</monitor>\r\n", "1 this=db1\n2 <monitor >\n3 ip=192.0.2.1\n</monitor>\n"},
+		{"CRLF", "this db1\r\n<monitor>\r\n ip 192.0.2.1\r\n</monitor>\r\n",
+			"1 this=db1\n2 <monitor >\n3 ip=192.0.2.1\n</monitor>\n"},
 		{"byte order mark", "\xef\xbb\xbfthis db1", "1 this=db1\n"},
 		{"unique section", "<monitor>\nport 1\n</monitor>\nthis x", "1 <monitor >\n2 port=1\n</monitor>\n4 this=x\n"},
 		{"named section", "<host db-1_A.example.com>\nip 1\n</host>", "1 <host db-1_A.example.com>\n2 ip=1\n</host>\n"},
-		{"empty sections", "<monitor/>\n<host db1/>\n<host db2 />", "1 <monitor >\n</monitor>\n2 <host db1>\n</host>\n3 <host db2>\n</host>\n"},
+		{"empty sections", "<monitor/>\n<host db1/>\n<host db2 />",
+			"1 <monitor >\n</monitor>\n2 <host db1>\n</host>\n3 <host db2>\n</host>\n"},
 		{"blanks in tags", " < host  db1 > \n </ host > ", "1 <host db1>\n</host>\n"},
 		{"comments after tags", "<host db1> # one\n</host> # end", "1 <host db1>\n</host>\n"},
 		{"the same section twice", "<host a/>\n<host a/>", "1 <host a>\n</host>\n2 <host a>\n</host>\n"},
@@ -71,9 +74,11 @@ func TestParseErrors(t *testing.T) {
 		{"tag without words", "<>", "f.conf:1: malformed section tag; write <TYPE> or <TYPE NAME>"},
 		{"tag of three words", "<host a b>", "f.conf:1: malformed section tag; write <TYPE> or <TYPE NAME>"},
 		{"closing tag without words", "</>", "f.conf:1: malformed closing tag; write </TYPE>"},
-		{"bad name", "<host db/1>\n</host>", `f.conf:1: section name "db/1": only letters, digits, '_', '-' and '.' can be used`},
+		{"bad name", "<host db/1>\n</host>",
+			`f.conf:1: section name "db/1": only letters, digits, '_', '-' and '.' can be used`},
 		{"never closed", "\n<host db1>\nip x", "f.conf:2: section <host db1> is never closed; add </host>"},
-		{"closed by another", "<host db1>\n</role>", "f.conf:2: closing tag </role> does not match <host db1>, opened on line 1; write </host>"},
+		{"closed by another", "<host db1>\n</role>",
+			"f.conf:2: closing tag </role> does not match <host db1>, opened on line 1; write </host>"},
 		{"nothing to close", "</host>", "f.conf:1: closing tag </host>, but no section is open"},
 		{"closing tag with name", "<host db1>\n</host db1>", "f.conf:2: a closing tag takes no name; write </host>"},
 		{"nested", "<monitor>\n<host db1>\n</host>\n</monitor>",
@@ -81,7 +86,8 @@ func TestParseErrors(t *testing.T) {
 		{"forgotten closing tag", "<host db1>\n<host db2>\n</host>\n</role>",
 			"f.conf:1: section <host db1> is not closed before <host db2> begins on line 2; sections can't be nested: add </host>\n" +
 				"f.conf:4: closing tag </role>, but no section is open"},
-		{"UTF-16", "\xff\xfet\x00h\x00", "f.conf:1: a NUL byte: this is no plain text (UTF-16 perhaps); save it as UTF-8"},
+		{"UTF-16", "\xff\xfet\x00h\x00",
+			"f.conf:1: a NUL byte: this is no plain text (UTF-16 perhaps); save it as UTF-8"},
 		{"all at once", "include\n<a b c>\n</d>", "f.conf:1: include lacks the name of a file\n" +
 			"f.conf:2: malformed section tag; write <TYPE> or <TYPE NAME>\nf.conf:3: closing tag </d>, but no section is open"},
 	}
@@ -95,7 +101,8 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestUncomment(t *testing.T) {
-	for text, want := range map[string]string{"": "", "#": "", "# a": "", `\#`: "#", "a": "a", " a #": "a", "a# b": "a# b", "a\v#b": "a", `\`: `\`} {
+	for text, want := range map[string]string{"": "", "#": "", "# a": "", `\#`: "#", "a": "a", " a #": "a",
+		"a# b": "a# b", "a\v#b": "a", `\`: `\`} {
 		if got := uncomment(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
@@ -131,7 +138,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		nodes, errs := parse("f.conf", text)
 		checkLines(t, errs, text)
-		badName := func(e *Error) bool { return strings.HasPrefix(e.Msg, "section name ") } // it is kept, and can't be written
+		// it is kept, and can't be written
+		badName := func(e *Error) bool { return strings.HasPrefix(e.Msg, "section name ") }
 		if !slices.ContainsFunc(errs, badName) {
 			again, errs := parse("f.conf", []byte(print(nodes)))
 			if len(errs) > 0 {
@@ -154,7 +162,8 @@ func FuzzParse(f *testing.F) {
 func checkLines(t *testing.T, errs Errors, text []byte) {
 	t.Helper()
 	for _, e := range errs {
-		if e.File != "f.conf" || e.Line < 1 || e.Line > 1+bytes.Count(text, []byte("\n")) || e.Msg == "" || strings.Contains(e.Msg, "\n") {
+		if e.File != "f.conf" || e.Line < 1 || e.Line > 1+bytes.Count(text, []byte("\n")) || e.Msg == "" ||
+			strings.Contains(e.Msg, "\n") {
 			t.Fatalf("bad error: %+v", e)
 		}
 	}

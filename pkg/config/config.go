@@ -169,7 +169,10 @@ type Socket struct {
 
 // Host returns the host of that name.
 func (c *Config) Host(name string) (Host, bool) {
-	i, ok := slices.BinarySearchFunc(c.Hosts, name, func(h Host, name string) int { return strings.Compare(h.Name, name) })
+	i, ok := slices.BinarySearchFunc(c.Hosts, name, func(h Host,
+		name string) int {
+		return strings.Compare(h.Name, name)
+	})
 	if !ok {
 		return Host{}, false
 	}

@@ -30,18 +30,22 @@ func addrs(texts ...string) []netip.Addr {
 func TestMonitorDefaults(t *testing.T) {
 	c := mustBuild(t, Monitor, valid)
 	check := Check{Period: 5 * time.Second, Trap: 10 * time.Second, Timeout: 2 * time.Second, MaxBacklog: time.Minute}
-	host := Host{Mode: Master, AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled", MonitorUser: "mmm_monitor", MonitorPassword: "monitor-secret"}
+	host := Host{Mode: Master, AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled", MonitorUser: "mmm_monitor",
+		MonitorPassword: "monitor-secret"}
 	db1, db2 := host, host
 	db1.Name, db1.IP, db1.Peer = "db1", netip.MustParseAddr("192.168.100.51"), "db2"
 	db2.Name, db2.IP, db2.Peer = "db2", netip.MustParseAddr("192.168.100.52"), "db1"
 	want := &Config{
-		File: "f.conf", ActiveMasterRole: "writer", MaxKillRetries: 10, WriterLease: 6 * time.Second, SwitchTimeout: 10 * time.Second,
+		File: "f.conf", ActiveMasterRole: "writer", MaxKillRetries: 10, WriterLease: 6 * time.Second,
+		SwitchTimeout: 10 * time.Second,
 		Monitor: MonitorConfig{
 			IP: netip.MustParseAddr("192.168.100.49"), Port: 9988,
-			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm", StatusPath: "/var/lib/mysql-mmm/mmm_mond.status",
+			PIDPath: "/run/mmm_mond.pid", BinPath: "/usr/lib/mysql-mmm",
+			StatusPath:   "/var/lib/mysql-mmm/mmm_mond.status",
 			PingInterval: time.Second, PingIPs: addrs("192.168.100.1"),
 			FlapDuration: time.Hour, FlapCount: 3, KillHostBin: "/usr/lib/mysql-mmm/monitor/kill_host",
-			CarefulStartup: true, Mode: ModeActive, WaitForOtherMaster: 2 * time.Minute, WriteTimeout: 10 * time.Second, FailoverLoss: "named",
+			CarefulStartup: true, Mode: ModeActive, WaitForOtherMaster: 2 * time.Minute, WriteTimeout: 10 * time.Second,
+			FailoverLoss: "named",
 		},
 		Hosts: []Host{db1, db2},
 		Roles: []Role{
@@ -61,7 +65,8 @@ func TestMonitorDefaults(t *testing.T) {
 func TestAgentDefaults(t *testing.T) {
 	c := mustBuild(t, Agent, valid)
 	want := &Config{
-		File: "f.conf", This: "db1", ActiveMasterRole: "writer", WriterLease: 6 * time.Second, CatchUpTimeout: 10 * time.Second, ARPRefresh: 30 * time.Second, MaxKillRetries: 10, Blocking: Soft,
+		File: "f.conf", This: "db1", ActiveMasterRole: "writer", WriterLease: 6 * time.Second,
+		CatchUpTimeout: 10 * time.Second, ARPRefresh: 30 * time.Second, MaxKillRetries: 10, Blocking: Soft,
 		BlockCommand:   "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT",
 		UnblockCommand: "iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT",
 		Hosts:          c.Hosts, Roles: c.Roles,
@@ -71,8 +76,10 @@ func TestAgentDefaults(t *testing.T) {
 	}
 	local := Host{
 		Name: "db1", IP: netip.MustParseAddr("192.168.100.51"), Mode: Master, Peer: "db2",
-		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", StatePath: "/var/lib/mysql-mmm/mmm_agentd.state", ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled",
-		AgentUser: "mmm_agent", AgentPassword: "agent-secret", ReplicationUser: "replication", ReplicationPassword: "replication-secret",
+		PIDPath: "/run/mmm_agentd.pid", BinPath: "/usr/lib/mysql-mmm", StatePath: "/var/lib/mysql-mmm/mmm_agentd.state",
+		ClusterInterface: "eth0", AgentPort: 9989, MySQLPort: 3306, MySQLSSLMode: "disabled",
+		AgentUser: "mmm_agent", AgentPassword: "agent-secret", ReplicationUser: "replication",
+		ReplicationPassword: "replication-secret",
 	}
 	if c.Local() != local {
 		t.Errorf("local host %+v, want %+v", c.Local(), local)
@@ -98,7 +105,8 @@ func TestEveryVariableArrives(t *testing.T) {
 		durationKind: "777", periodKind: "777", hostKind: "192.168.100.77",
 		addrsKind: "192.168.100.78", hostsKind: "192.168.100.78",
 		tableKind: "percona.heartbeat", listenKind: "192.168.100.77:7777",
-		choiceKind: "", nameKind: "", namesKind: "", serverKind: "mail.example.com:25", urlKind: "https://example.com/x", choicesKind: "note",
+		choiceKind: "", nameKind: "", namesKind: "", serverKind: "mail.example.com:25",
+		urlKind: "https://example.com/x", choicesKind: "note",
 	}
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	write(t, secretFile, "something-else\n")
@@ -106,13 +114,15 @@ func TestEveryVariableArrives(t *testing.T) {
 	other[certsFileKind] = certificate(t)
 	special := map[string]string{ // where another value must make sense with the rest
 		"this": "db2", "debug": "1", "fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
-		"monitor careful_startup": "0", "host mysql_ssl_mode": "required", "host event_scheduler": "1", "monitor mode": "wait", "host mode": "slave", "host peer": "db1",
+		"monitor careful_startup": "0", "host mysql_ssl_mode": "required", "host event_scheduler": "1",
+		"monitor mode": "wait", "host mode": "slave", "host peer": "db1",
 		"hook may_abort": "1", "alert mail_to": "me@example.com", "alert smtp_tls": "none",
 		"role mode": "exclusive", "role hosts": "db2", "role prefer": "db1", "socket type": "ssl",
 	}
 	base := valid + "<role lone>\nhosts db1\nips 192.168.100.253\nmode exclusive\n</role>\n" +
 		"<host db3>\nip 192.168.100.53\nmode slave\n</host>\n"
-	names := map[string]string{"host": "db3", "role": "lone2", "check": "rep_backlog", "copy_method": "x", "hook": "x", "alert": "x"}
+	names := map[string]string{"host": "db3", "role": "lone2", "check": "rep_backlog", "copy_method": "x", "hook": "x",
+		"alert": "x"}
 	role := "<role lone2>\nhosts db1\nips 192.168.100.254\n%s\n</role>\n"
 	for _, s := range ruleset() {
 		for _, r := range s.vars {
@@ -221,7 +231,8 @@ func TestTemplates(t *testing.T) {
 			if h.Name == "db1" {
 				want = 2222 // its own value beats the template's
 			}
-			if h.AgentPort != want || h.MySQLPort != 3308 { // the later value of the template, though it stands behind the hosts
+			// the later value of the template, though it stands behind the hosts
+			if h.AgentPort != want || h.MySQLPort != 3308 {
 				t.Errorf("%v %s: agent port %d, mysql port %d", p, h.Name, h.AgentPort, h.MySQLPort)
 			}
 		}
@@ -230,7 +241,8 @@ func TestTemplates(t *testing.T) {
 		}
 	}
 	checks := mustBuild(t, Monitor, text).Checks
-	if checks.MySQL.Timeout != 3*time.Second || checks.Ping.Timeout != 7*time.Second || checks.MySQL.Trap != time.Minute || checks.MySQL.Period != 5*time.Second {
+	if checks.MySQL.Timeout != 3*time.Second || checks.Ping.Timeout != 7*time.Second ||
+		checks.MySQL.Trap != time.Minute || checks.MySQL.Period != 5*time.Second {
 		t.Errorf("checks %+v", checks)
 	}
 }
@@ -244,7 +256,8 @@ func hostNames(c *Config) []string {
 }
 
 func TestSectionsAddAndTheLastValueCounts(t *testing.T) {
-	text := valid + "<host db1>\nmysql_port 4444\n</host>\n<host db1>\nmysql_port 5555\n</host>\n<monitor>\nport 1\nport 2\n</monitor>\ndebug wrong\ndebug ON\n"
+	text := valid +
+		"<host db1>\nmysql_port 4444\n</host>\n<host db1>\nmysql_port 5555\n</host>\n<monitor>\nport 1\nport 2\n</monitor>\ndebug wrong\ndebug ON\n"
 	c := mustBuild(t, Monitor, text)
 	h, ok := c.Host("db1")
 	if !ok || h.MySQLPort != 5555 || h.IP != netip.MustParseAddr("192.168.100.51") || c.Monitor.Port != 2 || !c.Debug {
@@ -254,10 +267,12 @@ func TestSectionsAddAndTheLastValueCounts(t *testing.T) {
 
 func TestLocalPortIsBlocked(t *testing.T) {
 	c := mustBuild(t, Agent, edit{22: "ip 192.168.100.51\nmysql_port 3310"}.apply())
-	if !strings.Contains(c.BlockCommand, " --dport 3310 ") || !strings.Contains(c.UnblockCommand, " --dport 3310 ") || c.BlocksByCommand() {
+	if !strings.Contains(c.BlockCommand, " --dport 3310 ") || !strings.Contains(c.UnblockCommand, " --dport 3310 ") ||
+		c.BlocksByCommand() {
 		t.Errorf("block %q, unblock %q", c.BlockCommand, c.UnblockCommand)
 	}
-	c = mustBuild(t, Agent, edit{1: "this db1\niptables_block_cmd /bin/block now\niptables_unblock_cmd /bin/unblock", 22: "ip 192.168.100.51\nmysql_port 3310"}.apply())
+	c = mustBuild(t, Agent, edit{1: "this db1\niptables_block_cmd /bin/block now\niptables_unblock_cmd /bin/unblock",
+		22: "ip 192.168.100.51\nmysql_port 3310"}.apply())
 	if c.BlockCommand != "/bin/block now" || c.UnblockCommand != "/bin/unblock" || !c.BlocksByCommand() {
 		t.Errorf("block %q, unblock %q", c.BlockCommand, c.UnblockCommand)
 	}
@@ -282,7 +297,8 @@ func TestRolesAndAddresses(t *testing.T) {
 		38: "ips 2001:db8::51 , 192.168.100.251,2001:DB8:0::51,::ffff:192.168.100.252 ,",
 	}.apply())
 	want := []Role{
-		{Name: "reader", Hosts: []string{"db2", "db1"}, IPs: addrs("2001:db8::51", "192.168.100.251", "192.168.100.252")},
+		{Name: "reader", Hosts: []string{"db2", "db1"}, IPs: addrs("2001:db8::51", "192.168.100.251",
+			"192.168.100.252")},
 		{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: addrs("192.168.100.250"), Prefer: "db2"},
 	}
 	if !reflect.DeepEqual(c.Roles, want) {
@@ -300,7 +316,8 @@ func TestBooleansAndDurations(t *testing.T) {
 	}
 	for text, want := range map[string]time.Duration{
 		"0": 0, "1": time.Second, "0.5": time.Second / 2, ".25": time.Second / 4, "86400": 24 * time.Hour,
-		"500ms": time.Second / 2, "2s": 2 * time.Second, "1m": time.Minute, "1h30m": 90 * time.Minute, "+3": 3 * time.Second,
+		"500ms": time.Second / 2, "2s": 2 * time.Second, "1m": time.Minute, "1h30m": 90 * time.Minute,
+		"+3": 3 * time.Second,
 	} {
 		if got, err := parseDuration(text); got != want || err != nil {
 			t.Errorf("duration %q: %v, %v", text, got, err)
@@ -313,7 +330,8 @@ func TestBooleansAndDurations(t *testing.T) {
 	}
 	for text, want := range map[string]int{"0": 0, "0.2": 1, "2500ms": 3, "7": 7} {
 		for _, p := range []Program{Agent, Monitor} {
-			if got := mustBuild(t, p, edit{1: "this db1\nmax_kill_retries " + text}.apply()).MaxKillRetries; got != want {
+			if got := mustBuild(t, p, edit{1: "this db1\nmax_kill_retries " +
+				text}.apply()).MaxKillRetries; got != want {
 				t.Errorf("%v: max_kill_retries %s: %d, want %d", p, text, got, want)
 			}
 		}

@@ -154,7 +154,8 @@ debug  1
 
 </host>
 `
-	if err != nil || c.Text != strings.Replace(want, "debug  1", "debug  true", 1) || strings.Join(c.Includes, " ") != "common.hcl" {
+	if err != nil || c.Text != strings.Replace(want, "debug  1", "debug  true", 1) ||
+		strings.Join(c.Includes, " ") != "common.hcl" {
 		t.Errorf("%v, includes %v:\n%s", err, c.Includes, c.Text)
 	}
 }
@@ -168,17 +169,24 @@ func TestConversionErrors(t *testing.T) {
 		want       string
 	}{
 		{"f.conf", "debg 1", ToHCL, "f.conf:1: unknown variable 'debg' in the top level; did you mean 'debug'?"},
-		{"f.conf", "debug 7\n<host x>", ToHCL, "f.conf:1: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"7\"\nf.conf:2: section <host x> is never closed; add </host>"},
-		{"f.conf", "agent_secret " + secret + "\xff", ToHCL, "f.conf:1: HCL is written in UTF-8, and this is another encoding; save the file as UTF-8"},
-		{"f.conf", "agent_secret " + secret + "e\u0301", ToHCL, "f.conf: line 1 can't be written in the other syntax"}, // HCL composes characters
+		{"f.conf", "debug 7\n<host x>", ToHCL,
+			"f.conf:1: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"7\"\nf.conf:2: section <host x> is never closed; add </host>"},
+		{"f.conf", "agent_secret " + secret + "\xff", ToHCL,
+			"f.conf:1: HCL is written in UTF-8, and this is another encoding; save the file as UTF-8"},
+		// HCL composes characters
+		{"f.conf", "agent_secret " + secret + "e\u0301", ToHCL, "f.conf: line 1 can't be written in the other syntax"},
 		{"f.conf", "agent_secret " + secret + "\x17", ToHCL, "f.conf: line 1 can't be written in the other syntax"},
 		{"f.hcl", "debug = true", ToHCL, "f.hcl: is in that syntax already, as its name says"},
 		{"f.conf", "debug 0", ToClassic, "f.conf: is in that syntax already, as its name says"},
-		{"f.hcl", "agent_secret = \" " + secret + "\"", ToClassic, "f.hcl:1:1: 'agent_secret' begins or ends with a blank, which a classic file can't say; change the value"},
+		{"f.hcl", "agent_secret = \" " + secret + "\"", ToClassic,
+			"f.hcl:1:1: 'agent_secret' begins or ends with a blank, which a classic file can't say; change the value"},
 		{"f.hcl", "agent_secret = env(\"MMM_NOT_SET\")", ToClassic, "f.hcl:1:16: 'agent_secret' " + errNotSet.Error()},
-		{"f.hcl", "include = [\"a b\"]", ToClassic, "f.hcl:1:1: a classic include can't have blanks in the file's name; rename the file"},
-		{"f.hcl", "agent_secret = " + secret, ToClassic, "f.hcl:1:16: 'agent_secret' has a word that is no value; text is written in quotes"},
-		{"f.hcl", "clone_dirs = x", ToClassic, "f.hcl:1:14: 'clone_dirs' has a word that is no value; text is written in quotes"},
+		{"f.hcl", "include = [\"a b\"]", ToClassic,
+			"f.hcl:1:1: a classic include can't have blanks in the file's name; rename the file"},
+		{"f.hcl", "agent_secret = " + secret, ToClassic,
+			"f.hcl:1:16: 'agent_secret' has a word that is no value; text is written in quotes"},
+		{"f.hcl", "clone_dirs = x", ToClassic,
+			"f.hcl:1:14: 'clone_dirs' has a word that is no value; text is written in quotes"},
 	}
 	for _, tt := range tests {
 		_, err := convertText(t, tt.name, tt.text, tt.convert)
@@ -203,12 +211,14 @@ func TestConversionErrors(t *testing.T) {
 
 // Whatever can be a value comes back to the letter, or is refused.
 func FuzzConversion(f *testing.F) {
-	for _, seed := range []string{"x", "a b", `\`, `\#`, "#", "# a", `"`, "${x}", "$${", "%{if}", "a#b", "007", "1e3", "true", "null", "é", "\xff", "<x>", "a,b"} {
+	for _, seed := range []string{"x", "a b", `\`, `\#`, "#", "# a", `"`, "${x}", "$${", "%{if}", "a#b", "007", "1e3",
+		"true", "null", "é", "\xff", "<x>", "a,b"} {
 		f.Add(seed)
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, value string) {
-		text, errs := writeClassic([]node{{kind: sectionNode, key: "host", value: "default", body: []node{{kind: variableNode, key: "agent_password", value: value}}}})
+		text, errs := writeClassic([]node{{kind: sectionNode, key: "host", value: "default",
+			body: []node{{kind: variableNode, key: "agent_password", value: value}}}})
 		if len(errs) > 0 || strings.ContainsAny(value, "\n\x00") || value == "" {
 			return
 		}
@@ -223,7 +233,8 @@ func FuzzConversion(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q became\n%s\nand that:\n%v", value, h.Text, err)
 		}
-		if nodes, _ := parse("", []byte(c.Text)); len(nodes) != 1 || len(nodes[0].body) != 1 || nodes[0].body[0].value != value {
+		if nodes, _ := parse("", []byte(c.Text)); len(nodes) != 1 || len(nodes[0].body) != 1 ||
+			nodes[0].body[0].value != value {
 			t.Fatalf("%q became\n%s\nand\n%s", value, h.Text, c.Text)
 		}
 	})

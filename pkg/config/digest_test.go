@@ -98,7 +98,8 @@ func TestDigestsOfPasswords(t *testing.T) {
 		}
 	}
 	other := digestsOf(t, "n1", line, "agent_secret another0123456789abcdef\n")
-	if got := differing(digestsOf(t, "n1"), other); !strings.Contains(got, "agent_password") || !strings.Contains(got, "replication_password") || strings.Contains(got, "user") {
+	if got := differing(digestsOf(t, "n1"), other); !strings.Contains(got, "agent_password") ||
+		!strings.Contains(got, "replication_password") || strings.Contains(got, "user") {
 		t.Errorf("with another secret %q differ", got)
 	}
 }

@@ -61,7 +61,8 @@ func (es *Errors) add(at pos, format string, args ...any) {
 func (es Errors) sorted(files []string) Errors {
 	order := func(file string) int { return slices.Index(files, file) }
 	slices.SortStableFunc(es, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Msg, b.Msg))
+		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Msg, b.Msg))
 	})
 	return slices.CompactFunc(es, func(a, b *Error) bool { return *a == *b })
 }

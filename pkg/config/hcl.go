@@ -128,7 +128,8 @@ func (p *hclParser) block(b *hclsyntax.Block, in string) (node, bool) {
 	}
 	if b.Type == includeWord {
 		if n.value == "" || len(b.Body.Attributes)+len(b.Body.Blocks) > 0 {
-			p.errs.add(n.at, `an include has the name of a file and nothing else; write include "FILE" {} or include = ["FILE"]`)
+			p.errs.add(n.at,
+				`an include has the name of a file and nothing else; write include "FILE" {} or include = ["FILE"]`)
 			return node{}, false
 		}
 		n.kind = includeNode

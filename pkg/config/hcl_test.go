@@ -122,25 +122,34 @@ func TestHCLErrorTexts(t *testing.T) {
 		edit edit
 		want string // lines without "f.hcl:"
 	}{
-		{edit{8: `  pign_ips = ["192.168.100.1"]`}, `8:3: unknown variable 'pign_ips' in monitor; did you mean 'ping_ips'?`},
+		{edit{8: `  pign_ips = ["192.168.100.1"]`},
+			`8:3: unknown variable 'pign_ips' in monitor; did you mean 'ping_ips'?`},
 		{edit{3: `monitor "x" {`}, `3:1: section monitor takes no name; write monitor { ... }`},
-		{edit{21: `host {`}, "21:1: section host needs a name; write host \"NAME\" { ... }\n29:3: 'peer' of host \"db2\" names the unknown host 'db1'; did you mean 'db2'?\n32:3: 'hosts' of role \"writer\" names the unknown host 'db1'; did you mean 'db2'?\n37:3: 'hosts' of role \"reader\" names the unknown host 'db1'; did you mean 'db2'?"},
+		{edit{21: `host {`},
+			"21:1: section host needs a name; write host \"NAME\" { ... }\n29:3: 'peer' of host \"db2\" names the unknown host 'db1'; did you mean 'db2'?\n32:3: 'hosts' of role \"writer\" names the unknown host 'db1'; did you mean 'db2'?\n37:3: 'hosts' of role \"reader\" names the unknown host 'db1'; did you mean 'db2'?"},
 		{edit{26: `hots "db2" {`}, `26:1: unknown section hots "db2"; did you mean 'host'?`},
 		{edit{26: `host "db 2" {`}, `26:6: section name "db 2": only letters, digits, '_', '-' and '.' can be used`},
-		{edit{26: `host "db1" "db2" {`}, `26:1: a block takes one name at most; write TYPE { ... } or TYPE "NAME" { ... }`},
-		{edit{8: "peer = \"a\"\nping_ips=[\"192.0.2.1\"]"}, `8:1: variable 'peer' does not belong in monitor but in host "NAME"`},
-		{edit{1: "this = \"db1\"\nhost = \"db1\""}, `2:1: 'host' is a section, not a variable; write host "NAME" { ... }`},
+		{edit{26: `host "db1" "db2" {`},
+			`26:1: a block takes one name at most; write TYPE { ... } or TYPE "NAME" { ... }`},
+		{edit{8: "peer = \"a\"\nping_ips=[\"192.0.2.1\"]"},
+			`8:1: variable 'peer' does not belong in monitor but in host "NAME"`},
+		{edit{1: "this = \"db1\"\nhost = \"db1\""},
+			`2:1: 'host' is a section, not a variable; write host "NAME" { ... }`},
 		{edit{1: "this = \"db1\"\ndebug {\n}"}, `2:1: 'debug' is a variable, not a section; write: debug = VALUE`},
-		{edit{1: "this = \"db1\"\ncheck \"pong\" {\n}"}, `2:1: unknown check 'pong', must be default, ping, mysql, rep_threads or rep_backlog; did you mean 'ping'?`},
+		{edit{1: "this = \"db1\"\ncheck \"pong\" {\n}"},
+			`2:1: unknown check 'pong', must be default, ping, mysql, rep_threads or rep_backlog; did you mean 'ping'?`},
 		{edit{24: `peer = ""`}, `24:1: 'peer' lacks a value`},
 		{edit{24: `peer = null`}, `24:8: 'peer' is null; leave the variable out, or give it a value`},
 		{edit{24: `peer = db2`}, `24:8: 'peer' has a word that is no value; text is written in quotes`},
 		{edit{24: `peer = ["db2"]`}, `24:1: 'peer' takes one value, not a list`},
 		{edit{24: `peer = 2`}, `24:1: 'peer' must be text in quotes`},
-		{edit{24: `peer = {a=1}`}, `24:8: 'peer' must be text, a number, true or false, or a list of texts: ["A", "B"]`},
+		{edit{24: `peer = {a=1}`},
+			`24:8: 'peer' must be text, a number, true or false, or a list of texts: ["A", "B"]`},
 		{edit{24: `peer = "a\nb"`}, `24:8: 'peer' must be one line, without control characters`},
-		{edit{24: `peer = env("MMM_NOT_SET")`}, `24:8: 'peer' needs an environment variable that is not set; set the one that env names, for the program's service too`},
-		{edit{24: `peer = file("x")`}, `24:8: 'peer' calls a function that is not there; known are concat, env, format, join, lower and upper`},
+		{edit{24: `peer = env("MMM_NOT_SET")`},
+			`24:8: 'peer' needs an environment variable that is not set; set the one that env names, for the program's service too`},
+		{edit{24: `peer = file("x")`},
+			`24:8: 'peer' calls a function that is not there; known are concat, env, format, join, lower and upper`},
 		{edit{24: `peer = upper("x", "y")`}, `24:20: 'peer' can't be made of this: too many function arguments`},
 		{edit{24: `peer = format("%d", "x")`}, `24:8: 'peer' can't be made: the function does not take these values`},
 		{edit{24: `peer = upper("x"`}, `25:1: missing argument separator`},
@@ -149,24 +158,33 @@ func TestHCLErrorTexts(t *testing.T) {
 		{edit{24: `peer = 'db2'`}, `24:8: invalid character; text is written in quotes`},
 		{edit{24: `peer = "db2`}, `24:12: invalid multi-line string; close the quotes in the same line`},
 		{edit{24: `"peer" = "db2"`}, `24:1: invalid argument name; names are written without quotes`},
-		{edit{24: "peer = \"db2\"\npeer = \"db2\""}, `25:1: attribute redefined; each variable can be set once in a block; keep one`},
-		{edit{22: `ip = 192.168.100.51`}, `22:6: invalid number literal; text, such as an address, is written in quotes`},
+		{edit{24: "peer = \"db2\"\npeer = \"db2\""},
+			`25:1: attribute redefined; each variable can be set once in a block; keep one`},
+		{edit{22: `ip = 192.168.100.51`},
+			`22:6: invalid number literal; text, such as an address, is written in quotes`},
 		{edit{22: `ip = "192.168.100"`}, `22:1: 'ip' must be an IP address such as 192.168.100.49, not "192.168.100"`},
 		{edit{25: ``}, `21:12: unclosed configuration block; add the missing }`},
 		{edit{25: `} }`}, `25:3: missing newline after block definition; begin the next statement in a new line`},
-		{edit{21: `<host db1>`}, `21:1: argument or block definition required; write NAME = VALUE, or TYPE "NAME" { ... }`},
-		{edit{33: `ips = ["192.168.100.250", ""]`}, `33:7: 'ips' has an empty element, or one with a comma; each element is one name or address`},
-		{edit{33: `ips = ["192.168.100.250, 192.168.100.251"]`}, `33:7: 'ips' has an empty element, or one with a comma; each element is one name or address`},
-		{edit{33: `ips = ["192.168.100.250" "192.168.100.251"]`}, `33:26: missing item separator; put a comma between the elements of a list`},
+		{edit{21: `<host db1>`},
+			`21:1: argument or block definition required; write NAME = VALUE, or TYPE "NAME" { ... }`},
+		{edit{33: `ips = ["192.168.100.250", ""]`},
+			`33:7: 'ips' has an empty element, or one with a comma; each element is one name or address`},
+		{edit{33: `ips = ["192.168.100.250, 192.168.100.251"]`},
+			`33:7: 'ips' has an empty element, or one with a comma; each element is one name or address`},
+		{edit{33: `ips = ["192.168.100.250" "192.168.100.251"]`},
+			`33:26: missing item separator; put a comma between the elements of a list`},
 		{edit{33: `ips = []`}, `33:1: 'ips' lacks a value`},
 		{edit{33: `ips = [1]`}, `33:7: 'ips' must be text, a number, true or false, or a list of texts: ["A", "B"]`},
 		{edit{33: `ips = true`}, `33:1: 'ips' must be a list of texts: ["A", "B"]`},
 		{edit{17: `monitor_password = 12345`}, `17:1: 'monitor_password' must be text in quotes`},
 		{edit{17: `monitor_password = "a\bc"`}, "17:22: invalid escape sequence; write \\\\ for a backslash"},
-		{edit{8: `ping_ips = ["192.168.100.1"]` + "\ncheck \"ping\" {\n}"}, `9:1: a block can't be within another; put it behind the block monitor`},
+		{edit{8: `ping_ips = ["192.168.100.1"]` + "\ncheck \"ping\" {\n}"},
+			`9:1: a block can't be within another; put it behind the block monitor`},
 		{edit{1: "include = 5\nthis = \"db1\""}, `1:1: include must be a list of files; write include = ["FILE"]`},
-		{edit{1: "include {\n}\nthis = \"db1\""}, `1:1: an include has the name of a file and nothing else; write include "FILE" {} or include = ["FILE"]`},
-		{edit{3: "monitor {\n  include = [\"x\"]"}, `4:3: an include can't be within a block; put it before the block monitor`},
+		{edit{1: "include {\n}\nthis = \"db1\""},
+			`1:1: an include has the name of a file and nothing else; write include "FILE" {} or include = ["FILE"]`},
+		{edit{3: "monitor {\n  include = [\"x\"]"},
+			`4:3: an include can't be within a block; put it before the block monitor`},
 	}
 	for _, tt := range tests {
 		_, errs := buildHCL(Monitor, tt.edit.applyHCL())
@@ -189,11 +207,17 @@ func TestHCLOthersValuesAreLeftAlone(t *testing.T) {
 // No error shows a password, whatever block it was put into and however it was written there.
 func TestHCLMisplacedSecretsAreNotShown(t *testing.T) {
 	const secret = "qhdks-123"
-	forms := []string{`NAME = "SECRET"`, `NAME = SECRET`, `NAME "SECRET"`, `NAME SECRET`, `NAME: SECRET`, `NAME = 'SECRET'`, `NAME = "SECRET`, `NAME = ["SECRET"]`,
-		`NAME = {SECRET = 1}`, `NAME = SECRET("x")`, `NAME = env("SECRET")`, `NAME = upper(SECRET)`, `NAME = format("%d", "SECRET")`, `NAME = "SECRET" + 1`,
-		`NAME = "\SECRET"`, `NAME = "${SECRET}"`, `NAME = "SECRET" "x"`, "NAME = <<SECRET\nx\nSECRET", "NAME = \"SECRET\"\nNAME = \"SECRET\"",
-		"NAME \"SECRET\" {\n}", "NAME SECRET {\n}", "NAME \"SECRET x\" {\n}", `<NAME SECRET>`, `"SECRET" = NAME`, `NAME = "SECRET".x`, `NAME = ["a"]["SECRET"]`, `NAME = {a = 1}["SECRET"]`}
-	opened := map[string]string{"": "", "monitor": "monitor {", "host": `host "db1" {`, "role": `role "writer" {`, "check": `check "ping" {`, "socket": "socket {", "copy_method": `copy_method "x" {`, "hook": `hook "x" {`, "alert": `alert "x" {`}
+	forms := []string{`NAME = "SECRET"`, `NAME = SECRET`, `NAME "SECRET"`, `NAME SECRET`, `NAME: SECRET`,
+		`NAME = 'SECRET'`, `NAME = "SECRET`, `NAME = ["SECRET"]`,
+		`NAME = {SECRET = 1}`, `NAME = SECRET("x")`, `NAME = env("SECRET")`, `NAME = upper(SECRET)`,
+		`NAME = format("%d", "SECRET")`, `NAME = "SECRET" + 1`,
+		`NAME = "\SECRET"`, `NAME = "${SECRET}"`, `NAME = "SECRET" "x"`, "NAME = <<SECRET\nx\nSECRET",
+		"NAME = \"SECRET\"\nNAME = \"SECRET\"",
+		"NAME \"SECRET\" {\n}", "NAME SECRET {\n}", "NAME \"SECRET x\" {\n}", `<NAME SECRET>`, `"SECRET" = NAME`,
+		`NAME = "SECRET".x`, `NAME = ["a"]["SECRET"]`, `NAME = {a = 1}["SECRET"]`}
+	opened := map[string]string{"": "", "monitor": "monitor {", "host": `host "db1" {`, "role": `role "writer" {`,
+		"check": `check "ping" {`, "socket": "socket {", "copy_method": `copy_method "x" {`, "hook": `hook "x" {`,
+		"alert": `alert "x" {`}
 	shown := 0
 	for _, home := range ruleset() {
 		for _, r := range home.vars {
@@ -201,7 +225,8 @@ func TestHCLMisplacedSecretsAreNotShown(t *testing.T) {
 				continue
 			}
 			half := len(r.name) / 2
-			for _, name := range []string{r.name, strings.ToUpper(r.name), r.name + "s", r.name[1:], r.name[:half] + r.name[half+1:], strings.ReplaceAll(r.name, "_", "-")} {
+			for _, name := range []string{r.name, strings.ToUpper(r.name), r.name + "s", r.name[1:], r.name[:half] +
+				r.name[half+1:], strings.ReplaceAll(r.name, "_", "-")} {
 				for _, form := range forms {
 					line := strings.NewReplacer("NAME", name, "SECRET", secret).Replace(form)
 					for _, s := range ruleset() {

@@ -42,10 +42,12 @@ func TestLookupOfHCL(t *testing.T) {
 	write(t, c+"/mmm_mon.conf", valid)
 	mode(t, c+"/mmm_mon.conf", 0o644)
 	_, err := load(Monitor, Source{}, []string{a, b, c})
-	wantError(t, err, fmt.Sprintf("%s/mmm.hcl: %[2]s/mmm_mon.conf is there too, and only one of them can count; remove %[2]s/mmm_mon.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm.hcl to stay with the classic file", b, c))
+	wantError(t, err,
+		fmt.Sprintf("%s/mmm.hcl: %[2]s/mmm_mon.conf is there too, and only one of them can count; remove %[2]s/mmm_mon.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm.hcl to stay with the classic file", b, c))
 	write(t, a+"/mmm_agent.conf", valid)
 	_, err = load(Agent, Source{}, []string{a, b, c})
-	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl: %[2]s/mmm_agent.conf is there too, and only one of them can count; remove %[2]s/mmm_agent.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm_agent.hcl to stay with the classic file", b, a))
+	wantError(t, err,
+		fmt.Sprintf("%s/mmm_agent.hcl: %[2]s/mmm_agent.conf is there too, and only one of them can count; remove %[2]s/mmm_agent.conf to go over to HCL (or empty it, where a package brings it back), or %[1]s/mmm_agent.hcl to stay with the classic file", b, a))
 	write(t, a+"/mmm_agent.conf", "")
 	if got := mustLoad(t, Agent, Source{}, a, b, c).File; got != b+"/mmm_agent.hcl" {
 		t.Errorf("an empty file counts: %s", got)
@@ -53,7 +55,9 @@ func TestLookupOfHCL(t *testing.T) {
 
 	mode(t, b+"/mmm_agent.hcl", 0o644)
 	_, err = load(Agent, Source{Dir: b}, nil)
-	wantError(t, err, b+"/mmm_agent.hcl: mode 0644: the file is world-readable, and it holds passwords; run: chmod o-rwx "+b+"/mmm_agent.hcl")
+	wantError(t, err, b+
+		"/mmm_agent.hcl: mode 0644: the file is world-readable, and it holds passwords; run: chmod o-rwx "+b+
+		"/mmm_agent.hcl")
 }
 
 func TestHCLIncludes(t *testing.T) {
@@ -86,13 +90,17 @@ func TestHCLIncludes(t *testing.T) {
 	}
 
 	_, err := load(Agent, main("\n  include = [\"common\", \"gone\"]"), nil)
-	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl:2:3: include gone: no readable configuration file; looked for %[1]s/gone.hcl", dir))
+	wantError(t, err,
+		fmt.Sprintf("%s/mmm_agent.hcl:2:3: include gone: no readable configuration file; looked for %[1]s/gone.hcl",
+			dir))
 	_, err = load(Agent, main(`include "mmm_agent" {}`+"\n"+validHCL), nil)
-	wantError(t, err, fmt.Sprintf("%s/mmm_agent.hcl:1:1: include mmm_agent: the file includes itself: %[1]s/mmm_agent.hcl -> %[1]s/mmm_agent.hcl", dir))
+	wantError(t, err,
+		fmt.Sprintf("%s/mmm_agent.hcl:1:1: include mmm_agent: the file includes itself: %[1]s/mmm_agent.hcl -> %[1]s/mmm_agent.hcl", dir))
 	// What is wrong in an included file does not make the rest look incomplete.
 	write(t, dir+"/wrong.hcl", "peer = \n")
 	_, err = load(Agent, main("include = [\"wrong\"]\ncolour = \"red\"\n"), nil)
-	wantError(t, err, fmt.Sprintf("%[1]s/mmm_agent.hcl:2:1: unknown variable 'colour' in the top level\n%[1]s/wrong.hcl:1:8: invalid expression; text is written in quotes", dir))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/mmm_agent.hcl:2:1: unknown variable 'colour' in the top level\n%[1]s/wrong.hcl:1:8: invalid expression; text is written in quotes", dir))
 	// Both syntaxes in one message.
 	write(t, dir+"/hosts.conf", "<host db7>\nip 192.0.2.7\nmode master\npeer db8\n</host>\n")
 	write(t, filepath.Join(dir, "mmm_mon.hcl"), "include = [\"common\", \"hosts.conf\"]")
@@ -135,7 +143,8 @@ func TestHCLExample(t *testing.T) {
 	}
 	for _, p := range []Program{Monitor, Agent, Control} {
 		c := mustBuildHCL(t, p, example)
-		if p == Monitor && (len(c.Hosts) != 3 || c.Hosts[2].MonitorPassword.Reveal() != "monitor-password" || len(c.Roles[0].IPs) != 3) {
+		if p == Monitor && (len(c.Hosts) != 3 || c.Hosts[2].MonitorPassword.Reveal() != "monitor-password" ||
+			len(c.Roles[0].IPs) != 3) {
 			t.Errorf("%+v", c)
 		}
 	}

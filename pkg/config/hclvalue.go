@@ -37,7 +37,8 @@ func mistake(d *hcl.Diagnostic) string {
 	case "Call to unknown function":
 		return "calls a function that is not there; known are concat, env, format, join, lower and upper"
 	case "Error in function call":
-		if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && errors.Is(call.FunctionCallError(), errNotSet) {
+		if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok &&
+			errors.Is(call.FunctionCallError(), errNotSet) {
 			return errNotSet.Error()
 		}
 		return "can't be made: the function does not take these values"

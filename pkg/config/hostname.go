@@ -17,8 +17,9 @@ func (m *model) addresses(r rule, n node) (string, error) {
 	return replaceNames(n.value, func(name string) (string, error) {
 		address, err := lookUp(name)
 		if err != nil {
-			return "", fmt.Errorf("must be an IP address such as 192.168.100.49, and %q has none that could be looked up",
-				name)
+			return "",
+				fmt.Errorf("must be an IP address such as 192.168.100.49, and %q has none that could be looked up",
+					name)
 		}
 		m.warnings.add(n.at, "'%s' names %s, which is %s now: write the address, lest this depends on a name server",
 			r.name, name, address)

@@ -49,7 +49,8 @@ func load(p Program, src Source, classic []string) (*Config, error) {
 		if candidates, err = mainFiles(p, src.Cluster, dirs); err != nil {
 			return nil, err
 		}
-		also = fmt.Sprintf("; there is no %s nor %s there either", mainName(p, src.Cluster)+hclSuffix, commonName(src.Cluster))
+		also = fmt.Sprintf("; there is no %s nor %s there either", mainName(p, src.Cluster)+hclSuffix,
+			commonName(src.Cluster))
 	}
 	l.beside = src.File != "" || src.Dir != ""
 
@@ -117,7 +118,9 @@ func mainFiles(p Program, cluster string, dirs []string) ([]string, error) {
 	case old == "":
 		return hcl, nil
 	}
-	return nil, Errors{{File: new, Msg: fmt.Sprintf("%s is there too, and only one of them can count; remove %[1]s to go over to HCL (or empty it, where a package brings it back), or %s to stay with the classic file", old, new)}}
+	return nil,
+		Errors{{File: new,
+			Msg: fmt.Sprintf("%s is there too, and only one of them can count; remove %[1]s to go over to HCL (or empty it, where a package brings it back), or %s to stay with the classic file", old, new)}}
 }
 
 // existing is the first of the names that is a file with something in it.
@@ -303,7 +306,8 @@ func readTrusted(f *os.File) ([]byte, fs.FileInfo, error) {
 		} else if mode&0o004 == 0 {
 			what = "writable"
 		}
-		return nil, nil, fmt.Errorf("mode %04o: the file is world-%s, and it holds passwords; run: chmod o-rwx %s", mode, what, shellWord(f.Name()))
+		return nil, nil, fmt.Errorf("mode %04o: the file is world-%s, and it holds passwords; run: chmod o-rwx %s",
+			mode, what, shellWord(f.Name()))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {

@@ -99,7 +99,8 @@ func TestTwoMasters(t *testing.T) {
 		t.Error(got)
 	}
 	a := mustLoad(t, Agent, Source{Dir: dir})
-	if h := a.Local(); h.Name != "MySQL-M1" || h.Peer != "MySQL-M2" || h.AgentPassword.Reveal() != "mmm_agent" || h.ReplicationUser != "repl" {
+	if h := a.Local(); h.Name != "MySQL-M1" || h.Peer != "MySQL-M2" || h.AgentPassword.Reveal() != "mmm_agent" ||
+		h.ReplicationUser != "repl" {
 		t.Errorf("%+v", h)
 	}
 }
@@ -122,7 +123,8 @@ func TestMultiChannel(t *testing.T) {
 	c := mustLoad(t, Monitor, Source{Dir: install(t, "testdata/m3-multi-channel")})
 	h, _ := c.Host("db2")
 	if h.ReplicationChannel != "mmm" || c.Monitor.Port != 10001 || c.Monitor.Mode != ModeActive ||
-		c.Checks.RepBacklog != (Check{Period: time.Minute, Trap: 8 * time.Hour, Timeout: 2 * time.Second, MaxBacklog: 8 * time.Hour}) ||
+		c.Checks.RepBacklog != (Check{Period: time.Minute, Trap: 8 * time.Hour, Timeout: 2 * time.Second,
+			MaxBacklog: 8 * time.Hour}) ||
 		c.Checks.MySQL.Timeout != 3*time.Second || c.Checks.Ping.Period != 5*time.Second {
 		t.Errorf("%+v", c)
 	}
@@ -164,18 +166,21 @@ func TestLookup(t *testing.T) {
 		t.Errorf("a folder was taken for the file: %s", got)
 	}
 	_, err := load(Agent, Source{Dir: a}, []string{b})
-	wantError(t, err, a+"/mmm_agent.conf: no readable configuration file; looked for "+a+"/mmm_agent.conf (open "+a+"/mmm_agent.conf: is a directory); there is no mmm_agent.hcl nor mmm.hcl there either")
+	wantError(t, err, a+"/mmm_agent.conf: no readable configuration file; looked for "+a+"/mmm_agent.conf (open "+a+
+		"/mmm_agent.conf: is a directory); there is no mmm_agent.hcl nor mmm.hcl there either")
 	if err := os.Symlink("loop.conf", filepath.Join(a, "loop.conf")); err != nil {
 		t.Fatal(err)
 	}
 	_, err = load(Agent, Source{File: a + "/loop.conf"}, nil)
-	wantError(t, err, a+"/loop.conf: no readable configuration file; looked for "+a+"/loop.conf (open "+a+"/loop.conf: too many levels of symbolic links)")
+	wantError(t, err, a+"/loop.conf: no readable configuration file; looked for "+a+"/loop.conf (open "+a+
+		"/loop.conf: too many levels of symbolic links)")
 }
 
 func TestClassicFolders(t *testing.T) {
 	_, err := Load(Control, Source{Cluster: "none-of-that-name"})
 	const name = "/mmm_mon_none-of-that-name.conf"
-	wantError(t, err, "/etc/mysql-mmm"+name+": no readable configuration file; looked for /etc"+name+", /etc/mmm"+name+", /etc/mysql-mmm"+name+
+	wantError(t, err, "/etc/mysql-mmm"+name+": no readable configuration file; looked for /etc"+name+", /etc/mmm"+name+
+		", /etc/mysql-mmm"+name+
 		"; there is no mmm_mon_none-of-that-name.hcl nor mmm_none-of-that-name.hcl there either")
 	var single *Error
 	if !errors.As(err, &single) || single.Line != 0 {
@@ -213,16 +218,19 @@ func TestIncludes(t *testing.T) {
 
 	// An include in a section is read at top level, and the section goes on behind it.
 	write(t, main+"/in.conf", "this db1\n<host db1>\nmysql_port 1\ninclude mmm_common.conf\nagent_port 2\n</host>")
-	if h := mustLoad(t, Agent, Source{File: main + "/in.conf"}, two).Local(); h.MySQLPort != 1 || h.AgentPort != 2 || h.Peer != "db2" {
+	if h := mustLoad(t, Agent, Source{File: main + "/in.conf"}, two).Local(); h.MySQLPort != 1 || h.AgentPort != 2 ||
+		h.Peer != "db2" {
 		t.Errorf("include in a section: %+v", h)
 	}
 	write(t, main+"/port.conf", "<host db1>\nmysql_port 9\n</host>")
-	write(t, main+"/in.conf", "this db1\n<host db1>\nmysql_port 1\ninclude mmm_common.conf\ninclude port\nagent_port 2\n</host>")
+	write(t, main+"/in.conf",
+		"this db1\n<host db1>\nmysql_port 1\ninclude mmm_common.conf\ninclude port\nagent_port 2\n</host>")
 	if h := mustLoad(t, Agent, Source{File: main + "/in.conf"}, two).Local(); h.MySQLPort != 9 || h.AgentPort != 2 {
 		t.Errorf("the section before an include beats the include: %+v", h)
 	}
 	// The last value counts, across files too; one file may be included twice.
-	write(t, main+"/twice.conf", "this db1\nmax_kill_retries 5\ninclude sub/mmm_common.conf\ninclude sub/mmm_common.conf\nmax_kill_retries 6")
+	write(t, main+"/twice.conf",
+		"this db1\nmax_kill_retries 5\ninclude sub/mmm_common.conf\ninclude sub/mmm_common.conf\nmax_kill_retries 6")
 	if c := mustLoad(t, Agent, Source{File: main + "/twice.conf"}); c.MaxKillRetries != 6 {
 		t.Errorf("the last value does not count: %d", c.MaxKillRetries)
 	}
@@ -232,15 +240,19 @@ func TestIncludeErrors(t *testing.T) {
 	d, e := t.TempDir(), t.TempDir()
 	write(t, d+"/missing.conf", "this db1\ninclude mmm_common")
 	_, err := load(Agent, Source{File: d + "/missing.conf"}, []string{e})
-	wantError(t, err, fmt.Sprintf("%[1]s/missing.conf:2: include mmm_common: no readable configuration file; looked for %[1]s/mmm_common.conf, %[2]s/mmm_common.conf", d, e))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/missing.conf:2: include mmm_common: no readable configuration file; looked for %[1]s/mmm_common.conf, %[2]s/mmm_common.conf", d, e))
 
 	write(t, d+"/a.conf", valid+"include b.conf")
 	write(t, d+"/b.conf", "debug 0\ninclude a.conf")
 	_, err = load(Monitor, Source{File: d + "/a.conf"}, nil)
-	wantError(t, err, fmt.Sprintf("%[1]s/b.conf:2: include a.conf: the file includes itself: %[1]s/a.conf -> %[1]s/b.conf -> %[1]s/a.conf", d))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/b.conf:2: include a.conf: the file includes itself: %[1]s/a.conf -> %[1]s/b.conf -> %[1]s/a.conf", d))
 	write(t, d+"/self.conf", valid+"include self")
 	_, err = load(Control, Source{File: d + "/self.conf"}, nil)
-	wantError(t, err, fmt.Sprintf("%[1]s/self.conf:41: include self: the file includes itself: %[1]s/self.conf -> %[1]s/self.conf", d))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/self.conf:41: include self: the file includes itself: %[1]s/self.conf -> %[1]s/self.conf",
+			d))
 
 	for i := range maxDepth + 1 {
 		write(t, fmt.Sprintf("%s/%d.conf", d, i), fmt.Sprintf("include %d", i+1))
@@ -253,13 +265,15 @@ func TestIncludeErrors(t *testing.T) {
 	write(t, d+"/z.conf", valid+"include y\ninclude y\ndebug maybe")
 	write(t, d+"/y.conf", "colour red\n<host db3>\n</host>")
 	_, err = load(Control, Source{File: d + "/z.conf"}, nil)
-	wantError(t, err, fmt.Sprintf("%[1]s/z.conf:43: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"maybe\"\n%[1]s/y.conf:1: unknown variable 'colour' in the top level", d))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/z.conf:43: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"maybe\"\n%[1]s/y.conf:1: unknown variable 'colour' in the top level", d))
 
 	// A section ends with its file.
 	write(t, d+"/open.conf", valid+"include half\n</monitor>")
 	write(t, d+"/half.conf", "<monitor>\nport 1")
 	_, err = load(Control, Source{File: d + "/open.conf"}, nil)
-	wantError(t, err, fmt.Sprintf("%[1]s/open.conf:42: closing tag </monitor>, but no section is open\n%[1]s/half.conf:1: section <monitor> is never closed; add </monitor>", d))
+	wantError(t, err,
+		fmt.Sprintf("%[1]s/open.conf:42: closing tag </monitor>, but no section is open\n%[1]s/half.conf:1: section <monitor> is never closed; add </monitor>", d))
 }
 
 func TestFileModes(t *testing.T) {
@@ -290,7 +304,8 @@ func TestFileModes(t *testing.T) {
 	mode(t, d+"/'x.conf", 0o644)
 	_, err := load(Agent, Source{File: d + "/main.conf"}, nil)
 	wantError(t, err, d+"/main.conf:2: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"maybe\"\n"+
-		d+"/'x.conf: mode 0644: the file is world-readable, and it holds passwords; run: chmod o-rwx '"+d+`/'\''x.conf'`)
+		d+"/'x.conf: mode 0644: the file is world-readable, and it holds passwords; run: chmod o-rwx '"+d+
+		`/'\''x.conf'`)
 }
 
 func TestHugeFile(t *testing.T) {

@@ -76,7 +76,8 @@ func (m *model) unique(typ string) *section { return m.sections[id{typ: typ}] }
 // all returns the sections of a type sorted by name; templates are none.
 func (m *model) all(typ string) []*section {
 	var list []*section
-	for _, key := range slices.SortedFunc(maps.Keys(m.sections), func(a, b id) int { return strings.Compare(a.name, b.name) }) {
+	for _, key := range slices.SortedFunc(maps.Keys(m.sections),
+		func(a, b id) int { return strings.Compare(a.name, b.name) }) {
 		s := m.sections[key]
 		if key.typ == typ && !(s.rule.template && key.name == templateName) {
 			list = append(list, s)
@@ -211,7 +212,8 @@ func (m *model) mistaken(s *section, n node) (rule, bool) {
 	host := m.sections[id{"host", n.key}]
 	switch {
 	case homes == nil && s.rule.typ == "" && n.value == "" && host != nil && n.key != templateName:
-		m.errs.add(n.at, "'%s' is a host, not a variable; where this file is that host's, write: %s", n.key, strings.ReplaceAll(as.variable("this"), "VALUE", n.key))
+		m.errs.add(n.at, "'%s' is a host, not a variable; where this file is that host's, write: %s", n.key,
+			strings.ReplaceAll(as.variable("this"), "VALUE", n.key))
 		if _, set := s.raw["this"]; !set {
 			meant := n
 			meant.key, meant.value = "this", n.key
@@ -255,7 +257,8 @@ func (m *model) interpret(s *section) {
 		if r.kind == secretFileKind {
 			name = strings.TrimSuffix(name, fileSuffix)
 			if other, both := s.raw[name]; both {
-				m.errs.add(n.at, "'%s' and '%s' (%s:%d) are both set in %s; keep one", r.name, name, other.at.file, other.at.line, s.label())
+				m.errs.add(n.at, "'%s' and '%s' (%s:%d) are both set in %s; keep one", r.name, name, other.at.file,
+					other.at.line, s.label())
 			}
 		}
 		s.vals[name] = value{at: n.at, v: v, given: true}

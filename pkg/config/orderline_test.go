@@ -21,9 +21,11 @@ func TestTooManyAddresses(t *testing.T) {
 			want string
 		}{
 			{edit{38: ips(250)}, ""},
-			{edit{38: ips(400)}, "f.conf:38: with <role reader> an order to host db1 can name 400 addresses, and be 8738 bytes long, but agents read at most 8192; " +
-				"let the host have fewer addresses, or give its roles shorter names"},
-			{edit{37: "hosts db1", 38: ips(200), 40: "</role>\n<role r2>\nhosts db2\nips " + strings.ReplaceAll(ips(200)[len("ips "):], "10.0", "10.1") + "\nmode balanced\n</role>"}, ""},
+			{edit{38: ips(400)},
+				"f.conf:38: with <role reader> an order to host db1 can name 400 addresses, and be 8738 bytes long, but agents read at most 8192; " +
+					"let the host have fewer addresses, or give its roles shorter names"},
+			{edit{37: "hosts db1", 38: ips(200), 40: "</role>\n<role r2>\nhosts db2\nips " +
+				strings.ReplaceAll(ips(200)[len("ips "):], "10.0", "10.1") + "\nmode balanced\n</role>"}, ""},
 		} {
 			_, errs := buildText(p, tc.edit.apply())
 			if got := errs.Error(); got != tc.want {

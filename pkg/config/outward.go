@@ -122,7 +122,8 @@ func (m *model) validateAlerts() {
 		needs("smtp_password", "smtp_user")
 		m.validateURL(s)
 		if set("smtp_password") && SMTPTLS(get[string](s, "smtp_tls")) == NoTLS {
-			m.errs.add(s.where("smtp_password"), "%s would be sent unprotected; set 'smtp_tls' to %s or %s", s.whose("smtp_password"), StartTLS, FromTLS)
+			m.errs.add(s.where("smtp_password"), "%s would be sent unprotected; set 'smtp_tls' to %s or %s",
+				s.whose("smtp_password"), StartTLS, FromTLS)
 		}
 		m.validateMail(s, "mail_from", get[string](s, "mail_from"))
 		for _, to := range get[[]string](s, "mail_to") {
@@ -145,6 +146,7 @@ func (m *model) validateMail(s *section, variable, address string) {
 		return
 	}
 	if a, err := mail.ParseAddress(address); err != nil || a.Address != address {
-		m.errs.add(s.where(variable), "%s must be mail addresses such as dba@example.com, not %q", s.whose(variable), address)
+		m.errs.add(s.where(variable), "%s must be mail addresses such as dba@example.com, not %q", s.whose(variable),
+			address)
 	}
 }

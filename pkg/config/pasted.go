@@ -37,14 +37,16 @@ func (f *pasted) mend(at pos, s string) string {
 		return s
 	}
 	meant = strings.Trim(meant, blanks)
-	if name, rest, _ := cutBlank(meant); rest != "" && (slices.Contains(secretNames(), name) || strings.HasSuffix(name, "_cmd")) {
+	if name, rest, _ := cutBlank(meant); rest != "" && (slices.Contains(secretNames(), name) ||
+		strings.HasSuffix(name, "_cmd")) {
 		// A password, or a command, may have any sign in it: only what comes before it is mended.
 		at := len(s) - len(strings.TrimLeftFunc(strings.TrimLeftFunc(s, isOddBlank)[len(name):], isOddBlank))
 		meant = name + " " + s[at:]
 	}
 	if value, _ := cutComment(meant); value == "" {
 		return meant
-	} else if was, _ := cutComment(s); was == value || strings.Join(splitBlanks(was), " ") == strings.Join(splitBlanks(value), " ") {
+	} else if was, _ := cutComment(s); was == value || strings.Join(splitBlanks(was),
+		" ") == strings.Join(splitBlanks(value), " ") {
 		return s // only its comment has them
 	}
 	f.blanks = append(f.blanks, at)

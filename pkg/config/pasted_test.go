@@ -14,11 +14,14 @@ func TestPasted(t *testing.T) {
 		name, text string
 		want       string // beginnings of lines, without "f.conf:"; "" is none
 	}{
-		{"HTML", html(valid), "3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML, here and in 11 other lines; this mends it: sed -i 's/&lt;/</g"},
-		{"one tag", edit{3: "&lt;monitor&gt;"}.apply(), "3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML; this mends it: "},
+		{"HTML", html(valid),
+			"3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML, here and in 11 other lines; this mends it: sed -i 's/&lt;/</g"},
+		{"one tag", edit{3: "&lt;monitor&gt;"}.apply(),
+			"3: &lt; for <, or &nbsp; for a blank: the file was copied as HTML; this mends it: "},
 		{"blanks of HTML", edit{4: "&nbsp;&nbsp;ip 192.168.100.49", 5: "&nbsp; pid_path /run/mmm_mond.pid"}.apply(),
 			"4: &lt; for <, or &nbsp; for a blank: the file was copied as HTML, here and in another line; "},
-		{"HTML, and a slip", html(edit{8: "pign_ips 192.168.100.1"}.apply()), "3: &lt; for <\n8: unknown variable 'pign_ips'"},
+		{"HTML, and a slip", html(edit{8: "pign_ips 192.168.100.1"}.apply()),
+			"3: &lt; for <\n8: unknown variable 'pign_ips'"},
 		{"before a name", edit{4: nbsp + nbsp + "ip 192.168.100.49", 8: nbsp + "ping_ips 192.168.100.1"}.apply(),
 			"4: " + blank + ", here and in another line; this mends it: sed -i 's/\\xc2\\xa0/ /g; "},
 		{"behind a name", edit{4: "ip" + nbsp + "192.168.100.49"}.apply(), "4: " + blank + "; "},
@@ -27,7 +30,8 @@ func TestPasted(t *testing.T) {
 		{"in a tag", edit{21: "<host" + nbsp + "db1>"}.apply(), "21: " + blank + "; "},
 		{"of East Asia", edit{4: "ip" + wide + "192.168.100.49"}.apply(), "4: " + blank + "; "},
 		{"in Latin 1", edit{4: "ip" + latin1 + "192.168.100.49"}.apply(), "4: " + blank + "; "},
-		{"in a comment", edit{4: "ip 192.168.100.49 # mine" + nbsp + wide, 5: "#" + nbsp + "\npid_path /run/mmm_mond.pid", 6: nbsp + "# bin\nbin_path /usr"}.apply(), ""},
+		{"in a comment", edit{4: "ip 192.168.100.49 # mine" + nbsp + wide, 5: "#" + nbsp +
+			"\npid_path /run/mmm_mond.pid", 6: nbsp + "# bin\nbin_path /usr"}.apply(), ""},
 		{"behind a password's name", edit{17: "monitor_password" + nbsp + "x"}.apply(), "17: " + blank + "; "},
 		{"alone", valid + nbsp + "\n", ""},
 	} {
@@ -43,8 +47,10 @@ func TestPasted(t *testing.T) {
 		}
 	}
 	// A password keeps what it has, and so does a command.
-	c, errs := buildText(Agent, edit{15: "agent_password a" + nbsp + "b" + nbsp, 19: "replication_password &lt;x&gt;"}.apply()+"iptables_block_cmd echo"+nbsp+"x\n")
-	if len(errs) > 0 || c.Local().AgentPassword.Reveal() != "a"+nbsp+"b"+nbsp || c.Local().ReplicationPassword.Reveal() != "&lt;x&gt;" || c.BlockCommand != "echo"+nbsp+"x" {
+	c, errs := buildText(Agent, edit{15: "agent_password a" + nbsp + "b" + nbsp,
+		19: "replication_password &lt;x&gt;"}.apply()+"iptables_block_cmd echo"+nbsp+"x\n")
+	if len(errs) > 0 || c.Local().AgentPassword.Reveal() != "a"+nbsp+"b"+nbsp ||
+		c.Local().ReplicationPassword.Reveal() != "&lt;x&gt;" || c.BlockCommand != "echo"+nbsp+"x" {
 		t.Errorf("%v %+v", errs, c)
 	}
 }
@@ -52,13 +58,16 @@ func TestPasted(t *testing.T) {
 // TestFirstGeneration: a file of MMM 1 is named as one, with one error.
 func TestFirstGeneration(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir+"/mmm_agent.conf", "debug no\nbind_port 9989\ncluster_interface eth0\nthis db1\nmode master\npeer db2\nhost db1\n  ip 10.0.0.1\n  port 3306\n  user rep\n"+
-		"  password RepSecret\nhost db2\n  ip 10.0.0.2\nactive_role writer\nrole reader\n  mode balanced\n  servers db1, db2\n")
+	write(t, dir+"/mmm_agent.conf",
+		"debug no\nbind_port 9989\ncluster_interface eth0\nthis db1\nmode master\npeer db2\nhost db1\n  ip 10.0.0.1\n  port 3306\n  user rep\n"+
+			"  password RepSecret\nhost db2\n  ip 10.0.0.2\nactive_role writer\nrole reader\n  mode balanced\n  servers db1, db2\n")
 	_, err := load(Agent, Source{Dir: dir}, nil)
-	wantError(t, err, dir+"/mmm_agent.conf:7: 'host db1' without < > is the syntax of MMM 1, which is not read: write <host db1>, then its lines, then </host>, "+
+	wantError(t, err, dir+
+		"/mmm_agent.conf:7: 'host db1' without < > is the syntax of MMM 1, which is not read: write <host db1>, then its lines, then </host>, "+
 		"likewise for all hosts, roles and checks (docs/migration.md tells what else is called differently)")
 	write(t, dir+"/mmm_agent.conf", strings.ReplaceAll(valid, "<host db1>", "host db1"))
-	if _, err = load(Agent, Source{Dir: dir}, nil); err == nil || !strings.Contains(err.Error(), ":21: 'host' is a section, not a variable; write <host NAME>") {
+	if _, err = load(Agent, Source{Dir: dir}, nil); err == nil ||
+		!strings.Contains(err.Error(), ":21: 'host' is a section, not a variable; write <host NAME>") {
 		t.Errorf("one slip: %v", err)
 	}
 }

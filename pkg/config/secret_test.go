@@ -26,7 +26,8 @@ func TestSecretIsNotShown(t *testing.T) {
 		slog.New(handler).Info("host", "host", h, "password", Secret(text))
 	}
 	hex := fmt.Sprintf("%x", text)
-	if shown := out.String(); strings.Contains(shown, text) || strings.Contains(strings.ToLower(shown), hex) || !strings.Contains(shown, mask) {
+	if shown := out.String(); strings.Contains(shown, text) || strings.Contains(strings.ToLower(shown), hex) ||
+		!strings.Contains(shown, mask) {
 		t.Errorf("a secret is shown:\n%s", shown)
 	}
 	if fmt.Sprint(Secret("")) != mask {

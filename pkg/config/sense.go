@@ -34,7 +34,8 @@ func (m *model) validateSense() {
 	for _, s := range m.all("role") {
 		for _, ip := range get[[]netip.Addr](s, "ips") {
 			if why := notForHosts(ip); why != "" {
-				m.errs.add(s.where("ips"), "ip %s of %s is %s; give an unused address of the hosts' network", ip, s.label(), why)
+				m.errs.add(s.where("ips"), "ip %s of %s is %s; give an unused address of the hosts' network", ip,
+					s.label(), why)
 			}
 		}
 	}
@@ -100,7 +101,8 @@ func (m *model) validateInterface(s *section) {
 	case strings.ContainsAny(name, ","+blanks):
 		what = "takes the name of one interface, the one that gets the virtual addresses; remove the others"
 	case len(name) > maxInterface || strings.ContainsRune(name, '/'):
-		what = fmt.Sprintf("is no name of an interface, which has up to %d characters; ip -br link shows them", maxInterface)
+		what = fmt.Sprintf("is no name of an interface, which has up to %d characters; ip -br link shows them",
+			maxInterface)
 	default:
 		return
 	}
@@ -120,10 +122,12 @@ func (m *model) validateReplication(s *section) {
 func (m *model) limit(s *section, variable, of string, length, mysql, mariaDB int) {
 	switch {
 	case length > mariaDB:
-		m.errs.add(s.where(variable), "'%s' has %d %s, but replication takes at most %d (MySQL: %d); choose a shorter one",
+		m.errs.add(s.where(variable),
+			"'%s' has %d %s, but replication takes at most %d (MySQL: %d); choose a shorter one",
 			variable, length, of, mariaDB, mysql)
 	case length > mysql:
-		m.warnings.add(s.where(variable), "'%s' has %d %s: MySQL takes at most %d, so slaves could not follow a new writer there",
+		m.warnings.add(s.where(variable),
+			"'%s' has %d %s: MySQL takes at most %d, so slaves could not follow a new writer there",
 			variable, length, of, mysql)
 	}
 }

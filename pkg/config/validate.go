@@ -57,7 +57,8 @@ func (m *model) needVariables(s *section) {
 		}
 		if variable, want, ok := strings.Cut(r.when, " "); ok {
 			if get[string](s, variable) == want {
-				m.errs.add(s.at, "%s lacks '%s', which %s needs where '%s' is %s", s.label(), r.name, m.program, variable, want)
+				m.errs.add(s.at, "%s lacks '%s', which %s needs where '%s' is %s", s.label(), r.name, m.program,
+					variable, want)
 			}
 			continue
 		}
@@ -104,8 +105,10 @@ func (m *model) validatePeer(s *section) {
 		m.errs.add(s.where("peer"), "%s is the host itself; name the other master", s.whose("peer"))
 	case mode == string(Slave):
 		m.errs.add(s.where("peer"), "%s is %s, a slave; name the other master", s.whose("peer"), peer)
-	case mode == string(Master) && back != s.name && back != peer && m.sections[id{"host", back}] != nil: // else reported there
-		m.errs.add(s.where("peer"), "%s is %s, but the peer of %s is %s; two masters must name each other", s.whose("peer"), peer, peer, back)
+	// else reported there
+	case mode == string(Master) && back != s.name && back != peer && m.sections[id{"host", back}] != nil:
+		m.errs.add(s.where("peer"), "%s is %s, but the peer of %s is %s; two masters must name each other",
+			s.whose("peer"), peer, peer, back)
 	}
 }
 
@@ -128,7 +131,9 @@ func (m *model) validateRoles() {
 		}
 		exclusive := get[string](s, "mode") == "exclusive"
 		if exclusive && len(ips) > 1 {
-			m.errs.add(s.where("ips"), "exclusive %s has %d ips, but only one can be moved as one; keep one, or make the role balanced", s.label(), len(ips))
+			m.errs.add(s.where("ips"),
+				"exclusive %s has %d ips, but only one can be moved as one; keep one, or make the role balanced",
+				s.label(), len(ips))
 		}
 		if prefer == "" {
 			continue
@@ -136,7 +141,8 @@ func (m *model) validateRoles() {
 		if get[string](s, "mode") == "balanced" {
 			m.errs.add(s.where("prefer"), "%s: only exclusive roles can prefer a host", s.whose("prefer"))
 		} else if hosts != nil && !slices.Contains(hosts, prefer) {
-			m.errs.add(s.where("prefer"), "%s must be one of its hosts (%s), not '%s'%s", s.whose("prefer"), strings.Join(hosts, ", "), prefer, hint(prefer, hosts))
+			m.errs.add(s.where("prefer"), "%s must be one of its hosts (%s), not '%s'%s", s.whose("prefer"),
+				strings.Join(hosts, ", "), prefer, hint(prefer, hosts))
 		}
 	}
 }
@@ -145,14 +151,17 @@ func (m *model) validateTop() {
 	top := m.unique("")
 	m.refer(top, "this", "host", get[string](top, "this"))
 	if lease := get[time.Duration](top, "writer_lease"); lease != 0 && (lease < minLease || lease > maxLease) {
-		m.errs.add(top.where("writer_lease"), "'writer_lease' must be 0 or from %s to %s, not %s", minLease, maxLease, lease)
+		m.errs.add(top.where("writer_lease"), "'writer_lease' must be 0 or from %s to %s, not %s", minLease, maxLease,
+			lease)
 	}
 	if secret := get[Secret](top, "agent_secret"); secret != "" && utf8.RuneCountInString(secret.Reveal()) < minSecret {
-		m.errs.add(top.where("agent_secret"), "'agent_secret' must have at least %d characters; this makes a good one: openssl rand -hex 32", minSecret)
+		m.errs.add(top.where("agent_secret"),
+			"'agent_secret' must have at least %d characters; this makes a good one: openssl rand -hex 32", minSecret)
 	}
 	name := get[string](top, "active_master_role")
 	m.refer(top, "active_master_role", "role", name)
 	if role := m.sections[id{"role", name}]; role != nil && get[string](role, "mode") == "balanced" {
-		m.errs.add(top.where("active_master_role"), "'active_master_role' names %s, which is balanced; the writer's role must be exclusive", role.label())
+		m.errs.add(top.where("active_master_role"),
+			"'active_master_role' names %s, which is balanced; the writer's role must be exclusive", role.label())
 	}
 }

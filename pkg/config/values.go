@@ -133,7 +133,8 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(withUnit)
 	if err != nil {
-		return 0, fmt.Errorf("must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not %q", text)
+		return 0,
+			fmt.Errorf("must be a number of seconds (10, 0.5) or a time with its unit (500ms, 2s, 1m, 1h; at most 292 years), not %q", text)
 	}
 	if d < 0 {
 		return 0, fmt.Errorf("must not be below zero: %q", text)
@@ -170,7 +171,8 @@ func parseTable(text string) (string, error) {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$-"
 	db, table, _ := strings.Cut(text, ".")
 	if db == "" || table == "" || strings.Trim(db, letters) != "" || strings.Trim(table, letters) != "" {
-		return "", fmt.Errorf("must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not %q", text)
+		return "", fmt.Errorf("must be DB.TABLE, of letters, digits, _, $ and -, such as percona.heartbeat, not %q",
+			text)
 	}
 	return text, nil
 }
@@ -179,7 +181,9 @@ func parseTable(text string) (string, error) {
 func parseListen(text string) (netip.AddrPort, error) {
 	at, err := netip.ParseAddrPort(text)
 	if err != nil || at.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("must be an IP address and a port such as 127.0.0.1:9990, 0.0.0.0:9990 or [::]:9990, not %q", text)
+		return netip.AddrPort{},
+			fmt.Errorf("must be an IP address and a port such as 127.0.0.1:9990, 0.0.0.0:9990 or [::]:9990, not %q",
+				text)
 	}
 	return at, nil
 }
@@ -207,7 +211,8 @@ func parseChoices(text string, choices []string) ([]string, error) {
 	words, err := splitList(text)
 	for _, word := range words {
 		if !slices.Contains(choices, word) {
-			err = errors.Join(err, fmt.Errorf("must be made of %s; not %q%s", either(choices), word, hint(word, choices)))
+			err = errors.Join(err, fmt.Errorf("must be made of %s; not %q%s", either(choices), word,
+				hint(word, choices)))
 		}
 	}
 	return words, err

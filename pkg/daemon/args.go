@@ -102,7 +102,8 @@ func (inv Invocation) Args() []string {
 		args = append(args, "@"+inv.Cluster)
 	}
 	for _, o := range []struct{ name, value string }{
-		{"--config", inv.ConfigFile}, {"--config-dir", inv.ConfigDir}, {"--log-file", inv.LogFile}, {"--pid-file", inv.PIDFile},
+		{"--config", inv.ConfigFile}, {"--config-dir", inv.ConfigDir}, {"--log-file", inv.LogFile},
+		{"--pid-file", inv.PIDFile},
 	} {
 		if o.value != "" {
 			args = append(args, o.name, o.value)

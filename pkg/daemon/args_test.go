@@ -55,7 +55,8 @@ func TestParseArgsMakesFilesAbsolute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Invocation{ConfigFile: dir + "/f", ConfigDir: dir, LogFile: dir + "/l", PIDFile: dir[:strings.LastIndex(dir, "/")] + "/p"}
+	want := Invocation{ConfigFile: dir + "/f", ConfigDir: dir, LogFile: dir + "/l",
+		PIDFile: dir[:strings.LastIndex(dir, "/")] + "/p"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

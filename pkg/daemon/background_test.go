@@ -26,7 +26,8 @@ func TestBackground(t *testing.T) {
 			log := read(t, p.log)
 			// Its three standard files and nothing else.
 			child, _, _ := strings.Cut(log[strings.Index(log, "child sees="):], "\n")
-			if !strings.HasSuffix(child, `,stage=,notify="`) || strings.Count(child, ",") > 4 || strings.Contains(child, p.pid) {
+			if !strings.HasSuffix(child, `,stage=,notify="`) || strings.Count(child, ",") > 4 ||
+				strings.Contains(child, p.pid) {
 				t.Errorf("a child inherits something: %s", child)
 			}
 			if strings.Contains(log, "some detail") {
@@ -113,7 +114,8 @@ func TestWatcherGivesUpOnAWrongConfiguration(t *testing.T) {
 	p.behave(t, "refuse")
 	kill(t, worker, syscall.SIGKILL)
 	p.expectGone(t, watcher)
-	if log := read(t, p.log); !strings.Contains(log, "FATAL probe can't be started again: line 1: wrong\nline 2: wrong\n") {
+	if log := read(t, p.log); !strings.Contains(log,
+		"FATAL probe can't be started again: line 1: wrong\nline 2: wrong\n") {
 		t.Errorf("log:\n%s", log)
 	}
 }

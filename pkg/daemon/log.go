@@ -113,7 +113,10 @@ func writeAttr(line *bytes.Buffer, group string, a slog.Attr) {
 		return
 	}
 	text := v.String()
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '=' || r == '"' || !strconv.IsPrint(r) }) {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool {
+		return r <= ' ' || r == '=' || r == '"' ||
+			!strconv.IsPrint(r)
+	}) {
 		text = strconv.Quote(text)
 	}
 	line.WriteString(" " + group + a.Key + "=" + text)

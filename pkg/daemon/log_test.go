@@ -26,14 +26,18 @@ func TestHandler(t *testing.T) {
 		{slog.LevelError, "text", nil, "2012/10/15 05:07:36 ERROR text\n"},
 		{LevelFatal, "text", nil, "2012/10/15 05:07:36 FATAL text\n"},
 		{slog.LevelError + 1, "text", nil, "2012/10/15 05:07:36 ERROR text\n"},
-		{slog.LevelInfo, "Startup status:\n\nRoles:\n    Role\n", nil, "2012/10/15 05:07:36  INFO Startup status:\n\nRoles:\n    Role\n"},
+		{slog.LevelInfo, "Startup status:\n\nRoles:\n    Role\n", nil,
+			"2012/10/15 05:07:36  INFO Startup status:\n\nRoles:\n    Role\n"},
 		{
 			slog.LevelInfo, "text",
-			[]slog.Attr{slog.String("host", "db1"), slog.Any("cause", errors.New("a b")), slog.Duration("after", time.Second), slog.String("s", ""), {}},
+			[]slog.Attr{slog.String("host", "db1"), slog.Any("cause", errors.New("a b")),
+				slog.Duration("after", time.Second), slog.String("s", ""), {}},
 			`2012/10/15 05:07:36  INFO text host=db1 cause="a b" after=1s s=""` + "\n",
 		},
-		{slog.LevelInfo, "text", []slog.Attr{slog.String("s", "a\nb=\"")}, `2012/10/15 05:07:36  INFO text s="a\nb=\""` + "\n"},
-		{slog.LevelInfo, "text", []slog.Attr{slog.Group("g", slog.Int("n", 1), slog.Group("h", slog.Int("m", 2)))}, "2012/10/15 05:07:36  INFO text g.n=1 g.h.m=2\n"},
+		{slog.LevelInfo, "text", []slog.Attr{slog.String("s", "a\nb=\"")},
+			`2012/10/15 05:07:36  INFO text s="a\nb=\""` + "\n"},
+		{slog.LevelInfo, "text", []slog.Attr{slog.Group("g", slog.Int("n", 1), slog.Group("h", slog.Int("m", 2)))},
+			"2012/10/15 05:07:36  INFO text g.n=1 g.h.m=2\n"},
 	}
 	for _, tt := range tests {
 		var out bytes.Buffer

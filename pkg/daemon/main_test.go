@@ -35,11 +35,16 @@ func TestShortCalls(t *testing.T) {
 		t.Run(tt.behaviour+" "+tt.args, func(t *testing.T) {
 			p := newProbe(t, tt.behaviour)
 			code, stdout, stderr := p.call(t, strings.Fields(tt.args)...)
-			if code != tt.code || stdout != tt.stdout || !strings.HasPrefix(stderr, tt.stderr) || (tt.stderr == "" && stderr != "") {
+			if code != tt.code || stdout != tt.stdout || !strings.HasPrefix(stderr, tt.stderr) ||
+				(tt.stderr == "" && stderr != "") {
 				t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
 			// The watcher removes it after the news have been told.
-			eventually(t, "no pid file", func() bool { _, err := os.Stat(p.pid); return errors.Is(err, os.ErrNotExist) })
+			eventually(t, "no pid file", func() bool {
+				_, err := os.Stat(p.pid)
+				return errors.Is(err,
+					os.ErrNotExist)
+			})
 			if tt.behaviour == "panic" && !strings.Contains(read(t, p.log), "panic: on purpose") {
 				t.Errorf("no trace in the log: %q", read(t, p.log))
 			}
@@ -74,7 +79,8 @@ func TestForeground(t *testing.T) {
 			p.worker(t, 1)
 			log := read(t, p.log)
 			mirrored := make([]byte, len(log))
-			if _, err := stdout.Read(mirrored); err != nil || !strings.HasPrefix(log, strings.SplitAfter(string(mirrored), "\n")[0]) {
+			if _, err := stdout.Read(mirrored); err != nil ||
+				!strings.HasPrefix(log, strings.SplitAfter(string(mirrored), "\n")[0]) {
 				t.Errorf("stdout %q, log %q, %v", mirrored, log, err)
 			}
 			if !strings.Contains(log, `,notify="`) {

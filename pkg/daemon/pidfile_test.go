@@ -25,7 +25,8 @@ func TestPIDFile(t *testing.T) {
 		t.Errorf("the file has %q, want %q", got, want)
 	}
 	_, err = AcquirePID(path, "mmm_mond")
-	if second, ok := errors.AsType[*SecondCopyError](err); !ok || second.PID != os.Getpid() || err.Error() != "Can't run second copy of mmm_mond" {
+	if second, ok := errors.AsType[*SecondCopyError](err); !ok || second.PID != os.Getpid() ||
+		err.Error() != "Can't run second copy of mmm_mond" {
 		t.Errorf("a second copy gets %v", err)
 	}
 	if err := p.Release(); err != nil {

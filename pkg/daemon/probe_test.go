@@ -66,7 +66,9 @@ func loadProbe(inv Invocation) (Settings, error) {
 				panic("on purpose")
 			}
 			// A child must inherit nothing of ours.
-			seen, err := exec.Command("/bin/sh", "-c", "readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
+			seen,
+				err := exec.Command("/bin/sh", "-c",
+				"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
 			if err != nil {
 				return Service{}, err
 			}

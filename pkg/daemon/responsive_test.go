@@ -109,7 +109,8 @@ func locked(at *byte) int {
 		if n, _ := fmt.Sscanf(line, "%x-%x ", &from, &to); n == 2 {
 			inside = from <= address && address < to
 		}
-		if flags, ok := strings.CutPrefix(line, "VmFlags:"); ok && inside && slices.Contains(strings.Fields(flags), "lo") {
+		if flags, ok := strings.CutPrefix(line, "VmFlags:"); ok && inside &&
+			slices.Contains(strings.Fields(flags), "lo") {
 			return 1
 		}
 	}

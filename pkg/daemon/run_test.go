@@ -41,7 +41,8 @@ func TestRun(t *testing.T) {
 		{name: "all done", tasks: []Task{task{"a", done}, task{"b", done}}},
 		{name: "told to end", tasks: []Task{task{"a", wait}, task{"b", done}}, cancel: true},
 		{name: "one fails", tasks: []Task{task{"a", wait}, task{"b", fail}, task{"c", done}}, want: "b: broken"},
-		{name: "another follows", tasks: []Task{task{"a", failLate}, task{"b", fail}}, want: "b: broken", logged: "late"},
+		{name: "another follows", tasks: []Task{task{"a", failLate}, task{"b", fail}}, want: "b: broken",
+			logged: "late"},
 		{name: "fails while ending", tasks: []Task{task{"a", failLate}}, cancel: true, want: "a: late", logged: "late"},
 	}
 	for _, tt := range tests {

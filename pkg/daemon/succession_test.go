@@ -75,7 +75,8 @@ func TestSuccession(t *testing.T) {
 		if got := strings.Join(pinged, " "); got != "a c" {
 			t.Errorf("pinged: %s", got)
 		}
-		for _, want := range []string{"ERROR Not reloaded, the old configuration still counts: f:1: wrong\n", ": f:2: wrong too\n", "INFO Nothing to do: the configuration has not changed\n"} {
+		for _, want := range []string{"ERROR Not reloaded, the old configuration still counts: f:1: wrong\n",
+			": f:2: wrong too\n", "INFO Nothing to do: the configuration has not changed\n"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%q is not in the log:\n%s", want, out.String())
 			}
@@ -93,7 +94,11 @@ func TestSuccessionFails(t *testing.T) {
 	} {
 		s := &succession{reload: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
 		s.current.Store(&Service{Tasks: []Task{task{"x", at}}, Reload: func(context.Context) (Service, error) {
-			return Service{Tasks: []Task{task{"y", func(context.Context) error { t.Errorf("%s: the next one ran", name); return nil }}}}, nil
+			return Service{Tasks: []Task{task{"y", func(context.Context) error {
+				t.Errorf("%s: the next one ran",
+					name)
+				return nil
+			}}}}, nil
 		}})
 		if name == "at its end" {
 			s.reload <- struct{}{}
@@ -117,7 +122,8 @@ func TestReloadBySignal(t *testing.T) {
 	p.behave(t, "refuse")
 	kill(t, watcher, syscall.SIGHUP)
 	eventually(t, "the refusal is logged", func() bool {
-		return strings.Contains(read(t, p.log), "ERROR Not reloaded, the old configuration still counts: line 2: wrong\n")
+		return strings.Contains(read(t, p.log),
+			"ERROR Not reloaded, the old configuration still counts: line 2: wrong\n")
 	})
 	if n := len(p.workers(t)); n != 2 {
 		t.Errorf("%d services have run", n)

@@ -54,7 +54,8 @@ func Examine(ctx context.Context, c *config.Config, version string) ([]Finding, 
 // Gather learns what there is to know about the cluster of a configuration. It needs root, or CAP_NET_RAW, for pings.
 func Gather(ctx context.Context, c *config.Config, version string) (Facts, error) {
 	nonce := wire.NewNonce()
-	f := Facts{Config: c, Digests: c.Digests(nonce), Version: version, Now: time.Now(), Hosts: map[string]HostFacts{}, PingIPs: map[netip.Addr]error{}}
+	f := Facts{Config: c, Digests: c.Digests(nonce), Version: version, Now: time.Now(), Hosts: map[string]HostFacts{},
+		PingIPs: map[netip.Addr]error{}}
 	f.local()
 	pinger, err := check.NewPinger()
 	if err != nil {
@@ -156,8 +157,10 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
 	addr := netip.AddrPortFrom(h.IP, uint16(h.MySQLPort)).String()
-	s := mysqlctl.New(mysqlctl.Config{Addr: addr, User: h.MonitorUser, Password: h.MonitorPassword.Reveal(), PasswordName: "monitor_password",
-		Channel: h.ReplicationChannel, ConnectTimeout: connectTimeout, Timeout: serverTimeout, Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}})
+	s := mysqlctl.New(mysqlctl.Config{Addr: addr, User: h.MonitorUser, Password: h.MonitorPassword.Reveal(),
+		PasswordName: "monitor_password",
+		Channel:      h.ReplicationChannel, ConnectTimeout: connectTimeout, Timeout: serverTimeout,
+		Encryption: mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}})
 	defer s.Close()
 	var f ServerFacts
 	if f.Grant, f.Login = s.MissingGrant(ctx, mysqlctl.ForMonitor); f.Login != nil {

@@ -91,13 +91,17 @@ func healthy(t *testing.T) *Facts {
 		"db2": {{Role: "reader", IP: ip("192.0.2.102")}}}
 	for i, h := range c.Hosts {
 		f.Monitor.View.Hosts = append(f.Monitor.View.Hosts, cluster.HostView{Name: h.Name, State: cluster.Online})
-		e := &wire.Examination{Version: "1.0", File: "/etc/mysql-mmm/mmm_agent.conf", Interface: "eth0", Link: wire.LinkUp, Hardware: mac(i + 1),
-			Settings: loaded(t, config.Agent, "this "+h.Name+"\n"+common).Digests(nonce), Seen: map[netip.Addr]string{}, Faults: map[string]string{},
-			Agents: map[string]string{}, State: cluster.Online, Ordered: roles[h.Name], Listens: []netip.AddrPort{netip.MustParseAddrPort("[::]:3306")},
+		e := &wire.Examination{Version: "1.0", File: "/etc/mysql-mmm/mmm_agent.conf", Interface: "eth0",
+			Link: wire.LinkUp, Hardware: mac(i + 1),
+			Settings: loaded(t, config.Agent, "this "+h.Name+"\n"+common).Digests(nonce), Seen: map[netip.Addr]string{},
+			Faults: map[string]string{},
+			Agents: map[string]string{}, State: cluster.Online, Ordered: roles[h.Name],
+			Listens:   []netip.AddrPort{netip.MustParseAddrPort("[::]:3306")},
 			Addresses: []wire.HostAddress{{Interface: "eth0", Prefix: netip.PrefixFrom(h.IP, 24)}}}
 		for _, r := range roles[h.Name] {
 			e.Addresses = append(e.Addresses, wire.HostAddress{Interface: "eth0", Prefix: netip.PrefixFrom(r.IP, 32)})
-			f.Monitor.View.Roles = append(f.Monitor.View.Roles, cluster.RoleView{Role: r.Role, IP: r.IP.String(), Host: h.Name})
+			f.Monitor.View.Roles = append(f.Monitor.View.Roles,
+				cluster.RoleView{Role: r.Role, IP: r.IP.String(), Host: h.Name})
 		}
 		for k, o := range c.Hosts {
 			e.Logins = append(e.Logins, wire.Login{Host: o.Name, Account: wire.AgentAccount, Outcome: wire.LoginOK})
@@ -110,13 +114,18 @@ func healthy(t *testing.T) *Facts {
 				e.Seen[r.IP] = mac(k + 1)
 			}
 			if o.Mode == config.Master {
-				e.Logins = append(e.Logins, wire.Login{Host: o.Name, Account: wire.ReplicationAccount, Outcome: wire.LoginOK})
+				e.Logins = append(e.Logins, wire.Login{Host: o.Name, Account: wire.ReplicationAccount,
+					Outcome: wire.LoginOK})
 			}
 		}
 		source := map[string]string{"db1": "192.0.2.12", "db2": "192.0.2.11", "db3": "192.0.2.11"}[h.Name]
-		s := &mysqlctl.Setup{Version: "10.11.6-MariaDB", Supported: true, ServerID: uint32(i + 1), LogBin: true, LogSlaveUpdates: true,
-			AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1, ReadOnly: i > 0, SemiSyncSource: true, SemiSync: true, RetryCount: -1, GTIDPosition: "0-1-7",
-			Replica: &mysqlctl.Replica{SourceHost: source, SourcePort: 3306, SourceID: map[string]uint32{"192.0.2.11": 1, "192.0.2.12": 2}[source], IORunning: "Yes", SQLRunning: "Yes", UsesGTID: true}}
+		s := &mysqlctl.Setup{Version: "10.11.6-MariaDB", Supported: true, ServerID: uint32(i + 1), LogBin: true,
+			LogSlaveUpdates:        true,
+			AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1, ReadOnly: i > 0, SemiSyncSource: true,
+			SemiSync: true, RetryCount: -1, GTIDPosition: "0-1-7",
+			Replica: &mysqlctl.Replica{SourceHost: source, SourcePort: 3306,
+				SourceID: map[string]uint32{"192.0.2.11": 1, "192.0.2.12": 2}[source], IORunning: "Yes",
+				SQLRunning: "Yes", UsesGTID: true}}
 		f.Hosts[h.Name] = HostFacts{Server: ServerFacts{Setup: s}, Agent: AgentFacts{Exam: e, Unsure: time.Millisecond}}
 	}
 	return f
@@ -147,10 +156,13 @@ func (f *Facts) logins(at, to string, account wire.Account, o wire.Outcome, text
 }
 
 func denied(user string) error {
-	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: user, Err: &mysql.MySQLError{Number: 1045, Message: "Access denied for user '" + user + "'@'192.0.2.10' (using password: YES)"}}
+	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: user,
+		Err: &mysql.MySQLError{Number: 1045, Message: "Access denied for user '" + user +
+			"'@'192.0.2.10' (using password: YES)"}}
 }
 
 // refusedLogin is a login that the server answers with an error.
 func refusedLogin(number uint16, mend string) error {
-	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: "mmm_monitor", Err: &mysql.MySQLError{Number: number, Message: "x"}, Mend: mend}
+	return &mysqlctl.ConnectError{Addr: "192.0.2.12:3306", User: "mmm_monitor",
+		Err: &mysql.MySQLError{Number: number, Message: "x"}, Mend: mend}
 }

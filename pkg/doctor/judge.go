@@ -36,7 +36,8 @@ func Unusable(err error) []Finding {
 		return []Finding{{Severity: Error, Name: "config-invalid", Host: MonitorHost, What: err.Error()}}
 	}
 	for _, e := range errs {
-		f := Finding{Severity: Error, Name: "config-invalid", Host: MonitorHost, What: e.Error(), Mend: fmt.Sprintf("correct %s, then: mmm_mond configtest", e.File)}
+		f := Finding{Severity: Error, Name: "config-invalid", Host: MonitorHost, What: e.Error(),
+			Mend: fmt.Sprintf("correct %s, then: mmm_mond configtest", e.File)}
 		if what, command, found := strings.Cut(f.What, "; run: "); found {
 			f.Name, f.What, f.Mend = "config-readable", what, command
 		}
@@ -48,7 +49,8 @@ func Unusable(err error) []Finding {
 // passing tells that a finding may be of a cluster that is just changing: hosts are not all asked at the same moment.
 func passing(f Finding) bool {
 	switch f.Name {
-	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem", "read-only", "event-running", "event-asleep", "replication-source", "replication-stopped":
+	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem",
+		"read-only", "event-running", "event-asleep", "replication-source", "replication-stopped":
 		return f.Severity > Note
 	}
 	return false
@@ -71,7 +73,8 @@ type judge struct {
 }
 
 func (j *judge) add(s Severity, name, host, mend, what string, args ...any) {
-	j.findings = append(j.findings, Finding{Severity: s, Name: name, Host: host, What: fmt.Sprintf(what, args...), Mend: mend})
+	j.findings = append(j.findings, Finding{Severity: s, Name: name, Host: host, What: fmt.Sprintf(what, args...),
+		Mend: mend})
 }
 
 func (j *judge) ok(name, host, what string, args ...any) { j.add(OK, name, host, "", what, args...) }

@@ -26,10 +26,13 @@ func (j *judge) examination(h config.Host, a AgentFacts) {
 	e := a.Exam
 	j.ok("agent-down", h.Name, "its agent answers; it is version %s", e.Version)
 	if e.Version != j.facts.Version {
-		j.add(Note, "agent-version", h.Name, "install the same version on all hosts", "its agent is version %s, this program %s", e.Version, j.facts.Version)
+		j.add(Note, "agent-version", h.Name, "install the same version on all hosts",
+			"its agent is version %s, this program %s", e.Version, j.facts.Version)
 	}
 	if differ := differences(j.facts.Digests, e.Settings); len(differ) > 0 {
-		j.add(Error, "config-differs", h.Name, fmt.Sprintf("make them equal in %s here and %s on %s, then restart what was wrong", j.facts.Config.File, e.File, h.Name),
+		j.add(Error, "config-differs", h.Name,
+			fmt.Sprintf("make them equal in %s here and %s on %s, then restart what was wrong", j.facts.Config.File,
+				e.File, h.Name),
 			"its configuration is not the monitor's: %s", list(differ))
 	} else {
 		j.ok("config-differs", h.Name, "its configuration is the monitor's")
@@ -39,7 +42,8 @@ func (j *judge) examination(h config.Host, a AgentFacts) {
 		if a.Ahead < 0 {
 			way = "behind"
 		}
-		j.add(Warning, "clock", h.Name, "run chrony or ntpd on both hosts: systemctl enable --now chronyd; chronyc makestep",
+		j.add(Warning, "clock", h.Name,
+			"run chrony or ntpd on both hosts: systemctl enable --now chronyd; chronyc makestep",
 			"its clock is %s %s the monitor's", a.Ahead.Abs().Round(100*time.Millisecond), way)
 	} else {
 		j.ok("clock", h.Name, "its clock is right to %s", (a.Ahead.Abs() + a.Unsure).Round(time.Millisecond))
@@ -52,7 +56,8 @@ func (j *judge) examination(h config.Host, a AgentFacts) {
 // machine judges what the agent may do on its host.
 func (j *judge) machine(h config.Host, e *wire.Examination) {
 	if len(e.Lacks) > 0 {
-		j.add(Error, "capability", h.Name, "run mmm_agentd as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its systemd unit",
+		j.add(Error, "capability", h.Name,
+			"run mmm_agentd as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its systemd unit",
 			"its agent lacks %s: it can't move addresses", list(e.Lacks))
 	}
 	faults := []struct {
@@ -62,12 +67,21 @@ func (j *judge) machine(h config.Host, e *wire.Examination) {
 		mend     string
 		what     string
 	}{
-		{wire.FaultState, Error, "state-path", "make the folder of state_path there, and let its agent write in it: mkdir -p; df -h; mount", "its agent can't keep what was decided, and can't become the writer: %s"},
-		{wire.FaultNftables, Warning, "nftables", "modprobe nf_tables, with a kernel that has CONFIG_NF_TABLES_INET and CONFIG_NFT_REJECT_INET; run the agent as root", "the port of a server that hangs can't be closed: %s"},
-		{wire.FaultSockDiag, Warning, "sock-diag", "modprobe tcp_diag, with a kernel that has CONFIG_INET_DIAG_DESTROY; run the agent as root", "clients of an address that leaves can't be told: %s"},
-		{wire.FaultFence, Warning, "fence-closed", "see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: it did not answer when it was to be closed for writes"},
-		{wire.FaultSource, Error, "replication-limit", "a shorter password or name for the account: " + j.onWriter() + "ALTER USER … IDENTIFIED BY '…'; then in the agents' files, and reload them", "its server could not follow a new writer: %s"},
-		{wire.FaultARP, Note, "arp", "run the agent as root, with cluster_interface up", "it could not be asked who has which address: %s"},
+		{wire.FaultState, Error, "state-path",
+			"make the folder of state_path there, and let its agent write in it: mkdir -p; df -h; mount",
+			"its agent can't keep what was decided, and can't become the writer: %s"},
+		{wire.FaultNftables, Warning, "nftables",
+			"modprobe nf_tables, with a kernel that has CONFIG_NF_TABLES_INET and CONFIG_NFT_REJECT_INET; run the agent as root", "the port of a server that hangs can't be closed: %s"},
+		{wire.FaultSockDiag, Warning, "sock-diag",
+			"modprobe tcp_diag, with a kernel that has CONFIG_INET_DIAG_DESTROY; run the agent as root",
+			"clients of an address that leaves can't be told: %s"},
+		{wire.FaultFence, Warning, "fence-closed",
+			"see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: it did not answer when it was to be closed for writes"},
+		{wire.FaultSource, Error, "replication-limit", "a shorter password or name for the account: " + j.onWriter() +
+			"ALTER USER … IDENTIFIED BY '…'; then in the agents' files, and reload them",
+			"its server could not follow a new writer: %s"},
+		{wire.FaultARP, Note, "arp", "run the agent as root, with cluster_interface up",
+			"it could not be asked who has which address: %s"},
 	}
 	for _, f := range faults {
 		if why, ok := e.Faults[f.fault]; ok {
@@ -114,7 +128,8 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 		var denied []string
 		var text string
 		fine := true
-		for _, l := range slices.SortedFunc(slices.Values(e.Logins), func(a, b wire.Login) int { return strings.Compare(a.Host, b.Host) }) {
+		for _, l := range slices.SortedFunc(slices.Values(e.Logins),
+			func(a, b wire.Login) int { return strings.Compare(a.Host, b.Host) }) {
 			if l.Account != account || l.Outcome == wire.LoginOK {
 				continue
 			}
@@ -126,15 +141,19 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 				j.grant(h, string(account)+"-grant", a.variable, l)
 			default:
 				if f := j.facts.Hosts[l.Host].Server; f.Port == nil && f.Login == nil {
-					j.add(Error, "server-cut", h.Name, fmt.Sprintf("let port %d of %s be reached from %s", j.serverPort(l.Host), l.Host, h.IP), "its agent does not reach the server of %s: %s", l.Host, l.Text)
+					j.add(Error, "server-cut", h.Name, fmt.Sprintf("let port %d of %s be reached from %s",
+						j.serverPort(l.Host), l.Host, h.IP), "its agent does not reach the server of %s: %s", l.Host,
+						l.Text)
 				}
 			}
 		}
 		if len(denied) > 0 {
 			password := strings.Replace(a.variable, "user", "password", 1)
 			user := strings.Trim(quotedUser(text), "'")
-			what, mend := j.refusal(fmt.Sprintf("%s in %s on %s", password, e.File, h.Name), text, user, denied[0], a.purpose)
-			j.add(Error, string(account)+"-login", h.Name, mend, "%s of %s can't log in to the server of %s: %s", a.variable, h.Name, list(denied), what)
+			what, mend := j.refusal(fmt.Sprintf("%s in %s on %s", password, e.File, h.Name), text, user, denied[0],
+				a.purpose)
+			j.add(Error, string(account)+"-login", h.Name, mend, "%s of %s can't log in to the server of %s: %s",
+				a.variable, h.Name, list(denied), what)
 		}
 		if fine {
 			j.ok(string(account)+"-login", h.Name, "%s can log in where it has to, and has its privileges", a.variable)
@@ -159,7 +178,8 @@ func (j *judge) grant(h config.Host, name, variable string, l wire.Login) {
 	if l.Host != h.Name {
 		own := j.exam(l.Host)
 		if own != nil && name == "agent-grant" && slices.ContainsFunc(own.Logins, func(o wire.Login) bool {
-			return o.Host == l.Host && o.Account == l.Account && o.Outcome == wire.LoginGrant && grantee(o.Text) == grantee(l.Text)
+			return o.Host == l.Host && o.Account == l.Account && o.Outcome == wire.LoginGrant &&
+				grantee(o.Text) == grantee(l.Text)
 		}) {
 			return
 		}
@@ -191,7 +211,8 @@ func (j *judge) lines(h config.Host, e *wire.Examination) {
 		if c := j.candidates(); slices.Contains(c, h.Name) && slices.Contains(c, other.Name) {
 			severity, harm = Error, ": they can't vouch for each other when the monitor is away"
 		}
-		j.add(severity, "agent-cut", h.Name, fmt.Sprintf("let TCP port %d of %s be reached from %s", other.AgentPort, other.IP, h.IP),
+		j.add(severity, "agent-cut", h.Name, fmt.Sprintf("let TCP port %d of %s be reached from %s", other.AgentPort,
+			other.IP, h.IP),
 			"its agent does not reach the agent of %s (%s)%s", other.Name, why, harm)
 	}
 }
@@ -209,13 +230,16 @@ func (j *judge) agents() {
 		if len(hosts) < 2 {
 			continue
 		}
-		most := slices.MaxFunc(slices.Sorted(maps.Keys(hosts)), func(a, b string) int { return len(hosts[a]) - len(hosts[b]) })
+		most := slices.MaxFunc(slices.Sorted(maps.Keys(hosts)),
+			func(a, b string) int { return len(hosts[a]) - len(hosts[b]) })
 		for digest, names := range hosts {
 			if digest == most {
 				continue
 			}
 			for _, name := range names {
-				j.add(Warning, "agents-differ", name, fmt.Sprintf("make %s in %s what it is on %s, unless it is meant to differ", v, j.exam(name).File, hosts[most][0]),
+				j.add(Warning, "agents-differ", name,
+					fmt.Sprintf("make %s in %s what it is on %s, unless it is meant to differ", v, j.exam(name).File,
+						hosts[most][0]),
 					"its %s is not that of %s", v, list(hosts[most]))
 			}
 		}

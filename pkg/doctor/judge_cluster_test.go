@@ -24,15 +24,24 @@ func agentRows() []judged {
 		return func(f *Facts) { f.exam("db3").Faults[name] = "why" }
 	}
 	return []judged{
-		{func(f *Facts) { reconfigured(f, "db3", "writer_lease 9\n<host db2>\n mysql_port 3307\n</host>\n") }, "error config-differs db3", "mmm_agent.conf on db3"},
-		{func(f *Facts) { reconfigured(f, "db3", "<host db4>\n ip 192.0.2.14\n mode slave\n</host>\n") }, "error config-differs db3", ""},
-		{func(f *Facts) { reconfigured(f, "db3", "<host default>\n replication_password other\n</host>\n") }, "warning agents-differ db3", "replication_password"},
-		{func(f *Facts) { reconfigured(f, "db3", "<host default>\n agent_user other\n</host>\n") }, "warning agents-differ db3", "agent_user"},
-		{func(f *Facts) { f.with("db3", func(h *HostFacts) { h.Agent.Ahead = -1500 * time.Millisecond }) }, "warning clock db3", "chrony"},
+		{func(f *Facts) { reconfigured(f, "db3", "writer_lease 9\n<host db2>\n mysql_port 3307\n</host>\n") },
+			"error config-differs db3", "mmm_agent.conf on db3"},
+		{func(f *Facts) { reconfigured(f, "db3", "<host db4>\n ip 192.0.2.14\n mode slave\n</host>\n") },
+			"error config-differs db3", ""},
+		{func(f *Facts) { reconfigured(f, "db3", "<host default>\n replication_password other\n</host>\n") },
+			"warning agents-differ db3", "replication_password"},
+		{func(f *Facts) { reconfigured(f, "db3", "<host default>\n agent_user other\n</host>\n") },
+			"warning agents-differ db3", "agent_user"},
+		{func(f *Facts) { f.with("db3", func(h *HostFacts) { h.Agent.Ahead = -1500 * time.Millisecond }) },
+			"warning clock db3", "chrony"},
 		{func(f *Facts) {
-			f.with("db3", func(h *HostFacts) { h.Agent.Ahead, h.Agent.Unsure = 1500*time.Millisecond, 600*time.Millisecond })
+			f.with("db3", func(h *HostFacts) {
+				h.Agent.Ahead, h.Agent.Unsure = 1500*time.Millisecond,
+					600*time.Millisecond
+			})
 		}, "", ""},
-		{func(f *Facts) { f.exam("db3").Lacks = []string{"CAP_NET_ADMIN"} }, "error capability db3", "AmbientCapabilities"},
+		{func(f *Facts) { f.exam("db3").Lacks = []string{"CAP_NET_ADMIN"} }, "error capability db3",
+			"AmbientCapabilities"},
 		{fault(wire.FaultState), "error state-path db3", "state_path"},
 		{fault(wire.FaultNftables), "warning nftables db3", "modprobe nf_tables"},
 		{fault(wire.FaultSockDiag), "warning sock-diag db3", "modprobe tcp_diag"},
@@ -40,26 +49,34 @@ func agentRows() []judged {
 		{fault(wire.FaultSource), "error replication-limit db3", "on db1: ALTER USER"},
 		{fault(wire.FaultARP), "note arp db3", "cluster_interface"},
 		{func(f *Facts) {
-			f.logins("db3", "", wire.AgentAccount, wire.LoginDenied, "Error 1045: Access denied for user 'mmm_agent'@'192.0.2.13'")
-		}, "error agent-login db3", "CREATE USER 'mmm_agent'@'192.0.2.13' IDENTIFIED BY '…'; GRANT PROCESS, CONNECTION ADMIN,"},
+			f.logins("db3", "", wire.AgentAccount, wire.LoginDenied,
+				"Error 1045: Access denied for user 'mmm_agent'@'192.0.2.13'")
+		}, "error agent-login db3",
+			"CREATE USER 'mmm_agent'@'192.0.2.13' IDENTIFIED BY '…'; GRANT PROCESS, CONNECTION ADMIN,"},
 		{func(f *Facts) {
-			f.logins("db3", "db1", wire.ReplicationAccount, wire.LoginDenied, "Error 1045: Access denied for user 'repl'@'192.0.2.13'")
+			f.logins("db3", "db1", wire.ReplicationAccount, wire.LoginDenied,
+				"Error 1045: Access denied for user 'repl'@'192.0.2.13'")
 		}, "error replication-login db3", "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'192.0.2.13'"},
 		{func(f *Facts) {
-			f.logins("db3", "db1", wire.AgentAccount, wire.LoginDenied, "Error 3118 (HY000): Access denied for user 'mmm_agent'@'192.0.2.13'. Account is locked.; this mends it: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK")
+			f.logins("db3", "db1", wire.AgentAccount, wire.LoginDenied,
+				"Error 3118 (HY000): Access denied for user 'mmm_agent'@'192.0.2.13'. Account is locked.; this mends it: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK")
 		}, "error agent-login db3", "on db1: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK"},
 		// Said by the own agent with all that is missing, and not again by the others with their part of it.
 		{func(f *Facts) {
-			f.logins("db3", "db3", wire.AgentAccount, wire.LoginGrant, "GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")
+			f.logins("db3", "db3", wire.AgentAccount, wire.LoginGrant,
+				"GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")
 			f.logins("db1", "db3", wire.AgentAccount, wire.LoginGrant, "GRANT BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")
 		}, "error agent-grant db3", "on db1: GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%';"},
 		{func(f *Facts) {
 			for _, at := range []string{"db2", "db3"} {
-				f.logins(at, "db1", wire.ReplicationAccount, wire.LoginGrant, "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'")
+				f.logins(at, "db1", wire.ReplicationAccount, wire.LoginGrant,
+					"GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'")
 			}
 		}, "error replication-grant db1", "on db1: GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';"},
-		{func(f *Facts) { f.logins("db2", "db3", wire.AgentAccount, wire.LoginFailed, "no route to host") }, "error server-cut db2", "port 3306 of db3"},
-		{func(f *Facts) { f.exam("db1").Agents["db2"] = "no answer" }, "error agent-cut db1", "TCP port 9989 of 192.0.2.12 be reached from 192.0.2.11"},
+		{func(f *Facts) { f.logins("db2", "db3", wire.AgentAccount, wire.LoginFailed, "no route to host") },
+			"error server-cut db2", "port 3306 of db3"},
+		{func(f *Facts) { f.exam("db1").Agents["db2"] = "no answer" }, "error agent-cut db1",
+			"TCP port 9989 of 192.0.2.12 be reached from 192.0.2.11"},
 		{func(f *Facts) { f.exam("db3").Agents["db2"] = "no answer" }, "warning agent-cut db3", "TCP port 9989"},
 	}
 }
@@ -94,16 +111,22 @@ func networkRows() []judged {
 		}
 	}
 	return []judged{
-		{func(f *Facts) { e := f.exam("db3"); e.Link, e.Addresses, e.Hardware = wire.LinkMissing, nil, "" }, "error interface-missing db3", "ip -br addr"},
+		{func(f *Facts) { e := f.exam("db3"); e.Link, e.Addresses, e.Hardware = wire.LinkMissing, nil, "" },
+			"error interface-missing db3", "ip -br addr"},
 		{func(f *Facts) { f.exam("db3").Link = wire.LinkDown }, "error interface-down db3", "ip link set eth0 up"},
-		{func(f *Facts) { f.exam("db3").Addresses[0].Interface = "eth1" }, "error interface-ip db3", "cluster_interface eth1"},
+		{func(f *Facts) { f.exam("db3").Addresses[0].Interface = "eth1" }, "error interface-ip db3",
+			"cluster_interface eth1"},
 		{func(f *Facts) { f.exam("db3").Addresses = nil }, "error interface-ip db3", "<host db3>"},
-		{func(f *Facts) { f.exam("db3").Addresses[0].Prefix = netip.MustParsePrefix("192.0.2.13/28") }, "warning address-subnet db3, warning address-subnet db3", "<role reader>"},
+		{func(f *Facts) { f.exam("db3").Addresses[0].Prefix = netip.MustParsePrefix("192.0.2.13/28") },
+			"warning address-subnet db3, warning address-subnet db3", "<role reader>"},
 		{on("lo"), "error address-elsewhere db3, error address-twice db3", "on db3: ip addr del 192.0.2.100/32 dev lo"},
 		{on("eth0"), "error address-stray db3, error address-twice db3", "on db3: ip addr del 192.0.2.100/32 dev eth0"},
-		{func(f *Facts) { f.exam("db2").State = cluster.Unknown }, "warning address-unordered db2", "start the monitor"},
-		{func(f *Facts) { f.exam("db3").Seen[ip("192.0.2.100")] = mac(99) }, "error address-conflict monitor", "02:00:00:00:00:63"},
-		{func(f *Facts) { f.exam("db3").Seen[ip("192.0.2.11")] = mac(99) }, "error address-conflict db1", "02:00:00:00:00:63"},
+		{func(f *Facts) { f.exam("db2").State = cluster.Unknown }, "warning address-unordered db2",
+			"start the monitor"},
+		{func(f *Facts) { f.exam("db3").Seen[ip("192.0.2.100")] = mac(99) }, "error address-conflict monitor",
+			"02:00:00:00:00:63"},
+		{func(f *Facts) { f.exam("db3").Seen[ip("192.0.2.11")] = mac(99) }, "error address-conflict db1",
+			"02:00:00:00:00:63"},
 		{func(f *Facts) { f.exam("db1").Seen[ip("192.0.2.102")] = mac(3) }, "error address-conflict db3", "proxy_arp"},
 		{func(f *Facts) {
 			f.with("db2", func(h *HostFacts) { h.Agent = AgentFacts{Refusal: "ERROR: Invalid command 'EXAMINE'!"} })
@@ -117,7 +140,8 @@ func serverRows() []judged {
 	mySQL := func(f *Facts) {
 		for i, host := range []string{"db1", "db2", "db3"} {
 			s := f.server(host)
-			s.Version, s.MySQL, s.GTIDMode, s.UUID, s.RetryCount, s.RetryPause = "8.4.3", true, "ON", string(rune('a'+i)), 0, 60
+			s.Version, s.MySQL, s.GTIDMode, s.UUID, s.RetryCount, s.RetryPause = "8.4.3", true, "ON",
+				string(rune('a'+i)), 0, 60
 		}
 	}
 	byPosition := func(f *Facts) {
@@ -134,26 +158,39 @@ func serverRows() []judged {
 		{func(f *Facts) { f.server("db3").MySQL = true }, "error server-mixed db3", "MariaDB on all"},
 		{func(f *Facts) { f.server("db2").LogBin = false }, "error log-bin db2", "log_bin"},
 		{func(f *Facts) { f.server("db3").LogBin = false }, "", ""},
-		{func(f *Facts) { f.server("db2").LogSlaveUpdates = false }, "error log-slave-updates db2", "log_slave_updates = 1"},
-		{func(f *Facts) { f.server("db2").AutoIncrementIncrement = 1 }, "warning auto-increment db2", "SET GLOBAL auto_increment_increment = 2"},
-		{func(f *Facts) { f.server("db2").AutoIncrementIncrement = 4 }, "warning auto-increment db2", "SET GLOBAL auto_increment_increment = 2"},
-		{func(f *Facts) { f.server("db2").AutoIncrementOffset = 1 }, "warning auto-increment db2", "SET GLOBAL auto_increment_offset = 2"},
-		{func(f *Facts) { f.server("db2").AutoIncrementOffset = 3 }, "warning auto-increment db2", "auto_increment_offset = 2"},
-		{func(f *Facts) { f.server("db2").SemiSync = false }, "warning semi-sync db2", "on db2: SET GLOBAL rpl_semi_sync_master_enabled = 1, GLOBAL rpl_semi_sync_slave_enabled = 1;"},
-		{func(f *Facts) { mySQL(f); f.server("db2").SemiSync = false }, "warning semi-sync db2", "plugin_load_add = semisync_source.so"},
+		{func(f *Facts) { f.server("db2").LogSlaveUpdates = false }, "error log-slave-updates db2",
+			"log_slave_updates = 1"},
+		{func(f *Facts) { f.server("db2").AutoIncrementIncrement = 1 }, "warning auto-increment db2",
+			"SET GLOBAL auto_increment_increment = 2"},
+		{func(f *Facts) { f.server("db2").AutoIncrementIncrement = 4 }, "warning auto-increment db2",
+			"SET GLOBAL auto_increment_increment = 2"},
+		{func(f *Facts) { f.server("db2").AutoIncrementOffset = 1 }, "warning auto-increment db2",
+			"SET GLOBAL auto_increment_offset = 2"},
+		{func(f *Facts) { f.server("db2").AutoIncrementOffset = 3 }, "warning auto-increment db2",
+			"auto_increment_offset = 2"},
+		{func(f *Facts) { f.server("db2").SemiSync = false }, "warning semi-sync db2",
+			"on db2: SET GLOBAL rpl_semi_sync_master_enabled = 1, GLOBAL rpl_semi_sync_slave_enabled = 1;"},
+		{func(f *Facts) { mySQL(f); f.server("db2").SemiSync = false }, "warning semi-sync db2",
+			"plugin_load_add = semisync_source.so"},
 		{func(f *Facts) { f.server("db3").SemiSync = false }, "", ""},
-		{func(f *Facts) { f.server("db2").ReadOnly = false }, "error read-only db2", "on db2: SET GLOBAL read_only = 1; and in its my.cnf: read_only = 1"},
+		{func(f *Facts) { f.server("db2").ReadOnly = false }, "error read-only db2",
+			"on db2: SET GLOBAL read_only = 1; and in its my.cnf: read_only = 1"},
 		{func(f *Facts) { f.server("db3").ReadOnly = false }, "warning read-only db3", "on db3"},
 		{func(f *Facts) { mySQL(f); f.server("db2").GTIDMode = "OFF" }, "error gtid-mode db2", "gtid_mode = ON"},
-		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3", "use GTIDs on all; on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;"},
+		{func(f *Facts) { f.server("db3").Replica.UsesGTID = false }, "warning gtid-mode db3",
+			"use GTIDs on all; on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		{func(f *Facts) { f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_USER='…', MASTER_PASSWORD='…', MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		// What is said fits how the host, or the others where it does not replicate, finds its place, and its channel.
-		{func(f *Facts) { byPosition(f); f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2",
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica.SourceHost = "192.0.2.13" },
+			"error replication-source db2",
 			"on db2, once it has the data of db1: STOP SLAVE; CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
-		{func(f *Facts) { byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
-		{func(f *Facts) { mySQL(f); byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2", "SOURCE_LOG_FILE='…', SOURCE_LOG_POS=…, SOURCE_AUTO_POSITION=0"},
-		{func(f *Facts) { f.server("db2").Replica.SourceHost, f.server("db2").GTIDPosition = "192.0.2.13", "" }, "error replication-source db2",
+		{func(f *Facts) { byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2",
+			"MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
+		{func(f *Facts) { mySQL(f); byPosition(f); f.server("db2").Replica = nil }, "error replication-missing db2",
+			"SOURCE_LOG_FILE='…', SOURCE_LOG_POS=…, SOURCE_AUTO_POSITION=0"},
+		{func(f *Facts) { f.server("db2").Replica.SourceHost, f.server("db2").GTIDPosition = "192.0.2.13", "" },
+			"error replication-source db2",
 			"STOP SLAVE; SET GLOBAL gtid_slave_pos='…'; CHANGE MASTER TO MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) {
 			f.Config.Hosts[1].ReplicationChannel = "mmm"
@@ -164,25 +201,32 @@ func serverRows() []judged {
 			f.Config.Hosts[1].ReplicationChannel = "mmm"
 			f.server("db2").Replica.SQLRunning = "No"
 		}, "error replication-stopped db2", "on db2: START REPLICA FOR CHANNEL 'mmm';"},
-		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning, r.SourceID = "No", "No", 0 }, "error replication-stopped db2",
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning, r.SourceID = "No", "No", 0 },
+			"error replication-stopped db2",
 			"on db2: START SLAVE; and take skip_slave_start out of its my.cnf"},
 		{func(f *Facts) {
 			mySQL(f)
 			r := f.server("db2").Replica
 			r.IORunning, r.SQLRunning, f.server("db2").SkipStart = "No", "No", true
 		}, "error replication-stopped db2", "on db2: START REPLICA; and take skip_replica_start out of its my.cnf"},
-		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning = "No", "No" }, "error replication-stopped db2", "on db2: START SLAVE;"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.IORunning, r.SQLRunning = "No", "No" },
+			"error replication-stopped db2", "on db2: START SLAVE;"},
 		{func(f *Facts) { mySQL(f); f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.11', SOURCE_PORT=3306, SOURCE_USER='…', SOURCE_PASSWORD='…', SOURCE_AUTO_POSITION=1, SOURCE_RETRY_COUNT=86400, GET_SOURCE_PUBLIC_KEY=1; START REPLICA;"},
-		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
-		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3", "mmm_control show says why"},
+		{func(f *Facts) { f.server("db2").Replica.SourceHost = "192.0.2.13" }, "error replication-source db2",
+			"MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3",
+			"mmm_control show says why"},
 		// The source is the right host by whatever address, or it is not.
 		{func(f *Facts) {
-			f.server("db2").Replica.SourceHost, f.Resolved = "db1.example.com", map[string][]netip.Addr{"db1.example.com": {ip("192.0.2.11")}}
+			f.server("db2").Replica.SourceHost, f.Resolved = "db1.example.com",
+				map[string][]netip.Addr{"db1.example.com": {ip("192.0.2.11")}}
 		}, "", ""},
 		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.11", 1 }, "", ""},
-		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.13", 3 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
-		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "203.0.113.9", 9 }, "error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "198.51.100.13", 3 },
+			"error replication-source db2", "MASTER_HOST='192.0.2.11'"},
+		{func(f *Facts) { r := f.server("db2").Replica; r.SourceHost, r.SourceID = "203.0.113.9", 9 },
+			"error replication-source db2", "MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) {
 			mySQL(f)
 			r := f.server("db2").Replica
@@ -201,12 +245,14 @@ func serverRows() []judged {
 			f.server("db3").Replica.SourceHost = "192.0.2.12"
 		}, "", ""},
 		// Nobody is told to start a replication that is stopped for a reason.
-		{func(f *Facts) { f.server("db2").Replica.IORunning = "No"; f.exam("db2").Embargo = "db1" }, "note replication-embargo db2", "mmm_control show"},
+		{func(f *Facts) { f.server("db2").Replica.IORunning = "No"; f.exam("db2").Embargo = "db1" },
+			"note replication-embargo db2", "mmm_control show"},
 		{func(f *Facts) {
 			f.server("db2").Replica.IORunning = "No"
 			f.Monitor.View.Hosts[0].Audit = &cluster.Finding{}
 		}, "warning audit db1, note replication-embargo db2", "mmm_control show"},
-		{func(f *Facts) { f.server("db2").Replica.SQLRunning = "No" }, "error replication-stopped db2", "on db2: START SLAVE;"},
+		{func(f *Facts) { f.server("db2").Replica.SQLRunning = "No" }, "error replication-stopped db2",
+			"on db2: START SLAVE;"},
 		{func(f *Facts) {
 			r := f.server("db2").Replica
 			r.IORunning, r.IOError = "Connecting", "error\nconnecting"
@@ -221,24 +267,30 @@ func serverRows() []judged {
 		},
 			"warning takeover-loss db2", "mmm_control checks db2"},
 		// What listens elsewhere than on the addresses of roles.
-		{func(f *Facts) { f.server("db2").BindAddress = "192.0.2.12" }, "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0; then restart"},
+		{func(f *Facts) { f.server("db2").BindAddress = "192.0.2.12" }, "error bind-address db2",
+			"my.cnf of db2, [mysqld]: bind-address = 0.0.0.0; then restart"},
 		{func(f *Facts) { f.server("db3").BindAddress = "192.0.2.13,192.0.2.101" }, "error bind-address db3", ""},
 		{func(f *Facts) {
-			f.server("db1").BindAddress, f.server("db2").BindAddress, f.server("db3").BindAddress = "*", "0.0.0.0", "192.0.2.13, 192.0.2.101,192.0.2.102/blue"
+			f.server("db1").BindAddress, f.server("db2").BindAddress, f.server("db3").BindAddress = "*", "0.0.0.0",
+				"192.0.2.13, 192.0.2.101,192.0.2.102/blue"
 		}, "", ""},
 		{func(f *Facts) {
 			six := netip.MustParseAddr("2001:db8::100")
 			f.Config.Roles[0].IPs = append(f.Config.Roles[0].IPs, six)
 			f.server("db1").BindAddress, f.server("db2").BindAddress = "0.0.0.0", "::"
-		}, "error bind-address db1, warning address-subnet db1, warning address-subnet db2, warning address-subnet db3", "bind-address = *"},
+		}, "error bind-address db1, warning address-subnet db1, warning address-subnet db2, warning address-subnet db3",
+			"bind-address = *"},
 		// Events run on the writer, and nowhere else.
-		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(true), true }, "warning event-running db2",
+		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(true), true },
+			"warning event-running db2",
 			"on db2: SET GLOBAL event_scheduler = OFF; and in its my.cnf: event_scheduler = OFF"},
 		{func(f *Facts) { f.server("db2").Events = events(true) }, "", ""},
 		{func(f *Facts) { f.server("db2").Events, f.server("db2").EventScheduler = events(false), true }, "", ""},
 		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(true), true }, "", ""},
-		{func(f *Facts) { f.server("db1").Events = events(true) }, "warning event-asleep db1", "on db1: SET GLOBAL event_scheduler = ON; for good: event_scheduler 1"},
-		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(false), true }, "warning event-asleep db1",
+		{func(f *Facts) { f.server("db1").Events = events(true) }, "warning event-asleep db1",
+			"on db1: SET GLOBAL event_scheduler = ON; for good: event_scheduler 1"},
+		{func(f *Facts) { f.server("db1").Events, f.server("db1").EventScheduler = events(false), true },
+			"warning event-asleep db1",
 			"on db1: ALTER DEFINER=`u`@`%` EVENT `app`.`a` ENABLE; ALTER DEFINER=`u`@`%` EVENT `app`.`b` ENABLE; ALTER"},
 		{func(f *Facts) {
 			f.server("db1").Events, f.server("db1").EventScheduler = events(false)[:1], true
@@ -247,7 +299,8 @@ func serverRows() []judged {
 		{func(f *Facts) {
 			f.server("db2").EventScheduler, f.server("db2").EventGrant = true, "GRANT EVENT ON *.* TO 'mmm_monitor'@'%'"
 		}, "note event-unseen db2", "on db1: GRANT EVENT ON *.* TO 'mmm_monitor'@'%';"},
-		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2", "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
+		{func(f *Facts) { mySQL(f); f.server("db2").RetryCount = 10 }, "warning replication-retry db2",
+			"STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=86400; START REPLICA;"},
 	}
 }
 
@@ -264,7 +317,8 @@ func TestUnusable(t *testing.T) {
 		err        error
 		name, mend string
 	}{
-		{config.Errors{{File: "f", Msg: "mode 0644: the file is world-readable; run: chmod o-rwx f"}}, "config-readable", "chmod o-rwx f"},
+		{config.Errors{{File: "f", Msg: "mode 0644: the file is world-readable; run: chmod o-rwx f"}},
+			"config-readable", "chmod o-rwx f"},
 		{config.Errors{{File: "f", Line: 3, Msg: "unknown"}}, "config-invalid", "correct f, then: mmm_mond configtest"},
 	} {
 		if got := Unusable(tt.err); len(got) != 1 || got[0].Name != tt.name || got[0].Mend != tt.mend {
@@ -306,7 +360,8 @@ func TestReferencePage(t *testing.T) {
 
 func TestText(t *testing.T) {
 	r := NewReport([]Finding{
-		{Severity: Warning, Name: "w", Host: "db1", What: strings.Repeat("word ", 30), Mend: "on db1: " + strings.Repeat("GRANT ", 30)},
+		{Severity: Warning, Name: "w", Host: "db1", What: strings.Repeat("word ", 30), Mend: "on db1: " +
+			strings.Repeat("GRANT ", 30)},
 		{Severity: Error, Name: "e", Host: "db1", What: "short"},
 		{Severity: OK, Name: "o", Host: "db1", What: "fine"},
 		{Severity: Note, Name: "n", Host: MonitorHost, What: "first"},
@@ -316,7 +371,8 @@ func TestText(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "monitor\n  note     n: first\ndb1\n  error    e: short\n  warning  w: word word word word word word word word word word word word word word word word word\n" +
-		"           word word word word word word word word word word word word word \n           mend: on db1: " + strings.Repeat("GRANT ", 30) + "\n1 error, 1 warning\n"
+		"           word word word word word word word word word word word word word \n           mend: on db1: " +
+		strings.Repeat("GRANT ", 30) + "\n1 error, 1 warning\n"
 	if b.String() != want {
 		t.Errorf("%s\nwant\n%s", b.String(), want)
 	}

@@ -17,10 +17,13 @@ const soon = 30 * 24 * time.Hour
 // audit: a former writer is back. What it alone has must not come in unseen, so its host is not just set online.
 func (j *judge) audit(h cluster.HostView) {
 	if !h.Audit.Looked {
-		j.add(Warning, "audit", h.Name, "start its server and its agent, which looks by itself; mmm_control show says what it finds", "it was the writer, and its log has not been looked at since")
+		j.add(Warning, "audit", h.Name,
+			"start its server and its agent, which looks by itself; mmm_control show says what it finds",
+			"it was the writer, and its log has not been looked at since")
 		return
 	}
-	j.add(Error, "audit", h.Name, fmt.Sprintf("save its log with mysqlbinlog, and set it up anew from the writer; or, to let all of that in everywhere: mmm_control set_online %s", h.Name),
+	j.add(Error, "audit", h.Name,
+		fmt.Sprintf("save its log with mysqlbinlog, and set it up anew from the writer; or, to let all of that in everywhere: mmm_control set_online %s", h.Name),
 		"it was the writer and is not what the others know: %s", h.Audit.Finding)
 }
 
@@ -33,22 +36,26 @@ func (j *judge) configuration() {
 	candidates := j.candidates()
 	switch {
 	case c.WriterLease == 0:
-		j.add(Warning, "lease-off", MonitorHost, "writer_lease 6 in mmm_common.conf on all hosts, then reload the monitor",
+		j.add(Warning, "lease-off", MonitorHost,
+			"writer_lease 6 in mmm_common.conf on all hosts, then reload the monitor",
 			"writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	case len(candidates) < 2:
-		j.add(Warning, "lease-alone", MonitorHost, fmt.Sprintf("name both masters in hosts of <role %s>", c.ActiveMasterRole),
+		j.add(Warning, "lease-alone", MonitorHost, fmt.Sprintf("name both masters in hosts of <role %s>",
+			c.ActiveMasterRole),
 			"only %s may be the writer: nobody can take over", list(candidates))
 	default:
 		j.ok("lease-off", MonitorHost, "writer_lease is %s", c.WriterLease)
 	}
 	for _, name := range candidates {
 		if h, _ := c.Host(name); h.Mode == config.Slave {
-			j.add(Warning, "writer-slave", MonitorHost, fmt.Sprintf("take %s out of hosts of <role %s>, or make it a master", name, c.ActiveMasterRole),
+			j.add(Warning, "writer-slave", MonitorHost,
+				fmt.Sprintf("take %s out of hosts of <role %s>, or make it a master", name, c.ActiveMasterRole),
 				"%s may be the writer, but is a slave: nobody replicates from it", name)
 		}
 	}
 	if c.AgentSecret == "" && !c.Socket.SSL {
-		j.add(Warning, "agents-open", MonitorHost, "agent_secret in mmm_common.conf on all hosts, made by: openssl rand -hex 32; or <socket> type ssl",
+		j.add(Warning, "agents-open", MonitorHost,
+			"agent_secret in mmm_common.conf on all hosts, made by: openssl rand -hex 32; or <socket> type ssl",
 			"agents obey anybody who can connect to them: there is neither agent_secret nor TLS")
 	} else {
 		j.ok("agents-open", MonitorHost, "agents obey only the monitor")
@@ -58,7 +65,8 @@ func (j *judge) configuration() {
 	}
 	j.pingIPs()
 	if j.facts.Status != nil {
-		j.add(Error, "status-path", MonitorHost, "make the folder of status_path, let root write there: mkdir -p; df -h; mount",
+		j.add(Error, "status-path", MonitorHost,
+			"make the folder of status_path, let root write there: mkdir -p; df -h; mount",
 			"the monitor can't keep its decisions: %s", plain(j.facts.Status))
 	}
 	if j.facts.Kill != nil {
@@ -66,7 +74,9 @@ func (j *judge) configuration() {
 		if c.WriterLease == 0 {
 			severity, why = Warning, "without a lease nothing else ends a writer that can't be reached"
 		}
-		j.add(severity, "kill-host", MonitorHost, fmt.Sprintf("write %s and chmod +x it: it is given a host's name and switches that host off", c.Monitor.KillHostBin),
+		j.add(severity, "kill-host", MonitorHost,
+			fmt.Sprintf("write %s and chmod +x it: it is given a host's name and switches that host off",
+				c.Monitor.KillHostBin),
 			"kill_host_bin %s can't be run: %s; %s", c.Monitor.KillHostBin, plain(j.facts.Kill), why)
 	}
 }
@@ -75,17 +85,23 @@ func (j *judge) tls() {
 	s, left := j.facts.Config.Socket, j.facts.TLS.Expires.Sub(j.facts.Now)
 	switch {
 	case j.facts.TLS.Err != nil:
-		j.add(Error, "tls-files", MonitorHost, "correct cert_file, key_file and ca_file of <socket>", "TLS can't be used: %s", plain(j.facts.TLS.Err))
+		j.add(Error, "tls-files", MonitorHost, "correct cert_file, key_file and ca_file of <socket>",
+			"TLS can't be used: %s", plain(j.facts.TLS.Err))
 	case j.facts.TLS.Expires.IsZero():
 	case left <= 0:
-		j.add(Error, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s was good until %s", s.CertFile, j.facts.TLS.Expires.Format(time.DateOnly))
+		j.add(Error, "tls-expired", MonitorHost, "make a new "+s.CertFile+
+			" with the same authority, and restart the monitor", "the certificate %s was good until %s", s.CertFile,
+			j.facts.TLS.Expires.Format(time.DateOnly))
 	case left < soon:
-		j.add(Warning, "tls-expired", MonitorHost, "make a new "+s.CertFile+" with the same authority, and restart the monitor", "the certificate %s is good until %s only", s.CertFile, j.facts.TLS.Expires.Format(time.DateOnly))
+		j.add(Warning, "tls-expired", MonitorHost, "make a new "+s.CertFile+
+			" with the same authority, and restart the monitor", "the certificate %s is good until %s only", s.CertFile,
+			j.facts.TLS.Expires.Format(time.DateOnly))
 	default:
 		j.ok("tls-expired", MonitorHost, "the certificate is good until %s", j.facts.TLS.Expires.Format(time.DateOnly))
 	}
 	if j.facts.TLS.Open {
-		j.add(Error, "tls-key", MonitorHost, "chmod o-rwx "+s.KeyFile, "everybody on this machine can read the key %s", s.KeyFile)
+		j.add(Error, "tls-key", MonitorHost, "chmod o-rwx "+s.KeyFile, "everybody on this machine can read the key %s",
+			s.KeyFile)
 	}
 }
 
@@ -102,15 +118,19 @@ func (j *judge) pingIPs() {
 	}
 	switch n := len(j.facts.Config.Monitor.PingIPs); {
 	case len(silent) == n:
-		j.add(Error, "ping-ips", MonitorHost, "ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
-			"none of ping_ips answers (%s): the monitor thinks that its own network is down, and does nothing", list(silent))
+		j.add(Error, "ping-ips", MonitorHost,
+			"ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
+			"none of ping_ips answers (%s): the monitor thinks that its own network is down, and does nothing",
+			list(silent))
 	case len(silent) > 0:
-		j.add(Warning, "ping-ips", MonitorHost, "replace them in ping_ips of mmm_mon.conf", "some of ping_ips answer no pings: %s", list(silent))
+		j.add(Warning, "ping-ips", MonitorHost, "replace them in ping_ips of mmm_mon.conf",
+			"some of ping_ips answer no pings: %s", list(silent))
 	default:
 		j.ok("ping-ips", MonitorHost, "all of ping_ips answer")
 	}
 	if len(own) > 0 {
-		j.add(Warning, "ping-ips-own", MonitorHost, "ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
+		j.add(Warning, "ping-ips-own", MonitorHost,
+			"ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
 			"some of ping_ips say nothing about the network, as they are this machine's own, or move from host to host: %s", list(own))
 	}
 }
@@ -126,7 +146,8 @@ func (j *judge) monitor() {
 	case j.facts.TLS.Err != nil: // nobody was asked
 		return
 	case m.Err != nil:
-		j.add(Error, "monitor-port", MonitorHost, fmt.Sprintf("see who has the port: ss -ltnp 'sport = :%d'", j.facts.Config.Monitor.Port),
+		j.add(Error, "monitor-port", MonitorHost, fmt.Sprintf("see who has the port: ss -ltnp 'sport = :%d'",
+			j.facts.Config.Monitor.Port),
 			"what listens on %s is no monitor, or hangs: %s", port, plain(m.Err))
 		return
 	case !m.Running:
@@ -139,7 +160,8 @@ func (j *judge) monitor() {
 		return
 	}
 	if v.Mode == cluster.Passive {
-		j.add(Warning, "monitor-passive", MonitorHost, "mmm_control set_active, when mmm_control show is as it is to be",
+		j.add(Warning, "monitor-passive", MonitorHost,
+			"mmm_control set_active, when mmm_control show is as it is to be",
 			"the monitor is in passive mode and orders nothing: %s", strings.Join(strings.Fields(v.Cause), " "))
 	}
 	for _, h := range v.Hosts {
@@ -151,20 +173,26 @@ func (j *judge) monitor() {
 		case cluster.Online:
 			j.ok("host-state", h.Name, "the monitor has it ONLINE")
 		case cluster.AwaitingRecovery, cluster.AdminOffline:
-			j.add(Warning, "host-state", h.Name, "mmm_control set_online "+h.Name, "the monitor has it %s: it gets no roles", h.State)
+			j.add(Warning, "host-state", h.Name, "mmm_control set_online "+h.Name,
+				"the monitor has it %s: it gets no roles", h.State)
 		default:
-			j.add(Warning, "host-state", h.Name, "mmm_control checks "+h.Name, "the monitor has it %s: it gets no roles", h.State)
+			j.add(Warning, "host-state", h.Name, "mmm_control checks "+h.Name,
+				"the monitor has it %s: it gets no roles", h.State)
 		}
 		if h.Lacks != "" && h.State != cluster.HardOffline && h.State != cluster.AdminOffline {
-			j.add(Warning, "takeover-loss", h.Name, "mmm_control checks "+h.Name+"; mend its replication, or see failover_loss", "it can't take the writer role over without loss: %s", h.Lacks)
+			j.add(Warning, "takeover-loss", h.Name, "mmm_control checks "+h.Name+
+				"; mend its replication, or see failover_loss", "it can't take the writer role over without loss: %s",
+				h.Lacks)
 		}
 		for _, p := range h.Problems {
-			j.add(Error, "agent-problem", h.Name, "mend what it names; the agent tries again every second", "its agent reports: %s", p)
+			j.add(Error, "agent-problem", h.Name, "mend what it names; the agent tries again every second",
+				"its agent reports: %s", p)
 		}
 	}
 	for _, r := range v.Roles {
 		if r.Host == "" {
-			j.add(Warning, "role-vacant", MonitorHost, "mmm_control show; mmm_control checks", "nobody has role %s(%s)", r.Role, r.IP)
+			j.add(Warning, "role-vacant", MonitorHost, "mmm_control show; mmm_control checks", "nobody has role %s(%s)",
+				r.Role, r.IP)
 		}
 	}
 }

@@ -17,15 +17,18 @@ func (j *judge) host(h config.Host) {
 	if !f.reached() {
 		reachedBy := j.reachedBy(h.Name)
 		if len(reachedBy) > 0 {
-			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP), "the monitor does not reach %s; from %s it is reached", h.IP, list(reachedBy))
+			j.add(Error, "line-cut", h.Name, fmt.Sprintf("mend the line between the monitor and %s", h.IP),
+				"the monitor does not reach %s; from %s it is reached", h.IP, list(reachedBy))
 			return
 		}
-		j.add(Error, "host-unreachable", h.Name, fmt.Sprintf("ping %s; switch it on, or correct ip in <host %s>", h.IP, h.Name),
+		j.add(Error, "host-unreachable", h.Name, fmt.Sprintf("ping %s; switch it on, or correct ip in <host %s>", h.IP,
+			h.Name),
 			"%s answers nothing: no ping, no connection to ports %d and %d", h.IP, h.MySQLPort, h.AgentPort)
 		return
 	}
 	if f.Ping != nil {
-		j.add(Error, "ping", h.Name, "let ICMP echo requests through: iptables -I INPUT -p icmp --icmp-type echo-request -j ACCEPT",
+		j.add(Error, "ping", h.Name,
+			"let ICMP echo requests through: iptables -I INPUT -p icmp --icmp-type echo-request -j ACCEPT",
 			"%s does not answer pings: the monitor would take it for dead", h.IP)
 	} else {
 		j.ok("ping", h.Name, "%s answers pings", h.IP)
@@ -39,7 +42,10 @@ func (j *judge) reachedBy(host string) []string {
 	var names []string
 	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && h.Name != host {
-			if slices.ContainsFunc(e.Logins, func(l wire.Login) bool { return l.Host == host && l.Outcome != wire.LoginFailed }) {
+			if slices.ContainsFunc(e.Logins, func(l wire.Login) bool {
+				return l.Host == host &&
+					l.Outcome != wire.LoginFailed
+			}) {
 				names = append(names, h.Name)
 			}
 		}
@@ -55,21 +61,25 @@ func (j *judge) login(h config.Host, f HostFacts) {
 	case s.Port != nil:
 		j.port(h, f)
 	case mysqlctl.SignOf(s.Login) == mysqlctl.Full:
-		j.add(Error, "server-full", h.Name, "SET GLOBAL max_connections = …; on "+h.Name+", or end connections that nobody needs", "its server has no connection left")
+		j.add(Error, "server-full", h.Name, "SET GLOBAL max_connections = …; on "+h.Name+
+			", or end connections that nobody needs", "its server has no connection left")
 	case mysqlctl.SignOf(s.Login) == mysqlctl.Denied:
-		what, mend := j.refusal("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name, mysqlctl.ForMonitor)
+		what, mend := j.refusal("monitor_password in mmm_mon.conf", s.Login.Error(), h.MonitorUser, h.Name,
+			mysqlctl.ForMonitor)
 		j.add(Error, "monitor-login", h.Name, mend, "%s can't log in: %s", user, what)
 	case mysqlctl.SignOf(s.Login).Alive():
 		j.serverError(h, s.Login)
 	case s.Login != nil:
-		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST; a server that hangs has to be restarted",
+		j.add(Error, "server-silent", h.Name,
+			"look at the server's error log, and at: SHOW PROCESSLIST; a server that hangs has to be restarted",
 			"its server takes connections and does not answer as a server does: %s", plain(s.Login))
 	case s.Grant != "":
 		j.add(Error, "monitor-grant", h.Name, j.onWriter()+s.Grant+";", "%s lacks privileges on its server", user)
 	case mysqlctl.SignOf(s.Err).Alive():
 		j.serverError(h, s.Err)
 	case s.Err != nil:
-		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST", "its server can't be asked how it is set up: %s", plain(s.Err))
+		j.add(Error, "server-silent", h.Name, "look at the server's error log, and at: SHOW PROCESSLIST",
+			"its server can't be asked how it is set up: %s", plain(s.Err))
 	default:
 		j.ok("monitor-login", h.Name, "%s can log in and has its privileges", user)
 	}
@@ -81,7 +91,8 @@ func (j *judge) serverError(h config.Host, err error) {
 	if mend == "" {
 		mend = "look at the error in the server's manual, and at its error log; it may pass by itself, as while it shuts down"
 	}
-	j.add(Error, "server-error", h.Name, mend, "its server answers monitor_user %s with an error: %s", h.MonitorUser, said(what))
+	j.add(Error, "server-error", h.Name, mend, "its server answers monitor_user %s with an error: %s", h.MonitorUser,
+		said(what))
 }
 
 // refusal parts what a server says to an account that it refuses from what mends that.
@@ -109,16 +120,20 @@ func (j *judge) port(h config.Host, f HostFacts) {
 	fits := func(l netip.AddrPort) bool { return l.Addr().IsUnspecified() || l.Addr() == h.IP }
 	switch {
 	case e != nil && len(e.Listens) == 0:
-		j.add(Error, "server-down", h.Name, "start the server; if it runs, correct port in its my.cnf, and take out skip-networking",
+		j.add(Error, "server-down", h.Name,
+			"start the server; if it runs, correct port in its my.cnf, and take out skip-networking",
 			"no server listens on port %d", h.MySQLPort)
 	case e != nil && !slices.ContainsFunc(e.Listens, fits):
-		j.add(Error, "bind-address", h.Name, fmt.Sprintf("my.cnf of %s, [mysqld]: bind-address = 0.0.0.0; then restart the server", h.Name),
+		j.add(Error, "bind-address", h.Name,
+			fmt.Sprintf("my.cnf of %s, [mysqld]: bind-address = 0.0.0.0; then restart the server", h.Name),
 			"its server listens on %s only, not on %s", e.Listens[0], addr)
 	case refused(f.Server.Port):
-		j.add(Error, "server-down", h.Name, "start the server; if it runs, my.cnf, [mysqld]: bind-address = 0.0.0.0, without skip-networking",
+		j.add(Error, "server-down", h.Name,
+			"start the server; if it runs, my.cnf, [mysqld]: bind-address = 0.0.0.0, without skip-networking",
 			"%s refuses connections", addr)
 	default:
-		j.add(Error, "server-filtered", h.Name, fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts: iptables -L INPUT -n; nft list ruleset", h.MySQLPort),
+		j.add(Error, "server-filtered", h.Name,
+			fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts: iptables -L INPUT -n; nft list ruleset", h.MySQLPort),
 			"%s can't be connected to: %s", addr, plain(f.Server.Port))
 	}
 }
@@ -137,12 +152,16 @@ func (j *judge) agent(h config.Host, a AgentFacts) {
 		j.add(Error, "agent-secret", h.Name, same, "its agent has an agent_secret, the monitor has none")
 	case strings.Contains(a.Refusal, "Invalid hostname"):
 		_, name, _ := strings.Cut(a.Refusal, "My name is ")
-		j.add(Error, "agent-name", h.Name, fmt.Sprintf("this %s in mmm_agent.conf of that host, or correct ip in <host %s> of mmm_common.conf", h.Name, h.Name),
+		j.add(Error, "agent-name", h.Name,
+			fmt.Sprintf("this %s in mmm_agent.conf of that host, or correct ip in <host %s> of mmm_common.conf", h.Name,
+				h.Name),
 			"the agent on %s says that its name is %s", addr, name)
 	case strings.Contains(a.Refusal, "Invalid command"):
-		j.add(Warning, "agent-old", h.Name, "install the mmm_agentd of this version there, and restart it", "its agent is older than this program and can't examine its host")
+		j.add(Warning, "agent-old", h.Name, "install the mmm_agentd of this version there, and restart it",
+			"its agent is older than this program and can't examine its host")
 	default:
-		j.add(Error, "agent-strange", h.Name, "install the mmm_agentd of this version there, and restart it", "its agent does not answer as an agent does: %.200q", a.Refusal)
+		j.add(Error, "agent-strange", h.Name, "install the mmm_agentd of this version there, and restart it",
+			"its agent does not answer as an agent does: %.200q", a.Refusal)
 	}
 }
 
@@ -151,12 +170,16 @@ func (j *judge) silent(h config.Host, err error, addr, same string) {
 	case isAuth(err):
 		j.add(Error, "agent-secret", h.Name, same, "its agent and the monitor don't have the same agent_secret")
 	case refused(err):
-		j.add(Error, "agent-down", h.Name, fmt.Sprintf("start it on %s: mmm_agentd", h.Name), "no agent listens on %s", addr)
+		j.add(Error, "agent-down", h.Name, fmt.Sprintf("start it on %s: mmm_agentd", h.Name), "no agent listens on %s",
+			addr)
 	case timeout(err):
-		j.add(Error, "agent-down", h.Name, fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts; where it is, restart mmm_agentd there", h.AgentPort),
+		j.add(Error, "agent-down", h.Name,
+			fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts; where it is, restart mmm_agentd there", h.AgentPort),
 			"its agent on %s does not answer in time", addr)
 	default:
-		j.add(Error, "agent-socket", h.Name, "make <socket> in mmm_common.conf the same on all hosts, with certificates of one authority", "its agent on %s can't be talked to: %s", addr, plain(err))
+		j.add(Error, "agent-socket", h.Name,
+			"make <socket> in mmm_common.conf the same on all hosts, with certificates of one authority",
+			"its agent on %s can't be talked to: %s", addr, plain(err))
 	}
 }
 
@@ -172,7 +195,8 @@ func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose)
 	at := strings.TrimSuffix(j.onWriter(), ": ")
 	mend := fmt.Sprintf("make %s the account's; or %s, with the Host that mysql.user has: ALTER USER '%s'@'…' IDENTIFIED BY '…';", password, at, user)
 	if s := j.facts.Hosts[server].Server.Setup; s != nil {
-		return fmt.Sprintf("%s where there is none: CREATE USER %s IDENTIFIED BY '…'; GRANT %s ON *.* TO %s;", mend, who, strings.Join(mysqlctl.Privileges(s.Version, p), ", "), who)
+		return fmt.Sprintf("%s where there is none: CREATE USER %s IDENTIFIED BY '…'; GRANT %s ON *.* TO %s;", mend,
+			who, strings.Join(mysqlctl.Privileges(s.Version, p), ", "), who)
 	}
 	return mend + fmt.Sprintf(" where there is none: CREATE USER %s IDENTIFIED BY '…';", who)
 }

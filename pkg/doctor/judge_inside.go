@@ -69,7 +69,8 @@ func (j *judge) events(h config.Host, s *mysqlctl.Setup) {
 	switch {
 	case h.Name != writer && s.EventScheduler && len(enabled) > 0:
 		j.add(Warning, "event-running", h.Name, dynamic(h.Name, "event_scheduler = OFF"),
-			"its event_scheduler runs %s, past read_only where the definer may, and the writer is %s", some(enabled), writer)
+			"its event_scheduler runs %s, past read_only where the definer may, and the writer is %s", some(enabled),
+			writer)
 	case h.Name == writer && len(asleep) > 0:
 		wake := ""
 		for _, e := range asleep {

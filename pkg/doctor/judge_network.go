@@ -33,19 +33,23 @@ func (j *judge) nic(h config.Host, e *wire.Examination) {
 	variable := fmt.Sprintf("cluster_interface of <host %s> in %s on %s", h.Name, e.File, h.Name)
 	switch e.Link {
 	case wire.LinkMissing:
-		j.add(Error, "interface-missing", h.Name, variable+": one of those that this shows: ip -br addr", "it has no interface %s", e.Interface)
+		j.add(Error, "interface-missing", h.Name, variable+": one of those that this shows: ip -br addr",
+			"it has no interface %s", e.Interface)
 		return
 	case wire.LinkDown:
-		j.add(Error, "interface-down", h.Name, "ip link set "+e.Interface+" up, and see to its cable", "its interface %s is down, or has no carrier", e.Interface)
+		j.add(Error, "interface-down", h.Name, "ip link set "+e.Interface+" up, and see to its cable",
+			"its interface %s is down, or has no carrier", e.Interface)
 		return
 	case wire.LinkUp:
 	}
 	own := slices.IndexFunc(e.Addresses, func(a wire.HostAddress) bool { return a.Prefix.Addr() == h.IP })
 	switch {
 	case own < 0:
-		j.add(Error, "interface-ip", h.Name, fmt.Sprintf("correct ip in <host %s>, or %s", h.Name, variable), "its ip %s is not on its interface %s", h.IP, e.Interface)
+		j.add(Error, "interface-ip", h.Name, fmt.Sprintf("correct ip in <host %s>, or %s", h.Name, variable),
+			"its ip %s is not on its interface %s", h.IP, e.Interface)
 	case e.Addresses[own].Interface != e.Interface:
-		j.add(Error, "interface-ip", h.Name, fmt.Sprintf("cluster_interface %s in %s on %s", e.Addresses[own].Interface, e.File, h.Name),
+		j.add(Error, "interface-ip", h.Name, fmt.Sprintf("cluster_interface %s in %s on %s", e.Addresses[own].Interface,
+			e.File, h.Name),
 			"its ip %s is on %s, but cluster_interface is %s", h.IP, e.Addresses[own].Interface, e.Interface)
 	default:
 		j.ok("interface-ip", h.Name, "%s is up and has %s", e.Interface, h.IP)
@@ -78,7 +82,9 @@ func (j *judge) subnets(h config.Host, e *wire.Examination) {
 				return a.Interface == e.Interface && !a.Prefix.IsSingleIP() && a.Prefix.Contains(ip)
 			})
 			if !inside {
-				j.add(Warning, "address-subnet", h.Name, fmt.Sprintf("ips of <role %s>: addresses of that network; or routes to %s on all machines", r.Name, ip),
+				j.add(Warning, "address-subnet", h.Name,
+					fmt.Sprintf("ips of <role %s>: addresses of that network; or routes to %s on all machines", r.Name,
+						ip),
 					"%s(%s) is in no network of its interface %s", r.Name, ip, e.Interface)
 			}
 		}
@@ -90,9 +96,11 @@ func (j *judge) held(h config.Host, e *wire.Examination, a wire.HostAddress, r c
 	remove := fmt.Sprintf("on %s: ip addr del %s dev %s", h.Name, a.Prefix, a.Interface)
 	switch {
 	case a.Interface != e.Interface:
-		j.add(Error, "address-elsewhere", h.Name, remove, "it has %s on %s, where its agent does not take it off", r, a.Interface)
+		j.add(Error, "address-elsewhere", h.Name, remove, "it has %s on %s, where its agent does not take it off", r,
+			a.Interface)
 	case e.State == cluster.Unknown:
-		j.add(Warning, "address-unordered", h.Name, "start the monitor, which decides about it; or "+remove, "it has %s, and no monitor has ordered anything since its agent's start", r)
+		j.add(Warning, "address-unordered", h.Name, "start the monitor, which decides about it; or "+remove,
+			"it has %s, and no monitor has ordered anything since its agent's start", r)
 	case !slices.Contains(e.Ordered, r):
 		j.add(Error, "address-stray", h.Name, remove, "it has %s and is not to have it", r)
 	}
@@ -103,20 +111,26 @@ func (j *judge) address(r config.Role, ip netip.Addr) {
 	role := cluster.RoleIP{Role: r.Name, IP: ip}
 	holders := j.holders(ip)
 	if len(holders) > 1 {
-		j.add(Error, "address-twice", holders[1], fmt.Sprintf("mmm_control show says who is to have it; on the other: ip addr del %s/%d dev …", ip, ip.BitLen()), "%s is on %s", role, list(holders))
+		j.add(Error, "address-twice", holders[1],
+			fmt.Sprintf("mmm_control show says who is to have it; on the other: ip addr del %s/%d dev …", ip,
+				ip.BitLen()), "%s is on %s", role, list(holders))
 	}
 	for _, mac := range j.answering(ip) {
 		owner := j.owner(mac)
 		switch {
 		case owner == "":
-			j.add(Error, "address-conflict", MonitorHost, fmt.Sprintf("find %s in the switches' tables, and on that machine: ip addr del %s dev …", mac, ip),
+			j.add(Error, "address-conflict", MonitorHost,
+				fmt.Sprintf("find %s in the switches' tables, and on that machine: ip addr del %s dev …", mac, ip),
 				"the machine %s answers for %s, and is none of the cluster", mac, role)
 		case slices.Contains(holders, owner):
 			j.ok("address-conflict", owner, "only %s answers for %s", owner, role)
 		case j.exam(owner) == nil:
-			j.add(Warning, "address-conflict", owner, fmt.Sprintf("start its agent; or on %s: ip addr del %s dev …", owner, ip), "it answers for %s, and its agent can't be asked", role)
+			j.add(Warning, "address-conflict", owner, fmt.Sprintf("start its agent; or on %s: ip addr del %s dev …",
+				owner, ip), "it answers for %s, and its agent can't be asked", role)
 		default:
-			j.add(Error, "address-conflict", owner, fmt.Sprintf("on %s: ip addr; cat /proc/sys/net/ipv4/conf/*/proxy_arp", owner), "it answers for %s and does not have it", role)
+			j.add(Error, "address-conflict", owner,
+				fmt.Sprintf("on %s: ip addr; cat /proc/sys/net/ipv4/conf/*/proxy_arp", owner),
+				"it answers for %s and does not have it", role)
 		}
 	}
 }
@@ -157,7 +171,9 @@ func (j *judge) hostAddress(h config.Host) {
 	}
 	for _, mac := range j.answering(h.IP) {
 		if mac != e.Hardware {
-			j.add(Error, "address-conflict", h.Name, fmt.Sprintf("find %s in the switches' tables, and take %s off that machine", mac, h.IP), "the machine %s answers for its ip %s too", mac, h.IP)
+			j.add(Error, "address-conflict", h.Name,
+				fmt.Sprintf("find %s in the switches' tables, and take %s off that machine", mac, h.IP),
+				"the machine %s answers for its ip %s too", mac, h.IP)
 		}
 	}
 }

@@ -40,14 +40,17 @@ func (j *judge) alike(asked []config.Host) {
 	makes := odd(asked, func(h config.Host) (bool, bool) { return j.setup(h.Name).MySQL, true })
 	for name, usual := range makes {
 		s, t := j.setup(name), j.setup(usual)
-		j.add(Error, "server-mixed", name, "use MySQL on all hosts, or MariaDB on all", "its server is %s, that of %s %s: MySQL and MariaDB don't replicate from each other for long", s.Version, usual, t.Version)
+		j.add(Error, "server-mixed", name, "use MySQL on all hosts, or MariaDB on all",
+			"its server is %s, that of %s %s: MySQL and MariaDB don't replicate from each other for long", s.Version,
+			usual, t.Version)
 	}
 	if len(makes) > 0 {
 		return
 	}
 	for name, usual := range odd(asked, func(h config.Host) (string, bool) { return j.setup(h.Name).GTIDMode, true }) {
 		s, t := j.setup(name), j.setup(usual)
-		j.add(Error, "gtid-mode", name, mycnf(name, fmt.Sprintf("gtid_mode = %s, enforce_gtid_consistency = %[1]s", t.GTIDMode)), "its gtid_mode is %s, that of %s %s", s.GTIDMode, usual, t.GTIDMode)
+		j.add(Error, "gtid-mode", name, mycnf(name, fmt.Sprintf("gtid_mode = %s, enforce_gtid_consistency = %[1]s",
+			t.GTIDMode)), "its gtid_mode is %s, that of %s %s", s.GTIDMode, usual, t.GTIDMode)
 	}
 	words := map[bool]string{true: "by GTID", false: "by file and position"}
 	for name, usual := range odd(asked, func(h config.Host) (bool, bool) {
@@ -59,8 +62,10 @@ func (j *judge) alike(asked []config.Host) {
 			on, s = usual, j.setup(usual)
 		}
 		h, _ := j.facts.Config.Host(on)
-		j.add(Warning, "gtid-mode", name, fmt.Sprintf("use GTIDs on all; on %s: %s", on, s.UseGTIDText(h.ReplicationChannel)),
-			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual, words[j.setup(usual).Replica.UsesGTID])
+		j.add(Warning, "gtid-mode", name, fmt.Sprintf("use GTIDs on all; on %s: %s", on,
+			s.UseGTIDText(h.ReplicationChannel)),
+			"it replicates %s, %s %s", words[j.setup(name).Replica.UsesGTID], usual,
+			words[j.setup(usual).Replica.UsesGTID])
 	}
 }
 
@@ -100,18 +105,21 @@ func mycnf(host, lines string) string {
 
 // dynamic says how a variable is set in a server that runs, and for good.
 func dynamic(host string, assignments ...string) string {
-	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "), strings.Join(assignments, ", "))
+	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "),
+		strings.Join(assignments, ", "))
 }
 
 // server judges one server by itself.
 func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
 	if !s.Supported {
-		j.add(Warning, "server-version", h.Name, "update it to MySQL 5.7, MariaDB 10.2 or later", "its server %s is older than what this program was written for", s.Version)
+		j.add(Warning, "server-version", h.Name, "update it to MySQL 5.7, MariaDB 10.2 or later",
+			"its server %s is older than what this program was written for", s.Version)
 	} else {
 		j.ok("server-version", h.Name, "its server is %s", s.Version)
 	}
 	if s.ServerID == 0 {
-		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())), "its server_id is 0: it can't replicate")
+		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())),
+			"its server_id is 0: it can't replicate")
 	}
 	if h.Mode == config.Master {
 		j.master(h, s)
@@ -124,28 +132,36 @@ func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
 // master judges what masters need so that others can replicate from them.
 func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 	if !s.LogBin {
-		j.add(Error, "log-bin", h.Name, mycnf(h.Name, "log_bin = mysql-bin"), "it writes no binary log: nobody can replicate from it")
+		j.add(Error, "log-bin", h.Name, mycnf(h.Name, "log_bin = mysql-bin"),
+			"it writes no binary log: nobody can replicate from it")
 	}
 	if !s.LogSlaveUpdates {
-		j.add(Error, "log-slave-updates", h.Name, mycnf(h.Name, "log_slave_updates = 1"), "it does not log what it replicates: slaves would miss what the other master wrote")
+		j.add(Error, "log-slave-updates", h.Name, mycnf(h.Name, "log_slave_updates = 1"),
+			"it does not log what it replicates: slaves would miss what the other master wrote")
 	}
 	if s.AutoIncrementIncrement < 2 {
-		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, "auto_increment_increment = 2"), "its auto_increment_increment is %d: both masters give out the same ids", s.AutoIncrementIncrement)
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, "auto_increment_increment = 2"),
+			"its auto_increment_increment is %d: both masters give out the same ids", s.AutoIncrementIncrement)
 	} else if s.AutoIncrementOffset > s.AutoIncrementIncrement {
-		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
-			"its auto_increment_offset %d is above its auto_increment_increment %d, and ignored", s.AutoIncrementOffset, s.AutoIncrementIncrement)
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name,
+			fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
+			"its auto_increment_offset %d is above its auto_increment_increment %d, and ignored", s.AutoIncrementOffset,
+			s.AutoIncrementIncrement)
 	}
 	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
 		source, replica := "master", "slave"
 		if strings.Contains(s.StartText(""), "REPLICA") {
 			source, replica = "source", "replica"
 		}
-		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source), fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
+		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source),
+			fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
 		mend := dynamic(h.Name, enable...)
 		if s.MySQL {
-			mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s", source, replica, strings.Join(enable, ", ")))
+			mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s",
+				source, replica, strings.Join(enable, ", ")))
 		}
-		j.add(Warning, "semi-sync", h.Name, mend, "it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
+		j.add(Warning, "semi-sync", h.Name, mend,
+			"it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
 	}
 }
 
@@ -170,20 +186,27 @@ func (j *judge) readOnly(h config.Host, s *mysqlctl.Setup) {
 // pair judges what two servers must not, or must, have in common.
 func (j *judge) pair(h config.Host, s *mysqlctl.Setup, o config.Host, t *mysqlctl.Setup) {
 	if s.ServerID == t.ServerID && s.ServerID != 0 {
-		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())), "its server_id %d is that of %s too: they can't replicate from each other", s.ServerID, o.Name)
+		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())),
+			"its server_id %d is that of %s too: they can't replicate from each other", s.ServerID, o.Name)
 	}
 	if s.UUID != "" && s.UUID == t.UUID {
-		j.add(Error, "server-uuid", h.Name, fmt.Sprintf("on %s: stop the server, remove auto.cnf from its datadir, start it", h.Name), "its server_uuid is that of %s too: its data were copied with auto.cnf", o.Name)
+		j.add(Error, "server-uuid", h.Name,
+			fmt.Sprintf("on %s: stop the server, remove auto.cnf from its datadir, start it", h.Name),
+			"its server_uuid is that of %s too: its data were copied with auto.cnf", o.Name)
 	}
 	if h.Mode != config.Master || o.Mode != config.Master || h.Peer != o.Name {
 		return
 	}
-	if s.AutoIncrementIncrement != t.AutoIncrementIncrement && min(s.AutoIncrementIncrement, t.AutoIncrementIncrement) > 1 {
-		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_increment = %d", t.AutoIncrementIncrement)),
-			"its auto_increment_increment is %d, that of %s %d", s.AutoIncrementIncrement, o.Name, t.AutoIncrementIncrement)
+	if s.AutoIncrementIncrement != t.AutoIncrementIncrement &&
+		min(s.AutoIncrementIncrement, t.AutoIncrementIncrement) > 1 {
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name,
+			fmt.Sprintf("auto_increment_increment = %d", t.AutoIncrementIncrement)),
+			"its auto_increment_increment is %d, that of %s %d", s.AutoIncrementIncrement, o.Name,
+			t.AutoIncrementIncrement)
 	}
 	if s.AutoIncrementOffset == t.AutoIncrementOffset {
-		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name, fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
+		j.add(Warning, "auto-increment", h.Name, dynamic(h.Name,
+			fmt.Sprintf("auto_increment_offset = %d", j.offset(h))),
 			"its auto_increment_offset %d is that of %s too: they give out the same ids", s.AutoIncrementOffset, o.Name)
 	}
 }
@@ -199,7 +222,8 @@ func (j *judge) offset(h config.Host) int {
 // freeID is a server_id that no server has.
 func (j *judge) freeID() uint32 {
 	for id := uint32(1); ; id++ {
-		if !slices.ContainsFunc(j.facts.Config.Hosts, func(h config.Host) bool { s := j.setup(h.Name); return s != nil && s.ServerID == id }) {
+		if !slices.ContainsFunc(j.facts.Config.Hosts,
+			func(h config.Host) bool { s := j.setup(h.Name); return s != nil && s.ServerID == id }) {
 			return id
 		}
 	}
@@ -208,15 +232,18 @@ func (j *judge) freeID() uint32 {
 // replication judges whether a server replicates, and from whom.
 func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	source := j.source(h)
-	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name, s.FollowText(h.ReplicationChannel, source.IP.String(), source.MySQLPort, j.byGTID(s)))
+	follow := fmt.Sprintf("on %s, once it has the data of %s: %s", h.Name, source.Name,
+		s.FollowText(h.ReplicationChannel, source.IP.String(), source.MySQLPort, j.byGTID(s)))
 	r := s.Replica
 	if from := j.embargo(h); from != "" && (r == nil || r.IORunning == "No") {
-		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+" has nothing that others lack",
+		j.add(Note, "replication-embargo", h.Name, "mmm_control show; it ends by itself when the log of "+from+
+			" has nothing that others lack",
 			"it replicates nothing from %s, which was the writer, until the log of that host has been looked at", from)
 		return
 	}
 	if r == nil {
-		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s", source.Name)
+		j.add(Error, "replication-missing", h.Name, follow, "it does not replicate; it is to replicate from %s",
+			source.Name)
 		return
 	}
 	from := j.from(r)
@@ -228,12 +255,14 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 		if from.Name != "" {
 			who = " (" + from.Name + ")"
 		}
-		j.add(Error, "replication-source", h.Name, follow, "it replicates from %s:%d%s; it is to replicate from %s (%s:%d)",
+		j.add(Error, "replication-source", h.Name, follow,
+			"it replicates from %s:%d%s; it is to replicate from %s (%s:%d)",
 			r.SourceHost, r.SourcePort, who, source.Name, source.IP, source.MySQLPort)
 	}
 	j.threads(h, s)
 	if s.RetryCount > 0 && s.RetryPause > 0 && s.RetryCount*s.RetryPause < enoughRetries {
-		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText(h.ReplicationChannel)), "it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
+		j.add(Warning, "replication-retry", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.RetryText(h.ReplicationChannel)),
+			"it gives up on a source that it can't reach after %d attempts, %d s apart", s.RetryCount, s.RetryPause)
 	}
 }
 
@@ -282,15 +311,19 @@ func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
 	case r.IORunning == "Yes" && r.SQLRunning == "Yes":
 		j.ok("replication-stopped", h.Name, "it replicates from %s", r.SourceHost)
 	case j.state(h.Name) == cluster.AdminOffline:
-		j.add(Note, "replication-stopped", h.Name, "mmm_control set_online "+h.Name, "its replication is stopped, as it is ADMIN_OFFLINE")
+		j.add(Note, "replication-stopped", h.Name, "mmm_control set_online "+h.Name,
+			"its replication is stopped, as it is ADMIN_OFFLINE")
 	case s.NotStarted() != "":
 		option := s.NotStarted()
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s and take %s out of its my.cnf", h.Name, s.StartText(h.ReplicationChannel), option),
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s and take %s out of its my.cnf", h.Name,
+			s.StartText(h.ReplicationChannel), option),
 			"its replication was not started with the server, as by %s", option)
 	case len(errs) > 0:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run: %s", strings.Join(errs, "; "))
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name,
+			s.StartText(h.ReplicationChannel)), "its replication does not run: %s", strings.Join(errs, "; "))
 	default:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText(h.ReplicationChannel)), "its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText(h.ReplicationChannel)),
+			"its replication does not run (receiving: %s, executing: %s)", r.IORunning, r.SQLRunning)
 	}
 }
 

@@ -73,31 +73,40 @@ func configRows() []judged {
 	}
 	return []judged{
 		{func(f *Facts) { f.Config.WriterLease = 0 }, "warning lease-off monitor", "writer_lease 6"},
-		{func(f *Facts) { f.Config.Warnings = config.Errors{{File: "mmm_mon.conf", Line: 3, Msg: "odd"}} }, "warning config-odd monitor", "correct mmm_mon.conf"},
+		{func(f *Facts) { f.Config.Warnings = config.Errors{{File: "mmm_mon.conf", Line: 3, Msg: "odd"}} },
+			"warning config-odd monitor", "correct mmm_mon.conf"},
 		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1"} }, "warning lease-alone monitor", "<role writer>"},
-		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "warning writer-slave monitor", "take db3 out"},
+		{func(f *Facts) { f.Config.Roles[1].Hosts = []string{"db1", "db2", "db3"} }, "warning writer-slave monitor",
+			"take db3 out"},
 		{func(f *Facts) { f.Config.AgentSecret = "" }, "warning agents-open monitor", "openssl rand -hex 32"},
 		{func(f *Facts) { f.Status = syscall.EROFS }, "error status-path monitor", "status_path"},
 		{func(f *Facts) { f.Kill = syscall.ENOENT }, "note kill-host monitor", "chmod +x"},
-		{func(f *Facts) { f.Kill = syscall.ENOENT; f.Config.WriterLease = 0 }, "warning lease-off monitor, warning kill-host monitor", "chmod +x"},
-		{func(f *Facts) { f.PingIPs[ip("192.0.2.1")] = syscall.ETIMEDOUT }, "warning ping-ips monitor", "ping_ips of mmm_mon.conf"},
+		{func(f *Facts) { f.Kill = syscall.ENOENT; f.Config.WriterLease = 0 },
+			"warning lease-off monitor, warning kill-host monitor", "chmod +x"},
+		{func(f *Facts) { f.PingIPs[ip("192.0.2.1")] = syscall.ETIMEDOUT }, "warning ping-ips monitor",
+			"ping_ips of mmm_mon.conf"},
 		{func(f *Facts) {
 			f.PingIPs[ip("192.0.2.1")], f.PingIPs[ip("192.0.2.2")] = syscall.ETIMEDOUT, syscall.ETIMEDOUT
 		}, "error ping-ips monitor", "gateways"},
 		{func(f *Facts) { f.Local = append(f.Local, ip("192.0.2.2")) }, "warning ping-ips-own monitor", "gateways"},
 		{socket, "", ""},
-		{func(f *Facts) { socket(f); f.TLS.Expires = f.Now.Add(100 * time.Hour) }, "warning tls-expired monitor", "c.pem"},
+		{func(f *Facts) { socket(f); f.TLS.Expires = f.Now.Add(100 * time.Hour) }, "warning tls-expired monitor",
+			"c.pem"},
 		{func(f *Facts) { socket(f); f.TLS.Expires = f.Now }, "error tls-expired monitor", "c.pem"},
 		{func(f *Facts) { socket(f); f.TLS.Open = true }, "error tls-key monitor", "chmod o-rwx k.pem"},
 		{func(f *Facts) { socket(f); f.TLS.Err = syscall.ENOENT }, "error tls-files monitor", "cert_file"},
 		{func(f *Facts) { f.Monitor = MonitorFacts{} }, "note monitor-down monitor", "mmm_mond"},
-		{func(f *Facts) { f.Monitor = MonitorFacts{Err: errors.New("it hangs")} }, "error monitor-port monitor", "ss -ltnp 'sport = :9988'"},
+		{func(f *Facts) { f.Monitor = MonitorFacts{Err: errors.New("it hangs")} }, "error monitor-port monitor",
+			"ss -ltnp 'sport = :9988'"},
 		{func(f *Facts) { f.Monitor.View.Mode = cluster.Passive }, "warning monitor-passive monitor", "set_active"},
-		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.AwaitingRecovery }, "warning host-state db3", "mmm_control set_online db3"},
-		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.ReplicationFail }, "warning host-state db3", "mmm_control checks db3"},
+		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.AwaitingRecovery }, "warning host-state db3",
+			"mmm_control set_online db3"},
+		{func(f *Facts) { f.Monitor.View.Hosts[2].State = cluster.ReplicationFail }, "warning host-state db3",
+			"mmm_control checks db3"},
 		{func(f *Facts) {
 			f.Monitor.View.Hosts[0].State = cluster.AwaitingRecovery
-			f.Monitor.View.Hosts[0].Audit = &cluster.Finding{Looked: true, Beyond: 2, Finding: "it has 2 transactions that nobody else has"}
+			f.Monitor.View.Hosts[0].Audit = &cluster.Finding{Looked: true, Beyond: 2,
+				Finding: "it has 2 transactions that nobody else has"}
 		}, "error audit db1", "mysqlbinlog"},
 		{func(f *Facts) { f.Monitor.View.Hosts[2].Problems = []string{"Couldn't add"} }, "error agent-problem db3", ""},
 		{func(f *Facts) { f.Monitor.View.Roles[0].Host = "" }, "warning role-vacant monitor", "mmm_control show"},
@@ -109,7 +118,8 @@ func TestHosts(t *testing.T) { run(t, hostRows()) }
 func hostRows() []judged {
 	gone := func(host string) func(f *Facts) {
 		return func(f *Facts) {
-			f.Hosts[host] = HostFacts{Ping: errors.New("no answer"), Server: ServerFacts{Port: syscall.EHOSTUNREACH}, Agent: AgentFacts{Err: syscall.EHOSTUNREACH}}
+			f.Hosts[host] = HostFacts{Ping: errors.New("no answer"), Server: ServerFacts{Port: syscall.EHOSTUNREACH},
+				Agent: AgentFacts{Err: syscall.EHOSTUNREACH}}
 		}
 	}
 	server := func(change func(*ServerFacts)) func(f *Facts) {
@@ -137,7 +147,8 @@ func hostRows() []judged {
 			f.logins("db2", "db3", wire.AgentAccount, wire.LoginFailed, "no route")
 		}, "error host-unreachable db3", "ping 192.0.2.13"},
 		{gone("db3"), "error line-cut db3", "line between the monitor and 192.0.2.13"},
-		{func(f *Facts) { f.with("db2", func(h *HostFacts) { h.Ping = errors.New("no answer") }) }, "error ping db2", "icmp"},
+		{func(f *Facts) { f.with("db2", func(h *HostFacts) { h.Ping = errors.New("no answer") }) }, "error ping db2",
+			"icmp"},
 		{port(), "error server-down db2", "skip-networking"},
 		{port("127.0.0.1:3306"), "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0"},
 		{port("192.0.2.12:3306"), "error server-down db2", "start the server"},
@@ -148,17 +159,24 @@ func hostRows() []judged {
 		{server(func(s *ServerFacts) {
 			s.Login, s.Setup = &mysql.MySQLError{Number: 1040, Message: "Too many connections"}, nil
 		}), "error server-full db2", "max_connections"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = denied("mmm_monitor"), nil }), "error monitor-login db2", "on db1, with the Host that mysql.user has: ALTER USER 'mmm_monitor'@'…' IDENTIFIED BY '…'; where there is none: CREATE USER 'mmm_monitor'@'192.0.2.10' IDENTIFIED"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = denied("mmm_monitor"), nil }), "error monitor-login db2",
+			"on db1, with the Host that mysql.user has: ALTER USER 'mmm_monitor'@'…' IDENTIFIED BY '…'; where there is none: CREATE USER 'mmm_monitor'@'192.0.2.10' IDENTIFIED"},
 		{server(func(s *ServerFacts) {
 			s.Login, s.Setup = refusedLogin(4151, "ALTER USER 'mmm_monitor'@'…' ACCOUNT UNLOCK"), nil
 		}),
 			"error monitor-login db2", "on db1: ALTER USER 'mmm_monitor'@'…' ACCOUNT UNLOCK"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1129, "FLUSH HOSTS"), nil }), "error monitor-login db2", "on db2: FLUSH HOSTS"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(3159, "mysql_ssl_mode required"), nil }), "error monitor-login db2", "mysql_ssl_mode required"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1053, ""), nil }), "error server-error db2", "error log"},
-		{server(func(s *ServerFacts) { s.Setup, s.Err = nil, refusedLogin(1226, "ALTER USER x") }), "error server-error db2", "ALTER USER x"},
-		{server(func(s *ServerFacts) { s.Login, s.Setup = errors.New("nonsense"), nil }), "error server-silent db2", "SHOW PROCESSLIST"},
-		{server(func(s *ServerFacts) { s.Err, s.Setup.Replica = errors.New("lost"), nil }), "error server-silent db2", "SHOW PROCESSLIST"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1129, "FLUSH HOSTS"), nil }),
+			"error monitor-login db2", "on db2: FLUSH HOSTS"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(3159, "mysql_ssl_mode required"), nil }),
+			"error monitor-login db2", "mysql_ssl_mode required"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = refusedLogin(1053, ""), nil }), "error server-error db2",
+			"error log"},
+		{server(func(s *ServerFacts) { s.Setup, s.Err = nil, refusedLogin(1226, "ALTER USER x") }),
+			"error server-error db2", "ALTER USER x"},
+		{server(func(s *ServerFacts) { s.Login, s.Setup = errors.New("nonsense"), nil }), "error server-silent db2",
+			"SHOW PROCESSLIST"},
+		{server(func(s *ServerFacts) { s.Err, s.Setup.Replica = errors.New("lost"), nil }), "error server-silent db2",
+			"SHOW PROCESSLIST"},
 		{server(func(s *ServerFacts) {
 			s.Grant, s.Err, s.Setup.Replica = "GRANT x ON *.* TO 'm'@'%'", errors.New("denied"), nil
 		}), "error monitor-grant db2", "on db1: GRANT x ON *.* TO 'm'@'%';"},
@@ -166,11 +184,14 @@ func hostRows() []judged {
 		{agent(AgentFacts{Err: os.ErrDeadlineExceeded}), "error agent-down db3", "TCP port 9989"},
 		{agent(AgentFacts{Err: &wire.ConnectError{Err: &wire.AuthError{}}}), "error agent-secret db3", "agent_secret"},
 		{agent(AgentFacts{Err: errors.New("unexpected EOF")}), "error agent-socket db3", "<socket>"},
-		{agent(AgentFacts{Refusal: "ERROR: Not authenticated: agent_secret is set"}), "error agent-secret db3", "agent_secret"},
-		{agent(AgentFacts{Refusal: "ERROR: Invalid hostname in command (db3)! My name is 'db2'"}), "error agent-name db3", "this db3"},
+		{agent(AgentFacts{Refusal: "ERROR: Not authenticated: agent_secret is set"}), "error agent-secret db3",
+			"agent_secret"},
+		{agent(AgentFacts{Refusal: "ERROR: Invalid hostname in command (db3)! My name is 'db2'"}),
+			"error agent-name db3", "this db3"},
 		{agent(AgentFacts{Refusal: "ERROR: Invalid command 'EXAMINE'!"}), "warning agent-old db3", "install"},
 		{agent(AgentFacts{Refusal: "220 mail ESMTP"}), "error agent-strange db3", "install"},
-		{func(f *Facts) { f.Version = "1.1" }, "note agent-version db1, note agent-version db2, note agent-version db3", "same version"},
+		{func(f *Facts) { f.Version = "1.1" }, "note agent-version db1, note agent-version db2, note agent-version db3",
+			"same version"},
 	}
 }
 
@@ -181,7 +202,8 @@ func TestPassing(t *testing.T) {
 	if passing(id) || !passing(conflict) {
 		t.Error("what may pass")
 	}
-	if got := settled([]Finding{conflict}, []Finding{conflict, other, id}); len(got) != 2 || got[0] != conflict || got[1] != id {
+	if got := settled([]Finding{conflict}, []Finding{conflict, other, id}); len(got) != 2 || got[0] != conflict ||
+		got[1] != id {
 		t.Errorf("%v", got)
 	}
 }

@@ -32,7 +32,8 @@ const (
 // Names are all names there are.
 func Names() []string {
 	var names []string
-	for _, n := range []Name{State, Role, BeforePlannedMove, BeforePromotion, AfterPromotion, Conflict, Unprotected, Protected, Check, Note} {
+	for _, n := range []Name{State, Role, BeforePlannedMove, BeforePromotion, AfterPromotion, Conflict, Unprotected,
+		Protected, Check, Note} {
 		names = append(names, string(n))
 	}
 	return names

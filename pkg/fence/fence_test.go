@@ -126,11 +126,13 @@ func TestClose(t *testing.T) {
 	for _, l := range peers {
 		w.wantAlive(l.client, l.server)
 	}
-	for _, p := range [][2]string{{peer4, here4}, {peer6, here6}, {mapped4, here4}, {"", "127.0.0.1"}, {"", "127.1.2.3"}, {"", "::1"}} {
+	for _, p := range [][2]string{{peer4, here4}, {peer6, here6}, {mapped4, here4}, {"", "127.0.0.1"},
+		{"", "127.1.2.3"}, {"", "::1"}} {
 		w.wantAlive(w.dial(p[0], p[1])) // new ones too
 	}
 
-	for _, p := range [][2]string{{here4, "127.0.0.1"}, {here6, "::1"}} { // loopback is where it goes, not where it comes from
+	// loopback is where it goes, not where it comes from
+	for _, p := range [][2]string{{here4, "127.0.0.1"}, {here6, "::1"}} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(p[0])}, Timeout: 2 * time.Second}
 		c, err := d.Dial("tcp", net.JoinHostPort(p[1], strconv.Itoa(int(w.at))))
 		nstest.Must(t, err)

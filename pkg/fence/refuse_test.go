@@ -20,7 +20,8 @@ func TestDepartures(t *testing.T) {
 	nstest.Must(t, d.Welcome(t.Context(), netip.MustParseAddr(here4))) // nobody was refused
 	l, err := netlink.LinkByName("eth0")
 	nstest.Must(t, err)
-	for _, vip := range []struct{ from, ip, cidr string }{{client4, "10.0.0.50", "10.0.0.50/32"}, {client6, "fd00::50", "fd00::50/128"}} {
+	for _, vip := range []struct{ from, ip, cidr string }{{client4, "10.0.0.50", "10.0.0.50/32"},
+		{client6, "fd00::50", "fd00::50/128"}} {
 		ip := netip.MustParseAddr(vip.ip)
 		nstest.Must(t, netlink.AddrAdd(l, nstest.Address(t, vip.cidr)))
 		w.dial(vip.from, vip.ip)

@@ -218,7 +218,8 @@ func ragged(f *os.File) (bool, error) {
 func Format(records []Record) string {
 	var b strings.Builder
 	for _, r := range records {
-		fmt.Fprintf(&b, "%s  %-5s  %s\n", r.At.Local().Format("2006/01/02 15:04:05.000"), r.Level, strings.TrimSpace(r.Text))
+		fmt.Fprintf(&b, "%s  %-5s  %s\n", r.At.Local().Format("2006/01/02 15:04:05.000"), r.Level,
+			strings.TrimSpace(r.Text))
 		for _, why := range append([]string{r.Cause}, r.Evidence...) {
 			if why != "" {
 				fmt.Fprintf(&b, "%25s       %s\n", "", why)

@@ -146,9 +146,11 @@ func TestNoDisk(t *testing.T) {
 }
 
 func TestFormat(t *testing.T) {
-	got := Format([]Record{{At: epoch.Local(), Level: "FATAL", Text: "State of host 'db1' changed", Cause: "why", Evidence: []string{"mysql: ERROR"}}, {At: epoch, Level: "INFO", Text: "    indented"}})
+	got := Format([]Record{{At: epoch.Local(), Level: "FATAL", Text: "State of host 'db1' changed", Cause: "why",
+		Evidence: []string{"mysql: ERROR"}}, {At: epoch, Level: "INFO", Text: "    indented"}})
 	at := epoch.Local().Format("2006/01/02 15:04:05.000")
-	want := at + "  FATAL  State of host 'db1' changed\n" + strings.Repeat(" ", 32) + "why\n" + strings.Repeat(" ", 32) + "mysql: ERROR\n" + at + "  INFO   indented\n"
+	want := at + "  FATAL  State of host 'db1' changed\n" + strings.Repeat(" ", 32) + "why\n" +
+		strings.Repeat(" ", 32) + "mysql: ERROR\n" + at + "  INFO   indented\n"
 	if got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

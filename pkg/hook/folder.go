@@ -22,7 +22,8 @@ type folder struct {
 func (f *folder) hooks() []Hook {
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
-		f.say("", fmt.Sprintf("The programs in hook_dir can't be run: %v; make the folder readable, or take hook_dir out of the configuration", err))
+		f.say("",
+			fmt.Sprintf("The programs in hook_dir can't be run: %v; make the folder readable, or take hook_dir out of the configuration", err))
 		return nil
 	}
 	f.say("", "")

@@ -86,7 +86,8 @@ func (r *Runner) Approve(ctx context.Context, e event.Event) (objection string) 
 		if err == nil {
 			continue
 		}
-		r.log.Warn(fmt.Sprintf("Hook '%s' (%s) stops what was planned: %v", h.Name, h.Path, err), "planned", e.Text, "output", strings.TrimSpace(said))
+		r.log.Warn(fmt.Sprintf("Hook '%s' (%s) stops what was planned: %v", h.Name, h.Path, err), "planned", e.Text,
+			"output", strings.TrimSpace(said))
 		why := lastLine(said)
 		if _, answered := errors.AsType[exitStatus](err); !answered || why == "" {
 			why = err.Error()
@@ -232,10 +233,12 @@ func (l *line) run(work context.Context, slots chan struct{}) {
 		case said == "":
 			l.log.Error(fmt.Sprintf("Hook '%s' (%s) failed on %s: %v", l.hook.Name, l.hook.Path, e.Name, err))
 		default:
-			l.log.Error(fmt.Sprintf("Hook '%s' (%s) failed on %s: %v", l.hook.Name, l.hook.Path, e.Name, err), "output", said)
+			l.log.Error(fmt.Sprintf("Hook '%s' (%s) failed on %s: %v", l.hook.Name, l.hook.Path, e.Name, err), "output",
+				said)
 		}
 	}
 	if untold > 0 {
-		l.log.Error(fmt.Sprintf("Hook '%s' (%s) was not run on the last %d events: the monitor ended", l.hook.Name, l.hook.Path, untold))
+		l.log.Error(fmt.Sprintf("Hook '%s' (%s) was not run on the last %d events: the monitor ended", l.hook.Name,
+			l.hook.Path, untold))
 	}
 }

@@ -97,7 +97,8 @@ func all(name, path string) Hook {
 }
 
 func promoted(n int) event.Event {
-	return event.Event{Name: event.AfterPromotion, Cluster: "c1", At: time.Unix(1700000000, 0).UTC(), Level: "INFO", Host: "db2", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2",
+	return event.Event{Name: event.AfterPromotion, Cluster: "c1", At: time.Unix(1700000000, 0).UTC(), Level: "INFO",
+		Host: "db2", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2",
 		Text: fmt.Sprintf("number %d\nof many", n), Seconds: 0.25}
 }
 
@@ -110,14 +111,17 @@ func TestWhatAHookGets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Close(inherited)
-	path := b.script("hook", "env >DIR/env; cat >DIR/json; ls /proc/self/fd >DIR/fds; ps -o pgid= -p $$ >DIR/group; echo $$ >>DIR/group; pwd >DIR/pwd", 0o755)
+	path := b.script("hook",
+		"env >DIR/env; cat >DIR/json; ls /proc/self/fd >DIR/fds; ps -o pgid= -p $$ >DIR/group; echo $$ >>DIR/group; pwd >DIR/pwd", 0o755)
 	r := New([]Hook{all("h", path)}, "", b.logger())
 	stop := b.start(r)
 	r.Hear(promoted(1))
 	stop()
 	env := b.read("env")
-	for _, want := range []string{"MMM_EVENT=after_promotion\n", "MMM_CLUSTER=c1\n", "MMM_HOST=db2\n", "MMM_ROLE=writer\n", "MMM_IP=10.0.0.100\n", "MMM_FROM=db1\n", "MMM_TO=db2\n", "MMM_LEVEL=INFO\n",
-		"MMM_TEXT=number 1\nof many\n", "MMM_SECONDS=0.250\n", "MMM_PLANNED=\n", "MMM_AT=2023-11-14T22:13:20Z\n", "PATH=/usr/local/sbin:"} {
+	for _, want := range []string{"MMM_EVENT=after_promotion\n", "MMM_CLUSTER=c1\n", "MMM_HOST=db2\n",
+		"MMM_ROLE=writer\n", "MMM_IP=10.0.0.100\n", "MMM_FROM=db1\n", "MMM_TO=db2\n", "MMM_LEVEL=INFO\n",
+		"MMM_TEXT=number 1\nof many\n", "MMM_SECONDS=0.250\n", "MMM_PLANNED=\n", "MMM_AT=2023-11-14T22:13:20Z\n",
+		"PATH=/usr/local/sbin:"} {
 		if !strings.Contains("\n"+env, want) {
 			t.Errorf("lacks %q:\n%s", want, env)
 		}
@@ -126,7 +130,8 @@ func TestWhatAHookGets(t *testing.T) {
 		t.Errorf("inherits:\n%s", env)
 	}
 	var got event.Event
-	if err := json.Unmarshal([]byte(b.read("json")), &got); err != nil || got.Name != event.AfterPromotion || got.Text != "number 1\nof many" || got.To != "db2" {
+	if err := json.Unmarshal([]byte(b.read("json")), &got); err != nil || got.Name != event.AfterPromotion ||
+		got.Text != "number 1\nof many" || got.To != "db2" {
 		t.Errorf("%v: %s", err, b.read("json"))
 	}
 	// ls itself has the folder open.
@@ -160,21 +165,26 @@ func TestBadHooks(t *testing.T) {
 	good := b.script("good", "touch DIR/done", 0o755)
 	short := all("hangs", hangs)
 	short.Timeout = 200 * time.Millisecond
-	r := New([]Hook{all("missing", b.dir+"/none"), all("folder", b.dir), all("plain", plain), all("open", open), all("fails", fails), all("killed", killed), short, all("loud", loud),
+	r := New([]Hook{all("missing", b.dir+"/none"), all("folder", b.dir), all("plain", plain), all("open", open),
+		all("fails", fails), all("killed", killed), short, all("loud", loud),
 		all("interpreter", interpreter), all("binary", binary), all("good", good)}, "", b.logger())
 	stop := b.start(r)
 	r.Hear(promoted(1))
 	wants := []string{
-		"Hook 'missing' (" + b.dir + "/none) failed on after_promotion: there is no such file; put it there, or take the hook out of the configuration",
+		"Hook 'missing' (" + b.dir +
+			"/none) failed on after_promotion: there is no such file; put it there, or take the hook out of the configuration",
 		"Hook 'folder' (" + b.dir + ") failed on after_promotion: it is no file; name a program",
 		"Hook 'plain' (" + plain + ") failed on after_promotion: it is not executable; run: chmod +x " + plain,
 		"Hook 'open' (" + open + ") failed on after_promotion: everybody may write to it; run: chmod o-w " + open,
 		"Hook 'fails' (" + fails + `) failed on after_promotion: exit status 3" output="to stdout\nno such proxy"`,
 		"Hook 'killed' (" + killed + ") failed on after_promotion: it was killed by signal 9 (killed)",
-		"Hook 'hangs' (" + hangs + ") failed on after_promotion: it did not end within 200ms and was killed; make it quicker, or raise its timeout",
+		"Hook 'hangs' (" + hangs +
+			") failed on after_promotion: it did not end within 200ms and was killed; make it quicker, or raise its timeout",
 		`the end"`,
-		"Hook 'interpreter' (" + interpreter + ") failed on after_promotion: it can't be started: the interpreter of its first line is missing",
-		"Hook 'binary' (" + binary + ") failed on after_promotion: it can't be started: exec format error; a script needs a first line such as #!/bin/sh",
+		"Hook 'interpreter' (" + interpreter +
+			") failed on after_promotion: it can't be started: the interpreter of its first line is missing",
+		"Hook 'binary' (" + binary +
+			") failed on after_promotion: it can't be started: exec format error; a script needs a first line such as #!/bin/sh",
 	}
 	b.until("all lines", func() bool {
 		for _, want := range wants {
@@ -245,7 +255,8 @@ func TestOrder(t *testing.T) {
 	if d := time.Since(began); d < farewell/2 || d > farewell+2*time.Second {
 		t.Errorf("the end took %v", d)
 	}
-	if text := b.log.String(); !strings.Contains(text, "it was killed, as the monitor does not wait any longer") || !strings.Contains(text, "was not run on the last 9 events: the monitor ended") {
+	if text := b.log.String(); !strings.Contains(text, "it was killed, as the monitor does not wait any longer") ||
+		!strings.Contains(text, "was not run on the last 9 events: the monitor ended") {
 		t.Errorf("log:\n%s", text)
 	}
 }
@@ -256,7 +267,8 @@ func TestLimits(t *testing.T) {
 	var hooks []Hook
 	for i := range 10 {
 		name := fmt.Sprintf("h%d", i)
-		hooks = append(hooks, all(name, b.script(name, "mkdir DIR/in."+name+"; ls -d DIR/in.* | wc -l >>DIR/count; sleep 0.05; rmdir DIR/in."+name, 0o755)))
+		hooks = append(hooks, all(name, b.script(name, "mkdir DIR/in."+name+
+			"; ls -d DIR/in.* | wc -l >>DIR/count; sleep 0.05; rmdir DIR/in."+name, 0o755)))
 	}
 	r := New(hooks, "", b.logger())
 	stop := b.start(r)
@@ -327,7 +339,9 @@ func TestFolder(t *testing.T) {
 	if b.read("ran") != "first number 1 of many\nfirst number 2 of many\n" {
 		t.Errorf("ran:\n%s", b.read("ran"))
 	}
-	if text := b.log.String(); strings.Count(text, "\n") != 3 || !strings.Contains(text, dir+"/notify.sh is not run: names in hook_dir are made of letters, digits, _ and - only; rename it") ||
+	if text := b.log.String(); strings.Count(text, "\n") != 3 ||
+		!strings.Contains(text, dir+
+			"/notify.sh is not run: names in hook_dir are made of letters, digits, _ and - only; rename it") ||
 		!strings.Contains(text, dir+"/README is not run: it is not executable; run: chmod +x "+dir+"/README") {
 		t.Errorf("log:\n%s", text)
 	}
@@ -350,10 +364,13 @@ func TestAsk(t *testing.T) {
 	}{
 		{nil, ""},
 		{[]Hook{yes}, ""},
-		{[]Hook{yes, asked("no", `echo thinking; printf "backup runs \033[1muntil 5\n\n"; exit 1`), asked("never", "touch DIR/asked")}, "Hook 'no' says no: backup runs  [1muntil 5"},
+		{[]Hook{yes, asked("no", `echo thinking; printf "backup runs \033[1muntil 5\n\n"; exit 1`),
+			asked("never", "touch DIR/asked")}, "Hook 'no' says no: backup runs  [1muntil 5"},
 		{[]Hook{asked("mute", "exit 2")}, "Hook 'mute' says no: exit status 2"},
-		{[]Hook{asked("late", "echo well; sleep 1000")}, "Hook 'late' says no: it did not end within 200ms and was killed; make it quicker, or raise its timeout"},
-		{[]Hook{missing}, "Hook 'missing' says no: there is no such file; put it there, or take the hook out of the configuration"},
+		{[]Hook{asked("late", "echo well; sleep 1000")},
+			"Hook 'late' says no: it did not end within 200ms and was killed; make it quicker, or raise its timeout"},
+		{[]Hook{missing},
+			"Hook 'missing' says no: there is no such file; put it there, or take the hook out of the configuration"},
 	} {
 		r := New(c.hooks, "", b.logger())
 		if got := r.Approve(context.Background(), move); got != c.want {
@@ -364,7 +381,8 @@ func TestAsk(t *testing.T) {
 		t.Error("asked after a no")
 	}
 	// Those that have no say are told; those that have are not told twice.
-	r := New([]Hook{all("other", b.script("other", "echo told >>DIR/told", 0o755)), asked("count", "echo asked >>DIR/told")}, "", b.logger())
+	r := New([]Hook{all("other", b.script("other", "echo told >>DIR/told", 0o755)),
+		asked("count", "echo asked >>DIR/told")}, "", b.logger())
 	stop := b.start(r)
 	if got := r.Approve(context.Background(), move); got != "" {
 		t.Error(got)

@@ -149,8 +149,10 @@ func environment(e event.Event) []string {
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, v := range [][2]string{
-		{"EVENT", string(e.Name)}, {"CLUSTER", e.Cluster}, {"AT", e.At.Format(time.RFC3339Nano)}, {"LEVEL", e.Level}, {"HOST", e.Host}, {"ROLE", e.Role}, {"IP", e.IP},
-		{"FROM", e.From}, {"TO", e.To}, {"TEXT", e.Text}, {"CAUSE", e.Cause}, {"PLANNED", planned}, {"SECONDS", seconds},
+		{"EVENT", string(e.Name)}, {"CLUSTER", e.Cluster}, {"AT", e.At.Format(time.RFC3339Nano)}, {"LEVEL", e.Level},
+		{"HOST", e.Host}, {"ROLE", e.Role}, {"IP", e.IP},
+		{"FROM", e.From}, {"TO", e.To}, {"TEXT", e.Text}, {"CAUSE", e.Cause}, {"PLANNED", planned},
+		{"SECONDS", seconds},
 	} {
 		value := strings.ReplaceAll(v[1], "\x00", "")
 		env = append(env, "MMM_"+v[0]+"="+strings.ToValidUTF8(value[:min(len(value), maxValue)], ""))

@@ -93,7 +93,8 @@ func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 		}
 	}
 	possible := func(h Host) bool {
-		return !(s.UUID != "" && h.UUID != "" && s.UUID != h.UUID) && !(s.Live && s.ID != 0 && h.ID != 0 && s.ID != h.ID)
+		return !(s.UUID != "" && h.UUID != "" && s.UUID != h.UUID) &&
+			!(s.Live && s.ID != 0 && h.ID != 0 && s.ID != h.ID)
 	}
 	for _, fits := range []func(Host) bool{
 		func(h Host) bool { return s.UUID != "" && h.UUID == s.UUID },

@@ -25,7 +25,8 @@ func TestOf(t *testing.T) {
 		{"its address", Source{Address: "192.0.2.12", Port: 3306}, Names{}, "db2"},
 		{"its address in another notation", Source{Address: "::ffff:192.0.2.12", Port: 3306}, Names{}, "db2"},
 		{"its address by another port, through a tunnel", Source{Address: "192.0.2.12", Port: 13306}, Names{}, "db2"},
-		{"its address though it has another id now", Source{Address: "192.0.2.12", ID: 7, UUID: "u7", Live: true}, Names{}, "db2"},
+		{"its address though it has another id now", Source{Address: "192.0.2.12", ID: 7, UUID: "u7", Live: true},
+			Names{}, "db2"},
 		{"another network, connected", Source{Address: "198.51.100.11", ID: 1, Live: true}, Names{}, "db1"},
 		{"another network, uuid", Source{Address: "198.51.100.11", UUID: "u1"}, Names{}, "db1"},
 		{"another network, not connected any more", Source{Address: "198.51.100.11", ID: 1}, Names{Met: "db1"}, "db1"},
@@ -33,13 +34,19 @@ func TestOf(t *testing.T) {
 		{"another network, after a restart", Source{Address: "198.51.100.11"}, Names{Met: "db1"}, "db1"},
 		{"another network, never met", Source{Address: "198.51.100.11"}, Names{}, ""},
 		{"a name that resolves", Source{Address: "db1.example.com"}, db1, "db1"},
-		{"a name that resolves, of a host of which nothing else is known", Source{Address: "x"}, Names{Resolved: []netip.Addr{ip("::ffff:192.0.2.13")}}, "db3"},
-		{"a name that stands for two hosts", Source{Address: "db"}, Names{Resolved: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, ""},
-		{"a name that stands for two hosts, connected", Source{Address: "db", ID: 2, Live: true}, Names{Resolved: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, "db2"},
+		{"a name that resolves, of a host of which nothing else is known", Source{Address: "x"},
+			Names{Resolved: []netip.Addr{ip("::ffff:192.0.2.13")}}, "db3"},
+		{"a name that stands for two hosts", Source{Address: "db"},
+			Names{Resolved: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, ""},
+		{"a name that stands for two hosts, connected", Source{Address: "db", ID: 2, Live: true},
+			Names{Resolved: []netip.Addr{ip("192.0.2.11"), ip("192.0.2.12")}}, "db2"},
 		{"a new source, with the id of the one before", Source{Address: "db1.example.com", ID: 2}, db1, "db1"},
-		{"a new source, with the id of the one before, met", Source{Address: "198.51.100.11", ID: 2}, Names{Met: "db1"}, "db1"},
-		{"a name that has moved, connected", Source{Address: "db1.example.com", ID: 2, Live: true}, Names{Met: "db1", Resolved: db1.Resolved}, "db2"},
-		{"a name that has moved, uuid", Source{Address: "db1.example.com", UUID: "u2"}, Names{Met: "db1", Resolved: db1.Resolved}, "db2"},
+		{"a new source, with the id of the one before, met", Source{Address: "198.51.100.11", ID: 2}, Names{Met: "db1"},
+			"db1"},
+		{"a name that has moved, connected", Source{Address: "db1.example.com", ID: 2, Live: true},
+			Names{Met: "db1", Resolved: db1.Resolved}, "db2"},
+		{"a name that has moved, uuid", Source{Address: "db1.example.com", UUID: "u2"},
+			Names{Met: "db1", Resolved: db1.Resolved}, "db2"},
 		{"a stranger behind a name of ours", Source{Address: "db1.example.com", ID: 99, Live: true}, db1, ""},
 		{"a stranger by uuid", Source{Address: "db1.example.com", ID: 1, UUID: "u9"}, db1, ""},
 		{"a stranger", Source{Address: "203.0.113.9", ID: 99, UUID: "u9", Live: true}, Names{}, ""},
@@ -53,7 +60,8 @@ func TestOf(t *testing.T) {
 
 // TestTwins: what fits two hosts names neither, and the port tells hosts on one machine apart.
 func TestTwins(t *testing.T) {
-	hosts := []Host{{Name: "db1", IP: ip("192.0.2.11"), Port: 3306, ID: 1, UUID: "u"}, {Name: "db2", IP: ip("192.0.2.11"), Port: 3307, ID: 1, UUID: "u"}}
+	hosts := []Host{{Name: "db1", IP: ip("192.0.2.11"), Port: 3306, ID: 1, UUID: "u"},
+		{Name: "db2", IP: ip("192.0.2.11"), Port: 3307, ID: 1, UUID: "u"}}
 	if got, ok := Of(hosts, Source{Address: "192.0.2.11", Port: 3307}, Names{}); got != "db2" || !ok {
 		t.Errorf("by port: %q", got)
 	}

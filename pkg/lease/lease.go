@@ -206,7 +206,8 @@ func (t *Tenure) Asks(now time.Duration) (q Question, whom []string, ok bool) {
 		t.until = now + time.Duration(l)
 		return Question{}, nil, false
 	}
-	return Question{From: t.self, Boot: t.boot, Asked: now, Epoch: t.Saved.Epoch, Live: t.until > now, Lease: l}, whom, true
+	return Question{From: t.self, Boot: t.boot, Asked: now, Epoch: t.Saved.Epoch, Live: t.until > now, Lease: l}, whom,
+		true
 }
 
 // Promise answers a question (R4). A promise holds this host back from the role until the asker's lease is over for

@@ -42,11 +42,15 @@ func TestOrder(t *testing.T) {
 		{name: "echo that is yet to come", epoch: granted(5), echo: stamp(now + time.Hour), ok: true},
 		{name: "echo too old", epoch: granted(5), echo: stamp(now - 3*time.Second), ok: true},
 		{name: "right after the start", start: now - 4*time.Second, epoch: granted(5), echo: stamp(now), ok: true},
-		{name: "right after a restart, taken before", start: now - 4*time.Second, known: granted(5), epoch: granted(5), taken: true, echo: stamp(now), ok: true, holds: true},
+		{name: "right after a restart, taken before", start: now - 4*time.Second, known: granted(5), epoch: granted(5),
+			taken: true, echo: stamp(now), ok: true, holds: true},
 		{name: "lower epoch", known: granted(6), epoch: granted(5), echo: stamp(now)},
-		{name: "same epoch, other content", known: granted(5), epoch: cluster.Epoch{Number: 5, Holder: "db2", Since: 5}, echo: stamp(now)},
-		{name: "leaving", known: granted(5), taken: true, epoch: cluster.Epoch{Number: 6, Holder: "db1", Since: 5, Leaving: true}, echo: stamp(now), ok: true},
-		{name: "appointed again, others in between", start: now - 4*time.Second, known: granted(5), taken: true, epoch: cluster.Epoch{Number: 9, Holder: "db1", Since: 9}, echo: stamp(now), ok: true},
+		{name: "same epoch, other content", known: granted(5), epoch: cluster.Epoch{Number: 5, Holder: "db2", Since: 5},
+			echo: stamp(now)},
+		{name: "leaving", known: granted(5), taken: true, epoch: cluster.Epoch{Number: 6, Holder: "db1", Since: 5,
+			Leaving: true}, echo: stamp(now), ok: true},
+		{name: "appointed again, others in between", start: now - 4*time.Second, known: granted(5), taken: true,
+			epoch: cluster.Epoch{Number: 9, Holder: "db1", Since: 9}, echo: stamp(now), ok: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tn := db1(c.start)
@@ -86,12 +90,14 @@ func TestPromiseBinds(t *testing.T) {
 func TestNoPromise(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, granted(5), three, stamp(now), false)
-	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 9, Holder: "db2", Since: 9}, Live: true, Lease: three}) {
+	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 9, Holder: "db2", Since: 9}, Live: true,
+		Lease: three}) {
 		t.Error("the holder of a live lease promises")
 	}
 	tn = db1(0)
 	tn.Order(now, cluster.Epoch{Number: 6, Holder: "db2", Since: 4, Leaving: true}, three, stamp(now), false)
-	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true, Lease: three}) {
+	if tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true,
+		Lease: three}) {
 		t.Error("a promise to a host that is to leave")
 	}
 }

@@ -95,7 +95,8 @@ func TestForever(t *testing.T) {
 // TestForeverAfterPromise: who has promised does not become the writer for ever before that promise is over.
 func TestForeverAfterPromise(t *testing.T) {
 	tn := db1(0)
-	tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true, Lease: thirty})
+	tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true,
+		Lease: thirty})
 	e := with(5, "db1,db2", ever, thirty)
 	tn.Order(now+time.Second, e, 0, stamp(now+time.Second), false)
 	if tn.Holds(now + time.Second) {
@@ -172,7 +173,8 @@ func TestRelease(t *testing.T) {
 		t.Error("it goes on by an epoch")
 	}
 	later := now + 2*time.Second
-	for name, next := range map[string]*Tenure{"the same agent": tn, "the next agent": New("db1", boot, nil, tn.Saved, three, now)} {
+	for name, next := range map[string]*Tenure{"the same agent": tn,
+		"the next agent": New("db1", boot, nil, tn.Saved, three, now)} {
 		if next.Order(later, with(9, "db1,db2", ever, 0), 0, cluster.Stamp{}, true); !next.Holds(later) {
 			t.Errorf("%s does not go on", name)
 		}

@@ -22,7 +22,8 @@ func (m *Monitor) connectAgents() {
 	}
 	addr := func(h cluster.Host) netip.AddrPort { return netip.AddrPortFrom(h.IP, uint16(m.cfg.AgentPorts[h.Name])) }
 	for _, h := range t.Hosts {
-		c := agentclient.Config{Host: h.Name, Addr: addr(h), Agents: m.cfg.Agents, Repeats: m.cfg.Repeats, Answers: m.answers,
+		c := agentclient.Config{Host: h.Name, Addr: addr(h), Agents: m.cfg.Agents, Repeats: m.cfg.Repeats,
+			Answers: m.answers,
 			Observe: func(took time.Duration, answered bool) { m.cfg.Observer.Asked(h.Name, took, answered) }}
 		if t.Lease > 0 {
 			c.Renewal = min(agentclient.RenewalPeriod, time.Duration(t.Lease)/4)

@@ -35,7 +35,8 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 				beats = &check.Heartbeat{Table: k.Heartbeat, Stale: max(k.MaxBacklog, minStale)}
 			}
 			add := func(host string, name check.Name, p check.Probe, k config.Check) {
-				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period, Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
+				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period,
+					Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
 			}
 			for _, h := range c.Hosts {
 				conn := func(k config.Check) *mysqlctl.Conn { return login(h, k.Timeout) }
@@ -43,7 +44,8 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 				add(h.Name, check.Ping, check.NewPing(pinger, h.IP), k.Ping)
 				add(h.Name, check.MySQL, check.NewMySQL(conn(k.MySQL)), k.MySQL)
 				add(h.Name, check.RepThreads, check.NewRepThreads(conn(k.RepThreads), h.MonitorUser), k.RepThreads)
-				add(h.Name, check.RepBacklog, check.NewRepBacklog(conn(k.RepBacklog), h.MonitorUser, k.RepBacklog.MaxBacklog, beats), k.RepBacklog)
+				add(h.Name, check.RepBacklog, check.NewRepBacklog(conn(k.RepBacklog), h.MonitorUser,
+					k.RepBacklog.MaxBacklog, beats), k.RepBacklog)
 			}
 			return tasks
 		},
@@ -82,10 +84,12 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 func Warnings(c *config.Config) []string {
 	warnings := c.Warnings.Texts()
 	if c.WriterLease == 0 {
-		warnings = append(warnings, "writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
+		warnings = append(warnings,
+			"writer_lease is 0: a writer that can't be reached may stay writer beside a new one, as in MMM 2.2")
 	}
 	if c.AgentSecret == "" && !c.Socket.SSL {
-		warnings = append(warnings, "Agents obey anybody who can connect to them: set agent_secret, or <socket> type ssl")
+		warnings = append(warnings,
+			"Agents obey anybody who can connect to them: set agent_secret, or <socket> type ssl")
 	}
 	return warnings
 }

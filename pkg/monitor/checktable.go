@@ -44,7 +44,8 @@ func (b checkTable) verdicts(t cluster.Topology) map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
 		good := func(n check.Name) bool { return b[checkKey{h.Name, n}].Good }
-		all[h.Name] = cluster.Verdicts{Ping: good(check.Ping), MySQL: good(check.MySQL), RepThreads: good(check.RepThreads), RepBacklog: good(check.RepBacklog)}
+		all[h.Name] = cluster.Verdicts{Ping: good(check.Ping), MySQL: good(check.MySQL),
+			RepThreads: good(check.RepThreads), RepBacklog: good(check.RepBacklog)}
 	}
 	return all
 }
@@ -55,7 +56,8 @@ func logCheck(log *slog.Logger, u check.Update) {
 	case check.BecameOK:
 		log.Info(fmt.Sprintf("Check '%s' on '%s' is ok!", u.Name, u.Host))
 	case check.BecameFailed:
-		log.Error(fmt.Sprintf("Check '%s' on '%s' has failed for %d seconds! Message: %s", u.Name, u.Host, int(u.FailedFor.Round(time.Second).Seconds()), u.Result.Message))
+		log.Error(fmt.Sprintf("Check '%s' on '%s' has failed for %d seconds! Message: %s", u.Name, u.Host,
+			int(u.FailedFor.Round(time.Second).Seconds()), u.Result.Message))
 	case check.BecameUnknown:
 		log.Warn(fmt.Sprintf("Check '%s' on '%s' is in unknown state! Message: %s", u.Name, u.Host, u.Result.Message))
 	case check.None:
@@ -85,7 +87,8 @@ func (b checkTable) lines(t cluster.Topology, remarks map[checkKey]string, host,
 			if remark := remarks[key]; remark != "" {
 				v.Message += "; " + remark
 			}
-			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since, Message: v.Message, Failing: v.result.Status == check.Error})
+			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since,
+				Message: v.Message, Failing: v.result.Status == check.Error})
 		}
 	}
 	return lines
@@ -104,7 +107,8 @@ func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, 
 	}
 	var out strings.Builder
 	for _, l := range b.lines(t, remarks, host, name) {
-		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check, l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
+		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check,
+			l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
 	}
 	if host != "all" && name != "all" {
 		return strings.TrimSuffix(out.String(), "\n")

@@ -19,7 +19,8 @@ const moveTimeout = 30 * time.Second
 // from the newest snapshot, what changes something goes through the owner.
 func (m *Monitor) Handle(ctx context.Context, line string) string {
 	words := strings.Fields(line)
-	if len(words) == 0 || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") || strings.HasSuffix(line, "\r") {
+	if len(words) == 0 || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") ||
+		strings.HasSuffix(line, "\r") {
 		return cluster.Invalid(line)
 	}
 	snap := m.snapshot.Load()

@@ -35,7 +35,8 @@ func (m *Monitor) announce(e event.Event) {
 
 // eventOf is the event that a record of the history is.
 func eventOf(r history.Record, activeMasterRole string) event.Event {
-	e := event.Event{At: r.At, Level: r.Level, Host: r.Host, From: r.From, To: r.To, Text: strings.TrimSpace(r.Text), Cause: r.Cause, Evidence: r.Evidence, Planned: r.Planned, Seconds: r.Seconds}
+	e := event.Event{At: r.At, Level: r.Level, Host: r.Host, From: r.From, To: r.To, Text: strings.TrimSpace(r.Text),
+		Cause: r.Cause, Evidence: r.Evidence, Planned: r.Planned, Seconds: r.Seconds}
 	role, rest, _ := strings.Cut(r.Role, "(")
 	e.Role, e.IP = role, strings.TrimSuffix(rest, ")")
 	switch {
@@ -60,12 +61,14 @@ func eventOf(r history.Record, activeMasterRole string) event.Event {
 }
 
 // promotion is the decision of a step to give the active master role to a host. It is false where there is none.
-func promotion(activeMasterRole string, last, now cluster.State, underway map[cluster.RoleIP]transit) (event.Event, bool) {
+func promotion(activeMasterRole string, last, now cluster.State, underway map[cluster.RoleIP]transit) (event.Event,
+	bool) {
 	for i, a := range now.Addresses {
 		if a.Role != activeMasterRole || a.Holder == "" || a.Holder == last.Addresses[i].Holder {
 			continue
 		}
-		e := event.Event{Name: event.BeforePromotion, Level: levelName(cluster.Info), Host: a.Holder, Role: a.Role, IP: a.IP.String(), From: last.LastWriter, To: a.Holder,
+		e := event.Event{Name: event.BeforePromotion, Level: levelName(cluster.Info), Host: a.Holder, Role: a.Role,
+			IP: a.IP.String(), From: last.LastWriter, To: a.Holder,
 			Planned: underway[a.RoleIP].planned, Text: fmt.Sprintf("Role '%s' is given to '%s'", a.RoleIP, a.Holder)}
 		return e, true
 	}
@@ -103,7 +106,8 @@ func (o *owner) expose(ctx context.Context) {
 	level := cluster.Warn
 	switch now {
 	case covered:
-		level, r.Topic, r.Text = cluster.Info, string(cluster.Protected), fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
+		level, r.Topic, r.Text = cluster.Info, string(cluster.Protected),
+			fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
 	case noWriter:
 		level = cluster.Fatal
 	case noSpare:
@@ -127,15 +131,20 @@ func (m *Monitor) lastExposure() exposure {
 // carried out. While it waits everything goes on; what is true then is looked at anew when the command itself is
 // carried out.
 func (m *Monitor) objection(ctx context.Context, words []string) string {
-	if m.cfg.Approver == nil || len(words) != 3 || words[0] != "move_role" || words[1] != m.cfg.Topology.ActiveMasterRole {
+	if m.cfg.Approver == nil || len(words) != 3 || words[0] != "move_role" ||
+		words[1] != m.cfg.Topology.ActiveMasterRole {
 		return ""
 	}
 	c := m.prepare(ctx, words)
 	snap := m.snapshot.Load()
-	_, out := cluster.Step(m.cfg.Topology, snap.State, cluster.Input{Now: m.now(), NetworkUp: snap.State.NetworkUp, Command: &c})
+	_, out := cluster.Step(m.cfg.Topology, snap.State, cluster.Input{Now: m.now(), NetworkUp: snap.State.NetworkUp,
+		Command: &c})
 	if out.Move == nil {
 		return "" // the owner says why
 	}
-	return m.cfg.Approver.Approve(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.cfg.Cluster, At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role, IP: out.Move.IP.String(),
-		From: out.Move.From, To: out.Move.To, Planned: true, Text: fmt.Sprintf("Role '%s' is to be moved from '%s' to '%s'", out.Move.RoleIP, out.Move.From, out.Move.To)})
+	return m.cfg.Approver.Approve(ctx, event.Event{Name: event.BeforePlannedMove, Cluster: m.cfg.Cluster,
+		At: time.Now(), Level: levelName(cluster.Info), Host: out.Move.To, Role: out.Move.Role,
+		IP:   out.Move.IP.String(),
+		From: out.Move.From, To: out.Move.To, Planned: true,
+		Text: fmt.Sprintf("Role '%s' is to be moved from '%s' to '%s'", out.Move.RoleIP, out.Move.From, out.Move.To)})
 }

@@ -21,19 +21,33 @@ func TestOccasions(t *testing.T) {
 		record history.Record
 		want   event.Event
 	}{
-		{history.Record{At: at, Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down", Evidence: []string{"mysql: gone"}},
-			event.Event{Name: event.State, At: at, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down", Evidence: []string{"mysql: gone"}}},
-		{history.Record{Kind: history.Check, Level: "ERROR", Host: "db1", Text: "fails"}, event.Event{Name: event.Check, Level: "ERROR", Host: "db1", Text: "fails"}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", Text: "leaving", Cause: "down"},
-			event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", Text: "leaving", Cause: "down"}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", To: "db2", Planned: true}, event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2", Planned: true}},
-		{history.Record{Kind: history.Role, Host: "db2", Role: "writer(10.0.0.100)", From: "db1", To: "db2", Seconds: 2}, event.Event{Name: event.AfterPromotion, Host: "db2", Role: "writer", IP: "10.0.0.100", From: "db1", To: "db2", Seconds: 2}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(fd00::1)", From: "db1", To: "db1"}, event.Event{Name: event.AfterPromotion, Host: "db1", Role: "writer", IP: "fd00::1", From: "db1", To: "db1"}},
-		{history.Record{Kind: history.Role, Host: "db2", Role: "reader(10.0.0.101)", To: "db2"}, event.Event{Name: event.Role, Host: "db2", Role: "reader", IP: "10.0.0.101", To: "db2"}},
-		{history.Record{Kind: history.Note, Topic: "conflict", Text: " x\n"}, event.Event{Name: event.Conflict, Text: "x"}},
+		{history.Record{At: at, Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE",
+			Text: "down", Evidence: []string{"mysql: gone"}},
+			event.Event{Name: event.State, At: at, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE",
+				Text: "down", Evidence: []string{"mysql: gone"}}},
+		{history.Record{Kind: history.Check, Level: "ERROR", Host: "db1", Text: "fails"},
+			event.Event{Name: event.Check, Level: "ERROR", Host: "db1", Text: "fails"}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", Text: "leaving",
+			Cause: "down"},
+			event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", Text: "leaving",
+				Cause: "down"}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", To: "db2",
+			Planned: true}, event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1",
+			To: "db2", Planned: true}},
+		{history.Record{Kind: history.Role, Host: "db2", Role: "writer(10.0.0.100)", From: "db1", To: "db2",
+			Seconds: 2}, event.Event{Name: event.AfterPromotion, Host: "db2", Role: "writer", IP: "10.0.0.100",
+			From: "db1", To: "db2", Seconds: 2}},
+		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(fd00::1)", From: "db1", To: "db1"},
+			event.Event{Name: event.AfterPromotion, Host: "db1", Role: "writer", IP: "fd00::1", From: "db1",
+				To: "db1"}},
+		{history.Record{Kind: history.Role, Host: "db2", Role: "reader(10.0.0.101)", To: "db2"},
+			event.Event{Name: event.Role, Host: "db2", Role: "reader", IP: "10.0.0.101", To: "db2"}},
+		{history.Record{Kind: history.Note, Topic: "conflict", Text: " x\n"},
+			event.Event{Name: event.Conflict, Text: "x"}},
 		{history.Record{Kind: history.Note, Topic: "unprotected"}, event.Event{Name: event.Unprotected}},
 		{history.Record{Kind: history.Note, Topic: "protected"}, event.Event{Name: event.Protected}},
-		{history.Record{Kind: history.Note, Level: "FATAL", Text: "Network is unreachable"}, event.Event{Name: event.Note, Level: "FATAL", Text: "Network is unreachable"}},
+		{history.Record{Kind: history.Note, Level: "FATAL", Text: "Network is unreachable"},
+			event.Event{Name: event.Note, Level: "FATAL", Text: "Network is unreachable"}},
 	} {
 		if got := eventOf(c.record, "writer"); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%+v\n%+v, want\n%+v", c.record, got, c.want)
@@ -93,14 +107,16 @@ func TestPromotionsAreHeard(t *testing.T) {
 		if got := h.take(); !slices.Equal(got, want) {
 			t.Errorf("a move: %q", got)
 		}
-		if len(h.asked) != 1 || h.asked[0].From != "db1" || h.asked[0].To != "db2" || h.asked[0].Role != "writer" || h.asked[0].IP != "10.0.0.100" || h.asked[0].Cluster != "c1" {
+		if len(h.asked) != 1 || h.asked[0].From != "db1" || h.asked[0].To != "db2" || h.asked[0].Role != "writer" ||
+			h.asked[0].IP != "10.0.0.100" || h.asked[0].Cluster != "c1" {
 			t.Errorf("asked %+v", h.asked)
 		}
 		say("set_offline db2")
 		time.Sleep(time.Second)
 		synctest.Wait()
 		got := h.take()
-		want = []string{"state  ONLINE>ADMIN_OFFLINE", "role writer db2>", "unprotected  >", "before_promotion writer db2>db1", "after_promotion writer db2>db1"}
+		want = []string{"state  ONLINE>ADMIN_OFFLINE", "role writer db2>", "unprotected  >",
+			"before_promotion writer db2>db1", "after_promotion writer db2>db1"}
 		slices.Sort(want)
 		if sorted := slices.Sorted(slices.Values(got)); !slices.Equal(sorted, want) {
 			t.Errorf("a host taken away: %q", got)
@@ -127,7 +143,8 @@ func TestObjection(t *testing.T) {
 			t.Errorf("writer %s", w)
 		}
 		asked := len(h.asked)
-		for _, line := range []string{"move_role writer db1", "move_role writer db3", "move_role writer db9", "move_role reader db2", "move_role writer", "move_role --force writer db2", "set_offline db3"} {
+		for _, line := range []string{"move_role writer db1", "move_role writer db3", "move_role writer db9",
+			"move_role reader db2", "move_role writer", "move_role --force writer db2", "set_offline db3"} {
 			say(line)
 		}
 		if len(h.asked) != asked {

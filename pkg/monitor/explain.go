@@ -59,7 +59,8 @@ func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
 	if !known {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
-	x := explained{Explanation: e, Change: lastChange(snap.history, host), Checks: snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, "all")}
+	x := explained{Explanation: e, Change: lastChange(snap.history, host),
+		Checks: snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, "all")}
 	if asJSON {
 		return document(x)
 	}

@@ -64,7 +64,9 @@ func refusals(t cluster.Topology, b checkTable) []finding {
 	for _, h := range t.Hosts {
 		for _, n := range check.Names() {
 			if refusal := b[checkKey{h.Name, n}].result.Refusal; refusal != "" {
-				found = append(found, finding{fickle: true, text: fmt.Sprintf("the server of '%s' answers, but not to the monitor's check %s, so its state stays as it is: %s", h.Name, n, refusal)})
+				found = append(found,
+					finding{fickle: true,
+						text: fmt.Sprintf("the server of '%s' answers, but not to the monitor's check %s, so its state stays as it is: %s", h.Name, n, refusal)})
 				break
 			}
 		}
@@ -103,23 +105,28 @@ func (e *examiner) master(h cluster.Host) {
 	if !s.LogBin {
 		e.add("'%s' writes no binary log (log_bin): nobody can replicate from it", h.Name)
 	} else if !s.LogSlaveUpdates {
-		e.add("'%s' does not log what it replicates (log_slave_updates): others that replicate from it lack that", h.Name)
+		e.add("'%s' does not log what it replicates (log_slave_updates): others that replicate from it lack that",
+			h.Name)
 	}
 	if s.AutoIncrementIncrement < 2 {
-		e.add("auto_increment_increment of '%s' is %d: it should be at least 2, or both masters give out the same ids", h.Name, s.AutoIncrementIncrement).quiet = true
+		e.add("auto_increment_increment of '%s' is %d: it should be at least 2, or both masters give out the same ids",
+			h.Name, s.AutoIncrementIncrement).quiet = true
 	}
 	if s.AutoIncrementOffset > s.AutoIncrementIncrement {
-		e.add("auto_increment_offset of '%s' (%d) is above its auto_increment_increment (%d) and ignored by the server", h.Name, s.AutoIncrementOffset, s.AutoIncrementIncrement).quiet = true
+		e.add("auto_increment_offset of '%s' (%d) is above its auto_increment_increment (%d) and ignored by the server",
+			h.Name, s.AutoIncrementOffset, s.AutoIncrementIncrement).quiet = true
 	}
 	p, ok := e.servers[h.Peer]
 	if !ok || h.Peer < h.Name {
 		return // said once for the pair
 	}
 	if s.AutoIncrementIncrement != p.AutoIncrementIncrement {
-		e.add("auto_increment_increment differs: %d on '%s', %d on '%s'", s.AutoIncrementIncrement, h.Name, p.AutoIncrementIncrement, h.Peer).quiet = true
+		e.add("auto_increment_increment differs: %d on '%s', %d on '%s'", s.AutoIncrementIncrement, h.Name,
+			p.AutoIncrementIncrement, h.Peer).quiet = true
 	}
 	if s.AutoIncrementOffset == p.AutoIncrementOffset {
-		e.add("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", s.AutoIncrementOffset, h.Name, h.Peer).quiet = true
+		e.add("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", s.AutoIncrementOffset,
+			h.Name, h.Peer).quiet = true
 	}
 }
 
@@ -153,7 +160,8 @@ func (e *examiner) gtidModes() {
 		for _, mode := range slices.Sorted(maps.Keys(users)) {
 			parts = append(parts, mode+" on "+quoted(users[mode]))
 		}
-		e.add("%s differs: %s", map[bool]string{true: "gtid_strict_mode", false: "gtid_mode"}[mariaDB], strings.Join(parts, ", "))
+		e.add("%s differs: %s", map[bool]string{true: "gtid_strict_mode", false: "gtid_mode"}[mariaDB],
+			strings.Join(parts, ", "))
 	}
 }
 
@@ -183,7 +191,8 @@ func (e *examiner) semiSync() {
 	}
 	if len(without) > 0 {
 		slices.Sort(without)
-		f := e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost", quoted(without))
+		f := e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost",
+			quoted(without))
 		f.quiet = len(without) == len(r.Hosts) // somebody has chosen so, and need not be told for ever
 	}
 }
@@ -194,9 +203,11 @@ func (e *examiner) acknowledged(writer cluster.Host) {
 	switch {
 	case !ok || !s.SemiSync.Enabled:
 	case s.SemiSync.Clients == 0:
-		e.add("nobody acknowledges what '%s' commits (semi-synchronous replication): it may be lost with the host", writer.Name).fickle = true
+		e.add("nobody acknowledges what '%s' commits (semi-synchronous replication): it may be lost with the host",
+			writer.Name).fickle = true
 	case !s.SemiSync.Waiting:
-		e.add("'%s' has fallen back to asynchronous replication: what it commits may be lost with the host", writer.Name).fickle = true
+		e.add("'%s' has fallen back to asynchronous replication: what it commits may be lost with the host",
+			writer.Name).fickle = true
 	}
 }
 

@@ -25,9 +25,11 @@ func rightServers() map[string]Surveyed {
 	for i, source := range []int{2, 1, 1} {
 		name := fmt.Sprintf("db%d", i+1)
 		servers[name] = Surveyed{Host: name, Survey: mysqlctl.Survey{
-			Settings: mysqlctl.Settings{ServerID: uint32(i + 1), LogBin: true, LogSlaveUpdates: true, GTIDMode: "ON", AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1},
+			Settings: mysqlctl.Settings{ServerID: uint32(i + 1), LogBin: true, LogSlaveUpdates: true, GTIDMode: "ON",
+				AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1},
 			SemiSync: mysqlctl.SemiSync{Enabled: true, Waiting: true, Clients: 1},
-			Replica:  &mysqlctl.Replica{SourceHost: fmt.Sprintf("10.0.0.%d", source), SourceID: uint32(source), IORunning: "Yes", SQLRunning: "Yes"},
+			Replica: &mysqlctl.Replica{SourceHost: fmt.Sprintf("10.0.0.%d", source), SourceID: uint32(source),
+				IORunning: "Yes", SQLRunning: "Yes"},
 		}}
 	}
 	return servers
@@ -35,7 +37,8 @@ func rightServers() map[string]Surveyed {
 
 // writerOn is a state in which the host has the writer role and everybody knows.
 func writerOn(host string) cluster.State {
-	return cluster.State{Mode: cluster.Active, Addresses: []cluster.Address{{RoleIP: cluster.RoleIP{Role: "writer"}, Holder: host, Confirmed: true}}}
+	return cluster.State{Mode: cluster.Active, Addresses: []cluster.Address{{RoleIP: cluster.RoleIP{Role: "writer"},
+		Holder: host, Confirmed: true}}}
 }
 
 // knownFrom is what a monitor knows that was told all that.
@@ -54,27 +57,38 @@ func TestFindings(t *testing.T) {
 		change func(s map[string]Surveyed, st *cluster.State)
 		want   string // of all findings; those for the log only in brackets, those that have to last with a tilde
 	}{
-		"nothing":                        {func(map[string]Surveyed, *cluster.State) {}, ""},
-		"nobody could be asked":          {func(s map[string]Surveyed, _ *cluster.State) { clear(s) }, ""},
-		"only the writer could be asked": {func(s map[string]Surveyed, _ *cluster.State) { delete(s, "db2"); delete(s, "db3") }, ""},
-		"no binary log":                  {edit("db2", func(s *Surveyed) { s.LogBin, s.LogSlaveUpdates = false, false }), "'db2' writes no binary log (log_bin): nobody can replicate from it"},
+		"nothing":               {func(map[string]Surveyed, *cluster.State) {}, ""},
+		"nobody could be asked": {func(s map[string]Surveyed, _ *cluster.State) { clear(s) }, ""},
+		"only the writer could be asked": {func(s map[string]Surveyed,
+			_ *cluster.State) {
+			delete(s, "db2")
+			delete(s, "db3")
+		}, ""},
+		"no binary log": {edit("db2", func(s *Surveyed) {
+			s.LogBin, s.LogSlaveUpdates = false,
+				false
+		}), "'db2' writes no binary log (log_bin): nobody can replicate from it"},
 		"log_slave_updates": {edit("db1", func(s *Surveyed) { s.LogSlaveUpdates = false }),
 			"'db1' does not log what it replicates (log_slave_updates): others that replicate from it lack that"},
 		"a slave needs neither": {edit("db3", func(s *Surveyed) { s.LogBin, s.LogSlaveUpdates = false, false }), ""},
-		"server_id":             {edit("db3", func(s *Surveyed) { s.ServerID = 1 }), "server_id is 1 on 'db1', 'db3': they can't replicate from each other"},
+		"server_id": {edit("db3", func(s *Surveyed) { s.ServerID = 1 }),
+			"server_id is 1 on 'db1', 'db3': they can't replicate from each other"},
 		"increment too small": {func(s map[string]Surveyed, _ *cluster.State) {
 			for _, h := range []string{"db1", "db2"} {
 				x := s[h]
 				x.AutoIncrementIncrement, x.AutoIncrementOffset = 1, 1
 				s[h] = x
 			}
-		}, "(auto_increment_increment of 'db1' is 1: it should be at least 2, or both masters give out the same ids)\n" +
-			"(auto_increment_offset is 1 on both 'db1' and 'db2': they give out the same ids)\n" +
-			"(auto_increment_increment of 'db2' is 1: it should be at least 2, or both masters give out the same ids)"},
+		},
+			"(auto_increment_increment of 'db1' is 1: it should be at least 2, or both masters give out the same ids)\n" +
+				"(auto_increment_offset is 1 on both 'db1' and 'db2': they give out the same ids)\n" +
+				"(auto_increment_increment of 'db2' is 1: it should be at least 2, or both masters give out the same ids)"},
 		"offset ignored": {edit("db1", func(s *Surveyed) { s.AutoIncrementOffset = 3 }),
 			"(auto_increment_offset of 'db1' (3) is above its auto_increment_increment (2) and ignored by the server)"},
-		"increments differ": {edit("db1", func(s *Surveyed) { s.AutoIncrementIncrement = 3 }), "(auto_increment_increment differs: 3 on 'db1', 2 on 'db2')"},
-		"gtid_mode":         {edit("db3", func(s *Surveyed) { s.GTIDMode = "OFF" }), "gtid_mode differs: OFF on 'db3', ON on 'db1', 'db2'"},
+		"increments differ": {edit("db1", func(s *Surveyed) { s.AutoIncrementIncrement = 3 }),
+			"(auto_increment_increment differs: 3 on 'db1', 2 on 'db2')"},
+		"gtid_mode": {edit("db3", func(s *Surveyed) { s.GTIDMode = "OFF" }),
+			"gtid_mode differs: OFF on 'db3', ON on 'db1', 'db2'"},
 		"gtid_strict_mode": {func(s map[string]Surveyed, _ *cluster.State) {
 			for h, x := range s {
 				x.MariaDB, x.GTIDMode = true, map[bool]string{true: "OFF", false: "ON"}[h == "db1"]
@@ -83,8 +97,14 @@ func TestFindings(t *testing.T) {
 		}, "gtid_strict_mode differs: OFF on 'db1', ON on 'db2', 'db3'"},
 		"gives up": {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 10, time.Minute }),
 			"'db3' gives up after it has tried 10 times, for 10m0s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400"},
-		"tries for months":         {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 86400, time.Minute }), ""},
-		"tries for ever, nearly":   {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 1<<64-1, time.Hour }), ""},
+		"tries for months": {edit("db3", func(s *Surveyed) {
+			s.Replica.Retries, s.Replica.RetryEvery = 86400,
+				time.Minute
+		}), ""},
+		"tries for ever, nearly": {edit("db3", func(s *Surveyed) {
+			s.Replica.Retries, s.Replica.RetryEvery = 1<<64-1,
+				time.Hour
+		}), ""},
 		"semi-sync off on a slave": {edit("db3", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }), ""},
 		"semi-sync off on a master": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }),
 			"semi-synchronous replication is off on 'db2': what the writer commits just before it dies may be lost"},
@@ -94,32 +114,59 @@ func TestFindings(t *testing.T) {
 				x.SemiSync = mysqlctl.SemiSync{}
 				s[h] = x
 			}
-		}, "(semi-synchronous replication is off on 'db1', 'db2': what the writer commits just before it dies may be lost)"},
-		"fallen back":               {edit("db1", func(s *Surveyed) { s.SemiSync.Waiting = false }), "~'db1' has fallen back to asynchronous replication: what it commits may be lost with the host"},
-		"nobody acknowledges":       {edit("db1", func(s *Surveyed) { s.SemiSync.Clients = 0 }), "~nobody acknowledges what 'db1' commits (semi-synchronous replication): it may be lost with the host"},
-		"the other master can wait": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{Enabled: true} }), ""},
-		"a slave elsewhere": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.2", 2 }),
+		},
+			"(semi-synchronous replication is off on 'db1', 'db2': what the writer commits just before it dies may be lost)"},
+		"fallen back": {edit("db1", func(s *Surveyed) { s.SemiSync.Waiting = false }),
+			"~'db1' has fallen back to asynchronous replication: what it commits may be lost with the host"},
+		"nobody acknowledges": {edit("db1", func(s *Surveyed) { s.SemiSync.Clients = 0 }),
+			"~nobody acknowledges what 'db1' commits (semi-synchronous replication): it may be lost with the host"},
+		"the other master can wait": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{Enabled: true} }),
+			""},
+		"a slave elsewhere": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.2",
+				2
+		}),
 			"~'db3' replicates from 'db2' (10.0.0.2), not from the active master 'db1' (10.0.0.1)"},
-		"a slave of a stranger, on a channel": {edit("db3", func(s *Surveyed) { s.Channel, s.Replica.SourceHost, s.Replica.SourceID = "mmm", "db9.example.com", 9 }),
+		"a slave of a stranger, on a channel": {edit("db3", func(s *Surveyed) {
+			s.Channel, s.Replica.SourceHost,
+				s.Replica.SourceID = "mmm", "db9.example.com", 9
+		}),
 			`~'db3' replicates from db9.example.com, not from the active master 'db1' (10.0.0.1) on channel "mmm"`},
-		"a master elsewhere": {edit("db1", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.3", 3 }),
+		"a master elsewhere": {edit("db1", func(s *Surveyed) {
+			s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.3",
+				3
+		}),
 			"~'db1' replicates from 'db3' (10.0.0.3), not from its peer 'db2' (10.0.0.2)"},
 		"another address of the writer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "172.16.0.1" }), ""},
-		"the writer by name":            {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "db1.example.com" }), ""},
+		"the writer by name": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "db1.example.com" }),
+			""},
 		"a name of the writer, which it can't reach": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db1.example.com", "Connecting", []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db1.example.com", "Connecting",
+				[]netip.Addr{netip.MustParseAddr("10.0.0.1")}
 		}), ""},
 		"a name of another host, which it can't reach": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db2.example.com", "Connecting", []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db2.example.com", "Connecting",
+				[]netip.Addr{netip.MustParseAddr("10.0.0.2")}
 		}), "~'db3' replicates from 'db2' (db2.example.com), not from the active master 'db1' (10.0.0.1)"},
-		"an address of another host on a second network": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "172.16.0.2", 2 }),
+		"an address of another host on a second network": {edit("db3",
+			func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "172.16.0.2", 2 }),
 			"~'db3' replicates from 'db2' (172.16.0.2), not from the active master 'db1' (10.0.0.1)"},
-		"an IPv4 address in IPv6":     {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "::ffff:10.0.0.1", 0 }), ""},
-		"a name that does not answer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.IORunning = "db9.example.com", "Connecting" }), ""},
-		"an address that does not answer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.IORunning = "10.0.0.9", "Connecting" }),
+		"an IPv4 address in IPv6": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost,
+				s.Replica.SourceID = "::ffff:10.0.0.1", 0
+		}), ""},
+		"a name that does not answer": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost,
+				s.Replica.IORunning = "db9.example.com", "Connecting"
+		}), ""},
+		"an address that does not answer": {edit("db3", func(s *Surveyed) {
+			s.Replica.SourceHost,
+				s.Replica.IORunning = "10.0.0.9", "Connecting"
+		}),
 			"~'db3' replicates from 10.0.0.9, not from the active master 'db1' (10.0.0.1)"},
-		"not set up":           {edit("db3", func(s *Surveyed) { s.Replica = nil }), ""}, // its check says so
-		"the writer has moved": {func(_ map[string]Surveyed, st *cluster.State) { *st = writerOn("db2") }, "~'db3' replicates from 'db1' (10.0.0.1), not from the active master 'db2' (10.0.0.2)"},
+		"not set up": {edit("db3", func(s *Surveyed) { s.Replica = nil }), ""}, // its check says so
+		"the writer has moved": {func(_ map[string]Surveyed, st *cluster.State) { *st = writerOn("db2") },
+			"~'db3' replicates from 'db1' (10.0.0.1), not from the active master 'db2' (10.0.0.2)"},
 		"the writer moves": {func(_ map[string]Surveyed, st *cluster.State) {
 			*st = writerOn("db2")
 			st.Addresses[0].Confirmed = false
@@ -200,18 +247,22 @@ func TestNotices(t *testing.T) {
 // as long as it lasts.
 func TestRefusals(t *testing.T) {
 	var log strings.Builder
-	o := &owner{m: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}), state: writerOn("db1"), up: true,
+	o := &owner{m: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}),
+		state: writerOn("db1"), up: true,
 		surveys: map[string]Surveyed{}, received: newReceptions(topology())}
-	refused := check.Result{Status: check.Unknown, Message: "UNKNOWN: x", Refusal: "user mon: Error 4151; this mends it: ALTER USER"}
+	refused := check.Result{Status: check.Unknown, Message: "UNKNOWN: x",
+		Refusal: "user mon: Error 4151; this mends it: ALTER USER"}
 	for _, u := range []check.Update{
 		{Host: "db2", Name: check.MySQL, Result: refused}, {Host: "db2", Name: check.RepThreads, Result: refused},
-		{Host: "db3", Name: check.MySQL, Result: check.Result{Message: "OK"}}, {Host: "db3", Name: check.RepBacklog, Result: refused},
+		{Host: "db3", Name: check.MySQL, Result: check.Result{Message: "OK"}},
+		{Host: "db3", Name: check.RepBacklog, Result: refused},
 	} {
 		o.checkTable = o.checkTable.with(u)
 	}
 	o.look()
 	const why = ", so its state stays as it is: user mon: Error 4151; this mends it: ALTER USER"
-	want := []string{"the server of 'db2' answers, but not to the monitor's check mysql" + why, "the server of 'db3' answers, but not to the monitor's check rep_backlog" + why}
+	want := []string{"the server of 'db2' answers, but not to the monitor's check mysql" + why,
+		"the server of 'db3' answers, but not to the monitor's check rep_backlog" + why}
 	if !slices.Equal(o.warnings, want) || strings.Count(log.String(), "level=WARN") != 2 {
 		t.Errorf("warnings %q, log\n%s", o.warnings, &log)
 	}
@@ -224,7 +275,8 @@ func TestRefusals(t *testing.T) {
 // What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
 func TestOnlyTheLivingAreJudged(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	o := &owner{m: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true, surveys: map[string]Surveyed{}, received: newReceptions(topology()),
+	o := &owner{m: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true,
+		surveys: map[string]Surveyed{}, received: newReceptions(topology()),
 		good: map[string]cluster.Verdicts{"db1": {MySQL: true}, "db2": {MySQL: true}, "db3": {MySQL: true}}}
 	s := rightServers()["db2"]
 	s.LogBin = false
@@ -256,7 +308,8 @@ func TestWrongSourceIsShown(t *testing.T) {
 		told := make(chan Surveyed)
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
 		top := topology()
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a, AgentPorts: map[string]int{},
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+			Agents: a, AgentPorts: map[string]int{},
 			Log: slog.New(slog.NewTextHandler(io.MultiWriter(&log), nil)),
 			Checks: Checks{
 				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
@@ -291,7 +344,8 @@ func TestWrongSourceIsShown(t *testing.T) {
 			show, line := say("show"), say("checks db3 rep_threads")
 			shown := slices.Contains(strings.Split(show, "\n"), "# Warning: "+text)
 			remarked := strings.HasSuffix(line, "]  OK; "+strings.TrimPrefix(text, "'db3' "))
-			if shown != want || remarked != want || !want && (strings.Contains(show, "replicates") || !strings.HasSuffix(line, "]  OK")) {
+			if shown != want || remarked != want || !want &&
+				(strings.Contains(show, "replicates") || !strings.HasSuffix(line, "]  OK")) {
 				t.Errorf("%s: show\n%schecks %s", when, show, line)
 			}
 		}
@@ -315,7 +369,8 @@ func TestWrongSourceIsShown(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if got := log.String(); strings.Count(got, "level=WARN msg=\""+text) != 1 || strings.Count(got, "level=INFO msg=\"No longer: "+text) != 1 {
+		if got := log.String(); strings.Count(got, "level=WARN msg=\""+text) != 1 ||
+			strings.Count(got, "level=INFO msg=\"No longer: "+text) != 1 {
 			t.Errorf("log:\n%s", got)
 		}
 	})

@@ -31,7 +31,8 @@ type Checks struct {
 	Hosts   func(emit func(check.Update)) []Task
 	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
 	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
-	Brief   func(host string, brief bool)    // whether connections to a host's server are made for each question; nil: all are kept
+	// whether connections to a host's server are made for each question; nil: all are kept
+	Brief func(host string, brief bool)
 }
 
 // Task is something that runs until its context ends.
@@ -41,27 +42,33 @@ type Task interface {
 
 // Config is what a Monitor is made of.
 type Config struct {
-	Topology    cluster.Topology
-	Mode        cluster.Mode // to start in
-	StatusPath  string
-	Disk        store.Disk                                                   // the status file's; nil: this machine's own
-	KillBin     string                                                       // kill_host program, absolute
-	Kill        func(ctx context.Context, k cluster.Kill) cluster.KillResult // takes the place of KillBin; nil: that is run
-	AgentPorts  map[string]int
-	Agents      agentclient.Asker
-	Repeats     agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
-	Checks      Checks
-	PingIPs     []netip.Addr                                         // what Checks.Network pings, for people
-	Echo        check.Echoer                                         // to look for the addresses of the roles; nil: nobody looks
-	Behind      func(ctx context.Context, host string) time.Duration // how far a host's replication is behind; 0 where that is not known
-	Warnings    []string                                             // about the configuration, logged at start
-	Known       []check.Update                                       // results of checks from before the start: the others are waited for
-	After       *Monitor                                             // the one that this one takes over from, whose Run has returned before ours begins; nil: none
-	History     *history.Book                                        // nil: in memory only
-	Observer    Observer                                             // nil: nobody
-	Cluster     string                                               // its name in events; "" for none
-	Subscribers []Subscriber                                         // who hears of events
-	Approver    Approver                                             // who is asked before planned moves; nil: nobody
+	Topology   cluster.Topology
+	Mode       cluster.Mode // to start in
+	StatusPath string
+	// the status file's; nil: this machine's own
+	Disk    store.Disk
+	KillBin string // kill_host program, absolute
+	// takes the place of KillBin; nil: that is run
+	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult
+	AgentPorts map[string]int
+	Agents     agentclient.Asker
+	Repeats    agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
+	Checks     Checks
+	PingIPs    []netip.Addr // what Checks.Network pings, for people
+	// to look for the addresses of the roles; nil: nobody looks
+	Echo check.Echoer
+	// how far a host's replication is behind; 0 where that is not known
+	Behind   func(ctx context.Context, host string) time.Duration
+	Warnings []string // about the configuration, logged at start
+	// results of checks from before the start: the others are waited for
+	Known []check.Update
+	// the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	After       *Monitor
+	History     *history.Book // nil: in memory only
+	Observer    Observer      // nil: nobody
+	Cluster     string        // its name in events; "" for none
+	Subscribers []Subscriber  // who hears of events
+	Approver    Approver      // who is asked before planned moves; nil: nobody
 	Log         *slog.Logger
 }
 
@@ -199,8 +206,10 @@ type owner struct {
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
-	o := &owner{m: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.cfg.Topology.NetworkGrace), refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.cfg.Topology),
-		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting}, transits: map[cluster.RoleIP]transit{}}
+	o := &owner{m: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.cfg.Topology.NetworkGrace),
+		refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.cfg.Topology),
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting},
+		transits: map[cluster.RoleIP]transit{}}
 	for _, c := range m.agents {
 		group.Go(func() error { return c.Run(ctx) })
 	}
@@ -342,7 +351,8 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	o.state, out = cluster.Step(o.m.cfg.Topology, last, in)
 	o.recordStep(last, out)
 	o.expose(ctx)
-	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch || len(out.Events) > 0 || out.Save)
+	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch ||
+		len(out.Events) > 0 || out.Save)
 	return out
 }
 
@@ -437,7 +447,8 @@ func (o *owner) refresh(host string) {
 }
 
 func (o *owner) publish() {
-	next := &Snapshot{State: o.state, checkTable: o.checkTable, remarks: o.allRemarks(), history: o.m.cfg.History.Records(), at: time.Now(), changed: make(chan struct{})}
+	next := &Snapshot{State: o.state, checkTable: o.checkTable, remarks: o.allRemarks(),
+		history: o.m.cfg.History.Records(), at: time.Now(), changed: make(chan struct{})}
 	if old := o.m.snapshot.Swap(next); old != nil {
 		close(old.changed)
 	}

@@ -88,7 +88,8 @@ func goodChecks(t cluster.Topology, emit func(check.Update)) []Task {
 	var tasks []Task
 	for _, h := range t.Hosts {
 		for _, n := range check.Names() {
-			tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: good{}, Period: time.Second, Timeout: time.Second, Trap: 2 * time.Second, Emit: emit})
+			tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: good{}, Period: time.Second,
+				Timeout: time.Second, Trap: 2 * time.Second, Emit: emit})
 		}
 	}
 	return tasks
@@ -115,9 +116,11 @@ func topology() cluster.Topology {
 	t := cluster.Topology{ActiveMasterRole: "writer", AutoSetOnline: time.Second, FlapDuration: time.Hour, FlapCount: 3,
 		ReleaseTimeout: 15 * time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: 15 * time.Second}
 	for i, peer := range []string{"db2", "db1", ""} {
-		t.Hosts = append(t.Hosts, cluster.Host{Name: fmt.Sprintf("db%d", i+1), IP: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", i+1)), Master: i < 2, Peer: peer})
+		t.Hosts = append(t.Hosts, cluster.Host{Name: fmt.Sprintf("db%d", i+1),
+			IP: netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", i+1)), Master: i < 2, Peer: peer})
 	}
-	t.Roles = []cluster.Role{{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: []netip.Addr{netip.MustParseAddr("10.0.0.100")}}}
+	t.Roles = []cluster.Role{{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"},
+		IPs: []netip.Addr{netip.MustParseAddr("10.0.0.100")}}}
 	return t
 }
 
@@ -127,7 +130,8 @@ func run(t *testing.T, f func(m *Monitor, a *agents)) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
 		top := topology()
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a,
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+			Agents:     a,
 			AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{
 				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
@@ -178,7 +182,8 @@ func TestControl(t *testing.T) {
 		if got := say("move_role writer db2"); got != "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!" {
 			t.Error(got)
 		}
-		if got := say("checks db2 mysql"); !strings.HasPrefix(got, "db2  mysql  [last change: ") || !strings.HasSuffix(got, "]  OK") {
+		if got := say("checks db2 mysql"); !strings.HasPrefix(got, "db2  mysql  [last change: ") ||
+			!strings.HasSuffix(got, "]  OK") {
 			t.Errorf("checks db2 mysql: %q", got)
 		}
 		lines := strings.Split(say("checks"), "\n")
@@ -202,17 +207,20 @@ func TestHungAgent(t *testing.T) {
 	run(t, func(m *Monitor, a *agents) {
 		a.set(a.hang, "db3", true)
 		began := time.Now()
-		if got := m.Handle(context.Background(), "move_role writer db2"); !strings.HasPrefix(got, "OK: Role 'writer' has been moved") {
+		if got := m.Handle(context.Background(), "move_role writer db2"); !strings.HasPrefix(got,
+			"OK: Role 'writer' has been moved") {
 			t.Error(got)
 		}
 		if d := time.Since(began); d > 100*time.Millisecond {
 			t.Errorf("the move took %v", d)
 		}
 		time.Sleep(5 * time.Second)
-		if got := m.Handle(context.Background(), "show"); !strings.HasPrefix(got, "# Warning: agent on host db3 is not reachable\n") {
+		if got := m.Handle(context.Background(), "show"); !strings.HasPrefix(got,
+			"# Warning: agent on host db3 is not reachable\n") {
 			t.Error(got)
 		}
-		if got := m.Handle(context.Background(), "set_offline db3"); got != "ERROR: Can't reach agent daemon on 'db3'! Can't switch its state!" {
+		if got := m.Handle(context.Background(),
+			"set_offline db3"); got != "ERROR: Can't reach agent daemon on 'db3'! Can't switch its state!" {
 			t.Error(got)
 		}
 		a.set(a.hang, "db3", false)

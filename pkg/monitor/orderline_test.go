@@ -96,7 +96,8 @@ func (w crowd) load(t *testing.T) (*config.Config, error) {
 			ips = append(ips, fmt.Sprintf(format, r+100, 100+i/200, 50+i%200))
 		}
 		if len(ips) > 0 {
-			fmt.Fprintf(&b, "<role %s%d>\nhosts %s\nips %s\nmode balanced\n</role>\n", w.role, r, strings.Join(hosts, ", "), strings.Join(ips, ", "))
+			fmt.Fprintf(&b, "<role %s%d>\nhosts %s\nips %s\nmode balanced\n</role>\n", w.role, r,
+				strings.Join(hosts, ", "), strings.Join(ips, ", "))
 		}
 	}
 	dir := t.TempDir()
@@ -126,9 +127,11 @@ func longestOrder(c *config.Config, to string) string {
 		}
 	}
 	host := most(names)
-	o := cluster.Order{State: cluster.AwaitingRecovery, Master: host, Extended: true, Seq: math.MaxUint64, Forced: true, Left: place,
+	o := cluster.Order{State: cluster.AwaitingRecovery, Master: host, Extended: true, Seq: math.MaxUint64, Forced: true,
+		Left:   place,
 		Switch: cluster.Switch{From: host, After: place, To: host, Start: place}, Trust: strings.Join(trust, ","),
-		Lease: cluster.Lease(24 * time.Hour), Epoch: cluster.Epoch{Number: math.MaxUint64, Holder: host, Since: math.MaxUint64, Gone: host},
+		Lease: cluster.Lease(24 * time.Hour), Epoch: cluster.Epoch{Number: math.MaxUint64, Holder: host,
+			Since: math.MaxUint64, Gone: host},
 		Echo: cluster.Stamp{Boot: "00000000-0000-0000-0000-000000000000+1000000000", At: math.MaxInt64}}
 	for _, r := range c.Roles {
 		for _, ip := range r.IPs {

@@ -41,8 +41,10 @@ type suspects struct {
 }
 
 func newSuspects(grace time.Duration) *suspects {
-	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{}, greets: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
-		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]reachability{}, at: map[string]time.Time{}}
+	return &suspects{grace: grace, back: map[string]time.Time{}, mute: map[string]bool{}, hung: map[string]bool{},
+		greets: map[string]bool{}, since: map[string]time.Time{}, pinged: map[string]time.Time{},
+		asking: map[string]bool{}, asked: map[string]time.Time{}, seen: map[string]reachability{},
+		at: map[string]time.Time{}}
 }
 
 func (s *suspects) suspect(host string) bool { return s.mute[host] || s.hung[host] }

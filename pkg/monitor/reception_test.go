@@ -29,26 +29,35 @@ func TestReceptions(t *testing.T) {
 		{check.MySQL, check.OK, check.Threads{}, "", cluster.Reception{Answered: 2, Received: 1, From: "db1"}},
 		{check.MySQL, check.Unknown, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
 		{check.MySQL, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
-		{check.RepThreads, check.Unknown, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
-		{check.RepThreads, check.Error, stuck, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1", Stuck: true}},
-		{check.RepThreads, check.Error, connecting, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1", Lost: 7}},
-		{check.RepThreads, check.Error, stopped, "10.0.0.3", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7, Stopped: true}},
-		{check.RepThreads, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7}},
+		{check.RepThreads, check.Unknown, check.Threads{}, "",
+			cluster.Reception{Answered: 3, Received: 1, From: "db1"}},
+		{check.RepThreads, check.Error, stuck, "10.0.0.1", cluster.Reception{Answered: 3, Received: 6, From: "db1",
+			Stuck: true}},
+		{check.RepThreads, check.Error, connecting, "10.0.0.1",
+			cluster.Reception{Answered: 3, Received: 6, From: "db1", Lost: 7}},
+		{check.RepThreads, check.Error, stopped, "10.0.0.3",
+			cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7, Stopped: true}},
+		{check.RepThreads, check.Error, check.Threads{}, "",
+			cluster.Reception{Answered: 3, Received: 6, From: "db3", Lost: 7}},
 		{check.RepThreads, check.OK, runs, "db1.example.com", cluster.Reception{Answered: 3, Received: 10}},
 		{check.RepBacklog, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 10}},
 	} {
-		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status, Threads: step.threads, Source: identity.Source{Address: step.source}}}, time.Duration(i+1))
+		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status,
+			Threads: step.threads, Source: identity.Source{Address: step.source}}}, time.Duration(i+1))
 		if got := r.of["db2"]; got != step.want {
 			t.Errorf("step %d: %+v, want %+v", i+1, got, step.want)
 		}
 	}
-	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7}, SemiSync: mysqlctl.SemiSync{Enabled: true, Waiting: true, Clients: 2}}}, 20)
-	r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 8, LogBin: true, LogSlaveUpdates: true}, SemiSync: mysqlctl.SemiSync{Enabled: true, Acks: true},
+	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7},
+		SemiSync: mysqlctl.SemiSync{Enabled: true, Waiting: true, Clients: 2}}}, 20)
+	r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 8, LogBin: true,
+		LogSlaveUpdates: true}, SemiSync: mysqlctl.SemiSync{Enabled: true, Acks: true},
 		Replica: &mysqlctl.Replica{SourceHost: "db1.example.com", SourceID: 7, IORunning: "Yes", UsesGTID: true}}}, 21)
 	if got, want := r.of["db1"], (cluster.Reception{Surveyed: 20, ServerID: 7, Waits: true, Ackers: 2}); got != want {
 		t.Errorf("the writer: %+v, want %+v", got, want)
 	}
-	want := cluster.Reception{Answered: 3, Received: 10, From: "db1", SourceID: 7, Surveyed: 21, ServerID: 8, GTID: true, Logs: true, Acks: true}
+	want := cluster.Reception{Answered: 3, Received: 10, From: "db1", SourceID: 7, Surveyed: 21, ServerID: 8,
+		GTID: true, Logs: true, Acks: true}
 	if got := r.of["db2"]; got != want {
 		t.Errorf("by server_id: %+v, want %+v", got, want)
 	}
@@ -86,7 +95,8 @@ func TestStrangerIsTold(t *testing.T) {
 		if got := r.of["db2"]; got.From != c.from || got.SourceID != c.id {
 			t.Errorf("%+v: from %q, server_id %d", c.replica, got.From, got.SourceID)
 		}
-		r.note(check.Update{Host: "db2", Name: check.RepThreads, Result: check.Result{Status: check.OK, Source: identity.SourceOf(c.replica)}}, 3)
+		r.note(check.Update{Host: "db2", Name: check.RepThreads,
+			Result: check.Result{Status: check.OK, Source: identity.SourceOf(c.replica)}}, 3)
 		if got := r.of["db2"]; got.From != c.from || got.SourceID != c.id {
 			t.Errorf("%+v, by a check: from %q, server_id %d", c.replica, got.From, got.SourceID)
 		}

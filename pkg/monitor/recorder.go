@@ -69,7 +69,8 @@ func eventRecords(events []cluster.Event, complaints func(host string) []string)
 		if e.Detail {
 			continue
 		}
-		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Topic: string(e.Topic), Text: e.Text}
+		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Topic: string(e.Topic),
+			Text: e.Text}
 		if e.To != "" {
 			r.Kind, r.From, r.To = history.State, string(e.From), string(e.To)
 			if e.To != cluster.Online {
@@ -83,14 +84,16 @@ func eventRecords(events []cluster.Event, complaints func(host string) []string)
 
 // transitRecords compares the addresses before and after a step, which are in the same order, and keeps under way what
 // has left and not arrived.
-func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster.Address, events []cluster.Event, now time.Duration) []history.Record {
+func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster.Address, events []cluster.Event,
+	now time.Duration) []history.Record {
 	var records []history.Record
 	for i, a := range after {
 		b := before[i]
 		r := history.Record{Kind: history.Role, Level: levelName(cluster.Info), Role: a.RoleIP.String()}
 		switch {
 		case b.Holder != "" && a.Holder != b.Holder:
-			if j, ok := underway[a.RoleIP]; !ok || j.from == "" { // on its way back it has been under way since it first left
+			// on its way back it has been under way since it first left
+			if j, ok := underway[a.RoleIP]; !ok || j.from == "" {
 				underway[a.RoleIP] = transit{from: b.Holder, planned: a.Next != "", began: now}
 			}
 			r.Host, r.From, r.To, r.Planned = b.Holder, b.Holder, a.Next, a.Next != ""
@@ -110,7 +113,8 @@ func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster
 			continue
 		}
 		delete(underway, a.RoleIP)
-		r.Host, r.From, r.To, r.Planned, r.Seconds, r.Cause = a.Holder, j.from, a.Holder, j.planned, (now - j.began).Seconds(), ""
+		r.Host, r.From, r.To, r.Planned, r.Seconds, r.Cause = a.Holder, j.from, a.Holder, j.planned,
+			(now - j.began).Seconds(), ""
 		r.Text = fmt.Sprintf("Role '%s' is on '%s'", a.RoleIP, a.Holder)
 		switch j.from {
 		case "":

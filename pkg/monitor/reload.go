@@ -47,7 +47,8 @@ func (b checkTable) worse(results []check.Update) []error {
 		was, known := b[checkKey{u.Host, u.Name}]
 		refused := u.Result.Refusal != "" && was.result.Status == check.OK
 		if known && was.Good && (!u.Verdict.Good || refused) {
-			errs = append(errs, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host, u.Result.Message))
+			errs = append(errs, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host,
+				u.Result.Message))
 		}
 	}
 	return errs
@@ -72,7 +73,8 @@ func fixed(old, next *config.Config) []error {
 func inUse(old, next *config.Config, s cluster.State) []error {
 	var reasons []error
 	if s.Mode == cluster.Passive {
-		reasons = append(reasons, errors.New("the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"))
+		reasons = append(reasons,
+			errors.New("the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"))
 	}
 	addresses := map[cluster.RoleIP]bool{}
 	for _, r := range next.Roles {
@@ -85,23 +87,30 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 			reasons = append(reasons, fmt.Errorf("%s is on its way: reload when it has arrived", a.RoleIP))
 		}
 		if a.Holder != "" && !addresses[a.RoleIP] {
-			reasons = append(reasons, fmt.Errorf("%s is gone from the configuration, and %s has it: first mmm_control set_offline %[2]s", a.RoleIP, a.Holder))
+			reasons = append(reasons,
+				fmt.Errorf("%s is gone from the configuration, and %s has it: first mmm_control set_offline %[2]s",
+					a.RoleIP, a.Holder))
 		}
 	}
 	for _, r := range next.Roles {
 		for _, a := range s.Addresses {
-			if r.Name == next.ActiveMasterRole && a.Role == r.Name && a.Holder != "" && !slices.Contains(r.Hosts, a.Holder) {
-				reasons = append(reasons, fmt.Errorf("host %s has role %s and is not among its hosts any more: first mmm_control move_role %[2]s HOST", a.Holder, r.Name))
+			if r.Name == next.ActiveMasterRole && a.Role == r.Name && a.Holder != "" &&
+				!slices.Contains(r.Hosts, a.Holder) {
+				reasons = append(reasons,
+					fmt.Errorf("host %s has role %s and is not among its hosts any more: first mmm_control move_role %[2]s HOST", a.Holder, r.Name))
 			}
 		}
 	}
 	for _, h := range old.Hosts {
 		if via := s.Hosts[h.Name].Via; via != "" {
-			reasons = append(reasons, fmt.Errorf("the agent on host %s is reached through %s only: reload when it is reached directly", h.Name, via))
+			reasons = append(reasons,
+				fmt.Errorf("the agent on host %s is reached through %s only: reload when it is reached directly",
+					h.Name, via))
 		}
 		now, ok := next.Host(h.Name)
 		if len(s.RolesOf(h.Name)) > 0 && (!ok || now.IP != h.IP || now.AgentPort != h.AgentPort || now.Mode != h.Mode) {
-			reasons = append(reasons, fmt.Errorf("host %s is gone from the configuration, or has another ip, agent_port or mode there, and it has roles: first mmm_control set_offline %[1]s", h.Name))
+			reasons = append(reasons,
+				fmt.Errorf("host %s is gone from the configuration, or has another ip, agent_port or mode there, and it has roles: first mmm_control set_offline %[1]s", h.Name))
 		}
 	}
 	return reasons
@@ -110,7 +119,8 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 // try runs every check of a configuration once. It is an error if some give no result.
 func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update, error) {
 	k := next.Checks
-	ctx, cancel := context.WithTimeout(ctx, trialSlack+max(k.Ping.Timeout, k.MySQL.Timeout, k.RepThreads.Timeout, k.RepBacklog.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, trialSlack+max(k.Ping.Timeout, k.MySQL.Timeout, k.RepThreads.Timeout,
+		k.RepBacklog.Timeout))
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	updates := make(chan check.Update)
@@ -121,7 +131,10 @@ func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update,
 	for len(results) < len(next.Hosts)*len(check.Names()) && ctx.Err() == nil {
 		select {
 		case u := <-updates:
-			if !slices.ContainsFunc(results, func(r check.Update) bool { return r.Host == u.Host && r.Name == u.Name }) {
+			if !slices.ContainsFunc(results, func(r check.Update) bool {
+				return r.Host == u.Host &&
+					r.Name == u.Name
+			}) {
 				results = append(results, u)
 			}
 		case <-ctx.Done():

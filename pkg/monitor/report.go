@@ -13,18 +13,20 @@ import (
 // Report is all that a monitor tells those who watch it. It belongs to one snapshot and never changes.
 type Report struct {
 	cluster.View
-	Network bool                 `json:"network"`          // the monitor's own is up
-	Epoch   uint64               `json:"epoch,omitempty"`  // the newest decision about the writer
-	Writer  string               `json:"writer,omitempty"` // host that is told to have the active master role
-	Role    string               `json:"writer_role"`      // the active master role
-	Lease   bool                 `json:"lease"`            // the writer has one
-	Since   map[string]time.Time `json:"since"`            // when each host came to its state; hosts that are in it for longer than this monitor runs are missing
-	Remarks []string             `json:"remarks"`          // the lines of `show` that begin with #
+	Network bool   `json:"network"`          // the monitor's own is up
+	Epoch   uint64 `json:"epoch,omitempty"`  // the newest decision about the writer
+	Writer  string `json:"writer,omitempty"` // host that is told to have the active master role
+	Role    string `json:"writer_role"`      // the active master role
+	Lease   bool   `json:"lease"`            // the writer has one
+	// when each host came to its state; hosts that are in it for longer than this monitor runs are missing
+	Since   map[string]time.Time `json:"since"`
+	Remarks []string             `json:"remarks"` // the lines of `show` that begin with #
 	Checks  []CheckLine          `json:"checks"`
 	Links   []Link               `json:"links"`
 	History []history.Record     `json:"history"`
 
-	LeaseLeft time.Duration `json:"-"` // how long it takes at most until the role of a writer that can't be reached may move
+	// how long it takes at most until the role of a writer that can't be reached may move
+	LeaseLeft time.Duration `json:"-"`
 }
 
 // Link is replication from one host to another.
@@ -44,8 +46,10 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 		return Report{}, nil, false
 	}
 	t, s := m.cfg.Topology, snap.State
-	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t), Role: t.ActiveMasterRole, Lease: t.Lease > 0,
-		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.checkTable.lines(t, snap.remarks, "all", "all"),
+	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t),
+		Role: t.ActiveMasterRole, Lease: t.Lease > 0,
+		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.checkTable.lines(t, snap.remarks, "all",
+			"all"),
 		Links: snap.checkTable.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
 	for _, h := range t.Hosts {
 		if since := s.Hosts[h.Name].Since; since > 0 {
@@ -82,7 +86,8 @@ func (b checkTable) links(t cluster.Topology) []Link {
 		if source == "" {
 			continue
 		}
-		links = append(links, Link{From: nameOf(t, source), To: h.Name, Runs: threads.Good && threads.result.Status == check.OK,
+		links = append(links, Link{From: nameOf(t, source), To: h.Name, Runs: threads.Good &&
+			threads.result.Status == check.OK,
 			Known: backlog.Measured, Lag: backlog.Lag.Seconds()})
 	}
 	return links

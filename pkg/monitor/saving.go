@@ -36,7 +36,8 @@ func (o *owner) save() {
 // cluster.
 func (o *owner) saved(s store.Saved) {
 	if s.Err != nil {
-		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.m.cfg.StatusPath, s.Err))
+		o.m.cfg.Log.Log(context.Background(), levelFatal,
+			fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.m.cfg.StatusPath, s.Err))
 	}
 	if o.pending != nil && s.Version >= o.pending.version && (s.Err == nil || !o.pending.epoch) {
 		o.pending = nil
@@ -48,11 +49,14 @@ func (o *owner) saved(s store.Saved) {
 func (o *owner) overdue() {
 	if o.pending != nil && time.Now().After(o.pending.deadline) {
 		if o.pending.epoch {
-			o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is", o.m.cfg.StatusPath))
+			o.m.cfg.Log.Log(context.Background(), levelFatal,
+				fmt.Sprintf("Status file '%s' is still not written: the writer role can't move before it is",
+					o.m.cfg.StatusPath))
 			o.pending.deadline = time.Now().Add(repeatWarning)
 			return
 		}
-		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Status file '%s' is still not written: going on without", o.m.cfg.StatusPath))
+		o.m.cfg.Log.Log(context.Background(), levelFatal,
+			fmt.Sprintf("Status file '%s' is still not written: going on without", o.m.cfg.StatusPath))
 		o.pending = nil
 		o.sendOrders()
 	}

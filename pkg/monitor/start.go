@@ -193,7 +193,9 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 		if !errors.Is(err, os.ErrNotExist) {
 			cause = fmt.Sprintf(" (%v)", err)
 		}
-		o.m.cfg.Log.Log(context.Background(), levelFatal, fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.m.cfg.StatusPath, cause))
+		o.m.cfg.Log.Log(context.Background(), levelFatal,
+			fmt.Sprintf("Couldn't open status file '%s': Starting up without status information.%s", o.m.cfg.StatusPath,
+				cause))
 	}
 	for _, w := range warnings {
 		o.m.cfg.Log.Warn(fmt.Sprintf("Status file '%s': %s", o.m.cfg.StatusPath, w))
@@ -203,7 +205,8 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 
 // ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
 // It is false when ctx ended before.
-func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool, vouched *standing) (map[string]cluster.Found, bool) {
+func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool,
+	vouched *standing) (map[string]cluster.Found, bool) {
 	type answer struct {
 		host  string
 		found cluster.Found

@@ -23,8 +23,10 @@ func TestStartSaysWhatItWaitsFor(t *testing.T) {
 		up, probed := make(chan bool), make(chan struct{})
 		top := topology()
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a, AgentPorts: map[string]int{},
-			PingIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+			Agents: a, AgentPorts: map[string]int{},
+			PingIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")},
+			Log:     slog.New(slog.NewTextHandler(&log, nil)),
 			Checks: Checks{
 				Network: func(_ <-chan struct{}, emit func(bool)) Task {
 					return task(func(ctx context.Context) error {
@@ -80,7 +82,8 @@ func TestStartSaysWhatItWaitsFor(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := m.Handle(ctx, "show"); !strings.Contains(got, "db1(10.0.0.1) master/") || strings.Contains(got, "waits") {
+		if got := m.Handle(ctx, "show"); !strings.Contains(got, "db1(10.0.0.1) master/") ||
+			strings.Contains(got, "waits") {
 			t.Errorf("after the start: %s", got)
 		}
 		cancel()

@@ -36,7 +36,8 @@ func (s surveyor) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if survey, err := s.conn.Survey(ctx); err == nil {
-			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey, Resolved: resolve(ctx, survey.Replica)})
+			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey,
+				Resolved: resolve(ctx, survey.Replica)})
 		}
 		select {
 		case <-ctx.Done():
@@ -86,7 +87,8 @@ func (o *owner) look() {
 			alive[host] = s
 		}
 	}
-	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers), refusals(o.m.cfg.Topology, o.checkTable))
+	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers),
+		refusals(o.m.cfg.Topology, o.checkTable))
 	came, gone := o.notices.update(found, o.m.now())
 	for _, f := range gone {
 		o.m.cfg.Log.Info("No longer: " + f.text)

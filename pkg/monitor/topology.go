@@ -34,7 +34,8 @@ func Topology(c *config.Config) cluster.Topology {
 		t.Hosts = append(t.Hosts, cluster.Host{Name: h.Name, IP: h.IP, Master: h.Mode == config.Master, Peer: h.Peer})
 	}
 	for _, r := range c.Roles {
-		t.Roles = append(t.Roles, cluster.Role{Name: r.Name, Exclusive: r.Exclusive, Hosts: r.Hosts, IPs: r.IPs, Prefer: r.Prefer})
+		t.Roles = append(t.Roles, cluster.Role{Name: r.Name, Exclusive: r.Exclusive, Hosts: r.Hosts, IPs: r.IPs,
+			Prefer: r.Prefer})
 	}
 	return t
 }

@@ -39,7 +39,8 @@ func TestReleaseTimeout(t *testing.T) {
  mode exclusive
 </role>
 `
-	for line, want := range map[string]time.Duration{"": 15 * time.Second, "max_kill_retries 30\n": 35 * time.Second, "max_kill_retries 0\n": 5 * time.Second} {
+	for line, want := range map[string]time.Duration{"": 15 * time.Second, "max_kill_retries 30\n": 35 * time.Second,
+		"max_kill_retries 0\n": 5 * time.Second} {
 		file := filepath.Join(t.TempDir(), "mmm_mon.conf")
 		if err := os.WriteFile(file, []byte(line+text), 0o600); err != nil {
 			t.Fatal(err)

@@ -68,7 +68,8 @@ func (a *leasedAgents) Ask(ctx context.Context, _, line string) (string, error) 
 		}
 		ans.Fields = report.Fields()
 	case wire.GetAgentStatus:
-		ans.Fields = wire.AgentStatus{State: cluster.Online, Epoch: a.epoch[r.Host], Stamp: stamp, Live: a.until[r.Host] > a.now()}.Fields()
+		ans.Fields = wire.AgentStatus{State: cluster.Online, Epoch: a.epoch[r.Host], Stamp: stamp,
+			Live: a.until[r.Host] > a.now()}.Fields()
 	case wire.GetSystemStatus:
 		ans.Fields = wire.SystemStatus{}.Fields()
 	}
@@ -137,15 +138,18 @@ func (u upUntil) Run(ctx context.Context) error {
 
 // underLease runs f with a monitor whose writer db1 has a lease of three seconds, while checks take their usual time.
 // start makes another monitor that goes on from the same status file.
-func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, stop func(), start func() (*Monitor, func()))) {
+func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, stop func(),
+	start func() (*Monitor, func()))) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
-		a := &leasedAgents{began: time.Now(), dark: map[string]bool{}, epoch: map[string]cluster.Epoch{}, until: map[string]time.Duration{}}
+		a := &leasedAgents{began: time.Now(), dark: map[string]bool{}, epoch: map[string]cluster.Epoch{},
+			until: map[string]time.Duration{}}
 		p := pingIPs{fail: make(chan struct{}), hang: make(chan struct{})}
 		start := func() (*Monitor, func()) {
 			top := topology()
 			top.Lease = cluster.Lease(3 * time.Second)
-			m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host", Agents: a,
+			m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+				Agents:     a,
 				AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 				Checks: Checks{
 					Network: p.task,
@@ -154,7 +158,8 @@ func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, sto
 						for _, h := range top.Hosts {
 							for _, n := range check.Names() {
 								tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: probing{a, h.Name},
-									Period: 5 * time.Second, Timeout: 2 * time.Second, Trap: 10 * time.Second, Emit: emit})
+									Period: 5 * time.Second, Timeout: 2 * time.Second, Trap: 10 * time.Second,
+									Emit: emit})
 							}
 						}
 						return tasks
@@ -265,7 +270,8 @@ func TestLapsedWriterIsNotRevivedAtOnce(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if took := time.Since(began); took < longest || took > longest+5*time.Second {
-			t.Errorf("it has the role again after %v, want %v\n%s", took, longest, m.Handle(context.Background(), "show"))
+			t.Errorf("it has the role again after %v, want %v\n%s", took, longest,
+				m.Handle(context.Background(), "show"))
 		}
 		alwaysLive(t, a, 10*time.Second, "revived")
 		stop()

@@ -71,7 +71,8 @@ func testAdvice(t *testing.T, kind string) {
 					eventually(t, what, func() (ok bool) {
 						var err error
 						r, err = s.Replica(ctx)
-						return err == nil && r.IORunning == "Yes" && r.SQLRunning == "Yes" && r.UsesGTID == gtid && r.SourcePort == source.Port
+						return err == nil && r.IORunning == "Yes" && r.SQLRunning == "Yes" && r.UsesGTID == gtid &&
+							r.SourcePort == source.Port
 					})
 				}
 				place := func() (values []string) {
@@ -89,13 +90,16 @@ func testAdvice(t *testing.T, kind string) {
 					return nil
 				}
 				if source.Kind.MySQL {
-					replica.Exec("SET GLOBAL gtid_purged='" + source.Query("SELECT @@gtid_executed") + "'") // it has the data
+					// it has the data
+					replica.Exec("SET GLOBAL gtid_purged='" + source.Query("SELECT @@gtid_executed") + "'")
 				}
-				obey(t, replica, setup().FollowText(channel, "127.0.0.1", source.Port, gtid), append(append(pos(), "repl", "replpw"), place()...)...)
+				obey(t, replica, setup().FollowText(channel, "127.0.0.1", source.Port, gtid),
+					append(append(pos(), "repl", "replpw"), place()...)...)
 				running("it follows")
 				// On a busy machine a source may not have seen yet that the replica has left, and refuse it once.
 				f := detect(setup().Version, "")
-				obey(t, replica, strings.Join([]string{f.stopText(channel), f.changeText("MASTER_CONNECT_RETRY=1", channel), f.startText(channel)}, " "))
+				obey(t, replica, strings.Join([]string{f.stopText(channel),
+					f.changeText("MASTER_CONNECT_RETRY=1", channel), f.startText(channel)}, " "))
 				running("it tries again soon")
 				if got := setup().NotStarted(); got != "" {
 					t.Errorf("it runs, and %s is to blame", got)

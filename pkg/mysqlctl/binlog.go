@@ -106,8 +106,9 @@ func (p Position) nextFile() (Position, error) {
 }
 
 var (
-	mariaGTID = regexp.MustCompile(`GTID (\d+-\d+-\d+)`)                // "BEGIN GTID 0-1-5 cid=12", "GTID 0-1-6"
-	mysqlGTID = regexp.MustCompile(`GTID_NEXT\s*=\s*'([0-9a-f-]+:.+)'`) // "SET @@SESSION.GTID_NEXT= 'uuid:5'", "… 'ANONYMOUS'"
+	mariaGTID = regexp.MustCompile(`GTID (\d+-\d+-\d+)`) // "BEGIN GTID 0-1-5 cid=12", "GTID 0-1-6"
+	// "SET @@SESSION.GTID_NEXT= 'uuid:5'", "… 'ANONYMOUS'"
+	mysqlGTID = regexp.MustCompile(`GTID_NEXT\s*=\s*'([0-9a-f-]+:.+)'`)
 )
 
 // beginning says whether a transaction begins with the event, and which ("SHOW BINLOG EVENTS", the manuals of both

@@ -73,7 +73,8 @@ func transactions(t *testing.T, kind string) {
 		t.Errorf("at the end there is %v (%v)", none, err)
 	}
 
-	if _, err := onMaster.Transactions(ctx, Position{"bin.000900", 4}, Position{"bin.000901", 4}, 100); !errors.Is(err, ErrLogGone) {
+	if _, err := onMaster.Transactions(ctx, Position{"bin.000900", 4}, Position{"bin.000901", 4}, 100); !errors.Is(err,
+		ErrLogGone) {
 		t.Errorf("a file that is not there: %v, want ErrLogGone", err)
 	}
 }
@@ -121,8 +122,10 @@ func TestBeginning(t *testing.T) {
 		{"Gtid", "GTID 3-7-9", "3-7-9", true},                                // MariaDB, a statement of its own
 		{"Gtid", "XA START X'31',X'',1 GTID 0-1-4", "0-1-4", true},           // MariaDB, XA
 		{"Anonymous_Gtid", "SET @@SESSION.GTID_NEXT= 'ANONYMOUS'", "", true}, // MySQL, gtid_mode=OFF
-		{"Gtid", "SET @@SESSION.GTID_NEXT= '3e11fa47-71ca-11e1-9e33-c80aa9429562:23'", "3e11fa47-71ca-11e1-9e33-c80aa9429562:23", true},
-		{"Gtid_tagged", "SET @@SESSION.GTID_NEXT= '3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:2'", "3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:2", true},
+		{"Gtid", "SET @@SESSION.GTID_NEXT= '3e11fa47-71ca-11e1-9e33-c80aa9429562:23'",
+			"3e11fa47-71ca-11e1-9e33-c80aa9429562:23", true},
+		{"Gtid_tagged", "SET @@SESSION.GTID_NEXT= '3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:2'",
+			"3e11fa47-71ca-11e1-9e33-c80aa9429562:tag:2", true},
 		{"Gtid_list", "[0-1-4]", "", false},
 		{"Query", "BEGIN", "", false},
 		{"Xid", "COMMIT /* xid=9 */", "", false},

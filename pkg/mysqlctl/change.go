@@ -85,7 +85,8 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, do d
 			sess.close()
 			what := build(sess.flavour).what
 			if killErr != nil && !isServerError(killErr, errNoSuchThread) {
-				return fmt.Errorf("%s on %s: %w; it may still take effect: %w", what, s.cfg.Addr, patience.Err(), killErr)
+				return fmt.Errorf("%s on %s: %w; it may still take effect: %w", what, s.cfg.Addr, patience.Err(),
+					killErr)
 			}
 			return fmt.Errorf("%s on %s: %w", what, s.cfg.Addr, patience.Err())
 		}

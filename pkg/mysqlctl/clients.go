@@ -148,7 +148,8 @@ func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed in
 		}
 		select {
 		case <-ctx.Done():
-			return killed, fmt.Errorf("end clients of %s: %d still run, such as %s: %w", s.cfg.Addr, len(left), left[0], ctx.Err())
+			return killed, fmt.Errorf("end clients of %s: %d still run, such as %s: %w", s.cfg.Addr, len(left), left[0],
+				ctx.Err())
 		case <-time.After(min(pause, max(time.Until(graceEnds), 0))):
 		}
 	}
@@ -169,7 +170,8 @@ func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read connection list of %s: %w", s.cfg.Addr, err)
 		}
-		list[i] = process{id: id, user: r["User"], host: r["Host"], command: r["Command"], state: r["State"], seconds: r["Time"], statement: digest(r["Info"])}
+		list[i] = process{id: id, user: r["User"], host: r["Host"], command: r["Command"], state: r["State"],
+			seconds: r["Time"], statement: digest(r["Info"])}
 	}
 	return list, nil
 }

@@ -23,7 +23,8 @@ func TestWaitingWrites(t *testing.T) {
 			wait = "rpl_semi_sync_source"
 		}
 		i.Exec("CREATE TABLE test.t (id INT PRIMARY KEY)",
-			"SET GLOBAL "+wait+"_timeout=3600000", "SET GLOBAL "+wait+"_wait_no_"+map[bool]string{true: "replica", false: "slave"}[i.Kind.MySQL]+"=1",
+			"SET GLOBAL "+wait+"_timeout=3600000", "SET GLOBAL "+wait+"_wait_no_"+
+				map[bool]string{true: "replica", false: "slave"}[i.Kind.MySQL]+"=1",
 			"SET GLOBAL "+wait+"_enabled=OFF")
 		client := i.DB("root", "")
 		commits := func() []WriteWait {

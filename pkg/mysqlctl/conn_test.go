@@ -204,22 +204,43 @@ func TestBrokenServers(t *testing.T) {
 	greeting := greetingOf(t, mysqltest.Start(t, mysqltest.Options{}))
 	hold := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) } // until the client goes
 	for name, serve := range map[string]func(net.Conn){
-		"says nothing":                    hold,
-		"hangs in the greeting":           func(c net.Conn) { _, _ = c.Write(greeting[:20]); hold(c) },
-		"hangs after the greeting":        func(c net.Conn) { _, _ = c.Write(greeting); hold(c) },
-		"closes at once":                  func(c net.Conn) {},
-		"closes in the greeting":          func(c net.Conn) { _, _ = c.Write(greeting[:20]) },
-		"closes after the greeting":       func(c net.Conn) { _, _ = c.Write(greeting) },
-		"speaks SSH":                      func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n")); hold(c) },
-		"speaks HTTP":                     func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
-		"sends zeros":                     func(c net.Conn) { _, _ = c.Write(make([]byte, 1000)); hold(c) },
-		"greets with nothing":             func(c net.Conn) { _, _ = c.Write([]byte{1, 0, 0, 0, 10}); hold(c) },
-		"logs in, then hangs":             func(c net.Conn) { logInFake(c, greeting); hold(c) },
-		"logs in, then closes":            func(c net.Conn) { logInFake(c, greeting) },
-		"logs in, then cuts the answer":   func(c net.Conn) { logInFake(c, greeting); answer(c, []byte{1, 0, 0, 1, 4, 9, 0, 0, 2, 3}) },
-		"logs in, then answers nonsense":  func(c net.Conn) { logInFake(c, greeting); answer(c, []byte("\x03\x00\x00\x01???")); hold(c) },
-		"logs in, then answers with OK":   func(c net.Conn) { logInFake(c, greeting); answer(c, okPacket(1)); hold(c) },
-		"logs in, then sends a huge size": func(c net.Conn) { logInFake(c, greeting); answer(c, []byte{255, 255, 255, 1, 1}); hold(c) },
+		"says nothing":              hold,
+		"hangs in the greeting":     func(c net.Conn) { _, _ = c.Write(greeting[:20]); hold(c) },
+		"hangs after the greeting":  func(c net.Conn) { _, _ = c.Write(greeting); hold(c) },
+		"closes at once":            func(c net.Conn) {},
+		"closes in the greeting":    func(c net.Conn) { _, _ = c.Write(greeting[:20]) },
+		"closes after the greeting": func(c net.Conn) { _, _ = c.Write(greeting) },
+		"speaks SSH": func(c net.Conn) {
+			_,
+				_ = c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
+			hold(c)
+		},
+		"speaks HTTP": func(c net.Conn) {
+			_,
+				_ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+		},
+		"sends zeros":          func(c net.Conn) { _, _ = c.Write(make([]byte, 1000)); hold(c) },
+		"greets with nothing":  func(c net.Conn) { _, _ = c.Write([]byte{1, 0, 0, 0, 10}); hold(c) },
+		"logs in, then hangs":  func(c net.Conn) { logInFake(c, greeting); hold(c) },
+		"logs in, then closes": func(c net.Conn) { logInFake(c, greeting) },
+		"logs in, then cuts the answer": func(c net.Conn) {
+			logInFake(c, greeting)
+			answer(c,
+				[]byte{1, 0, 0, 1, 4, 9, 0, 0, 2, 3})
+		},
+		"logs in, then answers nonsense": func(c net.Conn) {
+			logInFake(c, greeting)
+			answer(c,
+				[]byte("\x03\x00\x00\x01???"))
+			hold(c)
+		},
+		"logs in, then answers with OK": func(c net.Conn) { logInFake(c, greeting); answer(c, okPacket(1)); hold(c) },
+		"logs in, then sends a huge size": func(c net.Conn) {
+			logInFake(c, greeting)
+			answer(c,
+				[]byte{255, 255, 255, 1, 1})
+			hold(c)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -304,7 +325,8 @@ func TestGreeted(t *testing.T) {
 				_, _ = io.WriteString(c1, c.says)
 			}
 		}()
-		conn := NewConn(Config{Addr: l.Addr().String(), User: "monitor", ConnectTimeout: 100 * time.Millisecond, Timeout: 100 * time.Millisecond})
+		conn := NewConn(Config{Addr: l.Addr().String(), User: "monitor", ConnectTimeout: 100 * time.Millisecond,
+			Timeout: 100 * time.Millisecond})
 		if err := conn.Ping(t.Context()); err == nil {
 			t.Errorf("%s: it answers", name)
 		}
@@ -331,7 +353,8 @@ func testEndedQuestion(t *testing.T, kind string) {
 		defer c.Close()
 		defer s.Close()
 		fatal(t, c.Ping(within(t, 5*time.Second)))
-		for name, ask := range map[string]func(context.Context, func(flavour) statement) ([]row, error){"Conn": c.ask, "Server": s.ask} {
+		for name, ask := range map[string]func(context.Context, func(flavour) statement) ([]row, error){"Conn": c.ask,
+			"Server": s.ask} {
 			n++
 			mark := fmt.Sprintf("question%d", n) // one that has been ended may still be listed
 			asked := 0
@@ -349,7 +372,8 @@ func testEndedQuestion(t *testing.T, kind string) {
 				}
 				done <- err
 			}()
-			running := "SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor' AND INFO LIKE '%" + mark + "'"
+			running := "SELECT ID FROM information_schema.PROCESSLIST WHERE USER='monitor' AND INFO LIKE '%" + mark +
+				"'"
 			eventually(t, "the question", func() bool { return i.Query(running) != "" })
 			i.Exec(kill + i.Query(running))
 			if err := <-done; err != nil || asked != 2 {

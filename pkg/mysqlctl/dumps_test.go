@@ -20,7 +20,8 @@ func TestEndDumps(t *testing.T) {
 		const dumps = "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'"
 		var id string
 		eventually(t, "the replica to read", func() bool { id = source.Query(dumps); return id != "" })
-		if n, err := s.EndDumps(ctx, netip.MustParseAddr("192.0.2.1")); err != nil || n != 0 || source.Query(dumps) != id {
+		if n, err := s.EndDumps(ctx, netip.MustParseAddr("192.0.2.1")); err != nil || n != 0 ||
+			source.Query(dumps) != id {
 			t.Errorf("of another address: %d, %v", n, err)
 		}
 		if n, err := s.EndDumps(ctx, netip.MustParseAddr("127.0.0.1")); err != nil || n != 1 {

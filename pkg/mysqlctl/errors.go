@@ -96,12 +96,13 @@ const (
 	errExecutionTime          = 3024 // MySQL: maximum statement execution time exceeded
 	errNoChannel              = 3074 // MySQL: Replica channel 'x' does not exist
 	errAccountLocked          = 3118 // MySQL
-	errSecureTransport        = 3159 // Connections using insecure transport are prohibited while --require_secure_transport=ON
-	errSessionKilled          = 3169 // MySQL
-	errBlockedForDays         = 3955 // MySQL: too many failed logins in a row
-	errIdleForLong            = 4031 // MySQL: disconnected because of inactivity
-	errBlockedUser            = 4150 // MariaDB: max_password_errors
-	errAccountLockedMariaDB   = 4151
+	// Connections using insecure transport are prohibited while --require_secure_transport=ON
+	errSecureTransport      = 3159
+	errSessionKilled        = 3169 // MySQL
+	errBlockedForDays       = 3955 // MySQL: too many failed logins in a row
+	errIdleForLong          = 4031 // MySQL: disconnected because of inactivity
+	errBlockedUser          = 4150 // MariaDB: max_password_errors
+	errAccountLockedMariaDB = 4151
 )
 
 // IsMissingPrivilege tells that the user may not do what was asked. The text of such an error names the GRANT that

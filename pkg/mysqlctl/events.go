@@ -28,7 +28,8 @@ func (e Event) String() string { return e.Schema + "." + e.Name }
 func (e Event) WakeText() string {
 	user, host, _ := cutLast(e.Definer, "@")
 	quote := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
-	return fmt.Sprintf("ALTER DEFINER=%s@%s EVENT %s.%s ENABLE;", quote(user), quote(host), quote(e.Schema), quote(e.Name))
+	return fmt.Sprintf("ALTER DEFINER=%s@%s EVENT %s.%s ENABLE;", quote(user), quote(host), quote(e.Schema),
+		quote(e.Name))
 }
 
 // events are those that the user may see: of schemas on which it has EVENT. grant is what it lacks to see them all.

@@ -23,7 +23,8 @@ func testEvents(t *testing.T, kind string) {
 	t.Cleanup(seeing.Close)
 	replica.Exec("DROP DATABASE test")
 	replica.Follow(source)
-	source.Exec("CREATE USER owner@'10.%'", "GRANT ALL ON *.* TO owner@'10.%'", "CREATE DEFINER=owner@'10.%' EVENT test.`it's` ON SCHEDULE EVERY 1 DAY DO DO 1",
+	source.Exec("CREATE USER owner@'10.%'", "GRANT ALL ON *.* TO owner@'10.%'",
+		"CREATE DEFINER=owner@'10.%' EVENT test.`it's` ON SCHEDULE EVERY 1 DAY DO DO 1",
 		"CREATE EVENT test.off ON SCHEDULE EVERY 1 DAY DISABLE DO DO 1")
 	end, err := onSource.Position(ctx)
 	fatal(t, err)
@@ -55,7 +56,8 @@ func testEvents(t *testing.T, kind string) {
 		t.Errorf("it was woken: %+v", e)
 	}
 	if !replica.Kind.MySQL {
-		if err := agent.SetEventScheduler(ctx, false); err == nil || !strings.Contains(err.Error(), "GRANT SUPER ON *.* TO 'hands'@'%'") {
+		if err := agent.SetEventScheduler(ctx, false); err == nil ||
+			!strings.Contains(err.Error(), "GRANT SUPER ON *.* TO 'hands'@'%'") {
 			t.Errorf("MariaDB lets only SUPER set it: %v", err)
 		}
 		replica.Exec("GRANT SUPER ON *.* TO hands@'%'")

@@ -119,7 +119,8 @@ func (f flavour) includedIn(want string) []string {
 			names = append(names, "REPLICATION REPLICA")
 		}
 		switch {
-		case want == "PROCESS", want == "REPLICATION SLAVE", f.atLeast(11, 0, 1): // which took the new privileges out of SUPER
+		// which took the new privileges out of SUPER
+		case want == "PROCESS", want == "REPLICATION SLAVE", f.atLeast(11, 0, 1):
 		case want == "READ_ONLY ADMIN" && f.atLeast(10, 11, 0):
 		default:
 			names = append(names, "SUPER")
@@ -169,9 +170,12 @@ type Setup struct {
 
 // Setup asks the server how it is set up. The user needs the privileges of ForMonitor.
 func (s *Server) Setup(ctx context.Context) (Setup, error) {
-	v, err := s.variables(ctx, "version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates", "log_replica_updates",
-		"auto_increment_increment", "auto_increment_offset", "read_only", "super_read_only", "gtid_mode", "gtid_slave_pos", "skip_slave_start", "skip_replica_start", "bind_address", "event_scheduler",
-		"rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_source_enabled", "rpl_semi_sync_replica_enabled")
+	v, err := s.variables(ctx, "version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates",
+		"log_replica_updates",
+		"auto_increment_increment", "auto_increment_offset", "read_only", "super_read_only", "gtid_mode",
+		"gtid_slave_pos", "skip_slave_start", "skip_replica_start", "bind_address", "event_scheduler",
+		"rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_source_enabled",
+		"rpl_semi_sync_replica_enabled")
 	if err != nil {
 		return Setup{}, err
 	}
@@ -221,7 +225,8 @@ func readSetup(v map[string]string) (Setup, error) {
 		Version: v["version"], MySQL: f.dialect != mariaDB, UUID: v["server_uuid"],
 		LogBin: isOn(v["log_bin"]), LogSlaveUpdates: isOn(updates),
 		ReadOnly: !isOff(v["read_only"]) || !isOff(v["super_read_only"]),
-		GTIDMode: v["gtid_mode"], GTIDPosition: v["gtid_slave_pos"], BindAddress: v["bind_address"], EventScheduler: isOn(v["event_scheduler"]), SemiSyncSource: isOn(source), SemiSync: isOn(replica),
+		GTIDMode: v["gtid_mode"], GTIDPosition: v["gtid_slave_pos"], BindAddress: v["bind_address"],
+		EventScheduler: isOn(v["event_scheduler"]), SemiSyncSource: isOn(source), SemiSync: isOn(replica),
 	}
 	skip, _ := row(v).any("skip_replica_start", "skip_slave_start")
 	set.SkipStart = isOn(skip)

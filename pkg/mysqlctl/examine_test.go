@@ -89,7 +89,8 @@ func TestGrants(t *testing.T) {
 		{"8.0.36", "", want, []string{"REPLICATION SLAVE"}},
 		{"5.7.44", "", want, []string{"REPLICATION SLAVE"}},
 		{"10.4.3-MariaDB", "", want, []string{"REPLICATION SLAVE"}},
-		{"11.4.2-MariaDB", "", want, []string{"CONNECTION ADMIN", "READ_ONLY ADMIN", "BINLOG MONITOR", "SLAVE MONITOR", "REPLICATION SLAVE ADMIN"}},
+		{"11.4.2-MariaDB", "", want, []string{"CONNECTION ADMIN", "READ_ONLY ADMIN", "BINLOG MONITOR", "SLAVE MONITOR",
+			"REPLICATION SLAVE ADMIN"}},
 	} {
 		if diff := cmp.Diff(tt.want, detect(tt.version, tt.comment).missing(tt.have, ForAgent)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.version, diff)
@@ -100,13 +101,16 @@ func TestGrants(t *testing.T) {
 func TestSetup(t *testing.T) { each(t, testSetup) }
 
 func testSetup(t *testing.T, kind string) {
-	a := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 4, Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2", "--read-only=1"}})
+	a := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 4,
+		Args: []string{"--auto-increment-increment=2", "--auto-increment-offset=2", "--read-only=1"}})
 	s := New(account(a, "mon", a.Kind.MonitorRights()))
 	defer s.Close()
 	got, err := s.Setup(within(t, 5*time.Second))
 	fatal(t, err)
-	if got.ServerID != 4 || !got.LogBin || !got.LogSlaveUpdates || got.AutoIncrementIncrement != 2 || got.AutoIncrementOffset != 2 ||
-		!got.ReadOnly || got.Replica != nil || !got.Supported || got.MySQL != a.Kind.MySQL || (got.UUID != "") != got.MySQL || (got.GTIDMode != "") != got.MySQL {
+	if got.ServerID != 4 || !got.LogBin || !got.LogSlaveUpdates || got.AutoIncrementIncrement != 2 ||
+		got.AutoIncrementOffset != 2 ||
+		!got.ReadOnly || got.Replica != nil || !got.Supported || got.MySQL != a.Kind.MySQL ||
+		(got.UUID != "") != got.MySQL || (got.GTIDMode != "") != got.MySQL {
 		t.Errorf("%+v", got)
 	}
 	b := mysqltest.Start(t, mysqltest.Options{Server: kind})
@@ -114,7 +118,8 @@ func testSetup(t *testing.T, kind string) {
 	a.Follow(b)
 	got, err = s.Setup(within(t, 5*time.Second))
 	fatal(t, err)
-	if got.Replica == nil || got.Replica.SourcePort != b.Port || got.SourceUser != "repl" || got.RetryPause != 1 || got.MySQL && got.RetryCount != 86400 {
+	if got.Replica == nil || got.Replica.SourcePort != b.Port || got.SourceUser != "repl" || got.RetryPause != 1 ||
+		got.MySQL && got.RetryCount != 86400 {
 		t.Errorf("a replica: %+v", got)
 	}
 }

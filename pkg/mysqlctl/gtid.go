@@ -102,7 +102,10 @@ func (s *Server) Lost(ctx context.Context, applied string) (string, error) {
 	}
 	var lost []string
 	for _, w := range want {
-		found := slices.ContainsFunc(has, func(h gtid) bool { return h.domain == w.domain && h.server == w.server && h.number >= w.number })
+		found := slices.ContainsFunc(has, func(h gtid) bool {
+			return h.domain == w.domain && h.server == w.server &&
+				h.number >= w.number
+		})
 		if strconv.FormatUint(uint64(w.server), 10) == v["server_id"] && !found {
 			lost = append(lost, w.String())
 		}

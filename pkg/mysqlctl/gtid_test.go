@@ -113,7 +113,8 @@ func testLacks(t *testing.T, kind string) {
 	if lost, err := onOld.Lost(ctx, applied); err != nil || lost != "" {
 		t.Errorf("it has lost %q (%v), and nothing was", lost, err)
 	}
-	old.Exec(map[bool]string{true: "RESET BINARY LOGS AND GTIDS", false: "RESET MASTER"}[old.Kind.MySQL], "CREATE TABLE test.u (id INT)")
+	old.Exec(map[bool]string{true: "RESET BINARY LOGS AND GTIDS", false: "RESET MASTER"}[old.Kind.MySQL],
+		"CREATE TABLE test.u (id INT)")
 	if lost, err := onOld.Lost(ctx, applied); err != nil || !strings.HasPrefix(lost, id) {
 		t.Errorf("after the reset it has lost %q (%v), want some of %s", lost, err, id)
 	}

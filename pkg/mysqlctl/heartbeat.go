@@ -52,7 +52,8 @@ func readBeat(r row) (Beat, error) {
 
 func (f flavour) showBeats(table string) statement {
 	name := quoteName(table)
-	return statement{what: "read the heartbeats in " + table, sql: "SELECT server_id, ts FROM " + name + " LIMIT " + strconv.Itoa(maxBeats), need: readTable, on: name}
+	return statement{what: "read the heartbeats in " + table, sql: "SELECT server_id, ts FROM " + name + " LIMIT " +
+		strconv.Itoa(maxBeats), need: readTable, on: name}
 }
 
 // quoteName quotes DB.TABLE.

@@ -54,7 +54,8 @@ func each(t *testing.T, test func(t *testing.T, kind string)) {
 
 // account makes a user with the rights and returns how to log in as it.
 func account(i *mysqltest.Instance, user, rights string) Config {
-	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user, strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(password)),
+	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user,
+		strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(password)),
 		fmt.Sprintf("GRANT %s ON *.* TO %s@'%%'", rights, user))
 	return Config{Addr: i.Addr, User: user, Password: password}
 }

@@ -19,7 +19,8 @@ func testRepointKeeps(t *testing.T, kind string) {
 	replica.Follow(source)
 	set := "MASTER_HEARTBEAT_PERIOD=7.5, MASTER_CONNECT_RETRY=17, MASTER_DELAY=3, IGNORE_SERVER_IDS=(77), "
 	if replica.Kind.MySQL {
-		replica.Exec("GRANT SELECT ON performance_schema.replication_connection_configuration TO agent@'%'", "CREATE USER applier@'%' IDENTIFIED BY 'a'", "GRANT ALL ON *.* TO applier@'%'",
+		replica.Exec("GRANT SELECT ON performance_schema.replication_connection_configuration TO agent@'%'",
+			"CREATE USER applier@'%' IDENTIFIED BY 'a'", "GRANT ALL ON *.* TO applier@'%'",
 			"GRANT REPLICATION_APPLIER ON *.* TO applier@'%'")
 		set += "MASTER_RETRY_COUNT=4711, MASTER_BIND='127.0.0.1', MASTER_SSL=1, MASTER_TLS_VERSION='TLSv1.2,TLSv1.3', SOURCE_COMPRESSION_ALGORITHMS='zlib,uncompressed', SOURCE_ZSTD_COMPRESSION_LEVEL=5, " +
 			"PRIVILEGE_CHECKS_USER=applier@'%', REQUIRE_ROW_FORMAT=1, REQUIRE_TABLE_PRIMARY_KEY_CHECK=ON"
@@ -31,7 +32,9 @@ func testRepointKeeps(t *testing.T, kind string) {
 		all := row{}
 		read := []string{"SHOW ALL SLAVES STATUS"}
 		if replica.Kind.MySQL {
-			read = []string{"SHOW REPLICA STATUS", "SELECT * FROM performance_schema.replication_connection_configuration", "SELECT * FROM performance_schema.replication_applier_configuration"}
+			read = []string{"SHOW REPLICA STATUS",
+				"SELECT * FROM performance_schema.replication_connection_configuration",
+				"SELECT * FROM performance_schema.replication_applier_configuration"}
 		}
 		root := New(Config{Addr: replica.Addr, User: "root"})
 		defer root.Close()
@@ -41,11 +44,16 @@ func testRepointKeeps(t *testing.T, kind string) {
 			maps.Copy(all, rows[0])
 		}
 		// What is another, and what goes on.
-		for _, name := range []string{"Master_Host", "Source_Host", "HOST", "Master_User", "Source_User", "USER", "Master_Log_File", "Read_Master_Log_Pos", "Read_Source_Log_Pos",
-			"Exec_Master_Log_Pos", "Exec_Source_Log_Pos", "Relay_Log_File", "Relay_Log_Pos", "Relay_Log_Space", "Source_UUID", "Master_Server_Id", "Source_Server_Id", "Slave_IO_State",
-			"Replica_IO_State", "Slave_SQL_State", "Slave_SQL_Running_State", "Replica_SQL_Running_State", "Slave_IO_Running", "Slave_SQL_Running", "Replica_IO_Running", "Replica_SQL_Running",
-			"Seconds_Behind_Master", "Seconds_Behind_Source", "Slave_received_heartbeats", "SQL_Remaining_Delay", "Slave_DDL_Groups", "Slave_Transactional_Groups", "Retried_transactions",
-			"Replicate_Do_Domain_Ids", "Master_last_event_time", "Slave_last_event_time", "Master_Slave_time_diff", "Max_relay_log_size", "Executed_log_entries", "Gtid_Slave_Pos", "Gtid_IO_Pos", "LAST_HEARTBEAT_TIMESTAMP",
+		for _, name := range []string{"Master_Host", "Source_Host", "HOST", "Master_User", "Source_User", "USER",
+			"Master_Log_File", "Read_Master_Log_Pos", "Read_Source_Log_Pos",
+			"Exec_Master_Log_Pos", "Exec_Source_Log_Pos", "Relay_Log_File", "Relay_Log_Pos", "Relay_Log_Space",
+			"Source_UUID", "Master_Server_Id", "Source_Server_Id", "Slave_IO_State",
+			"Replica_IO_State", "Slave_SQL_State", "Slave_SQL_Running_State", "Replica_SQL_Running_State",
+			"Slave_IO_Running", "Slave_SQL_Running", "Replica_IO_Running", "Replica_SQL_Running",
+			"Seconds_Behind_Master", "Seconds_Behind_Source", "Slave_received_heartbeats", "SQL_Remaining_Delay",
+			"Slave_DDL_Groups", "Slave_Transactional_Groups", "Retried_transactions",
+			"Replicate_Do_Domain_Ids", "Master_last_event_time", "Slave_last_event_time", "Master_Slave_time_diff",
+			"Max_relay_log_size", "Executed_log_entries", "Gtid_Slave_Pos", "Gtid_IO_Pos", "LAST_HEARTBEAT_TIMESTAMP",
 			"Last_IO_Error", "Last_IO_Errno", "Last_IO_Error_Timestamp"} {
 			delete(all, name)
 		}
@@ -54,7 +62,8 @@ func testRepointKeeps(t *testing.T, kind string) {
 	before := config()
 	end, err := onSource.Position(ctx)
 	fatal(t, err)
-	fatal(t, s.Repoint(ctx, Source{Host: "localhost", Port: source.Port, User: "repl", Password: "repl-secret", Start: end, GTID: !replica.Kind.MySQL}))
+	fatal(t, s.Repoint(ctx, Source{Host: "localhost", Port: source.Port, User: "repl", Password: "repl-secret",
+		Start: end, GTID: !replica.Kind.MySQL}))
 	after := config()
 	for name, value := range before {
 		if after[name] != value {
@@ -66,6 +75,7 @@ func testRepointKeeps(t *testing.T, kind string) {
 	}
 	if replica.Kind.MySQL { // who may not read it can point it elsewhere all the same
 		replica.Exec("REVOKE SELECT ON performance_schema.replication_connection_configuration FROM agent@'%'")
-		fatal(t, s.Repoint(ctx, Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: "repl-secret", Start: end, GTID: !replica.Kind.MySQL}))
+		fatal(t, s.Repoint(ctx, Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: "repl-secret",
+			Start: end, GTID: !replica.Kind.MySQL}))
 	}
 }

@@ -21,7 +21,8 @@ func testEndLocks(t *testing.T, kind string) {
 	slave := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2, Args: []string{"--performance-schema=ON"}})
 	slave.Exec("DROP DATABASE test")
 	slave.Follow(master)
-	master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)", "INSERT INTO test.t (n) VALUES (1), (2), (3)",
+	master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)",
+		"INSERT INTO test.t (n) VALUES (1), (2), (3)",
 		"CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
 	ctx := within(t, 2*time.Minute)
 	accounts := map[bool]Config{ // whether it may be told of locks; MariaDB here has not the plugin for that
@@ -100,7 +101,8 @@ func testEndLocks(t *testing.T, kind string) {
 		}
 		eventually(t, name+": replication goes on", func() bool {
 			const columns = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='test' AND TABLE_NAME='t'"
-			return slave.Query("SELECT COUNT(*) FROM test.t") == fmt.Sprint(rows) && slave.Query(columns) == master.Query(columns)
+			return slave.Query("SELECT COUNT(*) FROM test.t") == fmt.Sprint(rows) &&
+				slave.Query(columns) == master.Query(columns)
 		})
 		if connectionID(t, other) != id {
 			t.Errorf("%s: another one was ended", name)
@@ -152,7 +154,8 @@ func TestHolders(t *testing.T) {
 	locks := []lock{
 		{1, "GLOBAL", "SHARED", true}, {2, "GLOBAL", "INTENTION_EXCLUSIVE", true},
 		{3, "GLOBAL", "INTENTION_EXCLUSIVE", false}, {4, "GLOBAL", "SHARED", false},
-		{1, "t", "SHARED_READ", true}, {5, "t", "SHARED_READ_ONLY", true}, {3, "t", "SHARED_WRITE", false}, {6, "u", "EXCLUSIVE", true},
+		{1, "t", "SHARED_READ", true}, {5, "t", "SHARED_READ_ONLY", true}, {3, "t", "SHARED_WRITE", false},
+		{6, "u", "EXCLUSIVE", true},
 	}
 	for _, c := range []struct {
 		waits uint64
@@ -182,10 +185,12 @@ func TestSuspects(t *testing.T) {
 		{id: 1, user: "app", command: "Query", seconds: "50", statement: "SELECT ?"},
 		{id: 2, user: "app", command: "Sleep", seconds: "3"},
 		{id: 3, user: "app", command: "Sleep", seconds: "40"},
-		{id: 4, user: "backup", command: "Query", seconds: "1", statement: "FLUSH TABLES WITH READ LOCK", state: serverLocks[2]},
+		{id: 4, user: "backup", command: "Query", seconds: "1", statement: "FLUSH TABLES WITH READ LOCK",
+			state: serverLocks[2]},
 		{id: 5, user: "app", command: "Query", seconds: "9", statement: "INSERT INTO t", state: serverLocks[2]},
 		{id: 6, user: "system user", command: "Connect", seconds: "99"},
-		{id: 7, user: "agent", command: "Sleep", seconds: "99"}, {id: 8, user: "repl", command: "Binlog Dump", seconds: "99"},
+		{id: 7, user: "agent", command: "Sleep", seconds: "99"},
+		{id: 8, user: "repl", command: "Binlog Dump", seconds: "99"},
 	}
 	for _, c := range []struct {
 		holders map[uint64]bool

@@ -12,7 +12,9 @@ import (
 type Replica struct {
 	SourceHost string
 	SourcePort int
-	SourceID   uint32 // server_id of the source; 0 before the first connection to it. MariaDB keeps that of an older source until it connects
+	// server_id of the source; 0 before the first connection to it. MariaDB keeps that of an older source until it
+	// connects
+	SourceID   uint32
 	SourceUUID string // server_uuid of the source, MySQL only; "" before the first connection to it
 
 	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
@@ -85,7 +87,8 @@ func parseReplica(r row) (rep Replica, err error) {
 	rep.SQLError = r["Last_SQL_Error"]
 	// "Slave has read all relay log; waiting for more updates", and later wordings ("Replication SQL Thread States" in
 	// both manuals).
-	rep.Drained = strings.Contains(get("Replica_SQL_Running_State", "Slave_SQL_Running_State"), "has read all relay log")
+	rep.Drained = strings.Contains(get("Replica_SQL_Running_State", "Slave_SQL_Running_State"),
+		"has read all relay log")
 	// Using_Gtid is MariaDB's (No, Slave_Pos, Current_Pos), Auto_Position MySQL's (0, 1).
 	rep.UsesGTID = r["Auto_Position"] == "1" || (r["Using_Gtid"] != "" && r["Using_Gtid"] != "No")
 
@@ -117,11 +120,13 @@ func parseReplica(r row) (rep Replica, err error) {
 		d := time.Duration(seconds) * time.Second
 		rep.Lag = &d
 	}
-	rep.Received, err = position(get("Source_Log_File", "Master_Log_File"), get("Read_Source_Log_Pos", "Read_Master_Log_Pos"))
+	rep.Received, err = position(get("Source_Log_File", "Master_Log_File"),
+		get("Read_Source_Log_Pos", "Read_Master_Log_Pos"))
 	if err != nil {
 		return Replica{}, err
 	}
-	rep.Executed, err = position(get("Relay_Source_Log_File", "Relay_Master_Log_File"), get("Exec_Source_Log_Pos", "Exec_Master_Log_Pos"))
+	rep.Executed, err = position(get("Relay_Source_Log_File", "Relay_Master_Log_File"),
+		get("Exec_Source_Log_Pos", "Exec_Master_Log_Pos"))
 	if err != nil {
 		return Replica{}, err
 	}

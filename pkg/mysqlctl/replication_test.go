@@ -23,14 +23,16 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 	}
 	slave.Exec("DROP DATABASE test", "DROP USER agent@'%'")
 	slave.Follow(master)
-	eventually(t, "the slave has what the master has", func() bool { return slave.Query("SHOW DATABASES LIKE 'test'") == "test" })
+	eventually(t, "the slave has what the master has",
+		func() bool { return slave.Query("SHOW DATABASES LIKE 'test'") == "test" })
 
 	end, err := onMaster.Position(ctx)
 	fatal(t, err)
 	fatal(t, s.WaitExecuted(ctx, end))
 	rep, err := s.Replica(ctx)
 	fatal(t, err)
-	if rep.SourceHost != "127.0.0.1" || rep.SourcePort != master.Port || rep.IORunning != "Yes" || rep.SQLRunning != "Yes" ||
+	if rep.SourceHost != "127.0.0.1" || rep.SourcePort != master.Port || rep.IORunning != "Yes" ||
+		rep.SQLRunning != "Yes" ||
 		rep.Received != end || rep.Executed != end || rep.Lag == nil || rep.UsesGTID {
 		t.Errorf("replication of a running pair: %+v, master at %s", rep, end)
 	}
@@ -54,7 +56,8 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 		}
 		rep, err := s.Replica(ctx)
 		fatal(t, err)
-		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, cause) || rep.IORunning != "Yes" || rep.Lag != nil {
+		if rep.SQLRunning != "No" || !strings.Contains(rep.SQLError, cause) || rep.IORunning != "Yes" ||
+			rep.Lag != nil {
 			t.Errorf("replication after a duplicate key: %+v", rep)
 		}
 		slave.Exec("DELETE FROM test.t", "START SLAVE")
@@ -189,7 +192,8 @@ func testRepoint(t *testing.T, kind string) {
 		c.Exec("CHANGE MASTER TO MASTER_SSL=0") // Repoint leaves it at that
 	}
 	for _, i := range []*mysqltest.Instance{a, b, c} {
-		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
+		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'",
+			"GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
 			"CREATE TABLE test.t (id INT PRIMARY KEY)")
 	}
 	a.Exec("FLUSH BINARY LOGS") // so that positions differ
@@ -253,7 +257,8 @@ func testRepoint(t *testing.T, kind string) {
 		src := source(b, end)
 		src.Password = "s3cret"
 		err := onC.Repoint(ctx, src)
-		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Access denied") || strings.Contains(err.Error(), "s3cret") {
+		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), "Access denied") ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -94,7 +94,8 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: I/O thread: %s, SQL thread: %s: %w", ErrNotReplicating, last.IORunning, last.SQLRunning, ctx.Err())
+			return fmt.Errorf("%w: I/O thread: %s, SQL thread: %s: %w", ErrNotReplicating, last.IORunning,
+				last.SQLRunning, ctx.Err())
 		case last.SourceHost != src.Host || last.SourcePort != src.Port:
 			return fmt.Errorf("it follows %s:%d instead", last.SourceHost, last.SourcePort)
 		case last.IOError != "":

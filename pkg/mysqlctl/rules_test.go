@@ -57,7 +57,8 @@ func TestGoldenSQL(t *testing.T) {
 		{func(f flavour) statement { return f.showReplica("") },
 			[3]string{"SHOW SLAVE STATUS", "SHOW SLAVE STATUS", "SHOW REPLICA STATUS"}},
 		{func(f flavour) statement { return f.showReplica("c") },
-			[3]string{"SHOW SLAVE ? STATUS [c]", "SHOW SLAVE STATUS FOR CHANNEL ? [c]", "SHOW REPLICA STATUS FOR CHANNEL ? [c]"}},
+			[3]string{"SHOW SLAVE ? STATUS [c]", "SHOW SLAVE STATUS FOR CHANNEL ? [c]",
+				"SHOW REPLICA STATUS FOR CHANNEL ? [c]"}},
 		{func(f flavour) statement { return f.stopReplica("") },
 			[3]string{"STOP SLAVE", "STOP SLAVE", "STOP REPLICA"}},
 		{func(f flavour) statement { return f.stopReplica("c") },
@@ -65,13 +66,16 @@ func TestGoldenSQL(t *testing.T) {
 		{func(f flavour) statement { return f.startReplica("c") },
 			[3]string{"START SLAVE ? [c]", "START SLAVE FOR CHANNEL ? [c]", "START REPLICA FOR CHANNEL ? [c]"}},
 		{flavour.showPosition, [3]string{"SHOW MASTER STATUS", "SHOW MASTER STATUS", "SHOW BINARY LOG STATUS"}},
-		{flavour.denyWrites, [3]string{"SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1", "SET GLOBAL super_read_only=1"}},
+		{flavour.denyWrites, [3]string{"SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1",
+			"SET GLOBAL super_read_only=1"}},
 		{flavour.allowWrites, [3]string{"SET GLOBAL read_only=0", "SET GLOBAL read_only=0", "SET GLOBAL read_only=0"}},
 		{func(f flavour) statement { return f.waitExecuted("", pos, 1700*time.Millisecond) },
-			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]", "SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]",
+			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]",
+				"SELECT MASTER_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]",
 				"SELECT SOURCE_POS_WAIT(?, ?, ?) AS events [bin.000007 342 1]"}},
 		{func(f flavour) statement { return f.waitExecuted("c", pos, time.Millisecond) },
-			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]", "SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]",
+			[3]string{"SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]",
+				"SELECT MASTER_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]",
 				"SELECT SOURCE_POS_WAIT(?, ?, ?, ?) AS events [bin.000007 342 1 c]"}},
 		{func(f flavour) statement { return f.changeSource("", byPosition, "") }, [3]string{
 			"CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_LOG_FILE=?, MASTER_LOG_POS=?, MASTER_USE_GTID=no [10.0.0.2 3306 repl p bin.000007 342]",
@@ -93,7 +97,8 @@ func TestGoldenSQL(t *testing.T) {
 			}
 		}
 	}
-	if got := (flavour{mysqlOld, [3]int{8, 0, 36}}).changeSource("", byGTID, "").sql; !strings.HasSuffix(got, ", GET_MASTER_PUBLIC_KEY=1") {
+	if got := (flavour{mysqlOld, [3]int{8, 0, 36}}).changeSource("", byGTID, "").sql; !strings.HasSuffix(got,
+		", GET_MASTER_PUBLIC_KEY=1") {
 		t.Errorf("MySQL 8.0 is not told to ask for the key: %s", got)
 	}
 }
@@ -103,10 +108,13 @@ func TestGrant(t *testing.T) {
 		f    flavour
 		want string
 	}{
-		{flavour{mariaDB, [3]int{10, 11, 19}}, "SLAVE MONITOR, BINLOG MONITOR, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, PROCESS"},
+		{flavour{mariaDB, [3]int{10, 11, 19}},
+			"SLAVE MONITOR, BINLOG MONITOR, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN, CONNECTION ADMIN, PROCESS"},
 		{flavour{mariaDB, [3]int{10, 3, 9}}, "REPLICATION CLIENT, REPLICATION CLIENT, SUPER, SUPER, SUPER, PROCESS"},
-		{flavour{mysqlNew, [3]int{9, 7, 4}}, "REPLICATION CLIENT, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, SYSTEM_USER, PROCESS"},
-		{flavour{mysqlOld, [3]int{8, 0, 15}}, "REPLICATION CLIENT, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS"},
+		{flavour{mysqlNew, [3]int{9, 7, 4}},
+			"REPLICATION CLIENT, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, SYSTEM_USER, PROCESS"},
+		{flavour{mysqlOld, [3]int{8, 0, 15}},
+			"REPLICATION CLIENT, REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS"},
 		{flavour{mysqlOld, [3]int{5, 7, 44}}, "REPLICATION CLIENT, REPLICATION CLIENT, SUPER, SUPER, SUPER, PROCESS"},
 	} {
 		var got []string
@@ -203,10 +211,13 @@ func TestSortOut(t *testing.T) {
 
 // MySQL 8.4 has the new column names, 8.0 the old ones under the old words.
 func TestParseReplicaMySQL(t *testing.T) {
-	newNames := row{"Source_Host": "10.0.0.1", "Source_Port": "3306", "Replica_IO_Running": "Connecting", "Replica_SQL_Running": "Yes",
-		"Last_IO_Error": "refused", "Last_SQL_Error": "", "Source_Log_File": "bin.000002", "Read_Source_Log_Pos": "400",
+	newNames := row{"Source_Host": "10.0.0.1", "Source_Port": "3306", "Replica_IO_Running": "Connecting",
+		"Replica_SQL_Running": "Yes",
+		"Last_IO_Error":       "refused", "Last_SQL_Error": "", "Source_Log_File": "bin.000002",
+		"Read_Source_Log_Pos":   "400",
 		"Relay_Source_Log_File": "bin.000001", "Exec_Source_Log_Pos": "157", "Auto_Position": "1", "Channel_Name": ""}
-	want := Replica{SourceHost: "10.0.0.1", SourcePort: 3306, IORunning: "Connecting", SQLRunning: "Yes", IOError: "refused",
+	want := Replica{SourceHost: "10.0.0.1", SourcePort: 3306, IORunning: "Connecting", SQLRunning: "Yes",
+		IOError:  "refused",
 		Received: Position{"bin.000002", 400}, Executed: Position{"bin.000001", 157}, UsesGTID: true}
 	oldNames := make(row)
 	for name, v := range newNames {
@@ -236,14 +247,18 @@ func TestParseReplicaMySQL(t *testing.T) {
 // MySQL 5.7 and 8.0), in the form of mysql --vertical.
 func TestParseRecordedReplica(t *testing.T) {
 	for name, want := range map[string]Replica{
-		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, SourceUUID: "6fb4cf37-0f14-11ee-9c43-525400123456", SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute, IORunning: "Yes", SQLRunning: "No",
+		"mysql-5.7": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1,
+			SourceUUID: "6fb4cf37-0f14-11ee-9c43-525400123456", SQLErrno: 1062, Retries: 86400, RetryEvery: time.Minute,
+			IORunning: "Yes", SQLRunning: "No",
 			SQLError: "Could not execute Write_rows event on table app.t; Duplicate entry '7' for key 'PRIMARY', Error_code: 1062; " +
 				"handler error HA_ERR_FOUND_DUPP_KEY; the event's master log mysql-bin.000041, end_log_pos 2871",
 			Received: Position{"mysql-bin.000042", 9153}, Executed: Position{"mysql-bin.000041", 2793}},
-		"percona-8.0": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, IOErrno: 2003, Retries: 86400, RetryEvery: time.Minute, IORunning: "Connecting", SQLRunning: "Yes",
+		"percona-8.0": {SourceHost: "192.168.100.51", SourcePort: 3306, SourceID: 1, IOErrno: 2003, Retries: 86400,
+			RetryEvery: time.Minute, IORunning: "Connecting", SQLRunning: "Yes",
 			IOError: "error reconnecting to master 'replication@192.168.100.51:3306' - retry-time: 60 retries: 3 message: " +
 				"Can't connect to MySQL server on '192.168.100.51:3306' (111)",
-			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, Drained: true, UsesGTID: true},
+			Received: Position{"binlog.000003", 1187}, Executed: Position{"binlog.000003", 1187}, Drained: true,
+			UsesGTID: true},
 	} {
 		got, err := readReplica(Config{}, recorded(t, "replica/"+name+".txt"), nil)
 		fatal(t, err)
@@ -273,7 +288,8 @@ func recorded(t *testing.T, name string) (rows []row) {
 
 // TestWithhold: nothing of a password is shown, and nothing else is kept back.
 func TestWithhold(t *testing.T) {
-	const secret, withheld = `qx7#Zw'9\k-longer-than-32-characters-is`, "text withheld, as it may quote the statement, which holds a password"
+	const secret, withheld = `qx7#Zw'9\k-longer-than-32-characters-is`,
+		"text withheld, as it may quote the statement, which holds a password"
 	for _, c := range []struct {
 		number     uint16
 		text, want string
@@ -281,8 +297,10 @@ func TestWithhold(t *testing.T) {
 		{1064, "You have an error in your SQL syntax near 'x'", withheld},
 		{1149, "x", withheld},
 		{1525, "Incorrect argument contains not-allowed LF value: 'a'", withheld},
-		{1470, "String '" + secret + "' is too long for MASTER_PASSWORD (should be no longer than 96)", "String '(withheld)' is too long for MASTER_PASSWORD (should be no longer than 96)"},
-		{1470, "String 'uuu...' is too long for MASTER_USER (should be no longer than 128)", "String '(withheld)' is too long for MASTER_USER (should be no longer than 128)"},
+		{1470, "String '" + secret + "' is too long for MASTER_PASSWORD (should be no longer than 96)",
+			"String '(withheld)' is too long for MASTER_PASSWORD (should be no longer than 96)"},
+		{1470, "String 'uuu...' is too long for MASTER_USER (should be no longer than 128)",
+			"String '(withheld)' is too long for MASTER_USER (should be no longer than 128)"},
 		{1470, "another text with " + secret, withheld},
 		{1300, "Invalid utf8 character string: '" + secret[:9] + "'", withheld},
 		{1105, "odd: '" + secret[8:14] + "'", withheld},
@@ -327,11 +345,14 @@ func TestLimits(t *testing.T) {
 	}{
 		{mysqlNew, source, ""},
 		{mysqlNew, of(func(s *Source) { s.Password = long[:32] }), ""},
-		{mysqlNew, of(func(s *Source) { s.Password = long[:33] }), "(replication_password) has 33 bytes, and MySQL takes at most 32 (past a limit of the server): choose a shorter one"},
-		{mysqlOld, of(func(s *Source) { s.Password = strings.Repeat("é", 17) }), "(replication_password) has 34 bytes, and MySQL takes at most 32"},
+		{mysqlNew, of(func(s *Source) { s.Password = long[:33] }),
+			"(replication_password) has 33 bytes, and MySQL takes at most 32 (past a limit of the server): choose a shorter one"},
+		{mysqlOld, of(func(s *Source) { s.Password = strings.Repeat("é", 17) }),
+			"(replication_password) has 34 bytes, and MySQL takes at most 32"},
 		{mariaDB, of(func(s *Source) { s.Password = long[:96] }), ""},
 		{mariaDB, of(func(s *Source) { s.Password = long[:97] }), "has 97 bytes, and MariaDB takes at most 96"},
-		{mysqlNew, of(func(s *Source) { s.User = long[:33] }), "(replication_user) has 33 characters, and MySQL takes at most 32"},
+		{mysqlNew, of(func(s *Source) { s.User = long[:33] }),
+			"(replication_user) has 33 characters, and MySQL takes at most 32"},
 		{mariaDB, of(func(s *Source) { s.User = long[:128] }), ""},
 		{mariaDB, of(func(s *Source) { s.User = long[:129] }), "has 129 characters, and MariaDB takes at most 128"},
 		{mariaDB, of(func(s *Source) { s.Host = long[:256] }), "the name of the source has 256 bytes"},
@@ -339,7 +360,8 @@ func TestLimits(t *testing.T) {
 		{mysqlNew, of(func(s *Source) { s.Port = 0 }), "from 1 to 65535"},
 	} {
 		err := flavour{dialect: c.d}.limits().refuses(c.src)
-		if text := fmt.Sprint(err); (err == nil) != (c.want == "") || !strings.Contains(text, c.want) && err != nil || strings.Contains(text, "xxx") {
+		if text := fmt.Sprint(err); (err == nil) != (c.want == "") || !strings.Contains(text, c.want) && err != nil ||
+			strings.Contains(text, "xxx") {
 			t.Errorf("%v: %v, want %s", c.d, err, c.want)
 		}
 	}
@@ -360,7 +382,8 @@ func testLimitsOfServers(t *testing.T, kind string) {
 	var l limits
 	_, err := s.ask(ctx, func(f flavour) statement { l = f.limits(); return f.ping() })
 	fatal(t, err)
-	src := Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: strings.Repeat("p", l.password+1), Start: Position{"bin.000001", 4}}
+	src := Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: strings.Repeat("p", l.password+1),
+		Start: Position{"bin.000001", 4}}
 	runs := func(when string, want string) {
 		t.Helper()
 		if r, err := s.Replica(ctx); err != nil || r.SQLRunning != want {
@@ -377,14 +400,16 @@ func testLimitsOfServers(t *testing.T, kind string) {
 	change := func(src Source) error {
 		return s.change(ctx, func(f flavour) statement { return f.changeSource("", src, "") }, during{})
 	}
-	if err := change(src); err == nil || strings.Contains(err.Error(), "ppp") || !strings.Contains(err.Error(), fmt.Sprint(l.password)) {
+	if err := change(src); err == nil || strings.Contains(err.Error(), "ppp") ||
+		!strings.Contains(err.Error(), fmt.Sprint(l.password)) {
 		t.Errorf("the server takes a long password: %v", err)
 	}
 	src.Password = src.Password[:l.password]
 	fatal(t, change(src))
 	if l.maker == "MariaDB" { // MySQL takes any here, and has no such accounts
 		src.User = strings.Repeat("u", l.user+1)
-		if err := change(src); err == nil || !strings.Contains(err.Error(), "String '(withheld)' is too long for MASTER_USER") {
+		if err := change(src); err == nil || !strings.Contains(err.Error(),
+			"String '(withheld)' is too long for MASTER_USER") {
 			t.Errorf("the server takes a long user: %v", err)
 		}
 	}

@@ -23,8 +23,9 @@ const (
 	Denied                // it does not let the account in, or lets it do nothing, until a person mends that
 	Full                  // it has no connection left
 	Powerless             // the account lacks a privilege for what was asked
-	Passing               // it can't answer now, as it shuts down or has ended the connection or the question; nobody has to do anything
-	Odd                   // it answers with another error
+	// it can't answer now, as it shuts down or has ended the connection or the question; nobody has to do anything
+	Passing
+	Odd // it answers with another error
 )
 
 // Alive tells that the server has answered.
@@ -50,7 +51,8 @@ func signOf(number uint16) Sign {
 		return Full
 	case errDBAccessDenied, errKillDenied, errTableAccessDenied, errColumnAccessDenied, errSpecificAccess:
 		return Powerless
-	case errShutdown, errAborted, errInterrupted, errStatementTime, errKilled, errExecutionTime, errSessionKilled, errIdleForLong:
+	case errShutdown, errAborted, errInterrupted, errStatementTime, errKilled, errExecutionTime, errSessionKilled,
+		errIdleForLong:
 		return Passing
 	}
 	if mendOf(number) != "" {
@@ -104,7 +106,8 @@ func clientMend(err error) string {
 		return "correct mysql_ca_file, or give the server a certificate of that authority"
 	case handshake, err != nil && strings.Contains(" "+err.Error(), " tls: "):
 		return "make the TLS of the server fit (tls_version, ssl_cipher, require_x509), or correct mysql_ssl_mode"
-	case errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrNativePassword),
+	case errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrCleartextPassword),
+		errors.Is(err, mysql.ErrNativePassword),
 		errors.Is(err, mysql.ErrOldPassword):
 		return mendOf(errPluginOfClient)
 	}

@@ -47,7 +47,8 @@ func (f flavour) showReplica(channel string) statement {
 func (f flavour) showHeartbeat() statement {
 	st := statement{what: "read the heartbeat of replication", sql: "SHOW ALL SLAVES STATUS", need: seeReplica}
 	if f.dialect != mariaDB {
-		st.sql, st.need, st.on = "SELECT CHANNEL_NAME, HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration", readTable,
+		st.sql, st.need,
+			st.on = "SELECT CHANNEL_NAME, HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration", readTable,
 			"performance_schema.replication_connection_configuration"
 	}
 	return st
@@ -105,7 +106,8 @@ func (f flavour) changeSource(channel string, src Source, beat string) statement
 		set += ", GET_SOURCE_PUBLIC_KEY=1"
 	}
 	sql, args := f.onChannel(head, " TO "+f.words(set), args, channel)
-	return statement{what: "change the replication source", sql: sql, args: args, need: runReplica, secret: src.Password}
+	return statement{what: "change the replication source", sql: sql, args: args, need: runReplica,
+		secret: src.Password}
 }
 
 // waitExecuted waits in the server, for whole seconds; 0 would be for ever.
@@ -116,7 +118,8 @@ func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) s
 		marks += ", ?"
 		args = append(args, channel)
 	}
-	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"), args: args}
+	return statement{what: "wait for " + p.String(), sql: f.words("SELECT MASTER_POS_WAIT(" + marks + ") AS events"),
+		args: args}
 }
 
 // waitGTIDs waits in the server, for whole seconds; its answer is 0 when all are executed.
@@ -131,7 +134,8 @@ func (f flavour) subtractGTIDs(set string) statement {
 	if f.dialect == mariaDB {
 		return f.showVariables("gtid_binlog_state", "gtid_slave_pos")
 	}
-	return statement{what: "compare GTIDs", sql: "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed) AS missing", args: []driver.Value{set}}
+	return statement{what: "compare GTIDs", sql: "SELECT GTID_SUBTRACT(?, @@GLOBAL.gtid_executed) AS missing",
+		args: []driver.Value{set}}
 }
 
 func (f flavour) showPosition() statement {
@@ -177,12 +181,14 @@ func (f flavour) showVariables(names ...string) statement {
 		args[i] = n
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-	return statement{what: "read variables", sql: "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" + marks + ")", args: args}
+	return statement{what: "read variables", sql: "SHOW GLOBAL VARIABLES WHERE Variable_name IN (" + marks + ")",
+		args: args}
 }
 
 // showSemiSync works also for servers without semi-synchronous replication.
 func (f flavour) showSemiSync() statement {
-	return statement{what: "read the state of semi-synchronous replication", sql: "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"}
+	return statement{what: "read the state of semi-synchronous replication",
+		sql: "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"}
 }
 
 func (f flavour) showProcesses() statement {

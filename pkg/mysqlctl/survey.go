@@ -44,8 +44,10 @@ func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	rows, err := c.ask(ctx, func(f flavour) statement {
-		return f.showVariables("version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates", "log_replica_updates", "gtid_mode",
-			"gtid_strict_mode", "auto_increment_increment", "auto_increment_offset", "rpl_semi_sync_master_enabled", "rpl_semi_sync_source_enabled")
+		return f.showVariables("version", "version_comment", "server_id", "server_uuid", "log_bin", "log_slave_updates",
+			"log_replica_updates", "gtid_mode",
+			"gtid_strict_mode", "auto_increment_increment", "auto_increment_offset", "rpl_semi_sync_master_enabled",
+			"rpl_semi_sync_source_enabled")
 	})
 	if err != nil {
 		return Survey{}, err

@@ -19,16 +19,21 @@ func TestReadSurvey(t *testing.T) {
 		want              Survey
 	}{
 		"MariaDB 10.11": {"version=10.11.14-MariaDB-log version_comment=Debian server_id=1 log_bin=ON log_slave_updates=ON gtid_strict_mode=ON auto_increment_increment=2 " +
-			"auto_increment_offset=1 rpl_semi_sync_master_enabled=ON", "Rpl_semi_sync_master_status=ON Rpl_semi_sync_master_clients=2",
-			Survey{Settings: Settings{"10.11.14-MariaDB-log", "MariaDB", true, 1, true, true, "ON", 2, 1, ""}, SemiSync: SemiSync{true, true, 2, false}}},
+			"auto_increment_offset=1 rpl_semi_sync_master_enabled=ON",
+			"Rpl_semi_sync_master_status=ON Rpl_semi_sync_master_clients=2",
+			Survey{Settings: Settings{"10.11.14-MariaDB-log", "MariaDB", true, 1, true, true, "ON", 2, 1, ""},
+				SemiSync: SemiSync{true, true, 2, false}}},
 		"MySQL 5.7 without the plugin": {"version=5.7.44 server_id=4294967295 log_bin=OFF log_slave_updates=OFF gtid_mode=OFF_PERMISSIVE auto_increment_increment=1 auto_increment_offset=1", "",
-			Survey{Settings: Settings{"5.7.44", "MySQL (SLAVE)", false, 4294967295, false, false, "OFF_PERMISSIVE", 1, 1, ""}}},
+			Survey{Settings: Settings{"5.7.44", "MySQL (SLAVE)", false, 4294967295, false, false, "OFF_PERMISSIVE", 1,
+				1, ""}}},
 		"MySQL 8.0 with the old plugin": {"version=8.0.39 server_id=2 log_bin=ON log_slave_updates=ON log_replica_updates=ON gtid_mode=ON auto_increment_increment=2 auto_increment_offset=2 " +
 			"rpl_semi_sync_master_enabled=ON", "Rpl_semi_sync_master_status=OFF Rpl_semi_sync_master_clients=1",
-			Survey{Settings: Settings{"8.0.39", "MySQL (SLAVE)", false, 2, true, true, "ON", 2, 2, ""}, SemiSync: SemiSync{true, false, 1, false}}},
+			Survey{Settings: Settings{"8.0.39", "MySQL (SLAVE)", false, 2, true, true, "ON", 2, 2, ""},
+				SemiSync: SemiSync{true, false, 1, false}}},
 		"MySQL 8.4": {"version=8.4.3 server_uuid=3e11fa47 server_id=2 log_bin=ON log_replica_updates=ON gtid_mode=ON auto_increment_increment=2 auto_increment_offset=2 rpl_semi_sync_source_enabled=ON",
 			"Rpl_semi_sync_source_status=ON Rpl_semi_sync_source_clients=0 Rpl_semi_sync_replica_status=ON",
-			Survey{Settings: Settings{"8.4.3", "MySQL (REPLICA)", false, 2, true, true, "ON", 2, 2, "3e11fa47"}, SemiSync: SemiSync{true, true, 0, true}}},
+			Survey{Settings: Settings{"8.4.3", "MySQL (REPLICA)", false, 2, true, true, "ON", 2, 2, "3e11fa47"},
+				SemiSync: SemiSync{true, true, 0, true}}},
 	} {
 		got, err := readSurvey(assigned(c.variables), assigned(c.status))
 		fatal(t, err)
@@ -68,7 +73,8 @@ func testSurvey(t *testing.T, kind string) {
 	account(source, "monitor", source.Kind.MonitorRights())
 	account(source, "nobody", "USAGE")
 
-	want := Survey{Settings: Settings{Version: source.Query("SELECT @@version"), Dialect: mariaDB.String(), MariaDB: true, ServerID: 7, LogBin: true, LogSlaveUpdates: true,
+	want := Survey{Settings: Settings{Version: source.Query("SELECT @@version"), Dialect: mariaDB.String(),
+		MariaDB: true, ServerID: 7, LogBin: true, LogSlaveUpdates: true,
 		GTIDMode: "OFF", AutoIncrementIncrement: 2, AutoIncrementOffset: 2}, SemiSync: SemiSync{Enabled: true}}
 	if source.Kind.MySQL {
 		want.Dialect, want.MariaDB, want.UUID = mysqlNew.String(), false, source.Query("SELECT @@server_uuid")
@@ -83,12 +89,14 @@ func testSurvey(t *testing.T, kind string) {
 
 	replica.Exec("DROP DATABASE test")
 	replica.Follow(source)
-	eventually(t, "the accounts are replicated", func() bool { return replica.Query("SELECT user FROM mysql.user WHERE user='nobody'") != "" })
+	eventually(t, "the accounts are replicated",
+		func() bool { return replica.Query("SELECT user FROM mysql.user WHERE user='nobody'") != "" })
 	retries := uint64(0) // MariaDB does not tell
 	if source.Kind.MySQL {
 		retries = 86400
 	}
-	if got := survey(replica, "monitor").Replica; got == nil || got.SourceID != 7 || got.SourcePort != source.Port || got.Retries != retries || got.RetryEvery != time.Second {
+	if got := survey(replica, "monitor").Replica; got == nil || got.SourceID != 7 || got.SourcePort != source.Port ||
+		got.Retries != retries || got.RetryEvery != time.Second {
 		t.Errorf("replication: %+v", got)
 	}
 	if got := survey(replica, "nobody").Replica; got != nil {
@@ -124,7 +132,8 @@ func TestReadBeat(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
-	for _, r := range []row{{}, {"server_id": "1"}, {"server_id": "1", "ts": "0000-00-00 00:00:00"}, {"server_id": "-1", "ts": "2026-11-21 08:38:25"}} {
+	for _, r := range []row{{}, {"server_id": "1"}, {"server_id": "1", "ts": "0000-00-00 00:00:00"},
+		{"server_id": "-1", "ts": "2026-11-21 08:38:25"}} {
 		if got, err := readBeat(r); err == nil {
 			t.Errorf("%v: %v", r, got)
 		}
@@ -164,7 +173,8 @@ func testHeartbeats(t *testing.T, kind string) {
 	if _, err := read("monitor", "test.other"); err == nil || IsMissingTable(err) {
 		t.Errorf("a table with other columns: %v", err)
 	}
-	if _, err := read("nobody", "test.text"); !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT SELECT ON `test`.`text` TO 'nobody'@'%'") {
+	if _, err := read("nobody", "test.text"); !IsMissingPrivilege(err) ||
+		!strings.Contains(err.Error(), "GRANT SELECT ON `test`.`text` TO 'nobody'@'%'") {
 		t.Errorf("without the privilege: %v", err)
 	}
 }

@@ -45,7 +45,8 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 			return nil
 		}
 		if far.SQLRunning != "Yes" {
-			return waitError(s.cfg.Addr, p, far, fmt.Errorf("%w: SQL thread: %s%s", ErrNotReplicating, far.SQLRunning, after(": ", far.SQLError)))
+			return waitError(s.cfg.Addr, p, far, fmt.Errorf("%w: SQL thread: %s%s", ErrNotReplicating, far.SQLRunning,
+				after(": ", far.SQLError)))
 		}
 		switch at := time.Now(); {
 		case far.SourceUUID != "" && far.Drained && far.hasReceived(p) && !at.Before(restart):
@@ -123,7 +124,8 @@ func (s *Server) WaitGTIDs(ctx context.Context, set string) error {
 			return err
 		}
 		if r.SQLRunning != "Yes" {
-			return fmt.Errorf("wait for GTIDs on %s: %w: SQL thread: %s%s", s.cfg.Addr, ErrNotReplicating, r.SQLRunning, after(": ", r.SQLError))
+			return fmt.Errorf("wait for GTIDs on %s: %w: SQL thread: %s%s", s.cfg.Addr, ErrNotReplicating, r.SQLRunning,
+				after(": ", r.SQLError))
 		}
 	}
 }
@@ -144,7 +146,8 @@ func (r Replica) hasReceived(p Position) bool {
 }
 
 func waitError(addr string, p Position, far Replica, err error) error {
-	return fmt.Errorf("wait for %s on %s: executed up to %q, received up to %q: %w", p, addr, far.Executed, far.Received, err)
+	return fmt.Errorf("wait for %s on %s: executed up to %q, received up to %q: %w", p, addr, far.Executed,
+		far.Received, err)
 }
 
 func after(sep, text string) string {

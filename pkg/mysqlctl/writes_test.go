@@ -19,13 +19,15 @@ import (
 )
 
 // pair is a master with a replica, and an application user on the master.
-func pair(t *testing.T, kind string) (master *mysqltest.Instance, onMaster *Server, slave *mysqltest.Instance, app *sql.DB) {
+func pair(t *testing.T, kind string) (master *mysqltest.Instance, onMaster *Server, slave *mysqltest.Instance,
+	app *sql.DB) {
 	t.Helper()
 	master, onMaster = server(t, mysqltest.Options{Server: kind, ServerID: 1})
 	slave = mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 2})
 	slave.Exec("DROP DATABASE test")
 	slave.Follow(master)
-	master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)", "INSERT INTO test.t (n) VALUES (1), (2), (3)",
+	master.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)",
+		"INSERT INTO test.t (n) VALUES (1), (2), (3)",
 		"CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
 	return master, onMaster, slave, master.DB("app", "")
 }
@@ -83,11 +85,16 @@ func testDenyWritesClearsItsWay(t *testing.T, kind string) {
 		mustBeGone bool
 	}{
 		{name: "nobody in the way", atMost: time.Second},
-		{name: "idle LOCK TABLES", before: []string{"LOCK TABLES t WRITE"}, grace: time.Hour, atMost: 2 * time.Second, mustBeGone: true},
-		{name: "idle LOCK TABLES READ", before: []string{"LOCK TABLES t READ"}, grace: time.Hour, atMost: 2 * time.Second},
-		{name: "open transaction", before: []string{"BEGIN", "UPDATE t SET n=n+1"}, grace: time.Hour, atMost: 2 * time.Second},
-		{name: "long UPDATE", running: "UPDATE t SET n=n+1 WHERE SLEEP(60)=0", grace: 500 * time.Millisecond, atMost: 3 * time.Second, mustBeGone: true},
-		{name: "long UPDATE, no grace", running: "UPDATE t SET n=n+1 WHERE SLEEP(60)=0", atMost: time.Second, mustBeGone: true},
+		{name: "idle LOCK TABLES", before: []string{"LOCK TABLES t WRITE"}, grace: time.Hour, atMost: 2 * time.Second,
+			mustBeGone: true},
+		{name: "idle LOCK TABLES READ", before: []string{"LOCK TABLES t READ"}, grace: time.Hour,
+			atMost: 2 * time.Second},
+		{name: "open transaction", before: []string{"BEGIN", "UPDATE t SET n=n+1"}, grace: time.Hour,
+			atMost: 2 * time.Second},
+		{name: "long UPDATE", running: "UPDATE t SET n=n+1 WHERE SLEEP(60)=0", grace: 500 * time.Millisecond,
+			atMost: 3 * time.Second, mustBeGone: true},
+		{name: "long UPDATE, no grace", running: "UPDATE t SET n=n+1 WHERE SLEEP(60)=0", atMost: time.Second,
+			mustBeGone: true},
 		{name: "long SELECT", running: "SELECT SLEEP(60)", grace: 500 * time.Millisecond, atMost: 3 * time.Second},
 		{name: "long SELECT under LOCK TABLES", before: []string{"LOCK TABLES t WRITE"}, running: "SELECT SLEEP(60)",
 			grace: 500 * time.Millisecond, atMost: 3 * time.Second, mustBeGone: true},
@@ -148,7 +155,8 @@ func TestDenyWritesAtOnce(t *testing.T) { each(t, testDenyWritesAtOnce) }
 
 func testDenyWritesAtOnce(t *testing.T, kind string) {
 	i, s := server(t, mysqltest.Options{Server: kind})
-	i.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, v DOUBLE)", "CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'",
+	i.Exec("CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, v DOUBLE)", "CREATE USER app@'%'",
+		"GRANT ALL ON test.* TO app@'%'",
 		"INSERT INTO test.t (v) VALUES (1)")
 	for range 10 {
 		i.Exec("INSERT INTO test.t (v) SELECT v FROM test.t")
@@ -334,7 +342,8 @@ func testDenyWritesGivesUp(t *testing.T, kind string) {
 		}
 		start := time.Now()
 		err := s.DenyWrites(ctx, Deny{Grace: time.Hour})
-		if err == nil || (!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)) || !strings.Contains(err.Error(), "app") ||
+		if err == nil || (!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)) ||
+			!strings.Contains(err.Error(), "app") ||
 			!strings.Contains(err.Error(), "SELECT SLEEP(?), ?") {
 			t.Errorf("%s: %v: want why it ended and who is in the way, with what", name, err)
 		}
@@ -367,7 +376,8 @@ func testEndClients(t *testing.T, kind string) {
 		if q != "" {
 			go func() { _, err := conn.ExecContext(ctx, q); done <- err }()
 			eventually(t, q, func() bool {
-				return master.Query(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO='%s'", q)) == "1"
+				return master.Query(fmt.Sprintf("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO='%s'",
+					q)) == "1"
 			})
 		}
 		return conn, done
@@ -426,7 +436,8 @@ func TestEndClientsMayNotEndAll(t *testing.T) {
 		return i.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep'") == "1"
 	})
 	n, err := s.EndClients(ctx, 100*time.Millisecond)
-	if n != 1 || !IsMissingPrivilege(err) || !strings.Contains(err.Error(), "GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'agent'@'%'") {
+	if n != 1 || !IsMissingPrivilege(err) || !strings.Contains(err.Error(),
+		"GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'agent'@'%'") {
 		t.Errorf("ended %d, want 1; %v, want the GRANT", n, err)
 	}
 	if <-ended == nil {
@@ -474,7 +485,11 @@ func testStoppedServer(t *testing.T, kind string) {
 	}
 	check("Conn.Ping", kept.Ping)
 	check("Conn.Survey", func(ctx context.Context) error { _, err := asked.Survey(ctx); return err })
-	check("Conn.Heartbeats", func(ctx context.Context) error { _, err := beating.Heartbeats(ctx, "test.heartbeat"); return err })
+	check("Conn.Heartbeats", func(ctx context.Context) error {
+		_,
+			err := beating.Heartbeats(ctx, "test.heartbeat")
+		return err
+	})
 	for _, s := range []*Server{s, fresh} {
 		check("Ping", s.Ping)
 		check("Replica", func(ctx context.Context) error { _, err := s.Replica(ctx); return err })
@@ -484,7 +499,10 @@ func testStoppedServer(t *testing.T, kind string) {
 		check("DenyWrites", func(ctx context.Context) error { return s.DenyWrites(ctx, Deny{}) })
 		check("EndClients", func(ctx context.Context) error { _, err := s.EndClients(ctx, time.Second); return err })
 		check("WaitExecuted", func(ctx context.Context) error { return s.WaitExecuted(ctx, Position{"bin.000001", 4}) })
-		check("Repoint", func(ctx context.Context) error { return s.Repoint(ctx, Source{Host: "127.0.0.1", Port: 1, GTID: true}) })
+		check("Repoint", func(ctx context.Context) error {
+			return s.Repoint(ctx,
+				Source{Host: "127.0.0.1", Port: 1, GTID: true})
+		})
 		check("StopReplication", s.StopReplication)
 		check("StartReplication", s.StartReplication)
 	}

@@ -108,7 +108,8 @@ func Veth(t *testing.T, name, peer string) (netlink.Link, netlink.Link) {
 	t.Cleanup(func() {
 		for _, end := range []string{name, peer} { // one may be in another namespace, or both gone
 			if l, err := netlink.LinkByName(end); err == nil {
-				if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) { // the end of a namespace takes links along
+				// the end of a namespace takes links along
+				if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 					t.Error(err)
 				}
 			}

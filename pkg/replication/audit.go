@@ -53,13 +53,15 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 		return found, err
 	}
 	if found.Beyond = len(own); found.Beyond > 0 {
-		found.Finding = fmt.Sprintf("it has %s that nobody else has: %s", count(len(own), "transaction"), mysqlctl.Describe(own))
+		found.Finding = fmt.Sprintf("it has %s that nobody else has: %s", count(len(own), "transaction"),
+			mysqlctl.Describe(own))
 	}
 	return found, nil
 }
 
 // ownTransactions are those that this server has committed itself, and not replicated.
-func ownTransactions(ctx context.Context, log OwnLog, from, end mysqlctl.Position, self uint32) ([]mysqlctl.Transaction, error) {
+func ownTransactions(ctx context.Context, log OwnLog, from, end mysqlctl.Position, self uint32) ([]mysqlctl.Transaction,
+	error) {
 	all, err := log.Transactions(ctx, from, end, mostBeyond)
 	if err != nil {
 		return nil, err

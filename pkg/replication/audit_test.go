@@ -18,7 +18,8 @@ type ownLog struct {
 
 func (l ownLog) Position(context.Context) (mysqlctl.Position, error) { return l.end, nil }
 func (l ownLog) ServerID(context.Context) (uint32, error)            { return 1, nil }
-func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ int) (found []mysqlctl.Transaction, err error) {
+func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ int) (found []mysqlctl.Transaction,
+	err error) {
 	if !start.IsZero() && start.File < l.list[0].At.File {
 		return nil, mysqlctl.ErrLogGone
 	}
@@ -36,7 +37,8 @@ func logged(file string, offset uint64, server uint32, gtid string) mysqlctl.Tra
 
 // TestAudit: what a former writer has beyond the place that its successor knows.
 func TestAudit(t *testing.T) {
-	both := []mysqlctl.Transaction{logged("bin.000002", 4, 1, "0-1-1"), logged("bin.000002", 100, 1, "0-1-2"), logged("bin.000002", 200, 1, "0-1-3"), logged("bin.000002", 300, 2, "0-2-3")}
+	both := []mysqlctl.Transaction{logged("bin.000002", 4, 1, "0-1-1"), logged("bin.000002", 100, 1, "0-1-2"),
+		logged("bin.000002", 200, 1, "0-1-3"), logged("bin.000002", 300, 2, "0-2-3")}
 	foreign := both[3:]
 	for name, c := range map[string]struct {
 		list   []mysqlctl.Transaction
@@ -45,11 +47,14 @@ func TestAudit(t *testing.T) {
 		beyond int
 		want   string // in the finding; "" is none
 	}{
-		"nothing beyond":                            {both, 400, "bin.000002:400", 0, ""},
-		"only what it has replicated":               {both, 400, "bin.000002:300", 0, ""},
-		"one of its own":                            {both, 400, "bin.000002:200", 1, "1 transaction that nobody else has: 0-1-3"},
-		"two of its own":                            {both, 400, "bin.000002:100", 2, "2 transactions that nobody else has: 0-1-2 to 0-1-3"},
-		"it has lost its tail":                      {both, 400, "bin.000002:900", 0, "it has lost transactions that they have"},
+		"nothing beyond":              {both, 400, "bin.000002:400", 0, ""},
+		"only what it has replicated": {both, 400, "bin.000002:300", 0, ""},
+		"one of its own": {both, 400, "bin.000002:200", 1,
+			"1 transaction that nobody else has: 0-1-3"},
+		"two of its own": {both, 400, "bin.000002:100", 2,
+			"2 transactions that nobody else has: 0-1-2 to 0-1-3"},
+		"it has lost its tail": {both, 400, "bin.000002:900", 0,
+			"it has lost transactions that they have"},
 		"set up anew, with a younger log":           {foreign, 400, "bin.000009:900", 0, ""},
 		"the place is purged":                       {both, 400, "bin.000001:900", 0, "is not known"},
 		"purged, and nothing of its own in the log": {foreign, 400, "bin.000001:900", 0, ""},
@@ -59,7 +64,8 @@ func TestAudit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.At != c.at || !got.Done || got.Beyond != c.beyond || (got.Finding == "") != (c.want == "") || !strings.Contains(got.Finding, c.want) {
+			if got.At != c.at || !got.Done || got.Beyond != c.beyond || (got.Finding == "") != (c.want == "") ||
+				!strings.Contains(got.Finding, c.want) {
 				t.Errorf("got %+v, want %d beyond, %q", got, c.beyond, c.want)
 			}
 		})
@@ -104,7 +110,8 @@ func TestEmbargo(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := newEmbargo(path, durable.Disk{}, isDB1)
-		if err := e.load(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) || e.get() != want {
+		if err := e.load(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) ||
+			e.get() != want {
 			t.Errorf("%q: %v, %v", text, e.get(), err)
 		}
 	}

@@ -138,15 +138,17 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 		_, err := server.Position(asking)
 		cancel()
 		if err == nil {
-			return "", fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)",
-				stranger(r), former)
+			return "",
+				fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)",
+					stranger(r), former)
 		}
 	}
 	if o.Lacks && !o.Forced {
 		return "", wordless(former, stranger(r))
 	}
-	c.log.Log(ctx, levelFatal, fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
-		former, stranger(r), former))
+	c.log.Log(ctx, levelFatal,
+		fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
+			former, stranger(r), former))
 	return former, nil
 }
 
@@ -165,7 +167,8 @@ func stranger(r mysqlctl.Replica) string {
 
 // level returns the position in the source's log up to which all has been executed. A source that does not answer is
 // cut off for good: nothing more of it comes in before the monitor trusts it again.
-func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position, error) {
+func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position,
+	error) {
 	if o.Forced {
 		return c.force(ctx, r, from)
 	}
@@ -205,7 +208,8 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 		}
 	}
 	if known && set != "" && r.UsesGTID {
-		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost,
+			r.Executed, r.Received, target))
 		return target, c.local.WaitGTIDs(ctx, set)
 	} else if known {
 		return c.wait(ctx, r, target)
@@ -213,7 +217,8 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	if o.Lacks {
 		return mysqlctl.Position{}, wordless(from, fmt.Sprintf("the server of '%s' does not answer", from))
 	}
-	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil { // it is known where from when all that came has been executed
+	// it is known where from when all that came has been executed
+	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil {
 		return mysqlctl.Position{}, err
 	}
 	c.unhook(ctx, from)
@@ -247,7 +252,8 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 			continue
 		}
 		if cmp, err := had.Compare(end); err != nil || cmp > 0 {
-			return fmt.Errorf("the binary log of '%s' ends at %s, and this host has read it up to %s: %s", from, end, had, reset)
+			return fmt.Errorf("the binary log of '%s' ends at %s, and this host has read it up to %s: %s", from, end,
+				had, reset)
 		}
 	}
 	_, source, ok := c.peers.Source(r)
@@ -266,7 +272,8 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 		case err != nil || lost == "": // an error: its position is enough
 			return nil
 		case !time.Now().Before(deadline):
-			return fmt.Errorf("'%s' has lost its own transactions %s from its binary log: %s", from, shorten(lost), reset)
+			return fmt.Errorf("'%s' has lost its own transactions %s from its binary log: %s", from, shorten(lost),
+				reset)
 		}
 		select {
 		case <-ctx.Done():
@@ -314,8 +321,10 @@ func (c catchUp) resume(ctx context.Context, from string) (resumed bool, err err
 // receives sees to it that what is waited for can come in. A former agent may have stopped the receiving, and its note
 // of that may be lost: where the monitor has found the source's log to be in order, it goes on. Else somebody has
 // stopped it who knows why.
-func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, target mysqlctl.Position, trust string) error {
-	if here, err := reached(r.Received, target); err != nil || here || r.IORunning != "No" || c.embargo.get().Host == from {
+func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, target mysqlctl.Position,
+	trust string) error {
+	if here, err := reached(r.Received, target); err != nil || here || r.IORunning != "No" ||
+		c.embargo.get().Host == from {
 		return err
 	}
 	if cluster.TrustsHost(trust, from) {
@@ -349,7 +358,9 @@ func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (my
 		return mysqlctl.Position{}, err
 	}
 	if done, err := reached(r.Executed, r.Received); err != nil || !done {
-		c.log.Log(ctx, levelFatal, fmt.Sprintf("Opened by force at %s of '%s', though %s has been received: DATA LOSS of what is between", r.Executed, from, r.Received))
+		c.log.Log(ctx, levelFatal,
+			fmt.Sprintf("Opened by force at %s of '%s', though %s has been received: DATA LOSS of what is between",
+				r.Executed, from, r.Received))
 	}
 	return r.Executed, c.cutOff(ctx, from, r.Executed)
 }
@@ -361,7 +372,8 @@ func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.P
 		if done, err := reached(r.Executed, target); err != nil {
 			return target, err
 		} else if !done {
-			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost, r.Executed, r.Received, target))
+			c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s, needed is %s", r.SourceHost,
+				r.Executed, r.Received, target))
 			if err := c.local.WaitExecuted(ctx, target); err != nil {
 				return target, fmt.Errorf("wait for %s of %s: %w", target, r.SourceHost, err)
 			}
@@ -406,8 +418,9 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 			return r.Executed, err
 		}
 		if r.SQLRunning != "Yes" {
-			return last, fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
-				from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
+			return last,
+				fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
+					from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
 		}
 		if r.Executed != last || !r.Drained {
 			last, moved = r.Executed, time.Now()
@@ -415,7 +428,8 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 		if time.Since(moved) > unfinished {
 			return c.breakOff(ctx, from)
 		}
-		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed, r.Received))
+		c.say(fmt.Sprintf("Catching up with %s: executed up to %s, received up to %s", r.SourceHost, r.Executed,
+			r.Received))
 		select {
 		case <-ctx.Done():
 			return last, fmt.Errorf("execute what was received of '%s': %w", from, ctx.Err())
@@ -437,14 +451,16 @@ func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, 
 	if done, err := reached(r.Executed, r.Received); err != nil || done {
 		return r.Executed, err
 	}
-	c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s", from, r.Executed, r.Received))
+	c.log.Warn(fmt.Sprintf("The last transaction received of '%s' is not whole: executed up to %s, received up to %s",
+		from, r.Executed, r.Received))
 	return r.Executed, nil
 }
 
 const drainPause = 10 * time.Millisecond
 
 // source asks the source for the end of its log, and what it has committed.
-func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position, set string, known bool) {
+func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position,
+	set string, known bool) {
 	_, source, ok := c.peers.Source(r)
 	if !ok {
 		return mysqlctl.Position{}, "", false

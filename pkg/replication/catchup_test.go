@@ -35,20 +35,24 @@ func TestDrain(t *testing.T) {
 		stopped        bool
 		said           string
 	}{
-		"all is executed":                   {200, 200, false, ""},
-		"half a transaction":                {100, 100, true, "The last transaction received of 'db1' is not whole: executed up to bin.000001:100, received up to bin.000001:200"},
+		"all is executed": {200, 200, false, ""},
+		"half a transaction": {100, 100, true,
+			"The last transaction received of 'db1' is not whole: executed up to bin.000001:100, received up to bin.000001:200"},
 		"the last one is only committing":   {100, 200, true, ""},
 		"one is committing, one is no more": {100, 150, true, "is not whole: executed up to bin.000001:150"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sim{replica: mysqlctl.Replica{SourceHost: "10.0.0.1", SQLRunning: "Yes", Drained: true, Received: at(200), Executed: at(c.executed)}}
+				s := &sim{replica: mysqlctl.Replica{SourceHost: "10.0.0.1", SQLRunning: "Yes", Drained: true,
+					Received: at(200), Executed: at(c.executed)}}
 				var said strings.Builder
-				got, err := catchUp{local: committing{s, at(c.then)}, log: slog.New(slog.NewTextHandler(&said, nil))}.drain(t.Context(), "db1")
+				got, err := catchUp{local: committing{s, at(c.then)},
+					log: slog.New(slog.NewTextHandler(&said, nil))}.drain(t.Context(), "db1")
 				if err != nil || got != at(c.then) {
 					t.Errorf("it is executed up to %v, %v", got, err)
 				}
-				if stopped := s.history() != ""; stopped != c.stopped || !strings.Contains(said.String(), c.said) || c.said == "" && said.Len() > 0 {
+				if stopped := s.history() != ""; stopped != c.stopped || !strings.Contains(said.String(), c.said) ||
+					c.said == "" && said.Len() > 0 {
 					t.Errorf("it did %s, and said %s", s.history(), said.String())
 				}
 			})
@@ -84,15 +88,22 @@ func TestResetLog(t *testing.T) {
 		fail    error
 		want    string
 	}{
-		"it goes on":              {end: at(200)},
-		"level":                   {end: at(100)},
-		"level by GTID":           {end: at(100), gtids: "a:1-7", applied: "a:1-7"},
-		"shorter":                 {end: at(50), want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " + wasReset},
-		"shorter, found by GTIDs": {end: at(50), gtids: "a:1-3", applied: "a:1-7", want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " + wasReset},
+		"it goes on":    {end: at(200)},
+		"level":         {end: at(100)},
+		"level by GTID": {end: at(100), gtids: "a:1-7", applied: "a:1-7"},
+		"shorter": {end: at(50),
+			want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " +
+				wasReset},
+		"shorter, found by GTIDs": {end: at(50), gtids: "a:1-3", applied: "a:1-7",
+			want: "the binary log of 'db1' ends at bin.000001:50, and this host has read it up to bin.000001:100: " +
+				wasReset},
 		"of another name": {end: mysqlctl.Position{File: "log.000001", Offset: 999},
-			want: "the binary log of 'db1' ends at log.000001:999, and this host has read it up to bin.000001:100: " + wasReset},
-		"longer than the one before":   {end: at(200), gtids: "a:1-3", applied: "a:1-7", lost: "a:4-7", want: "'db1' has lost its own transactions a:4-7 from its binary log: " + wasReset},
-		"waits for an acknowledgement": {end: at(200), gtids: "a:1-7", applied: "a:1-7", lost: "a:7", late: 300 * time.Millisecond},
+			want: "the binary log of 'db1' ends at log.000001:999, and this host has read it up to bin.000001:100: " +
+				wasReset},
+		"longer than the one before": {end: at(200), gtids: "a:1-3", applied: "a:1-7", lost: "a:4-7",
+			want: "'db1' has lost its own transactions a:4-7 from its binary log: " + wasReset},
+		"waits for an acknowledgement": {end: at(200), gtids: "a:1-7", applied: "a:1-7", lost: "a:7",
+			late: 300 * time.Millisecond},
 		"it says nothing of its GTIDs": {end: at(200), applied: "a:1-7", lost: "a:7", fail: errGone},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,11 +112,16 @@ func TestResetLog(t *testing.T) {
 				if c.late > 0 {
 					source.found = time.Now().Add(c.late)
 				}
-				s := &sim{position: at(500), peer: source, applied: []string{c.applied}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
-					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100), UsesGTID: c.applied != ""}}
-				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
-				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
+				s := &sim{position: at(500), peer: source, applied: []string{c.applied},
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+						IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100),
+						UsesGTID: c.applied != ""}}
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{},
+					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(t.Context(),
+					cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" &&
+					(err == nil || err.Error() != c.want) {
 					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
 				}
 				if strings.Contains(s.history(), "wait") != (c.want == "" && (c.end == at(200) || c.gtids != "")) {
@@ -128,17 +144,22 @@ func TestTakenOverBefore(t *testing.T) {
 		"as it took over": {at(100), noted, ""},
 		"its server was restarted, and pulled a little": {at(150), noted, ""},
 		"its note is lost, and the monitor knows it":    {at(100), cluster.Embargo{}, at(100).String()},
-		"its note is another cluster's":                 {at(100), cluster.Embargo{Host: "db9", At: at(7).String()}, at(100).String()},
+		"its note is another cluster's": {at(100), cluster.Embargo{Host: "db9", At: at(7).String()},
+			at(100).String()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sim{position: at(500), peer: returned{end: at(900)}, block: map[string]chan struct{}{"wait bin.000001:900": make(chan struct{})},
-					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "No", SQLRunning: "Yes", Received: c.executed, Executed: c.executed}}
+				s := &sim{position: at(500), peer: returned{end: at(900)},
+					block: map[string]chan struct{}{"wait bin.000001:900": make(chan struct{})},
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "No", SQLRunning: "Yes",
+						Received: c.executed, Executed: c.executed}}
 				e := &embargo{now: c.embargo}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(ctx, cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2", After: c.after}})
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e,
+					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(ctx, cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2",
+					After: c.after}})
 				if err != nil || sw.After != at(100).String() || sw.From != "db1" || sw.Start != at(500).String() {
 					t.Errorf("%+v, %v", sw, err)
 				}
@@ -168,10 +189,12 @@ func TestReceivingStopped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sim{position: at(500), peer: returned{end: c.end}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: c.io, SQLRunning: "Yes",
-					Received: at(100), Executed: at(100)}}
-				_, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: &embargo{now: cluster.Embargo{Host: "db9", At: "x"}},
-					log: slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.
+				s := &sim{position: at(500), peer: returned{end: c.end},
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: c.io, SQLRunning: "Yes",
+						Received: at(100), Executed: at(100)}}
+				_, err := catchUp{self: "db2", local: s, own: s, peers: s,
+					embargo: &embargo{now: cluster.Embargo{Host: "db9", At: "x"}},
+					log:     slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.
 					run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}, Trust: c.trust})
 				if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
 					t.Errorf("%v, want %q", err, c.want)
@@ -188,7 +211,8 @@ func TestReceivingStopped(t *testing.T) {
 // gives nothing up meanwhile, so that it goes on when that one does.
 func TestLacks(t *testing.T) {
 	const only = ", and only 'db1' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)"
-	from1 := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}
+	from1 := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
+		Executed: at(100)}
 	nobody := from1
 	nobody.SourceHost = "10.0.0.99"
 	up, silent := returned{end: at(900)}, deadRemote{}
@@ -200,15 +224,21 @@ func TestLacks(t *testing.T) {
 		want    string
 		did     string
 	}{
-		"it answers":                  {from1, false, up, cluster.Order{Lacks: true}, "", "wait bin.000001:900"},
-		"it does not":                 {from1, false, silent, cluster.Order{Lacks: true}, "the server of 'db1' does not answer" + only, ""},
-		"it does not, and is cut off": {from1, false, silent, cluster.Order{Lacks: true, Cut: true}, "the server of 'db1' does not answer" + only, ""},
-		"nothing is lacking":          {from1, false, silent, cluster.Order{}, "", "stop receiving"},
-		"by force":                    {from1, false, silent, cluster.Order{Lacks: true, Forced: true}, "", "stop replication"},
-		"its source is another one": {from1, false, up, cluster.Order{Lacks: true, Switch: cluster.Switch{From: "db3", To: "db2"}},
+		"it answers": {from1, false, up, cluster.Order{Lacks: true}, "", "wait bin.000001:900"},
+		"it does not": {from1, false, silent, cluster.Order{Lacks: true},
+			"the server of 'db1' does not answer" + only, ""},
+		"it does not, and is cut off": {from1, false, silent, cluster.Order{Lacks: true, Cut: true},
+			"the server of 'db1' does not answer" + only, ""},
+		"nothing is lacking": {from1, false, silent, cluster.Order{}, "", "stop receiving"},
+		"by force": {from1, false, silent, cluster.Order{Lacks: true, Forced: true}, "",
+			"stop replication"},
+		"its source is another one": {from1, false, up, cluster.Order{Lacks: true,
+			Switch: cluster.Switch{From: "db3", To: "db2"}},
 			"this host replicates from 'db1'" + strings.ReplaceAll(only, "db1", "db3"), ""},
-		"its source is no host":        {nobody, false, silent, cluster.Order{Lacks: true}, "this host replicates from 10.0.0.99:0 (server_id 0), no known host" + only, ""},
-		"it has no source":             {from1, true, up, cluster.Order{Lacks: true}, "this host replicates from nobody" + only, ""},
+		"its source is no host": {nobody, false, silent, cluster.Order{Lacks: true},
+			"this host replicates from 10.0.0.99:0 (server_id 0), no known host" + only, ""},
+		"it has no source": {from1, true, up, cluster.Order{Lacks: true},
+			"this host replicates from nobody" + only, ""},
 		"it has no source, and may":    {from1, true, up, cluster.Order{}, "", ""},
 		"it has no source, and has to": {from1, true, up, cluster.Order{Lacks: true, Forced: true}, "", ""},
 	} {
@@ -222,9 +252,11 @@ func TestLacks(t *testing.T) {
 				if c.order.Switch == (cluster.Switch{}) {
 					c.order.Switch = cluster.Switch{From: "db1", To: "db2"}
 				}
-				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e,
+					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 					stopping: &sync.WaitGroup{}}.run(t.Context(), c.order)
-				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" && (err == nil || err.Error() != c.want) {
+				if c.want == "" && (err != nil || sw.Start == "") || c.want != "" &&
+					(err == nil || err.Error() != c.want) {
 					t.Errorf("took over at %+v, %v, want %q", sw, err, c.want)
 				}
 				if s.history() != c.did || c.want != "" && e.get() != (cluster.Embargo{}) {
@@ -260,11 +292,14 @@ func TestUnhook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sim{position: at(500), peer: c.peer, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes",
+				s := &sim{position: at(500), peer: c.peer, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+					IORunning: "Yes", SQLRunning: "Yes",
 					Received: at(100), Executed: at(100)}}
 				d := &dumpsOf{fail: c.fail}
-				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, dumps: d, embargo: &embargo{}, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					stopping: &sync.WaitGroup{}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s, dumps: d, embargo: &embargo{},
+					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+					stopping: &sync.WaitGroup{}}.run(t.Context(),
+					cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
 				if err != nil || sw.After != at(100).String() || !slices.Equal(d.ended, c.want) {
 					t.Errorf("%+v, %v; ended %v, want %v", sw, err, d.ended, c.want)
 				}

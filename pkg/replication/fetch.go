@@ -38,8 +38,9 @@ func (c catchUp) fetch(
 	up, err := c.fetchFrom(ctx, best)
 	if err != nil {
 		up = after
-		c.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not "+
-			"(%v): DATA LOSS of what is beyond %s", from, err, after))
+		c.log.Log(ctx, levelFatal,
+			fmt.Sprintf("Couldn't fetch what another host has received of '%s' and this one has not "+
+				"(%v): DATA LOSS of what is beyond %s", from, err, after))
 	}
 	return up, c.aimBack(ctx, from)
 }
@@ -85,7 +86,8 @@ func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position
 	if err != nil {
 		return up, err
 	}
-	if err := c.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: true}); err != nil {
+	if err := c.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User,
+		Password: src.Password, GTID: true}); err != nil {
 		return up, err
 	}
 	if err := c.local.WaitExecuted(ctx, at.new); err != nil {

@@ -59,8 +59,9 @@ func TestFetch(t *testing.T) {
 		"it can't follow the slave": {follows: "10.0.0.1", fail: map[string]error{"repoint 10.0.0.3 ": errGone},
 			did: "stop receiving, aim 10.0.0.1", after: 100, lost: true},
 		"it can't be stopped any more": {follows: "10.0.0.1",
-			fail: map[string]error{"stop replication": context.DeadlineExceeded, "aim 10.0.0.1": context.DeadlineExceeded},
-			did:  strings.TrimSuffix(fetches, ", "), lost: true,
+			fail: map[string]error{"stop replication": context.DeadlineExceeded,
+				"aim 10.0.0.1": context.DeadlineExceeded},
+			did: strings.TrimSuffix(fetches, ", "), lost: true,
 			want: "stop replication from another host than 'db1': context deadline exceeded"},
 		"an attempt before was broken off": {follows: "10.0.0.3",
 			did: "aim 10.0.0.1, " + fetches + "stop replication, aim 10.0.0.1", after: 200},
@@ -71,7 +72,8 @@ func TestFetch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				of := mysqlctl.Replica{SourceHost: "10.0.0.1", Received: at(200), Executed: at(200)}
-				s := &sim{position: at(500), fail: c.fail, replica: mysqlctl.Replica{SourceHost: c.follows, UsesGTID: true,
+				s := &sim{position: at(500), fail: c.fail, replica: mysqlctl.Replica{SourceHost: c.follows,
+					UsesGTID:  true,
 					IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
 				e := &embargo{}
 				if c.follows == "10.0.0.3" {

@@ -71,7 +71,8 @@ var errNotYet = errors.New("the new writer has not yet taken over")
 const tryTimeout = 10 * time.Second
 
 func newFollower(c Config, e *embargo, s *stopped) *follower {
-	f := &follower{slave: c.Slave, writer: c.Writer, addresses: c.Addresses, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e, stopped: s, log: c.Log, wanted: make(chan wish, 1)}
+	f := &follower{slave: c.Slave, writer: c.Writer, addresses: c.Addresses, local: c.Local, own: c.Local,
+		peers: c.Peers, sources: c.Sources, embargo: e, stopped: s, log: c.Log, wanted: make(chan wish, 1)}
 	none := ""
 	f.status.Store(&none)
 	f.audit.Store(&cluster.Audit{})

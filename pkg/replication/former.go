@@ -115,7 +115,8 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	case trusted && source != e.Host:
 		return f.embargo.set(cluster.Embargo{})
 	case source == e.Host && replica.IORunning != "No":
-		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started, which has not been looked at yet: stopping it", e.Host))
+		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started, which has not been looked at yet: stopping it",
+			e.Host))
 		return f.local.StopReceiving(ctx)
 	}
 	return nil

@@ -39,12 +39,13 @@ type Config struct {
 	Slave     bool         // it follows the active master
 	Addresses []netip.Addr // the cluster's virtual ones: nobody is to replicate from those
 	// Writer says whether an order makes this host the writer.
-	Writer   func(o cluster.Order) bool
-	Local    Server
-	Peers    Peers
-	Sources  func(host string) (Source, bool) // how this host replicates from another
-	Patience time.Duration                    // for fetching what others have received of a dead writer ("catch_up_timeout")
-	Dumps    Dumps                            // nil: those of a former writer are left alone
+	Writer  func(o cluster.Order) bool
+	Local   Server
+	Peers   Peers
+	Sources func(host string) (Source, bool) // how this host replicates from another
+	// for fetching what others have received of a dead writer ("catch_up_timeout")
+	Patience time.Duration
+	Dumps    Dumps // nil: those of a former writer are left alone
 	// HangUp ends this host's TCP connections to an address; nil: they end by themselves.
 	HangUp    func(ctx context.Context, to netip.AddrPort) (int, error)
 	Disk      Disk
@@ -84,7 +85,8 @@ func New(c Config) *Replication {
 // nothing.
 func (r *Replication) Load(ctx context.Context) {
 	if err := durable.Within(ctx, r.embargo.load); err != nil {
-		r.log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
+		r.log.Log(ctx, levelFatal,
+			fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
 	}
 	r.follower.stopped.load(ctx, r.log)
 }
@@ -119,7 +121,8 @@ type State struct {
 // State is how things are now; any goroutine may ask.
 func (r *Replication) State() State {
 	f := r.follower
-	return State{Problem: f.problem(), Embargo: r.embargo.get(), Audit: *f.audit.Load(), Across: *f.across.Load(), Astray: f.astray.Load()}
+	return State{Problem: f.problem(), Embargo: r.embargo.get(), Audit: *f.audit.Load(), Across: *f.across.Load(),
+		Astray: f.astray.Load()}
 }
 
 // Progress says what the catching up waits for; "" while it does not.

@@ -31,7 +31,8 @@ func (f *follower) repoint(ctx context.Context, o cluster.Order) error {
 	if from == o.Master && !f.isVirtual(replica.SourceHost) || replica.SourceHost == src.Host {
 		return nil
 	}
-	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password, GTID: replica.UsesGTID}
+	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password,
+		GTID: replica.UsesGTID}
 	if err := f.local.CheckSource(ctx, to); err != nil {
 		return err // before anything is stopped
 	}
@@ -90,7 +91,8 @@ const (
 
 // contained looks whether the new writer has all that this slave has executed, by GTID, or, where none tell, by the
 // place in the old writer's log.
-func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
+func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch,
+	known bool) error {
 	applied, err := f.local.Applied(ctx)
 	if err != nil {
 		return err
@@ -128,8 +130,10 @@ func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master str
 func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string, to Remote, missing string) error {
 	missing = shorten(missing)
 	other, err := to.Replica(ctx)
-	if err == nil && sameSource(f.peers, other, r) && other.IORunning == "Yes" && other.SQLRunning == "Yes" && f.answers(ctx, r) {
-		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them", master, missing)
+	if err == nil && sameSource(f.peers, other, r) && other.IORunning == "Yes" && other.SQLRunning == "Yes" &&
+		f.answers(ctx, r) {
+		return fmt.Errorf("this slave has transactions that '%s' has not executed yet (GTID %s): it waits for them",
+			master, missing)
 	}
 	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it %w", master, missing, errAstray)
 }
@@ -181,7 +185,8 @@ func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Po
 		return mysqlctl.Position{}, fmt.Errorf("where %s took over: %w", sw.To, err)
 	}
 	if err := f.local.WaitExecuted(ctx, after); err != nil {
-		return mysqlctl.Position{}, fmt.Errorf("execute what the new writer had executed of %s (%s): %w", sw.From, after, err)
+		return mysqlctl.Position{}, fmt.Errorf("execute what the new writer had executed of %s (%s): %w", sw.From,
+			after, err)
 	}
 	err = f.stopAt(ctx, after, func(executed mysqlctl.Position) error {
 		var err error
@@ -198,7 +203,8 @@ const mostBeyond = 100_000
 // translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there
 // was when the new one took over. Where that is what the new writer has written since, and the old one replicates, its
 // logs tell.
-func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place, executed mysqlctl.Position) (mysqlctl.Position, error) {
+func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
+	executed mysqlctl.Position) (mysqlctl.Position, error) {
 	_, from, okFrom := f.peers.ByName(sw.From)
 	_, to, okTo := f.peers.ByName(sw.To)
 	if !okFrom || !okTo {

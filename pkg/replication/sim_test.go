@@ -96,7 +96,8 @@ func (s *sim) StopReceiving(ctx context.Context) error {
 func (s *sim) Aim(ctx context.Context, src mysqlctl.Source) error {
 	return s.op(ctx, "aim "+src.Host, func() { s.replica.SourceHost = src.Host })
 }
-func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction, err error) {
+func (s *sim) Transactions(ctx context.Context, start, end mysqlctl.Position, _ int) (list []mysqlctl.Transaction,
+	err error) {
 	err = s.op(ctx, "transactions", func() { list = s.log })
 	return list, err
 }
@@ -119,7 +120,8 @@ func (s *sim) Applied(ctx context.Context) (set string, err error) {
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
 func (s *sim) Source(r mysqlctl.Replica) (string, Remote, bool) {
-	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1}, {Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
+	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1},
+		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}
 	names := map[string]identity.Names{"db1.example.com": {Resolved: []netip.Addr{hosts[0].IP}}}
 	name, ok := identity.Of(hosts, identity.SourceOf(r), names[r.SourceHost])
 	if !ok {
@@ -156,7 +158,8 @@ func (deadRemote) GTIDs(context.Context) (string, error)         { return "", er
 func (deadRemote) Lost(context.Context, string) (string, error)  { return "", errGone }
 func (deadRemote) Lacks(context.Context, string) (string, error) { return "", errGone }
 func (deadRemote) Writable(context.Context) (bool, error)        { return false, errGone }
-func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction, error) {
+func (deadRemote) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction,
+	error) {
 	return nil, errGone
 }
 

@@ -42,10 +42,11 @@ type life struct {
 
 func born(s *sim, d *files, said *strings.Builder) *life {
 	log := slog.New(slog.NewTextHandler(said, nil))
-	f := newFollower(Config{Host: "db3", Slave: true, Writer: func(cluster.Order) bool { return false }, Local: s, Peers: s, Log: log, Sources: func(host string) (Source, bool) {
-		ip, _, ok := s.ByName(host)
-		return Source{Host: ip, Port: 3306}, ok
-	}}, &embargo{}, &stopped{path: "stopped", disk: d})
+	f := newFollower(Config{Host: "db3", Slave: true, Writer: func(cluster.Order) bool { return false }, Local: s,
+		Peers: s, Log: log, Sources: func(host string) (Source, bool) {
+			ip, _, ok := s.ByName(host)
+			return Source{Host: ip, Port: 3306}, ok
+		}}, &embargo{}, &stopped{path: "stopped", disk: d})
 	f.stopped.load(context.Background(), log)
 	return &life{f, cluster.Unknown}
 }
@@ -60,7 +61,8 @@ func (l *life) told(ctx context.Context, state cluster.HostState, sw cluster.Swi
 }
 
 func running() *sim {
-	return &sim{fail: map[string]error{}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
+	return &sim{fail: map[string]error{}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes",
+		SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
 }
 
 // TestStoppedOutlivesTheAgent: what the agent has stopped, the next one starts; what an operator has stopped, none
@@ -80,16 +82,19 @@ func TestStoppedOutlivesTheAgent(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"killed while it repointed": {
-			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication", noted: "following|"},
+			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication",
+				noted: "following|"},
 			{state: cluster.ReplicationFail, sw: moved, restart: true, did: "start replication"},
 		},
 		"killed while it repointed, and the server is not there yet": {
-			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication", noted: "following|"},
+			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication",
+				noted: "following|"},
 			{state: cluster.ReplicationFail, sw: moved, restart: true, fail: "start replication", noted: "following|"},
 			{state: cluster.ReplicationFail, sw: moved, restart: true, did: "start replication"},
 		},
 		"killed while it repointed, then offline": {
-			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication", noted: "following|"},
+			{state: cluster.Online, sw: moved, fail: repoint, did: "wait bin.000001:100, stop replication",
+				noted: "following|"},
 			{state: cluster.AdminOffline, restart: true, did: "stop replication", noted: "following|"},
 			{state: cluster.Online, restart: true, did: "start replication"},
 		},
@@ -104,7 +109,8 @@ func TestStoppedOutlivesTheAgent(t *testing.T) {
 		},
 		"the writer has changed while it was offline": {
 			{state: cluster.AdminOffline, did: "stop replication", noted: "offline|"},
-			{state: cluster.Online, sw: moved, restart: true, did: "start replication, wait bin.000001:100, stop replication, " + repoint},
+			{state: cluster.Online, sw: moved, restart: true,
+				did: "start replication, wait bin.000001:100, stop replication, " + repoint},
 		},
 		"stopped by an operator": {
 			{state: cluster.Online},
@@ -138,7 +144,8 @@ func TestStoppedOutlivesTheAgent(t *testing.T) {
 				if failed := err != nil; failed != (step.fail != "" || step.disk != nil) || s.history() != step.did {
 					t.Errorf("step %d: it did %q, want %q (%v)", i, s.history(), step.did, err)
 				}
-				if noted := d.content["stopped"]; (noted == "") != (step.noted == "") || !strings.HasPrefix(noted, step.noted) {
+				if noted := d.content["stopped"]; (noted == "") != (step.noted == "") ||
+					!strings.HasPrefix(noted, step.noted) {
 					t.Errorf("step %d: it noted %q, want %q", i, noted, step.noted)
 				}
 			}
@@ -152,20 +159,24 @@ func TestForeignNote(t *testing.T) {
 		disk *files
 		said string
 	}{
-		"none":       {&files{content: map[string]string{}}, ""},
-		"empty":      {&files{content: map[string]string{"stopped": ""}}, ""},
-		"foreign":    {&files{content: map[string]string{"stopped": "\x00\x01ELF\n\n"}}, "start it by hand if it stands still"},
-		"unreadable": {&files{content: map[string]string{"stopped": "offline|"}, fail: errors.New("input/output error")}, "input/output error"},
+		"none":  {&files{content: map[string]string{}}, ""},
+		"empty": {&files{content: map[string]string{"stopped": ""}}, ""},
+		"foreign": {&files{content: map[string]string{"stopped": "\x00\x01ELF\n\n"}},
+			"start it by hand if it stands still"},
+		"unreadable": {&files{content: map[string]string{"stopped": "offline|"},
+			fail: errors.New("input/output error")}, "input/output error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, said := running(), &strings.Builder{}
 			s.replica.IORunning, s.replica.SQLRunning = "No", "No"
 			before := maps.Clone(c.disk.content)
 			l := born(s, c.disk, said)
-			if err := l.told(t.Context(), cluster.Online, cluster.Switch{}); err != nil || s.history() != "" || !maps.Equal(c.disk.content, before) {
+			if err := l.told(t.Context(), cluster.Online, cluster.Switch{}); err != nil || s.history() != "" ||
+				!maps.Equal(c.disk.content, before) {
 				t.Errorf("it did %s, and has %q (%v)", s.history(), c.disk.content, err)
 			}
-			if !strings.Contains(said.String(), c.said) || c.said == "" && said.Len() > 0 || strings.Count(said.String(), "\n") > 1 {
+			if !strings.Contains(said.String(), c.said) || c.said == "" && said.Len() > 0 ||
+				strings.Count(said.String(), "\n") > 1 {
 				t.Errorf("it said %s", said.String())
 			}
 			c.disk.fail, s.replica.IORunning = nil, "Yes"

@@ -114,8 +114,9 @@ func (f *File) Load(known func(host string) bool) (cluster.Durable, []string, er
 	}
 	d, warnings := parse(string(text), known)
 	if theirs := others(d.Epoch, known); len(d.Hosts) == 0 && len(theirs) > 0 {
-		return cluster.Durable{}, nil, fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and its writer is one of '%s'",
-			clip(strings.Join(theirs, "', '")))
+		return cluster.Durable{}, nil,
+			fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and its writer is one of '%s'",
+				clip(strings.Join(theirs, "', '")))
 	}
 	return d, warnings, nil
 }

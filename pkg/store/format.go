@@ -73,7 +73,8 @@ func format(d cluster.Durable) string {
 	}
 	if d.Epoch.Number > 0 {
 		fmt.Fprintf(&b, "%s|%s\n", epochLine, d.Epoch)
-		fmt.Fprintf(&b, "%s|%s|%s|%s\n", termsLine, d.Epoch.Terms, d.Successors, map[bool]string{true: "1", false: "0"}[d.Endless])
+		fmt.Fprintf(&b, "%s|%s|%s|%s\n", termsLine, d.Epoch.Terms, d.Successors,
+			map[bool]string{true: "1", false: "0"}[d.Endless])
 	}
 	for _, name := range names {
 		if d.Hosts[name].Classic {
@@ -120,7 +121,8 @@ func parse(text string, known func(host string) bool) (cluster.Durable, []string
 			d.Hosts[fields[1]] = h
 		case fields[0] == auditLine && (len(fields) == 4 || len(fields) == 5) && known(fields[1]):
 			h := d.Hosts[fields[1]]
-			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord, Past: slices.Contains(fields[4:], pastWord)}
+			h.Audit = cluster.Audit{At: fields[2], Waived: fields[3] == trustedWord,
+				Past: slices.Contains(fields[4:], pastWord)}
 			d.Hosts[fields[1]] = h
 		case fields[0] == fitLine && len(fields) == 4 && d.Hosts[fields[1]].State != "":
 			h := d.Hosts[fields[1]]

@@ -44,7 +44,8 @@ func TestClassicStatusFiles(t *testing.T) {
 
 func TestStatusRoundTrip(t *testing.T) {
 	d := cluster.Durable{
-		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking, LackOf: "db2", Boot: "4c0a-11",
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.HardOffline, Fitness: cluster.Lacking,
+			LackOf: "db2", Boot: "4c0a-11",
 			Audit: cluster.Audit{At: "bin.000001:4"}},
 			"db2": {State: cluster.Online, Fitness: cluster.Fit,
 				Audit: cluster.Audit{At: "bin.000002:4", Waived: true, Past: true}},
@@ -62,9 +63,11 @@ func TestStatusRoundTrip(t *testing.T) {
 // are none, and those that can't be understood are the worst.
 func TestTermsRoundTrip(t *testing.T) {
 	d := cluster.Durable{
-		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.Online, Classic: true}, "db2": {State: cluster.Online}}, Writer: "db1",
+		Hosts: map[string]cluster.StoredHost{"db1": {State: cluster.Online, Classic: true},
+			"db2": {State: cluster.Online}}, Writer: "db1",
 		Epoch: cluster.Epoch{Number: 7, Holder: "db1", Since: 6,
-			Terms: cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second), Longest: cluster.Lease(time.Minute)}},
+			Terms: cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second),
+				Longest: cluster.Lease(time.Minute)}},
 		Successors: "db1", Endless: true,
 	}
 	text := format(d)
@@ -183,13 +186,15 @@ func TestStatusOfAnotherCluster(t *testing.T) {
 	theirs := "db8|ONLINE|writer(10.0.0.1)\ndb9|ONLINE|\n#epoch|7,db8,7,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
 	nobody := "db8|HARD_OFFLINE|\ndb9|ONLINE|\n#epoch|8,,8,0,\n#terms|db8,db9;3000;3000|db8,db9|0\n"
 	old := "db8|ONLINE|\n#epoch|7,db8,7,0,\n"
-	for text, ours := range map[string]bool{theirs: false, nobody: false, old: false, theirs + "db1|ONLINE|\n": true, "": true} {
+	for text, ours := range map[string]bool{theirs: false, nobody: false, old: false, theirs + "db1|ONLINE|\n": true,
+		"": true} {
 		path := filepath.Join(t.TempDir(), "status")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		d, _, err := NewFile(path, durable.Disk{}).Load(knownHost)
-		if ours != (err == nil) || !ours && (!reflect.DeepEqual(d, cluster.Durable{}) || !strings.Contains(err.Error(), "another cluster's")) {
+		if ours != (err == nil) || !ours && (!reflect.DeepEqual(d, cluster.Durable{}) ||
+			!strings.Contains(err.Error(), "another cluster's")) {
 			t.Errorf("%q: %+v, %v", text, d, err)
 		}
 	}

@@ -224,7 +224,10 @@ func TestAnnounceOnInterfaceThatIsDown(t *testing.T) {
 	frames := sniff(t, r, protocolARP)
 	a, out := startAnnouncer(t)
 	a.Announce(vip4)
-	eventually(t, time.Second, "the failure is logged", func() bool { return strings.Contains(out.String(), "network is down") })
+	eventually(t, time.Second, "the failure is logged", func() bool {
+		return strings.Contains(out.String(),
+			"network is down")
+	})
 	nstest.Must(t, netlink.LinkSetUp(l))
 	wantFrames(t, frames, 4)
 	if n := strings.Count(out.String(), "level=WARN"); n != 1 {

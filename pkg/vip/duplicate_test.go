@@ -29,7 +29,8 @@ func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 		{"ours without a lifetime", vip4, []string{"10.0.0.5/32"}, "", "10.0.0.5/32"},
 		{"another alone", vip4, []string{"10.0.0.5/24"}, "", "10.0.0.5/32"},
 		{"with a peer", vip4, []string{"10.0.0.5/32"}, "10.9.0.1/32", "10.0.0.5/32"},
-		{"IPv6 with another prefix length", vip6, []string{"fd00::5/64"}, "", "fd00::5/64"}, // on an interface once, with whichever
+		// on an interface once, with whichever
+		{"IPv6 with another prefix length", vip6, []string{"fd00::5/64"}, "", "fd00::5/64"},
 		{"IPv6 without a lifetime", vip6, []string{"fd00::5/128"}, "", "fd00::5/128"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

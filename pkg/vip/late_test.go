@@ -54,7 +54,8 @@ func TestHowLateTheKernelTakesAddressesOff(t *testing.T) {
 			return !left
 		})
 	}
-	t.Logf("the kernel takes addresses off up to %s late (%d tries)", worst.Round(time.Millisecond), 2*rounds*len(before))
+	t.Logf("the kernel takes addresses off up to %s late (%d tries)", worst.Round(time.Millisecond),
+		2*rounds*len(before))
 	if worst > kernelLate {
 		t.Errorf("that is more than the %s that the lease allows for", kernelLate)
 	}

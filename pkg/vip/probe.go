@@ -103,7 +103,8 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 		}
 	}
 	start := time.Now()
-	if err := c.SetWriteDeadline(start.Add(kernelTimeout)); err != nil { // wait may be over before this process gets to run
+	// wait may be over before this process gets to run
+	if err := c.SetWriteDeadline(start.Add(kernelTimeout)); err != nil {
 		return nil, err
 	}
 	for _, until := range []time.Time{start.Add(wait / 2), start.Add(wait)} {
@@ -119,7 +120,8 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 }
 
 // answer waits for a claim of somebody else; nil is the end of the time.
-func answer(ctx context.Context, c *packet.Conn, own net.HardwareAddr, until time.Time, claims claim) (net.HardwareAddr, error) {
+func answer(ctx context.Context, c *packet.Conn, own net.HardwareAddr, until time.Time, claims claim) (net.HardwareAddr,
+	error) {
 	if err := c.SetReadDeadline(until); err != nil {
 		return nil, err
 	}
@@ -208,7 +210,8 @@ func ndpQuestion(ip netip.Addr) (question, error) {
 	if err != nil {
 		return question{}, fmt.Errorf("build neighbour solicitation: %w", err)
 	}
-	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: ip}, netip.IPv6Unspecified(), group)
+	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborSolicitation{TargetAddress: ip}, netip.IPv6Unspecified(),
+		group)
 	if err != nil {
 		return question{}, fmt.Errorf("build neighbour solicitation: %w", err)
 	}

@@ -109,7 +109,8 @@ func TestProbeMeetsProbe(t *testing.T) {
 		q, err := questionFor(theirs, ip)
 		nstest.Must(t, err)
 		nstest.Do(t, r.ns, func() (err error) {
-			other, err = packet.Listen(&net.Interface{Index: r.link.Attrs().Index}, packet.Datagram, int(q.protocol), nil)
+			other, err = packet.Listen(&net.Interface{Index: r.link.Attrs().Index}, packet.Datagram, int(q.protocol),
+				nil)
 			return err
 		})
 		run(t, func(ctx context.Context) error {

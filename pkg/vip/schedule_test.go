@@ -81,7 +81,8 @@ func TestAnnouncerSchedule(t *testing.T) {
 			b.Forget(vip4)
 		}, []int{0, 100, 300, 1000}},
 		{"forgotten before its first", func(b *bench) { b.Forget(vip4) }, nothing, nil},
-		{"another forgotten", nothing, func(b *bench) { b.Forget(other) }, []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}},
+		{"another forgotten", nothing, func(b *bench) { b.Forget(other) },
+			[]int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}},
 		{"announced again", nothing, func(b *bench) {
 			time.Sleep(150 * time.Millisecond)
 			b.Announce(vip4)
@@ -99,7 +100,8 @@ func TestAnnouncerSchedule(t *testing.T) {
 			b.change(func() { b.here = []netip.Addr{vip4} }) // came back, but nobody announced it
 		}, []int{0, 100}},
 		{"never on the interface", func(b *bench) { b.here = []netip.Addr{other} }, nothing, nil},
-		{"slow", func(b *bench) { b.sendTime = 1200 * time.Millisecond }, nothing, []int{1200, 2400, 3600, 4800, 6000, 7200}},
+		{"slow", func(b *bench) { b.sendTime = 1200 * time.Millisecond }, nothing,
+			[]int{1200, 2400, 3600, 4800, 6000, 7200}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -186,11 +188,13 @@ func TestAnnouncerHold(t *testing.T) {
 	}{
 		{"from the first time on", 30 * time.Second, func(*bench) {}, func(*bench) {}, []int{500, 30500, 60500, 90500}},
 		{"not at all", 0, func(*bench) {}, func(*bench) {}, nil},
-		{"left by itself and came back", 30 * time.Second, func(b *bench) { b.change(func() { b.here = []netip.Addr{vip4} }) },
+		{"left by itself and came back", 30 * time.Second,
+			func(b *bench) { b.change(func() { b.here = []netip.Addr{vip4} }) },
 			func(b *bench) { b.change(func() { b.here = nil }) }, []int{500, 30500, 60500, 90500}},
 		{"announced meanwhile", 30 * time.Second, func(*bench) {}, func(b *bench) { b.Announce(vip4) },
 			slices.Concat([]int{500, 30500}, plus(burst, 40000), []int{75000})},
-		{"left and came back", 30 * time.Second, func(*bench) {}, func(b *bench) { b.Forget(vip4) }, []int{500, 30500, 40500, 70500}},
+		{"left and came back", 30 * time.Second, func(*bench) {}, func(b *bench) { b.Forget(vip4) },
+			[]int{500, 30500, 40500, 70500}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -40,7 +40,8 @@ func TestRemovePrimaryKeepsSecondariesAndRoutes(t *testing.T) {
 			nstest.Must(t, err)
 			for _, a := range list {
 				if a.IP.Equal(labelled.IP) && (a.Label != "eth0:x" || a.Broadcast != nil ||
-					a.ValidLft < 3590 || a.ValidLft > 3600 || a.PreferedLft > 1800 || a.Flags&unix.IFA_F_NOPREFIXROUTE == 0) {
+					a.ValidLft < 3590 || a.ValidLft > 3600 || a.PreferedLft > 1800 ||
+					a.Flags&unix.IFA_F_NOPREFIXROUTE == 0) {
 					t.Errorf("%s came back as %+v", labelled.IPNet, a)
 				}
 			}

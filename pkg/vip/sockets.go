@@ -126,7 +126,8 @@ func openDiag(ctx context.Context) (*diag, error) {
 	}
 	d := &diag{lister, destroyer}
 	limit := unix.NsecToTimeval(timeout.Nanoseconds())
-	err = errors.Join(lister.SetSocketTimeout(timeout), destroyer.SetSendTimeout(&limit), destroyer.SetReceiveTimeout(&limit))
+	err = errors.Join(lister.SetSocketTimeout(timeout), destroyer.SetSendTimeout(&limit),
+		destroyer.SetReceiveTimeout(&limit))
 	if err != nil {
 		d.close()
 		return nil, fmt.Errorf("set sock_diag timeout: %w", err)
@@ -140,7 +141,8 @@ func (d *diag) close() {
 }
 
 // connections lists the chosen sockets of one family that are connections.
-func (d *diag) connections(ctx context.Context, family uint8, chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
+func (d *diag) connections(ctx context.Context, family uint8,
+	chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
 	all, err := d.lister.SocketDiagTCP(family)
 	for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
 		all, err = d.lister.SocketDiagTCP(family)
@@ -156,7 +158,8 @@ func (d *diag) connections(ctx context.Context, family uint8, chosen func(local,
 		}
 		local, ok := netip.AddrFromSlice(s.ID.Source)
 		remote, known := netip.AddrFromSlice(s.ID.Destination)
-		if ok && known && chosen(netip.AddrPortFrom(local.Unmap(), s.ID.SourcePort), netip.AddrPortFrom(remote.Unmap(), s.ID.DestinationPort)) {
+		if ok && known && chosen(netip.AddrPortFrom(local.Unmap(), s.ID.SourcePort),
+			netip.AddrPortFrom(remote.Unmap(), s.ID.DestinationPort)) {
 			ours = append(ours, s)
 		}
 	}

@@ -181,7 +181,8 @@ func TestDestroyClients(t *testing.T) {
 	if err := readError(t, server6, 200*time.Millisecond); !errors.Is(err, unix.ECONNABORTED) {
 		t.Errorf("server: %v, want ECONNABORTED", err)
 	}
-	for name, c := range map[string]net.Conn{"a peer's": client4, "a peer's, at the server": server4, "that of another port": bystander} {
+	for name, c := range map[string]net.Conn{"a peer's": client4, "a peer's, at the server": server4,
+		"that of another port": bystander} {
 		if err := readError(t, c, 50*time.Millisecond); !timedOut(err) {
 			t.Errorf("%s: %v, want it alive", name, err)
 		}

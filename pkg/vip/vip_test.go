@@ -153,7 +153,8 @@ func TestRemoveTakesPointToPointEntry(t *testing.T) {
 }
 
 func TestLookAlikesStay(t *testing.T) {
-	others := []string{"10.0.0.55/32", "100.0.0.5/32", "10.0.0.50/24", "110.0.0.5/32", "10.0.0.1/32", "fd00::55/64", "fd00::5:5/128"}
+	others := []string{"10.0.0.55/32", "100.0.0.5/32", "10.0.0.50/24", "110.0.0.5/32", "10.0.0.1/32", "fd00::55/64",
+		"fd00::5:5/128"}
 	l, _ := eth0(t, others...)
 	i := Open("eth0")
 	wantListed(t, i, vip4, false)
@@ -212,7 +213,8 @@ func wantValid(t *testing.T, l netlink.Link, ip netip.Addr, seconds int) {
 			continue
 		}
 		found = true
-		for what, life := range map[string][2]int{"": {a.ValidLft, seconds}, "preferred ": {a.PreferedLft, preferred(a, seconds)}} {
+		for what, life := range map[string][2]int{"": {a.ValidLft, seconds},
+			"preferred ": {a.PreferedLft, preferred(a, seconds)}} {
 			if left, want := life[0], life[1]; left != want && left != want-1 {
 				t.Errorf("%s has a %slifetime of %d s, want %d", a.IPNet, what, left, want)
 			}
@@ -283,7 +285,8 @@ func TestLifetimeInSeconds(t *testing.T) {
 		lifetime time.Duration
 		seconds  int
 	}{
-		{0, 0}, {time.Nanosecond, 1}, {time.Second, 1}, {2*time.Second - 1, 1}, {3 * time.Second, 3}, {3*time.Second + 1, 3},
+		{0, 0}, {time.Nanosecond, 1}, {time.Second, 1}, {2*time.Second - 1, 1}, {3 * time.Second, 3},
+		{3*time.Second + 1, 3},
 		{1 << 62, forEver - 1},
 	} {
 		if e := entry(vip4, tc.lifetime); e.ValidLft != tc.seconds || e.PreferedLft != tc.seconds {
@@ -350,7 +353,8 @@ func TestWrongArguments(t *testing.T) {
 	eth0(t)
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{{}, netip.MustParseAddr("fe80::1%eth0")} {
-		if i.Add(t.Context(), ip, 0) == nil || i.Remove(t.Context(), ip) == nil || i.Renew(t.Context(), ip, time.Second) == nil {
+		if i.Add(t.Context(), ip, 0) == nil || i.Remove(t.Context(), ip) == nil ||
+			i.Renew(t.Context(), ip, time.Second) == nil {
 			t.Errorf("address %s was taken", ip)
 		}
 	}
@@ -377,8 +381,9 @@ func TestNotPermitted(t *testing.T) {
 			return
 		}
 		results <- map[string]error{
-			"CAP_NET_ADMIN": errors.Join(i.Add(t.Context(), netip.MustParseAddr("10.0.0.6"), 0), i.Remove(t.Context(), vip4)),
-			"CAP_NET_RAW":   i.announce(t.Context(), vip4),
+			"CAP_NET_ADMIN": errors.Join(i.Add(t.Context(), netip.MustParseAddr("10.0.0.6"), 0),
+				i.Remove(t.Context(), vip4)),
+			"CAP_NET_RAW": i.announce(t.Context(), vip4),
 		}
 	}()
 	for capability, err := range <-results {

@@ -20,7 +20,9 @@ import (
 func (i *Interface) Who(ctx context.Context, ip, from netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip, from = ip.Unmap(), from.Unmap()
 	if !ip.Is4() || !from.Is4() || wait <= 0 {
-		return nil, fmt.Errorf("ask who has %s on %s: want IPv4 addresses and a time to wait above zero, got %s from %s", ip, i.name, wait, from)
+		return nil,
+			fmt.Errorf("ask who has %s on %s: want IPv4 addresses and a time to wait above zero, got %s from %s", ip,
+				i.name, wait, from)
 	}
 	ifi, err := i.hardware(ctx)
 	if err == nil {

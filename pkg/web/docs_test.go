@@ -29,7 +29,8 @@ func exported(t *testing.T) map[string]string {
 		m.Happened(history.Record{Kind: history.Role, From: "db1", To: to, Host: to})
 	}
 	_, monitor := get(t, Monitor(well(), m), "/metrics")
-	a := &watchedAgent{up: true, status: agent.Status{Known: []cluster.RoleIP{{}}, Writable: wire.Yes, Heard: time.Now()}}
+	a := &watchedAgent{up: true, status: agent.Status{Known: []cluster.RoleIP{{}}, Writable: wire.Yes,
+		Heard: time.Now()}}
 	_, agent := get(t, Agent(a, ""), "/metrics")
 	help := map[string]string{}
 	for line := range strings.Lines(monitor + agent) {
@@ -69,7 +70,8 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("not documented: | `%s` | %s |", name, metrics[name])
 		}
 	}
-	alerts := regexp.MustCompile(`alert: (MMM[A-Za-z]+)`).FindAllStringSubmatch(read(t, "../../packaging/prometheus/mysql-mmm.rules.yml"), -1)
+	alerts := regexp.MustCompile(`alert: (MMM[A-Za-z]+)`).FindAllStringSubmatch(read(t,
+		"../../packaging/prometheus/mysql-mmm.rules.yml"), -1)
 	for _, a := range alerts {
 		if !strings.Contains(page, "| "+a[1]+" |") {
 			t.Errorf("alert %s is not documented", a[1])
@@ -83,7 +85,8 @@ func TestDocumented(t *testing.T) {
 // What is shipped for Prometheus and Grafana asks for metrics that exist.
 func TestShippedFilesFit(t *testing.T) {
 	metrics := exported(t)
-	for _, file := range []string{"../../packaging/prometheus/mysql-mmm.rules.yml", "../../packaging/grafana/mysql-mmm.json"} {
+	for _, file := range []string{"../../packaging/prometheus/mysql-mmm.rules.yml",
+		"../../packaging/grafana/mysql-mmm.json"} {
 		names := regexp.MustCompile(`mmm_[a-z_]+`).FindAllString(read(t, file), -1)
 		if len(names) < 10 {
 			t.Errorf("%s: only %d metrics", file, len(names))

@@ -22,7 +22,8 @@ func roleName(role string) string {
 
 // states are those that a host can be in.
 func states() []cluster.HostState {
-	return []cluster.HostState{cluster.Online, cluster.AdminOffline, cluster.HardOffline, cluster.AwaitingRecovery, cluster.ReplicationFail, cluster.ReplicationDelay}
+	return []cluster.HostState{cluster.Online, cluster.AdminOffline, cluster.HardOffline, cluster.AwaitingRecovery,
+		cluster.ReplicationFail, cluster.ReplicationDelay}
 }
 
 // monitorGauges read a monitor's newest report whenever they are asked for: nothing has to be kept in step.
@@ -48,34 +49,45 @@ func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 	gauge("mmm_warnings", "Lines that `mmm_control show` begins with #.", float64(len(r.Remarks)))
 	gauge("mmm_epoch", "Number of the newest decision about the writer.", float64(r.Epoch))
 	if r.Lease {
-		gauge("mmm_writer_lease_remaining_seconds", "How long the writer is certain to be vouched for: the time until its role may move should nothing more be heard of it.", r.LeaseLeft.Seconds())
+		gauge("mmm_writer_lease_remaining_seconds",
+			"How long the writer is certain to be vouched for: the time until its role may move should nothing more be heard of it.", r.LeaseLeft.Seconds())
 	}
 	for _, h := range r.Hosts {
 		for _, s := range states() {
-			gauge("mmm_host_state", "1 for the state that the host is in.", number(h.State == s), "host", h.Name, "state", string(s))
+			gauge("mmm_host_state", "1 for the state that the host is in.", number(h.State == s), "host", h.Name,
+				"state", string(s))
 		}
 		gauge("mmm_host_agent_up", "1 while the host's agent answers.", number(h.AgentUp), "host", h.Name)
 		gauge("mmm_host_flapping", "1 while the host is flapping.", number(h.Flapping), "host", h.Name)
-		gauge("mmm_host_agent_problems", "What the host's agent could not do.", float64(len(h.Problems)), "host", h.Name)
-		gauge("mmm_host_own_transactions", "Transactions that only this former writer has.", transactions(h), "host", h.Name)
+		gauge("mmm_host_agent_problems", "What the host's agent could not do.", float64(len(h.Problems)), "host",
+			h.Name)
+		gauge("mmm_host_own_transactions", "Transactions that only this former writer has.", transactions(h), "host",
+			h.Name)
 		if at, ok := r.Since[h.Name]; ok {
-			gauge("mmm_host_state_entered_timestamp_seconds", "When the host came to its state.", float64(at.UnixMilli())/1000, "host", h.Name)
+			gauge("mmm_host_state_entered_timestamp_seconds", "When the host came to its state.",
+				float64(at.UnixMilli())/1000, "host", h.Name)
 		}
 	}
 	for _, c := range r.Checks {
-		gauge("mmm_check_good", "0 once a check has failed for its trap_period.", number(c.Good), "host", c.Host, "check", c.Check)
-		gauge("mmm_check_failing", "1 while the newest probe of a check has failed.", number(c.Failing), "host", c.Host, "check", c.Check)
+		gauge("mmm_check_good", "0 once a check has failed for its trap_period.", number(c.Good), "host", c.Host,
+			"check", c.Check)
+		gauge("mmm_check_failing", "1 while the newest probe of a check has failed.", number(c.Failing), "host", c.Host,
+			"check", c.Check)
 	}
 	for _, l := range r.Links {
-		gauge("mmm_replication_running", "1 while both replication threads run.", number(l.Runs), "host", l.To, "source", l.From)
+		gauge("mmm_replication_running", "1 while both replication threads run.", number(l.Runs), "host", l.To,
+			"source", l.From)
 		if l.Known {
-			gauge("mmm_replication_lag_seconds", "How far the host is behind its source.", l.Lag, "host", l.To, "source", l.From)
+			gauge("mmm_replication_lag_seconds", "How far the host is behind its source.", l.Lag, "host", l.To,
+				"source", l.From)
 		}
 	}
 	for _, a := range r.Roles {
-		gauge("mmm_role_served", "1 while a host has said that it has the role's address.", number(a.Host != "" && a.Confirmed), "role", a.Role, "ip", a.IP)
+		gauge("mmm_role_served", "1 while a host has said that it has the role's address.",
+			number(a.Host != "" && a.Confirmed), "role", a.Role, "ip", a.IP)
 		for _, h := range r.Hosts {
-			gauge("mmm_role_holder", "1 for the host that is to have the role's address.", number(a.Host == h.Name), "role", a.Role, "ip", a.IP, "host", h.Name)
+			gauge("mmm_role_holder", "1 for the host that is to have the role's address.", number(a.Host == h.Name),
+				"role", a.Role, "ip", a.IP, "host", h.Name)
 		}
 	}
 }
@@ -121,21 +133,29 @@ func (g agentMetrics) Collect(out chan<- prometheus.Metric) {
 		emit(out, prometheus.GaugeValue, name, help, value, pairs)
 	}
 	for _, st := range append(states(), cluster.Unknown) {
-		gauge("mmm_agent_state", "1 for the state that the monitor has last told this host.", number(s.State == st), "state", string(st))
+		gauge("mmm_agent_state", "1 for the state that the monitor has last told this host.", number(s.State == st),
+			"state", string(st))
 	}
 	for _, r := range s.Known {
-		gauge("mmm_agent_role_present", "1 while the role's address is on this host.", number(slices.Contains(s.Present, r)), "role", r.Role, "ip", r.IP.String())
+		gauge("mmm_agent_role_present", "1 while the role's address is on this host.",
+			number(slices.Contains(s.Present, r)), "role", r.Role, "ip", r.IP.String())
 	}
 	if w := s.Writable.String(); w != "?" {
-		gauge("mmm_agent_server_writable", "1 while the server takes writes of clients; missing where it does not answer.", number(w == "1"))
+		gauge("mmm_agent_server_writable",
+			"1 while the server takes writes of clients; missing where it does not answer.", number(w == "1"))
 	}
 	gauge("mmm_agent_server_down", "1 while the server's port refuses.", number(s.Down))
-	gauge("mmm_agent_fence_closed", "1 while the server's port is closed to clients because it could not be closed for writes.", number(s.Fenced))
+	gauge("mmm_agent_fence_closed",
+		"1 while the server's port is closed to clients because it could not be closed for writes.", number(s.Fenced))
 	gauge("mmm_agent_problems", "What the agent could not do.", float64(len(s.Problems)))
-	gauge("mmm_agent_epoch", "Number of the newest decision about the writer that the agent knows.", float64(s.Epoch.Number))
-	gauge("mmm_agent_lease_remaining_seconds", "What is left of the lease on the writer role; 0 where this host is not the writer.", s.Left.Seconds())
+	gauge("mmm_agent_epoch", "Number of the newest decision about the writer that the agent knows.",
+		float64(s.Epoch.Number))
+	gauge("mmm_agent_lease_remaining_seconds",
+		"What is left of the lease on the writer role; 0 where this host is not the writer.", s.Left.Seconds())
 	if !s.Heard.IsZero() {
-		gauge("mmm_agent_order_timestamp_seconds", "When the newest order of a monitor came.", float64(s.Heard.UnixMilli())/1000)
+		gauge("mmm_agent_order_timestamp_seconds", "When the newest order of a monitor came.",
+			float64(s.Heard.UnixMilli())/1000)
 	}
-	emit(out, prometheus.CounterValue, "mmm_agent_lease_lapses_total", "How often the lease ran out while this host was the writer.", float64(s.Lapses), nil)
+	emit(out, prometheus.CounterValue, "mmm_agent_lease_lapses_total",
+		"How often the lease ran out while this host was the writer.", float64(s.Lapses), nil)
 }

@@ -16,10 +16,12 @@ import (
 // newRegistry has what every Go program can say of itself, and which program it is.
 func newRegistry(program, version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mmm_build_info", Help: "Always 1; the labels say what runs.",
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mmm_build_info",
+		Help:        "Always 1; the labels say what runs.",
 		ConstLabels: prometheus.Labels{"program": program, "version": version, "goversion": runtime.Version()}})
 	build.Set(1)
-	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(build, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
@@ -58,11 +60,14 @@ func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		registry:  newRegistry("mmm_mond", version),
 		durations: histogram("mmm_check_duration_seconds", "How long probes of a check took.", quick, "host", "check"),
-		probes:    counter("mmm_check_probes_total", "Probes of a check by what they found.", "host", "check", "result"),
-		asked:     histogram("mmm_agent_round_trip_seconds", "How long agents took to answer an order.", quick, "host"),
-		silent:    counter("mmm_agent_failed_round_trips_total", "Orders that were not answered.", "host"),
-		killed:    counter("mmm_kill_host_total", "Runs of kill_host by whether the host is off for certain.", "host", "result"),
-		moves: histogram("mmm_role_move_duration_seconds", "From the decision to take a role from its host to the word of the next that it has it. A failover follows from trouble, a switchover was wanted.",
+		probes: counter("mmm_check_probes_total", "Probes of a check by what they found.", "host", "check",
+			"result"),
+		asked:  histogram("mmm_agent_round_trip_seconds", "How long agents took to answer an order.", quick, "host"),
+		silent: counter("mmm_agent_failed_round_trips_total", "Orders that were not answered.", "host"),
+		killed: counter("mmm_kill_host_total", "Runs of kill_host by whether the host is off for certain.", "host",
+			"result"),
+		moves: histogram("mmm_role_move_duration_seconds",
+			"From the decision to take a role from its host to the word of the next that it has it. A failover follows from trouble, a switchover was wanted.",
 			[]float64{.05, .1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120}, "role", "kind"),
 		back:    counter("mmm_role_moves_failed_total", "Moves of a role that ended where they began.", "role"),
 		changes: counter("mmm_host_state_changes_total", "Changes of a host's state by the new one.", "host", "state"),

@@ -68,7 +68,8 @@ func Monitor(source MonitorSource, m *Metrics) http.Handler {
 }
 
 // api answers with JSON, or with what is wrong with the request.
-func api(mux *http.ServeMux, path string, source MonitorSource, pick func(monitor.Report, *http.Request) (value any, wrong string)) {
+func api(mux *http.ServeMux, path string, source MonitorSource,
+	pick func(monitor.Report, *http.Request) (value any, wrong string)) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, req *http.Request) {
 		r, _, ok := source.Report()
 		if !ok {

@@ -56,13 +56,19 @@ func well() *watched {
 	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	return &watched{up: true, changed: make(chan struct{}), report: monitor.Report{
 		View: cluster.View{Mode: cluster.Active, Warnings: []string{},
-			Hosts: []cluster.HostView{{Name: "db1", IP: "10.0.0.1", Mode: "master", State: cluster.Online, AgentUp: true, Roles: []string{"writer(10.0.0.100)"}, Problems: []string{}},
-				{Name: "db2", IP: "10.0.0.2", Mode: "master", State: cluster.ReplicationDelay, AgentUp: true, Roles: []string{}, Problems: []string{"no"}, Audit: &cluster.Finding{Beyond: 3}}},
-			Roles: []cluster.RoleView{{Role: "writer", IP: "10.0.0.100", Host: "db1", Confirmed: true}, {Role: "reader", IP: "10.0.0.101"}}},
-		Network: true, Epoch: 7, Writer: "db1", Lease: true, LeaseLeft: 5500 * time.Millisecond, Since: map[string]time.Time{"db2": at}, Remarks: []string{"Warning: x"},
-		Checks:  []monitor.CheckLine{{Host: "db1", Check: "ping", Good: true, Message: "OK", LastChange: at}, {Host: "db2", Check: "mysql", Failing: true, Message: "ERROR: <b>"}},
-		Links:   []monitor.Link{{From: "db1", To: "db2", Runs: true, Known: true, Lag: 61}, {From: "db2", To: "db1"}},
-		History: []history.Record{{ID: 1, At: at, Kind: history.Note, Level: "INFO", Text: "one"}, {ID: 2, At: at, Kind: history.Note, Level: "INFO", Text: "two"}}}}
+			Hosts: []cluster.HostView{{Name: "db1", IP: "10.0.0.1", Mode: "master", State: cluster.Online,
+				AgentUp: true, Roles: []string{"writer(10.0.0.100)"}, Problems: []string{}},
+				{Name: "db2", IP: "10.0.0.2", Mode: "master", State: cluster.ReplicationDelay, AgentUp: true,
+					Roles: []string{}, Problems: []string{"no"}, Audit: &cluster.Finding{Beyond: 3}}},
+			Roles: []cluster.RoleView{{Role: "writer", IP: "10.0.0.100", Host: "db1", Confirmed: true},
+				{Role: "reader", IP: "10.0.0.101"}}},
+		Network: true, Epoch: 7, Writer: "db1", Lease: true, LeaseLeft: 5500 * time.Millisecond,
+		Since: map[string]time.Time{"db2": at}, Remarks: []string{"Warning: x"},
+		Checks: []monitor.CheckLine{{Host: "db1", Check: "ping", Good: true, Message: "OK", LastChange: at},
+			{Host: "db2", Check: "mysql", Failing: true, Message: "ERROR: <b>"}},
+		Links: []monitor.Link{{From: "db1", To: "db2", Runs: true, Known: true, Lag: 61}, {From: "db2", To: "db1"}},
+		History: []history.Record{{ID: 1, At: at, Kind: history.Note, Level: "INFO", Text: "one"},
+			{ID: 2, At: at, Kind: history.Note, Level: "INFO", Text: "two"}}}}
 }
 
 func get(t *testing.T, h http.Handler, path string) (int, string) {
@@ -75,14 +81,16 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 func TestAPI(t *testing.T) {
 	source := well()
 	h := Monitor(source, NewMetrics("1.2"))
-	for path, into := range map[string]any{"/api/v1/show": &cluster.View{}, "/api/v1/checks": &[]monitor.CheckLine{}, "/api/v1/history": &[]history.Record{}} {
+	for path, into := range map[string]any{"/api/v1/show": &cluster.View{}, "/api/v1/checks": &[]monitor.CheckLine{},
+		"/api/v1/history": &[]history.Record{}} {
 		code, text := get(t, h, path)
 		if err := json.Unmarshal([]byte(text), into); code != 200 || err != nil {
 			t.Errorf("%s: %d, %v", path, code, err)
 		}
 	}
 	for path, want := range map[string]string{
-		"/api/v1/show": `"state": "REPLICATION_DELAY"`, "/api/v1/checks": `"check": "mysql"`, "/api/v1/history?n=1": `"text": "two"`, "/": "<!doctype html>", "/healthz": "OK\n", "/readyz": "OK\n",
+		"/api/v1/show": `"state": "REPLICATION_DELAY"`, "/api/v1/checks": `"check": "mysql"`,
+		"/api/v1/history?n=1": `"text": "two"`, "/": "<!doctype html>", "/healthz": "OK\n", "/readyz": "OK\n",
 	} {
 		if code, text := get(t, h, path); code != 200 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d, %s", path, code, text)
@@ -91,7 +99,8 @@ func TestAPI(t *testing.T) {
 	if _, text := get(t, h, "/api/v1/history?n=1"); strings.Contains(text, "one") {
 		t.Errorf("n is not looked at: %s", text)
 	}
-	for path, want := range map[string]int{"/api/v1/history?n=x": 400, "/api/v1/history?n=0": 400, "/nothing": 404, "/api/v1/show/": 404} {
+	for path, want := range map[string]int{"/api/v1/history?n=x": 400, "/api/v1/history?n=0": 400, "/nothing": 404,
+		"/api/v1/show/": 404} {
 		if code, _ := get(t, h, path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
@@ -164,7 +173,8 @@ func start(t *testing.T, h http.Handler) (addr string) {
 	}
 	addr = l.Addr().String()
 	l.Close()
-	runServer(t, Server{Addr: netip.MustParseAddrPort(addr), Handler: h, Log: slog.New(slog.DiscardHandler), retry: 10 * time.Millisecond})
+	runServer(t, Server{Addr: netip.MustParseAddrPort(addr), Handler: h, Log: slog.New(slog.DiscardHandler),
+		retry: 10 * time.Millisecond})
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -197,7 +207,8 @@ func TestPortInUse(t *testing.T) {
 	}
 	log := &safeBuilder{}
 	addr := l.Addr().String()
-	runServer(t, Server{Addr: netip.MustParseAddrPort(addr), Handler: http.NotFoundHandler(), Log: slog.New(slog.NewTextHandler(log, nil)), retry: time.Millisecond})
+	runServer(t, Server{Addr: netip.MustParseAddrPort(addr), Handler: http.NotFoundHandler(),
+		Log: slog.New(slog.NewTextHandler(log, nil)), retry: time.Millisecond})
 	until(t, "the complaint", func() bool { return strings.Contains(log.String(), "address already in use") })
 	time.Sleep(20 * time.Millisecond) // many tries
 	l.Close()
@@ -231,12 +242,13 @@ func TestRudeClients(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"rubbish\r\n\r\n": "HTTP/1.1 400 Bad Request",
-		"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n": "HTTP/1.1 431 Request Header Fields Too Large",
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nxxx":        "HTTP/1.1 405 Method Not Allowed",
-		"DELETE /api/v1/show HTTP/1.1\r\nHost: x\r\n\r\n":                            "HTTP/1.1 405 Method Not Allowed",
-		"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nxxx":  "HTTP/1.1 200 OK",
-		"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n":                          "HTTP/1.1 307 Temporary Redirect",
-		"HEAD /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n":                            "HTTP/1.1 200 OK",
+		"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1<<20) +
+			"\r\n\r\n": "HTTP/1.1 431 Request Header Fields Too Large",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nxxx":       "HTTP/1.1 405 Method Not Allowed",
+		"DELETE /api/v1/show HTTP/1.1\r\nHost: x\r\n\r\n":                           "HTTP/1.1 405 Method Not Allowed",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nxxx": "HTTP/1.1 200 OK",
+		"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n":                         "HTTP/1.1 307 Temporary Redirect",
+		"HEAD /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n":                           "HTTP/1.1 200 OK",
 	} {
 		if got := say(text); got != want {
 			t.Errorf("%.40q: %q, want %q", text, got, want)
@@ -348,10 +360,12 @@ func TestMetrics(t *testing.T) {
 	for _, r := range []history.Record{
 		{Kind: history.State, Level: "FATAL", Host: "db1", To: "ONLINE"},
 		{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(1)", From: "db1", To: "db2", Planned: true},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db1", To: "db2", Planned: true, Seconds: 0.2},
+		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db1", To: "db2", Planned: true,
+			Seconds: 0.2},
 		{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(1)", From: "db1"},
 		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db1", To: "db2", Seconds: 3},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db2", To: "db2", Planned: true, Seconds: 10},
+		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db2", To: "db2", Planned: true,
+			Seconds: 10},
 		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "reader(1)", To: "db2"},
 	} {
 		m.Happened(r)
@@ -361,11 +375,19 @@ func TestMetrics(t *testing.T) {
 	m.Asked("db1", time.Millisecond, false)
 	_, text := get(t, h, "/metrics")
 	for _, line := range []string{
-		`mmm_role_move_duration_seconds_count{kind="switchover",role="writer"} 1`, `mmm_role_move_duration_seconds_sum{kind="failover",role="writer"} 3`, `mmm_role_moves_failed_total{role="writer"} 1`,
-		`mmm_host_state_changes_total{host="db1",state="ONLINE"} 1`, `mmm_kill_host_total{host="db1",result="failed"} 1`, `mmm_agent_failed_round_trips_total{host="db1"} 1`, `mmm_events_total{level="INFO"} 6`,
-		`mmm_agent_round_trip_seconds_count{host="db1"} 1`, `mmm_host_state{host="db2",state="REPLICATION_DELAY"} 1`, `mmm_host_state{host="db2",state="ONLINE"} 0`, `mmm_replication_lag_seconds{host="db2",source="db1"} 61`,
-		`mmm_replication_running{host="db1",source="db2"} 0`, `mmm_role_holder{host="db1",ip="10.0.0.100",role="writer"} 1`, `mmm_role_holder{host="db2",ip="10.0.0.100",role="writer"} 0`,
-		`mmm_role_served{ip="10.0.0.101",role="reader"} 0`, `mmm_writer_lease_remaining_seconds 5.5`, `mmm_epoch 7`, `mmm_check_good{check="mysql",host="db2"} 0`, `mmm_check_failing{check="mysql",host="db2"} 1`,
+		`mmm_role_move_duration_seconds_count{kind="switchover",role="writer"} 1`,
+		`mmm_role_move_duration_seconds_sum{kind="failover",role="writer"} 3`,
+		`mmm_role_moves_failed_total{role="writer"} 1`,
+		`mmm_host_state_changes_total{host="db1",state="ONLINE"} 1`,
+		`mmm_kill_host_total{host="db1",result="failed"} 1`, `mmm_agent_failed_round_trips_total{host="db1"} 1`,
+		`mmm_events_total{level="INFO"} 6`,
+		`mmm_agent_round_trip_seconds_count{host="db1"} 1`, `mmm_host_state{host="db2",state="REPLICATION_DELAY"} 1`,
+		`mmm_host_state{host="db2",state="ONLINE"} 0`, `mmm_replication_lag_seconds{host="db2",source="db1"} 61`,
+		`mmm_replication_running{host="db1",source="db2"} 0`,
+		`mmm_role_holder{host="db1",ip="10.0.0.100",role="writer"} 1`,
+		`mmm_role_holder{host="db2",ip="10.0.0.100",role="writer"} 0`,
+		`mmm_role_served{ip="10.0.0.101",role="reader"} 0`, `mmm_writer_lease_remaining_seconds 5.5`, `mmm_epoch 7`,
+		`mmm_check_good{check="mysql",host="db2"} 0`, `mmm_check_failing{check="mysql",host="db2"} 1`,
 		`mmm_mode{mode="ACTIVE"} 1`, `mmm_ready 1`, `mmm_host_own_transactions{host="db2"} 3`, `mmm_warnings 1`,
 	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
@@ -377,11 +399,16 @@ func TestMetrics(t *testing.T) {
 	}
 	ip := netip.MustParseAddr("10.0.0.100")
 	writer := cluster.RoleIP{Role: "writer", IP: ip}
-	a := &watchedAgent{up: true, status: agent.Status{State: cluster.Online, Known: []cluster.RoleIP{writer, {Role: "reader", IP: ip}}, Present: []cluster.RoleIP{writer}, Writable: wire.Yes,
-		Left: 2 * time.Second, Lapses: 4, Epoch: cluster.Epoch{Number: 9}, Heard: time.Unix(1000, 0), Fenced: true}}
+	a := &watchedAgent{up: true, status: agent.Status{State: cluster.Online,
+		Known: []cluster.RoleIP{writer, {Role: "reader", IP: ip}}, Present: []cluster.RoleIP{writer},
+		Writable: wire.Yes,
+		Left:     2 * time.Second, Lapses: 4, Epoch: cluster.Epoch{Number: 9}, Heard: time.Unix(1000, 0), Fenced: true}}
 	_, text = get(t, Agent(a, "1.2"), "/metrics")
-	for _, line := range []string{`mmm_agent_state{state="ONLINE"} 1`, `mmm_agent_role_present{ip="10.0.0.100",role="writer"} 1`, `mmm_agent_role_present{ip="10.0.0.100",role="reader"} 0`,
-		`mmm_agent_server_writable 1`, `mmm_agent_lease_remaining_seconds 2`, `mmm_agent_lease_lapses_total 4`, `mmm_agent_epoch 9`, `mmm_agent_order_timestamp_seconds 1000`, `mmm_agent_fence_closed 1`} {
+	for _, line := range []string{`mmm_agent_state{state="ONLINE"} 1`,
+		`mmm_agent_role_present{ip="10.0.0.100",role="writer"} 1`,
+		`mmm_agent_role_present{ip="10.0.0.100",role="reader"} 0`,
+		`mmm_agent_server_writable 1`, `mmm_agent_lease_remaining_seconds 2`, `mmm_agent_lease_lapses_total 4`,
+		`mmm_agent_epoch 9`, `mmm_agent_order_timestamp_seconds 1000`, `mmm_agent_fence_closed 1`} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("lacks %s:\n%s", line, ours(text))
 		}

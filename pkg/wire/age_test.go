@@ -26,7 +26,8 @@ func TestAnyAge(t *testing.T) {
 			e.Terms = cluster.Terms{Candidates: "db1,db2", Lease: l, Longest: max(l, lease())}
 		}
 		stamp := cluster.Stamp{Boot: "boot", At: age()}
-		r := Report{Extended: true, Seq: rng.Uint64(), Writable: No, Epoch: e, Stamp: stamp, Live: rng.IntN(2) == 0, Candidates: "db1,db2",
+		r := Report{Extended: true, Seq: rng.Uint64(), Writable: No, Epoch: e, Stamp: stamp, Live: rng.IntN(2) == 0,
+			Candidates: "db1,db2",
 			PromisedTo: "db2", PromiseAge: age()}
 		a, err := ParseAnswer(Answer{Text: "OK", Fields: r.Fields(), Uptime: age().Seconds()}.String())
 		if err != nil {
@@ -36,7 +37,8 @@ func TestAnyAge(t *testing.T) {
 			r.PromisedTo, r.PromiseAge = "", 0 // it holds nobody back any more
 		}
 		got := ParseReport(a)
-		if len(got.Problems) > 0 || got.Epoch != r.Epoch || got.Stamp != r.Stamp || got.Live != r.Live || got.PromisedTo != r.PromisedTo ||
+		if len(got.Problems) > 0 || got.Epoch != r.Epoch || got.Stamp != r.Stamp || got.Live != r.Live ||
+			got.PromisedTo != r.PromisedTo ||
 			got.PromiseAge != r.PromiseAge || got.Seq != r.Seq {
 			t.Fatalf("said  %+v\nheard %+v", r, got)
 		}
@@ -46,11 +48,13 @@ func TestAnyAge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ParseOrder(request); err != nil || got.Epoch != o.Epoch || got.Echo != o.Echo || got.Lease != o.Lease {
+		if got, err := ParseOrder(request); err != nil || got.Epoch != o.Epoch || got.Echo != o.Echo ||
+			got.Lease != o.Lease {
 			t.Fatalf("ordered %+v\nheard   %+v (%v)", o, got, err)
 		}
 
-		q := Question{From: "db1", Epoch: e, Live: true, Lease: max(e.Terms.Lease, 1000*cluster.Lease(time.Millisecond))}
+		q := Question{From: "db1", Epoch: e, Live: true, Lease: max(e.Terms.Lease,
+			1000*cluster.Lease(time.Millisecond))}
 		request, err = ParseRequest(q.Request("db2").String())
 		if err != nil {
 			t.Fatal(err)
@@ -72,16 +76,20 @@ func TestAnyAge(t *testing.T) {
 
 // TestOlderVersions: what an agent or a monitor of before there were terms says is read as it was.
 func TestOlderVersions(t *testing.T) {
-	request, err := ParseRequest("SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|seq=4|lease=3000|epoch=5,db1,5,0,|echo=b,77")
+	request,
+		err := ParseRequest("SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|seq=4|lease=3000|epoch=5,db1,5,0,|echo=b,77")
 	if err != nil {
 		t.Fatal(err)
 	}
 	o, err := ParseOrder(request)
-	if err != nil || o.Lease != cluster.Lease(3*time.Second) || o.Epoch != (cluster.Epoch{Number: 5, Holder: "db1", Since: 5}) || o.Echo.At != 77 {
+	if err != nil || o.Lease != cluster.Lease(3*time.Second) ||
+		o.Epoch != (cluster.Epoch{Number: 5, Holder: "db1", Since: 5}) || o.Echo.At != 77 {
 		t.Errorf("order %+v (%v)", o, err)
 	}
-	r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=4", "have=", "writable=0", "epoch=5,db1,5,0,", "stamp=b,77", "promised=db2", "age=5"}})
-	if len(r.Problems) > 0 || r.Epoch.Number != 5 || r.Stamp.At != 77 || r.Candidates != "" || r.PromiseAge != 5*time.Millisecond {
+	r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=4", "have=", "writable=0", "epoch=5,db1,5,0,",
+		"stamp=b,77", "promised=db2", "age=5"}})
+	if len(r.Problems) > 0 || r.Epoch.Number != 5 || r.Stamp.At != 77 || r.Candidates != "" ||
+		r.PromiseAge != 5*time.Millisecond {
 		t.Errorf("report %+v", r)
 	}
 }

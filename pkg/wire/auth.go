@@ -45,7 +45,8 @@ type AuthError struct {
 }
 
 func (e *AuthError) Error() string {
-	return fmt.Sprintf("%s gave an answer without a valid signature: is agent_secret set there, and the same? %q", e.Addr, abbreviate(e.Answer))
+	return fmt.Sprintf("%s gave an answer without a valid signature: is agent_secret set there, and the same? %q",
+		e.Addr, abbreviate(e.Answer))
 }
 
 // seal signs and checks the lines of one connection, on either side of it.

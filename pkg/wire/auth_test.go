@@ -38,7 +38,8 @@ func TestSignature(t *testing.T) {
 }
 
 func TestSealedLinesArrive(t *testing.T) {
-	for _, line := range []string{"", "PING|1|db1", "SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|epoch=7", "a|mac=b", "|UP:|mac="} {
+	for _, line := range []string{"", "PING|1|db1", "SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|epoch=7",
+		"a|mac=b", "|UP:|mac="} {
 		asker, agent := pair(testSecret, testSecret)
 		for range 3 {
 			if got, ok := agent.openRequest(asker.signRequest(line)); got != line || !ok {
@@ -56,13 +57,25 @@ func TestSealedLinesArrive(t *testing.T) {
 func TestForgedRequests(t *testing.T) {
 	const order = "SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|epoch=7"
 	tests := map[string]func(asker *seal) string{
-		"unsigned":           func(*seal) string { return order },
-		"empty signature":    func(*seal) string { return order + macKey },
-		"made up":            func(*seal) string { return order + macKey + strings.Repeat("0", 64) },
-		"altered epoch":      func(a *seal) string { return strings.Replace(a.signRequest(order), "epoch=7", "epoch=8", 1) },
-		"another host":       func(a *seal) string { return strings.Replace(a.signRequest(order), "db1|ONLINE", "db2|ONLINE", 1) },
-		"another command":    func(a *seal) string { return strings.Replace(a.signRequest(order), SetStatus, GetAgentStatus, 1) },
-		"parameter added":    func(a *seal) string { return strings.Replace(a.signRequest(order), macKey, "|to=db2"+macKey, 1) },
+		"unsigned":        func(*seal) string { return order },
+		"empty signature": func(*seal) string { return order + macKey },
+		"made up":         func(*seal) string { return order + macKey + strings.Repeat("0", 64) },
+		"altered epoch": func(a *seal) string {
+			return strings.Replace(a.signRequest(order), "epoch=7", "epoch=8",
+				1)
+		},
+		"another host": func(a *seal) string {
+			return strings.Replace(a.signRequest(order), "db1|ONLINE",
+				"db2|ONLINE", 1)
+		},
+		"another command": func(a *seal) string {
+			return strings.Replace(a.signRequest(order), SetStatus,
+				GetAgentStatus, 1)
+		},
+		"parameter added": func(a *seal) string {
+			return strings.Replace(a.signRequest(order), macKey, "|to=db2"+
+				macKey, 1)
+		},
 		"parameter appended": func(a *seal) string { return a.signRequest(order) + "|to=db2" },
 		"cut short":          func(a *seal) string { s := a.signRequest(order); return s[:len(s)-1] },
 		"out of order":       func(a *seal) string { a.signRequest("PING|1|db1"); return a.signRequest(order) },
@@ -94,9 +107,12 @@ func TestForgedRequests(t *testing.T) {
 func TestForgedAnswers(t *testing.T) {
 	const answer = "OK: Status applied successfully!|v=1|have=|UP:5.00"
 	tests := map[string]func(agent *seal) string{
-		"unsigned":           func(*seal) string { return answer },
-		"altered text":       func(a *seal) string { return strings.Replace(a.signAnswer(answer), "OK", "KO", 1) },
-		"altered field":      func(a *seal) string { return strings.Replace(a.signAnswer(answer), "have=", "have=x", 1) },
+		"unsigned":     func(*seal) string { return answer },
+		"altered text": func(a *seal) string { return strings.Replace(a.signAnswer(answer), "OK", "KO", 1) },
+		"altered field": func(a *seal) string {
+			return strings.Replace(a.signAnswer(answer), "have=", "have=x",
+				1)
+		},
 		"altered uptime":     func(a *seal) string { return strings.Replace(a.signAnswer(answer), "UP:5", "UP:6", 1) },
 		"to another request": func(a *seal) string { a.count--; return a.signAnswer(answer) },
 		"a request":          func(a *seal) string { a.count--; return a.signRequest(answer) },
@@ -119,7 +135,8 @@ type guardedAgent struct {
 }
 
 func (a *guardedAgent) start(t *testing.T, secret string) (addr string) {
-	s := &Server{Terminator: "\n", Secret: []byte(secret), Handler: func(_ context.Context, line string) (string, bool) {
+	s := &Server{Terminator: "\n", Secret: []byte(secret), Handler: func(_ context.Context, line string) (string,
+		bool) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.asked = append(a.asked, line)
@@ -158,7 +175,8 @@ func TestSecretsOfBothSides(t *testing.T) {
 			if got != tt.want || refused != tt.refused || (err != nil) != tt.refused {
 				t.Errorf("%q, %v", got, err)
 			}
-			if err != nil && (strings.Contains(err.Error(), testSecret) || strings.Contains(err.Error(), "something else")) {
+			if err != nil && (strings.Contains(err.Error(), testSecret) ||
+				strings.Contains(err.Error(), "something else")) {
 				t.Errorf("the error shows the secret: %v", err)
 			}
 			if handled := slices.Contains(agent.lines(), line); handled != tt.handled {
@@ -180,7 +198,8 @@ func TestNoHelloNoRequest(t *testing.T) {
 // Whoever could choose a nonce freely could have the other side sign a line of his own, as a part of it.
 func TestOddNonces(t *testing.T) {
 	good := newNonce()
-	for _, nonce := range []string{"", good[1:], good + "0", "g" + good[1:], "|" + good[1:], good + "|1|q|CLEAR_BAD_ROLES|1|db1", strings.Repeat("|", 2*nonceSize)} {
+	for _, nonce := range []string{"", good[1:], good + "0", "g" + good[1:], "|" + good[1:], good +
+		"|1|q|CLEAR_BAD_ROLES|1|db1", strings.Repeat("|", 2*nonceSize)} {
 		field := extra(extNonce, nonce)
 		if _, answer, ok := acceptHello([]byte(testSecret), "HELLO|1|db1|"+field); ok {
 			t.Errorf("an agent takes the nonce %q: %s", nonce, answer)
@@ -219,7 +238,8 @@ func TestReplayedLines(t *testing.T) {
 	seal := hello(t, conn, in)
 	signed := seal.signRequest("CLEAR_BAD_ROLES|1|db1") + "\n"
 	send(t, conn, signed)
-	if got, ok := seal.openAnswer(strings.TrimSuffix(readLine(t, in), "\n")); !ok || got != "OK: CLEAR_BAD_ROLES|1|db1|UP:1.00" {
+	if got, ok := seal.openAnswer(strings.TrimSuffix(readLine(t, in), "\n")); !ok ||
+		got != "OK: CLEAR_BAD_ROLES|1|db1|UP:1.00" {
 		t.Fatalf("got %q, %v", got, ok)
 	}
 	send(t, conn, signed)
@@ -276,21 +296,23 @@ func TestSignatureWithoutSecret(t *testing.T) {
 // server too.
 func TestLongestSignedLines(t *testing.T) {
 	answer := strings.Repeat("y", MaxAnswer)
-	s := &Server{Terminator: "\n", Secret: []byte(testSecret), Handler: func(_ context.Context, line string) (string, bool) {
-		if len(line) != MaxLine {
-			return "", false
-		}
-		if line[0] == 'z' {
-			return answer + "y", false
-		}
-		return answer, false
-	}}
+	s := &Server{Terminator: "\n", Secret: []byte(testSecret),
+		Handler: func(_ context.Context, line string) (string, bool) {
+			if len(line) != MaxLine {
+				return "", false
+			}
+			if line[0] == 'z' {
+				return answer + "y", false
+			}
+			return answer, false
+		}}
 	d, addr := Dialer{Secret: []byte(testSecret)}, start(t, s, nil)
 	if got, err := d.Ask(within(t), addr, strings.Repeat("x", MaxLine)); err != nil || got != answer {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	long := strings.Repeat("x", MaxLine+1)
-	if _, err := d.Ask(within(t), addr, long); err == nil || err.Error() != "request of 8193 bytes is longer than 8192" {
+	if _, err := d.Ask(within(t), addr, long); err == nil ||
+		err.Error() != "request of 8193 bytes is longer than 8192" {
 		t.Errorf("a request that is too long: %v", err)
 	}
 	conn := dial(t, addr)
@@ -299,13 +321,15 @@ func TestLongestSignedLines(t *testing.T) {
 	if got := readLine(t, in); got != "ERROR: Line too long\n" {
 		t.Errorf("a line that is too long: %.100q", got)
 	}
-	if _, err := d.Ask(within(t), addr, strings.Repeat("z", MaxLine)); err == nil || !strings.Contains(err.Error(), "answer is longer than") {
+	if _, err := d.Ask(within(t), addr, strings.Repeat("z", MaxLine)); err == nil ||
+		!strings.Contains(err.Error(), "answer is longer than") {
 		t.Errorf("an answer that is too long: %v", err)
 	}
 }
 
 func TestRefusedText(t *testing.T) {
-	s := &Server{Terminator: "\n", Secret: []byte(testSecret), Refuse: func(why string) string { return why + "|UP:1.00" },
+	s := &Server{Terminator: "\n", Secret: []byte(testSecret),
+		Refuse:  func(why string) string { return why + "|UP:1.00" },
 		Handler: func(context.Context, string) (string, bool) { return "yes", false }}
 	if got, err := (Dialer{}).Ask(within(t), start(t, s, nil), "x"); err != nil || got != notAuthenticated+"|UP:1.00" {
 		t.Errorf("%q, %v", got, err)

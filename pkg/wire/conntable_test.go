@@ -86,7 +86,8 @@ func TestStrangersGoFirst(t *testing.T) {
 		began := time.Now()
 		add()
 		if took := time.Since(began); clientGone() || !oldestGone() || refusedGone() || took < minSilence/2 {
-			t.Fatalf("after %v closed: client %v, oldest stranger %v, the other %v", took, clientGone(), oldestGone(), refusedGone())
+			t.Fatalf("after %v closed: client %v, oldest stranger %v, the other %v", took, clientGone(), oldestGone(),
+				refusedGone())
 		}
 		add()
 		if clientGone() || !refusedGone() {

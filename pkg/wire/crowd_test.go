@@ -85,12 +85,13 @@ func TestFullTableOfRunningRequests(t *testing.T) {
 // A client that never reads its answers is given up, and holds up nobody else meanwhile.
 func TestSlowReader(t *testing.T) {
 	big := strings.Repeat("x", 16<<20) // more than the kernel buffers
-	s := &Server{WriteTimeout: 500 * time.Millisecond, Terminator: "\n", Handler: func(_ context.Context, line string) (string, bool) {
-		if line == "big" {
-			return big, false
-		}
-		return line, false
-	}}
+	s := &Server{WriteTimeout: 500 * time.Millisecond, Terminator: "\n",
+		Handler: func(_ context.Context, line string) (string, bool) {
+			if line == "big" {
+				return big, false
+			}
+			return line, false
+		}}
 	addr := start(t, s, nil)
 	slow := dial(t, addr)
 	send(t, slow, "big\n")
@@ -112,12 +113,14 @@ func TestSlowReader(t *testing.T) {
 func TestHostileCrowd(t *testing.T) {
 	addr := start(t, agentLike(), nil)
 	nuisances := []func(c *net.TCPConn) error{
-		func(*net.TCPConn) error { return nil },                                                      // silent
-		func(c *net.TCPConn) error { return c.CloseWrite() },                                         // half-open
-		func(c *net.TCPConn) error { return write(c, "SET_STATUS|1|db1|ONL") },                       // half a line
-		func(c *net.TCPConn) error { return write(c, strings.Repeat("x", 3*MaxLine)) },               // overlong, without an end
+		func(*net.TCPConn) error { return nil },                                // silent
+		func(c *net.TCPConn) error { return c.CloseWrite() },                   // half-open
+		func(c *net.TCPConn) error { return write(c, "SET_STATUS|1|db1|ONL") }, // half a line
+		// overlong, without an end
+		func(c *net.TCPConn) error { return write(c, strings.Repeat("x", 3*MaxLine)) },
 		func(c *net.TCPConn) error { return write(c, "\x16\x03\x01\x02\x00\x01\x00\xfc\n\x00\xff") }, // binary
-		func(c *net.TCPConn) error { return c.SetLinger(0) },                                         // reset at the end
+		// reset at the end
+		func(c *net.TCPConn) error { return c.SetLinger(0) },
 	}
 	const crowd = 1000
 	conns, failed := make(chan *net.TCPConn, crowd), make(chan error, crowd)

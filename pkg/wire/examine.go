@@ -140,7 +140,8 @@ const longestText = 250
 // Fields gives the examination as fields of an answer.
 func (e Examination) Fields() []string {
 	fields := []string{extra(extVersion, "1"), extra(extSoftware, e.Version), extra(extFile, e.File),
-		extra(extAt, strconv.FormatInt(e.At.UnixMilli(), 10)), extra(extTook, strconv.FormatInt(e.Took.Milliseconds(), 10)),
+		extra(extAt, strconv.FormatInt(e.At.UnixMilli(), 10)),
+		extra(extTook, strconv.FormatInt(e.Took.Milliseconds(), 10)),
 		extra(extInterface, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Interface, e.Link, e.Hardware))),
 		extra(extOrdered, string(e.State)+" "+cluster.FormatRoleIPs(e.Ordered, ","))}
 	if e.Embargo != "" {
@@ -188,14 +189,19 @@ func clip(text string) string {
 func ParseExamination(a Answer) (Examination, error) {
 	pairs, err := parseExtras(a.Fields)
 	if err != nil || !a.OK() || !pairs.extended() {
-		return Examination{}, fmt.Errorf("parse examination: %w", errors.Join(err, fmt.Errorf("the agent answers %q", abbreviate(a.Text))))
+		return Examination{}, fmt.Errorf("parse examination: %w",
+			errors.Join(err, fmt.Errorf("the agent answers %q", abbreviate(a.Text))))
 	}
-	e := Examination{Version: pairs.get(extSoftware), File: pairs.get(extFile), Settings: map[string]map[string]string{},
-		Seen: map[netip.Addr]string{}, Faults: map[string]string{}, Agents: map[string]string{}, Lacks: pairs[extLacks], Embargo: pairs.get(extEmbargo)}
+	e := Examination{Version: pairs.get(extSoftware), File: pairs.get(extFile),
+		Settings: map[string]map[string]string{},
+		Seen:     map[netip.Addr]string{}, Faults: map[string]string{}, Agents: map[string]string{},
+		Lacks:   pairs[extLacks],
+		Embargo: pairs.get(extEmbargo)}
 	at, err1 := pairs.number(extAt)
 	took, err2 := pairs.number(extTook)
 	if err := errors.Join(err1, err2); err != nil || at > 1<<60 || took > 1<<30 {
-		return Examination{}, fmt.Errorf("parse examination: its times are %q and %q", pairs.get(extAt), pairs.get(extTook))
+		return Examination{}, fmt.Errorf("parse examination: its times are %q and %q", pairs.get(extAt),
+			pairs.get(extTook))
 	}
 	e.At, e.Took = time.UnixMilli(int64(at)), time.Duration(took)*time.Millisecond
 	nic, rest, _ := strings.Cut(pairs.get(extInterface), " ")

@@ -16,9 +16,11 @@ func seeds(f *testing.F) {
 			f.Add(strings.TrimSuffix(e.answered, "\n"))
 		}
 	}
-	o := cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("w", "fe80::1%eth0")}, Extended: true, Seq: 5, Switch: cluster.Switch{From: "a", To: "b|c"}}
+	o := cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("w", "fe80::1%eth0")}, Extended: true,
+		Seq: 5, Switch: cluster.Switch{From: "a", To: "b|c"}}
 	f.Add(OrderRequest("db1", o).String())
-	r := Report{Extended: true, Have: []cluster.RoleIP{role("w", "10.0.0.1")}, Writable: Yes, Problems: []string{"a\nb", "%"}}
+	r := Report{Extended: true, Have: []cluster.RoleIP{role("w", "10.0.0.1")}, Writable: Yes,
+		Problems: []string{"a\nb", "%"}}
 	f.Add(Answer{"OK", r.Fields(), 1}.String())
 }
 

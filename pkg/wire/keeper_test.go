@@ -149,7 +149,8 @@ func TestKeeperAsksOnceOnANewConnection(t *testing.T) {
 	k := keeper(t, Dialer{})
 	wantAnswer(t, k, addr, extended)
 	// One that is slow is not kept: the next question would be asked twice.
-	if got, err := k.Ask(within(t), addr, "x"); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) || connections() != 2 {
+	if got, err := k.Ask(within(t), addr, "x"); !errors.Is(err, io.ErrUnexpectedEOF) &&
+		!errors.Is(err, syscall.ECONNRESET) || connections() != 2 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
 	}
 	if _, err := k.Ask(within(t), addr, "x"); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -164,7 +165,8 @@ func TestKeeperKeepsToItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), keptPatience/4)
 	defer cancel()
 	got, err := k.Ask(ctx, addr, "x")
-	if _, unasked := errors.AsType[*ConnectError](err); unasked || !errors.Is(err, context.DeadlineExceeded) || connections() != 1 {
+	if _, unasked := errors.AsType[*ConnectError](err); unasked || !errors.Is(err, context.DeadlineExceeded) ||
+		connections() != 1 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
 	}
 	if _, err := k.Ask(context.Background(), addr, "x"); err == nil {

@@ -98,7 +98,8 @@ func TestOrder(t *testing.T) {
 		{"classic, nothing", cluster.Order{State: cluster.AwaitingRecovery}, "SET_STATUS|1|db1|AWAITING_RECOVERY||"},
 		{
 			"classic, all",
-			cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Master: "db1"},
+			cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{role("reader", "10.0.0.2"),
+				role("writer", "10.0.0.1")}, Master: "db1"},
 			"SET_STATUS|1|db1|ONLINE|reader(10.0.0.2),writer(10.0.0.1)|db1",
 		},
 		{
@@ -118,13 +119,15 @@ func TestOrder(t *testing.T) {
 		},
 		{
 			"former writers",
-			cluster.Order{State: cluster.Online, Extended: true, Seq: 7, Left: "b.1:4", Trust: "db2@b.2:8", Across: "db1@b.1:4"},
+			cluster.Order{State: cluster.Online, Extended: true, Seq: 7, Left: "b.1:4", Trust: "db2@b.2:8",
+				Across: "db1@b.1:4"},
 			"SET_STATUS|1|db1|ONLINE|||v=1|seq=7|left=b.1:4|trust=db2@b.2:8|across=db1@b.1:4",
 		},
 		{
 			"extended, all",
 			cluster.Order{
-				State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "2001:db8::1")}, Master: "db2", Extended: true, Seq: 1<<64 - 1,
+				State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "2001:db8::1")}, Master: "db2",
+				Extended: true, Seq: 1<<64 - 1,
 				Switch: cluster.Switch{From: "db1", After: "bin.000001:4", To: "db2", Start: "a|b=c%d\ne"},
 			},
 			"SET_STATUS|1|db1|ONLINE|writer(2001:db8::1)|db2|v=1|seq=18446744073709551615|from=db1|after=bin.000001:4|to=db2|start=a%7Cb%3Dc%25d%0Ae",
@@ -168,8 +171,10 @@ func TestParseOrder(t *testing.T) {
 		{line: "SET_STATUS|1|db1|ONLINE|||x|y=z|%zz=%zz", want: online},
 		{line: "SET_STATUS|1|db1|ONLINE|||seq=9", want: online},
 		{line: "SET_STATUS|1|db1|ONLINE|||v=0|seq=x", want: online},
-		{line: "SET_STATUS|1|db1|ONLINE|||v=2|seq=9|new=%7C", want: cluster.Order{State: cluster.Online, Extended: true, Seq: 9}},
-		{line: "SET_STATUS|1|db1|ONLINE|||v=1|seq=8|seq=9", want: cluster.Order{State: cluster.Online, Extended: true, Seq: 9}},
+		{line: "SET_STATUS|1|db1|ONLINE|||v=2|seq=9|new=%7C",
+			want: cluster.Order{State: cluster.Online, Extended: true, Seq: 9}},
+		{line: "SET_STATUS|1|db1|ONLINE|||v=1|seq=8|seq=9", want: cluster.Order{State: cluster.Online, Extended: true,
+			Seq: 9}},
 		{line: "PING|1|db1|ONLINE||", bad: true},
 		{line: "SET_STATUS|1|db1", bad: true},
 		{line: "SET_STATUS|1|db1|online||", bad: true},
@@ -206,19 +211,23 @@ func TestReport(t *testing.T) {
 		{
 			"all",
 			Report{
-				Extended: true, Seq: 3, Have: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")}, Writable: Yes, Busy: true,
+				Extended: true, Seq: 3, Have: []cluster.RoleIP{role("reader", "10.0.0.2"), role("writer", "10.0.0.1")},
+				Writable: Yes, Busy: true,
 				Switch:   cluster.Switch{From: "db2", After: "b.1:4", To: "db1", Start: "b.9:5"},
 				Problems: []string{"set read_only: Access denied (a|b)", "second"},
 			},
 			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|busy=1|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
 				"problem=set read_only: Access denied (a%7Cb)|problem=second",
 		},
-		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)", Fenced: true},
+		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)",
+			Fenced: true},
 			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
 		{"astray", Report{Extended: true, Writable: No, Astray: true}, "v=1|seq=0|have=|writable=0|astray=1"},
-		{"backup", Report{Extended: true, Writable: No, Backup: "mysqldump (process 77)"}, "v=1|seq=0|have=|writable=0|backup=mysqldump (process 77)"},
+		{"backup", Report{Extended: true, Writable: No, Backup: "mysqldump (process 77)"},
+			"v=1|seq=0|have=|writable=0|backup=mysqldump (process 77)"},
 		{"logs", Report{Extended: true, Writable: No, Audit: cluster.Audit{At: "b.1:4", Done: true},
-			Across: cluster.Across{Host: "db1", Audit: cluster.Audit{At: "b.2:8", Done: true, Beyond: 2, Finding: "it has 2"}}},
+			Across: cluster.Across{Host: "db1", Audit: cluster.Audit{At: "b.2:8", Done: true, Beyond: 2,
+				Finding: "it has 2"}}},
 			"v=1|seq=0|have=|writable=0|audited=b.1:4|beyond=0|finding=|across=db1@b.2:8|across_beyond=2|across_finding=it has 2"},
 		{"read only", Report{Extended: true, Writable: No}, "v=1|seq=0|have=|writable=0"},
 	}
@@ -241,11 +250,13 @@ func TestReport(t *testing.T) {
 // A field of our agent's report that can't be read costs that field. One that proves what the host has costs the
 // proof: it must neither pass for an original agent's bare OK nor confirm anything.
 func TestDamagedReport(t *testing.T) {
-	whole := []string{"v=1", "seq=5", "have=", "writable=0", "epoch=7,db1,6,0,", "stamp=b,5", "live=1", "terms=db1,db2;3000;3000",
+	whole := []string{"v=1", "seq=5", "have=", "writable=0", "epoch=7,db1,6,0,", "stamp=b,5", "live=1",
+		"terms=db1,db2;3000;3000",
 		"promised=db2", "age=9", "audited=b.1:4", "beyond=0", "finding=", "across=db1@b.2:8", "across_beyond=0"}
 	for field, proves := range map[string]bool{
 		"seq=x": false, "have=writer": false, "have=%zz": false,
-		"problem=%": true, "age=x": true, "age=86400001": true, "epoch=7": true, "stamp=b": true, "terms=db1": true, "beyond=-1": true,
+		"problem=%": true, "age=x": true, "age=86400001": true, "epoch=7": true, "stamp=b": true, "terms=db1": true,
+		"beyond=-1":       true,
 		"across_beyond=x": true,
 	} {
 		key, _, _ := strings.Cut(field, "=")
@@ -261,7 +272,8 @@ func TestDamagedReport(t *testing.T) {
 			t.Errorf("%s: the stamp is %s", field, r.Stamp)
 		}
 	}
-	if r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=5", "writable=0"}}); r.Seq != 0 || r.Writable != Unsure {
+	if r := ParseReport(Answer{Text: "OK", Fields: []string{"v=1", "seq=5", "writable=0"}}); r.Seq != 0 ||
+		r.Writable != Unsure {
 		t.Errorf("a report that does not say what the host has confirms %+v", r)
 	}
 	if r := ParseReport(Answer{Text: "ERROR: no", Fields: []string{"x=%zz", "seq=5"}}); r.Extended || r.Seq != 0 {
@@ -281,7 +293,8 @@ func TestStatuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := AgentStatus{State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "10.0.0.1"), role("reader", "10.0.0.2")}, Master: "db1"}
+	want := AgentStatus{State: cluster.Online, Roles: []cluster.RoleIP{role("writer", "10.0.0.1"),
+		role("reader", "10.0.0.2")}, Master: "db1"}
 	if diff := cmp.Diff(want, agent, sameIP); diff != "" {
 		t.Errorf("agent status (-want +got):\n%s", diff)
 	}
@@ -311,7 +324,8 @@ func TestStatuses(t *testing.T) {
 			t.Errorf("system status %q: no error, %+v", fields, s)
 		}
 	}
-	refusal := Answer{Text: "ERROR: Invalid hostname in command (x)! My name is 'db1'", Fields: []string{"ONLINE", "", ""}}
+	refusal := Answer{Text: "ERROR: Invalid hostname in command (x)! My name is 'db1'",
+		Fields: []string{"ONLINE", "", ""}}
 	if _, err := ParseAgentStatus(refusal); err == nil || !strings.Contains(err.Error(), "My name is 'db1'") {
 		t.Errorf("a refusal gives %v", err)
 	}

@@ -38,7 +38,8 @@ func OrderRequest(host string, o cluster.Order) Request {
 			params = append(params, extra(extAcross, o.Across))
 		}
 		if o.Lease > 0 || o.Epoch.Number > 0 {
-			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()), extra(extEcho, o.Echo.String()))
+			params = append(params, leaseExtra(o.Lease), extra(extEpoch, o.Epoch.String()),
+				extra(extEcho, o.Echo.String()))
 			if o.Epoch.Terms != (cluster.Terms{}) {
 				params = append(params, extra(extTerms, o.Epoch.Terms.String()))
 			}

@@ -26,7 +26,8 @@ type Question struct {
 
 // Request gives the question as a request to host.
 func (q Question) Request(host string) Request {
-	return NewRequest(PeerStatus, host, extra(extVersion, "1"), extra(extFrom, q.From), extra(extEpoch, q.Epoch.String()),
+	return NewRequest(PeerStatus, host, extra(extVersion, "1"), extra(extFrom, q.From),
+		extra(extEpoch, q.Epoch.String()),
 		leaseExtra(q.Lease), extra(extLive, flag(q.Live)), extra(extTerms, q.Epoch.Terms.String()))
 }
 

@@ -50,18 +50,20 @@ type Report struct {
 	Busy     bool             // the order is still being carried out: what follows is what is there at the moment
 	Switch   cluster.Switch   // the switch that this host noted when it became the writer
 
-	Epoch      cluster.Epoch // newest that the agent knows
-	Stamp      cluster.Stamp // its clock when it answered; zero where it holds no leases
-	Live       bool          // it holds the writer role at the moment
-	Candidates string        // hosts that may be the writer by its own file, as cluster.JoinHosts joins them; "": it does not say
+	Epoch cluster.Epoch // newest that the agent knows
+	Stamp cluster.Stamp // its clock when it answered; zero where it holds no leases
+	Live  bool          // it holds the writer role at the moment
+	// hosts that may be the writer by its own file, as cluster.JoinHosts joins them; "": it does not say
+	Candidates string
 	PromisedTo string        // host that it last vouched for; "" for none since its start
 	PromiseAge time.Duration // how long ago
 	ServerGone bool          // the server's process is gone for certain
-	Stalled    time.Duration // for how long the server has written nothing though something is to be; 0: it writes, as far as is known
-	Stall      string        // how that is known
-	Backup     string        // what backs the server up at the moment; "" for nothing
-	Fenced     bool          // Writable is No because no client reaches the server, which may be open
-	Astray     bool          // its server has, as a slave, executed what the writer lacks
+	// for how long the server has written nothing though something is to be; 0: it writes, as far as is known
+	Stalled time.Duration
+	Stall   string // how that is known
+	Backup  string // what backs the server up at the moment; "" for nothing
+	Fenced  bool   // Writable is No because no client reaches the server, which may be open
+	Astray  bool   // its server has, as a slave, executed what the writer lacks
 
 	Embargo cluster.Embargo // whom it replicates nothing more from
 	Audit   cluster.Audit   // what it found in its own log; without Waived
@@ -87,7 +89,8 @@ func (r Report) Fields() []string {
 	}
 	fields = append(fields, switchExtras(r.Switch)...)
 	if r.Stamp != (cluster.Stamp{}) {
-		fields = append(fields, extra(extEpoch, r.Epoch.String()), extra(extStamp, r.Stamp.String()), extra(extLive, flag(r.Live)))
+		fields = append(fields, extra(extEpoch, r.Epoch.String()), extra(extStamp, r.Stamp.String()),
+			extra(extLive, flag(r.Live)))
 		if r.Epoch.Terms != (cluster.Terms{}) {
 			fields = append(fields, extra(extTerms, r.Epoch.Terms.String()))
 		}
@@ -96,10 +99,12 @@ func (r Report) Fields() []string {
 		fields = append(fields, extra(extMay, r.Candidates))
 	}
 	if r.PromisedTo != "" && r.PromiseAge <= oldestPromise {
-		fields = append(fields, extra(extPromised, r.PromisedTo), extra(extAge, strconv.FormatInt(r.PromiseAge.Milliseconds(), 10)))
+		fields = append(fields, extra(extPromised, r.PromisedTo),
+			extra(extAge, strconv.FormatInt(r.PromiseAge.Milliseconds(), 10)))
 	}
 	if r.Stalled > 0 {
-		fields = append(fields, extra(extStalled, strconv.FormatInt(min(r.Stalled, oldestStall).Milliseconds(), 10)), extra(extStall, r.Stall))
+		fields = append(fields, extra(extStalled, strconv.FormatInt(min(r.Stalled, oldestStall).Milliseconds(), 10)),
+			extra(extStall, r.Stall))
 	}
 	if r.Backup != "" {
 		fields = append(fields, extra(extBackup, r.Backup))
@@ -117,10 +122,12 @@ func (r Report) Fields() []string {
 		fields = append(fields, extra(extEmbargo, r.Embargo.Host+"@"+r.Embargo.At))
 	}
 	if r.Audit.Done {
-		fields = append(fields, extra(extAudited, r.Audit.At), extra(extBeyond, strconv.Itoa(r.Audit.Beyond)), extra(extFinding, r.Audit.Finding))
+		fields = append(fields, extra(extAudited, r.Audit.At), extra(extBeyond, strconv.Itoa(r.Audit.Beyond)),
+			extra(extFinding, r.Audit.Finding))
 	}
 	if a := r.Across.Audit; a.Done {
-		fields = append(fields, extra(extAcross, r.Across.Host+"@"+a.At), extra(extAcrossBeyond, strconv.Itoa(a.Beyond)),
+		fields = append(fields, extra(extAcross, r.Across.Host+"@"+a.At),
+			extra(extAcrossBeyond, strconv.Itoa(a.Beyond)),
 			extra(extAcrossFinding, a.Finding))
 	}
 	if r.Conflict {

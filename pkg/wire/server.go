@@ -31,10 +31,11 @@ type Server struct {
 	// nil: "ERROR: " and why.
 	Refuse func(why string) string
 
-	Terminator       string        // follows every answer
-	MaxLine          int           // bytes of a line without its newline and signature; 0: the constant MaxLine
-	MaxConns         int           // 0: 512
-	FirstLineTimeout time.Duration // from accepting a connection to the end of its first line, TLS handshake included; 0: 10 s
+	Terminator string // follows every answer
+	MaxLine    int    // bytes of a line without its newline and signature; 0: the constant MaxLine
+	MaxConns   int    // 0: 512
+	// from accepting a connection to the end of its first line, TLS handshake included; 0: 10 s
+	FirstLineTimeout time.Duration
 	IdleTimeout      time.Duration // from an answer to the end of the next line; 0: 60 s
 	WriteTimeout     time.Duration // for one answer; 0: 10 s
 	Log              *slog.Logger  // nil: nothing is logged

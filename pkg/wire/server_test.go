@@ -117,7 +117,8 @@ func TestAgentConnectionCarriesManyRequests(t *testing.T) {
 		{"rubbish", "\x00\xff\x16\x03\x01\n", `OK: "\x00\xff\x16\x03\x01"` + "\n"},
 		{"longest line", longest + "\n", `OK: "` + longest + `"` + "\n"},
 		{"one too long", longest + "x\nafter\n", "ERROR: Line too long\n" + `OK: "after"` + "\n"},
-		{"far too long", strings.Repeat("y", 50*MaxLine) + "\nafter\n", "ERROR: Line too long\n" + `OK: "after"` + "\n"},
+		{"far too long", strings.Repeat("y", 50*MaxLine) + "\nafter\n", "ERROR: Line too long\n" + `OK: "after"` +
+			"\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

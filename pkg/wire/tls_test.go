@@ -37,7 +37,8 @@ func newAuthority(t *testing.T, name string) *authority {
 }
 
 // issue makes a certificate from template, signed by the authority or, before there is one, by itself.
-func (a *authority) issue(t *testing.T, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey, string, string) {
+func (a *authority) issue(t *testing.T, name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey,
+	string, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -215,7 +216,8 @@ func TestTLSFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, files := range [][3]string{
-		{"missing", key, ours.file}, {cert, "missing", ours.file}, {cert, key, "missing"}, {cert, cert, ours.file}, {cert, key, empty},
+		{"missing", key, ours.file}, {cert, "missing", ours.file}, {cert, key, "missing"}, {cert, cert, ours.file},
+		{cert, key, empty},
 	} {
 		if _, err := ClientTLS(files[0], files[1], files[2]); err == nil {
 			t.Errorf("ClientTLS(%v): no error", files)

@@ -105,7 +105,8 @@ func TestHAProxy(t *testing.T) {
 	if bin == "" {
 		t.Fatal("MMM_BIN must name the folder of the programs: use make test-balancer")
 	}
-	c, err := lab.New(ctx, lab.Options{Bin: bin, AutoSetOnline: 1, Common: "<host default>\nmetrics_listen 0.0.0.0:9991\n</host>"})
+	c, err := lab.New(ctx, lab.Options{Bin: bin, AutoSetOnline: 1,
+		Common: "<host default>\nmetrics_listen 0.0.0.0:9991\n</host>"})
 	must(err)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -22,7 +22,8 @@ func (b *bench) burdens(ctx context.Context) ([]figure, error) {
 	}{
 		{"move_role past LOCK TABLES, transaction, 50 clients", "<= 600", 600, encumber, moveAway},
 		{"move_role, db3 a minute behind, its agent stopped", "<= 300", 300, delaySlave, moveAway},
-		{"kill -9, db3 a minute behind, its agent stopped", "<= 2000", 2000, delaySlave, func(_ context.Context, c *lab.Cluster) error { return c.DBs[0].Server.Kill() }},
+		{"kill -9, db3 a minute behind, its agent stopped", "<= 2000", 2000, delaySlave,
+			func(_ context.Context, c *lab.Cluster) error { return c.DBs[0].Server.Kill() }},
 	} {
 		var gaps, shows []float64
 		for range max(b.n/3, 1) {
@@ -32,14 +33,17 @@ func (b *bench) burdens(ctx context.Context) ([]figure, error) {
 			}
 			gaps, shows = append(gaps, gap), append(shows, show)
 		}
-		figures = append(figures, figure{Name: m.name, Unit: "ms", Target: m.target, Values: gaps, judge: allAtMost(m.limit)},
-			figure{Name: " mmm_control show meanwhile, the slowest", Unit: "ms", Target: "<= 100", Values: shows, judge: allAtMost(100)})
+		figures = append(figures, figure{Name: m.name, Unit: "ms", Target: m.target, Values: gaps,
+			judge: allAtMost(m.limit)},
+			figure{Name: " mmm_control show meanwhile, the slowest", Unit: "ms", Target: "<= 100", Values: shows,
+				judge: allAtMost(100)})
 	}
 	return figures, nil
 }
 
 // burdened changes the writer of a new, burdened cluster, and measures the write gap and the slowest show.
-func (b *bench) burdened(ctx context.Context, burden, change func(context.Context, *lab.Cluster) error) (gap, slowest float64, err error) {
+func (b *bench) burdened(ctx context.Context, burden, change func(context.Context, *lab.Cluster) error) (gap,
+	slowest float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	c, l, err := b.cluster(ctx, sample())

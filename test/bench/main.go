@@ -32,7 +32,8 @@ func (f figure) row() string {
 	if f.judge != nil && !f.judge(v) {
 		mark = "!"
 	}
-	return fmt.Sprintf("%s %-52s %3d %9.1f %9.1f %9.1f %-4s %s", mark, f.Name, len(v), v[0], median(v), v[len(v)-1], f.Unit, f.Target)
+	return fmt.Sprintf("%s %-52s %3d %9.1f %9.1f %9.1f %-4s %s", mark, f.Name, len(v), v[0], median(v), v[len(v)-1],
+		f.Unit, f.Target)
 }
 
 func median(sorted []float64) float64 {
@@ -59,7 +60,8 @@ func run(ctx context.Context) int {
 		name string
 		run  func(context.Context) ([]figure, error)
 	}{
-		{"fast", b.fast}, {"lost", b.lost}, {"move_role", b.move}, {"burdens", b.burdens}, {"classic", b.classic}, {"cost", b.cost}, {"watched", b.watched}, {"swarm", b.swarm},
+		{"fast", b.fast}, {"lost", b.lost}, {"move_role", b.move}, {"burdens", b.burdens}, {"classic", b.classic},
+		{"cost", b.cost}, {"watched", b.watched}, {"swarm", b.swarm},
 	} {
 		if !strings.Contains(m.name, *only) {
 			continue
@@ -79,7 +81,8 @@ func run(ctx context.Context) int {
 	if *out == "" {
 		return 0
 	}
-	text, err := json.MarshalIndent(map[string]any{"date": time.Now().UTC(), "cpus": runtime.NumCPU(), "go": runtime.Version(), "figures": figures}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"date": time.Now().UTC(), "cpus": runtime.NumCPU(),
+		"go": runtime.Version(), "figures": figures}, "", "  ")
 	if err == nil {
 		err = os.WriteFile(*out, append(text, '\n'), 0o644)
 	}

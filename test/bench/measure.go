@@ -56,7 +56,8 @@ func (b *bench) kill(ctx context.Context, c *lab.Cluster, l *lab.Load, n int) ([
 			return nil, err
 		}
 		if !joined {
-			fmt.Fprintf(os.Stderr, "%s came back with a transaction that nobody else has: stopping after %d of %d\n", from.Name, len(gaps), n)
+			fmt.Fprintf(os.Stderr, "%s came back with a transaction that nobody else has: stopping after %d of %d\n",
+				from.Name, len(gaps), n)
 			return gaps, nil
 		}
 	}
@@ -66,7 +67,11 @@ func (b *bench) kill(ctx context.Context, c *lab.Cluster, l *lab.Load, n int) ([
 // pause waits for n more acknowledged rows.
 func pause(ctx context.Context, l *lab.Load, n int) error {
 	before, _ := l.Acked()
-	return lab.Wait(ctx, "writes", func() (bool, string) { now, _ := l.Acked(); return now >= before+n, fmt.Sprint(now - before) })
+	return lab.Wait(ctx, "writes", func() (bool, string) {
+		now, _ := l.Acked()
+		return now >= before+n,
+			fmt.Sprint(now - before)
+	})
 }
 
 func (b *bench) fast(ctx context.Context) ([]figure, error) {
@@ -88,7 +93,8 @@ func (b *bench) fast(ctx context.Context) ([]figure, error) {
 			return nil, err
 		}
 	}
-	return []figure{{Name: "kill -9, sample configuration", Unit: "ms", Target: "median <= 800, max <= 2000", Values: gaps, judge: medianAtMost(800)}}, nil
+	return []figure{{Name: "kill -9, sample configuration", Unit: "ms", Target: "median <= 800, max <= 2000",
+		Values: gaps, judge: medianAtMost(800)}}, nil
 }
 
 // sample is the configuration of the samples, with checks as often as they say for fast failover.
@@ -102,7 +108,8 @@ func (b *bench) lost(ctx context.Context) ([]figure, error) {
 		limit        float64
 		strike       func(c *lab.Cluster) error
 	}{
-		{"writer's host cut off, sample configuration", "<= 5500", 5500, func(c *lab.Cluster) error { return c.DBs[0].Cut(true) }},
+		{"writer's host cut off, sample configuration", "<= 5500", 5500,
+			func(c *lab.Cluster) error { return c.DBs[0].Cut(true) }},
 		{"agent and server killed, sample configuration", "<= 6000", 6000, func(c *lab.Cluster) error {
 			return errors.Join(c.DBs[0].Agent.Kill(), c.DBs[0].Server.Kill())
 		}},
@@ -115,7 +122,8 @@ func (b *bench) lost(ctx context.Context) ([]figure, error) {
 			}
 			gaps = append(gaps, gap)
 		}
-		figures = append(figures, figure{Name: f.name, Unit: "ms", Target: f.target, Values: gaps, judge: allAtMost(f.limit)})
+		figures = append(figures, figure{Name: f.name, Unit: "ms", Target: f.target, Values: gaps,
+			judge: allAtMost(f.limit)})
 	}
 	return figures, nil
 }
@@ -153,7 +161,8 @@ func (b *bench) classic(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	figures := []figure{{Name: "kill -9, classic settings (5 s, 10 s)", Unit: "ms", Target: "all <= 11000", Values: gaps, judge: allAtMost(11000)}}
+	figures := []figure{{Name: "kill -9, classic settings (5 s, 10 s)", Unit: "ms", Target: "all <= 11000",
+		Values: gaps, judge: allAtMost(11000)}}
 	l.Stop()
 	if err := c.Close(); err != nil {
 		return nil, err
@@ -170,7 +179,8 @@ func (b *bench) classic(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	l.Stop()
-	figures = append(figures, figure{Name: "writer's host cut off, classic settings", Unit: "ms", Values: []float64{ms(l.Gap(since))}})
+	figures = append(figures, figure{Name: "writer's host cut off, classic settings", Unit: "ms",
+		Values: []float64{ms(l.Gap(since))}})
 	return figures, c.Close()
 }
 
@@ -210,9 +220,11 @@ func (b *bench) move(ctx context.Context) ([]figure, error) {
 		lost += len(missing)
 	}
 	return []figure{
-		{Name: "move_role under 200 writes/s, write gap", Unit: "ms", Target: "median <= 100, max <= 300", Values: gaps, judge: medianAtMost(100)},
+		{Name: "move_role under 200 writes/s, write gap", Unit: "ms", Target: "median <= 100, max <= 300", Values: gaps,
+			judge: medianAtMost(100)},
 		{Name: "move_role, until mmm_control answers", Unit: "ms", Values: took},
-		{Name: "move_role, acknowledged writes lost on any server", Unit: "rows", Target: "0", Values: []float64{float64(lost)}, judge: allAtMost(0)},
+		{Name: "move_role, acknowledged writes lost on any server", Unit: "rows", Target: "0",
+			Values: []float64{float64(lost)}, judge: allAtMost(0)},
 	}, c.Close()
 }
 
@@ -234,7 +246,8 @@ func usage(ctx context.Context, d *lab.Daemon, over time.Duration) (mb, percent 
 func (b *bench) cost(ctx context.Context) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	c, l, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second, Lease: 3}) // as in etc/mysql-mmm
+	// as in etc/mysql-mmm
+	c, l, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second, Lease: 3})
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +261,8 @@ func (b *bench) cost(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	return []figure{
-		{Name: "monitor of 3 hosts, resident", Unit: "MB", Target: "<= 30", Values: []float64{mb}, judge: allAtMost(30)},
+		{Name: "monitor of 3 hosts, resident", Unit: "MB", Target: "<= 30", Values: []float64{mb},
+			judge: allAtMost(30)},
 		{Name: "monitor of 3 hosts, CPU", Unit: "%", Target: "<= 2", Values: []float64{percent}, judge: allAtMost(2)},
 		{Name: "agent, resident", Unit: "MB", Target: "<= 20", Values: []float64{agentMB}, judge: allAtMost(20)},
 		{Name: "agent, CPU", Unit: "%", Values: []float64{agentPercent}},
@@ -288,8 +302,10 @@ func (b *bench) swarm(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	return []figure{
-		{Name: "202 hosts, longest time between two pings (period 5 s)", Unit: "ms", Target: "<= 5500", Values: []float64{ms(longest)}, judge: allAtMost(5500)},
+		{Name: "202 hosts, longest time between two pings (period 5 s)", Unit: "ms", Target: "<= 5500",
+			Values: []float64{ms(longest)}, judge: allAtMost(5500)},
 		{Name: "monitor of 202 hosts, resident", Unit: "MB", Values: []float64{float64(after.ResidentKB) / 1024}},
-		{Name: "monitor of 202 hosts, CPU", Unit: "%", Values: []float64{(after.CPU - before.CPU) / over.Seconds() * 100}},
+		{Name: "monitor of 202 hosts, CPU", Unit: "%",
+			Values: []float64{(after.CPU - before.CPU) / over.Seconds() * 100}},
 	}, s.Close()
 }

@@ -24,7 +24,8 @@ const (
 func (b *bench) watched(ctx context.Context) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	c, _, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second, Mon: "metrics_listen " + metricsAt + "\n"})
+	c, _, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second,
+		Mon: "metrics_listen " + metricsAt + "\n"})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,8 @@ func (b *bench) watched(ctx context.Context) ([]figure, error) {
 		}
 	}
 	return []figure{
-		{Name: "ten watch the page and ten fetch metrics, CPU more", Unit: "%", Target: "< 1", Values: []float64{percent - alone}, judge: allAtMost(1)},
+		{Name: "ten watch the page and ten fetch metrics, CPU more", Unit: "%", Target: "< 1",
+			Values: []float64{percent - alone}, judge: allAtMost(1)},
 		{Name: " resident meanwhile", Unit: "MB", Values: []float64{mb}},
 	}, c.Close()
 }

@@ -30,7 +30,8 @@ const (
 	end
 )
 
-var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands", "replication", "old", "lost-state",
+var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-kernels", "late-kernels", "foreign-hands",
+	"replication", "old", "lost-state",
 	"reconfigured", "resets", "liars", "stalls", "slave-writers"}
 
 // Proven are the abilities in which the programs are to hold. Beyond them are two logs that are reset at once, which

@@ -31,14 +31,15 @@ type Ablation struct {
 
 // rewritten is what an ablation remembers of the lines that it changes.
 type rewritten struct {
-	gone    map[uint64]string            // by the number of the epoch: who is said to be gone
-	was     map[uint64]string            // and who was
-	local   map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
-	top     map[string]uint64
-	last    map[string]uint64 // the number of the epoch that the host heard of last
-	epochs  map[uint64]cluster.Epoch
-	terms   map[string]map[uint64]cluster.Terms // by host: those that it read in an epoch
-	settled map[uint64]bool                     // epochs whose terms a monitor has read as settled: its agents say so too
+	gone   map[uint64]string            // by the number of the epoch: who is said to be gone
+	was    map[uint64]string            // and who was
+	local  map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
+	top    map[string]uint64
+	last   map[string]uint64 // the number of the epoch that the host heard of last
+	epochs map[uint64]cluster.Epoch
+	terms  map[string]map[uint64]cluster.Terms // by host: those that it read in an epoch
+	// epochs whose terms a monitor has read as settled: its agents say so too
+	settled map[uint64]bool
 }
 
 func (a *Ablation) prepare() {
@@ -80,7 +81,8 @@ func (a Ablation) request(w *World, from string, to *host, line string) (changed
 			return q.Request(to.name).String(), ""
 		}
 		if a.Numbers {
-			q.Epoch.Number, q.Epoch.Since = a.state.to(to.name, a.state.from(from, q.Epoch.Number)), a.state.to(to.name, a.state.from(from, q.Epoch.Since))
+			q.Epoch.Number, q.Epoch.Since = a.state.to(to.name, a.state.from(from, q.Epoch.Number)),
+				a.state.to(to.name, a.state.from(from, q.Epoch.Since))
 			return q.Request(to.name).String(), ""
 		}
 	}
@@ -187,7 +189,8 @@ func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
 		r.terms[h.name] = map[uint64]cluster.Terms{}
 	}
 	if _, known := r.terms[h.name][e.Number]; !known {
-		own := cluster.Terms{Candidates: cluster.JoinHosts(h.setup.candidates), Lease: h.setup.lease, Longest: h.setup.lease}
+		own := cluster.Terms{Candidates: cluster.JoinHosts(h.setup.candidates), Lease: h.setup.lease,
+			Longest: h.setup.lease}
 		r.terms[h.name][e.Number] = own
 	}
 	return r.terms[h.name][e.Number]

@@ -44,8 +44,10 @@ func newBrain(w *World) *brain {
 // topology is what the monitor's configuration says.
 func (b *brain) topology() cluster.Topology {
 	w := b.w
-	t := cluster.Topology{ActiveMasterRole: writerRole, AutoSetOnline: w.autoOnline, WaitForOtherMaster: w.waitOther, Lease: b.setup.lease, FastFailover: w.fast, WriteTimeout: w.unwritten,
-		FlapDuration: time.Hour, FlapCount: w.flaps, ReleaseTimeout: w.grace + 5*time.Second, SwitchTimeout: 10 * time.Second, NetworkGrace: w.trap + b.setup.period + w.timeout}
+	t := cluster.Topology{ActiveMasterRole: writerRole, AutoSetOnline: w.autoOnline, WaitForOtherMaster: w.waitOther,
+		Lease: b.setup.lease, FastFailover: w.fast, WriteTimeout: w.unwritten,
+		FlapDuration: time.Hour, FlapCount: w.flaps, ReleaseTimeout: w.grace + 5*time.Second,
+		SwitchTimeout: 10 * time.Second, NetworkGrace: w.trap + b.setup.period + w.timeout}
 	if w.Without.Wait {
 		t.Lease = cluster.Lease(300 * time.Millisecond)
 	}
@@ -63,7 +65,8 @@ func (b *brain) topology() cluster.Topology {
 		}
 		t.Roles = append(t.Roles, cluster.Role{Name: readerRole, Hosts: all, IPs: readerIPs})
 	}
-	t.Roles = append(t.Roles, cluster.Role{Name: writerRole, Exclusive: true, Hosts: slices.Clone(b.setup.candidates), IPs: []netip.Addr{writerIP}})
+	t.Roles = append(t.Roles, cluster.Role{Name: writerRole, Exclusive: true, Hosts: slices.Clone(b.setup.candidates),
+		IPs: []netip.Addr{writerIP}})
 	return t
 }
 
@@ -84,8 +87,10 @@ func (b *brain) run(after *monitorProcess) {
 	log := slog.New(logTo{w, p})
 	top, period := b.topology(), b.setup.period
 	hosts := slices.Clone(w.hosts)
-	c := monitor.Config{Topology: top, Mode: b.mode, StatusPath: monitorState, Disk: filesOf{b.disk, p}, KillBin: os.DevNull, Kill: b.killer(p),
-		AgentPorts: map[string]int{}, Agents: phone{w.network, p, monitorName, false}, Repeats: phone{w.network, p, monitorName, true},
+	c := monitor.Config{Topology: top, Mode: b.mode, StatusPath: monitorState, Disk: filesOf{b.disk, p},
+		KillBin: os.DevNull, Kill: b.killer(p),
+		AgentPorts: map[string]int{}, Agents: phone{w.network, p, monitorName, false},
+		Repeats:  phone{w.network, p, monitorName, true},
 		Observer: watcher{p}, History: history.Open("", log), Log: log,
 		Behind: func(ctx context.Context, host string) time.Duration {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -118,7 +123,8 @@ func (b *brain) run(after *monitorProcess) {
 						if name == check.MySQL {
 							how = watching{look}
 						}
-						tasks = append(tasks, &check.Runner{Host: h.name, Name: name, Probe: how, Period: period, Timeout: w.timeout, Trap: w.trap, Emit: remembered})
+						tasks = append(tasks, &check.Runner{Host: h.name, Name: name, Probe: how, Period: period,
+							Timeout: w.timeout, Trap: w.trap, Emit: remembered})
 					}
 				}
 				return tasks
@@ -186,7 +192,8 @@ func (b *brain) killer(p *process) func(context.Context, cluster.Kill) cluster.K
 			h := w.host(k.Host)
 			w.note(monitorName, "kill_host %s works", k.Host)
 			h.off()
-			w.later(b.dice.between(5*time.Second, 20*time.Second), func() { h.boot(h.dice.between(time.Second, 20*time.Second)) })
+			w.later(b.dice.between(5*time.Second, 20*time.Second),
+				func() { h.boot(h.dice.between(time.Second, 20*time.Second)) })
 		case w.Abilities.Has(Liars) && b.dice.one(2):
 			w.note(monitorName, "kill_host %s lies", k.Host)
 			w.lied = true

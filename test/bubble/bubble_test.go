@@ -16,12 +16,13 @@ var (
 	worlds    = flag.Uint64("worlds", 150, "how many worlds to search")
 	from      = flag.Uint64("from", 1, "the first seed")
 	seed      = flag.Uint64("seed", 0, "live through this one world and tell its story")
-	abilities = flag.String("abilities", "proven", "what may go wrong: proven, all, none, or a list of names, those with a minus are left out")
-	single    = flag.Bool("single", false, "worlds with one fault each, to measure how long they are without a writer")
-	during    = flag.Duration("for", 0, "how long to search, instead of -worlds")
-	progress  = flag.String("progress", "", "file that remembers the next seed")
-	stories   = flag.String("stories", "", "folder for the stories of all worlds with something wrong")
-	most      = flag.Int("most", 1, "stop after so many worlds with something wrong; 0: go on")
+	abilities = flag.String("abilities", "proven",
+		"what may go wrong: proven, all, none, or a list of names, those with a minus are left out")
+	single   = flag.Bool("single", false, "worlds with one fault each, to measure how long they are without a writer")
+	during   = flag.Duration("for", 0, "how long to search, instead of -worlds")
+	progress = flag.String("progress", "", "file that remembers the next seed")
+	stories  = flag.String("stories", "", "folder for the stories of all worlds with something wrong")
+	most     = flag.Int("most", 1, "stop after so many worlds with something wrong; 0: go on")
 )
 
 // TestMain leaves the garbage of small worlds alone.
@@ -48,7 +49,8 @@ func TestWorlds(t *testing.T) {
 		t.Log("\n" + o.Story)
 		return
 	}
-	s := Search{From: *from, To: *from + *worlds - 1, Abilities: chosen(t), Single: *single, Most: *most, Progress: *progress}
+	s := Search{From: *from, To: *from + *worlds - 1, Abilities: chosen(t), Single: *single, Most: *most,
+		Progress: *progress}
 	if *during > 0 {
 		s.Until, s.To = time.Now().Add(*during), math.MaxUint64
 	}
@@ -56,7 +58,8 @@ func TestWorlds(t *testing.T) {
 		if o.Wrong != "" {
 			t.Logf("world %d: %s", o.Seed, o.Wrong)
 			if *stories != "" {
-				if err := os.WriteFile(filepath.Join(*stories, fmt.Sprintf("%d.txt", o.Seed)), []byte(o.Story), 0o644); err != nil {
+				if err := os.WriteFile(filepath.Join(*stories, fmt.Sprintf("%d.txt", o.Seed)), []byte(o.Story),
+					0o644); err != nil {
 					t.Error(err)
 				}
 			}
@@ -64,7 +67,8 @@ func TestWorlds(t *testing.T) {
 	}
 	found := s.Run(t)
 	for _, o := range found.Wrong[:min(len(found.Wrong), 1)] {
-		t.Errorf("world %d: %s\nreplay it: go test ./test/bubble -run TestWorlds -v -abilities %s -seed %d\n%s", o.Seed, o.Wrong, s.Abilities, o.Seed, o.Story)
+		t.Errorf("world %d: %s\nreplay it: go test ./test/bubble -run TestWorlds -v -abilities %s -seed %d\n%s", o.Seed,
+			o.Wrong, s.Abilities, o.Seed, o.Story)
 	}
 	t.Logf("\n%s", found)
 }
@@ -111,7 +115,8 @@ func TestEachRuleIsNeeded(t *testing.T) {
 // TestLostDecisions: a monitor whose disk says that it has written, and loses it, makes no two writers: one that has
 // just started revives no lease before it has heard all who may hold another one.
 func TestLostDecisions(t *testing.T) {
-	found := Search{From: *from, To: *from + 149, Abilities: Operators | Pauses | BadNetwork | SlowKernels, Without: Ablation{Saved: true}, Story: lostDecision, Enough: twoWriters}.Run(t)
+	found := Search{From: *from, To: *from + 149, Abilities: Operators | Pauses | BadNetwork | SlowKernels,
+		Without: Ablation{Saved: true}, Story: lostDecision, Enough: twoWriters}.Run(t)
 	for _, o := range found.Wrong {
 		if twoWriters(o) {
 			t.Errorf("world %d: %s\n%s", o.Seed, o.Wrong, o.Story)

@@ -22,7 +22,8 @@ type disk struct {
 }
 
 func newDisk(w *World, owner string) *disk {
-	return &disk{w: w, owner: owner, dice: newDice(w.Seed, "disk of "+owner), files: map[string][]string{}, slow: 20 * time.Millisecond}
+	return &disk{w: w, owner: owner, dice: newDice(w.Seed, "disk of "+owner), files: map[string][]string{},
+		slow: 20 * time.Millisecond}
 }
 
 // rollBack forgets the newest n versions of a file; all where it has no more.

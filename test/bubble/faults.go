@@ -123,7 +123,8 @@ func (w *World) length(d *dice) time.Duration {
 
 // allKinds are the kinds of faults that there are.
 func allKinds() []kind {
-	return slices.Concat(networkFaults(), programFaults(), machineFaults(), replicationFaults(), operatorFaults(), stateFaults())
+	return slices.Concat(networkFaults(), programFaults(), machineFaults(), replicationFaults(), operatorFaults(),
+		stateFaults())
 }
 
 func (w *World) names() []string {

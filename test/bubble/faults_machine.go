@@ -43,23 +43,28 @@ func machineFaults() []kind {
 		}},
 		{"disk hangs", BadDisks, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			disk, long := w.anyDisk(d), w.length(d)
-			return "disk of " + disk.owner + " hangs for " + long.String(), func() { disk.hangs = time.Now().Add(long) }, nil
+			return "disk of " + disk.owner + " hangs for " + long.String(),
+				func() { disk.hangs = time.Now().Add(long) }, nil
 		}},
 		{"disk full", BadDisks, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			disk, long := w.anyDisk(d), w.length(d)
-			return "disk of " + disk.owner + " is full for " + long.String(), func() { disk.fails = time.Now().Add(long) }, nil
+			return "disk of " + disk.owner + " is full for " + long.String(),
+				func() { disk.fails = time.Now().Add(long) }, nil
 		}},
 		{"disk slow", BadDisks, 1, nobody, func(w *World, d *dice) (string, func(), func()) {
 			disk, slow := w.anyDisk(d), d.between(100*time.Millisecond, 2*time.Second)
-			return "disk of " + disk.owner + " is slow", func() { disk.slow = slow }, func() { disk.slow = 20 * time.Millisecond }
+			return "disk of " + disk.owner + " is slow", func() { disk.slow = slow },
+				func() { disk.slow = 20 * time.Millisecond }
 		}},
 		{"kernel blocks", SlowKernels, 2, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, long := w.any(d), w.length(d)
-			return "kernel of " + h.name + " blocks for " + long.String(), func() { h.kernel.stalled = time.Now().Add(long) }, nil
+			return "kernel of " + h.name + " blocks for " + long.String(),
+				func() { h.kernel.stalled = time.Now().Add(long) }, nil
 		}},
 		{"kernel slow", SlowKernels, 1, hard, func(w *World, d *dice) (string, func(), func()) {
 			h, slow := w.any(d), d.between(20*time.Millisecond, 400*time.Millisecond)
-			return "kernel of " + h.name + " is slow", func() { h.kernel.slow = slow }, func() { h.kernel.slow = 20 * time.Millisecond }
+			return "kernel of " + h.name + " is slow", func() { h.kernel.slow = slow },
+				func() { h.kernel.slow = 20 * time.Millisecond }
 		}},
 		{"foreign address", ForeignHands, 2, anybody, func(w *World, d *dice) (string, func(), func()) {
 			h, bits := w.any(d), pick(d, 24, 24, 32)

@@ -13,7 +13,8 @@ func operatorFaults() []kind {
 	return []kind{
 		{"command", Operators, 6, anybody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			words := pick(d, "move_role writer "+h.name, "move_role writer "+h.name, "move_role --force writer "+h.name, "set_offline "+h.name, "set_online "+h.name,
+			words := pick(d, "move_role writer "+h.name, "move_role writer "+h.name, "move_role --force writer "+h.name,
+				"set_offline "+h.name, "set_online "+h.name,
 				"set_ip "+writerIP.String()+" "+h.name, "set_passive", "set_manual", "set_active", "set_active")
 			return "command " + words, func() { w.order(words) }, nil
 		}},
@@ -37,8 +38,9 @@ func operatorFaults() []kind {
 			return by.String() + " pass on " + h.name + ", if it need not be there", func() { w.age(h, by) }, nil
 		}},
 		{"reconfigured", Reconfigured, 4, hard, func(w *World, d *dice) (string, func(), func()) {
-			next := setup{lease: cluster.Lease(pick(d, 0, 1000, 2000, 6000, 30000)) * cluster.Lease(time.Millisecond), candidates: slices.Clone(w.brain.setup.candidates),
-				period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
+			next := setup{lease: cluster.Lease(pick(d, 0, 1000, 2000, 6000, 30000)) * cluster.Lease(time.Millisecond),
+				candidates: slices.Clone(w.brain.setup.candidates),
+				period:     pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
 			if d.one(2) {
 				next.lease = w.lease()
 				if gone := pick(d, "db1", "db2", "db3"); len(next.candidates) > 2 {
@@ -69,7 +71,8 @@ func operatorFaults() []kind {
 // has promised is over.
 func (w *World) age(h *host, by time.Duration) {
 	over := 2 * h.setup.lease.Over()
-	if !h.on || h.frozen || h.kernel.has(writerIP) || h.server.open() || time.Since(h.since) < over || time.Since(w.vows[h.name].at) < over || w.appointed == h.name {
+	if !h.on || h.frozen || h.kernel.has(writerIP) || h.server.open() || time.Since(h.since) < over ||
+		time.Since(w.vows[h.name].at) < over || w.appointed == h.name {
 		return
 	}
 	w.note(h.name, "%v pass", by)

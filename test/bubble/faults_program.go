@@ -35,7 +35,8 @@ func programFaults() []kind {
 		}},
 		{"server can't write", Stalls, 3, hard, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "disk of the server of " + h.name + " hangs", func() { h.server.stall(true) }, func() { h.server.stall(false) }
+			return "disk of the server of " + h.name + " hangs", func() { h.server.stall(true) },
+				func() { h.server.stall(false) }
 		}},
 		{"monitor killed", 0, 3, nobody, func(w *World, d *dice) (string, func(), func()) {
 			return "monitor killed", w.brain.kill, w.brain.start

@@ -16,7 +16,11 @@ func replicationFaults() []kind {
 		}},
 		{"executing stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "SQL thread of " + h.name + " stopped", func() { h.server.replica.sql, h.server.replica.sqlError = false, "Table is full"; h.server.turn() },
+			return "SQL thread of " + h.name + " stopped", func() {
+					h.server.replica.sql,
+						h.server.replica.sqlError = false, "Table is full"
+					h.server.turn()
+				},
 				func() {
 					h.server.replica.sql, h.server.replica.sqlError = h.server.replica.source != "", ""
 					h.server.turn()
@@ -24,11 +28,13 @@ func replicationFaults() []kind {
 		}},
 		{"executing late", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h, by := w.any(d), d.between(time.Second, 15*time.Second)
-			return "SQL thread of " + h.name + " late by " + by.String(), func() { h.server.replica.behind = by }, func() { h.server.replica.behind = 0; h.server.turn() }
+			return "SQL thread of " + h.name + " late by " + by.String(), func() { h.server.replica.behind = by },
+				func() { h.server.replica.behind = 0; h.server.turn() }
 		}},
 		{"replication denied", BadReplication, 1, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return h.name + " may not replicate", func() { h.server.replica.denied = true; h.server.turn() }, func() { h.server.replica.denied = false; h.server.turn() }
+			return h.name + " may not replicate", func() { h.server.replica.denied = true; h.server.turn() },
+				func() { h.server.replica.denied = false; h.server.turn() }
 		}},
 		{"log reset", Resets, 1, hard, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)

@@ -155,8 +155,10 @@ func (h *host) run(after *agentProcess) {
 	}
 	local := connection{h.server, p, h.name}
 	kernel := netlink{h.kernel, p}
-	site := agent.Site{Host: h.name, Slave: h.slave, MayWrite: slices.Contains(h.setup.candidates, h.name), ActiveMasterRole: writerRole, Addresses: w.addresses()}
-	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Candidates: h.setup.candidates, Clock: newMachineClock(h, p),
+	site := agent.Site{Host: h.name, Slave: h.slave, MayWrite: slices.Contains(h.setup.candidates, h.name),
+		ActiveMasterRole: writerRole, Addresses: w.addresses()}
+	leasing := &agent.Leasing{StatePath: agentState, Lease: h.setup.lease, Candidates: h.setup.candidates,
+		Clock: newMachineClock(h, p),
 		Ask: func(ctx context.Context, to, line string) (string, error) {
 			return w.network.ask(ctx, p, h.name, w.host(to), line, false)
 		},
@@ -168,12 +170,14 @@ func (h *host) run(after *agentProcess) {
 		leasing.Everybody = append(leasing.Everybody, o.name)
 	}
 	replicates := site.Replication()
-	replicates.Local, replicates.Peers, replicates.Sources, replicates.Patience = local, peers{w, p, h.name}, w.source, 10*time.Second
+	replicates.Local, replicates.Peers, replicates.Sources, replicates.Patience = local, peers{w, p, h.name}, w.source,
+		10*time.Second
 	replicates.Disk, replicates.StatePath, replicates.Log = filesOf{h.disk, p}, agentState, slog.New(logTo{w, p})
-	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel, Announce: kernel,
-		Gate:    local,
-		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
-		Clients: func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
+	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel,
+		Announce: kernel,
+		Gate:     local,
+		Sockets:  func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
+		Clients:  func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
 		Fence: firewall(kernel), Departures: farewell(kernel),
 		Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local,
 		Peers: peers{w, p, h.name}, Replication: replication.New(replicates), Blocking: agent.Blocking{Grace: w.grace},

@@ -49,7 +49,8 @@ type vow struct {
 }
 
 func newJudge(w *World) judge {
-	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{}, newest: map[string]uint64{}, vows: map[string]vow{}, named: map[string]bool{},
+	return judge{w: w, forgiven: map[string]time.Time{}, epochs: map[uint64]cluster.Epoch{}, forced: map[string]bool{},
+		newest: map[string]uint64{}, vows: map[string]vow{}, named: map[string]bool{},
 		faults: map[string]int{}}
 }
 
@@ -151,7 +152,8 @@ func (w *World) ordered(to string, o cluster.Order) {
 	defer w.mu.Unlock()
 	if o.Epoch.Number >= w.newest[to] {
 		w.newest[to] = o.Epoch.Number
-		w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles, func(r cluster.RoleIP) bool { return r.Role == writerRole })
+		w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles,
+			func(r cluster.RoleIP) bool { return r.Role == writerRole })
 	}
 	if o.Epoch.Holder != "" {
 		w.appointed = o.Epoch.Holder
@@ -184,7 +186,8 @@ func (w *World) promised(line string, by *host) {
 func (w *World) heardOf(text string) {
 	w.replaced = w.replaced || strings.Contains(text, "because it answers and can't write")
 	w.gaveIn = w.gaveIn || strings.Contains(text, "has not come back for")
-	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions", "has executed", "not known", "not whole", "what only"} {
+	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions",
+		"has executed", "not known", "not whole", "what only"} {
 		if !strings.Contains(text, words) {
 			continue
 		}

@@ -35,8 +35,9 @@ type entry struct {
 }
 
 func newKernel(h *host) *kernel {
-	return &kernel{h: h, dice: newDice(h.w.Seed, "kernel of "+h.name), entries: map[netip.Addr][]*entry{}, watchers: map[chan<- struct{}]bool{},
-		revived: map[netip.Addr]time.Time{}, departed: map[netip.Addr]*time.Timer{},
+	return &kernel{h: h, dice: newDice(h.w.Seed, "kernel of "+h.name), entries: map[netip.Addr][]*entry{},
+		watchers: map[chan<- struct{}]bool{},
+		revived:  map[netip.Addr]time.Time{}, departed: map[netip.Addr]*time.Timer{},
 		late: 200 * time.Millisecond, slow: 20 * time.Millisecond}
 }
 

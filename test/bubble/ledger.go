@@ -98,7 +98,8 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 	waited := s.running[st]
 	delete(s.running, st)
 	s.turn() // who closes the server waits for it
-	if waited && s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well && !st.cut {
+	if waited && s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well &&
+		!st.cut {
 		w.acked, w.by[id] = append(w.acked, id), s.h.name
 	}
 	w.mu.Unlock()
@@ -123,7 +124,8 @@ func (w *World) opened(s *server) {
 	// back, it is lost.
 	lost = slices.DeleteFunc(lost, func(id int) bool { return w.gaveIn && slices.Contains(s.replica.shed, id) })
 	if len(lost) > 0 && w.semi && w.judgesData() && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
-		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name, len(lost))
+		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name,
+			len(lost))
 	}
 }
 

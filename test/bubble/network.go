@@ -92,7 +92,8 @@ func (n *network) ask(ctx context.Context, p *process, from string, to *host, li
 	return answer, err
 }
 
-func (n *network) exchange(ctx context.Context, p *process, from string, to *host, line string, kept bool) (string, error) {
+func (n *network) exchange(ctx context.Context, p *process, from string, to *host, line string, kept bool) (string,
+	error) {
 	if !kept {
 		dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()

@@ -249,8 +249,10 @@ func (s *server) status() (mysqlctl.Replica, error) {
 		return mysqlctl.Replica{}, fmt.Errorf("read the state of replication: %w", mysqlctl.ErrNotReplica)
 	}
 	from := s.h.w.host(r.source)
-	status := mysqlctl.Replica{SourceHost: s.h.w.called(from), SourcePort: 3306, SourceID: from.server.id, IORunning: "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
-		SQLError: r.sqlError, RetryEvery: connectRetry, Drained: r.sql && len(r.relay) == 0, Received: r.received, Executed: r.executed, UsesGTID: s.h.w.dialect != positions}
+	status := mysqlctl.Replica{SourceHost: s.h.w.called(from), SourcePort: 3306, SourceID: from.server.id,
+		IORunning: "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
+		SQLError: r.sqlError, RetryEvery: connectRetry, Drained: r.sql && len(r.relay) == 0, Received: r.received,
+		Executed: r.executed, UsesGTID: s.h.w.dialect != positions}
 	switch {
 	case r.io && r.connected:
 		status.IORunning = "Yes"
@@ -387,7 +389,8 @@ func (c connection) Aim(ctx context.Context, src mysqlctl.Source) error {
 		if h.ip.String() == src.Host {
 			r := &c.s.replica
 			r.disconnect()
-			*r = replica{source: h.name, life: r.life, shed: r.shed, received: src.Start, executed: src.Start, byGTID: src.GTID, behind: r.behind, denied: r.denied}
+			*r = replica{source: h.name, life: r.life, shed: r.shed, received: src.Start, executed: src.Start,
+				byGTID: src.GTID, behind: r.behind, denied: r.denied}
 			w.note(c.s.h.name, "replication: aimed at %s %s", h.name, src.Start)
 			c.s.turn()
 			return nil

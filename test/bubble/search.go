@@ -63,7 +63,8 @@ func (s Search) Run(t *testing.T) Found {
 			for {
 				mu.Lock()
 				seed := found.Next
-				if enough || seed > s.To || !s.Until.IsZero() && time.Now().After(s.Until) || s.Most > 0 && len(found.Wrong) >= s.Most {
+				if enough || seed > s.To || !s.Until.IsZero() && time.Now().After(s.Until) || s.Most > 0 &&
+					len(found.Wrong) >= s.Most {
 					mu.Unlock()
 					return
 				}
@@ -137,8 +138,10 @@ func (s Search) remember(t *testing.T, next uint64, under map[uint64]bool) {
 // String is the result for people.
 func (f Found) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(), float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
-	fmt.Fprintf(&b, "acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
+	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(),
+		float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
+	fmt.Fprintf(&b,
+		"acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
 	fmt.Fprintf(&b, "an agent that was stopped while it prolonged an address brought it back, "+
 		"for less than %v, in %d worlds\n",
 		relook, f.Revived)

@@ -77,8 +77,9 @@ func (s *server) kill() {
 }
 
 func newServer(h *host, id uint32) *server {
-	s := &server{h: h, id: id, dice: newDice(h.w.Seed, "server of "+h.name), died: make(chan struct{}), readOnly: true, running: map[*statement]bool{},
-		log: newBinlog(h.name), done: set{}, data: map[int]bool{}, moved: make(chan struct{}), next: 1}
+	s := &server{h: h, id: id, dice: newDice(h.w.Seed, "server of "+h.name), died: make(chan struct{}), readOnly: true,
+		running: map[*statement]bool{},
+		log:     newBinlog(h.name), done: set{}, data: map[int]bool{}, moved: make(chan struct{}), next: 1}
 	s.replica = newReplica()
 	return s
 }
@@ -299,7 +300,8 @@ func (c connection) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 		}
 		moved := c.s.moved
 		c.unlock()
-		if err := c.await(ctx, moved, max(min(time.Until(over), 100*time.Millisecond), time.Millisecond)); err != nil && ctx.Err() == nil {
+		if err := c.await(ctx, moved, max(min(time.Until(over), 100*time.Millisecond), time.Millisecond)); err != nil &&
+			ctx.Err() == nil {
 			return err
 		}
 	}
@@ -354,7 +356,8 @@ func (c connection) GTIDs(ctx context.Context) (string, error) {
 }
 
 // Transactions reads the binary log.
-func (c connection) Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error) {
+func (c connection) Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction,
+	error) {
 	if err := c.query(ctx); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,8 @@ import (
 // mishap lets one of them happen.
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
-	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders, hostGone,
+	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders,
+		hostGone,
 		agentGone, lateGone, rebooted, cantWrite, shorterLease, otherFiles)
 	if w.Story != nil {
 		tell = w.Story

@@ -95,12 +95,14 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	w.autoOnline = time.Second
 	w.unwritten = pick(d, 0, 4*time.Second, 4*time.Second, 6*time.Second)
 	w.waitOther = d.between(20*time.Second, 40*time.Second)
-	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName}, []string{"db1", "db2", slaveName})
+	names := pick(d, []string{"db1", "db2"}, []string{"db1", "db2"}, []string{"db1", "db2", slaveName},
+		[]string{"db1", "db2", slaveName})
 	candidates := slices.Clone(names)
 	if len(names) > 2 && d.one(2) {
 		candidates = candidates[:2]
 	}
-	usual := setup{lease: cluster.Lease(pick(d, 1000, 2000, 3000, 3000, 3000, 3000, 6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
+	usual := setup{lease: cluster.Lease(pick(d, 1000, 2000, 3000, 3000, 3000, 3000,
+		6000)) * cluster.Lease(time.Millisecond), candidates: candidates,
 		period: pick[time.Duration](d, 250, 500, 1000) * time.Millisecond}
 	for i, name := range names {
 		h := newHost(w, i+1, name)
@@ -263,12 +265,15 @@ func (w *World) settled(when string, long time.Duration) bool {
 
 // describe tells how things are.
 func (w *World) describe() {
-	w.note("world", "seed %d, abilities %s, lease %v, dialect %d, semi-synchronous %v, readers %v, probes %v, fast %v, grace %v, trap %v, period %v", w.Seed, w.Abilities,
+	w.note("world",
+		"seed %d, abilities %s, lease %v, dialect %d, semi-synchronous %v, readers %v, probes %v, fast %v, grace %v, trap %v, period %v", w.Seed, w.Abilities,
 		time.Duration(w.lease()), w.dialect, w.semi, w.readers, w.probes, w.fast, w.grace, w.trap, w.brain.setup.period)
 	for _, h := range w.hosts {
 		r := h.server.replica
-		w.note(h.name, "on %v, server %d, read-only %v, port closed %v, writer's address %v, agent %v; replicates from %q (io %v, connected %v, sql %v, received %s, executed %s, relay %d, %s %s)",
-			h.on, h.server.health, h.server.readOnly, h.kernel.closed, h.kernel.has(writerIP), h.agent != nil, r.source, r.io, r.connected, r.sql, r.received, r.executed, len(r.relay), r.ioError, r.sqlError)
+		w.note(h.name,
+			"on %v, server %d, read-only %v, port closed %v, writer's address %v, agent %v; replicates from %q (io %v, connected %v, sql %v, received %s, executed %s, relay %d, %s %s)",
+			h.on, h.server.health, h.server.readOnly, h.kernel.closed, h.kernel.has(writerIP), h.agent != nil, r.source,
+			r.io, r.connected, r.sql, r.received, r.executed, len(r.relay), r.ioError, r.sqlError)
 		for name, v := range h.disk.files {
 			w.note(h.name, "%s: %v", name, fmt.Sprintf("%q", v[max(0, len(v)-1):]))
 		}

@@ -31,7 +31,8 @@ func (s *story) voices() []voice {
 
 // decisive are the parts of log lines that tell the story: failed checks, changes of state, roles, and whom a slave
 // follows.
-var decisive = []string{"Check 'mysql'", "State of host", "role '", "Added:", "Deleted:", "Couldn't", "Ended", "active master"}
+var decisive = []string{"Check 'mysql'", "State of host", "role '", "Added:", "Deleted:", "Couldn't", "Ended",
+	"active master"}
 
 // skip takes all logs so far as told.
 func (f *feed) skip(s *story) {
@@ -74,7 +75,8 @@ func (f *feed) client(s *story) {
 	failed, err := s.load.Errors()
 	switch {
 	case f.down && acked > f.acked:
-		s.news("client", fmt.Sprintf("writes are acknowledged again, by db%d, %d ms after the last one", server, s.load.Gap(s.since).Milliseconds()))
+		s.news("client", fmt.Sprintf("writes are acknowledged again, by db%d, %d ms after the last one", server,
+			s.load.Gap(s.since).Milliseconds()))
 		f.down = false
 	case !f.down && failed > f.failed:
 		s.news("client", fmt.Sprintf("writes fail: %v", err))

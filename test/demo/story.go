@@ -22,7 +22,8 @@ type story struct {
 
 func tell(ctx context.Context, out *screen) error {
 	out.head("Set up five hosts in network namespaces: mon, db1, db2, db3 and a client")
-	c, err := lab.New(ctx, lab.Options{Bin: os.Getenv("MMM_BIN"), TrapPeriod: time.Second, Lease: 3, FastFailover: true, AutoSetOnline: 2})
+	c, err := lab.New(ctx, lab.Options{Bin: os.Getenv("MMM_BIN"), TrapPeriod: time.Second, Lease: 3, FastFailover: true,
+		AutoSetOnline: 2})
 	if err != nil {
 		return err
 	}
@@ -147,7 +148,8 @@ func (s *story) balance(ctx context.Context) error {
 	failed, _ := s.load.Errors()
 	s.table("event", "write gap", s.costs)
 	s.table("writes of the client", "", [][]string{
-		{"acknowledged", fmt.Sprint(acked)}, {"failed, and the client was told", fmt.Sprint(failed)}, {"acknowledged, but lost", fmt.Sprint(len(lost))},
+		{"acknowledged", fmt.Sprint(acked)}, {"failed, and the client was told", fmt.Sprint(failed)},
+		{"acknowledged, but lost", fmt.Sprint(len(lost))},
 	})
 	s.say("The table's checksum is the same on db1, db2 and db3.")
 	s.say("A gap is the longest time between two acknowledged writes; the client tries anew every 100 ms at the latest.")
@@ -236,7 +238,8 @@ func (s *story) lastWords() {
 			s.say("%s: %v", n.Name, err)
 			continue
 		}
-		s.say("%s: replicates from %s, receives: %s, executes: %s %s %s", n.Name, r["Master_Host"], r["Slave_IO_Running"], r["Slave_SQL_Running"], r["Last_IO_Error"], r["Last_SQL_Error"])
+		s.say("%s: replicates from %s, receives: %s, executes: %s %s %s", n.Name, r["Master_Host"],
+			r["Slave_IO_Running"], r["Slave_SQL_Running"], r["Last_IO_Error"], r["Last_SQL_Error"])
 	}
 	for _, v := range s.voices() {
 		lines := strings.Split(strings.TrimSpace(v.daemon.Log()), "\n")

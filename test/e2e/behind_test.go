@@ -77,7 +77,8 @@ func stoppedCandidate(t *testing.T, o lab.Options) {
 	b.must(db1.Server.Kill())
 	b.must(lab.Wait(b.ctx, "show to say why db2 is not the writer", func() (bool, string) {
 		show, _, err := b.Control(b.ctx, "show")
-		return err == nil && strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't catch up with the old master: ") &&
+		return err == nil &&
+			strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't catch up with the old master: ") &&
 			strings.Contains(show, "replication does not run: SQL thread: No"), show
 	}))
 	if v, err := db2.Server.Value(b.ctx, "SELECT @@read_only"); err != nil || v != "1" {
@@ -109,7 +110,8 @@ func TestForcedWhenStuck(t *testing.T) {
 	}))
 	asked := time.Now()
 	b.steps([]step{
-		{"move_role --force writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2' enforcedly. Now you can wait some time and check new roles info!", 0},
+		{"move_role --force writer db2",
+			"OK: Role 'writer' has been moved from 'db1' to 'db2' enforcedly. Now you can wait some time and check new roles info!", 0},
 	})
 	b.relieved().Stop()
 	if took := time.Since(asked); took > 5*time.Second {
@@ -132,7 +134,8 @@ func TestUnfitCandidate(t *testing.T) {
 			b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
 			b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
 				show, _, err := b.Control(b.ctx, "explain", "db2")
-				return err == nil && (strings.Contains(show, "It would lack something") || !position && strings.Contains(show, "rep_threads: not OK")), show
+				return err == nil && (strings.Contains(show, "It would lack something") || !position &&
+					strings.Contains(show, "rep_threads: not OK")), show
 			}))
 			b.insert(50)
 			b.has("db3", 50)
@@ -184,11 +187,13 @@ func TestLateCandidate(t *testing.T) {
 			release, err := b.Node("db2").Server.Hold(b.ctx)
 			b.must(err)
 			before, _ := l.Acked()
-			b.must(lab.Wait(b.ctx, "writes that db2 has not executed", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+			b.must(lab.Wait(b.ctx, "writes that db2 has not executed",
+				func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
 			b.must(l.Between(b.Node("db1").Server.Kill))
 			b.must(lab.Wait(b.ctx, "show to say what db2 waits for", func() (bool, string) {
 				show, _, err := b.Control(b.ctx, "show")
-				return err == nil && strings.Contains(show, "# Warning: agent on host db2 reports: Catching up with 10.77.0.11: "), show
+				return err == nil &&
+					strings.Contains(show, "# Warning: agent on host db2 reports: Catching up with 10.77.0.11: "), show
 			}))
 			b.must(release())
 			b.must(l.WaitServer(b.ctx, 2))
@@ -209,7 +214,8 @@ func TestLateSlave(t *testing.T) {
 			release, err := b.Node("db3").Server.Hold(b.ctx)
 			b.must(err)
 			before, _ := l.Acked()
-			b.must(lab.Wait(b.ctx, "writes that db3 has not executed", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+			b.must(lab.Wait(b.ctx, "writes that db3 has not executed",
+				func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
 			since := time.Now()
 			b.must(l.Between(b.Node("db1").Server.Kill))
 			b.must(l.WaitServer(b.ctx, 2))
@@ -250,14 +256,18 @@ func slaveAhead(t *testing.T, o lab.Options) {
 	b.must(db1.Server.Kill())
 	l := b.relieved()
 	b.aside("db3", "it has transactions that 'db2' lacks and must be set up anew")
-	b.until("db3 to serve no reader any more", func(show string) bool { return strings.Contains(show, "  db3(10.77.0.13) slave/ONLINE. Roles: \n") })
+	b.until("db3 to serve no reader any more", func(show string) bool {
+		return strings.Contains(show,
+			"  db3(10.77.0.13) slave/ONLINE. Roles: \n")
+	})
 	b.must(db1.Server.Start(b.ctx))
 	b.aside("db1", "it has 20 transactions that nobody else has: ")
 	b.aside("db3", "must be set up anew")
 	b.has("db2", 0)
 	b.must(b.Restore(b.ctx, db1, db2))
 	b.until("db2 to wait for the place in the new log", func(show string) bool {
-		return strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't set replication as ONLINE needs it: host 'db1' has a new binary log, which ends at bin.0000")
+		return strings.Contains(show,
+			"# Warning: agent on host db2 reports: Couldn't set replication as ONLINE needs it: host 'db1' has a new binary log, which ends at bin.0000")
 	})
 	if why, err := db2.Server.Broken(b.ctx); err != nil || why != "" {
 		t.Errorf("db2 has tried to go on in it: %s %v", why, err)
@@ -295,7 +305,9 @@ func slaveBehind(t *testing.T, o lab.Options) {
 	b.must(b.Node("db3").Server.Exec(b.ctx, "START SLAVE"))
 	b.must(lab.Wait(b.ctx, "show to say what db3 waits for", func() (bool, string) {
 		show, _, err := b.Control(b.ctx, "show")
-		return err == nil && strings.Contains(show, "# Warning: agent on host db3 reports: Couldn't change active master to 'db2': execute what the new writer had executed of db1"), show
+		return err == nil &&
+			strings.Contains(show,
+				"# Warning: agent on host db3 reports: Couldn't change active master to 'db2': execute what the new writer had executed of db1"), show
 	}))
 	b.must(b.Node("db1").Server.Start(b.ctx))
 	b.must(b.WaitWhole(b.ctx))
@@ -313,9 +325,12 @@ func slaveAway(t *testing.T, o lab.Options) {
 		away, back func(b *bench, n *lab.Node) error
 		oldFirst   bool
 	}{
-		{"server", func(_ *bench, n *lab.Node) error { return n.Server.Kill() }, func(b *bench, n *lab.Node) error { return n.Server.Start(b.ctx) }, false},
-		{"agent", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() }, func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, false},
-		{"agent, old writer back before", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() }, func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, true},
+		{"server", func(_ *bench, n *lab.Node) error { return n.Server.Kill() },
+			func(b *bench, n *lab.Node) error { return n.Server.Start(b.ctx) }, false},
+		{"agent", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() },
+			func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, false},
+		{"agent, old writer back before", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() },
+			func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := start(t, 90*time.Second, o)
@@ -333,7 +348,11 @@ func slaveAway(t *testing.T, o lab.Options) {
 			} else {
 				b.must(c.back(b, db3))
 				before, _ := l.Acked()
-				b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { n, _ := l.Acked(); return n > before+200, "" }))
+				b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) {
+					n, _ := l.Acked()
+					return n > before+200,
+						""
+				}))
 				b.must(db1.Server.Start(b.ctx))
 			}
 			b.must(b.WaitWhole(b.ctx))

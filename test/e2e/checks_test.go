@@ -81,7 +81,8 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b.passes("db3", "rep_threads", "OK")
 
 	b.must(db3.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wr0ng-s3cret'", "START SLAVE"))
-	inTime("a wrong password", b.fails("db3", "rep_threads", broken+"I/O thread: Connecting, error 1045: ", "Access denied for user 'repl'"))
+	inTime("a wrong password", b.fails("db3", "rep_threads", broken+"I/O thread: Connecting, error 1045: ",
+		"Access denied for user 'repl'"))
 	b.logged(b.Monitor, "Check 'rep_threads' on 'db3' has failed")
 	if strings.Contains(b.Monitor.Log(), "s3cret") {
 		t.Error("the password is in the log")
@@ -89,7 +90,8 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b.must(db3.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='replpw'", "START SLAVE"))
 	b.passes("db3", "rep_threads", "OK")
 
-	b.must(db3.Exec(b.ctx, "SET GLOBAL read_only=0", "SET sql_log_bin=0", "INSERT INTO app.t VALUES (1, 3, 0)", "SET sql_log_bin=1"))
+	b.must(db3.Exec(b.ctx, "SET GLOBAL read_only=0", "SET sql_log_bin=0", "INSERT INTO app.t VALUES (1, 3, 0)",
+		"SET sql_log_bin=1"))
 	b.must(db1.Exec(b.ctx, "INSERT INTO app.t VALUES (1, 1, 0)"))
 	cause := "Duplicate entry '1'"
 	if strings.HasPrefix(o.Server, "mysql") { // the thread that leads the others knows no more
@@ -109,7 +111,8 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	}))
 	b.must(db3.Exec(b.ctx, "START SLAVE"))
 	// MySQL says it with a number of its own, 13114.
-	inTime("a purged log", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ", ": Got fatal error 1236 from"))
+	inTime("a purged log", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ",
+		": Got fatal error 1236 from"))
 }
 
 // TestSlaveAstray: a slave that replicates from the wrong master is told of in `show` and `checks`; its agent
@@ -167,7 +170,8 @@ func TestDelayedReplica(t *testing.T) {
 				return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: \n")
 			})
 			b.passes("db3", "rep_backlog", "OK: Backlog is 8 seconds, SQL_Delay is 8")
-			if out, _ := b.control("explain db3"); !strings.Contains(out, "It is taken for roles last: its replication is delayed by 8 seconds (SQL_Delay).") {
+			if out, _ := b.control("explain db3"); !strings.Contains(out,
+				"It is taken for roles last: its replication is delayed by 8 seconds (SQL_Delay).") {
 				t.Errorf("explain:\n%s", out)
 			}
 		})

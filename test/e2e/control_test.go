@@ -46,14 +46,16 @@ func TestControl(t *testing.T) {
 		{"set_offline bogus", "ERROR: Unknown host name 'bogus'!", 2},
 		{"move_role bogus db1", "ERROR: Unknown role name 'bogus'!", 2},
 		{"move_role writer bogus", "ERROR: Unknown host name 'bogus'!", 2},
-		{"move_role writer db3", "ERROR: Host 'db3' can't handle role 'writer'. Only following hosts could: db1, db2", 2},
+		{"move_role writer db3", "ERROR: Host 'db3' can't handle role 'writer'. Only following hosts could: db1, db2",
+			2},
 		{"move_role writer db1", "OK: Role is on 'db1' already. Skipping command.", 0},
 		{"move_role --force writer db2", "ERROR: Can't force move of role to host with state ONLINE.", 2},
 		{"move_role --force reader db2", "ERROR: move_role --forced may be used for the active master role only!", 2},
 		{"move_role --bogus writer db2", cluster.Invalid("move_role --bogus writer db2"), 2},
 		{"set_ip 10.77.0.100 db2", "ERROR: This command is only allowed in passive mode", 2},
 		{"set_active", "OK: Already in active mode.", 0},
-		{"set_offline db3", "OK: State of 'db3' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!", 0},
+		{"set_offline db3",
+			"OK: State of 'db3' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!", 0},
 		{"set_offline db3", "OK: This host is already ADMIN_OFFLINE. Skipping command.", 0},
 		{"move_role writer db3", "ERROR: Can't move role to host with state ADMIN_OFFLINE.", 2},
 	})
@@ -62,13 +64,15 @@ func TestControl(t *testing.T) {
 		r, err := b.Node("db3").Server.Replica(b.ctx)
 		return err == nil && r["Slave_SQL_Running"] == "No", r["Slave_SQL_Running"]
 	}))
-	b.steps([]step{{"set_online db3", "OK: State of 'db3' changed to ONLINE. Now you can wait some time and check its new roles!", 0}})
+	b.steps([]step{{"set_online db3",
+		"OK: State of 'db3' changed to ONLINE. Now you can wait some time and check its new roles!", 0}})
 	b.must(b.WaitWhole(b.ctx))
 	b.follows("db3", "db1")
 
 	checks, _ := b.control("checks")
 	lines := strings.Split(strings.TrimRight(checks, "\n"), "\n")
-	if len(lines) != 12 || !strings.HasPrefix(lines[0], "db1  ping         [last change: ") || !strings.HasPrefix(lines[11], "db3  rep_backlog  [last change: ") {
+	if len(lines) != 12 || !strings.HasPrefix(lines[0], "db1  ping         [last change: ") ||
+		!strings.HasPrefix(lines[11], "db3  rep_backlog  [last change: ") {
 		t.Errorf("checks:\n%s", checks)
 	}
 	var view cluster.View
@@ -104,7 +108,8 @@ func (b *bench) modes() {
 	}
 	b.steps([]step{
 		{"set_online db3", "ERROR: Host 'db3' is 'HARD_OFFLINE' at the moment. It can't be switched to ONLINE.", 2},
-		{"set_offline db3", "ERROR: Host 'db3' is 'HARD_OFFLINE' at the moment. It can't be switched to ADMIN_OFFLINE.", 2},
+		{"set_offline db3", "ERROR: Host 'db3' is 'HARD_OFFLINE' at the moment. It can't be switched to ADMIN_OFFLINE.",
+			2},
 	})
 	b.must(b.Node("db3").Server.Start(b.ctx))
 	b.state("db3", "ONLINE")
@@ -140,6 +145,7 @@ func TestFlapping(t *testing.T) {
 		out, _ := b.control("checks db3 rep_threads")
 		return strings.Contains(out, "]  OK"), out
 	}))
-	b.steps([]step{{"set_online db3", "OK: State of 'db3' changed to ONLINE. Now you can wait some time and check its new roles!", 0}})
+	b.steps([]step{{"set_online db3",
+		"OK: State of 'db3' changed to ONLINE. Now you can wait some time and check its new roles!", 0}})
 	b.must(b.WaitWhole(b.ctx))
 }

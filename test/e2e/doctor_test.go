@@ -56,7 +56,8 @@ func TestDoctorHealthy(t *testing.T) {
 		b.load()
 		b.well()
 		out, status := b.control("doctor --verbose")
-		if status != 0 || !strings.HasSuffix(out, "\n0 errors, 0 warnings\n") || strings.Count(out, "ok       agent-login") != 3 {
+		if status != 0 || !strings.HasSuffix(out, "\n0 errors, 0 warnings\n") ||
+			strings.Count(out, "ok       agent-login") != 3 {
 			t.Errorf("exit status %d:\n%s", status, out)
 		}
 	})
@@ -114,7 +115,8 @@ func TestDoctorFindsOnMySQL(t *testing.T) {
 // companion is what else follows from a breakage.
 var companion = map[string]string{
 	"config-differs": "server-cut", "agents-differ": "replication-login", "interface-ip": "address-elsewhere",
-	"address-elsewhere": "address-twice", "address-twice": "address-elsewhere", "replication-source": "replication-stopped",
+	"address-elsewhere": "address-twice", "address-twice": "address-elsewhere",
+	"replication-source": "replication-stopped",
 }
 
 func (b *bench) finds(all []breakage) {
@@ -126,7 +128,8 @@ func (b *bench) finds(all []breakage) {
 			var status int
 			findings, status = b.doctor()
 			for _, f := range findings {
-				if f.Name == br.name && f.Host == br.host && strings.Contains(f.What, br.what) && strings.Contains(f.Mend, br.mend) && status == 1 {
+				if f.Name == br.name && f.Host == br.host && strings.Contains(f.What, br.what) &&
+					strings.Contains(f.Mend, br.mend) && status == 1 {
 					b.said = f.Mend
 					return true, ""
 				}
@@ -149,7 +152,8 @@ func TestDoctorWithTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca, key := certificate(t, dir, "ca", nil, nil)
 	certificate(t, dir, "host", ca, key)
-	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " + dir + "/host.key\n ca_file " + dir + "/ca.crt\n</socket>"})
+	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " +
+		dir + "/host.key\n ca_file " + dir + "/ca.crt\n</socket>"})
 	b.must(lab.Wait(b.ctx, "nothing but the certificate to be found", func() (bool, string) {
 		findings, _ := b.doctor()
 		findings = slices.DeleteFunc(findings, func(f found) bool { return f.Severity == "note" })

@@ -42,7 +42,8 @@ func TestEventScheduler(t *testing.T) {
 			b.well()
 			b.moved("db2")
 			b.finds([]breakage{
-				{name: "event-running", host: "db1", what: "app.tick", mend: "on db1: SET GLOBAL event_scheduler = OFF", strike: func(*bench) error { return nil },
+				{name: "event-running", host: "db1", what: "app.tick", mend: "on db1: SET GLOBAL event_scheduler = OFF",
+					strike: func(*bench) error { return nil },
 					heal: func(b *bench) error {
 						if err := asSaid("")(b); err != nil {
 							return err
@@ -66,7 +67,9 @@ func TestEventScheduler(t *testing.T) {
 			b.must(b.DBs[2].Server.Exec(b.ctx, "SET GLOBAL event_scheduler = ON"))
 			b.moved("db1")
 			b.schedulers("db1")
-			b.finds([]breakage{{name: "event-asleep", host: "db1", what: "app.tick", mend: "on db1: SET sql_log_bin = 0; ALTER DEFINER=", strike: func(*bench) error { return nil }, heal: asSaid("")}})
+			b.finds([]breakage{{name: "event-asleep", host: "db1", what: "app.tick",
+				mend: "on db1: SET sql_log_bin = 0; ALTER DEFINER=", strike: func(*bench) error { return nil },
+				heal: asSaid("")}})
 			status, err := b.Node("db2").Server.Value(b.ctx, "SELECT STATUS FROM information_schema.EVENTS")
 			if err != nil || status != "ENABLED" {
 				t.Errorf("on db2, which has to have it awake, it is %s (%v)", status, err)

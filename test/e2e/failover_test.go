@@ -26,7 +26,8 @@ func TestStartFromNothing(t *testing.T) {
 			t.Errorf("read_only of %s is %s (%v), want %s", host, got, err, want)
 		}
 	}
-	b.logged(b.Monitor, "FATAL State of host 'db2' changed from AWAITING_RECOVERY to ONLINE because of auto_set_online(1 seconds). It was in state AWAITING_RECOVERY for")
+	b.logged(b.Monitor,
+		"FATAL State of host 'db2' changed from AWAITING_RECOVERY to ONLINE because of auto_set_online(1 seconds). It was in state AWAITING_RECOVERY for")
 	b.logged(b.Node("db1").Agent, "writer(10.77.0.100)\n")
 }
 
@@ -51,7 +52,8 @@ func TestHostCutOff(t *testing.T) {
 	b.must(l.WaitServer(b.ctx, 2))
 	b.logged(b.Monitor, "its lease is over")
 	b.until("db1 to be without roles", func(show string) bool {
-		return strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") && strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n")
+		return strings.Contains(show, "# Warning: agent on host db1 is not reachable\n") &&
+			strings.Contains(show, "db1(10.77.0.11) master/HARD_OFFLINE. Roles: \n")
 	})
 	l.Stop()
 	b.must(b.Node("db1").Cut(false))
@@ -92,9 +94,15 @@ func TestStoppedAgentOfSlave(t *testing.T) {
 		t.Fatal(show)
 	}
 	b.must(db3.Agent.Signal(stop))
-	b.until("others to serve its readers", func(show string) bool { return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: \n") })
+	b.until("others to serve its readers", func(show string) bool {
+		return strings.Contains(show,
+			"db3(10.77.0.13) slave/ONLINE. Roles: \n")
+	})
 	b.must(db3.Agent.Signal(cont))
-	b.until("it to serve readers again", func(show string) bool { return strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: reader(") })
+	b.until("it to serve readers again", func(show string) bool {
+		return strings.Contains(show,
+			"db3(10.77.0.13) slave/ONLINE. Roles: reader(")
+	})
 	if n, err := l.Errors(); n > 0 {
 		t.Errorf("%d writes failed: %v", n, err)
 	}

@@ -44,7 +44,8 @@ func TestHistory(t *testing.T) {
 				t.Errorf("record %d after %d", r.ID, last)
 			}
 			last = r.ID
-			if r.Kind == history.Role && r.From == "db1" && r.To == "db2" && r.Host == "db2" && strings.HasPrefix(r.Role, "writer(") {
+			if r.Kind == history.Role && r.From == "db1" && r.To == "db2" && r.Host == "db2" &&
+				strings.HasPrefix(r.Role, "writer(") {
 				arrived++
 				if r.Planned || r.Seconds <= 0 || r.Seconds > 30 {
 					t.Errorf("the failover: %+v", r)
@@ -60,7 +61,10 @@ func TestHistory(t *testing.T) {
 	says("explain db2", "db2 is ONLINE", "writer(10.77.0.100) is here")
 	b.must(b.Monitor.Kill())
 	b.must(b.Monitor.Start())
-	b.until("the monitor to be back", func(show string) bool { return strings.Contains(show, "db2(10.77.0.12) master/ONLINE") })
+	b.until("the monitor to be back", func(show string) bool {
+		return strings.Contains(show,
+			"db2(10.77.0.12) master/ONLINE")
+	})
 	tells()
 	if b.rejoin("db1", l) {
 		b.balance(l)

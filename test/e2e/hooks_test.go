@@ -60,7 +60,8 @@ func receive(b *bench, mute bool) *inbox {
 	}))
 	box.addr = l.Addr().String()
 	ended := make(chan struct{})
-	s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		box.mu.Lock()
 		box.got = append(box.got, r.Header.Get("Authorization")+" "+string(body))
@@ -101,18 +102,21 @@ func TestHooksDelayNothing(t *testing.T) {
 	mute, chat := receive(b, true), receive(b, false)
 	hooks := ""
 	for name, text := range map[string]string{
-		"hangs":    "program " + s.add("hangs", "sleep 1000", 0o755) + "\ntimeout 60",
-		"promoted": "program " + s.add("promoted", "cat >DIR/$MMM_EVENT.json; env >DIR/$MMM_EVENT.env", 0o755) + "\nevents before_promotion, after_promotion, unprotected",
-		"fails":    "program " + s.add("fails", "echo no such proxy; exit 7", 0o755) + "\nevents after_promotion",
-		"killed":   "program " + s.add("killed", "kill -9 $$", 0o755) + "\nevents after_promotion",
-		"plain":    "program " + s.add("plain", "", 0o644) + "\nevents after_promotion",
-		"missing":  "program " + s.dir + "/none\nevents after_promotion",
+		"hangs": "program " + s.add("hangs", "sleep 1000", 0o755) + "\ntimeout 60",
+		"promoted": "program " + s.add("promoted", "cat >DIR/$MMM_EVENT.json; env >DIR/$MMM_EVENT.env", 0o755) +
+			"\nevents before_promotion, after_promotion, unprotected",
+		"fails":   "program " + s.add("fails", "echo no such proxy; exit 7", 0o755) + "\nevents after_promotion",
+		"killed":  "program " + s.add("killed", "kill -9 $$", 0o755) + "\nevents after_promotion",
+		"plain":   "program " + s.add("plain", "", 0o644) + "\nevents after_promotion",
+		"missing": "program " + s.dir + "/none\nevents after_promotion",
 	} {
 		hooks += "<hook " + name + ">\n" + text + "\n</hook>\n"
 	}
 	s.add("hooks.d/all", "echo $MMM_EVENT $MMM_FROM $MMM_TO >>DIR/all.txt", 0o755)
-	reconfigure(b, hooks+"<monitor>\nhook_dir "+s.dir+"/hooks.d\n</monitor>\n<alert mute>\nwebhook http://"+mute.addr+"/\nmin_interval 0\n</alert>\n"+
-		"<alert chat>\nwebhook http://"+chat.addr+"/\nwebhook_token t0k3n\nmin_interval 0\nevents fatal, after_promotion\n</alert>\n")
+	reconfigure(b, hooks+"<monitor>\nhook_dir "+s.dir+"/hooks.d\n</monitor>\n<alert mute>\nwebhook http://"+mute.addr+
+		"/\nmin_interval 0\n</alert>\n"+
+		"<alert chat>\nwebhook http://"+chat.addr+
+		"/\nwebhook_token t0k3n\nmin_interval 0\nevents fatal, after_promotion\n</alert>\n")
 	b.must(b.StartAll(b.ctx))
 	l := b.load()
 	from := b.writer()
@@ -128,13 +132,18 @@ func TestHooksDelayNothing(t *testing.T) {
 		t.Helper()
 		b.must(lab.Wait(b.ctx, what, func() (bool, string) { return done(), b.Monitor.Log() }))
 	}
-	wait("the hook of the promotion", func() bool { return strings.Contains(s.read("after_promotion.env"), "MMM_FROM="+from+"\n") })
+	wait("the hook of the promotion", func() bool {
+		return strings.Contains(s.read("after_promotion.env"), "MMM_FROM="+
+			from+"\n")
+	})
 	for _, name := range []string{"before_promotion", "after_promotion"} {
 		var e struct{ Event, Role, IP, From, To, Host string }
-		if err := json.Unmarshal([]byte(s.read(name+".json")), &e); err != nil || e.Event != name || e.Role != "writer" || e.IP != lab.WriterIP || e.From != from || e.To != to || e.Host != to {
+		if err := json.Unmarshal([]byte(s.read(name+".json")), &e); err != nil || e.Event != name ||
+			e.Role != "writer" || e.IP != lab.WriterIP || e.From != from || e.To != to || e.Host != to {
 			t.Errorf("%v: %s", err, s.read(name+".json"))
 		}
-		for _, want := range []string{"MMM_EVENT=" + name, "MMM_ROLE=writer", "MMM_IP=" + lab.WriterIP, "MMM_TO=" + to, "MMM_LEVEL=INFO"} {
+		for _, want := range []string{"MMM_EVENT=" + name, "MMM_ROLE=writer", "MMM_IP=" + lab.WriterIP, "MMM_TO=" + to,
+			"MMM_LEVEL=INFO"} {
 			if !strings.Contains(s.read(name+".env"), want+"\n") {
 				t.Errorf("lacks %s:\n%s", want, s.read(name+".env"))
 			}
@@ -143,26 +152,33 @@ func TestHooksDelayNothing(t *testing.T) {
 	for _, line := range []string{
 		"Hook 'fails' (" + s.dir + "/fails) failed on after_promotion: exit status 7 output=\"no such proxy\"",
 		"Hook 'killed' (" + s.dir + "/killed) failed on after_promotion: it was killed by signal 9 (killed)",
-		"Hook 'plain' (" + s.dir + "/plain) failed on after_promotion: it is not executable; run: chmod +x " + s.dir + "/plain",
-		"Hook 'missing' (" + s.dir + "/none) failed on after_promotion: there is no such file; put it there, or take the hook out of the configuration",
+		"Hook 'plain' (" + s.dir + "/plain) failed on after_promotion: it is not executable; run: chmod +x " + s.dir +
+			"/plain",
+		"Hook 'missing' (" + s.dir +
+			"/none) failed on after_promotion: there is no such file; put it there, or take the hook out of the configuration",
 		"Nobody could take role 'writer' over from '" + to + "': '" + from + "' is HARD_OFFLINE",
 	} {
 		b.logged(b.Monitor, line)
 	}
 	wait("the hooks of the folder", func() bool {
-		return strings.Contains(s.read("all.txt"), "state ONLINE HARD_OFFLINE\n") && strings.Contains(s.read("all.txt"), "after_promotion "+from+" "+to+"\n") && strings.Contains(s.read("all.txt"), "unprotected")
+		return strings.Contains(s.read("all.txt"), "state ONLINE HARD_OFFLINE\n") &&
+			strings.Contains(s.read("all.txt"), "after_promotion "+from+" "+to+"\n") &&
+			strings.Contains(s.read("all.txt"), "unprotected")
 	})
 	wait("the alert", func() bool {
 		all := chat.all()
-		return strings.Contains(all, "Bearer t0k3n {") && strings.Contains(all, "State of host '"+from+"' changed from ONLINE to HARD_OFFLINE") && strings.Contains(all, `"event":"after_promotion"`)
+		return strings.Contains(all, "Bearer t0k3n {") && strings.Contains(all, "State of host '"+from+
+			"' changed from ONLINE to HARD_OFFLINE") && strings.Contains(all, `"event":"after_promotion"`)
 	})
 	if text := b.Monitor.Log(); strings.Contains(text, "t0k3n") {
 		t.Error("the token is in the log")
 	}
 	// A new configuration, and the end, do not wait for what hangs either.
-	b.logged(b.Monitor, "Check 'rep_threads' on '"+to+"' has failed") // else the new configuration would be blamed for it
+	// else the new configuration would be blamed for it
+	b.logged(b.Monitor, "Check 'rep_threads' on '"+to+"' has failed")
 	since = time.Now()
-	reconfigure(b, "<hook late>\nprogram "+s.add("late", "echo $MMM_TEXT >>DIR/late.txt", 0o755)+"\nevents note\n</hook>\n")
+	reconfigure(b, "<hook late>\nprogram "+s.add("late", "echo $MMM_TEXT >>DIR/late.txt", 0o755)+
+		"\nevents note\n</hook>\n")
 	b.must(b.Monitor.Signal(syscall.SIGHUP))
 	b.logged(b.Monitor, "The new configuration counts")
 	if d := time.Since(since); d > 6*time.Second {
@@ -202,7 +218,8 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 		t.Errorf("the writer is on %s; asked: %s", w, s.read("asked"))
 	}
 	b.must(os.Remove(s.dir + "/no"))
-	b.steps([]step{{"move_role writer " + to, fmt.Sprintf("OK: Role 'writer' has been moved from '%s' to '%s'. Now you can wait some time and check new roles info!", from, to), 0}})
+	b.steps([]step{{"move_role writer " + to,
+		fmt.Sprintf("OK: Role 'writer' has been moved from '%s' to '%s'. Now you can wait some time and check new roles info!", from, to), 0}})
 	b.must(l.WaitServer(b.ctx, b.Node(to).Server.ID()))
 
 	// While it hangs, the writer dies: nobody waits.
@@ -214,7 +231,10 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 		out, _, err := b.Control(b.ctx, "move_role", "writer", from)
 		answer <- fmt.Sprint(out, err)
 	}()
-	b.must(lab.Wait(b.ctx, "the hook to be asked", func() (bool, string) { return strings.Count(s.read("asked"), "\n") == 3, s.read("asked") }))
+	b.must(lab.Wait(b.ctx, "the hook to be asked", func() (bool,
+		string) {
+		return strings.Count(s.read("asked"), "\n") == 3, s.read("asked")
+	}))
 	since := time.Now()
 	b.must(b.Node(to).Server.Kill())
 	b.must(l.WaitServer(b.ctx, b.Node(from).Server.ID()))
@@ -244,7 +264,8 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 func TestHookHearsOfConflict(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, 90*time.Second, leased())
-	reconfigure(b, "<hook conflict>\nprogram "+s.add("conflict", "echo $MMM_LEVEL $MMM_HOST: $MMM_TEXT >>DIR/heard", 0o755)+"\nevents conflict\n</hook>\n")
+	reconfigure(b, "<hook conflict>\nprogram "+s.add("conflict", "echo $MMM_LEVEL $MMM_HOST: $MMM_TEXT >>DIR/heard",
+		0o755)+"\nevents conflict\n</hook>\n")
 	b.must(b.StartAll(b.ctx))
 	_, err := b.Client.Run(b.ctx, "ip", "addr", "add", lab.WriterIP+"/32", "dev", "eth0")
 	b.must(err)
@@ -257,7 +278,8 @@ func TestHookHearsOfConflict(t *testing.T) {
 		t.Errorf("exit %d: %s", status, out)
 	}
 	b.must(lab.Wait(b.ctx, "the hook", func() (bool, string) {
-		return strings.Contains(s.read("heard"), "ERROR "+to+": Agent on host '"+to+"' reports: Couldn't allow writes: the machine "), b.Monitor.Log()
+		return strings.Contains(s.read("heard"), "ERROR "+to+": Agent on host '"+to+
+			"' reports: Couldn't allow writes: the machine "), b.Monitor.Log()
 	}))
 	_, err = b.Client.Run(b.ctx, "ip", "addr", "del", lab.WriterIP+"/32", "dev", "eth0")
 	b.must(err)

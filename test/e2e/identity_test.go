@@ -79,12 +79,14 @@ func TestSourceByAnotherAddress(t *testing.T) {
 			db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
 			from := []string{"db1.example.com", otherNet(db1).String()}[i]
 			for _, n := range b.DBs[1:] {
-				b.must(n.Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+from+"', MASTER_HEARTBEAT_PERIOD=1", "START SLAVE"))
+				b.must(n.Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+from+
+					"', MASTER_HEARTBEAT_PERIOD=1", "START SLAVE"))
 			}
 			for _, n := range b.DBs[1:] {
 				b.met(n, from)
 			}
-			if findings, _ := b.doctor(); slices.ContainsFunc(findings, func(f found) bool { return f.Name == "replication-source" }) {
+			if findings, _ := b.doctor(); slices.ContainsFunc(findings,
+				func(f found) bool { return f.Name == "replication-source" }) {
 				t.Errorf("the doctor does not know db1: %v", findings)
 			}
 			b.must(b.WaitLevel(b.ctx, b.DBs...))
@@ -105,14 +107,18 @@ func TestSourceByAnotherAddress(t *testing.T) {
 					strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY")
 			})
 			b.follows("db3", "db2")
-			if n, err := db3.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil || n != "0" {
+			if n, err := db3.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil ||
+				n != "0" {
 				t.Errorf("db3 has %s of them (%v)", n, err)
 			}
-			if r, err := db2.Server.Replica(b.ctx); err != nil || r["Slave_IO_Running"] != "No" || r["Master_Host"] != from {
+			if r, err := db2.Server.Replica(b.ctx); err != nil || r["Slave_IO_Running"] != "No" ||
+				r["Master_Host"] != from {
 				t.Errorf("db2 replicates from %s: %s (%v)", r["Master_Host"], r["Slave_IO_Running"], err)
 			}
 			if i == 0 {
-				beat, err := db3.Server.Value(b.ctx, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='SLAVE_HEARTBEAT_PERIOD'")
+				beat,
+					err := db3.Server.Value(b.ctx,
+					"SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='SLAVE_HEARTBEAT_PERIOD'")
 				if err != nil || beat != "1.000" {
 					t.Errorf("db3 was moved, and its heartbeat is %s (%v)", beat, err)
 				}
@@ -136,10 +142,13 @@ func TestSourceIsAStranger(t *testing.T) {
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 	outsider, err := b.Outsider(b.ctx)
 	b.must(err)
-	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+outsider.IP.String()+"'", "START SLAVE"))
+	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='"+outsider.IP.String()+"'",
+		"START SLAVE"))
 	b.logged(b.Monitor, "Host 'db2' receives nothing of what 'db1' writes")
 	out, status := b.control("move_role writer db2")
-	if status == 0 || !strings.Contains(out, "Host 'db2' replicates from the server with server_id 9, which is no host of the configuration") {
+	if status == 0 ||
+		!strings.Contains(out,
+			"Host 'db2' replicates from the server with server_id 9, which is no host of the configuration") {
 		t.Errorf("move_role: %s", out)
 	}
 	b.must(b.Node("db1").Server.Kill())

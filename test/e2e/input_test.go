@@ -51,7 +51,9 @@ func TestHostileClients(t *testing.T) {
 	if d := time.Since(since); d > time.Second {
 		t.Errorf("mmm_control took %v", d)
 	}
-	b.steps([]step{{"move_role writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!", 0}})
+	b.steps([]step{{"move_role writer db2",
+		"OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!",
+		0}})
 	b.must(l.WaitServer(b.ctx, 2))
 	b.must(b.WaitWhole(b.ctx))
 	after, err := b.Monitor.Usage()
@@ -108,7 +110,8 @@ func TestBrokenStatusFile(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{})
 	before := b.show()
 	b.must(b.Monitor.Kill())
-	b.must(os.WriteFile("/run/lab/mmm_mond.status", []byte("db1|ONLINE\x00\xff\nnobody|ONLINE|\ndb2|BOGUS|x\ndb3|ONLI"), 0o640))
+	b.must(os.WriteFile("/run/lab/mmm_mond.status", []byte("db1|ONLINE\x00\xff\nnobody|ONLINE|\ndb2|BOGUS|x\ndb3|ONLI"),
+		0o640))
 	b.must(b.Monitor.Start())
 	b.must(b.WaitWhole(b.ctx))
 	if now := b.show(); now != before {
@@ -127,7 +130,8 @@ func TestBadConfiguration(t *testing.T) {
 			t.Errorf("mmm_mond %s: %v, %s", d, err, out)
 		}
 		agent, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_agentd"), "--config", "/run/lab/db1/mmm_agent.conf", d)
-		if err == nil || !strings.Contains(agent, "/run/lab/mmm_common.conf:4: ") || !strings.Contains(agent, "/run/lab/mmm_common.conf:5: ") {
+		if err == nil || !strings.Contains(agent, "/run/lab/mmm_common.conf:4: ") ||
+			!strings.Contains(agent, "/run/lab/mmm_common.conf:5: ") {
 			t.Errorf("mmm_agentd %s: %v, %s", d, err, agent)
 		}
 	}

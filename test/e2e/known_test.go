@@ -127,7 +127,8 @@ func TestMisledNeighbour(t *testing.T) {
 	b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
 		// Again and again, as the agent announces a new address for some seconds.
 		b.must(b.Mon.Mislead(netip.MustParseAddr(lab.WriterIP)))
-		return strings.Contains(b.Monitor.Log(), "Address "+lab.WriterIP+" does not answer here, though host 'db1' has it and answers: it is announced again"), ""
+		return strings.Contains(b.Monitor.Log(), "Address "+lab.WriterIP+
+			" does not answer here, though host 'db1' has it and answers: it is announced again"), ""
 	}))
 	b.logged(b.Monitor, "Address "+lab.WriterIP+" of host 'db1' answers again")
 	if w := b.writer(); w != "db1" {
@@ -173,7 +174,8 @@ func TestDeadServerAtStart(t *testing.T) {
 	answer := make([]byte, 500)
 	n, err := conn.Read(answer)
 	b.must(err)
-	if got := string(answer[:n]); !strings.HasPrefix(got, "OK: Returning status!||") || !strings.Contains(got, "does not run") {
+	if got := string(answer[:n]); !strings.HasPrefix(got, "OK: Returning status!||") ||
+		!strings.Contains(got, "does not run") {
 		t.Errorf("answer %q", got)
 	}
 	b.must(b.Monitor.Start())
@@ -192,7 +194,8 @@ func TestSecondMonitorOnOneState(t *testing.T) {
 	conf := strings.Replace(string(text), "include mmm_common.conf", "include /run/lab/mmm_common.conf", 1)
 	conf = strings.Replace(conf, "ip 127.0.0.1", "ip 127.0.0.1\n port 9987", 1)
 	b.must(os.WriteFile(other, []byte(conf), 0o640))
-	out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", other, "--foreground", "--pid-file", other+".pid", "--log-file", other+".log")
+	out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", other, "--foreground", "--pid-file",
+		other+".pid", "--log-file", other+".log")
 	if err == nil {
 		t.Fatal("a second monitor runs on the same state")
 	}

@@ -68,7 +68,8 @@ func prepare(t *testing.T, limit time.Duration, o lab.Options) *bench {
 			t.Logf("log of the monitor:\n%s", c.Monitor.Log())
 			for _, n := range c.DBs {
 				r, err := n.Server.Replica(context.Background())
-				t.Logf("replication of %s: %s %s %s %s %s (%v)", n.Name, r["Master_Host"], r["Slave_IO_Running"], r["Slave_SQL_Running"], r["Last_IO_Error"], r["Last_SQL_Error"], err)
+				t.Logf("replication of %s: %s %s %s %s %s (%v)", n.Name, r["Master_Host"], r["Slave_IO_Running"],
+					r["Slave_SQL_Running"], r["Last_IO_Error"], r["Last_SQL_Error"], err)
 				t.Logf("log of the agent on %s:\n%s", n.Name, n.Agent.Log())
 			}
 		}
@@ -205,5 +206,8 @@ func (b *bench) follows(slave, master string) {
 // logged waits until a log has a text.
 func (b *bench) logged(d *lab.Daemon, text string) {
 	b.Helper()
-	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) { return strings.Contains(d.Log(), text), d.Log() }))
+	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) {
+		return strings.Contains(d.Log(), text),
+			d.Log()
+	}))
 }

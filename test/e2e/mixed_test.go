@@ -79,7 +79,8 @@ func (f *fleet) whole() {
 func TestOriginal(t *testing.T) {
 	f := mixed(t, 2*time.Minute, lab.Options{Retries: 2}, true, "db1", "db2", "db3")
 	l := f.load()
-	if out, _ := f.control("move_role writer db2"); !strings.HasPrefix(out, "OK: Role 'writer' has been moved from 'db1' to 'db2'") {
+	if out, _ := f.control("move_role writer db2"); !strings.HasPrefix(out,
+		"OK: Role 'writer' has been moved from 'db1' to 'db2'") {
 		t.Fatal(out)
 	}
 	f.must(l.WaitServer(f.ctx, 2))
@@ -110,7 +111,8 @@ func TestMixedMove(t *testing.T) {
 	if both > 0 {
 		t.Errorf("two hosts had the writer's address for %v", both)
 	}
-	f.until("db2 to be let in again", func(string) bool { // its agent keeps the checks away until it has blocked for long enough
+	// its agent keeps the checks away until it has blocked for long enough
+	f.until("db2 to be let in again", func(string) bool {
 		_, status := f.control("set_online db2")
 		return status == 0
 	})

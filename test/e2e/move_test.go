@@ -40,7 +40,11 @@ func TestMoveToBroken(t *testing.T) {
 	}
 	b.must(b.Node("db2").Server.Exec(b.ctx, "START SLAVE"))
 	n, _ := l.Acked()
-	b.must(lab.Wait(b.ctx, "more writes on db1", func() (bool, string) { m, s := l.Acked(); return m > n+50 && s == 1, "" }))
+	b.must(lab.Wait(b.ctx, "more writes on db1", func() (bool, string) {
+		m, s := l.Acked()
+		return m > n+50 && s == 1,
+			""
+	}))
 	b.balance(l)
 }
 
@@ -84,8 +88,13 @@ func TestMoveToTheDeaf(t *testing.T) {
 	if status == 0 || b.writer() != "db1" {
 		t.Errorf("the writer is %s: %s", b.writer(), out)
 	}
-	b.logged(b.Monitor, "the server listens on 10.77.0.12:3306 and not on 10.77.0.100 (bind_address): nobody could connect")
+	b.logged(b.Monitor,
+		"the server listens on 10.77.0.12:3306 and not on 10.77.0.100 (bind_address): nobody could connect")
 	n, _ := l.Acked()
-	b.must(lab.Wait(b.ctx, "clients to write again", func() (bool, string) { now, _ := l.Acked(); return now > n+100, "" }))
+	b.must(lab.Wait(b.ctx, "clients to write again", func() (bool, string) {
+		now, _ := l.Acked()
+		return now > n+100,
+			""
+	}))
 	b.balance(l)
 }

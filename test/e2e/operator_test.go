@@ -21,19 +21,22 @@ func TestPreferred(t *testing.T) {
 	}
 	b.must(b.Monitor.Start())
 	placed := func(show string) bool {
-		return strings.Contains(show, "# Role writer is assigned to it's preferred host db1.") && strings.Count(show, "/ONLINE.") == 3
+		return strings.Contains(show, "# Role writer is assigned to it's preferred host db1.") &&
+			strings.Count(show, "/ONLINE.") == 3
 	}
 	b.until("db1 to be the writer", placed)
 	l := b.load()
 	b.steps([]step{
 		{"move_role writer db2", "ERROR: Role 'writer' is assigned to preferred host 'db1'. Can't move it!", 2},
 		{"set_manual", "OK: Switched into manual mode.", 0},
-		{"move_role writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!", 0},
+		{"move_role writer db2",
+			"OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!", 0},
 	})
 	b.must(l.WaitServer(b.ctx, 2))
 	release, err := b.Node("db1").Server.Hold(b.ctx)
 	b.must(err)
-	b.logged(b.Monitor, "ERROR Check 'rep_backlog' on 'db1' has failed for 1 seconds! Message: ERROR: Backlog is too big")
+	b.logged(b.Monitor,
+		"ERROR Check 'rep_backlog' on 'db1' has failed for 1 seconds! Message: ERROR: Backlog is too big")
 	since := time.Now()
 	b.steps([]step{{"set_active", "OK: Switched into active mode.", 0}})
 	before, _ := l.Acked()
@@ -81,7 +84,8 @@ func TestSuperUser(t *testing.T) {
 // TestMissingGrant: an agent that may not open the server says which GRANT mends it, and the role goes back.
 func TestMissingGrant(t *testing.T) {
 	b := prepare(t, time.Minute, lab.Options{})
-	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"))
+	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0",
+		"REVOKE READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"))
 	b.must(b.StartAll(b.ctx))
 	out, status := b.control("move_role writer db2")
 	if status != 2 || !strings.HasPrefix(out, "ERROR: Role 'writer' could not be moved to 'db2'. It is on 'db1'. ") ||

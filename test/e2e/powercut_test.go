@@ -62,7 +62,8 @@ func TestPowerCut(t *testing.T) {
 		b.must(b.Node(name).Agent.Start())
 	}
 	b.must(b.Monitor.Start())
-	b.logged(b.Monitor, "Host 'db2' was the writer and can't be reached, and the others have just booted: waiting up to 30 seconds for it")
+	b.logged(b.Monitor,
+		"Host 'db2' was the writer and can't be reached, and the others have just booted: waiting up to 30 seconds for it")
 	since := time.Now()
 	b.must(lab.Wait(b.ctx, "more than a lease", func() (bool, string) { return time.Since(since) > 6*time.Second, "" }))
 	if have, err := b.Node("db1").Addresses(); err != nil || slices.Contains(have, netip.MustParseAddr(lab.WriterIP)) {
@@ -74,7 +75,11 @@ func TestPowerCut(t *testing.T) {
 		w := b.Writer(show)
 		return w != nil && w.Name == "db2"
 	})
-	b.must(lab.Wait(b.ctx, "writes to go on", func() (bool, string) { n, server := l.Acked(); return server == 2 && n > written+100, "" }))
+	b.must(lab.Wait(b.ctx, "writes to go on", func() (bool, string) {
+		n, server := l.Acked()
+		return server == 2 &&
+			n > written+100, ""
+	}))
 	l.Stop()
 	lost, err := l.Lost(b.ctx, b.Node("db2").Server)
 	if err != nil || len(lost) > 0 {
@@ -85,7 +90,8 @@ func TestPowerCut(t *testing.T) {
 // reboot lets programs that start from now on see a machine that has just booted.
 func (b *bench) reboot() {
 	b.Helper()
-	for file, text := range map[string]string{"/proc/uptime": "3.00 3.00\n", "/proc/sys/kernel/random/boot_id": "01234567-89ab-4cde-8f01-23456789abcd\n"} {
+	for file, text := range map[string]string{"/proc/uptime": "3.00 3.00\n",
+		"/proc/sys/kernel/random/boot_id": "01234567-89ab-4cde-8f01-23456789abcd\n"} {
 		fake := filepath.Join(b.TempDir(), filepath.Base(file))
 		b.must(os.WriteFile(fake, []byte(text), 0o644))
 		b.must(syscall.Mount(fake, file, "", syscall.MS_BIND, ""))

@@ -28,7 +28,10 @@ func (b *bench) reload(d *lab.Daemon, text string) {
 	b.Helper()
 	before := strings.Count(d.Log(), text)
 	b.must(d.Signal(syscall.SIGHUP))
-	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) { return strings.Count(d.Log(), text) > before, d.Log() }))
+	b.must(lab.Wait(b.ctx, "the log to say "+text, func() (bool, string) {
+		return strings.Count(d.Log(), text) > before,
+			d.Log()
+	}))
 }
 
 const (
@@ -64,7 +67,8 @@ func TestReload(t *testing.T) {
 	}
 	b.control("set_active")
 	b.edit("mmm_common.conf", "agent_user mmm_agent", "agent_user mmm_agent\n mysql_port 3306\n agent_port 9989")
-	b.edit("mmm_common.conf", "active_master_role writer", "active_master_role writer\nmax_kill_retries 7\narp_refresh 5")
+	b.edit("mmm_common.conf", "active_master_role writer",
+		"active_master_role writer\nmax_kill_retries 7\narp_refresh 5")
 	for _, n := range b.DBs {
 		b.reload(n.Agent, reloaded)
 		still()
@@ -84,7 +88,10 @@ func TestReload(t *testing.T) {
 		b.reload(n.Agent, reloaded)
 	}
 	b.reload(b.Monitor, reloaded)
-	b.until("the new address to be there", func(show string) bool { return strings.Contains(show, "reader(10.77.0.104)") })
+	b.until("the new address to be there", func(show string) bool {
+		return strings.Contains(show,
+			"reader(10.77.0.104)")
+	})
 	if n, err := l.Errors(); n != failed || b.writer() != "db1" {
 		t.Errorf("%d writes failed (%v), the writer is on %s", n-failed, err, b.writer())
 	}
@@ -133,7 +140,10 @@ func TestTermsByReload(t *testing.T) {
 	still := func(what string) {
 		t.Helper()
 		since := time.Now() // longer than any lease, so that one that nobody prolongs would be seen to end
-		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) { return time.Since(since) > 5*time.Second, "" }))
+		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) {
+			return time.Since(since) > 5*time.Second,
+				""
+		}))
 		n, _ := l.Acked()
 		b.must(lab.Wait(b.ctx, "more writes", func() (bool, string) { m, _ := l.Acked(); return m > n+100, "" }))
 		if n, err := l.Errors(); n != failed || b.show() != before {
@@ -150,7 +160,8 @@ func TestTermsByReload(t *testing.T) {
 		b.logged(b.Monitor, logged)
 		still(now)
 	}
-	change("writer_lease 3", "writer_lease 4", "Role 'writer(10.77.0.100)' stays on host 'db1' under other terms: candidates db1,db2, writer_lease 4s")
+	change("writer_lease 3", "writer_lease 4",
+		"Role 'writer(10.77.0.100)' stays on host 'db1' under other terms: candidates db1,db2, writer_lease 4s")
 	change("writer_lease 4", "writer_lease 2", "candidates db1,db2, writer_lease 2s")
 	change("hosts db1, db2\n", "hosts db1, db2, db3\n", "candidates db1,db2,db3, writer_lease 2s")
 	change("hosts db1, db2, db3\n", "hosts db1, db2\n", "candidates db1,db2, writer_lease 2s; before: db1,db2,db3, 2s")

@@ -49,15 +49,21 @@ func TestOldWriterReturns(t *testing.T) {
 				return strings.Contains(show, "# Warning: host db1: it has 20 transactions that nobody else has: ")
 			})
 			b.logged(b.Monitor, "Host 'db1' has lost touch: it has 20 transactions that nobody else has: ")
-			if out, _ := b.control("checks db1 rep_threads"); !strings.Contains(out, "it has 20 transactions that nobody else has: ") {
+			if out, _ := b.control("checks db1 rep_threads"); !strings.Contains(out,
+				"it has 20 transactions that nobody else has: ") {
 				t.Errorf("checks: %s", out)
 			}
 			since := time.Now()
-			b.must(lab.Wait(b.ctx, "some seconds", func() (bool, string) { return time.Since(since) > 4*time.Second, "" }))
-			if show := b.show(); !strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY") || b.writer() != "db2" {
+			b.must(lab.Wait(b.ctx, "some seconds", func() (bool, string) {
+				return time.Since(since) > 4*time.Second,
+					""
+			}))
+			if show := b.show(); !strings.Contains(show, "db1(10.77.0.11) master/AWAITING_RECOVERY") ||
+				b.writer() != "db2" {
 				t.Errorf("show:\n%s", show)
 			}
-			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil || n != "0" {
+			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil ||
+				n != "0" {
 				t.Errorf("db2 has %s of them (%v)", n, err)
 			}
 			if !position {
@@ -70,7 +76,8 @@ func TestOldWriterReturns(t *testing.T) {
 				n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000")
 				return err == nil && n == "20", n
 			}))
-			b.logged(b.Monitor, "Admin lets host 'db1' in with what only it has (it has 20 transactions that nobody else has: ")
+			b.logged(b.Monitor,
+				"Admin lets host 'db1' in with what only it has (it has 20 transactions that nobody else has: ")
 			b.until("db1 to be ONLINE without a warning", func(show string) bool {
 				return strings.Contains(show, "db1(10.77.0.11) master/ONLINE") && !strings.Contains(show, "#")
 			})
@@ -147,7 +154,8 @@ func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 			b.must(db3.Server.Exec(b.ctx, "START SLAVE"))
 			b.has("db3", 20)
 			b.must(db3.Agent.Start())
-			b.logged(b.Monitor, "Agent on host 'db3' reports: Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID ")
+			b.logged(b.Monitor,
+				"Agent on host 'db3' reports: Couldn't change active master to 'db2': this slave has transactions that 'db2' lacks (GTID ")
 			if r, err := db3.Server.Replica(b.ctx); err != nil || r["Master_Host"] != db1.IP.String() {
 				t.Errorf("db3 follows %s (%v)", r["Master_Host"], err)
 			}
@@ -172,7 +180,8 @@ func TestHalfATransaction(t *testing.T) {
 			b.must(db2.Slow(10_000_000))
 			written := make(chan error, 1)
 			go func() {
-				written <- db1.Server.Exec(b.ctx, "INSERT INTO app.large SELECT seq, REPEAT('x', 1000000) FROM app.seq_1_to_40")
+				written <- db1.Server.Exec(b.ctx,
+					"INSERT INTO app.large SELECT seq, REPEAT('x', 1000000) FROM app.seq_1_to_40")
 			}()
 			b.must(lab.Wait(b.ctx, "a part of it to arrive", func() (bool, string) {
 				r, err := db2.Server.Replica(b.ctx)

@@ -17,17 +17,22 @@ import (
 )
 
 // secrets are all there are in the configuration of TestSecretsStaySecret, and what must not be shown of URLs.
-var secrets = []string{"monpw", "agentpw", "replpw", "4g3nt-s3cr3t-0123456789", "sm7p-p4ss", "w3bh00k-t0k3n", "w3bh00k-k3y", "w3bh00k-p4th", "w3bh00k-us3r"}
+var secrets = []string{"monpw", "agentpw", "replpw", "4g3nt-s3cr3t-0123456789", "sm7p-p4ss", "w3bh00k-t0k3n",
+	"w3bh00k-k3y", "w3bh00k-p4th", "w3bh00k-us3r"}
 
 // TestSecretsStaySecret: whatever happens, no secret is in a log, a file, an answer, over HTTP, in the list of
 // processes or in what hooks inherit.
 func TestSecretsStaySecret(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, 3*time.Minute, lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second,
-		Common: "debug 1\nagent_secret 4g3nt-s3cr3t-0123456789\n<host default>\nmetrics_listen 0.0.0.0:9991\n</host>", Mon: "flap_count 0\nmetrics_listen 127.0.0.1:9990\nhook_dir " + s.dir + "/hooks.d"})
-	s.add("hooks.d/look", "{ cat; tr '\\0' '\\n' </proc/self/environ; tr '\\0' ' ' </proc/self/cmdline; cat /proc/$PPID/cmdline; } >>DIR/hook.txt", 0o755)
+		Common: "debug 1\nagent_secret 4g3nt-s3cr3t-0123456789\n<host default>\nmetrics_listen 0.0.0.0:9991\n</host>",
+		Mon:    "flap_count 0\nmetrics_listen 127.0.0.1:9990\nhook_dir " + s.dir + "/hooks.d"})
+	s.add("hooks.d/look",
+		"{ cat; tr '\\0' '\\n' </proc/self/environ; tr '\\0' ' ' </proc/self/cmdline; cat /proc/$PPID/cmdline; } >>DIR/hook.txt", 0o755)
 	refused := receive(b, false)
-	reconfigure(b, "<hook missing>\nprogram /nowhere\n</hook>\n<alert chat>\nwebhook http://w3bh00k-us3r:w3bh00k-p4ss@"+refused.addr+"/w3bh00k-p4th?key=w3bh00k-k3y\nwebhook_token w3bh00k-t0k3n\nmin_interval 0\nevents all\n</alert>\n"+
+	reconfigure(b, "<hook missing>\nprogram /nowhere\n</hook>\n<alert chat>\nwebhook http://w3bh00k-us3r:w3bh00k-p4ss@"+
+		refused.addr+
+		"/w3bh00k-p4th?key=w3bh00k-k3y\nwebhook_token w3bh00k-t0k3n\nmin_interval 0\nevents all\n</alert>\n"+
 		"<alert dead>\nwebhook https://w3bh00k-us3r@127.0.0.1:1/w3bh00k-p4th?key=w3bh00k-k3y\nwebhook_token w3bh00k-t0k3n\nmin_interval 0\n</alert>\n"+
 		"<alert mail>\nsmtp 127.0.0.1:1\nsmtp_user mmm\nsmtp_password sm7p-p4ss\nmail_from a@example.com\nmail_to b@example.com\nmin_interval 0\n</alert>\n")
 	b.must(b.StartAll(b.ctx))
@@ -46,7 +51,9 @@ func TestSecretsStaySecret(t *testing.T) {
 			ask(words + " --json")
 		}
 		ask("config check " + b.Monitor.Config())
-		for _, url := range []string{"http://127.0.0.1:9990/", "http://127.0.0.1:9990/metrics", "http://127.0.0.1:9990/api/v1/show", "http://127.0.0.1:9990/api/v1/checks", "http://127.0.0.1:9990/api/v1/history",
+		for _, url := range []string{"http://127.0.0.1:9990/", "http://127.0.0.1:9990/metrics",
+			"http://127.0.0.1:9990/api/v1/show", "http://127.0.0.1:9990/api/v1/checks",
+			"http://127.0.0.1:9990/api/v1/history",
 			"http://127.0.0.1:9990/readyz", "http://10.77.0.12:9991/metrics", "http://10.77.0.12:9991/role/writer"} {
 			fmt.Fprintf(&heard, "%s:\n%s\n", url, b.get(url))
 		}
@@ -57,7 +64,8 @@ func TestSecretsStaySecret(t *testing.T) {
 	askAll()
 
 	// Passwords that are wrong for the servers, and for each other.
-	b.must(b.Node("db2").Server.Exec(b.ctx, "ALTER USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'other'", "ALTER USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'other'", "ALTER USER repl@'10.77.0.%' IDENTIFIED BY 'other'"))
+	b.must(b.Node("db2").Server.Exec(b.ctx, "ALTER USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'other'",
+		"ALTER USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'other'", "ALTER USER repl@'10.77.0.%' IDENTIFIED BY 'other'"))
 	b.must(b.Monitor.Kill())
 	b.must(b.Monitor.Start())
 	b.logged(b.Monitor, "Access denied")
@@ -69,13 +77,16 @@ func TestSecretsStaySecret(t *testing.T) {
 	l.Stop()
 
 	// Secrets in the wrong place.
-	for i, line := range []string{"agent_secrt 4g3nt-s3cr3t-0123456789", "<smtp_password sm7p-p4ss>", "<alert x>\nwebhok_token w3bh00k-t0k3n\n</alert>", "<alert x>\nwebhook w3bh00k-k3y\n</alert>", "monitor_password=monpw", "<hook x>\nsmtp_password sm7p-p4ss\n</hook>"} {
+	for i, line := range []string{"agent_secrt 4g3nt-s3cr3t-0123456789", "<smtp_password sm7p-p4ss>",
+		"<alert x>\nwebhok_token w3bh00k-t0k3n\n</alert>", "<alert x>\nwebhook w3bh00k-k3y\n</alert>",
+		"monitor_password=monpw", "<hook x>\nsmtp_password sm7p-p4ss\n</hook>"} {
 		file := filepath.Join(s.dir, fmt.Sprintf("wrong%d.conf", i))
 		b.must(os.WriteFile(file, []byte(line+"\n"), 0o640))
 		ask("config check " + file)
 	}
 	b.lookForSecrets("answers", heard.String())
-	if text := s.read("hook.txt"); !strings.Contains(text, "MMM_EVENT=") || !strings.Contains(text, `"event":`) || !strings.Contains(text, "mmm_mond") {
+	if text := s.read("hook.txt"); !strings.Contains(text, "MMM_EVENT=") || !strings.Contains(text, `"event":`) ||
+		!strings.Contains(text, "mmm_mond") {
 		t.Errorf("the hook saw:\n%s", text)
 	}
 	b.lookForSecrets("what the hook saw", s.read("hook.txt"))
@@ -125,7 +136,8 @@ func (b *bench) lookAtFiles(dir string) {
 	b.Helper()
 	seen := map[string]bool{}
 	b.must(filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), "mmm_") || strings.HasSuffix(path, ".conf") {
+		if err != nil || !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), "mmm_") ||
+			strings.HasSuffix(path, ".conf") {
 			return err
 		}
 		text, err := os.ReadFile(path)
@@ -138,7 +150,8 @@ func (b *bench) lookAtFiles(dir string) {
 		}
 		return nil
 	}))
-	for _, name := range []string{"mmm_mond.log", "mmm_mond.status", "mmm_mond.status.history", "mmm_agentd.log", "mmm_agentd.state"} {
+	for _, name := range []string{"mmm_mond.log", "mmm_mond.status", "mmm_mond.status.history", "mmm_agentd.log",
+		"mmm_agentd.state"} {
 		if !seen[name] {
 			b.Errorf("there is no %s in %v", name, seen)
 		}

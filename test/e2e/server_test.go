@@ -39,7 +39,8 @@ func twoChannels(t *testing.T, o lab.Options) {
 		b.must(l.WaitServer(b.ctx, to.Server.ID()))
 		b.must(lab.Wait(b.ctx, "db3 to follow "+to.Name, func() (bool, string) {
 			r, err := db3.Server.Channel(b.ctx, "mmm")
-			return err == nil && r["Master_Host"] == to.IP.String() && r["Slave_IO_Running"] == "Yes" && r["Slave_SQL_Running"] == "Yes", fmt.Sprint(r, err)
+			return err == nil && r["Master_Host"] == to.IP.String() && r["Slave_IO_Running"] == "Yes" &&
+				r["Slave_SQL_Running"] == "Yes", fmt.Sprint(r, err)
 		}))
 		b.must(other.Server.Exec(b.ctx, fmt.Sprintf("INSERT INTO other.t VALUES (%d)", i)))
 		b.must(lab.Wait(b.ctx, "the other channel", func() (bool, string) {
@@ -82,7 +83,8 @@ func TestForcedMove(t *testing.T) {
 			b.received("db2", "db3")
 			b.steps([]step{
 				{"move_role writer db2", "ERROR: Can't move role to host with state REPLICATION_FAIL.", 2},
-				{"move_role --force writer db2", "OK: Role 'writer' has been moved from 'db1' to 'db2' enforcedly. Now you can wait some time and check new roles info!", 0},
+				{"move_role --force writer db2",
+					"OK: Role 'writer' has been moved from 'db1' to 'db2' enforcedly. Now you can wait some time and check new roles info!", 0},
 			})
 			l := b.relieved()
 			b.logged(db2.Agent, "DATA LOSS")

@@ -12,7 +12,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-var stalls = flag.Int("stalls", 1, "in how many clusters of each server TestDiskStalls lets the disk hang, each for a time of its own")
+var stalls = flag.Int("stalls", 1,
+	"in how many clusters of each server TestDiskStalls lets the disk hang, each for a time of its own")
 
 // unwriting is a cluster whose writer's disk can be made to hang, and that is waited for no longer than 4 s.
 func unwriting(kind string) lab.Options {
@@ -134,12 +135,15 @@ func TestAcknowledgementsMissing(t *testing.T) {
 	b := start(t, 90*time.Second, unwriting(""))
 	l := b.load()
 	db1, db2 := b.Node("db1"), b.Node("db2")
-	b.must(l.Between(func() error { // a commit that waits already would wait for the old timeout, and turn all waiting off
-		return db1.Server.Exec(b.ctx, "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1", "SET GLOBAL rpl_semi_sync_master_timeout=3600000")
+	// a commit that waits already would wait for the old timeout, and turn all waiting off
+	b.must(l.Between(func() error {
+		return db1.Server.Exec(b.ctx, "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1",
+			"SET GLOBAL rpl_semi_sync_master_timeout=3600000")
 	}))
 	b.must(db1.Server.WaitSemiSync(b.ctx))
 	began := time.Now()
-	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD", "SET GLOBAL rpl_semi_sync_slave_enabled=0", "START SLAVE IO_THREAD"))
+	b.must(db2.Server.Exec(b.ctx, "STOP SLAVE IO_THREAD", "SET GLOBAL rpl_semi_sync_slave_enabled=0",
+		"START SLAVE IO_THREAD"))
 	b.must(l.WaitServer(b.ctx, 2))
 	t.Logf("write gap %v", l.Gap(began))
 	b.logged(b.Monitor, "for its commit (Waiting for semi-sync ACK from slave)")

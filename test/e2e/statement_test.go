@@ -23,9 +23,12 @@ func TestMoveBehindStatement(t *testing.T) {
 		o             lab.Options
 		least, atMost time.Duration
 	}{
-		"spared for longer than the slack": {lab.Options{Lease: 20, Common: "blocking_type hard\nmax_kill_retries 7"}, 6500 * time.Millisecond, 10 * time.Second},
-		"the lease ends before":            {lab.Options{Lease: 3, Common: "blocking_type hard"}, time.Second, 5 * time.Second},
-		"not spared":                       {lab.Options{Lease: 10, Common: "blocking_type hard\nmax_kill_retries 0"}, 0, 2 * time.Second},
+		"spared for longer than the slack": {lab.Options{Lease: 20, Common: "blocking_type hard\nmax_kill_retries 7"},
+			6500 * time.Millisecond, 10 * time.Second},
+		"the lease ends before": {lab.Options{Lease: 3, Common: "blocking_type hard"}, time.Second,
+			5 * time.Second},
+		"not spared": {lab.Options{Lease: 10, Common: "blocking_type hard\nmax_kill_retries 0"},
+			0, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, 2*time.Minute, c.o)
@@ -33,7 +36,8 @@ func TestMoveBehindStatement(t *testing.T) {
 			killed := filepath.Join(dir, "killed")
 			b.must(os.WriteFile(filepath.Join(dir, "kill_host"), []byte("#!/bin/sh\necho $1 >>"+killed+"\n"), 0o755))
 			b.slow()
-			for _, m := range []struct{ from, to, order string }{{"db1", "db2", "move_role writer db2"}, {"db2", "db1", "set_offline db2"}} {
+			for _, m := range []struct{ from, to, order string }{{"db1", "db2", "move_role writer db2"},
+				{"db2", "db1", "set_offline db2"}} {
 				b.moveBehind(m.from, m.to, m.order, c.least, c.atMost)
 			}
 			if who, err := os.ReadFile(killed); !errors.Is(err, os.ErrNotExist) {
@@ -50,10 +54,12 @@ func TestSoftMove(t *testing.T) {
 	for name, c := range map[string]struct{ commands, left string }{
 		"own rule": {"", "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT"},
 		"an admin's command": {"\niptables_block_cmd iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT --reject-with tcp-reset" +
-			"\niptables_unblock_cmd iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT --reject-with tcp-reset", "true"},
+			"\niptables_unblock_cmd iptables -D INPUT -p tcp --dport 3306 --syn -j REJECT --reject-with tcp-reset",
+			"true"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, time.Minute, lab.Options{Lease: 4, TrapPeriod: 250 * time.Millisecond, Common: "blocking_type soft\nmax_kill_retries 2" + c.commands})
+			b := start(t, time.Minute, lab.Options{Lease: 4, TrapPeriod: 250 * time.Millisecond,
+				Common: "blocking_type soft\nmax_kill_retries 2" + c.commands})
 			b.slow()
 			kept := b.admits("db1", false)
 			b.moveBehind("db1", "db2", "move_role writer db2", 1500*time.Millisecond, 4*time.Second)
@@ -85,7 +91,8 @@ func TestSoftMove(t *testing.T) {
 			b.must(lab.Wait(b.ctx, "clients to be let in again", func() (bool, string) { return let(), "kept away" }))
 			b.Log(<-moving)
 			b.until("a writer", func(show string) bool { return b.Writer(show) != nil })
-			if out, err := old.Run(b.ctx, "sh", "-c", "nft list ruleset"); err != nil || strings.Contains(out, "mmm_newcomers") || strings.Contains(out, "dport 3306") {
+			if out, err := old.Run(b.ctx, "sh", "-c", "nft list ruleset"); err != nil ||
+				strings.Contains(out, "mmm_newcomers") || strings.Contains(out, "dport 3306") {
 				t.Errorf("the agent that was killed has left %s (%v)", out, err)
 			}
 		})
@@ -99,21 +106,26 @@ func TestMoveSaysWhatIsInTheWay(t *testing.T) {
 	b := start(t, time.Minute, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
 	b.slow()
 	db1 := b.Node("db1")
-	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE CONNECTION_ADMIN ON *.* FROM mmm_agent@'10.77.0.%'", "SET sql_log_bin=1"))
+	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE CONNECTION_ADMIN ON *.* FROM mmm_agent@'10.77.0.%'",
+		"SET sql_log_bin=1"))
 	statement := make(chan error, 1)
 	go func() {
 		statement <- db1.Server.Exec(b.ctx, "UPDATE app.slow SET v=IF('SECRET'='', 0, v+1+SLEEP(0.25))")
 	}()
 	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
-		n, err := db1.Server.Value(b.ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
+		n,
+			err := db1.Server.Value(b.ctx,
+			"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
 		return err == nil && n == "1", n
 	}))
 	out, status := b.control("move_role writer db2")
 	b.Log(out)
-	if !strings.Contains(out, "It is on 'db1'") || !strings.Contains(out, " s: User sleep) UPDATE app.slow SET v=IF(?=?, ?, v+?+SLEEP(?.?))") || status == 0 {
+	if !strings.Contains(out, "It is on 'db1'") || !strings.Contains(out,
+		" s: User sleep) UPDATE app.slow SET v=IF(?=?, ?, v+?+SLEEP(?.?))") || status == 0 {
 		t.Errorf("move_role: %d: %s", status, out)
 	}
-	for what, text := range map[string]string{"the answer": out, "the monitor's log": b.Monitor.Log(), "the agent's log": db1.Agent.Log()} {
+	for what, text := range map[string]string{"the answer": out, "the monitor's log": b.Monitor.Log(),
+		"the agent's log": db1.Agent.Log()} {
 		if strings.Contains(text, "SECRET") {
 			t.Errorf("%s has a value of the statement:\n%s", what, text)
 		}
@@ -146,8 +158,10 @@ func (b *bench) admits(host string, want bool) func() bool {
 // slow makes a table that takes half a minute to update.
 func (b *bench) slow() {
 	b.Helper()
-	b.must(b.Node("db1").Server.Exec(b.ctx, "CREATE TABLE app.slow (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO app.slow (v) VALUES (1)",
-		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow",
+	b.must(b.Node("db1").Server.Exec(b.ctx, "CREATE TABLE app.slow (id INT PRIMARY KEY AUTO_INCREMENT, v INT)",
+		"INSERT INTO app.slow (v) VALUES (1)",
+		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow",
+		"INSERT INTO app.slow (v) SELECT v FROM app.slow",
 		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow"))
 }
 
@@ -155,7 +169,9 @@ func (b *bench) slow() {
 func (b *bench) runs(n *lab.Node) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
-		n, err := n.Server.Value(b.ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
+		n,
+			err := n.Server.Value(b.ctx,
+			"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE='User sleep' AND TIME>=1")
 		return err == nil && n == "1", n
 	}))
 }

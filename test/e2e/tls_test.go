@@ -23,7 +23,8 @@ func TestTLS(t *testing.T) {
 	ca, caKey := certificate(t, dir, "ca", nil, nil)
 	certificate(t, dir, "host", ca, caKey)
 	path := func(name string) string { return filepath.Join(dir, name) }
-	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + path("host.crt") + "\n key_file " + path("host.key") + "\n ca_file " + path("ca.crt") + "\n</socket>"})
+	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + path("host.crt") +
+		"\n key_file " + path("host.key") + "\n ca_file " + path("ca.crt") + "\n</socket>"})
 	l := b.load()
 	if out, status := b.control("move_role writer db2"); status != 0 {
 		t.Fatal(out)
@@ -47,7 +48,8 @@ func TestTLS(t *testing.T) {
 }
 
 // certificate writes NAME.crt and NAME.key, signed by the parent or by itself.
-func certificate(t *testing.T, dir, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+func certificate(t *testing.T, dir, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate,
+	*ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -67,7 +69,8 @@ func certificate(t *testing.T, dir, name string, parent *x509.Certificate, signe
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, block := range map[string]*pem.Block{name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: keyDER}} {
+	for file, block := range map[string]*pem.Block{name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name +
+		".key": {Type: "PRIVATE KEY", Bytes: keyDER}} {
 		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -72,12 +72,14 @@ func TestVerdict(t *testing.T) {
 			"a,c", []string{"b"}, ""},
 
 		"a loss that nobody names": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms)}}, "a", nil, "b was acknowledged after 3ms and is lost"},
+			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms)}}, "a", nil,
+			"b was acknowledged after 3ms and is lost"},
 		"more is lost than is named": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), appends(1, "c", 4*ms, 5*ms)}},
 			"a", []string{"c"}, "b was acknowledged"},
 		"no lease, and the old writer is still read": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a", 4*ms, 5*ms)}}, "a,b", nil, "not linearizable"},
+			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a", 4*ms, 5*ms)}}, "a,b", nil,
+			"not linearizable"},
 		"no fence, and the old writer takes a write that is lost later": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms), reads(2, "a,x", 4*ms, 5*ms),
 			appends(1, "b", 2*ms, 3*ms), reads(1, "a,b", 4*ms, 5*ms)}},
@@ -85,7 +87,8 @@ func TestVerdict(t *testing.T) {
 		"AFTER_COMMIT: a read of what was never acknowledged and is gone": {history{operations: []operation{
 			unknown(1, "a", 0), reads(2, "a", 2*ms, 3*ms), reads(2, "", 6*ms, 7*ms)}}, "", nil, "not linearizable"},
 		"a page cache is lost, and with it what was acknowledged": {history{operations: []operation{
-			appends(1, "a", 0, 1*ms), reads(2, "a", 2*ms, 3*ms), reads(2, "", 9*ms, 10*ms)}}, "", nil, "not linearizable"},
+			appends(1, "a", 0, 1*ms), reads(2, "a", 2*ms, 3*ms), reads(2, "", 9*ms, 10*ms)}}, "", nil,
+			"not linearizable"},
 		"one after the other, and the other way round": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(2, "b", 2*ms, 3*ms)}}, "b,a", nil, "not linearizable"},
 		"executed twice": {history{operations: []operation{
@@ -99,7 +102,8 @@ func TestVerdict(t *testing.T) {
 		"what vanished was acknowledged": {history{
 			operations: []operation{appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms)},
 			vanished:   map[string]struct{}{"x": {}}}, "a", nil, "x was acknowledged"},
-		"a reader saw another order": {history{operations: []operation{appends(1, "a", 0, 5*ms), appends(2, "b", 0, 5*ms)},
+		"a reader saw another order": {history{operations: []operation{appends(1, "a", 0, 5*ms),
+			appends(2, "b", 0, 5*ms)},
 			readers: []operation{reads(0, "b", 2*ms, 3*ms)}}, "a,b", nil, "no part of its past"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,8 @@ func modes() []mode {
 			mode{name: server + " two views", options: leased, once: &views},
 			mode{name: server + " two views, no lease", options: unleased, once: &views, control: true},
 			mode{name: server + " power cut", options: alone, once: &cut},
-			mode{name: server + " power cut, sync_binlog=0", options: alone, once: &cut, prepare: lazily, control: true})
+			mode{name: server + " power cut, sync_binlog=0", options: alone, once: &cut, prepare: lazily,
+				control: true})
 	}
 	return list
 }
@@ -94,8 +95,10 @@ func run(ctx context.Context) int {
 	runs := flag.Int("runs", 1, "how many clusters of each mode")
 	lasts := flag.Duration("for", 5*time.Minute, "how long faults strike each cluster")
 	only := flag.String("mode", "", "only modes with this `text` in their name")
-	controls := flag.Bool("controls", false, "only those that must be found wrong, and that with the same fault must not")
-	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the first cluster's faults; each further one has the next")
+	controls := flag.Bool("controls", false,
+		"only those that must be found wrong, and that with the same fault must not")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()),
+		"of the first cluster's faults; each further one has the next")
 	keep := flag.String("keep", "", "`folder` for the logs of clusters that are not good")
 	told := flag.Bool("v", false, "tell each pair of faults on standard error")
 	flag.Parse()
@@ -103,7 +106,8 @@ func run(ctx context.Context) int {
 	if *told {
 		trace = os.Stderr
 	}
-	fmt.Printf("%-30s %8s %6s %8s %8s %8s %6s %6s\n", "", "seed", "pairs", "appends", "unknown", "reads", "lost", "aside")
+	fmt.Printf("%-30s %8s %6s %8s %8s %8s %6s %6s\n", "", "seed", "pairs", "appends", "unknown", "reads", "lost",
+		"aside")
 	status := 0
 	for i := range *runs {
 		for _, m := range modes() {
@@ -220,7 +224,8 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 		err := r.strike(ctx, c)
 		stop()
 		err = errors.Join(err, <-ended)
-		r.history.operations, r.history.readers = work.operations, nil // readers are of hosts that may have been left behind
+		// readers are of hosts that may have been left behind
+		r.history.operations, r.history.readers = work.operations, nil
 		return errors.Join(err, r.ending(ctx, c))
 	}
 	faults := r.faults

@@ -13,7 +13,8 @@ func (s *Server) OpenTransaction(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, q := range []string{"CREATE TABLE IF NOT EXISTS app.pending (i INT) ENGINE=InnoDB", "BEGIN", "INSERT INTO app.pending VALUES (1)"} {
+	for _, q := range []string{"CREATE TABLE IF NOT EXISTS app.pending (i INT) ENGINE=InnoDB", "BEGIN",
+		"INSERT INTO app.pending VALUES (1)"} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return errors.Join(err, conn.Close())
 		}

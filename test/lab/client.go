@@ -84,7 +84,8 @@ func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 		l.last = err
 		var refused *mysql.MySQLError
 		if asRefused(err, &refused) && conn != nil {
-			_ = conn.Raw(func(any) error { return fmt.Errorf("connect anew") }) // read-only now: the address may be elsewhere
+			// read-only now: the address may be elsewhere
+			_ = conn.Raw(func(any) error { return fmt.Errorf("connect anew") })
 		}
 		return
 	}

@@ -55,7 +55,8 @@ func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 	if err := n.Server.Start(ctx); err != nil {
 		return err
 	}
-	if err := n.Server.Exec(ctx, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind), schema, []string{"SET sql_log_bin=1"})...); err != nil {
+	if err := n.Server.Exec(ctx, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind), schema,
+		[]string{"SET sql_log_bin=1"})...); err != nil {
 		return err
 	}
 	s, err := from.Server.snapshot(ctx)
@@ -181,13 +182,15 @@ func (c *Cluster) FollowAnew(ctx context.Context, n, clone *Node) error {
 			return err
 		}
 		src := servers.Source{Host: clone.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: true}
-		return s.Exec(ctx, slices.Concat([]string{"STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "SET GLOBAL gtid_slave_pos='" + gtids + "'", "SET GLOBAL gtid_strict_mode=1"},
+		return s.Exec(ctx, slices.Concat([]string{"STOP SLAVE", "SET GLOBAL gtid_strict_mode=0",
+			"SET GLOBAL gtid_slave_pos='" + gtids + "'", "SET GLOBAL gtid_strict_mode=1"},
 			s.kind.Follow(src))...)
 	}
 	file, offset, _, err := clone.Server.place(ctx)
 	if err != nil {
 		return err
 	}
-	src := servers.Source{Host: clone.IP.String(), Port: 3306, User: "repl", Password: "replpw", File: file, Offset: offset}
+	src := servers.Source{Host: clone.IP.String(), Port: 3306, User: "repl", Password: "replpw", File: file,
+		Offset: offset}
 	return s.Exec(ctx, slices.Concat([]string{"STOP SLAVE"}, s.kind.Follow(src))...)
 }

@@ -44,12 +44,13 @@ type Options struct {
 	WriterPrefer  string
 	Lease         int // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
 	FastFailover  bool
-	Gateway       bool   // the monitor pings the client's host to learn whether its network works, and not the database hosts
-	Clocks        bool   // the agents have clocks of their own that the lab can set forward
-	Disk          bool   // the data of db1 is on a disk of its own, which can be made to hang
-	StatusDir     string // where the status file is; "" beside the rest
-	Retries       int    // max_kill_retries; 0: the default of 10
-	SecondClient  bool   // there is another host for clients
+	// the monitor pings the client's host to learn whether its network works, and not the database hosts
+	Gateway      bool
+	Clocks       bool   // the agents have clocks of their own that the lab can set forward
+	Disk         bool   // the data of db1 is on a disk of its own, which can be made to hang
+	StatusDir    string // where the status file is; "" beside the rest
+	Retries      int    // max_kill_retries; 0: the default of 10
+	SecondClient bool   // there is another host for clients
 }
 
 // lease is writer_lease, in seconds.
@@ -207,7 +208,8 @@ func (c *Cluster) startServers(ctx context.Context) error {
 			if err := n.Server.Start(ctx2); err != nil {
 				return err
 			}
-			return n.Server.Exec(ctx2, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind), []string{"SET sql_log_bin=1"})...)
+			return n.Server.Exec(ctx2, slices.Concat([]string{"SET sql_log_bin=0"}, grants(n.Server.kind),
+				[]string{"SET sql_log_bin=1"})...)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -254,16 +256,19 @@ func (c *Cluster) configure() error {
 	if c.Retries > 0 {
 		fmt.Fprintf(&b, "max_kill_retries %d\n", c.Retries)
 	}
-	fmt.Fprintf(&b, "active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
-		" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
+	fmt.Fprintf(&b,
+		"active_master_role writer\n%s\n<host default>\n cluster_interface eth0\n pid_path %s/none.pid\n bin_path /usr/libexec/mysql-mmm/\n"+
+			" replication_user repl\n replication_password replpw\n agent_user mmm_agent\n agent_password agentpw\n</host>\n", c.Common, c.dir)
 	var names, ips, readers []string
 	for i, n := range c.DBs {
-		names, ips, readers = append(names, n.Name), append(ips, n.IP.String()), append(readers, fmt.Sprintf("10.77.0.%d", 101+i))
+		names, ips, readers = append(names, n.Name), append(ips, n.IP.String()),
+			append(readers, fmt.Sprintf("10.77.0.%d", 101+i))
 		mode := "mode slave"
 		if i < 2 {
 			mode = fmt.Sprintf("mode master\n peer db%d", 2-i)
 		}
-		fmt.Fprintf(&b, "<host %s>\n ip %s\n %s\n state_path %s\n</host>\n", n.Name, n.IP, mode, filepath.Join(c.dir, n.Name, "mmm_agentd.state"))
+		fmt.Fprintf(&b, "<host %s>\n ip %s\n %s\n state_path %s\n</host>\n", n.Name, n.IP, mode,
+			filepath.Join(c.dir, n.Name, "mmm_agentd.state"))
 	}
 	prefer := ""
 	if c.WriterPrefer != "" {
@@ -271,7 +276,8 @@ func (c *Cluster) configure() error {
 	}
 	fmt.Fprintf(&b, "<role writer>\n hosts %s\n ips %s\n mode exclusive\n%s</role>\n",
 		strings.Join(names[:c.Candidates], ", "), WriterIP, prefer)
-	fmt.Fprintf(&b, "<role reader>\n hosts %s\n ips %s\n mode balanced\n</role>\n", strings.Join(names, ", "), strings.Join(readers, ", "))
+	fmt.Fprintf(&b, "<role reader>\n hosts %s\n ips %s\n mode balanced\n</role>\n", strings.Join(names, ", "),
+		strings.Join(readers, ", "))
 	if err := os.WriteFile(filepath.Join(c.dir, "mmm_common.conf"), []byte(b.String()), 0o640); err != nil {
 		return err
 	}
@@ -285,7 +291,8 @@ func (c *Cluster) configure() error {
 		if k == "rep_backlog" && c.MaxBacklog > 0 {
 			backlog = fmt.Sprintf(" max_backlog %d\n", c.MaxBacklog)
 		}
-		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k, c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
+		checks += fmt.Sprintf("<check %s>\n check_period %g\n trap_period %g\n timeout 2\n%s</check>\n", k,
+			c.CheckPeriod.Seconds(), c.TrapPeriod.Seconds(), backlog)
 	}
 	pinged := strings.Join(ips, ", ")
 	if c.Gateway {
@@ -302,12 +309,14 @@ func (c *Cluster) configure() error {
 		if err := os.WriteFile(path, []byte("include ../mmm_common.conf\nthis "+n.Name+"\n"), 0o640); err != nil {
 			return err
 		}
-		n.Agent = &Daemon{host: n.Host, program: filepath.Join(c.Bin, "mmm_agentd"), config: path, dir: filepath.Join(c.dir, n.Name)}
+		n.Agent = &Daemon{host: n.Host, program: filepath.Join(c.Bin, "mmm_agentd"), config: path,
+			dir: filepath.Join(c.dir, n.Name)}
 		if c.Clocks {
 			n.Agent.clock = &Clock{}
 		}
 	}
-	c.Monitor = &Daemon{host: c.Mon, program: filepath.Join(c.Bin, "mmm_mond"), config: filepath.Join(c.dir, "mmm_mon.conf"), dir: c.dir}
+	c.Monitor = &Daemon{host: c.Mon, program: filepath.Join(c.Bin, "mmm_mond"),
+		config: filepath.Join(c.dir, "mmm_mon.conf"), dir: c.dir}
 	return nil
 }
 
@@ -385,7 +394,8 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 
 // whole: all hosts ONLINE, every address where show says, nothing to warn of.
 func (c *Cluster) whole(show string) bool {
-	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) && !c.warned(show) &&
+	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) &&
+		!c.warned(show) &&
 		c.Writer(show) != nil && c.Placed(show) == nil
 }
 
@@ -401,7 +411,8 @@ func (c *Cluster) warned(show string) bool {
 
 // Control runs mmm_control on the monitor's host.
 func (c *Cluster) Control(ctx context.Context, args ...string) (stdout string, status int, err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "mmm_control"), append([]string{"--config", filepath.Join(c.dir, "mmm_mon.conf")}, args...)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "mmm_control"),
+		append([]string{"--config", filepath.Join(c.dir, "mmm_mon.conf")}, args...)...)
 	var out []byte
 	err = c.Mon.Do(func() (err error) {
 		out, err = cmd.Output()

@@ -146,7 +146,8 @@ func Faults() []Fault {
 			Mend: func(c *Cluster) error {
 				return errors.Join(w(c).Server.Start(context.Background()), w(c).Agent.Start())
 			}},
-		{Name: "mysqld stopped", Hits: "server", Writer: true, Slow: 3 * time.Second, // a timeout of 2 s and a trap period
+		// a timeout of 2 s and a trap period
+		{Name: "mysqld stopped", Hits: "server", Writer: true, Slow: 3 * time.Second,
 			Strike: func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGSTOP) },
 			Mend:   func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGCONT) }},
 		{Name: "monitor killed", Hits: "monitor", Monitor: true,

@@ -14,7 +14,8 @@ func (s *Server) hungDump(ctx context.Context) (id string, err error) {
 	if s.kind.MySQL {
 		return "", nil
 	}
-	return s.Value(ctx, "SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE STATE='Waiting to finalize termination'")
+	return s.Value(ctx,
+		"SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE STATE='Waiting to finalize termination'")
 }
 
 // freeDump does about it what docs/replication.md says: semi-synchronous replication off and on again while the replica

@@ -65,7 +65,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			before := surroundings(t)
 			mark := fmt.Sprintf("%s=%d-%d", markVariable, os.Getpid(), signal)
 			cmd := exec.CommandContext(ctx, "/proc/self/exe")
-			env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, innerVariable+"=") })
+			env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+				return strings.HasPrefix(v, innerVariable+
+					"=")
+			})
 			cmd.Env, cmd.Stderr = append(env, mark), os.Stderr
 			out, err := cmd.StdoutPipe()
 			if err != nil {

@@ -64,7 +64,8 @@ func outer() int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "lab: start in new namespaces (this needs root or unprivileged user namespaces): %v\n", err)
+		fmt.Fprintf(os.Stderr, "lab: start in new namespaces (this needs root or unprivileged user namespaces): %v\n",
+			err)
 		return 1
 	}
 	go func() {

@@ -61,7 +61,8 @@ func newHost(name string, ip netip.Addr) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: h.port, MasterIndex: br.Attrs().Index}, PeerName: "eth0", PeerNamespace: netlink.NsFd(h.ns)}
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: h.port, MasterIndex: br.Attrs().Index}, PeerName: "eth0",
+		PeerNamespace: netlink.NsFd(h.ns)}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return nil, fmt.Errorf("connect %s: %w", name, err)
 	}
@@ -79,7 +80,8 @@ func newHost(name string, ip netip.Addr) (*Host, error) {
 			return nil, err
 		}
 		if link == "eth0" {
-			if err := nl.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(24, 32)}}); err != nil {
+			if err := nl.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(),
+				Mask: net.CIDRMask(24, 32)}}); err != nil {
 				return nil, err
 			}
 		}
@@ -205,8 +207,9 @@ func (h *Host) Mislead(ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	return nl.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V4, State: netlink.NUD_REACHABLE,
-		IP: ip.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0x99}})
+	return nl.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V4,
+		State: netlink.NUD_REACHABLE,
+		IP:    ip.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0x99}})
 }
 
 // Cut takes the host off the network, as pulling its cable would, or connects it again.

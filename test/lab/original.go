@@ -85,9 +85,10 @@ func (c *Cluster) OriginalMonitor(ctx context.Context) (*Original, error) {
 		return nil, err
 	}
 	return startOriginal(ctx, func(ctx context.Context, o *Original) error {
-		m := &original.Monitor{Site: c.site(), Trap: c.TrapPeriod, AutoSetOnline: time.Duration(c.AutoSetOnline) * time.Second,
-			MaxBacklog: 60,
-			StatusPath: filepath.Join(c.dir, "mmm_mond.status"), Log: o.say,
+		m := &original.Monitor{Site: c.site(), Trap: c.TrapPeriod,
+			AutoSetOnline: time.Duration(c.AutoSetOnline) * time.Second,
+			MaxBacklog:    60,
+			StatusPath:    filepath.Join(c.dir, "mmm_mond.status"), Log: o.say,
 			Connect: func(ip netip.Addr) *sql.DB { return connectFrom(c.Mon, ip, "mmm_monitor", "monpw") },
 			Dial: func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
 				ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -112,7 +113,8 @@ func (c *Cluster) site() original.Site {
 		if i < c.Candidates {
 			writer.Hosts = append(writer.Hosts, n.Name)
 		}
-		reader.Hosts, reader.IPs = append(reader.Hosts, n.Name), append(reader.IPs, netip.AddrFrom4([4]byte{10, 77, 0, byte(101 + i)}))
+		reader.Hosts, reader.IPs = append(reader.Hosts, n.Name),
+			append(reader.IPs, netip.AddrFrom4([4]byte{10, 77, 0, byte(101 + i)}))
 	}
 	s.Roles = []original.Role{writer, reader}
 	return s

@@ -34,7 +34,8 @@ func (c *Cluster) Outsider(ctx context.Context) (*Node, error) {
 	if err := s.Start(ctx); err != nil {
 		return nil, err
 	}
-	return n, s.Exec(ctx, "SET GLOBAL read_only=0", "SET sql_log_bin=0", "CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'", "GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'",
+	return n, s.Exec(ctx, "SET GLOBAL read_only=0", "SET sql_log_bin=0",
+		"CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'", "GRANT REPLICATION SLAVE ON *.* TO repl@'10.77.0.%'",
 		"SET sql_log_bin=1", "CREATE DATABASE other", "CREATE TABLE other.t (id BIGINT PRIMARY KEY)")
 }
 
@@ -78,7 +79,8 @@ func (n *Node) pester(ctx context.Context, as Nuisance, other *Node, conn net.Co
 	context.AfterFunc(ctx, func() { conn.Close() })
 	switch as {
 	case Nonsense:
-		_, _ = conn.Write([]byte("220 mail.example.com ESMTP\r\n\xff\xff\xff\xff\x00\x0a")) // whether it is heard does not matter
+		// whether it is heard does not matter
+		_, _ = conn.Write([]byte("220 mail.example.com ESMTP\r\n\xff\xff\xff\xff\x00\x0a"))
 	case Mute:
 		<-ctx.Done()
 	case Quitter:

@@ -42,7 +42,8 @@ func (c *Cluster) Aside(ctx context.Context, show string, n *Node) (string, erro
 			return strings.TrimSpace(finding), nil
 		}
 		problem, ok := strings.CutPrefix(line, "# Warning: agent on host "+n.Name+" reports: ")
-		if ok && (strings.Contains(problem, "must be set up anew") || strings.Contains(problem, "set this slave up by hand")) {
+		if ok && (strings.Contains(problem, "must be set up anew") ||
+			strings.Contains(problem, "set this slave up by hand")) {
 			return strings.TrimSpace(problem), nil
 		}
 	}
@@ -58,7 +59,8 @@ func (s *Server) Broken(ctx context.Context) (string, error) {
 	switch {
 	case r["Last_SQL_Errno"] != "0":
 		return cmp.Or(r["Last_SQL_Error"], "error "+r["Last_SQL_Errno"]), nil
-	case r["Last_IO_Errno"] == "1236" || r["Last_IO_Errno"] == "13114": // the source's log does not have the place: MariaDB, MySQL
+	// the source's log does not have the place: MariaDB, MySQL
+	case r["Last_IO_Errno"] == "1236" || r["Last_IO_Errno"] == "13114":
 		return cmp.Or(r["Last_IO_Error"], "error "+r["Last_IO_Errno"]), nil
 	}
 	return "", nil

@@ -182,7 +182,8 @@ func (s *Server) Channel(ctx context.Context, name string) (map[string]string, e
 
 // Follow makes the server replicate from another host, on a channel, from the start of its log.
 func (s *Server) Follow(ctx context.Context, source *Host, channel string) error {
-	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid, Channel: channel})...)
+	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl",
+		Password: "replpw", GTID: s.gtid, Channel: channel})...)
 }
 
 // row is the one row of a statement in MariaDB's words, by MariaDB's column names.
@@ -298,7 +299,8 @@ func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, q := range []string{"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION", "SELECT COUNT(*) FROM app.t FOR UPDATE"} {
+	for _, q := range []string{"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION",
+		"SELECT COUNT(*) FROM app.t FOR UPDATE"} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}

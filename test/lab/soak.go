@@ -193,7 +193,8 @@ func (s *Soak) failover(ctx context.Context, w *Node) error {
 		return err
 	}
 	if len(lost) > 0 && !s.cluster.Async {
-		s.wrong("the failover to %s lost %d rows that were acknowledged semi-synchronously: %v", to.Name, len(lost), lost)
+		s.wrong("the failover to %s lost %d rows that were acknowledged semi-synchronously: %v", to.Name, len(lost),
+			lost)
 	}
 	if err := w.Server.Start(ctx); err != nil {
 		return err
@@ -242,7 +243,8 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 			return false, err.Error()
 		}
 		maps.DeleteFunc(had, func(id int64, _ bool) bool { return have[id] })
-		return named == len(had), fmt.Sprintf("show names %d transactions, it has %v", named, slices.Sorted(maps.Keys(had)))
+		return named == len(had), fmt.Sprintf("show names %d transactions, it has %v", named,
+			slices.Sorted(maps.Keys(had)))
 	})
 	if err != nil && ctx.Err() == nil {
 		s.wrong("%v", err)
@@ -343,7 +345,8 @@ func (s *Soak) unwaited(ctx context.Context, w *Node, do func() error) error {
 // told: somebody who looks at this `show` sees that something is wrong with the host.
 func told(show string, n *Node) bool {
 	for l := range strings.Lines(show) {
-		if strings.HasPrefix(l, "# Warning: ") && strings.Contains(l, "host "+n.Name) || strings.HasPrefix(l, "  "+n.Name+"(") && !strings.Contains(l, "/ONLINE.") {
+		if strings.HasPrefix(l, "# Warning: ") && strings.Contains(l, "host "+n.Name) ||
+			strings.HasPrefix(l, "  "+n.Name+"(") && !strings.Contains(l, "/ONLINE.") {
 			return true
 		}
 	}
@@ -361,9 +364,12 @@ func (c *Cluster) astray(ctx context.Context, w *Node) string {
 		r, err := n.Server.Replica(ctx)
 		if err != nil {
 			lines = append(lines, n.Name+": "+err.Error())
-		} else if r["Master_Host"] != source.IP.String() || r["Slave_IO_Running"] != "Yes" || r["Slave_SQL_Running"] != "Yes" {
-			lines = append(lines, fmt.Sprintf("%s replicates from %s: I/O %s %s %s, SQL %s %s", n.Name, r["Master_Host"],
-				r["Slave_IO_Running"], r["Last_IO_Errno"], r["Last_IO_Error"], r["Slave_SQL_Running"], r["Last_SQL_Error"]))
+		} else if r["Master_Host"] != source.IP.String() || r["Slave_IO_Running"] != "Yes" ||
+			r["Slave_SQL_Running"] != "Yes" {
+			lines = append(lines, fmt.Sprintf("%s replicates from %s: I/O %s %s %s, SQL %s %s", n.Name,
+				r["Master_Host"],
+				r["Slave_IO_Running"], r["Last_IO_Errno"], r["Last_IO_Error"], r["Slave_SQL_Running"],
+				r["Last_SQL_Error"]))
 		}
 	}
 	return strings.Join(lines, "\n")
@@ -430,7 +436,8 @@ func (c *Cluster) watchBroken(ctx context.Context) *brokenWatch {
 			case <-ticker.C:
 			}
 			for _, n := range c.DBs {
-				if text, err := n.Server.Broken(ctx); err == nil && text != "" { // an error: it does not run at the moment
+				// an error: it does not run at the moment
+				if text, err := n.Server.Broken(ctx); err == nil && text != "" {
 					w.mu.Lock()
 					w.seen[n.Name] = text
 					w.mu.Unlock()

@@ -21,8 +21,9 @@ type State struct {
 	Fresh   bool                                        // a cluster that has had a failover does not serve again
 	Calm    bool                                        // `show` has nothing to warn of in it
 
-	Alone    bool // no other candidate is there: nobody takes over, and nobody but the monitor vouches for the writer
-	Async    bool // nobody acknowledges what the writer commits: what it alone had when it died is lost, and to be named
+	Alone bool // no other candidate is there: nobody takes over, and nobody but the monitor vouches for the writer
+	// nobody acknowledges what the writer commits: what it alone had when it died is lost, and to be named
+	Async    bool
 	Heirless bool // another candidate vouches for the writer, but none can take over
 	Wordless bool // who can't write down that it was told to leave can't give its word: its lease is waited for
 }
@@ -80,9 +81,10 @@ func States() []State {
 		{Name: "writer's disk hangs", What: "the writer's agent can't write its state", Wordless: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(writer(c))...) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(writer(c))...) }},
-		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", Heirless: true, Wordless: true,
-			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(peer(c))...) },
-			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(peer(c))...) }},
+		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", Heirless: true,
+			Wordless: true,
+			Enter:    func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(peer(c))...) },
+			Leave:    func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(peer(c))...) }},
 		{Name: "monitor's disk hangs", What: "the monitor can't write its state", Heirless: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.statusFile()) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.statusFile()) }},

@@ -69,7 +69,8 @@ func NewSwarm(ctx context.Context, bin string, n int) (*Swarm, error) {
 	if err := s.server.Start(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.server.Exec(ctx, "CREATE USER mmm_monitor@'%' IDENTIFIED BY 'monpw'", "GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO mmm_monitor@'%'"); err != nil {
+	if err := s.server.Exec(ctx, "CREATE USER mmm_monitor@'%' IDENTIFIED BY 'monpw'",
+		"GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO mmm_monitor@'%'"); err != nil {
 		return nil, err
 	}
 	config := filepath.Join(root, "mmm_mon.conf")
@@ -109,8 +110,9 @@ func (s *Swarm) agree(ctx context.Context, l net.Listener) {
 
 func (s *Swarm) config() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "active_master_role writer\n<monitor>\n ip 127.0.0.1\n pid_path %s/mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mond.status\n ping_ips 10.77.0.9\n</monitor>\n"+
-		"<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n mode slave\n</host>\n", root, root)
+	fmt.Fprintf(&b,
+		"active_master_role writer\n<monitor>\n ip 127.0.0.1\n pid_path %s/mond.pid\n bin_path /usr/libexec/mysql-mmm\n status_path %s/mond.status\n ping_ips 10.77.0.9\n</monitor>\n"+
+			"<host default>\n monitor_user mmm_monitor\n monitor_password monpw\n mode slave\n</host>\n", root, root)
 	for i, ip := range s.addrs {
 		extra := ""
 		if i < 2 {
@@ -175,6 +177,7 @@ func (s *Swarm) Close() error {
 	for _, l := range s.listeners {
 		l.Close()
 	}
-	return errors.Join(s.Monitor.Kill(), s.server.Kill(), os.RemoveAll(s.server.dir), s.Mon.remove(), s.Crowd.remove(), removeBridge(),
+	return errors.Join(s.Monitor.Kill(), s.server.Kill(), os.RemoveAll(s.server.dir), s.Mon.remove(), s.Crowd.remove(),
+		removeBridge(),
 		exec.Command("rm", "-f", filepath.Join(root, "mmm_mon.conf"), filepath.Join(root, "mmm_mond.log")).Run())
 }

@@ -58,7 +58,8 @@ func (m *Monitor) execute(ctx context.Context, line string) string {
 		h := m.host(words[1])
 		m.change(h, "ONLINE")
 		m.tell(ctx, h)
-		return fmt.Sprintf("OK: State of '%s' changed to ONLINE. Now you can wait some time and check its new roles!", h.Name)
+		return fmt.Sprintf("OK: State of '%s' changed to ONLINE. Now you can wait some time and check its new roles!",
+			h.Name)
 	case len(words) == 2 && words[0] == "set_offline" && known(words[1]):
 		h := m.host(words[1])
 		m.change(h, "ADMIN_OFFLINE")

@@ -40,8 +40,9 @@ type Monitor struct {
 }
 
 const (
-	round      = 3 * time.Second
-	freshPeer  = time.Minute      // for so long nothing is held against those who replicate from a host that has just come
+	round = 3 * time.Second
+	// for so long nothing is held against those who replicate from a host that has just come
+	freshPeer  = time.Minute
 	agentWaits = 20 * time.Second // for an answer, which comes when the agent is done
 )
 

@@ -26,9 +26,11 @@ func (n *nic) SetAddress(ip netip.Addr, on bool) error {
 func site() Site {
 	ip := netip.MustParseAddr
 	return Site{Writer: "writer",
-		Hosts: []Host{{Name: "db1", IP: ip("10.77.0.11"), Peer: "db2"}, {Name: "db2", IP: ip("10.77.0.12"), Peer: "db1"},
+		Hosts: []Host{{Name: "db1", IP: ip("10.77.0.11"), Peer: "db2"},
+			{Name: "db2", IP: ip("10.77.0.12"), Peer: "db1"},
 			{Name: "db3", IP: ip("10.77.0.13"), Slave: true}},
-		Roles: []Role{{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: []netip.Addr{ip("10.77.0.100")}},
+		Roles: []Role{{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"},
+			IPs: []netip.Addr{ip("10.77.0.100")}},
 			{Name: "reader", Hosts: []string{"db1", "db2", "db3"},
 				IPs: []netip.Addr{ip("10.77.0.101"), ip("10.77.0.102"), ip("10.77.0.103")}}}}
 }
@@ -45,7 +47,8 @@ func TestAgentAnswers(t *testing.T) {
 		{"PING|1", "ERROR: Invalid command 'PING|1'!"},
 		{"BOO|1|db2", "ERROR: Invalid command 'BOO'!"},
 		{"GET_AGENT_STATUS|1|db2", "OK: Returning status!|UNKNOWN||"},
-		{"SET_STATUS|1|db2|ONLINE|reader(10.77.0.102),reader(10.77.0.103)|db1|v=1|seq=7", "OK: Status applied successfully!"},
+		{"SET_STATUS|1|db2|ONLINE|reader(10.77.0.102),reader(10.77.0.103)|db1|v=1|seq=7",
+			"OK: Status applied successfully!"},
 		{"GET_AGENT_STATUS|1|db2", "OK: Returning status!|ONLINE|reader(10.77.0.102),reader(10.77.0.103)|db1"},
 		{"SET_STATUS|1|db2|ONLINE|reader(10.77.0.101)|db1", "OK: Status applied successfully!"},
 		{"CLEAR_BAD_ROLES|1|db2", "OK: Removed 0 roles"},

@@ -124,8 +124,9 @@ func (a *Agent) follow(ctx context.Context, master string) error {
 			if err != nil {
 				return err
 			}
-			return run(ctx, db, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=3306, MASTER_LOG_FILE='%s', "+
-				"MASTER_LOG_POS=%s", to, status["File"], status["Position"]), "START SLAVE")
+			return run(ctx, db,
+				fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=3306, MASTER_LOG_FILE='%s', "+
+					"MASTER_LOG_POS=%s", to, status["File"], status["Position"]), "START SLAVE")
 		})
 	})
 }

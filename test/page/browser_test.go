@@ -53,8 +53,10 @@ func open(ctx context.Context, t *testing.T, host *lab.Host, url string) *browse
 	must(err)
 	from, out, err := os.Pipe()
 	must(err)
-	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-		"--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update",
+		"--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb",
+		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
 	cmd.ExtraFiles = []*os.File{in, out}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	must(host.Start(cmd))
@@ -168,9 +170,12 @@ func (b *browser) until(expression, want string) time.Time {
 // shot is a screenshot of the whole page.
 func (b *browser) shot(file string, width, height int, scheme string) {
 	b.t.Helper()
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
-	b.call("Runtime.evaluate", map[string]any{"expression": "new Promise(done => setTimeout(done, 700))", "awaitPromise": true}, nil)
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme",
+		"value": scheme}}}, nil)
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height,
+		"deviceScaleFactor": 1, "mobile": width < 600}, nil)
+	b.call("Runtime.evaluate", map[string]any{"expression": "new Promise(done => setTimeout(done, 700))",
+		"awaitPromise": true}, nil)
 	var picture struct{ Data string }
 	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &picture)
 	png, err := base64.StdEncoding.DecodeString(picture.Data)

@@ -49,7 +49,8 @@ func start(t *testing.T) (context.Context, *watcher) {
 	if bin == "" {
 		t.Fatal("MMM_BIN must name the folder of the programs: use make test-page")
 	}
-	c, err := lab.New(ctx, lab.Options{Bin: bin, AutoSetOnline: 1, Slaves: 2, Mon: "metrics_listen " + at, Common: "<host default>\nmetrics_listen 0.0.0.0" + agentAt + "\n</host>"})
+	c, err := lab.New(ctx, lab.Options{Bin: bin, AutoSetOnline: 1, Slaves: 2, Mon: "metrics_listen " + at,
+		Common: "<host default>\nmetrics_listen 0.0.0.0" + agentAt + "\n</host>"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,8 @@ func TestPage(t *testing.T) {
 		t.Errorf("the page shows the failover %v after the monitor", d)
 	}
 	b.until(fmt.Sprintf(stateOnPage, "db1"), "HARD_OFFLINE")
-	if text := b.eval(`document.getElementById("history").textContent`); !strings.Contains(text, "db1' changed from ONLINE to HARD_OFFLINE") || !strings.Contains(text, "is on 'db2'") {
+	if text := b.eval(`document.getElementById("history").textContent`); !strings.Contains(text,
+		"db1' changed from ONLINE to HARD_OFFLINE") || !strings.Contains(text, "is on 'db2'") {
 		t.Errorf("the history on the page: %s", text)
 	}
 	for host, want := range map[string]int{"db1": 503, "db2": 200} {
@@ -148,7 +150,8 @@ func TestPage(t *testing.T) {
 			t.Errorf("after the failover /role/writer of %s: %d %s", host, code, text)
 		}
 	}
-	if _, text := w.get("http://" + at + "/metrics"); !strings.Contains(text, "\nmmm_role_move_duration_seconds_count{kind=\"failover\",role=\"writer\"} 1\n") {
+	if _, text := w.get("http://" + at + "/metrics"); !strings.Contains(text,
+		"\nmmm_role_move_duration_seconds_count{kind=\"failover\",role=\"writer\"} 1\n") {
 		t.Error("the failover is not counted")
 	}
 	w.picture(b, "failover")
@@ -164,7 +167,8 @@ func TestPage(t *testing.T) {
 	}
 	b.until(`document.body.classList.contains("stale")`, "false")
 	b.until(writerOnPage, "db2 true on db2")
-	if text := b.eval(`document.getElementById("history").textContent`); !strings.Contains(text, "db1' changed from ONLINE to HARD_OFFLINE") {
+	if text := b.eval(`document.getElementById("history").textContent`); !strings.Contains(text,
+		"db1' changed from ONLINE to HARD_OFFLINE") {
 		t.Errorf("the history is gone after a restart: %s", text)
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 // Config says how one server runs.
 type Config struct {
-	Dir  string // its data is in Dir/data, see Kind.Lay; it makes Dir/socket and Dir/pid. Short: a socket's path has 107 bytes
+	// its data is in Dir/data, see Kind.Lay; it makes Dir/socket and Dir/pid. Short: a socket's path has 107 bytes
+	Dir  string
 	Bind string // address to listen on
 	Port int
 	ID   int  // server_id
@@ -34,7 +35,8 @@ func (k Kind) Command(c Config) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv = append(argv, "--user=root", "--datadir="+filepath.Join(c.Dir, "data"), "--tmpdir="+c.Dir, "--socket="+c.Socket(), "--pid-file="+filepath.Join(c.Dir, "pid"),
+	argv = append(argv, "--user=root", "--datadir="+filepath.Join(c.Dir, "data"), "--tmpdir="+c.Dir, "--socket="+
+		c.Socket(), "--pid-file="+filepath.Join(c.Dir, "pid"),
 		"--bind-address="+c.Bind, "--port="+itoa(c.Port), "--server-id="+itoa(c.ID),
 		"--log-bin=bin", "--relay-log=relay", "--innodb-buffer-pool-size=8M", "--performance-schema=OFF")
 	if k.MySQL {
@@ -60,7 +62,8 @@ func mysqlArgs(c Config) []string {
 		"--mysqlx=OFF", "--table-open-cache=200", "--table-definition-cache=400"}
 	if c.SemiSync || c.Acknowledge {
 		args = append(args, "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so",
-			"--rpl-semi-sync-source-enabled="+onOff(c.SemiSync), "--rpl-semi-sync-replica-enabled="+onOff(c.Acknowledge),
+			"--rpl-semi-sync-source-enabled="+onOff(c.SemiSync), "--rpl-semi-sync-replica-enabled="+
+				onOff(c.Acknowledge),
 			"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout="+c.ackTimeout(),
 			"--rpl-semi-sync-source-wait-no-replica="+c.waitForNobody())
 	}

@@ -100,8 +100,10 @@ func (k Kind) initialise(ctx context.Context, dir string) (folder, error) {
 // number, which another process in another namespace may have too.
 func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, error) {
 	if k.tree == "" {
-		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root", "--auth-root-authentication-method=normal",
-			"--skip-test-db", "--datadir="+data, "--tmpdir="+tmp, "--innodb-log-file-size=8M", "--innodb-use-native-aio=0"), nil
+		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root",
+			"--auth-root-authentication-method=normal",
+			"--skip-test-db", "--datadir="+data, "--tmpdir="+tmp, "--innodb-log-file-size=8M",
+			"--innodb-use-native-aio=0"), nil
 	}
 	argv, err := k.program()
 	if err != nil {

@@ -36,7 +36,8 @@ func Find(name string) (Kind, error) {
 	}
 	folder := os.Getenv(folderVariable)
 	if folder == "" {
-		return k, fmt.Errorf("find %s: %s must name the folder of the servers (make servers; make test sets it)", name, folderVariable)
+		return k, fmt.Errorf("find %s: %s must name the folder of the servers (make servers; make test sets it)", name,
+			folderVariable)
 	}
 	k.tree = filepath.Join(folder, name)
 	if _, err := os.Stat(filepath.Join(k.tree, "version")); err != nil {
@@ -72,8 +73,10 @@ func (k Kind) program() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{loader, "--library-path", filepath.Join(usr, "lib/x86_64-linux-gnu") + ":" + filepath.Join(k.tree, "lib/x86_64-linux-gnu"), server,
-		"--no-defaults", "--basedir=" + usr, "--lc-messages-dir=" + share, "--character-sets-dir=" + filepath.Join(share, "charsets"),
+	return []string{loader, "--library-path", filepath.Join(usr, "lib/x86_64-linux-gnu") + ":" +
+		filepath.Join(k.tree, "lib/x86_64-linux-gnu"), server,
+		"--no-defaults", "--basedir=" + usr, "--lc-messages-dir=" + share, "--character-sets-dir=" +
+			filepath.Join(share, "charsets"),
 		"--plugin-dir=" + filepath.Join(usr, "lib/mysql/plugin")}, nil
 }
 

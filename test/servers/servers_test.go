@@ -34,7 +34,8 @@ func TestFolder(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "data")
 	sparse := make([]byte, 10*blockSize+7)
 	sparse[3*blockSize+5], sparse[10*blockSize+6] = 1, 2
-	files := map[string][]byte{"empty": {}, "zeros": make([]byte, 2*blockSize), "sub/sparse": sparse, "text": []byte("text")}
+	files := map[string][]byte{"empty": {}, "zeros": make([]byte, 2*blockSize), "sub/sparse": sparse,
+		"text": []byte("text")}
 	if err := os.Mkdir(filepath.Join(from, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,9 @@ func TestFolder(t *testing.T) {
 // TestFetchFails: what can't be had is an error that says what, and leaves nothing.
 func TestFetchFails(t *testing.T) {
 	deaf := filepath.Join(t.TempDir(), "apt.conf")
-	if err := os.WriteFile(deaf, []byte(`Acquire::http::Proxy "http://127.0.0.1:1"; Acquire::https::Proxy "http://127.0.0.1:1";`), 0o600); err != nil {
+	if err := os.WriteFile(deaf,
+		[]byte(`Acquire::http::Proxy "http://127.0.0.1:1"; Acquire::https::Proxy "http://127.0.0.1:1";`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{

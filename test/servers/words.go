@@ -74,10 +74,12 @@ func (k Kind) Follow(s Source) []string {
 	default:
 		head, start = head+" "+quote(s.Channel), start+" "+quote(s.Channel)
 	}
-	change := head + " TO MASTER_HOST=" + quote(s.Host) + ", MASTER_PORT=" + itoa(s.Port) + ", MASTER_USER=" + quote(s.User) +
+	change := head + " TO MASTER_HOST=" + quote(s.Host) + ", MASTER_PORT=" + itoa(s.Port) + ", MASTER_USER=" +
+		quote(s.User) +
 		", MASTER_PASSWORD=" + quote(s.Password) + ", MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1"
 	if !s.GTID {
-		change += ", MASTER_LOG_FILE=" + quote(cmp.Or(s.File, "bin.000001")) + ", MASTER_LOG_POS=" + cmp.Or(s.Offset, "4")
+		change += ", MASTER_LOG_FILE=" + quote(cmp.Or(s.File, "bin.000001")) + ", MASTER_LOG_POS=" +
+			cmp.Or(s.Offset, "4")
 	}
 	switch {
 	case k.MySQL && s.GTID:

@@ -29,7 +29,8 @@ func modes() []mode {
 	for _, server := range []string{"", "mysql-9.7"} {
 		for _, position := range []bool{true, false} {
 			for _, async := range []bool{false, true} {
-				name := map[bool]string{true: "MySQL", false: "MariaDB"}[server != ""] + map[bool]string{true: " position", false: " GTID"}[position] +
+				name := map[bool]string{true: "MySQL", false: "MariaDB"}[server != ""] +
+					map[bool]string{true: " position", false: " GTID"}[position] +
 					map[bool]string{true: " async", false: " semi-sync"}[async]
 				list = append(list, mode{name, lab.Options{Server: server, Position: position, Async: async}})
 			}
@@ -44,7 +45,8 @@ func run(ctx context.Context) int {
 	keep := flag.String("keep", "", "`folder` for the logs of modes that are not good")
 	told := flag.Bool("v", false, "tell each step on standard error")
 	flag.Parse()
-	fmt.Printf("%-28s %9s %5s %8s %5s %6s %5s %19s %19s %s\n", "", "failovers", "moves", "acked", "lost", "named", "aside", "gap median, max ms", "moves: median, max", "")
+	fmt.Printf("%-28s %9s %5s %8s %5s %6s %5s %19s %19s %s\n", "", "failovers", "moves", "acked", "lost", "named",
+		"aside", "gap median, max ms", "moves: median, max", "")
 	status := 0
 	for _, m := range modes() {
 		if !strings.Contains(strings.ToLower(m.name), strings.ToLower(*only)) || ctx.Err() != nil {
@@ -63,12 +65,16 @@ func run(ctx context.Context) int {
 		if len(s.Wrong) > 0 {
 			verdict, status = "WRONG", 1
 		}
-		fmt.Printf("%-28s %9d %5d %8d %5d %6d %5d %19s %19s %s\n", m.name, s.Failovers, s.Moves, s.Acked, s.Lost, s.Named, len(s.Aside), spread(s.Gaps), spread(s.MoveGaps), verdict)
+		fmt.Printf("%-28s %9d %5d %8d %5d %6d %5d %19s %19s %s\n", m.name, s.Failovers, s.Moves, s.Acked, s.Lost,
+			s.Named, len(s.Aside), spread(s.Gaps), spread(s.MoveGaps), verdict)
 		if s.Restarted > 0 {
-			fmt.Fprintf(os.Stderr, "    %d I/O threads acknowledged nothing before they were started again\n", s.Restarted)
+			fmt.Fprintf(os.Stderr, "    %d I/O threads acknowledged nothing before they were started again\n",
+				s.Restarted)
 		}
 		if s.Hung > 0 {
-			fmt.Fprintf(os.Stderr, "    %d threads of MariaDB hung and were freed by turning semi-synchronous replication off and on\n", s.Hung)
+			fmt.Fprintf(os.Stderr,
+				"    %d threads of MariaDB hung and were freed by turning semi-synchronous replication off and on\n",
+				s.Hung)
 		}
 		for _, text := range slices.Concat(s.Aside, s.Wrong) {
 			fmt.Fprintln(os.Stderr, "    "+text)
@@ -80,7 +86,8 @@ func run(ctx context.Context) int {
 // soak makes a cluster for one mode and returns what became of it. What is not good leaves its logs in folder, unless
 // that is "".
 func soak(ctx context.Context, o lab.Options, n int, trace io.Writer, folder string) *lab.Soak {
-	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second, 3, true
+	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second,
+		3, true
 	o.Mon = "flap_count 0"         // the same hosts die again and again here
 	o.AckTimeout = 2 * time.Second // a machine that is busy is no reason to give up waiting
 	c, err := lab.New(ctx, o)

@@ -154,8 +154,10 @@ func (i *Instance) DB(user, password string) *sql.DB {
 // there.
 func (i *Instance) Follow(source *Instance) {
 	i.t.Helper()
-	source.Exec("CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-secret'", "GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
-	i.Exec(i.Kind.Follow(servers.Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: "repl-secret"})...)
+	source.Exec("CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY 'repl-secret'",
+		"GRANT REPLICATION SLAVE ON *.* TO repl@'%'")
+	i.Exec(i.Kind.Follow(servers.Source{Host: "127.0.0.1", Port: source.Port, User: "repl",
+		Password: "repl-secret"})...)
 }
 
 func (i *Instance) open(user, password, database, network, addr string) (*sql.DB, error) {
