@@ -47,6 +47,13 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 // survey takes in what a server has said of itself.
 func (r *receptions) survey(v Surveyed, now time.Duration) {
 	s := r.of[v.Host]
+	// It was started since the last survey, and no check has found its port closed meanwhile: that was over too soon, or
+	// on the other side of a line that was cut. Of its seconds one more may be over. (A server whose wall clock was set
+	// back seems to have been started, too.)
+	since := now - s.Surveyed
+	if v.Uptime > 0 && s.Surveyed > 0 && v.Uptime+time.Second <= since && s.Ended <= s.Surveyed {
+		s.Ended = now
+	}
 	r.servers.Introduce(v.Host, v.ServerID, v.UUID)
 	s.Surveyed, s.ServerID = now, v.ServerID
 	s.Logs, s.GTID = v.LogBin && v.LogSlaveUpdates, v.Replica != nil && v.Replica.UsesGTID

@@ -74,6 +74,40 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
+// TestServerRestarted: that a server was started since it was last asked is known by how long it has run, where no check
+// has found its port closed meanwhile.
+func TestServerRestarted(t *testing.T) {
+	const first, second = time.Minute, time.Minute + 10*time.Second
+	for name, c := range map[string]struct {
+		uptime  time.Duration // at the second survey
+		refused time.Duration // when its port was found closed; 0: never
+		ended   time.Duration
+	}{
+		"it runs on":                     {uptime: time.Hour},
+		"it does not say":                {},
+		"it was started between the two": {uptime: 4 * time.Second, ended: second},
+		"just after the first":           {uptime: 9 * time.Second, ended: second},
+		"perhaps just before":            {uptime: 10 * time.Second},
+		"its port was found closed":      {uptime: 4 * time.Second, refused: first + time.Second, ended: first + time.Second},
+		"it was closed long before":      {uptime: 4 * time.Second, refused: time.Second, ended: second},
+	} {
+		r := newReceptions(topology())
+		says := func(up time.Duration) Surveyed { return Surveyed{Host: "db2", Survey: mysqlctl.Survey{Uptime: up}} }
+		refuses := check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error, Refused: true}}
+		if c.refused > 0 && c.refused < first {
+			r.note(refuses, c.refused)
+		}
+		r.survey(says(time.Hour), first)
+		if c.refused > first {
+			r.note(refuses, c.refused)
+		}
+		r.survey(says(c.uptime), second)
+		if got := r.of["db2"].Ended; got != c.ended {
+			t.Errorf("%s: its server ended at %v, want %v", name, got, c.ended)
+		}
+	}
+}
+
 // TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by
 // what it stands for.
 func TestStrangerIsTold(t *testing.T) {

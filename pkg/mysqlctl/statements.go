@@ -185,10 +185,10 @@ func (f flavour) showVariables(names ...string) statement {
 		args: args}
 }
 
-// showSemiSync works also for servers without semi-synchronous replication.
-func (f flavour) showSemiSync() statement {
+// showRunning asks for how long the server has run, and what its semi-synchronous replication does, if it has any.
+func (f flavour) showRunning() statement {
 	return statement{what: "read the state of semi-synchronous replication",
-		sql: "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'"}
+		sql: "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name = 'Uptime'"}
 }
 
 func (f flavour) showProcesses() statement {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Survey is what a server says of its settings and of its replication, as far as it matters to the other hosts.
@@ -12,6 +13,8 @@ type Survey struct {
 	Settings
 	SemiSync SemiSync
 	Replica  *Replica // nil: it replicates from nobody, or does not tell this user
+
+	Uptime time.Duration // since its start, in whole seconds that are over; 0: it does not say
 }
 
 // Settings are the variables that must suit each other between hosts.
@@ -53,7 +56,7 @@ func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 		return Survey{}, err
 	}
 	variables := pairs(rows)
-	if rows, err = c.ask(ctx, flavour.showSemiSync); err != nil {
+	if rows, err = c.ask(ctx, flavour.showRunning); err != nil {
 		return Survey{}, err
 	}
 	s, err := readSurvey(variables, pairs(rows))
@@ -93,6 +96,9 @@ func readSurvey(variables, status row) (Survey, error) {
 	}
 	if s.AutoIncrementOffset, err = strconv.Atoi(variables["auto_increment_offset"]); err != nil {
 		return Survey{}, fmt.Errorf("read auto_increment_offset: %w", err)
+	}
+	if seconds, err := strconv.ParseUint(status["Uptime"], 10, 32); err == nil {
+		s.Uptime = time.Duration(seconds) * time.Second
 	}
 	if clients := get(status, "Rpl_semi_sync_source_clients", "Rpl_semi_sync_master_clients"); clients != "" {
 		if s.SemiSync.Clients, err = strconv.Atoi(clients); err != nil {

@@ -20,9 +20,9 @@ func TestReadSurvey(t *testing.T) {
 	}{
 		"MariaDB 10.11": {"version=10.11.14-MariaDB-log version_comment=Debian server_id=1 log_bin=ON log_slave_updates=ON gtid_strict_mode=ON auto_increment_increment=2 " +
 			"auto_increment_offset=1 rpl_semi_sync_master_enabled=ON",
-			"Rpl_semi_sync_master_status=ON Rpl_semi_sync_master_clients=2",
+			"Rpl_semi_sync_master_status=ON Rpl_semi_sync_master_clients=2 Uptime=77",
 			Survey{Settings: Settings{"10.11.14-MariaDB-log", "MariaDB", true, 1, true, true, "ON", 2, 1, ""},
-				SemiSync: SemiSync{true, true, 2, false}}},
+				SemiSync: SemiSync{true, true, 2, false}, Uptime: 77 * time.Second}},
 		"MySQL 5.7 without the plugin": {"version=5.7.44 server_id=4294967295 log_bin=OFF log_slave_updates=OFF gtid_mode=OFF_PERMISSIVE auto_increment_increment=1 auto_increment_offset=1", "",
 			Survey{Settings: Settings{"5.7.44", "MySQL (SLAVE)", false, 4294967295, false, false, "OFF_PERMISSIVE", 1,
 				1, ""}}},
@@ -62,16 +62,24 @@ func testSurvey(t *testing.T, kind string) {
 	source := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 7, SemiSync: true, Args: auto})
 	replica := mysqltest.Start(t, mysqltest.Options{Server: kind, ServerID: 8, SemiSync: true})
 	ctx := within(t, time.Minute)
+	var up time.Duration
 	survey := func(i *mysqltest.Instance, user string) Survey {
 		t.Helper()
 		c := NewConn(Config{Addr: i.Addr, User: user, Password: password})
 		defer c.Close()
 		s, err := c.Survey(ctx)
 		fatal(t, err)
+		up, s.Uptime = s.Uptime, 0
 		return s
 	}
 	account(source, "monitor", source.Kind.MonitorRights())
 	account(source, "nobody", "USAGE")
+	for up == 0 && ctx.Err() == nil { // its first second
+		survey(source, "nobody")
+	}
+	if up > 10*time.Minute {
+		t.Errorf("it has run for %v", up)
+	}
 
 	want := Survey{Settings: Settings{Version: source.Query("SELECT @@version"), Dialect: mariaDB.String(),
 		MariaDB: true, ServerID: 7, LogBin: true, LogSlaveUpdates: true,
