@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all help build test unit e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak histories test-page test-balancer check-monitoring packages test-packages
+.PHONY: all help build test unit race e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak histories test-page test-balancer check-monitoring packages test-packages
 
 all: build
 
@@ -43,6 +43,9 @@ lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a 
 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # which waits for servers longer than all others take
+
+race: servers ## the packages' own tests under the race detector (needs a C compiler); package cluster has no goroutines
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(GO) list ./pkg/... | grep -v -e /mysqlctl$$ -e /cluster$$)
 
 # Packages of tests only, beside test/e2e; those for which a browser or a balancer is installed have targets of their own.
 TEST_PACKAGES = $(shell $(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,30 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
+// lines is a log that is read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestStartSaysWhatItWaitsFor: a monitor whose ping_ips nobody has starts never, and says why; so does one that waits
 // for a check.
 func TestStartSaysWhatItWaitsFor(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
-		var log strings.Builder // of one goroutine, and read when that rests
+		var log lines
 		up, probed := make(chan bool), make(chan struct{})
 		top := topology()
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
