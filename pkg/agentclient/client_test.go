@@ -116,16 +116,23 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 }
 
 // replies answers for addresses, in the order in which it is asked; after the last one it hangs.
-type replies map[string][]func() (string, error)
+type replies struct {
+	mu sync.Mutex
+	of map[string][]func() (string, error)
+}
 
-func (r replies) Ask(ctx context.Context, addr, _ string) (string, error) {
-	if len(r[addr]) == 0 {
+func (r *replies) Ask(ctx context.Context, addr, _ string) (string, error) {
+	r.mu.Lock()
+	left := r.of[addr]
+	if len(left) > 0 {
+		r.of[addr] = left[1:]
+	}
+	r.mu.Unlock()
+	if len(left) == 0 {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
-	next := r[addr][0]
-	r[addr] = r[addr][1:]
-	return next()
+	return left[0]()
 }
 
 // TestAgentIsReloaded: an agent that ends the connection, as by a reload, is asked again at the next renewal, though
@@ -134,7 +141,7 @@ func TestAgentIsReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := func() (string, error) { return "", io.ErrUnexpectedEOF }
 		fine := func() (string, error) { return "OK: Status applied successfully!|v=1|seq=0|UP:1.00", nil }
-		ask := replies{"10.0.0.1:9989": {ended, ended, fine}}
+		ask := &replies{of: map[string][]func() (string, error){"10.0.0.1:9989": {ended, ended, fine}}}
 		c := New(Config{Host: "db1", Addr: netip.MustParseAddrPort("10.0.0.1:9989"), Agents: ask,
 			Relays: []Relay{{"db2", netip.MustParseAddrPort("10.0.0.2:9989")}}})
 		began := time.Now()
