@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -78,16 +77,6 @@ type Node struct {
 	Server *Server
 	Agent  *Daemon
 	Disk   *Disk // nil: the lab's
-}
-
-// Daemon is one of our daemons on a host.
-type Daemon struct {
-	host    *Host
-	program string
-	config  string
-	dir     string
-	proc    *Process
-	clock   *Clock // of its own; nil: the machine's
 }
 
 // New makes hosts, servers and replication; no daemon runs yet. Everything goes with the lab itself.
@@ -320,57 +309,6 @@ func (c *Cluster) configure() error {
 	return nil
 }
 
-// Start starts the daemon in the foreground, as systemd would.
-func (d *Daemon) Start() error {
-	args := []string{"--config", d.config, "--foreground", "--log-file", d.LogPath(),
-		"--pid-file", filepath.Join(d.dir, filepath.Base(d.program)+".pid")}
-	cmd, answer := exec.Command(d.program, args...), func() error { return nil }
-	if d.clock != nil {
-		var err error
-		if cmd, answer, err = d.clock.command(d.program, args...); err != nil {
-			return err
-		}
-	}
-	p, err := start(d.host, cmd, filepath.Join(d.dir, filepath.Base(d.program)+".out"))
-	d.proc = p
-	if err != nil {
-		return err
-	}
-	return answer()
-}
-
-// Config is the daemon's configuration file.
-func (d *Daemon) Config() string { return d.config }
-
-// LogPath is where the daemon logs.
-func (d *Daemon) LogPath() string { return filepath.Join(d.dir, filepath.Base(d.program)+".log") }
-
-// Log returns what it has logged so far.
-func (d *Daemon) Log() string {
-	text, err := os.ReadFile(d.LogPath())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-// Kill ends the daemon as kill -9 does.
-func (d *Daemon) Kill() error { return d.proc.Signal(syscall.SIGKILL) }
-
-// Signal sends the daemon a signal.
-func (d *Daemon) Signal(s syscall.Signal) error { return d.proc.Signal(s) }
-
-// Usage is what the daemon has used so far.
-func (d *Daemon) Usage() (Usage, error) { return d.proc.Usage() }
-
-// Stop ends the daemon cleanly.
-func (d *Daemon) Stop(ctx context.Context) error {
-	if err := d.proc.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	return Wait(ctx, filepath.Base(d.program)+" to end", func() (bool, string) { return d.proc.Ended(), "it runs" })
-}
-
 // StartAll starts agents and monitor and waits until every role is where it is to be.
 func (c *Cluster) StartAll(ctx context.Context) error {
 	for _, n := range c.DBs {
@@ -497,6 +435,3 @@ func (c *Cluster) WaitLevel(ctx context.Context, nodes ...*Node) error {
 		return len(slices.Compact(slices.Clone(sums))) == 1, strings.Join(sums, ", ")
 	})
 }
-
-// Name is the name of the daemon's program.
-func (d *Daemon) Name() string { return filepath.Base(d.program) }
