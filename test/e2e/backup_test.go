@@ -17,7 +17,7 @@ func TestBackupLock(t *testing.T) {
 	}{{"", true}, {"mysql-9.7", false}} {
 		t.Run(map[bool]string{true: "something to execute", false: "nothing to execute"}[c.writing],
 			func(t *testing.T) {
-				b := start(t, time.Minute, lab.Options{Server: c.server})
+				b := start(t, lab.Options{Server: c.server})
 				db2 := b.Node("db2")
 				var l *lab.Load
 				if c.writing {

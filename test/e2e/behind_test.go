@@ -15,7 +15,7 @@ import (
 // calm is a cluster without load whose servers are level.
 func calm(t *testing.T, o lab.Options) *bench {
 	t.Helper()
-	b := start(t, 90*time.Second, o)
+	b := start(t, o)
 	b.load().Stop()
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 	return b
@@ -182,7 +182,7 @@ func (b *bench) received(host, as string) {
 func TestLateCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, 90*time.Second, alone(position))
+			b := start(t, alone(position))
 			l := b.load()
 			release, err := b.Node("db2").Server.Hold(b.ctx)
 			b.must(err)
@@ -209,7 +209,7 @@ func TestLateCandidate(t *testing.T) {
 func TestLateSlave(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, 90*time.Second, alone(position))
+			b := start(t, alone(position))
 			l := b.load()
 			release, err := b.Node("db3").Server.Hold(b.ctx)
 			b.must(err)
@@ -333,7 +333,7 @@ func slaveAway(t *testing.T, o lab.Options) {
 			func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := start(t, 90*time.Second, o)
+			b := start(t, o)
 			l := b.load()
 			db1, db3 := b.Node("db1"), b.Node("db3")
 			b.must(c.away(b, db3))

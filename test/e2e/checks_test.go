@@ -66,7 +66,7 @@ func (b *bench) passes(host, name, want string) {
 func TestReplicationErrorsAreTold(t *testing.T) { kinds(t, testReplicationErrorsAreTold) }
 
 func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
-	b := start(t, 2*time.Minute, o)
+	b := start(t, o)
 	db1, db3 := b.Node("db1").Server, b.Node("db3").Server
 	const broken = "ERROR: Replication is broken. "
 	// What a busy machine adds to a trap period of a second, one probe and one question; without the trap period it
@@ -120,7 +120,7 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 func TestSlaveAstray(t *testing.T) { kinds(t, testSlaveAstray) }
 
 func testSlaveAstray(t *testing.T, o lab.Options) {
-	b := start(t, time.Minute, o)
+	b := start(t, o)
 	db3 := b.Node("db3")
 	b.must(db3.Agent.Kill())
 	b.must(db3.Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='10.77.0.12'", "START SLAVE"))
@@ -147,7 +147,7 @@ func testSlaveAstray(t *testing.T, o lab.Options) {
 func TestNobodyAcknowledges(t *testing.T) { kinds(t, testNobodyAcknowledges) }
 
 func testNobodyAcknowledges(t *testing.T, o lab.Options) {
-	b := start(t, time.Minute, o)
+	b := start(t, o)
 	const warning = "nobody acknowledges what 'db1' commits (semi-synchronous replication): it may be lost with the host"
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
 	b.until("the warning", func(show string) bool { return strings.Contains(show, "# Warning: "+warning+"\n") })
@@ -162,7 +162,7 @@ func testNobodyAcknowledges(t *testing.T, o lab.Options) {
 func TestDelayedReplica(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
-			b := start(t, 60*time.Second, lab.Options{Server: kind, MaxBacklog: 3})
+			b := start(t, lab.Options{Server: kind, MaxBacklog: 3})
 			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=8", "START SLAVE"))
 			l := b.load()
 			defer l.Stop()

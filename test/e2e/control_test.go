@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/test/lab"
@@ -30,7 +29,7 @@ func (b *bench) steps(steps []step) {
 
 // TestControl: every command with its errors, on a real cluster.
 func TestControl(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	b.steps([]step{
 		{"ping", "OK: Pinged successfully!", 0},
 		{"mode", "ACTIVE", 0},
@@ -130,7 +129,7 @@ func (b *bench) modes() {
 
 // TestFlapping: a host that keeps failing stays in AWAITING_RECOVERY until somebody says otherwise.
 func TestFlapping(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{Mon: " flap_count 1\n flap_duration 1h"})
+	b := start(t, lab.Options{Mon: " flap_count 1\n flap_duration 1h"})
 	for range 2 {
 		b.must(b.Node("db3").Server.Kill())
 		b.state("db3", "HARD_OFFLINE")

@@ -52,7 +52,7 @@ func (b *bench) well() {
 func TestDoctorHealthy(t *testing.T) {
 	each(t, func(t *testing.T, o lab.Options) {
 		o.Common = secret
-		b := start(t, time.Minute, o)
+		b := start(t, o)
 		b.load()
 		b.well()
 		out, status := b.control("doctor --verbose")
@@ -65,7 +65,7 @@ func TestDoctorHealthy(t *testing.T) {
 
 // TestDoctorBeforeTheMonitor: without daemons the agents are what is missing; with agents nothing is.
 func TestDoctorBeforeTheMonitor(t *testing.T) {
-	b := prepare(t, time.Minute, lab.Options{Common: secret})
+	b := prepare(t, lab.Options{Common: secret})
 	findings, status := b.doctor()
 	down := 0
 	for _, f := range findings {
@@ -100,14 +100,14 @@ const restarts = " flap_count 100\n"
 
 // TestDoctorFinds: each breakage is found by name, with its remedy, and nothing is wrong any more when it is mended.
 func TestDoctorFinds(t *testing.T) {
-	b := start(t, 4*time.Minute, lab.Options{Common: secret, Mon: restarts})
+	b := start(t, lab.Options{Common: secret, Mon: restarts})
 	b.well()
 	b.finds(append(breakages(), mariaDBBreakages()...))
 }
 
 // TestDoctorFindsOnMySQL: what is said in other words there.
 func TestDoctorFindsOnMySQL(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{Common: secret, Server: servers.Tested()[1], Mon: restarts})
+	b := start(t, lab.Options{Common: secret, Server: servers.Tested()[1], Mon: restarts})
 	b.well()
 	b.finds(mySQLBreakages())
 }
@@ -152,7 +152,7 @@ func TestDoctorWithTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca, key := certificate(t, dir, "ca", nil, nil)
 	certificate(t, dir, "host", ca, key)
-	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " +
+	b := start(t, lab.Options{Common: "<socket>\n type ssl\n cert_file " + dir + "/host.crt\n key_file " +
 		dir + "/host.key\n ca_file " + dir + "/ca.crt\n</socket>"})
 	b.must(lab.Wait(b.ctx, "nothing but the certificate to be found", func() (bool, string) {
 		findings, _ := b.doctor()
@@ -163,7 +163,7 @@ func TestDoctorWithTLS(t *testing.T) {
 
 // TestDoctorIsQuick: a host that answers nothing delays nothing beyond the deadlines.
 func TestDoctorIsQuick(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{Common: secret})
+	b := start(t, lab.Options{Common: secret})
 	b.must(b.Node("db3").Cut(true))
 	began := time.Now()
 	if _, status := b.doctor(); status != 1 {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"mysql-mmm/test/lab"
 	"mysql-mmm/test/servers"
@@ -27,7 +26,7 @@ func (b *bench) schedulers(on string) {
 func TestEventScheduler(t *testing.T) {
 	for _, kind := range servers.Tested()[:2] {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
-			b := start(t, 90*time.Second, lab.Options{Server: kind, Common: secret})
+			b := start(t, lab.Options{Server: kind, Common: secret})
 			db1 := b.Node("db1")
 			b.must(db1.Server.Exec(b.ctx, "GRANT EVENT ON *.* TO mmm_monitor@'10.77.0.%'"))
 			if kind == "" {

@@ -13,7 +13,7 @@ import (
 // TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened
 // and closed.
 func TestStartFromNothing(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader, writer(10.77.0.100)\n" +
 		"  db2(10.77.0.12) master/ONLINE. Roles: reader\n" +
 		"  db3(10.77.0.13) slave/ONLINE. Roles: reader\n\n"
@@ -33,7 +33,7 @@ func TestStartFromNothing(t *testing.T) {
 
 // TestServerStopped: a clean stop is a failover too, and the host comes back by itself.
 func TestServerStopped(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	b.must(b.Node("db1").Server.Stop(b.ctx))
 	b.must(l.WaitServer(b.ctx, 2))
@@ -46,7 +46,7 @@ func TestServerStopped(t *testing.T) {
 // TestHostCutOff: the writer's host is off the network. Its role moves once its lease is over for certain, and
 // its address has gone by itself by then. When it is back it is read-only.
 func TestHostCutOff(t *testing.T) {
-	b := start(t, 90*time.Second, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	b.must(l.Between(func() error { return b.Node("db1").Cut(true) })) // a write on its way would be on db1 alone
 	b.must(l.WaitServer(b.ctx, 2))
@@ -68,7 +68,7 @@ func TestHostCutOff(t *testing.T) {
 
 // TestHungAgentOfSlave: a slave's agent that hangs holds up nobody.
 func TestHungAgentOfSlave(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	b.must(b.Node("db3").Agent.Signal(stop))
 	since := time.Now()
@@ -87,7 +87,7 @@ func TestHungAgentOfSlave(t *testing.T) {
 // TestStoppedAgentOfSlave: what a slave had for readers is served by others once its agent has been away for a lease,
 // and the address is nowhere twice.
 func TestStoppedAgentOfSlave(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	db3 := b.Node("db3")
 	if show := b.show(); !strings.Contains(show, "db3(10.77.0.13) slave/ONLINE. Roles: reader(") {
@@ -112,7 +112,7 @@ func TestStoppedAgentOfSlave(t *testing.T) {
 // TestAddressByHand: a virtual address that somebody takes off is back within a second; one that somebody put
 // elsewhere, with another prefix length, goes.
 func TestAddressByHand(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	db1, writer := b.Node("db1"), netip.MustParsePrefix(lab.WriterIP+"/32")
 	since := time.Now()
 	b.must(db1.SetAddress(writer, false))

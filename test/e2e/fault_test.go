@@ -18,7 +18,7 @@ func leased() lab.Options {
 func TestFaults(t *testing.T) {
 	for _, f := range lab.Faults() {
 		t.Run(strings.ReplaceAll(f.Name, " ", "_"), func(t *testing.T) {
-			b := start(t, 90*time.Second, leased())
+			b := start(t, leased())
 			trial, err := b.Try(b.ctx, f, time.Second)
 			t.Log(trial)
 			b.must(err)
@@ -32,7 +32,7 @@ func TestFaults(t *testing.T) {
 // TestLineCut: a line is not a host. The monitor can't reach the writer for far longer than a lease; others can,
 // and nothing moves.
 func TestLineCut(t *testing.T) {
-	b := start(t, 90*time.Second, leased())
+	b := start(t, leased())
 	l := b.load()
 	db1 := b.Node("db1")
 	since := time.Now()
@@ -56,7 +56,7 @@ func TestLineCut(t *testing.T) {
 // TestServerHangs: the writer's server is stopped and later continued. Its port is closed to clients
 // meanwhile, another host takes over, and the old server is read-only before a client can reach it.
 func TestServerHangs(t *testing.T) {
-	b := start(t, 90*time.Second, leased())
+	b := start(t, leased())
 	l := b.load()
 	db1 := b.Node("db1")
 	since := time.Now()

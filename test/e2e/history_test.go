@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/test/lab"
@@ -13,7 +12,7 @@ import (
 // TestHistory: after a failover mmm_control says what happened, why, and what would bring the host back; also after a
 // restart of the monitor.
 func TestHistory(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	b.must(l.Between(b.Node("db1").Server.Kill))
 	b.must(l.WaitServer(b.ctx, 2))

@@ -98,7 +98,7 @@ func reconfigure(b *bench, text string) {
 // and alerts hear of it.
 func TestHooksDelayNothing(t *testing.T) {
 	s := scripts{t, t.TempDir()}
-	b := prepare(t, 90*time.Second, leased())
+	b := prepare(t, leased())
 	mute, chat := receive(b, true), receive(b, false)
 	hooks := ""
 	for name, text := range map[string]string{
@@ -203,7 +203,7 @@ func TestHookSaysNo(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	o := leased()
 	o.MaxBacklog = 1
-	b := prepare(t, 2*time.Minute, o)
+	b := prepare(t, o)
 	guard := s.add("guard", `echo "$MMM_EVENT $MMM_FROM $MMM_TO" >>DIR/asked
 if [ -e DIR/hang ]; then sleep 1000; fi
 if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi`, 0o755)
@@ -263,7 +263,7 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 // conflict.
 func TestHookHearsOfConflict(t *testing.T) {
 	s := scripts{t, t.TempDir()}
-	b := prepare(t, 90*time.Second, leased())
+	b := prepare(t, leased())
 	reconfigure(b, "<hook conflict>\nprogram "+s.add("conflict", "echo $MMM_LEVEL $MMM_HOST: $MMM_TEXT >>DIR/heard",
 		0o755)+"\nevents conflict\n</hook>\n")
 	b.must(b.StartAll(b.ctx))

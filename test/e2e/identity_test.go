@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"mysql-mmm/test/lab"
 	"mysql-mmm/test/servers"
@@ -73,7 +72,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
 			o := alone(false)
 			o.Server = kind
-			b := start(t, 90*time.Second, o)
+			b := start(t, o)
 			b.secondNetwork()
 			b.hostNames()
 			db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
@@ -137,7 +136,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 // TestSourceIsAStranger: who replicates from a server that is no host of the cluster receives nothing of the writer: a
 // move to it is refused, and when the writer dies nobody is promoted in silence.
 func TestSourceIsAStranger(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	b.load().Stop()
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 	outsider, err := b.Outsider(b.ctx)

@@ -15,7 +15,7 @@ import (
 // TestHostileClients: silent clients, rubbish and overlong lines on the ports of monitor and agents delay
 // nobody.
 func TestHostileClients(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	before, err := b.Monitor.Usage()
 	b.must(err)
@@ -80,7 +80,7 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	b := start(t, time.Minute, lab.Options{StatusDir: dir})
+	b := start(t, lab.Options{StatusDir: dir})
 	l := b.load()
 	filler, err := os.Create(filepath.Join(dir, "filler"))
 	b.must(err)
@@ -107,7 +107,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestBrokenStatusFile: a corrupt status file is warned of, and the vote finds the roles where they are.
 func TestBrokenStatusFile(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	before := b.show()
 	b.must(b.Monitor.Kill())
 	b.must(os.WriteFile("/run/lab/mmm_mond.status", []byte("db1|ONLINE\x00\xff\nnobody|ONLINE|\ndb2|BOGUS|x\ndb3|ONLI"),
@@ -123,7 +123,7 @@ func TestBrokenStatusFile(t *testing.T) {
 
 // TestBadConfiguration: every error at once with file, line and remedy; nothing is started.
 func TestBadConfiguration(t *testing.T) {
-	b := prepare(t, time.Minute, lab.Options{Common: "bogus 1\nmax_kill_retries many"})
+	b := prepare(t, lab.Options{Common: "bogus 1\nmax_kill_retries many"})
 	for _, d := range []string{"configtest", "--foreground"} {
 		out, err := b.Mon.Run(b.ctx, filepath.Join(b.Bin, "mmm_mond"), "--config", "/run/lab/mmm_mon.conf", d)
 		if err == nil || !strings.Contains(out, "/run/lab/mmm_common.conf:4: ") {

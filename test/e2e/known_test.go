@@ -18,7 +18,7 @@ import (
 // TestMonitorDeadThenHostCut: no monitor, and then the writer's host is cut off. Its address goes by itself, and
 // the role moves when a monitor is back.
 func TestMonitorDeadThenHostCut(t *testing.T) {
-	b := start(t, 90*time.Second, leased())
+	b := start(t, leased())
 	l := b.load()
 	db1 := b.Node("db1")
 	b.must(b.Monitor.Kill())
@@ -40,7 +40,7 @@ func TestMonitorDeadThenHostCut(t *testing.T) {
 // TestHeldReadOnly: a host that may be the writer and is not is closed for writes, whoever opens it: at once with
 // a monitor, and by an agent that has just been started without one.
 func TestHeldReadOnly(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	db2 := b.Node("db2")
 	closed := func() {
 		t.Helper()
@@ -63,7 +63,7 @@ var calmly = flag.Duration("calmly", 6*time.Second, "how long nothing is to happ
 // TestNothingHappens: ICMP that is filtered while the server answers, lost packets, a busy machine: no
 // failover.
 func TestNothingHappens(t *testing.T) {
-	b := start(t, 2*time.Minute+3**calmly, leased())
+	b := start(t, leased())
 	l := b.load()
 	calm := func(what string) {
 		t.Helper()
@@ -102,7 +102,7 @@ func TestNothingHappens(t *testing.T) {
 
 // TestAddressConflict: an address that another machine has is not added, and everybody is told.
 func TestAddressConflict(t *testing.T) {
-	b := prepare(t, time.Minute, leased())
+	b := prepare(t, leased())
 	writer := netip.MustParsePrefix(lab.WriterIP + "/32")
 	b.must(b.Client.SetAddress(writer, true))
 	for _, n := range b.DBs {
@@ -123,7 +123,7 @@ func TestAddressConflict(t *testing.T) {
 func TestMisledNeighbour(t *testing.T) {
 	o := leased()
 	o.Common = "arp_refresh 0"
-	b := start(t, time.Minute, o)
+	b := start(t, o)
 	b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
 		// Again and again, as the agent announces a new address for some seconds.
 		b.must(b.Mon.Mislead(netip.MustParseAddr(lab.WriterIP)))
@@ -138,7 +138,7 @@ func TestMisledNeighbour(t *testing.T) {
 
 // TestForgedOrder: with agent_secret the agents obey nobody who does not know it, and the cluster works.
 func TestForgedOrder(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})
+	b := start(t, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})
 	conn, err := b.Client.Dial(b.ctx, b.Node("db2").IP.String()+":9989")
 	b.must(err)
 	defer conn.Close()
@@ -163,7 +163,7 @@ func TestForgedOrder(t *testing.T) {
 // TestDeadServerAtStart: a server that does not run while the monitor starts is an answer, not the agent's
 // end.
 func TestDeadServerAtStart(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	b.must(b.Monitor.Kill())
 	b.must(b.Node("db1").Server.Kill())
 	conn, err := b.Mon.Dial(b.ctx, b.Node("db1").IP.String()+":9989")
@@ -187,7 +187,7 @@ func TestDeadServerAtStart(t *testing.T) {
 
 // TestSecondMonitorOnOneState: two monitors that decide on one state would give one epoch two contents.
 func TestSecondMonitorOnOneState(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	text, err := os.ReadFile("/run/lab/mmm_mon.conf")
 	b.must(err)
 	other := filepath.Join(t.TempDir(), "mmm_mon.conf")

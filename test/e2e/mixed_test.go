@@ -18,10 +18,10 @@ type fleet struct {
 
 // mixed starts a cluster with original agents on some hosts, and with an original monitor or with ours. It replicates
 // by file and position, as clusters of the original's time do.
-func mixed(t *testing.T, limit time.Duration, o lab.Options, monitor bool, agents ...string) *fleet {
+func mixed(t *testing.T, o lab.Options, monitor bool, agents ...string) *fleet {
 	t.Helper()
 	o.Position = true
-	f := &fleet{bench: prepare(t, limit, o), agents: map[string]*lab.Original{}}
+	f := &fleet{bench: prepare(t, o), agents: map[string]*lab.Original{}}
 	t.Cleanup(func() {
 		all := f.agents
 		if f.monitor != nil {
@@ -77,7 +77,7 @@ func (f *fleet) whole() {
 
 // TestOriginal: the double does what it is for: start, move, failover and return of a cluster without anything of ours.
 func TestOriginal(t *testing.T) {
-	f := mixed(t, 2*time.Minute, lab.Options{Retries: 2}, true, "db1", "db2", "db3")
+	f := mixed(t, lab.Options{Retries: 2}, true, "db1", "db2", "db3")
 	l := f.load()
 	if out, _ := f.control("move_role writer db2"); !strings.HasPrefix(out,
 		"OK: Role 'writer' has been moved from 'db1' to 'db2'") {
@@ -94,7 +94,7 @@ func TestOriginal(t *testing.T) {
 // TestMixedMove: our monitor moves the writer's role between original agents, whose soft blocking waits until everybody
 // has gone, and takes a host out that has it: nobody is given the role while the other still has it.
 func TestMixedMove(t *testing.T) {
-	f := mixed(t, 2*time.Minute, lab.Options{Retries: 3}, false, "db1", "db2", "db3")
+	f := mixed(t, lab.Options{Retries: 3}, false, "db1", "db2", "db3")
 	l := f.load()
 	watch := f.WatchWriter(f.ctx)
 	if out, status := f.control("move_role writer db2"); status != 0 {
@@ -124,7 +124,7 @@ func TestMixedMove(t *testing.T) {
 // waiting when it gives the role up, and its application has no client at the moment. And when the writer dies and is
 // back its log is looked at from across, so that all is well again without anybody's doing.
 func TestMixedAgents(t *testing.T) {
-	f := mixed(t, time.Minute, lab.Options{Retries: 5}, false, "db1")
+	f := mixed(t, lab.Options{Retries: 5}, false, "db1")
 	for _, to := range []string{"db2", "db1"} {
 		if out, status := f.control("move_role writer " + to); status != 0 {
 			t.Fatal(out)
@@ -144,7 +144,7 @@ func TestMixedAgents(t *testing.T) {
 
 // TestOriginalMonitor: under an original monitor the writer dies, whose agent is ours, and gets the role again.
 func TestOriginalMonitor(t *testing.T) {
-	f := mixed(t, 2*time.Minute, lab.Options{}, true)
+	f := mixed(t, lab.Options{}, true)
 	l := f.load()
 	f.must(l.Between(f.Node("db1").Server.Kill)) // it has nothing that nobody else has
 	f.must(l.WaitServer(f.ctx, 2))
@@ -183,7 +183,7 @@ const originalLooks = 4 * time.Second
 
 // swapped is a cluster of the original's programs that have been replaced by ours, without a write that failed.
 func swapped(t *testing.T, order ...string) (*fleet, *lab.Load) {
-	f := mixed(t, 2*time.Minute, lab.Options{}, true, "db1", "db2", "db3")
+	f := mixed(t, lab.Options{}, true, "db1", "db2", "db3")
 	l := f.load()
 	f.swapAll(l, 0, order...)
 	return f, l

@@ -10,7 +10,7 @@ import (
 
 // TestMoveBehindLock: an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
 func TestMoveBehindLock(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	b.must(b.Node("db1").Server.Lock(b.ctx))
 	since := time.Now()
@@ -28,7 +28,7 @@ func TestMoveBehindLock(t *testing.T) {
 // says so.
 func TestMoveToBroken(t *testing.T) {
 	// trap_period is long, so that the operator is quicker than the check.
-	b := start(t, time.Minute, lab.Options{TrapPeriod: time.Minute})
+	b := start(t, lab.Options{TrapPeriod: time.Minute})
 	l := b.load()
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
 	out, status := b.control("move_role writer db2")
@@ -50,7 +50,7 @@ func TestMoveToBroken(t *testing.T) {
 
 // TestSlaveReplication: broken and late replication take the slave's reader address away and bring it back.
 func TestSlaveReplication(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{MaxBacklog: 1})
+	b := start(t, lab.Options{MaxBacklog: 1})
 	l := b.load()
 	b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
 	// The peer has been ONLINE for less than a minute: until then nothing is held against the slave.
@@ -80,7 +80,7 @@ func TestSlaveReplication(t *testing.T) {
 // TestMoveToTheDeaf: a server that listens on its host's own address alone is of no use at the writer's address. A
 // planned move to it goes back, and says why.
 func TestMoveToTheDeaf(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{Lease: 3, Common: "switch_timeout 5\n" + secret})
+	b := start(t, lab.Options{Lease: 3, Common: "switch_timeout 5\n" + secret})
 	b.must(restarted("db2", "--bind-address=10.77.0.12")(b))
 	b.must(b.WaitWhole(b.ctx))
 	l := b.load()

@@ -15,7 +15,7 @@ import (
 func TestPreferred(t *testing.T) {
 	o := leased()
 	o.WriterPrefer, o.MaxBacklog = "db1", 1
-	b := prepare(t, 90*time.Second, o)
+	b := prepare(t, o)
 	for _, n := range b.DBs {
 		b.must(n.Agent.Start())
 	}
@@ -65,7 +65,7 @@ func TestSuperUser(t *testing.T) {
 			}
 			o := leased()
 			o.Server = kind
-			b := prepare(t, time.Minute, o)
+			b := prepare(t, o)
 			for _, n := range b.DBs {
 				b.must(n.Server.Exec(b.ctx, "SET sql_log_bin=0", "GRANT "+right+" ON *.* TO app@'10.77.0.%'"))
 			}
@@ -83,7 +83,7 @@ func TestSuperUser(t *testing.T) {
 
 // TestMissingGrant: an agent that may not open the server says which GRANT mends it, and the role goes back.
 func TestMissingGrant(t *testing.T) {
-	b := prepare(t, time.Minute, lab.Options{})
+	b := prepare(t, lab.Options{})
 	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0",
 		"REVOKE READ_ONLY ADMIN ON *.* FROM mmm_agent@'10.77.0.%'"))
 	b.must(b.StartAll(b.ctx))
@@ -96,7 +96,7 @@ func TestMissingGrant(t *testing.T) {
 
 // TestOtherConfiguration: a role that an agent's own configuration does not have is not dropped in silence.
 func TestOtherConfiguration(t *testing.T) {
-	b := prepare(t, time.Minute, lab.Options{})
+	b := prepare(t, lab.Options{})
 	common, err := os.ReadFile("/run/lab/mmm_common.conf")
 	b.must(err)
 	text := strings.Replace(string(common), "10.77.0.101, 10.77.0.102, 10.77.0.103", "10.77.0.109", 1)
@@ -118,7 +118,7 @@ func TestOtherConfiguration(t *testing.T) {
 
 // TestConnecting: replication that only tries to connect does not run: the host is no candidate.
 func TestConnecting(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wrong'", "START SLAVE"))
 	b.must(b.Monitor.Kill()) // one that knows the writer of old gives its peers no time to connect to it
 	b.must(b.Monitor.Start())

@@ -18,7 +18,7 @@ import (
 func TestPowerCut(t *testing.T) {
 	o := leased()
 	o.AutoSetOnline, o.Mon = 3600, o.Mon+"\n wait_for_other_master 30"
-	b := prepare(t, 90*time.Second, o)
+	b := prepare(t, o)
 	for _, n := range b.DBs {
 		b.must(n.Agent.Start())
 	}

@@ -15,7 +15,7 @@ import (
 func TestRefusedLogins(t *testing.T) { kinds(t, testRefusedLogins) }
 
 func testRefusedLogins(t *testing.T, o lab.Options) {
-	b := start(t, time.Minute, o)
+	b := start(t, o)
 	db1, db2 := b.Node("db1"), b.Node("db2")
 	l := b.load()
 	since := time.Now()

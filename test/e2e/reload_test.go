@@ -42,7 +42,7 @@ const (
 // TestReload: hosts, addresses, checks and timings change under load without a restart; nothing moves, no write fails.
 // What is wrong, or would take roles from healthy hosts, changes nothing.
 func TestReload(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	before := b.show()
 	failed, _ := l.Errors()
@@ -103,7 +103,7 @@ func TestReload(t *testing.T) {
 // TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over
 // before the lease is.
 func TestReloadAlone(t *testing.T) {
-	b := start(t, 2*time.Minute, lab.Options{Lease: 6, Mon: " flap_count 1\n"})
+	b := start(t, lab.Options{Lease: 6, Mon: " flap_count 1\n"})
 	l := b.load()
 	b.must(b.Node("db2").Cut(true))
 	b.must(lab.Wait(b.ctx, "db2 to be offline and without roles", func() (bool, string) {
@@ -132,7 +132,7 @@ func TestReloadAlone(t *testing.T) {
 // TestTermsByReload: the lease, and who may be the writer, change under load by reloads, in any order of the
 // machines: nothing moves, no write fails, and what is new counts.
 func TestTermsByReload(t *testing.T) {
-	b := start(t, 3*time.Minute, lab.Options{Lease: 3})
+	b := start(t, lab.Options{Lease: 3})
 	l := b.load()
 	before := b.show()
 	failed, _ := l.Errors()

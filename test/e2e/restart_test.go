@@ -3,7 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"mysql-mmm/test/lab"
 )
@@ -21,7 +20,7 @@ func (b *bench) quiet(l *lab.Load, errorsBefore int, showBefore string) {
 
 // TestMonitorRestarted: the monitor is killed and started again under load: no role moves and no write fails.
 func TestMonitorRestarted(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	before := b.show()
 	failed, _ := l.Errors()
@@ -44,7 +43,7 @@ func TestMonitorRestarted(t *testing.T) {
 
 // TestAgentRestarted: the writer's agent is killed and started again under load: the address stays, no write fails.
 func TestAgentRestarted(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	l := b.load()
 	before := b.show()
 	failed, _ := l.Errors()
@@ -63,7 +62,7 @@ func TestAgentRestarted(t *testing.T) {
 
 // TestSecondCopy: two monitors on one pid file, and the same for agents.
 func TestSecondCopy(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{})
+	b := start(t, lab.Options{})
 	first := *b.Monitor
 	b.must(b.Monitor.Start())
 	b.logged(b.Monitor, "FATAL Can't run second copy of mmm_mond")

@@ -14,7 +14,7 @@ import (
 // alone is a cluster in which fast_failover acts at once and no check has time to notice anything else.
 func alone(position bool) lab.Options {
 	o := leased()
-	o.Position, o.TrapPeriod = position, 30*time.Second
+	o.Position, o.TrapPeriod = position, 10*time.Second
 	return o
 }
 
@@ -23,7 +23,7 @@ func alone(position bool) lab.Options {
 func TestOldWriterReturns(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, 90*time.Second, alone(position))
+			b := start(t, alone(position))
 			db1, db2 := b.Node("db1"), b.Node("db2")
 			b.load().Stop()
 			b.must(b.WaitLevel(b.ctx, b.DBs...))
@@ -88,7 +88,7 @@ func TestOldWriterReturns(t *testing.T) {
 // TestOldWriterRejoins: with nothing that only it has the former writer is back by itself, and both masters
 // replicate from each other again.
 func TestOldWriterRejoins(t *testing.T) {
-	b := start(t, time.Minute, leased())
+	b := start(t, leased())
 	l := b.load()
 	b.must(l.Between(b.Node("db1").Server.Kill))
 	b.must(l.WaitServer(b.ctx, 2))
@@ -103,7 +103,7 @@ func TestOldWriterRejoins(t *testing.T) {
 // TestSlaveHasMore: the dead writer's newest transactions have reached a slave and not the other master, which
 // fetches them before it opens.
 func TestSlaveHasMore(t *testing.T) {
-	b := start(t, time.Minute, alone(false))
+	b := start(t, alone(false))
 	b.load().Stop()
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 	db1, db2, db3 := b.Node("db1"), b.Node("db2"), b.Node("db3")
@@ -134,7 +134,7 @@ func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
 			o := alone(false)
 			o.Server = kind
-			b := start(t, 90*time.Second, o)
+			b := start(t, o)
 			b.load().Stop()
 			b.must(b.WaitLevel(b.ctx, b.DBs...))
 			db1, db3 := b.Node("db1"), b.Node("db3")
@@ -168,7 +168,7 @@ func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 func TestHalfATransaction(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, 90*time.Second, alone(position))
+			b := start(t, alone(position))
 			b.load().Stop()
 			b.must(b.WaitLevel(b.ctx, b.DBs...))
 			db1, db2 := b.Node("db1"), b.Node("db2")

@@ -24,7 +24,7 @@ var secrets = []string{"monpw", "agentpw", "replpw", "4g3nt-s3cr3t-0123456789", 
 // processes or in what hooks inherit.
 func TestSecretsStaySecret(t *testing.T) {
 	s := scripts{t, t.TempDir()}
-	b := prepare(t, 3*time.Minute, lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second,
+	b := prepare(t, lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second,
 		Common: "debug 1\nagent_secret 4g3nt-s3cr3t-0123456789\n<host default>\nmetrics_listen 0.0.0.0:9991\n</host>",
 		Mon:    "flap_count 0\nmetrics_listen 127.0.0.1:9990\nhook_dir " + s.dir + "/hooks.d"})
 	s.add("hooks.d/look",

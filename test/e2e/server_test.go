@@ -15,7 +15,7 @@ func TestTwoChannels(t *testing.T) { each(t, twoChannels) }
 
 func twoChannels(t *testing.T, o lab.Options) {
 	o.Common = "<host db3>\n replication_channel mmm\n</host>"
-	b := prepare(t, 90*time.Second, o)
+	b := prepare(t, o)
 	db3 := b.Node("db3")
 	other, err := b.Outsider(b.ctx)
 	b.must(err)
@@ -103,7 +103,7 @@ func TestForcedMove(t *testing.T) {
 func TestBadServers(t *testing.T) {
 	for _, as := range []lab.Nuisance{lab.Nonsense, lab.Mute, lab.Quitter} {
 		t.Run(string(as), func(t *testing.T) {
-			b := start(t, 90*time.Second, leased())
+			b := start(t, leased())
 			l := b.load()
 			pester := func(host string) {
 				b.Helper()

@@ -15,7 +15,7 @@ func TestSoak(t *testing.T) { each(t, soak) }
 func soak(t *testing.T, o lab.Options) {
 	o.Slaves, o.TrapPeriod, o.Lease, o.FastFailover, o.Mon, o.AckTimeout = 2, time.Second, 3, true, "flap_count 0",
 		2*time.Second
-	b := start(t, 2*time.Minute, o)
+	b := start(t, o)
 	s, err := b.Soak(b.ctx, 3, t.Output())
 	b.must(err)
 	for _, text := range s.Wrong {

@@ -35,7 +35,7 @@ func TestDiskStalls(t *testing.T) {
 		for range *stalls {
 			lasts := time.Duration(2_000+rand.IntN(13_000)) * time.Millisecond
 			t.Run(fmt.Sprintf("%s %v", servers.Kind{Name: kind}, lasts), func(t *testing.T) {
-				start(t, 90*time.Second, unwriting(kind)).stall(lasts)
+				start(t, unwriting(kind)).stall(lasts)
 			})
 		}
 	}
@@ -132,7 +132,7 @@ func (b *bench) whole(l *lab.Load, writer *lab.Node) {
 // writer. What waited behind the first commit is committed once the old writer need not wait any more: nobody was told
 // so, and it is named.
 func TestAcknowledgementsMissing(t *testing.T) {
-	b := start(t, 90*time.Second, unwriting(""))
+	b := start(t, unwriting(""))
 	l := b.load()
 	db1, db2 := b.Node("db1"), b.Node("db2")
 	// a commit that waits already would wait for the old timeout, and turn all waiting off

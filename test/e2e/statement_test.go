@@ -31,7 +31,7 @@ func TestMoveBehindStatement(t *testing.T) {
 			0, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, 2*time.Minute, c.o)
+			b := start(t, c.o)
 			dir := filepath.Dir(b.Monitor.LogPath())
 			killed := filepath.Join(dir, "killed")
 			b.must(os.WriteFile(filepath.Join(dir, "kill_host"), []byte("#!/bin/sh\necho $1 >>"+killed+"\n"), 0o755))
@@ -58,7 +58,7 @@ func TestSoftMove(t *testing.T) {
 			"true"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, time.Minute, lab.Options{Lease: 4, TrapPeriod: 250 * time.Millisecond,
+			b := start(t, lab.Options{Lease: 4, TrapPeriod: 250 * time.Millisecond,
 				Common: "blocking_type soft\nmax_kill_retries 2" + c.commands})
 			b.slow()
 			kept := b.admits("db1", false)
@@ -103,7 +103,7 @@ func TestSoftMove(t *testing.T) {
 // command says which it is, without its values, and nothing has changed: the statement ends well, and clients of the
 // writer notice nothing.
 func TestMoveSaysWhatIsInTheWay(t *testing.T) {
-	b := start(t, time.Minute, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
+	b := start(t, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
 	b.slow()
 	db1 := b.Node("db1")
 	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "REVOKE CONNECTION_ADMIN ON *.* FROM mmm_agent@'10.77.0.%'",

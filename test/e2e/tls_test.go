@@ -23,7 +23,7 @@ func TestTLS(t *testing.T) {
 	ca, caKey := certificate(t, dir, "ca", nil, nil)
 	certificate(t, dir, "host", ca, caKey)
 	path := func(name string) string { return filepath.Join(dir, name) }
-	b := start(t, time.Minute, lab.Options{Common: "<socket>\n type ssl\n cert_file " + path("host.crt") +
+	b := start(t, lab.Options{Common: "<socket>\n type ssl\n cert_file " + path("host.crt") +
 		"\n key_file " + path("host.key") + "\n ca_file " + path("ca.crt") + "\n</socket>"})
 	l := b.load()
 	if out, status := b.control("move_role writer db2"); status != 0 {
