@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -33,17 +34,6 @@ type Settings struct {
 	// Build makes the program and opens its sockets; it starts nothing. When it returns, the start counts as
 	// successful.
 	Build func(log *slog.Logger) (Service, error)
-}
-
-// Service is a program that is ready to run.
-type Service struct {
-	Tasks []Task
-	Ping  func(ctx context.Context) // as Notifier.Ping
-
-	// Reload reads the configuration again and makes the service that is to follow this one, which goes on meanwhile
-	// and ends before that runs. Where it returns an error everything stays as it is: ErrUnchanged, or what is wrong,
-	// line by line. nil: never.
-	Reload func(ctx context.Context) (Service, error)
 }
 
 // Main is the whole of a daemon's main function (mmm_mond(8), mmm_agentd(8)); it returns the exit code. The program
@@ -176,16 +166,17 @@ func (p *process) work(mirror io.Writer) int {
 		p.parent.say(err.Error())
 		return 1
 	}
-	services := &succession{reload: make(chan struct{}, 1), log: log}
-	services.current.Store(&service)
-	manager.Ping = services.ping
+	manager.Ping = service.Ping
+	reload := reloader{service: service, asked: make(chan struct{}, 1), log: log}
 	p.parent.say(started)
 	if err := manager.Send("READY=1"); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return Run(ctx, log, manager, housekeeper{file, p.hup, log, manager, services.reload}) })
-	group.Go(func() error { return services.Run(ctx) })
+	group.Go(func() error {
+		return Run(ctx, log, manager, housekeeper{file, p.hup, log, manager, reload.asked}, reload)
+	})
+	group.Go(func() error { return service.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		Fatal(log, err.Error())
 		return 1
@@ -222,3 +213,32 @@ func (h housekeeper) Run(ctx context.Context) error {
 }
 
 func (h housekeeper) String() string { return "housekeeper" }
+
+// reloader has the service reload when the housekeeper asks, and says in the log what came of it.
+type reloader struct {
+	service Service
+	asked   chan struct{} // one slot
+	log     *slog.Logger
+}
+
+func (r reloader) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.asked:
+		}
+		err := r.service.Reload(ctx)
+		switch {
+		case err == nil || ended(ctx, err):
+		case errors.Is(err, ErrUnchanged):
+			r.log.Info("Nothing to do: " + err.Error())
+		default:
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				r.log.Error("Not reloaded, the old configuration still counts: " + line)
+			}
+		}
+	}
+}
+
+func (r reloader) String() string { return "reloader" }

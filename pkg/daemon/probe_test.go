@@ -35,73 +35,92 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// loadProbe takes the behaviour of the daemon from the words in its configuration file, each time anew.
-func loadProbe(inv Invocation) (Settings, error) {
+// behaviour is what the words in its configuration file make of the daemon.
+type behaviour string
+
+func (b behaviour) has(word string) bool { return strings.Contains(string(b), word) }
+
+// readBehaviour reads the file, each time anew.
+func readBehaviour(inv Invocation) (behaviour, error) {
 	text, err := os.ReadFile(inv.ConfigFile)
+	if err != nil {
+		return "", err
+	}
+	if b := behaviour(text); !b.has("refuse") {
+		return b, nil
+	}
+	return "", errors.New("line 1: wrong\nline 2: wrong")
+}
+
+func loadProbe(inv Invocation) (Settings, error) {
+	b, err := readBehaviour(inv)
 	if err != nil {
 		return Settings{}, err
 	}
-	has := func(word string) bool { return strings.Contains(string(text), word) }
-	if has("refuse") {
-		return Settings{}, errors.New("line 1: wrong\nline 2: wrong")
-	}
 	var warnings []string
-	if has("odd") {
+	if b.has("odd") {
 		warnings = []string{"line 1: odd", "line 2: odd"}
 	}
 	return Settings{
 		PIDFile: inv.ConfigFile + ".pid", Warnings: warnings,
-		Debug: has("debug"),
+		Debug: b.has("debug"),
 		Build: func(log *slog.Logger) (Service, error) {
-			if has("nobuild") {
-				return Service{}, errors.New("listen: no")
-			}
-			log.Debug("some detail")
-			if has("lock") {
-				if err := LockState(inv.ConfigFile + ".status"); err != nil {
-					return Service{}, err
-				}
-			}
-			if has("panic") {
-				panic("on purpose")
-			}
-			// A child must inherit nothing of ours.
-			seen,
-				err := exec.Command("/bin/sh", "-c",
-				"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
+			first, err := buildProbe(inv, b, log)
 			if err != nil {
-				return Service{}, err
+				return nil, err
 			}
-			log.Info("child", "sees", strings.Join(strings.Fields(string(seen)), ","))
-			reload := func(context.Context) (Service, error) {
-				next, err := loadProbe(inv)
-				if err != nil || !has("reload") {
-					return Service{}, cmp.Or(err, ErrUnchanged)
-				}
-				return next.Build(log)
-			}
-			return Service{Reload: reload, Tasks: []Task{task{"probe", func(ctx context.Context) error {
-				log.Info("running", "pid", os.Getpid())
-				if has("fail") {
-					return errors.New("no more")
-				}
-				<-ctx.Done()
-				if has("lock") {
-					log.Info("saving")
-					for !exists(inv.ConfigFile + ".saved") {
-						time.Sleep(5 * time.Millisecond)
-					}
-				}
-				if has("hang") {
-					select {}
-				}
-				if has("late") {
-					return errors.New("too late")
-				}
-				return nil
-			}}}}, nil
+			return NewGenerations("probe", first, log), nil
 		},
 	}, nil
+}
+
+func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, error) {
+	if b.has("nobuild") {
+		return Generation{}, errors.New("listen: no")
+	}
+	log.Debug("some detail")
+	if b.has("lock") {
+		if err := LockState(inv.ConfigFile + ".status"); err != nil {
+			return Generation{}, err
+		}
+	}
+	if b.has("panic") {
+		panic("on purpose")
+	}
+	// A child must inherit nothing of ours.
+	seen, err := exec.Command("/bin/sh", "-c",
+		"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
+	if err != nil {
+		return Generation{}, err
+	}
+	log.Info("child", "sees", strings.Join(strings.Fields(string(seen)), ","))
+	next := func(context.Context) (Generation, error) {
+		now, err := readBehaviour(inv)
+		if err != nil || !b.has("reload") {
+			return Generation{}, cmp.Or(err, ErrUnchanged)
+		}
+		return buildProbe(inv, now, log)
+	}
+	return Generation{Next: next, Tasks: []Task{task{"probe", func(ctx context.Context) error {
+		log.Info("running", "pid", os.Getpid())
+		if b.has("fail") {
+			return errors.New("no more")
+		}
+		<-ctx.Done()
+		if b.has("lock") {
+			log.Info("saving")
+			for !exists(inv.ConfigFile + ".saved") {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		if b.has("hang") {
+			select {}
+		}
+		if b.has("late") {
+			return errors.New("too late")
+		}
+		return nil
+	}}}}, nil
 }
 
 func exists(path string) bool {

@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mysql-mmm/pkg/agent"
+	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/fence"
+	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/replication"
+	"mysql-mmm/pkg/vip"
+	"mysql-mmm/pkg/web"
+	"mysql-mmm/pkg/wire"
+)
+
+// Agent is the agent of one host (mmm_agentd(8)).
+type Agent struct {
+	options     Options
+	clock       *agent.MachineClock // one for all generations, which notices a pause of the machine between two of them
+	generations *daemon.Generations
+}
+
+// NewAgent opens the agent's port. It starts nothing, and changes nothing on the host.
+func NewAgent(o Options) (*Agent, error) {
+	clock, err := agent.NewMachineClock()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{options: o, clock: clock}
+	first, err := a.build(&agency{conf: o.Config}, nil)
+	if err != nil {
+		return nil, err
+	}
+	a.generations = daemon.NewGenerations(a.String(), first, o.Log)
+	return a, nil
+}
+
+// String names the task.
+func (a *Agent) String() string { return "agent of " + a.options.Config.Local().Name }
+
+// Run obeys the monitor until ctx ends. Addresses go off then, as far as the lease's rules ask for it.
+func (a *Agent) Run(ctx context.Context) error { return a.generations.Run(ctx) }
+
+// Reload is daemon.Service's. No address moves because of it.
+func (a *Agent) Reload(ctx context.Context) error { return a.generations.Reload(ctx) }
+
+// Ping returns when the goroutine that decides has answered, or ctx has ended.
+func (a *Agent) Ping(ctx context.Context) { a.generations.Ping(ctx) }
+
+// agency is a generation of an Agent, with what the next one takes over from it.
+type agency struct {
+	conf     *config.Config
+	security security
+	port     *wire.Port
+	agent    *agent.Agent
+}
+
+// peerTimeout bounds connecting to another agent: on a network that works it takes no time.
+const peerTimeout = 500 * time.Millisecond
+
+// build makes the generation of g, which takes over from old; nil: from none.
+func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
+	c, log, local, version := g.conf, a.options.Log, g.conf.Local(), a.options.Version
+	for _, w := range c.Warnings {
+		log.Warn(w.Error())
+	}
+	var err error
+	if g.security, err = newSecurity(c.Socket); err != nil {
+		return daemon.Generation{}, err
+	}
+	var before *wire.Port
+	var after *agent.Agent
+	if old != nil {
+		before, after = old.port, old.agent
+	}
+	nic := vip.Open(local.ClusterInterface)
+	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
+	announcer.Refresh = c.ARPRefresh
+	server := mysqlctl.New(agent.Account(c, local))
+	peers := wire.Dialer{ConnectTimeout: peerTimeout, Secret: c.AgentSecret.Bytes(), TLS: g.security.client}
+	port, site := agent.NewFence(c), agent.NewSite(c)
+	var gate agent.Gate = server
+	var scheduler []daemon.Task
+	if local.EventScheduler {
+		s := agent.NewScheduler(server, server, site.MayWrite, log)
+		gate, scheduler = s, []daemon.Task{s}
+	}
+	who := agent.NewAcquaintance(c, server, log)
+	others := agent.NewPeers(c, who)
+	replicates := site.Replication()
+	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
+	replicates.Dumps, replicates.HangUp, replicates.Patience = server, vip.DestroyTo, c.CatchUpTimeout
+	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log
+	g.agent = agent.New(agent.Config{
+		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
+		Commits: server, Processes: os.DirFS("/proc"), Backups: server,
+		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
+		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Lifetimes: nic, Conflict: nic,
+		Listens: agent.Listeners(local.MySQLPort),
+		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, a.clock, peers),
+		Site: site, Address: nic, Watch: nic, Announce: announcer,
+		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
+		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
+		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port,
+			Sockets: vip.CanDestroySockets, Agents: peers},
+		Uptime: daemon.Uptime, Version: version, After: after, Log: log,
+	})
+	if g.port, err = wire.OpenPort(address(local.IP, local.AgentPort), before); err != nil {
+		return daemon.Generation{}, fmt.Errorf("listen for the monitor: %w", err)
+	}
+	tasks := []daemon.Task{announcer, who, others, g.agent,
+		wire.Listening{Server: a.orders(g), Listener: g.port.Listener(g.security.server)}}
+	tasks = append(tasks, scheduler...)
+	if at := local.MetricsListen; at.IsValid() {
+		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(g.agent, version), Log: log})
+	}
+	return daemon.Generation{
+		Tasks: tasks,
+		// Of all questions this is the one that the owner answers and that changes nothing.
+		Ping: func(ctx context.Context) {
+			g.agent.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String())
+		},
+		Next: func(ctx context.Context) (daemon.Generation, error) { return a.next(ctx, g) },
+	}, nil
+}
+
+// orders answers monitor and other agents.
+func (a *Agent) orders(g *agency) *wire.Server {
+	return &wire.Server{
+		Terminator: "\n", Log: a.options.Log, Secret: g.conf.AgentSecret.Bytes(),
+		Refuse: g.agent.Refuse,
+		Handler: func(ctx context.Context, line string) (string, bool) {
+			answer := g.agent.Handle(ctx, line)
+			if ctx.Err() != nil {
+				// half an answer would say that this host has no lease: whoever asks may ask who comes next
+				return "", true
+			}
+			return answer, false
+		},
+	}
+}
+
+// next makes the generation that is to follow old.
+func (a *Agent) next(ctx context.Context, old *agency) (daemon.Generation, error) {
+	c, err := reread(a.options.Read, old.conf, old.security)
+	if err != nil {
+		return daemon.Generation{}, err
+	}
+	if err := agent.MayBeFollowed(ctx, old.conf, c, vip.Open(old.conf.Local().ClusterInterface)); err != nil {
+		return daemon.Generation{}, err
+	}
+	return a.build(&agency{conf: c}, old)
+}

@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// line is a line of generations, each of which is followed by the next.
+type line struct {
+	running atomic.Int32
+	order   strings.Builder // of what happens; its writers follow one another
+}
+
+func (l *line) generation(name string, next func(context.Context) (Generation, error)) Generation {
+	return Generation{Next: next, Tasks: []Task{task{name, func(ctx context.Context) error {
+		if l.running.Add(1) > 1 {
+			return errors.New("two at once")
+		}
+		l.order.WriteString(name + " ")
+		<-ctx.Done()
+		time.Sleep(time.Hour) // slow to end
+		l.order.WriteString("-" + name + " ")
+		l.running.Add(-1)
+		return nil
+	}}}}
+}
+
+func TestGenerations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l line
+		var pinged []string
+		wrong, tries := errors.New("f:1: wrong\nf:2: wrong too"), 0
+		c := l.generation("c", nil)
+		c.Ping = func(context.Context) { pinged = append(pinged, "c") }
+		b := l.generation("b", func(context.Context) (Generation, error) {
+			switch tries++; tries {
+			case 1:
+				return Generation{}, wrong
+			case 2:
+				return Generation{}, ErrUnchanged
+			}
+			return c, nil
+		})
+		a := l.generation("a", func(context.Context) (Generation, error) { return b, nil })
+		a.Ping = func(context.Context) { pinged = append(pinged, "a") }
+		g := NewGenerations("x", a, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- g.Run(ctx) }()
+		g.Ping(ctx)
+		for i, want := range []error{nil, wrong, ErrUnchanged, nil, ErrUnchanged} { // c has no Next
+			if err := g.Reload(ctx); !errors.Is(err, want) {
+				t.Errorf("reload %d: %v", i+1, err)
+			}
+			g.Ping(ctx)
+		}
+		cancel()
+		if err := g.Reload(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("reload at the end: %v", err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if got := l.order.String(); got != "a -a b -b c -c " {
+			t.Errorf("order: %s", got)
+		}
+		if got := strings.Join(pinged, " "); got != "a c c" {
+			t.Errorf("pinged: %s", got)
+		}
+	})
+}
+
+// service is a Service of which only Reload is used.
+type service struct{ reload func() error }
+
+func (service) Run(context.Context) error      { return nil }
+func (service) String() string                 { return "service" }
+func (service) Ping(context.Context)           {}
+func (s service) Reload(context.Context) error { return s.reload() }
+
+// What comes of a reload is in the log, line by line.
+func TestReloadIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := []error{nil, errors.New("f:1: wrong\nf:2: wrong too"), ErrUnchanged}
+		var out bytes.Buffer
+		r := reloader{asked: make(chan struct{}, 1), log: slog.New(NewHandler(&out, slog.LevelInfo)),
+			service: service{func() error {
+				err := answers[0]
+				answers = answers[1:]
+				return err
+			}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		for range len(answers) {
+			r.asked <- struct{}{}
+			synctest.Wait()
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		var got strings.Builder
+		for l := range strings.Lines(out.String()) {
+			got.WriteString(l[len("2026/11/30 12:00:00 "):])
+		}
+		if want := `ERROR Not reloaded, the old configuration still counts: f:1: wrong
+ERROR Not reloaded, the old configuration still counts: f:2: wrong too
+ INFO Nothing to do: the configuration has not changed
+`; got.String() != want {
+			t.Errorf("log:\n%s", got.String())
+		}
+	})
+}
+
+// A generation that ends badly, by itself or while it is to make room, ends the program: the next one may not run
+// beside what is left of it.
+func TestGenerationsFail(t *testing.T) {
+	broken := errors.New("broken")
+	for name, at := range map[string]func(context.Context) error{
+		"at once":    func(context.Context) error { return broken },
+		"at its end": func(ctx context.Context) error { <-ctx.Done(); return broken },
+	} {
+		g := NewGenerations("x", Generation{Tasks: []Task{task{"x", at}}, Next: func(context.Context) (Generation, error) {
+			return Generation{Tasks: []Task{task{"y", func(context.Context) error {
+				t.Errorf("%s: the next one ran", name)
+				return nil
+			}}}}, nil
+		}}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		reloaded := make(chan struct{})
+		go func() {
+			defer close(reloaded)
+			if name == "at its end" {
+				if err := g.Reload(ctx); err == nil {
+					t.Errorf("%s: reloaded", name)
+				}
+			}
+		}()
+		if err := g.Run(t.Context()); !errors.Is(err, broken) {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+		<-reloaded
+	}
+}
+
+// The signal reaches the worker through its watcher, and the worker goes on under its id.
+func TestReloadBySignal(t *testing.T) {
+	p := newProbe(t, "reload")
+	watcher := p.start(t)
+	worker := p.worker(t, 1)
+	p.behave(t, "reload again")
+	kill(t, watcher, syscall.SIGHUP)
+	if again := p.worker(t, 2); again != worker {
+		t.Errorf("worker %d, and then %d", worker, again)
+	}
+	p.behave(t, "refuse")
+	kill(t, watcher, syscall.SIGHUP)
+	eventually(t, "the refusal is logged", func() bool {
+		return strings.Contains(read(t, p.log),
+			"ERROR Not reloaded, the old configuration still counts: line 2: wrong\n")
+	})
+	if n := len(p.workers(t)); n != 2 {
+		t.Errorf("%d services have run", n)
+	}
+	kill(t, watcher, syscall.SIGTERM)
+	p.expectGone(t, watcher)
+}
