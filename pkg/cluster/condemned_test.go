@@ -38,7 +38,7 @@ func TestCondemnedStaysSo(t *testing.T) {
 			"db3": good}}
 		in.Answers = []Answer{{Host: "db1", Seq: s.Seq, Reached: true, OK: !c.busy, Busy: c.busy,
 			Extended: true, Uptime: 9000, ServerGone: c.gone}}
-		s, _ = Step(top, s, in)
+		s, _ = mustStep(top, s, in)
 		if got := s.Hosts["db1"].State; got != c.want {
 			t.Errorf("step %d: db1 is %v, want %v", i, got, c.want)
 		}

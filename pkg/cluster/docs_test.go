@@ -66,8 +66,8 @@ func transitions() map[string]bool {
 				}
 				_, out := Step(w.t, s, in)
 				for _, e := range out.Events {
-					if e.To != "" {
-						made[string(e.From)+" --> "+string(e.To)] = true
+					if c, ok := e.Fact.(StateChanged); ok {
+						made[string(c.From)+" --> "+string(c.To)] = true
 					}
 				}
 			}

@@ -29,7 +29,7 @@ func TestDoubtChangesNothing(t *testing.T) {
 	} {
 		s := State{Mode: Active, NetworkUp: true, Hosts: map[string]HostInfo{"db1": {State: tt.from, AgentUp: true,
 			Since: time.Second}}}
-		s, _ = Step(topology, s, Input{Now: time.Minute, NetworkUp: true,
+		s, _ = mustStep(topology, s, Input{Now: time.Minute, NetworkUp: true,
 			Verdicts: map[string]Verdicts{"db1": tt.verdicts}})
 		if got := s.Hosts["db1"].State; got != tt.to {
 			t.Errorf("%s with %+v: %s, want %s", tt.from, tt.verdicts, got, tt.to)

@@ -19,7 +19,7 @@ func TestFirstStart(t *testing.T) {
 	for name, last := range map[string]string{"db2": "", "": "db1"} { // a former writer is waited for
 		s, _ := Start(topology, Active, Durable{Writer: last}, found, verdicts, time.Second)
 		for now := time.Second; now < 20*time.Second; now += time.Second {
-			s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts})
+			s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts})
 		}
 		if got := s.ActiveMaster(topology); got != name {
 			t.Errorf("last writer %q: the writer is %q, want %q", last, got, name)

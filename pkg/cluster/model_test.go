@@ -83,7 +83,7 @@ func bit(v bool) int {
 func (m modelState) feed(t Topology, in Input) modelState {
 	in.Now, in.NetworkUp, in.Verdicts = m.now, true, m.seen()
 	var out Output
-	m.s, out = Step(t, m.s, in)
+	m.s, out = mustStep(t, m.s, in)
 	for _, k := range out.Kills {
 		m = m.clone()
 		m.have[k.Host] = nil

@@ -47,7 +47,7 @@ func TestNetworkBack(t *testing.T) {
 				if now >= cut && now < back+c.heard {
 					in.Verdicts["db2"] = dead
 				}
-				s, _ = Step(top, s, in)
+				s, _ = mustStep(top, s, in)
 				if holder := s.ActiveMaster(top); now < back+time.Second && holder != "db2" {
 					t.Fatalf("after %v the writer is %q", now, holder)
 				}

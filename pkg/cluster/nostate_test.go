@@ -17,7 +17,7 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	found := map[string]Found{"db2": {Agent: &StoredHost{State: Online}, System: &SystemFound{}, Epoch: epoch}}
 	s, _ := Start(topology, Active, Durable{}, found, good, now)
 	for end := now + time.Minute; now < end && s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
-		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: []Answer{
+		s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: []Answer{
 			{Host: "db1", Seq: s.Seq, Text: "no route to host"},
 			{Host: "db2", Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000, Epoch: s.Epoch,
 				Stamp: Stamp{Boot: "b", At: now}},
@@ -83,7 +83,7 @@ func TestLostStateAndSilentHosts(t *testing.T) {
 								Text: "an answer without a valid signature"})
 						}
 					}
-					s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts, Answers: answers})
+					s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts, Answers: answers})
 				}
 			}
 			run("")

@@ -49,12 +49,14 @@ func TestPowerCut(t *testing.T) {
 						Uptime:   c.later + (now - c.after).Seconds(), Epoch: s.Epoch,
 						Stamp: Stamp{Boot: "b", At: now}})
 				}
-				s, out = Step(top, s, in)
+				s, out = mustStep(top, s, in)
 				said = append(said, out.Events...)
 			}
 			var text strings.Builder
 			for _, e := range said {
-				text.WriteString(e.Text + "\n")
+				if e.Text != "" {
+					text.WriteString(e.Text + "\n")
+				}
 			}
 			var holder string
 			for _, a := range s.Addresses {

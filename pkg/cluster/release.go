@@ -8,6 +8,7 @@ import (
 
 // take starts to take an address from its holder; next is the host it is meant for, or "" for whoever fits.
 func (x *stepper) take(a *Address, next string) {
+	x.leaves(a, next)
 	a.Leaving, a.Holder, a.Next = a.Holder, "", next
 	a.Confirmed, a.failed, a.origin, a.gone, a.Forced = false, "", "", "", false
 	a.Lacks, a.accepted = false, false
@@ -18,6 +19,37 @@ func (x *stepper) take(a *Address, next string) {
 	x.moved = true
 }
 
+// leaves tells that an address begins to leave its holder. On its way back it has been under way since it first left.
+func (x *stepper) leaves(a *Address, next string) {
+	if !a.journey.underway || a.journey.from == "" {
+		a.journey = journey{underway: true, from: a.Holder, planned: next != "", began: x.in.Now}
+	}
+	x.out.happened(a.Holder, RoleLeaving{Role: a.RoleIP, From: a.Holder, To: next, Planned: next != ""})
+}
+
+// given tells that an address has a new holder, who need not have it yet.
+func (x *stepper) given(a *Address) {
+	if !a.journey.underway {
+		a.journey = journey{underway: true, began: x.in.Now}
+	}
+	from := a.journey.from
+	if a.Role == x.t.ActiveMasterRole {
+		from = x.s.LastWriter
+	}
+	x.out.happened(a.Holder, RoleGiven{Role: a.RoleIP, From: from, To: a.Holder, Planned: a.journey.planned})
+}
+
+// arrives tells that the agent of an address's holder has said that it has it, where that is news.
+func (x *stepper) arrives(a *Address) {
+	j := a.journey
+	if !j.underway {
+		return
+	}
+	a.journey = journey{}
+	x.out.happened(a.Holder, RoleArrived{Role: a.RoleIP, From: j.from, To: a.Holder, Planned: j.planned,
+		Took: x.in.Now - j.began})
+}
+
 // give hands a free address to a host.
 func (x *stepper) give(a *Address, host string) {
 	a.Forced = a.Forced && host == a.Next
@@ -25,6 +57,7 @@ func (x *stepper) give(a *Address, host string) {
 	a.accepted, a.awaited = false, false
 	a.seq, a.since = x.seq, x.in.Now
 	x.moved = true
+	x.given(a)
 	if a.Role != x.t.ActiveMasterRole {
 		return
 	}
@@ -103,7 +136,7 @@ func (x *stepper) problems(h HostInfo, ans Answer) []string {
 		if !slices.Contains(h.Problems, p) {
 			x.out.add(Error, ans.Host, "Agent on host '%s' reports: %s", ans.Host, p)
 			if ans.Conflict {
-				x.out.about(Conflict)
+				x.out.about(Conflict{})
 			}
 		}
 	}
@@ -118,6 +151,7 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 	case a.Holder == ans.Host && ans.Reached:
 		a.Confirmed = holds(a, ans)
 		if a.Confirmed {
+			x.arrives(a)
 			a.origin, a.Forced, a.Lacks = "", false, false
 		}
 	case a.Leaving == ans.Host:
@@ -229,7 +263,7 @@ func (x *stepper) kills() {
 			x.out.add(Warn, k.Host, "Could not kill host '%s' (%s)", k.Host, k.Err)
 		default:
 			x.out.add(Fatal, k.Host, "Could not kill host '%s' (%s) - there may be duplicate ips now!", k.Host, k.Err)
-			x.out.about(Conflict)
+			x.out.about(Conflict{})
 		}
 	}
 }
@@ -287,6 +321,7 @@ func (x *stepper) releaseStuck(a *Address) {
 		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
 		a.Why = a.failed
 		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
+		x.given(a)
 		a.seq, a.since, a.notBefore = x.seq, x.in.Now, x.in.Now+freshPeer
 		x.moved = true
 	case !r.Exclusive:

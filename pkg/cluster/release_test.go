@@ -55,7 +55,7 @@ func TestSilentAgent(t *testing.T) {
 					}
 					answers = append(answers, a)
 				}
-				s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
 			}
 		}
 		run(20*time.Second, "")
@@ -121,7 +121,7 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 					answers = append(answers, a)
 				}
 				var out Output
-				s, out = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				s, out = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
 				killed += len(out.Kills)
 				for _, e := range out.Events {
 					if strings.Contains(e.Text, "its lease is waited for") {
@@ -134,7 +134,7 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 		if w := s.ActiveMaster(topology); w != "db1" {
 			t.Fatalf("the writer is %q", w)
 		}
-		s, _ = Step(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good,
+		s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good,
 			Command: &Command{Words: []string{"set_offline", "db1"}, AgentUp: map[string]bool{"db1": true}}})
 		run(topology.Lease.Over()-200*time.Millisecond, how)
 		if w := s.ActiveMaster(topology); w != "" {
@@ -187,7 +187,7 @@ func TestPassOn(t *testing.T) {
 					}
 					answers = append(answers, a)
 				}
-				s, _ = Step(top, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				s, _ = mustStep(top, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
 				if w := s.ActiveMaster(top); first == "" {
 					first = w
 				} else if w != "" && w != first {

@@ -104,7 +104,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		} else {
 			out.add(Fatal, "", "Conflicting roles during startup: they are removed from all hosts but one")
 		}
-		out.about(Conflict)
+		out.about(Conflict{})
 	}
 	out.add(Info, "", "Monitor started in %s mode.", strings.ToLower(string(s.Mode)))
 	out.Clear = s.Mode != Passive

@@ -123,6 +123,7 @@ type Address struct {
 	accepted  bool          // what Holder lacks has been waited for, and is lost
 	answered  bool          // the server of Leaving answered when it was told to give it up
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
+	journey   journey
 }
 
 func (s State) clone() State {

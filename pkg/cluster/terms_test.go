@@ -93,6 +93,9 @@ func (c *circle) verdicts() map[string]Verdicts {
 func (c *circle) note(out Output) {
 	c.kills = append(c.kills, out.Kills...)
 	for _, e := range out.Events {
+		if e.Text == "" {
+			continue
+		}
 		c.events = append(c.events, fmt.Sprintf("%7.1f %s", (c.now-1000*time.Hour).Seconds(), e.Text))
 	}
 }
@@ -150,7 +153,7 @@ func (c *circle) step(command ...string) {
 		in.Command = &Command{Words: command, AgentUp: map[string]bool{"db1": true, "db2": true, "db3": true}}
 	}
 	var out Output
-	c.state, out = Step(c.top, c.state, in)
+	c.state, out = MustStep(c.top, c.state, in)
 	c.note(out)
 	c.said = out.Answer
 	if h := c.holders(); len(h) > 1 {
@@ -315,7 +318,7 @@ func TestFirstLease(t *testing.T) {
 	}
 	var out Output
 	c.agents["db1"] = lease.New("db1", "another", nil, lease.Saved{}, 0, c.now)
-	c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+	c.state, out = MustStep(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
 		Killed: []KillResult{{Host: "db1"}}})
 	c.note(out)
 	c.until("db2", 20*time.Second)
@@ -461,7 +464,7 @@ func TestBusyIsNotClassic(t *testing.T) {
 		c.step()
 		for _, k := range c.kills {
 			var out Output
-			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+			c.state, out = MustStep(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
 				Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
 			c.note(out)
 		}
@@ -551,7 +554,7 @@ func TestRemovedHost(t *testing.T) {
 	for range 50 {
 		for _, k := range c.kills {
 			var out Output
-			c.state, out = Step(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
+			c.state, out = MustStep(c.top, c.state, Input{Now: c.now, NetworkUp: true, Verdicts: c.verdicts(),
 				Killed: []KillResult{{Host: k.Host, Err: "exit status 1"}}})
 			c.note(out)
 		}

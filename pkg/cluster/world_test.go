@@ -48,6 +48,7 @@ type world struct {
 	agents   map[string]*simAgent
 	killErr  string
 	log      []string
+	events   []Event
 	behind   map[string]time.Duration
 	answered map[string]time.Duration
 	received map[string]time.Duration
@@ -85,7 +86,11 @@ func newWorld(t Topology) *world {
 }
 
 func (w *world) note(out Output) {
+	w.events = append(w.events, out.Events...)
 	for _, e := range out.Events {
+		if e.Text == "" {
+			continue
+		}
 		w.log = append(w.log, fmt.Sprintf("%s %s", []string{" INFO", " WARN", "ERROR", "FATAL"}[e.Level], e.Text))
 	}
 }
@@ -95,11 +100,10 @@ func (w *world) step(in Input) Output {
 	in.Now, in.NetworkUp, in.Verdicts = w.now, w.network, w.seen()
 	var out Output
 	before := w.s
-	w.s, out = Step(w.t, w.s, in)
+	w.s, out = mustStep(w.t, w.s, in)
 	if !mayOrder(before, w.s) && !slices.EqualFunc(Orders(w.t, before), Orders(w.t, w.s), Order.Equal) {
 		panic("orders differ where nothing has changed that they are made of")
 	}
-	mustTell(before, w.s, out)
 	w.note(out)
 	for _, k := range out.Kills {
 		if w.killErr == "" {
@@ -126,18 +130,46 @@ func (w *world) seen() map[string]Verdicts {
 	return all
 }
 
-// mustTell: every change of a state is an event that says from what to what.
+// mustStep is Step, which tells of all that it changes.
+func mustStep(t Topology, s State, in Input) (State, Output) {
+	next, out := Step(t, s, in)
+	mustTell(s, next, out)
+	return next, out
+}
+
+// mustTell: every change of a state, and every address that goes to another host, is an event that says from what to
+// what.
 func mustTell(before, after State, out Output) {
 	at := map[string]HostState{}
+	holder := map[RoleIP]string{}
+	for _, a := range before.Addresses {
+		holder[a.RoleIP] = a.Holder
+	}
 	for name, h := range before.Hosts {
 		at[name] = h.State
 	}
 	for _, e := range out.Events {
-		if e.To != "" && at[e.Host] != e.From {
-			panic(fmt.Sprintf("event %+v, but the state was %s", e, at[e.Host]))
+		wrong := false
+		switch f := e.Fact.(type) {
+		case StateChanged:
+			wrong = at[e.Host] != f.From
+			at[e.Host] = f.To
+		case RoleLeaving:
+			wrong = holder[f.Role] != f.From || e.Host != f.From
+			holder[f.Role] = ""
+		case RoleGiven:
+			wrong = holder[f.Role] != "" || e.Host != f.To
+			holder[f.Role] = f.To
+		case RoleArrived:
+			wrong = holder[f.Role] != f.To || e.Host != f.To
 		}
-		if e.To != "" {
-			at[e.Host] = e.To
+		if wrong {
+			panic(fmt.Sprintf("event %+v, but the states were %v and the holders %v", e, at, holder))
+		}
+	}
+	for _, a := range after.Addresses {
+		if a.Holder != holder[a.RoleIP] {
+			panic(fmt.Sprintf("%s came from '%s' to '%s' without an event", a.RoleIP, holder[a.RoleIP], a.Holder))
 		}
 	}
 	for name, h := range after.Hosts {

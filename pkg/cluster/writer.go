@@ -49,7 +49,7 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 	if h.Classic && !was && x.t.leased() {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
-		x.out.about(Unprotected)
+		x.out.about(Unprotected{})
 	}
 	if ans.Stamp != (Stamp{}) {
 		h.Stamp, h.Stamped, h.Live = ans.Stamp, x.in.Now, ans.Live
@@ -234,6 +234,9 @@ func (x *stepper) disown(highest uint64, terms Terms, successors string) {
 		if _, known := x.t.Host(name); known {
 			all = append(all, name)
 		}
+	}
+	if a.Holder != "" {
+		x.leaves(a, "")
 	}
 	a.Holder, a.Next, a.Confirmed, a.failed, a.origin, a.gone = "", "", false, "", "", ""
 	a.Leaving, x.s.unproven = all[0], all[1:]

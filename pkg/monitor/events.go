@@ -3,16 +3,13 @@ package monitor
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/event"
-	"mysql-mmm/pkg/history"
 )
 
-// This file is about what programs, and people who are not looking, are told of: events. All that is in the history is
-// one, and some moments are that the history does not keep.
+// This file is about who is told of events (package event), and about those that the brain does not decide.
 
 // Subscriber hears of events. Hear is called by the owner, in the order of what happens, and never waits.
 type Subscriber interface {
@@ -23,56 +20,6 @@ type Subscriber interface {
 // why not, as a sentence.
 type Approver interface {
 	Approve(ctx context.Context, e event.Event) (objection string)
-}
-
-// announce tells everybody.
-func (m *Monitor) announce(e event.Event) {
-	e.Cluster = m.cfg.Cluster
-	for _, a := range m.cfg.Subscribers {
-		a.Hear(e)
-	}
-}
-
-// eventOf is the event that a record of the history is.
-func eventOf(r history.Record, activeMasterRole string) event.Event {
-	e := event.Event{At: r.At, Level: r.Level, Host: r.Host, From: r.From, To: r.To, Text: strings.TrimSpace(r.Text),
-		Cause: r.Cause, Evidence: r.Evidence, Planned: r.Planned, Seconds: r.Seconds}
-	role, rest, _ := strings.Cut(r.Role, "(")
-	e.Role, e.IP = role, strings.TrimSuffix(rest, ")")
-	switch {
-	case r.Kind == history.State:
-		e.Name = event.State
-	case r.Kind == history.Check:
-		e.Name = event.Check
-	case r.Kind == history.Role && r.To == r.Host && role == activeMasterRole:
-		e.Name = event.AfterPromotion
-	case r.Kind == history.Role:
-		e.Name = event.Role
-	case r.Topic == string(cluster.Conflict):
-		e.Name = event.Conflict
-	case r.Topic == string(cluster.Unprotected):
-		e.Name = event.Unprotected
-	case r.Topic == string(cluster.Protected):
-		e.Name = event.Protected
-	default:
-		e.Name = event.Note
-	}
-	return e
-}
-
-// promotion is the decision of a step to give the active master role to a host. It is false where there is none.
-func promotion(activeMasterRole string, last, now cluster.State, underway map[cluster.RoleIP]transit) (event.Event,
-	bool) {
-	for i, a := range now.Addresses {
-		if a.Role != activeMasterRole || a.Holder == "" || a.Holder == last.Addresses[i].Holder {
-			continue
-		}
-		e := event.Event{Name: event.BeforePromotion, Level: levelName(cluster.Info), Host: a.Holder, Role: a.Role,
-			IP: a.IP.String(), From: last.LastWriter, To: a.Holder,
-			Planned: underway[a.RoleIP].planned, Text: fmt.Sprintf("Role '%s' is given to '%s'", a.RoleIP, a.Holder)}
-		return e, true
-	}
-	return event.Event{}, false
 }
 
 // exposure is how badly the writer role lacks somebody who could take it.
@@ -102,19 +49,19 @@ func (o *owner) expose(ctx context.Context) {
 	if o.exposed = now; now == was {
 		return
 	}
-	r := history.Record{Kind: history.Note, Topic: string(cluster.Unprotected), Text: why}
+	e := event.Event{Name: event.Unprotected, Text: why}
 	level := cluster.Warn
 	switch now {
 	case covered:
-		level, r.Topic, r.Text = cluster.Info, string(cluster.Protected),
-			fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
+		level, e.Name = cluster.Info, event.Protected
+		e.Text = fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
 	case noWriter:
 		level = cluster.Fatal
 	case noSpare:
 	}
-	r.Level = levelName(level)
-	o.m.cfg.Log.Log(ctx, levelOf(level), r.Text)
-	o.record(r)
+	e.Level = levelName(level)
+	o.m.cfg.Log.Log(ctx, levelOf(level), e.Text)
+	o.record(e)
 }
 
 // lastExposure is how things were when Run returned: that is not told again.

@@ -3,7 +3,6 @@ package monitor
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -12,50 +11,9 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/event"
-	"mysql-mmm/pkg/history"
 )
 
-func TestOccasions(t *testing.T) {
-	at := time.Unix(1700000000, 0)
-	for _, c := range []struct {
-		record history.Record
-		want   event.Event
-	}{
-		{history.Record{At: at, Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE",
-			Text: "down", Evidence: []string{"mysql: gone"}},
-			event.Event{Name: event.State, At: at, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE",
-				Text: "down", Evidence: []string{"mysql: gone"}}},
-		{history.Record{Kind: history.Check, Level: "ERROR", Host: "db1", Text: "fails"},
-			event.Event{Name: event.Check, Level: "ERROR", Host: "db1", Text: "fails"}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", Text: "leaving",
-			Cause: "down"},
-			event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1", Text: "leaving",
-				Cause: "down"}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(10.0.0.100)", From: "db1", To: "db2",
-			Planned: true}, event.Event{Name: event.Role, Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1",
-			To: "db2", Planned: true}},
-		{history.Record{Kind: history.Role, Host: "db2", Role: "writer(10.0.0.100)", From: "db1", To: "db2",
-			Seconds: 2}, event.Event{Name: event.AfterPromotion, Host: "db2", Role: "writer", IP: "10.0.0.100",
-			From: "db1", To: "db2", Seconds: 2}},
-		{history.Record{Kind: history.Role, Host: "db1", Role: "writer(fd00::1)", From: "db1", To: "db1"},
-			event.Event{Name: event.AfterPromotion, Host: "db1", Role: "writer", IP: "fd00::1", From: "db1",
-				To: "db1"}},
-		{history.Record{Kind: history.Role, Host: "db2", Role: "reader(10.0.0.101)", To: "db2"},
-			event.Event{Name: event.Role, Host: "db2", Role: "reader", IP: "10.0.0.101", To: "db2"}},
-		{history.Record{Kind: history.Note, Topic: "conflict", Text: " x\n"},
-			event.Event{Name: event.Conflict, Text: "x"}},
-		{history.Record{Kind: history.Note, Topic: "unprotected"}, event.Event{Name: event.Unprotected}},
-		{history.Record{Kind: history.Note, Topic: "protected"}, event.Event{Name: event.Protected}},
-		{history.Record{Kind: history.Note, Level: "FATAL", Text: "Network is unreachable"},
-			event.Event{Name: event.Note, Level: "FATAL", Text: "Network is unreachable"}},
-	} {
-		if got := eventOf(c.record, "writer"); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%+v\n%+v, want\n%+v", c.record, got, c.want)
-		}
-	}
-}
-
-// hall is an subscribers and a approver that record what they heard.
+// hall is a subscriber and an approver that keeps what it heard.
 type hall struct {
 	mu    sync.Mutex
 	heard []string
@@ -158,8 +116,8 @@ func TestObjection(t *testing.T) {
 	})
 }
 
-// While a approver thinks, everything else goes on.
-func TestNobodyWaitsForAReferee(t *testing.T) {
+// While an approver thinks, everything else goes on.
+func TestNobodyWaitsForAnApprover(t *testing.T) {
 	runHeard(t, func(m *Monitor, _ *agents, h *hall) {
 		h.no = func() string { time.Sleep(time.Hour); return "too late" }
 		answer := make(chan string, 1)

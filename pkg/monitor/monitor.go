@@ -201,15 +201,13 @@ type owner struct {
 	warnings []string
 	remarks  map[checkKey]string
 
-	transits map[cluster.RoleIP]transit // of addresses that are under way
-	exposed  exposure                   // as last said
+	exposed exposure // as last said
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	o := &owner{m: m, group: group, out: map[string]cluster.Order{}, suspects: newSuspects(m.cfg.Topology.NetworkGrace),
 		refused: map[string]bool{}, lags: map[string]time.Duration{}, received: newReceptions(m.cfg.Topology),
-		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting},
-		transits: map[cluster.RoleIP]transit{}}
+		surveys: map[string]Surveyed{}, notices: notices{grace: m.cfg.Checks.Lasting}}
 	for _, c := range m.agents {
 		group.Go(func() error { return c.Run(ctx) })
 	}
@@ -349,7 +347,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	last := o.state
 	var out cluster.Output
 	o.state, out = cluster.Step(o.m.cfg.Topology, last, in)
-	o.recordStep(last, out)
+	o.recordStep(out)
 	o.expose(ctx)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch ||
 		len(out.Events) > 0 || out.Save)
@@ -360,7 +358,9 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 // is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
-		o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
+		if e.Text != "" {
+			o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
+		}
 	}
 	for _, k := range out.Kills {
 		o.group.Go(func() error {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/check"
-	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/event"
 )
 
 // Observer hears what happens, to count it. Its methods are called by many goroutines at once and never wait.
@@ -12,7 +12,7 @@ type Observer interface {
 	Probed(u check.Update)
 	Asked(host string, took time.Duration, answered bool) // an agent, with an order
 	Killed(host string, ok bool)                          // kill_host has ended
-	Happened(r history.Record)
+	Happened(e event.Event)                               // what the history keeps
 }
 
 // unobserved is an Observer that hears nothing.
@@ -21,4 +21,4 @@ type unobserved struct{}
 func (unobserved) Probed(check.Update)               {}
 func (unobserved) Asked(string, time.Duration, bool) {}
 func (unobserved) Killed(string, bool)               {}
-func (unobserved) Happened(history.Record)           {}
+func (unobserved) Happened(event.Event)              {}

@@ -2,130 +2,142 @@ package monitor
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/history"
 )
 
-// transit is the way of an address from one host to another.
-type transit struct {
-	from    string
-	planned bool
-	began   time.Duration // monitor's clock
+// record puts events into the history and tells the observer and the subscribers. The history keeps no decision to
+// promote a host: what comes of it is told when it has come.
+func (o *owner) record(events ...event.Event) {
+	at := time.Now()
+	for _, e := range events {
+		e.At, e.Cluster = at, o.m.cfg.Cluster
+		if e.Name != event.BeforePromotion {
+			o.m.cfg.Observer.Happened(e)
+			o.m.cfg.History.Add(recordOf(e))
+		}
+		for _, s := range o.m.cfg.Subscribers {
+			s.Hear(e)
+		}
+	}
 }
 
-// record puts records into the history and tells the observer and the subscribers.
-func (o *owner) record(records ...history.Record) {
-	at := time.Now()
-	for i := range records {
-		records[i].At = at
-		o.m.cfg.Observer.Happened(records[i])
-		o.m.announce(eventOf(records[i], o.m.cfg.Topology.ActiveMasterRole))
+// recordOf is how the history keeps an event.
+func recordOf(e event.Event) history.Record {
+	r := history.Record{At: e.At, Kind: history.Note, Level: e.Level, Host: e.Host, From: e.From, To: e.To, Text: e.Text,
+		Cause: e.Cause, Evidence: e.Evidence, Planned: e.Planned, Seconds: e.Seconds}
+	if e.Role != "" {
+		r.Role = e.Role + "(" + e.IP + ")"
 	}
-	o.m.cfg.History.Add(records...)
+	switch e.Name {
+	case event.State:
+		r.Kind = history.State
+	case event.Check:
+		r.Kind = history.Check
+	case event.Role, event.AfterPromotion:
+		r.Kind = history.Role
+	case event.Conflict, event.Unprotected, event.Protected:
+		r.Topic = string(e.Name)
+	case event.Note, event.BeforePromotion, event.BeforePlannedMove:
+	case event.All, event.Fatal: // no events
+	}
+	return r
 }
 
 // recordNote keeps what is only said.
 func (o *owner) recordNote(l cluster.Level, text string) {
-	o.record(history.Record{Kind: history.Note, Level: levelName(l), Text: text})
+	o.record(event.Event{Name: event.Note, Level: levelName(l), Text: text})
 }
 
 // recordCheck keeps a verdict that has changed. That a check that never failed is OK says nothing.
 func (o *owner) recordCheck(u check.Update) {
-	r := history.Record{Kind: history.Check, Host: u.Host}
+	e := event.Event{Name: event.Check, Host: u.Host}
 	last, known := o.checkTable[checkKey{u.Host, u.Name}]
 	switch {
 	case u.Change == check.BecameFailed:
-		r.Level = levelName(cluster.Error)
-		r.Text = fmt.Sprintf("Check '%s' on '%s' fails: %s", u.Name, u.Host, u.Result.Message)
+		e.Level = levelName(cluster.Error)
+		e.Text = fmt.Sprintf("Check '%s' on '%s' fails: %s", u.Name, u.Host, u.Result.Message)
 	case u.Change == check.BecameOK && known && !last.Good:
-		r.Level = levelName(cluster.Info)
-		r.Text = fmt.Sprintf("Check '%s' on '%s' is ok again", u.Name, u.Host)
+		e.Level = levelName(cluster.Info)
+		e.Text = fmt.Sprintf("Check '%s' on '%s' is ok again", u.Name, u.Host)
 	default:
 		return
 	}
-	o.record(r)
+	o.record(e)
 }
 
-// recordStep keeps what a step has changed: its events, and every address that left or arrived.
-func (o *owner) recordStep(last cluster.State, out cluster.Output) {
-	records := eventRecords(out.Events, o.checkTable.complaints)
-	records = append(records, transitRecords(o.transits, last.Addresses, o.state.Addresses, out.Events, o.m.now())...)
-	if len(records) > 0 {
-		o.record(records...)
-	}
-	if e, ok := promotion(o.m.cfg.Topology.ActiveMasterRole, last, o.state, o.transits); ok {
-		e.At = time.Now()
-		o.m.announce(e)
-	}
-}
-
-// eventRecords makes records of events. What the failing checks of a host say is the evidence for what becomes of it.
-func eventRecords(events []cluster.Event, complaints func(host string) []string) []history.Record {
-	var records []history.Record
-	for _, e := range events {
-		if e.Detail {
-			continue
-		}
-		r := history.Record{Kind: history.Note, Level: levelName(e.Level), Host: e.Host, Topic: string(e.Topic),
-			Text: e.Text}
-		if e.To != "" {
-			r.Kind, r.From, r.To = history.State, string(e.From), string(e.To)
-			if e.To != cluster.Online {
-				r.Evidence = complaints(e.Host)
-			}
-		}
-		records = append(records, r)
-	}
-	return records
-}
-
-// transitRecords compares the addresses before and after a step, which are in the same order, and keeps under way what
-// has left and not arrived.
-func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster.Address, events []cluster.Event,
-	now time.Duration) []history.Record {
-	var records []history.Record
-	for i, a := range after {
-		b := before[i]
-		r := history.Record{Kind: history.Role, Level: levelName(cluster.Info), Role: a.RoleIP.String()}
+// recordStep keeps what a step has decided and found: first what the log tells, which is the cause of the rest.
+func (o *owner) recordStep(out cluster.Output) {
+	var said, roles []event.Event
+	for _, e := range out.Events {
+		t, ok := told(e, o.m.cfg.Topology.ActiveMasterRole, o.checkTable.complaints)
 		switch {
-		case b.Holder != "" && a.Holder != b.Holder:
-			// on its way back it has been under way since it first left
-			if j, ok := underway[a.RoleIP]; !ok || j.from == "" {
-				underway[a.RoleIP] = transit{from: b.Holder, planned: a.Next != "", began: now}
+		case !ok:
+		case e.Text == "":
+			if e, leaving := e.Fact.(cluster.RoleLeaving); leaving {
+				t.Cause = causeFor(e.From, out.Events)
 			}
-			r.Host, r.From, r.To, r.Planned = b.Holder, b.Holder, a.Next, a.Next != ""
-			r.Text = fmt.Sprintf("Role '%s' is leaving '%s'", a.RoleIP, b.Holder)
-			if a.Next != "" {
-				r.Text += fmt.Sprintf(" for '%s'", a.Next)
-			}
-			r.Cause = causeFor(b.Holder, events)
-			records = append(records, r)
-		case b.Holder == "" && a.Holder != "":
-			if _, ok := underway[a.RoleIP]; !ok {
-				underway[a.RoleIP] = transit{began: now}
-			}
-		}
-		j, ok := underway[a.RoleIP]
-		if !ok || a.Holder == "" || !a.Confirmed {
-			continue
-		}
-		delete(underway, a.RoleIP)
-		r.Host, r.From, r.To, r.Planned, r.Seconds, r.Cause = a.Holder, j.from, a.Holder, j.planned,
-			(now - j.began).Seconds(), ""
-		r.Text = fmt.Sprintf("Role '%s' is on '%s'", a.RoleIP, a.Holder)
-		switch j.from {
-		case "":
-		case a.Holder:
-			r.Text += fmt.Sprintf(" again, after %.2f seconds", r.Seconds)
+			roles = append(roles, t)
 		default:
-			r.Text += fmt.Sprintf(", %.2f seconds after it began to leave '%s'", r.Seconds, j.from)
+			said = append(said, t)
 		}
-		records = append(records, r)
 	}
-	return records
+	o.record(append(said, roles...)...)
+}
+
+// told is how programs, and people who are not looking, are told of an event. It is false for what they are not. What
+// the failing checks of a host say is the evidence for what becomes of it.
+func told(e cluster.Event, activeMasterRole string, complaints func(host string) []string) (event.Event, bool) {
+	t := event.Event{Name: event.Note, Level: levelName(e.Level), Host: e.Host, Text: strings.TrimSpace(e.Text)}
+	moved := func(role cluster.RoleIP, from, to string, planned bool) {
+		t.Name, t.Role, t.IP, t.From, t.To, t.Planned = event.Role, role.Role, role.IP.String(), from, to, planned
+	}
+	switch f := e.Fact.(type) {
+	case nil:
+	case cluster.Detail:
+		return event.Event{}, false
+	case cluster.StateChanged:
+		t.Name, t.From, t.To = event.State, string(f.From), string(f.To)
+		if f.To != cluster.Online {
+			t.Evidence = complaints(e.Host)
+		}
+	case cluster.Conflict:
+		t.Name = event.Conflict
+	case cluster.Unprotected:
+		t.Name = event.Unprotected
+	case cluster.Protected:
+		t.Name = event.Protected
+	case cluster.RoleLeaving:
+		moved(f.Role, f.From, f.To, f.Planned)
+		t.Text = fmt.Sprintf("Role '%s' is leaving '%s'", f.Role, f.From)
+		if f.To != "" {
+			t.Text += fmt.Sprintf(" for '%s'", f.To)
+		}
+	case cluster.RoleGiven:
+		moved(f.Role, f.From, f.To, f.Planned)
+		t.Name, t.Text = event.BeforePromotion, fmt.Sprintf("Role '%s' is given to '%s'", f.Role, f.To)
+		return t, f.Role.Role == activeMasterRole
+	case cluster.RoleArrived:
+		moved(f.Role, f.From, f.To, f.Planned)
+		if f.Role.Role == activeMasterRole {
+			t.Name = event.AfterPromotion
+		}
+		t.Seconds = f.Took.Seconds()
+		t.Text = fmt.Sprintf("Role '%s' is on '%s'", f.Role, f.To)
+		switch f.From {
+		case "":
+		case f.To:
+			t.Text += fmt.Sprintf(" again, after %.2f seconds", t.Seconds)
+		default:
+			t.Text += fmt.Sprintf(", %.2f seconds after it began to leave '%s'", t.Seconds, f.From)
+		}
+	}
+	return t, true
 }
 
 // causeFor is what a step says of why a host loses an address: what became of the host, or else the last that was
@@ -133,10 +145,14 @@ func transitRecords(underway map[cluster.RoleIP]transit, before, after []cluster
 func causeFor(host string, events []cluster.Event) string {
 	cause := ""
 	for _, e := range events {
-		if e.Host == host && e.To != "" {
-			return e.Text
-		}
-		if !e.Detail {
+		switch e.Fact.(type) {
+		case cluster.StateChanged:
+			if e.Host == host {
+				return e.Text
+			}
+			cause = e.Text
+		case cluster.Detail, cluster.RoleLeaving, cluster.RoleGiven, cluster.RoleArrived:
+		default:
 			cause = e.Text
 		}
 	}

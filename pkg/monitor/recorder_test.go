@@ -3,94 +3,123 @@ package monitor
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/netip"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/history"
 )
 
-var writerIP = cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
-
-func TestTravels(t *testing.T) {
-	at := func(holder, next string, confirmed bool) cluster.Address {
-		a := cluster.Address{RoleIP: writerIP, Holder: holder, Next: next, Confirmed: confirmed}
-		if holder == "" {
-			a.Leaving = "somebody"
-		}
-		return a
+// TestTold: how programs are told of what the brain decides, and how the history keeps that.
+func TestTold(t *testing.T) {
+	writer := cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
+	reader := cluster.RoleIP{Role: "reader", IP: netip.MustParseAddr("fd00::1")}
+	arrived := func(role cluster.RoleIP, from, to string, planned bool, took time.Duration) cluster.Event {
+		return cluster.Event{Host: to, Fact: cluster.RoleArrived{Role: role, From: from, To: to, Planned: planned,
+			Took: took}}
 	}
-	died := cluster.Event{Host: "db1", From: cluster.Online, To: cluster.HardOffline,
-		Text: "State of host 'db1' changed"}
 	for _, c := range []struct {
-		name   string
-		states []cluster.Address
-		events []cluster.Event // of every step
-		want   []string
+		name  string
+		event cluster.Event
+		want  *event.Event // nil: nobody is told
+		kept  history.Record
 	}{
-		{"nothing", []cluster.Address{at("db1", "", true), at("db1", "", true)}, nil, nil},
-		{"as found at the start", []cluster.Address{at("db1", "", false), at("db1", "", true)}, nil, nil},
-		{"placed for the first time", []cluster.Address{at("", "", false), at("db1", "", false), at("db1", "", true)},
-			nil, []string{"Role 'writer(10.0.0.100)' is on 'db1'||db1|false|1"}},
-		{"failover", []cluster.Address{at("db1", "", true), at("", "", false), at("db2", "", false),
-			at("db2", "", true)}, []cluster.Event{{Text: "other"}, died, {Text: "detail", Detail: true}},
-			[]string{"Role 'writer(10.0.0.100)' is leaving 'db1'|db1||false|0|State of host 'db1' changed",
-				"Role 'writer(10.0.0.100)' is on 'db2', 2.00 seconds after it began to leave 'db1'|db1|db2|false|2"}},
-		{"planned", []cluster.Address{at("db1", "", true), at("", "db2", false), at("db2", "", true)},
-			[]cluster.Event{{Text: "Admin moved", Host: "db2"}},
-			[]string{"Role 'writer(10.0.0.100)' is leaving 'db1' for 'db2'|db1|db2|true|0|Admin moved",
-				"Role 'writer(10.0.0.100)' is on 'db2', 1.00 seconds after it began to leave 'db1'|db1|db2|true|1"}},
-		{"planned and back", []cluster.Address{at("db1", "", true), at("", "db2", false), at("db2", "", false),
-			at("", "db1", false), at("db1", "", true)}, nil,
-			[]string{"Role 'writer(10.0.0.100)' is leaving 'db1' for 'db2'|db1|db2|true|0",
-				"Role 'writer(10.0.0.100)' is leaving 'db2' for 'db1'|db2|db1|true|0",
-				"Role 'writer(10.0.0.100)' is on 'db1' again, after 3.00 seconds|db1|db1|true|3"}},
-		{"its agent forgets it for a while", []cluster.Address{at("db1", "", true), at("db1", "", false),
-			at("db1", "", true)}, nil, nil},
+		{"a line", cluster.Event{Level: cluster.Warn, Host: "db1", Text: " x\n"},
+			&event.Event{Name: event.Note, Level: "WARN", Host: "db1", Text: "x"},
+			history.Record{Kind: history.Note, Level: "WARN", Host: "db1", Text: "x"}},
+		{"a detail", cluster.Event{Text: "    Removed", Fact: cluster.Detail{}}, nil, history.Record{}},
+		{"a state", cluster.Event{Level: cluster.Fatal, Host: "db1", Text: "down",
+			Fact: cluster.StateChanged{From: cluster.Online, To: cluster.HardOffline}},
+			&event.Event{Name: event.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down",
+				Evidence: []string{"mysql: ERROR on db1"}},
+			history.Record{Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE",
+				Text: "down", Evidence: []string{"mysql: ERROR on db1"}}},
+		{"a good state", cluster.Event{Level: cluster.Fatal, Host: "db1", Text: "up",
+			Fact: cluster.StateChanged{From: cluster.AwaitingRecovery, To: cluster.Online}},
+			&event.Event{Name: event.State, Level: "FATAL", Host: "db1", From: "AWAITING_RECOVERY", To: "ONLINE",
+				Text: "up"},
+			history.Record{Kind: history.State, Level: "FATAL", Host: "db1", From: "AWAITING_RECOVERY", To: "ONLINE",
+				Text: "up"}},
+		{"a conflict", cluster.Event{Level: cluster.Error, Text: "twice", Fact: cluster.Conflict{}},
+			&event.Event{Name: event.Conflict, Level: "ERROR", Text: "twice"},
+			history.Record{Kind: history.Note, Topic: "conflict", Level: "ERROR", Text: "twice"}},
+		{"unprotected", cluster.Event{Text: "alone", Fact: cluster.Unprotected{}},
+			&event.Event{Name: event.Unprotected, Level: "INFO", Text: "alone"},
+			history.Record{Kind: history.Note, Topic: "unprotected", Level: "INFO", Text: "alone"}},
+		{"protected", cluster.Event{Text: "not alone", Fact: cluster.Protected{}},
+			&event.Event{Name: event.Protected, Level: "INFO", Text: "not alone"},
+			history.Record{Kind: history.Note, Topic: "protected", Level: "INFO", Text: "not alone"}},
+		{"leaving", cluster.Event{Host: "db1", Fact: cluster.RoleLeaving{Role: writer, From: "db1"}},
+			&event.Event{Name: event.Role, Level: "INFO", Host: "db1", Role: "writer", IP: "10.0.0.100", From: "db1",
+				Text: "Role 'writer(10.0.0.100)' is leaving 'db1'"},
+			history.Record{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(10.0.0.100)", From: "db1",
+				Text: "Role 'writer(10.0.0.100)' is leaving 'db1'"}},
+		{"leaving for a host", cluster.Event{Host: "db1",
+			Fact: cluster.RoleLeaving{Role: reader, From: "db1", To: "db2", Planned: true}},
+			&event.Event{Name: event.Role, Level: "INFO", Host: "db1", Role: "reader", IP: "fd00::1", From: "db1",
+				To: "db2", Planned: true, Text: "Role 'reader(fd00::1)' is leaving 'db1' for 'db2'"},
+			history.Record{Kind: history.Role, Level: "INFO", Host: "db1", Role: "reader(fd00::1)", From: "db1",
+				To: "db2", Planned: true, Text: "Role 'reader(fd00::1)' is leaving 'db1' for 'db2'"}},
+		{"given", cluster.Event{Host: "db2", Fact: cluster.RoleGiven{Role: writer, From: "db1", To: "db2"}},
+			&event.Event{Name: event.BeforePromotion, Level: "INFO", Host: "db2", Role: "writer", IP: "10.0.0.100",
+				From: "db1", To: "db2", Text: "Role 'writer(10.0.0.100)' is given to 'db2'"}, history.Record{}},
+		{"another role given", cluster.Event{Host: "db2", Fact: cluster.RoleGiven{Role: reader, To: "db2"}}, nil,
+			history.Record{}},
+		{"the first", arrived(writer, "", "db1", false, time.Second),
+			&event.Event{Name: event.AfterPromotion, Level: "INFO", Host: "db1", Role: "writer", IP: "10.0.0.100",
+				To: "db1", Seconds: 1, Text: "Role 'writer(10.0.0.100)' is on 'db1'"},
+			history.Record{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(10.0.0.100)", To: "db1",
+				Seconds: 1, Text: "Role 'writer(10.0.0.100)' is on 'db1'"}},
+		{"arrived", arrived(reader, "db1", "db2", true, 2*time.Second),
+			&event.Event{Name: event.Role, Level: "INFO", Host: "db2", Role: "reader", IP: "fd00::1", From: "db1",
+				To: "db2", Planned: true, Seconds: 2,
+				Text: "Role 'reader(fd00::1)' is on 'db2', 2.00 seconds after it began to leave 'db1'"},
+			history.Record{Kind: history.Role, Level: "INFO", Host: "db2", Role: "reader(fd00::1)", From: "db1",
+				To: "db2", Planned: true, Seconds: 2,
+				Text: "Role 'reader(fd00::1)' is on 'db2', 2.00 seconds after it began to leave 'db1'"}},
+		{"back", arrived(writer, "db1", "db1", true, 3*time.Second),
+			&event.Event{Name: event.AfterPromotion, Level: "INFO", Host: "db1", Role: "writer", IP: "10.0.0.100",
+				From: "db1", To: "db1", Planned: true, Seconds: 3,
+				Text: "Role 'writer(10.0.0.100)' is on 'db1' again, after 3.00 seconds"},
+			history.Record{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(10.0.0.100)", From: "db1",
+				To: "db1", Planned: true, Seconds: 3,
+				Text: "Role 'writer(10.0.0.100)' is on 'db1' again, after 3.00 seconds"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			underway := map[cluster.RoleIP]transit{}
-			var got []string
-			for i := 1; i < len(c.states); i++ {
-				for _, r := range transitRecords(underway, c.states[i-1:i], c.states[i:i+1], c.events,
-					time.Duration(i)*time.Second) {
-					text := fmt.Sprintf("%s|%s|%s|%v|%.0f", r.Text, r.From, r.To, r.Planned, r.Seconds)
-					if r.Cause != "" {
-						text += "|" + r.Cause
-					}
-					got = append(got, text)
-				}
+			got, ok := told(c.event, "writer", func(host string) []string { return []string{"mysql: ERROR on " + host} })
+			if ok != (c.want != nil) || ok && !reflect.DeepEqual(got, *c.want) {
+				t.Errorf("%v %+v, want %+v", ok, got, c.want)
 			}
-			if !slices.Equal(got, c.want) {
-				t.Errorf("%q, want %q", got, c.want)
+			if c.kept.Kind == "" {
+				return
 			}
-			if len(underway) > 0 {
-				t.Errorf("still under way: %v", underway)
+			if got := recordOf(got); !reflect.DeepEqual(got, c.kept) {
+				t.Errorf("kept %+v, want %+v", got, c.kept)
 			}
 		})
 	}
 }
 
-func TestEventRecords(t *testing.T) {
-	evidence := func(host string) []string { return []string{"mysql: ERROR on " + host} }
-	got := eventRecords([]cluster.Event{
-		{Level: cluster.Fatal, Host: "db1", From: cluster.Online, To: cluster.HardOffline, Text: "down"},
-		{Level: cluster.Info, Host: "db1", Text: "    Removed", Detail: true},
-		{Level: cluster.Fatal, Host: "db2", From: cluster.AwaitingRecovery, To: cluster.Online, Text: "up"},
-		{Level: cluster.Warn, Text: "warned"},
-	}, evidence)
-	want := []history.Record{
-		{Kind: history.State, Level: "FATAL", Host: "db1", From: "ONLINE", To: "HARD_OFFLINE", Text: "down",
-			Evidence: []string{"mysql: ERROR on db1"}},
-		{Kind: history.State, Level: "FATAL", Host: "db2", From: "AWAITING_RECOVERY", To: "ONLINE", Text: "up"},
-		{Kind: history.Note, Level: "WARN", Text: "warned"},
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%+v", got)
+// What became of a host is the cause for its losing an address; else the last that was decided is.
+func TestCause(t *testing.T) {
+	died := cluster.Event{Host: "db1", Text: "down",
+		Fact: cluster.StateChanged{From: cluster.Online, To: cluster.HardOffline}}
+	detail, leaving := cluster.Event{Text: "detail", Fact: cluster.Detail{}}, cluster.Event{Fact: cluster.RoleLeaving{}}
+	for _, c := range []struct {
+		events []cluster.Event
+		want   string
+	}{
+		{nil, ""},
+		{[]cluster.Event{{Text: "other"}, died, {Text: "another"}}, "down"},
+		{[]cluster.Event{{Text: "Admin moved", Host: "db2"}, detail, leaving}, "Admin moved"},
+	} {
+		if got := causeFor("db1", c.events); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.events, got, c.want)
+		}
 	}
 }
 

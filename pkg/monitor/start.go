@@ -76,7 +76,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	}
 	var out cluster.Output
 	o.state, out = cluster.Start(o.m.cfg.Topology, o.m.cfg.Mode, stored, found, o.verdicts(), o.m.now())
-	o.recordStep(o.state, out)
+	o.recordStep(out)
 	return out, ctx.Err() == nil
 }
 

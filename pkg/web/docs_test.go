@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -24,9 +24,9 @@ func exported(t *testing.T) map[string]string {
 	m.Asked("db1", 0, true)
 	m.Asked("db1", 0, false)
 	m.Killed("db1", true)
-	m.Happened(history.Record{Kind: history.State, To: "ONLINE"})
+	m.Happened(event.Event{Name: event.State, To: "ONLINE"})
 	for _, to := range []string{"db1", "db2"} {
-		m.Happened(history.Record{Kind: history.Role, From: "db1", To: to, Host: to})
+		m.Happened(event.Event{Name: event.Role, Role: "writer", From: "db1", To: to, Host: to})
 	}
 	_, monitor := get(t, Monitor(well(), m), "/metrics")
 	a := &watchedAgent{up: true, status: agent.Status{Known: []cluster.RoleIP{{}}, Writable: wire.Yes,

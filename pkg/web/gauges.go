@@ -2,7 +2,6 @@ package web
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,12 +11,6 @@ import (
 // describe makes the description of a metric.
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
-}
-
-// roleName is the name in NAME(IP).
-func roleName(role string) string {
-	name, _, _ := strings.Cut(role, "(")
-	return name
 }
 
 // states are those that a host can be in.

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"mysql-mmm/pkg/check"
-	"mysql-mmm/pkg/history"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/monitor"
 )
 
@@ -113,19 +113,19 @@ func (m *Metrics) Killed(host string, ok bool) {
 	m.killed.WithLabelValues(host, result).Inc()
 }
 
-// Happened counts a record of the history.
-func (m *Metrics) Happened(r history.Record) {
-	m.events.WithLabelValues(r.Level).Inc()
+// Happened counts an event.
+func (m *Metrics) Happened(e event.Event) {
+	m.events.WithLabelValues(e.Level).Inc()
 	switch {
-	case r.Kind == history.State:
-		m.changes.WithLabelValues(r.Host, r.To).Inc()
-	case r.Kind != history.Role || r.From == "" || r.To != r.Host:
+	case e.Name == event.State:
+		m.changes.WithLabelValues(e.Host, e.To).Inc()
+	case e.Role == "" || e.From == "" || e.To != e.Host:
 		// it has left, or it was nowhere before
-	case r.From == r.To:
-		m.back.WithLabelValues(roleName(r.Role)).Inc()
-	case r.Planned:
-		m.moves.WithLabelValues(roleName(r.Role), switchover).Observe(r.Seconds)
+	case e.From == e.To:
+		m.back.WithLabelValues(e.Role).Inc()
+	case e.Planned:
+		m.moves.WithLabelValues(e.Role, switchover).Observe(e.Seconds)
 	default:
-		m.moves.WithLabelValues(roleName(r.Role), failover).Observe(r.Seconds)
+		m.moves.WithLabelValues(e.Role, failover).Observe(e.Seconds)
 	}
 }

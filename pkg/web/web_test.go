@@ -19,6 +19,7 @@ import (
 
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
 	"mysql-mmm/pkg/wire"
@@ -357,18 +358,18 @@ func TestMetrics(t *testing.T) {
 	m := NewMetrics("1.2")
 	source := well()
 	h := Monitor(source, m)
-	for _, r := range []history.Record{
-		{Kind: history.State, Level: "FATAL", Host: "db1", To: "ONLINE"},
-		{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(1)", From: "db1", To: "db2", Planned: true},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db1", To: "db2", Planned: true,
+	for _, e := range []event.Event{
+		{Name: event.State, Level: "FATAL", Host: "db1", To: "ONLINE"},
+		{Name: event.AfterPromotion, Level: "INFO", Host: "db1", Role: "writer", From: "db1", To: "db2", Planned: true},
+		{Name: event.AfterPromotion, Level: "INFO", Host: "db2", Role: "writer", From: "db1", To: "db2", Planned: true,
 			Seconds: 0.2},
-		{Kind: history.Role, Level: "INFO", Host: "db1", Role: "writer(1)", From: "db1"},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db1", To: "db2", Seconds: 3},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "writer(1)", From: "db2", To: "db2", Planned: true,
+		{Name: event.AfterPromotion, Level: "INFO", Host: "db1", Role: "writer", From: "db1"},
+		{Name: event.AfterPromotion, Level: "INFO", Host: "db2", Role: "writer", From: "db1", To: "db2", Seconds: 3},
+		{Name: event.AfterPromotion, Level: "INFO", Host: "db2", Role: "writer", From: "db2", To: "db2", Planned: true,
 			Seconds: 10},
-		{Kind: history.Role, Level: "INFO", Host: "db2", Role: "reader(1)", To: "db2"},
+		{Name: event.Role, Level: "INFO", Host: "db2", Role: "reader", To: "db2"},
 	} {
-		m.Happened(r)
+		m.Happened(e)
 	}
 	m.Killed("db1", false)
 	m.Asked("db1", time.Millisecond, true)

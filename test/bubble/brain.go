@@ -12,6 +12,7 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
 	"mysql-mmm/pkg/mysqlctl"
@@ -174,7 +175,7 @@ type watcher struct{ p *process }
 func (o watcher) Probed(check.Update)               { _ = o.p.pass() }
 func (o watcher) Asked(string, time.Duration, bool) { _ = o.p.pass() }
 func (o watcher) Killed(string, bool)               { _ = o.p.pass() }
-func (o watcher) Happened(history.Record)           { _ = o.p.pass() }
+func (o watcher) Happened(event.Event)              { _ = o.p.pass() }
 
 // killer is kill_host: it works, fails, or says that it has worked.
 func (b *brain) killer(p *process) func(context.Context, cluster.Kill) cluster.KillResult {
