@@ -19,9 +19,6 @@ const (
 	RepBacklog Name = "rep_backlog"
 )
 
-// Names lists the checks in the order in which they are shown.
-func Names() []Name { return []Name{Ping, MySQL, RepThreads, RepBacklog} }
-
 // Status is what one probe has found.
 type Status int
 

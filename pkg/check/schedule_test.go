@@ -10,7 +10,7 @@ func TestPhaseSpreads(t *testing.T) {
 	const period, buckets = 5 * time.Second, 10
 	var count [buckets]int
 	for i := range 200 {
-		for _, n := range Names() {
+		for _, n := range Known().Names() {
 			p := phase(fmt.Sprintf("db%d", i+1), n, period)
 			if p <= 0 || p > period {
 				t.Fatalf("phase %v", p)

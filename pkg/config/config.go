@@ -156,10 +156,8 @@ type Check struct {
 	Heartbeat  string        // the same: DB.TABLE, or "" for none
 }
 
-// Checks are the four checks there are.
-type Checks struct {
-	Ping, MySQL, RepThreads, RepBacklog Check
-}
+// Checks are all checks there are, by name, whether a file names them or not.
+type Checks map[string]Check
 
 // Socket is how the programs talk to each other.
 type Socket struct {
@@ -209,12 +207,7 @@ func (m *model) config(file string) *Config {
 		BlockCommand:     get[string](top, "iptables_block_cmd"),
 		UnblockCommand:   get[string](top, "iptables_unblock_cmd"),
 		Monitor:          monitorConfig(m.unique("monitor")),
-		Checks: Checks{
-			Ping:       check(m.sections[id{"check", "ping"}]),
-			MySQL:      check(m.sections[id{"check", "mysql"}]),
-			RepThreads: check(m.sections[id{"check", "rep_threads"}]),
-			RepBacklog: check(m.sections[id{"check", "rep_backlog"}]),
-		},
+		Checks:           checks(m),
 		Socket: Socket{
 			SSL:      get[string](socket, "type") == "ssl",
 			CertFile: get[string](socket, "cert_file"),
@@ -305,6 +298,22 @@ func host(s *section) Host {
 		ReplicationPassword: get[Secret](s, "replication_password"),
 		ReplicationChannel:  get[string](s, "replication_channel"),
 	}
+}
+
+// checks are nil for a program that reads nothing of them.
+func checks(m *model) Checks {
+	var all Checks
+	for _, name := range checkRules().names {
+		k := check(m.sections[id{"check", name}])
+		if k == (Check{}) {
+			continue
+		}
+		if all == nil {
+			all = Checks{}
+		}
+		all[name] = k
+	}
+	return all
 }
 
 func check(s *section) Check {

@@ -52,7 +52,7 @@ func TestMonitorDefaults(t *testing.T) {
 			{Name: "reader", Hosts: []string{"db1", "db2"}, IPs: addrs("192.168.100.251", "192.168.100.252")},
 			{Name: "writer", Exclusive: true, Hosts: []string{"db1", "db2"}, IPs: addrs("192.168.100.250")},
 		},
-		Checks: Checks{Ping: check, MySQL: check, RepThreads: check, RepBacklog: check},
+		Checks: Checks{"ping": check, "mysql": check, "rep_threads": check, "rep_backlog": check},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
@@ -241,8 +241,8 @@ func TestTemplates(t *testing.T) {
 		}
 	}
 	checks := mustBuild(t, Monitor, text).Checks
-	if checks.MySQL.Timeout != 3*time.Second || checks.Ping.Timeout != 7*time.Second ||
-		checks.MySQL.Trap != time.Minute || checks.MySQL.Period != 5*time.Second {
+	if checks["mysql"].Timeout != 3*time.Second || checks["ping"].Timeout != 7*time.Second ||
+		checks["mysql"].Trap != time.Minute || checks["mysql"].Period != 5*time.Second || len(checks) != 4 {
 		t.Errorf("checks %+v", checks)
 	}
 }

@@ -123,9 +123,9 @@ func TestMultiChannel(t *testing.T) {
 	c := mustLoad(t, Monitor, Source{Dir: install(t, "testdata/m3-multi-channel")})
 	h, _ := c.Host("db2")
 	if h.ReplicationChannel != "mmm" || c.Monitor.Port != 10001 || c.Monitor.Mode != ModeActive ||
-		c.Checks.RepBacklog != (Check{Period: time.Minute, Trap: 8 * time.Hour, Timeout: 2 * time.Second,
+		c.Checks["rep_backlog"] != (Check{Period: time.Minute, Trap: 8 * time.Hour, Timeout: 2 * time.Second,
 			MaxBacklog: 8 * time.Hour}) ||
-		c.Checks.MySQL.Timeout != 3*time.Second || c.Checks.Ping.Period != 5*time.Second {
+		c.Checks["mysql"].Timeout != 3*time.Second || c.Checks["ping"].Period != 5*time.Second {
 		t.Errorf("%+v", c)
 	}
 }

@@ -15,52 +15,79 @@ import (
 // NewChecks makes the checks of a configuration. Nothing runs yet.
 func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	brief := map[string]*atomic.Bool{}
+	var names []string
 	for _, h := range c.Hosts {
 		brief[h.Name] = new(atomic.Bool)
+		names = append(names, h.Name)
 	}
 	login := func(h config.Host, timeout time.Duration) *mysqlctl.Conn {
 		a := account(h, timeout)
 		a.Brief = brief[h.Name].Load
 		return mysqlctl.NewConn(a)
 	}
+	registry := newRegistry(c, pinger, login)
+	server := timing(c, check.MySQL)
 	return Checks{
+		Registry: registry,
 		Network: func(doubt <-chan struct{}, emit func(bool)) Task {
 			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
 				Emit: emit}
 		},
 		Hosts: func(emit func(check.Update)) []Task {
 			var tasks []Task
-			var beats *check.Heartbeat
-			if k := c.Checks.RepBacklog; k.Heartbeat != "" {
-				beats = &check.Heartbeat{Table: k.Heartbeat, Stale: max(k.MaxBacklog, minStale)}
-			}
-			add := func(host string, name check.Name, p check.Probe, k config.Check) {
-				tasks = append(tasks, &check.Runner{Host: host, Name: name, Probe: p, Period: k.Period,
-					Timeout: k.Timeout, Trap: k.Trap, Emit: emit})
-			}
-			for _, h := range c.Hosts {
-				conn := func(k config.Check) *mysqlctl.Conn { return login(h, k.Timeout) }
-				k := c.Checks
-				add(h.Name, check.Ping, check.NewPing(pinger, h.IP), k.Ping)
-				add(h.Name, check.MySQL, check.NewMySQL(conn(k.MySQL)), k.MySQL)
-				add(h.Name, check.RepThreads, check.NewRepThreads(conn(k.RepThreads), h.MonitorUser), k.RepThreads)
-				add(h.Name, check.RepBacklog, check.NewRepBacklog(conn(k.RepBacklog), h.MonitorUser,
-					k.RepBacklog.MaxBacklog, beats), k.RepBacklog)
+			for _, r := range registry.Runners(names, emit) {
+				tasks = append(tasks, r)
 			}
 			return tasks
 		},
 		Servers: func(emit func(Surveyed)) []Task {
 			var tasks []Task
 			for _, h := range c.Hosts {
-				tasks = append(tasks, surveyor{host: h.Name, conn: login(h, c.Checks.MySQL.Timeout),
-					period: surveyEvery * c.Checks.MySQL.Period, emit: emit})
+				tasks = append(tasks, surveyor{host: h.Name, conn: login(h, server.Timeout),
+					period: surveyEvery * server.Period, emit: emit})
 			}
 			return tasks
 		},
-		Lasting: c.Checks.MySQL.Trap,
+		Lasting: server.Trap,
 		Brief:   func(host string, on bool) { brief[host].Store(on) },
 	}
 }
+
+// newRegistry gives each check that there is its periods and its way of looking.
+func newRegistry(c *config.Config, pinger check.Echoer,
+	login func(config.Host, time.Duration) *mysqlctl.Conn) check.Registry {
+	var beats *check.Heartbeat
+	backlog := timing(c, check.RepBacklog)
+	if backlog.Heartbeat != "" {
+		beats = &check.Heartbeat{Table: backlog.Heartbeat, Stale: max(backlog.MaxBacklog, minStale)}
+	}
+	probes := map[check.Name]func(h config.Host, timeout time.Duration) check.Probe{
+		check.Ping: func(h config.Host, _ time.Duration) check.Probe { return check.NewPing(pinger, h.IP) },
+		check.MySQL: func(h config.Host, timeout time.Duration) check.Probe {
+			return check.NewMySQL(login(h, timeout))
+		},
+		check.RepThreads: func(h config.Host, timeout time.Duration) check.Probe {
+			return check.NewRepThreads(login(h, timeout), h.MonitorUser)
+		},
+		check.RepBacklog: func(h config.Host, timeout time.Duration) check.Probe {
+			return check.NewRepBacklog(login(h, timeout), h.MonitorUser, backlog.MaxBacklog, beats)
+		},
+	}
+	registry := check.Known()
+	for i := range registry {
+		s := &registry[i]
+		k, probe := timing(c, s.Name), probes[s.Name]
+		s.Period, s.Timeout, s.Trap = k.Period, k.Timeout, k.Trap
+		s.New = func(host string) check.Probe {
+			h, _ := c.Host(host)
+			return probe(h, s.Timeout)
+		}
+	}
+	return registry
+}
+
+// timing is what a configuration says of a check.
+func timing(c *config.Config, name check.Name) config.Check { return c.Checks[string(name)] }
 
 // surveyEvery is the time from one survey of a server to the next, in periods of its mysql check: 10 s where nothing
 // else is configured.

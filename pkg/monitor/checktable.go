@@ -37,15 +37,17 @@ func (b checkTable) with(u check.Update) checkTable {
 }
 
 // complete says whether every check of every host has a verdict.
-func (b checkTable) complete(hosts int) bool { return len(b) == hosts*len(check.Names()) }
+func (b checkTable) complete(r check.Registry, hosts int) bool { return len(b) == hosts*len(r) }
 
-// verdicts is what the brain sees of the table.
-func (b checkTable) verdicts(t cluster.Topology) map[string]cluster.Verdicts {
+// verdicts is what the brain sees of the table: what the checks mean, whatever they are called.
+func (b checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
-		good := func(n check.Name) bool { return b[checkKey{h.Name, n}].Good }
-		all[h.Name] = cluster.Verdicts{Ping: good(check.Ping), MySQL: good(check.MySQL),
-			RepThreads: good(check.RepThreads), RepBacklog: good(check.RepBacklog)}
+		good := func(e check.Effect) bool {
+			return r.Good(e, func(n check.Name) bool { return b[checkKey{h.Name, n}].Good })
+		}
+		all[h.Name] = cluster.Verdicts{Ping: good(check.HostDown), MySQL: good(check.ServerDown),
+			RepThreads: good(check.ReplicationBroken), RepBacklog: good(check.ReplicationLate)}
 	}
 	return all
 }
@@ -75,10 +77,11 @@ type CheckLine struct {
 }
 
 // lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
-func (b checkTable) lines(t cluster.Topology, remarks map[checkKey]string, host, name string) []CheckLine {
+func (b checkTable) lines(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host,
+	name string) []CheckLine {
 	lines := []CheckLine{}
 	for _, h := range t.Hosts {
-		for _, n := range check.Names() {
+		for _, n := range r.Names() {
 			if host != "all" && host != h.Name || name != "all" && name != string(n) {
 				continue
 			}
@@ -95,7 +98,7 @@ func (b checkTable) lines(t cluster.Topology, remarks map[checkKey]string, host,
 }
 
 // text renders `mmm_control checks` (mmm_control(1)).
-func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, name string) string {
+func (b checkTable) text(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host, name string) string {
 	hostWidth, nameWidth := 0, 0
 	if host == "all" {
 		for _, h := range t.Hosts {
@@ -103,10 +106,12 @@ func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, 
 		}
 	}
 	if name == "all" {
-		nameWidth = len(check.RepBacklog)
+		for _, n := range r.Names() {
+			nameWidth = max(nameWidth, len(n))
+		}
 	}
 	var out strings.Builder
-	for _, l := range b.lines(t, remarks, host, name) {
+	for _, l := range b.lines(r, t, remarks, host, name) {
 		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check,
 			l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
 	}
@@ -117,9 +122,9 @@ func (b checkTable) text(t cluster.Topology, remarks map[checkKey]string, host, 
 }
 
 // complaints are the messages of a host's checks that fail now, with the names of the checks.
-func (b checkTable) complaints(host string) []string {
+func (b checkTable) complaints(r check.Registry, host string) []string {
 	var all []string
-	for _, n := range check.Names() {
+	for _, n := range r.Names() {
 		if p := b[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {
 			all = append(all, string(n)+": "+p.Message)
 		}

@@ -74,16 +74,16 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 	if len(args) > 1 {
 		name = args[1]
 	}
-	if name != "all" && !slices.Contains(check.Names(), check.Name(name)) {
+	if name != "all" && !m.cfg.Checks.Registry.Has(check.Name(name)) {
 		return fmt.Sprintf("ERROR: Unknown check '%s'!", name)
 	}
 	if _, known := m.cfg.Topology.Host(host); host != "all" && !known {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	if asJSON {
-		return document(snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, name))
+		return document(snap.checkTable.lines(m.cfg.Checks.Registry, m.cfg.Topology, snap.remarks, host, name))
 	}
-	return snap.checkTable.text(m.cfg.Topology, snap.remarks, host, name)
+	return snap.checkTable.text(m.cfg.Checks.Registry, m.cfg.Topology, snap.remarks, host, name)
 }
 
 // change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the

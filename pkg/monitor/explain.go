@@ -60,7 +60,7 @@ func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
 		return fmt.Sprintf("ERROR: Unknown host name '%s'!", host)
 	}
 	x := explained{Explanation: e, Change: lastChange(snap.history, host),
-		Checks: snap.checkTable.lines(m.cfg.Topology, snap.remarks, host, "all")}
+		Checks: snap.checkTable.lines(m.cfg.Checks.Registry, m.cfg.Topology, snap.remarks, host, "all")}
 	if asJSON {
 		return document(x)
 	}

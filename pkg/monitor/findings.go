@@ -59,10 +59,10 @@ func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed, 
 // refusals judges the newest results of the checks: a server that answers and does not let the monitor ask is alive,
 // and whether it works nobody knows until a person has mended that. One check of a host tells it: the same is in the
 // way of the others, mostly.
-func refusals(t cluster.Topology, b checkTable) []finding {
+func refusals(r check.Registry, t cluster.Topology, b checkTable) []finding {
 	var found []finding
 	for _, h := range t.Hosts {
-		for _, n := range check.Names() {
+		for _, n := range r.Names() {
 			if refusal := b[checkKey{h.Name, n}].result.Refusal; refusal != "" {
 				found = append(found,
 					finding{fickle: true,

@@ -247,7 +247,8 @@ func TestNotices(t *testing.T) {
 // as long as it lasts.
 func TestRefusals(t *testing.T) {
 	var log strings.Builder
-	o := &owner{m: New(Config{Topology: topology(), Log: slog.New(slog.NewTextHandler(&log, nil))}),
+	o := &owner{m: New(Config{Topology: topology(), Checks: Checks{Registry: check.Known()},
+		Log: slog.New(slog.NewTextHandler(&log, nil))}),
 		state: writerOn("db1"), up: true,
 		surveys: map[string]Surveyed{}, received: newReceptions(topology())}
 	refused := check.Result{Status: check.Unknown, Message: "UNKNOWN: x",
@@ -312,9 +313,10 @@ func TestWrongSourceIsShown(t *testing.T) {
 			Agents: a, AgentPorts: map[string]int{},
 			Log: slog.New(slog.NewTextHandler(io.MultiWriter(&log), nil)),
 			Checks: Checks{
-				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
-				Hosts:   func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
-				Lasting: 2 * time.Second,
+				Registry: check.Known(),
+				Network:  func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
+				Hosts:    func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
+				Lasting:  2 * time.Second,
 				Servers: func(emit func(Surveyed)) []Task {
 					return []Task{task(func(ctx context.Context) error {
 						for {

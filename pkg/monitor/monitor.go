@@ -27,10 +27,11 @@ const (
 
 // Checks are the checks to run: each calls emit after each of its probes.
 type Checks struct {
-	Network func(doubt <-chan struct{}, emit func(up bool)) Task
-	Hosts   func(emit func(check.Update)) []Task
-	Servers func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
-	Lasting time.Duration                    // how long what a switch can cause must last before it is warned of
+	Registry check.Registry // what Hosts checks
+	Network  func(doubt <-chan struct{}, emit func(up bool)) Task
+	Hosts    func(emit func(check.Update)) []Task
+	Servers  func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
+	Lasting  time.Duration                    // how long what a switch can cause must last before it is warned of
 	// whether connections to a host's server are made for each question; nil: all are kept
 	Brief func(host string, brief bool)
 }
@@ -307,7 +308,7 @@ func (o *owner) note(u check.Update) {
 		o.good = nil
 	}
 	if u.Change != check.None || o.good == nil || o.good[u.Host] == (cluster.Verdicts{}) {
-		o.good = o.checkTable.verdicts(o.m.cfg.Topology)
+		o.good = o.checkTable.verdicts(o.m.cfg.Checks.Registry, o.m.cfg.Topology)
 		for host, v := range o.good {
 			v.Refused, v.Lag = o.refused[host], o.lags[host]
 			o.good[host] = v

@@ -87,7 +87,7 @@ func (good) Close()                             {}
 func goodChecks(t cluster.Topology, emit func(check.Update)) []Task {
 	var tasks []Task
 	for _, h := range t.Hosts {
-		for _, n := range check.Names() {
+		for _, n := range check.Known().Names() {
 			tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: good{}, Period: time.Second,
 				Timeout: time.Second, Trap: 2 * time.Second, Emit: emit})
 		}
@@ -134,8 +134,9 @@ func run(t *testing.T, f func(m *Monitor, a *agents)) {
 			Agents:     a,
 			AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{
-				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
-				Hosts:   func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
+				Registry: check.Known(),
+				Network:  func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
+				Hosts:    func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
 			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

@@ -74,8 +74,9 @@ func (o *owner) recordCheck(u check.Update) {
 // recordStep keeps what a step has decided and found: first what the log tells, which is the cause of the rest.
 func (o *owner) recordStep(out cluster.Output) {
 	var said, roles []event.Event
+	complaints := func(host string) []string { return o.checkTable.complaints(o.m.cfg.Checks.Registry, host) }
 	for _, e := range out.Events {
-		t, ok := told(e, o.m.cfg.Topology.ActiveMasterRole, o.checkTable.complaints)
+		t, ok := told(e, o.m.cfg.Topology.ActiveMasterRole, complaints)
 		switch {
 		case !ok:
 		case e.Text == "":

@@ -118,17 +118,19 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 
 // try runs every check of a configuration once. It is an error if some give no result.
 func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update, error) {
-	k := next.Checks
-	ctx, cancel := context.WithTimeout(ctx, trialSlack+max(k.Ping.Timeout, k.MySQL.Timeout, k.RepThreads.Timeout,
-		k.RepBacklog.Timeout))
+	checks, longest := NewChecks(next, m.cfg.Echo), time.Duration(0)
+	for _, s := range checks.Registry {
+		longest = max(longest, s.Timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, trialSlack+longest)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	updates := make(chan check.Update)
-	for _, t := range NewChecks(next, m.cfg.Echo).Hosts(send(ctx, updates)) {
+	for _, t := range checks.Hosts(send(ctx, updates)) {
 		group.Go(func() error { return t.Run(ctx) })
 	}
 	var results []check.Update
-	for len(results) < len(next.Hosts)*len(check.Names()) && ctx.Err() == nil {
+	for len(results) < len(next.Hosts)*len(checks.Registry) && ctx.Err() == nil {
 		select {
 		case u := <-updates:
 			if !slices.ContainsFunc(results, func(r check.Update) bool {

@@ -46,8 +46,8 @@ func TestReloadsThatAreRefused(t *testing.T) {
 	}{
 		{"nothing", rest, func(*config.Config) {}, ""},
 		{"timings, peers and ports", rest, func(c *config.Config) {
-			c.Checks.Ping.Period, c.Monitor.AutoSetOnline, c.Monitor.Port, c.Hosts[0].MySQLPort = time.Second,
-				time.Minute, 1, 1
+			c.Checks = config.Checks{"ping": {Period: time.Second}}
+			c.Monitor.AutoSetOnline, c.Monitor.Port, c.Hosts[0].MySQLPort = time.Minute, 1, 1
 		}, ""},
 		{"a new host", rest, func(c *config.Config) { c.Hosts = append(c.Hosts, config.Host{Name: "db4"}) }, ""},
 		{"a host without roles goes", rest, func(c *config.Config) { c.Hosts = c.Hosts[:2] }, ""},

@@ -51,7 +51,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	for _, t := range o.m.cfg.Checks.Hosts(send(ctx, o.m.updates)) {
 		o.group.Go(func() error { return t.Run(ctx) })
 	}
-	for !o.checkTable.complete(len(o.m.cfg.Topology.Hosts)) {
+	for !o.checkTable.complete(o.m.cfg.Checks.Registry, len(o.m.cfg.Topology.Hosts)) {
 		select {
 		case u := <-o.m.updates:
 			o.note(u)

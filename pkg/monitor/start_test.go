@@ -47,6 +47,7 @@ func TestStartSaysWhatItWaitsFor(t *testing.T) {
 			PingIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")},
 			Log:     slog.New(slog.NewTextHandler(&log, nil)),
 			Checks: Checks{
+				Registry: check.Known(),
 				Network: func(_ <-chan struct{}, emit func(bool)) Task {
 					return task(func(ctx context.Context) error {
 						for {

@@ -88,7 +88,7 @@ func (o *owner) look() {
 		}
 	}
 	found := slices.Concat(findings(o.m.cfg.Topology, o.state, alive, o.received.servers),
-		refusals(o.m.cfg.Topology, o.checkTable))
+		refusals(o.m.cfg.Checks.Registry, o.m.cfg.Topology, o.checkTable))
 	came, gone := o.notices.update(found, o.m.now())
 	for _, f := range gone {
 		o.m.cfg.Log.Info("No longer: " + f.text)

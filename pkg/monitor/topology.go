@@ -3,6 +3,7 @@ package monitor
 import (
 	"time"
 
+	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 )
@@ -20,14 +21,14 @@ func Topology(c *config.Config) cluster.Topology {
 		WaitForOtherMaster: c.Monitor.WaitForOtherMaster,
 		FailoverLoss:       cluster.Loss(c.Monitor.FailoverLoss),
 		WriteTimeout:       c.Monitor.WriteTimeout,
-		Interruption:       c.Checks.RepThreads.Trap,
+		Interruption:       timing(c, check.RepThreads).Trap,
 		CarefulStartup:     c.Monitor.CarefulStartup,
 		ReleaseTimeout:     time.Duration(c.MaxKillRetries)*time.Second + releaseSlack,
 		SwitchTimeout:      c.SwitchTimeout,
 		Lease:              cluster.Lease(c.WriterLease),
 		FastFailover:       c.FastFailover,
 	}
-	for _, k := range []config.Check{c.Checks.Ping, c.Checks.MySQL, c.Checks.RepThreads, c.Checks.RepBacklog} {
+	for _, k := range c.Checks {
 		t.NetworkGrace = max(t.NetworkGrace, k.Trap+k.Period+k.Timeout)
 	}
 	for _, h := range c.Hosts {

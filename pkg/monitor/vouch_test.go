@@ -152,11 +152,12 @@ func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, sto
 				Agents:     a,
 				AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 				Checks: Checks{
-					Network: p.task,
+					Registry: check.Known(),
+					Network:  p.task,
 					Hosts: func(emit func(check.Update)) []Task {
 						var tasks []Task
 						for _, h := range top.Hosts {
-							for _, n := range check.Names() {
+							for _, n := range check.Known().Names() {
 								tasks = append(tasks, &check.Runner{Host: h.Name, Name: n, Probe: probing{a, h.Name},
 									Period: 5 * time.Second, Timeout: 2 * time.Second, Trap: 10 * time.Second,
 									Emit: emit})

@@ -103,6 +103,7 @@ func (b *brain) run(after *monitorProcess) {
 			return *r.Lag
 		},
 		Checks: monitor.Checks{
+			Registry: check.Known(),
 			Network: func(doubt <-chan struct{}, emit func(bool)) monitor.Task {
 				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second,
 					Doubt: doubt, Emit: emit}
@@ -118,7 +119,7 @@ func (b *brain) run(after *monitorProcess) {
 				}
 				var tasks []monitor.Task
 				for _, h := range hosts {
-					for _, name := range check.Names() {
+					for _, name := range check.Known().Names() {
 						look := probe{w, p, h, name}
 						var how check.Probe = look
 						if name == check.MySQL {

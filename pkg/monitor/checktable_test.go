@@ -1,0 +1,146 @@
+package monitor
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
+)
+
+// Every check that there is can be configured, and every one that can be configured is there.
+func TestEveryCheckIsConfigured(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mmm.conf")
+	text := `active_master_role writer
+<host default>
+ replication_user r
+ monitor_user m
+ monitor_password m
+</host>
+<host db1>
+ ip 192.0.2.1
+ mode slave
+</host>
+<role writer>
+ hosts db1
+ ips 192.0.2.9
+ mode exclusive
+</role>
+<monitor>
+ ip 127.0.0.1
+ pid_path /run/x
+ bin_path /usr/bin
+ status_path /run/y
+ ping_ips 192.0.2.8
+</monitor>
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Monitor, config.Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := NewChecks(c, nil).Registry
+	if len(registry) != len(c.Checks) {
+		t.Errorf("checks %v, configured %v", registry.Names(), c.Checks)
+	}
+	for _, s := range registry {
+		k, known := c.Checks[string(s.Name)]
+		if !known || s.Period != k.Period || s.Timeout != k.Timeout || s.Trap != k.Trap || s.Period == 0 || s.New == nil {
+			t.Errorf("%s: %+v, configured %+v", s.Name, s, k)
+		}
+	}
+}
+
+// said is a probe that finds what it is told to.
+type said struct{ bad *atomic.Bool }
+
+func (s said) Probe(context.Context) check.Result {
+	if s.bad != nil && s.bad.Load() {
+		return check.Result{Status: check.Error, Message: "ERROR: bad"}
+	}
+	return check.Result{Message: "OK"}
+}
+
+func (said) Close() {}
+
+// A check that is added to the registry runs on every host, is shown and kept, and has its effect; one that advises
+// has none.
+func TestAddedCheck(t *testing.T) {
+	status := filepath.Join(t.TempDir(), "status")
+	synctest.Test(t, func(t *testing.T) {
+		var late, odd atomic.Bool
+		added := func(name check.Name, effect check.Effect, bad *atomic.Bool) check.Spec {
+			return check.Spec{Name: name, Effect: effect, New: func(host string) check.Probe {
+				if host != "db3" {
+					return said{}
+				}
+				return said{bad}
+			}}
+		}
+		registry := append(check.Known(), added("queue_length", check.ReplicationLate, &late),
+			added("disk", check.Advisory, &odd))
+		for i := range registry {
+			s := &registry[i]
+			s.Period, s.Timeout = time.Second, time.Second
+			if s.New == nil {
+				s.New = func(string) check.Probe { return said{} }
+			}
+		}
+		top := topology()
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+			Agents: &agents{hang: map[string]bool{}, down: map[string]bool{}}, AgentPorts: map[string]int{},
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Checks: Checks{Registry: registry,
+				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
+				Hosts: func(emit func(check.Update)) []Task {
+					var tasks []Task
+					for _, r := range registry.Runners([]string{"db1", "db2", "db3"}, emit) {
+						tasks = append(tasks, r)
+					}
+					return tasks
+				},
+			}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.Run(ctx) }()
+		say := func(line string) string {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			return m.Handle(ctx, line)
+		}
+		expect := func(line, text string) {
+			t.Helper()
+			if got := say(line); !strings.Contains(got, text) {
+				t.Errorf("%s lacks %q:\n%s", line, text, got)
+			}
+		}
+		expect("show", "db3(10.0.0.3) slave/ONLINE")
+		expect("checks all all", "db3  queue_length  [last change: ")
+		odd.Store(true)
+		expect("show", "db3(10.0.0.3) slave/ONLINE")
+		expect("checks db3 disk", "ERROR: bad")
+		expect("history", "Check 'disk' on 'db3' fails: ERROR: bad")
+		time.Sleep(time.Minute) // replication says nothing of a host whose writer has only just come
+		late.Store(true)
+		expect("show", "db3(10.0.0.3) slave/REPLICATION_DELAY")
+		expect("show", "db1(10.0.0.1) master/ONLINE")
+		late.Store(false)
+		expect("show", "db3(10.0.0.3) slave/ONLINE")
+		expect("checks db3 bogus", "ERROR: Unknown check 'bogus'!")
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
