@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -168,19 +169,18 @@ func (p *process) work(mirror io.Writer) int {
 		return 1
 	}
 	defer file.Close()
-	manager := NewNotifier(os.Getenv)
-	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
+	manager := NewNotifier()
 	service, err := p.settings.Build(log)
 	if err != nil {
 		Fatal(log, err.Error())
 		p.parent.say(err.Error())
 		return 1
 	}
-	services := &succession{reload: make(chan struct{}, 1), log: log}
+	services := &succession{reload: make(chan struct{}, 1), manager: manager, log: log}
 	services.current.Store(&service)
 	manager.Ping = services.ping
 	p.parent.say(started)
-	if err := manager.Send("READY=1"); err != nil {
+	if err := manager.Send(sd.SdNotifyReady); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -207,7 +207,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			h.log.Info("Ending", "cause", context.Cause(ctx))
-			_ = h.manager.Send("STOPPING=1") // the manager has asked for it, most likely
+			_ = h.manager.Send(sd.SdNotifyStopping) // the manager has asked for it, most likely
 			return nil
 		case <-h.hup:
 			if err := h.file.Reopen(); err != nil {

@@ -68,7 +68,7 @@ func loadProbe(inv Invocation) (Settings, error) {
 			// A child must inherit nothing of ours.
 			seen,
 				err := exec.Command("/bin/sh", "-c",
-				"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
+				"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID").Output()
 			if err != nil {
 				return Service{}, err
 			}

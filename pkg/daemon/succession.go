@@ -16,6 +16,7 @@ var ErrUnchanged = errors.New("the configuration has not changed")
 type succession struct {
 	current atomic.Pointer[Service]
 	reload  chan struct{} // one slot
+	manager Notifier      // hears of each reload when it begins, and once more when it has ended
 	log     *slog.Logger
 }
 
@@ -27,7 +28,8 @@ func (s *succession) Run(ctx context.Context) error {
 			return err
 		}
 		s.current.Store(next)
-		s.log.Info("The new configuration counts")
+		s.log.Info(nowCounts)
+		s.tell(s.manager.Ready(nowCounts))
 	}
 }
 
@@ -43,6 +45,7 @@ func (s *succession) serve(ctx context.Context, now Service) (*Service, error) {
 			return nil, err
 		case <-s.reload:
 		}
+		s.tell(s.manager.Reloading())
 		next, err := s.prepare(ctx, now)
 		if err != nil {
 			s.report(err)
@@ -69,13 +72,33 @@ func (s *succession) prepare(ctx context.Context, now Service) (*Service, error)
 	return &next, nil
 }
 
+// What becomes of a reload, for the log and the service manager.
+const (
+	nowCounts   = "The new configuration counts"
+	unchanged   = "Nothing to do: "
+	notReloaded = "Not reloaded, the old configuration still counts: "
+)
+
 func (s *succession) report(err error) {
 	if errors.Is(err, ErrUnchanged) {
-		s.log.Info("Nothing to do: " + err.Error())
+		s.log.Info(unchanged + err.Error())
+		s.tell(s.manager.Ready(unchanged + err.Error()))
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		s.log.Error("Not reloaded, the old configuration still counts: " + line)
+		s.log.Error(notReloaded + line)
+	}
+	status, more, _ := strings.Cut(err.Error(), "\n")
+	if more != "" {
+		status += " (the log has more)"
+	}
+	s.tell(s.manager.Ready(notReloaded + status))
+}
+
+// tell logs that the service manager could not be told.
+func (s *succession) tell(err error) {
+	if err != nil {
+		s.log.Warn("Can't tell the service manager of the reload", "cause", err)
 	}
 }
 
