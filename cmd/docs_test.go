@@ -279,3 +279,23 @@ func TestProtocolIsWritten(t *testing.T) {
 		t.Errorf("only %d words were looked for", found)
 	}
 }
+
+// TestModulesAreExplained: docs/design.md says of each module that go.mod asks for what it is good for.
+func TestModulesAreExplained(t *testing.T) {
+	text, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page, _ := strings.Cut(pages(t)["../docs/design.md"], "### Modules of others\n")
+	page, _, _ = strings.Cut(page, "\n## ")
+	modules := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(text), -1)
+	if len(modules) < 15 {
+		t.Errorf("only %d modules found", len(modules))
+	}
+	for _, m := range modules {
+		short := "…/" + m[1][strings.LastIndex(m[1], "/")+1:]
+		if !strings.Contains(page, "`"+m[1]+"`") && !strings.Contains(page, "`"+short+"`") {
+			t.Errorf("docs/design.md does not say what %s is good for", m[1])
+		}
+	}
+}

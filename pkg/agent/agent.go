@@ -59,7 +59,7 @@ type Config struct {
 	Lifetimes Lifetimes
 	Conflict  Conflict // nil: addresses are added without looking
 	// where something listens on the server's port; nil: nobody looks
-	Listens func() []netip.AddrPort
+	Listens Listens
 	Process Process  // nil: nothing is said about the server's process
 	Leasing *Leasing // nil: as an original agent, without leases
 	// nil: locks that keep this host from taking over are left alone

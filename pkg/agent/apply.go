@@ -116,7 +116,7 @@ type host struct {
 	fence    Fence
 	departed Departures
 	conflict Conflict
-	listens  func() []netip.AddrPort
+	listens  Listens
 	process  Process
 	lasting  Lifetimes
 	locks    Locks // nil: they are left alone

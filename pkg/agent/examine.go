@@ -34,6 +34,10 @@ type Neighbourhood interface {
 	Who(ctx context.Context, ip, from netip.Addr, wait time.Duration) (net.HardwareAddr, error)
 }
 
+// Listens tells where something on this host listens on the server's port. An error says that it could not be seen, and
+// nothing of the server.
+type Listens func(ctx context.Context) ([]netip.AddrPort, error)
+
 // Examiner looks at this host and at what can be seen from it, for mmm_control doctor. It changes nothing.
 type Examiner struct {
 	Config        *config.Config
@@ -43,6 +47,7 @@ type Examiner struct {
 		Closed(ctx context.Context) (bool, error)
 	}
 	Sockets func(ctx context.Context) error // whether connections could be ended
+	Listens Listens
 	Agents  Asker
 
 	turn sync.Mutex // an examination logs in everywhere: one at a time
@@ -75,7 +80,7 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	defer cancel()
 	local := x.Config.Local()
 	e := wire.Examination{Version: x.Version, File: x.Config.File, At: began, Settings: x.Config.Digests(nonce),
-		Interface: local.ClusterInterface, Lacks: lackedCapabilities(), Listens: listeners(uint16(local.MySQLPort)),
+		Interface: local.ClusterInterface, Lacks: lackedCapabilities(),
 		Faults: map[string]string{}, Agents: map[string]string{}, Seen: map[netip.Addr]string{}}
 	e.Link, e.Hardware, e.Addresses = interfaces(local.ClusterInterface, x.addresses())
 	if err := durable.Replaceable(local.StatePath); err != nil {
@@ -83,6 +88,10 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	}
 	if err := x.Sockets(ctx); err != nil {
 		e.Faults[wire.FaultSockDiag] = brief(err)
+	}
+	var err error
+	if e.Listens, err = x.Listens(ctx); err != nil {
+		e.Faults[wire.FaultListen] = brief(err)
 	}
 	switch closed, err := x.Fence.Closed(ctx); {
 	case err != nil:

@@ -72,7 +72,7 @@ func (h *host) looks(ctx context.Context, o cluster.Order, plan []Action) *looks
 	}
 	for _, a := range plan {
 		if a.Kind == Allow && h.listens != nil && planned(o, h.site.Host) {
-			l.heard = begin(func(context.Context) error { return h.listensOn(o.Roles) })
+			l.heard = begin(func(ctx context.Context) error { return h.listensOn(ctx, o.Roles) })
 		}
 		switch {
 		case a.Kind == Add && h.conflict != nil:
@@ -119,8 +119,11 @@ func planned(o cluster.Order, self string) bool {
 
 // listensOn refuses where nobody could connect to the address of the writer, because the server listens on others only.
 // Where nothing listens at all, or that can't be seen, nothing is said.
-func (h *host) listensOn(roles []cluster.RoleIP) error {
-	found := h.listens()
+func (h *host) listensOn(ctx context.Context, roles []cluster.RoleIP) error {
+	found, err := h.listens(ctx)
+	if err != nil {
+		return nil
+	}
 	for _, r := range roles {
 		if r.Role != h.site.ActiveMasterRole || len(found) == 0 {
 			continue

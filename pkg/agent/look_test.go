@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -158,22 +159,25 @@ func TestListens(t *testing.T) {
 	for name, c := range map[string]struct {
 		order  cluster.Order
 		listen []netip.AddrPort
+		err    error
 		opens  bool
 	}{
-		"its own address":           {moved, []netip.AddrPort{own}, false},
-		"all":                       {moved, []netip.AddrPort{any4}, true},
-		"all, IPv6 too":             {moved, []netip.AddrPort{any6}, true},
-		"its own and the role's":    {moved, []netip.AddrPort{own, netip.AddrPortFrom(writer.IP, 3306)}, true},
-		"nothing is seen":           {moved, nil, true},
-		"the writer before is dead": {dead, []netip.AddrPort{own}, true},
-		"somebody has said so":      {forced, []netip.AddrPort{own}, true},
+		"its own address":           {moved, []netip.AddrPort{own}, nil, false},
+		"all":                       {moved, []netip.AddrPort{any4}, nil, true},
+		"all, IPv6 too":             {moved, []netip.AddrPort{any6}, nil, true},
+		"its own and the role's":    {moved, []netip.AddrPort{own, netip.AddrPortFrom(writer.IP, 3306)}, nil, true},
+		"nothing is seen":           {moved, nil, nil, true},
+		"it can't be seen":          {moved, []netip.AddrPort{own}, errors.New("no sock_diag"), true},
+		"the writer before is dead": {dead, []netip.AddrPort{own}, nil, true},
+		"somebody has said so":      {forced, []netip.AddrPort{own}, nil, true},
 		"it was the writer and still": {cluster.Order{Switch: cluster.Switch{From: "db3", To: "db1"},
-			Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, true},
+			Epoch: cluster.Epoch{Gone: "db3"}}, []netip.AddrPort{own}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			s.Host = "db2"
-			h := &host{site: s, listens: func() []netip.AddrPort { return c.listen }, peers: &sim{}}
+			listens := func(context.Context) ([]netip.AddrPort, error) { return c.listen, c.err }
+			h := &host{site: s, listens: listens, peers: &sim{}}
 			c.order.Roles = []cluster.RoleIP{reader1, writer}
 			l := h.looks(t.Context(), c.order, []Action{{Kind: Allow}})
 			defer l.stop()

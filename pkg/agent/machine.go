@@ -1,14 +1,9 @@
 package agent
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -64,46 +59,4 @@ func lackedCapabilities() []string {
 	}
 	slices.Sort(lacks)
 	return lacks
-}
-
-// Listeners looks where something on this host listens on a TCP port.
-func Listeners(port int) func() []netip.AddrPort {
-	return func() []netip.AddrPort { return listeners(uint16(port)) }
-}
-
-// listeners are the addresses on which something on this host listens on a TCP port (proc_pid_net(5), tcp).
-func listeners(port uint16) []netip.AddrPort {
-	var found []netip.AddrPort
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // no IPv6
-		}
-		for line := range strings.Lines(string(text)) {
-			if l, ok := listener(line); ok && l.Port() == port && !slices.Contains(found, l) {
-				found = append(found, l)
-			}
-		}
-	}
-	return found
-}
-
-// listener reads a line: number, local address, remote address, state, of which 0A is LISTEN. The address is in words
-// of four bytes in the order of the machine.
-func listener(line string) (netip.AddrPort, bool) {
-	fields := strings.Fields(line)
-	if len(fields) < 4 || fields[3] != "0A" {
-		return netip.AddrPort{}, false
-	}
-	host, port, _ := strings.Cut(fields[1], ":")
-	b, err := hex.DecodeString(host)
-	n, err2 := strconv.ParseUint(port, 16, 16)
-	if err != nil || err2 != nil || len(b)%4 != 0 {
-		return netip.AddrPort{}, false
-	}
-	for i := 0; i < len(b); i += 4 {
-		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
-	}
-	ip, ok := netip.AddrFromSlice(b)
-	return netip.AddrPortFrom(ip.Unmap(), uint16(n)), ok
 }

@@ -1,21 +1,19 @@
 package alert
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"mime"
-	"mime/quotedprintable"
+	"io"
 	"net"
-	"net/smtp"
 	"net/textproto"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 // Mail sends messages through a mail server (RFC 5321; STARTTLS: RFC 3207; AUTH: RFC 4954).
@@ -43,8 +41,15 @@ const (
 func (m Mail) String() string { return "mail server " + m.Server }
 
 // Send delivers a message to the server. What the server refuses for good wraps ErrRefused.
+//
+// The client of package mail would take these steps by itself, but its errors don't tell a server without STARTTLS or
+// login, which is so for good, from others, and it puts its own deadlines over that of ctx.
 func (m Mail) Send(ctx context.Context, msg Message) error {
 	host, _, err := net.SplitHostPort(m.Server)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrRefused)
+	}
+	letter, err := m.compose(msg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrRefused)
 	}
@@ -54,7 +59,7 @@ func (m Mail) Send(ctx context.Context, msg Message) error {
 		return err
 	}
 	defer line.Close()
-	defer context.AfterFunc(ctx, func() { _ = line.SetDeadline(time.Unix(1, 0)) })() // net/smtp knows no contexts
+	defer context.AfterFunc(ctx, func() { _ = line.SetDeadline(time.Unix(1, 0)) })() // package smtp knows no contexts
 	conn := line
 	config := m.Config.Clone()
 	if config == nil {
@@ -71,7 +76,7 @@ func (m Mail) Send(ctx context.Context, msg Message) error {
 	if err := m.prepare(c, host, config); err != nil {
 		return err
 	}
-	return m.deliver(c, msg)
+	return m.deliver(c, letter)
 }
 
 // prepare greets the server, protects the connection and logs in.
@@ -94,27 +99,38 @@ func (m Mail) prepare(c *smtp.Client, host string, config *tls.Config) error {
 	if !offered {
 		return fmt.Errorf("the server offers no login: %w", ErrRefused)
 	}
-	var auth smtp.Auth = smtp.PlainAuth("", m.User, m.Password, host)
+	if _, protected := c.TLSConnectionState(); !protected { // package smtp would do it on this machine
+		return fmt.Errorf("log in as %s: the connection is not protected: %w", m.User, ErrRefused)
+	}
+	auth := smtp.PlainAuth("", m.User, m.Password, host, false)
 	if words := strings.Fields(strings.ToUpper(kinds)); !slices.Contains(words, "PLAIN") &&
 		slices.Contains(words, "LOGIN") {
-		auth = &loginAuth{user: m.User, password: m.Password}
+		auth = smtp.LoginAuth(m.User, m.Password, host, false)
 	}
 	if err := c.Auth(auth); err != nil {
-		// What a server says to a login may repeat it.
-		if said, ok := errors.AsType[*textproto.Error](err); ok {
-			return fmt.Errorf("log in as %s: the server says %d: %w", m.User, said.Code, ErrRefused)
-		}
-		return fmt.Errorf("log in as %s: %w", m.User, err)
+		return fmt.Errorf("log in as %s: %w", m.User, discreet(err))
 	}
 	return nil
 }
 
-func (m Mail) deliver(c *smtp.Client, msg Message) error {
-	if err := c.Mail(m.From); err != nil {
+// discreet leaves of the error of a login what can't repeat the password: the server's words may.
+func discreet(err error) error {
+	if said, ok := errors.AsType[*textproto.Error](err); ok {
+		return fmt.Errorf("the server says %d: %w", said.Code, ErrRefused)
+	}
+	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) {
+		return err
+	}
+	return errors.New("the server's answer makes no sense")
+}
+
+// deliver hands the mail over.
+func (m Mail) deliver(c *smtp.Client, letter *mail.Msg) error {
+	if err := c.Mail("<" + m.From + ">"); err != nil {
 		return refused("send from "+m.From, err)
 	}
 	for _, to := range m.To {
-		if err := c.Rcpt(to); err != nil {
+		if err := c.Rcpt("<" + to + ">"); err != nil {
 			return refused("send to "+to, err)
 		}
 	}
@@ -122,11 +138,7 @@ func (m Mail) deliver(c *smtp.Client, msg Message) error {
 	if err != nil {
 		return refused("send the text", err)
 	}
-	text, err := m.compose(msg, time.Now())
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(text); err != nil {
+	if _, err := letter.WriteTo(w); err != nil {
 		return fmt.Errorf("send the text: %w", err)
 	}
 	if err := w.Close(); err != nil {
@@ -144,33 +156,20 @@ func refused(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// compose makes the mail (RFC 5322, RFC 2045; Auto-Submitted: RFC 3834).
-func (m Mail) compose(msg Message, now time.Time) ([]byte, error) {
-	var id [12]byte
-	_, _ = rand.Read(id[:]) // never fails
-	var b bytes.Buffer
-	for _, h := range [][2]string{
-		{"From", m.From},
-		{"To", strings.Join(m.To, ",\r\n ")},
-		{"Subject", mime.QEncoding.Encode("utf-8", shorten(msg.Subject()))},
-		{"Date", now.Format(time.RFC1123Z)},
-		{"Message-ID", "<" + hex.EncodeToString(id[:]) + "@" + hostname() + ">"},
-		{"Auto-Submitted", "auto-generated"},
-		{"MIME-Version", "1.0"},
-		{"Content-Type", "text/plain; charset=utf-8"},
-		{"Content-Transfer-Encoding", "quoted-printable"},
-	} {
-		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
+// compose makes the mail (RFC 5322, RFC 2045; Auto-Submitted: RFC 3834). Package mail adds Date, Message-ID and
+// MIME-Version when it is sent.
+func (m Mail) compose(msg Message) (*mail.Msg, error) {
+	letter := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	if err := letter.From(m.From); err != nil {
+		return nil, err
 	}
-	b.WriteString("\r\n")
-	body := quotedprintable.NewWriter(&b)
-	if _, err := body.Write([]byte(strings.ToValidUTF8(msg.Text(), "?"))); err != nil {
-		return nil, fmt.Errorf("encode the text: %w", err)
+	if err := letter.To(m.To...); err != nil {
+		return nil, err
 	}
-	if err := body.Close(); err != nil {
-		return nil, fmt.Errorf("encode the text: %w", err)
-	}
-	return b.Bytes(), nil
+	letter.Subject(shorten(msg.Subject()))
+	letter.SetGenHeader("Auto-Submitted", "auto-generated")
+	letter.SetBodyString(mail.TypeTextPlain, strings.ToValidUTF8(msg.Text(), "?"))
+	return letter, nil
 }
 
 // shorten keeps a header's line within what RFC 5322 allows.
@@ -180,30 +179,4 @@ func shorten(subject string) string {
 		return string(runes[:limit]) + "..."
 	}
 	return subject
-}
-
-// loginAuth is AUTH LOGIN, for servers that have nothing else: two questions, two answers.
-type loginAuth struct {
-	user, password string
-	answered       int
-}
-
-func (a *loginAuth) Start(server *smtp.ServerInfo) (string, []byte, error) {
-	if !server.TLS {
-		return "", nil, errors.New("the connection is not protected")
-	}
-	return "LOGIN", nil, nil
-}
-
-func (a *loginAuth) Next(_ []byte, more bool) ([]byte, error) {
-	a.answered++
-	switch {
-	case !more:
-		return nil, nil
-	case a.answered == 1:
-		return []byte(a.user), nil
-	case a.answered == 2:
-		return []byte(a.password), nil
-	}
-	return nil, errors.New("the server asks for more than name and password")
 }

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +31,8 @@ type mailServer struct {
 	fromTLS  bool
 	auth     string // what it offers; "": nothing
 	startTLS bool
+	careless bool   // it offers a login on an unprotected connection too
+	verdict  string // what it says to a login; "": welcome
 	refuse   string // the command that it answers with 550
 	hang     string // the command that it does not answer
 
@@ -95,7 +99,7 @@ func (s *mailServer) talk(conn net.Conn) {
 			if s.startTLS && !protected {
 				say("250-STARTTLS")
 			}
-			if s.auth != "" && protected {
+			if s.auth != "" && (protected || s.careless) {
 				say("250-AUTH " + s.auth)
 			}
 			say("250 8BITMIME")
@@ -110,11 +114,11 @@ func (s *mailServer) talk(conn net.Conn) {
 				text, _ := base64.StdEncoding.DecodeString(strings.TrimSpace(answer))
 				s.note(string(text), protected)
 			}
-			say("235 welcome")
+			say(cmp.Or(s.verdict, "235 welcome"))
 		case word == "AUTH":
 			text, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(rest, "PLAIN "))
 			s.note(strings.ReplaceAll(string(text), "\x00", "/"), protected)
-			say("235 welcome")
+			say(cmp.Or(s.verdict, "235 welcome"))
 		case word == "DATA":
 			say("354 go")
 			var text strings.Builder
@@ -187,15 +191,45 @@ func TestMail(t *testing.T) {
 			if err != nil || subject != "mysql-mmm c1: FATAL db1 fällt aus Bcc: all@example.com (and 1 more)" {
 				t.Errorf("subject %q (%v)", subject, err)
 			}
-			if got.Header.Get("Bcc") != "" || got.Header.Get("To") != "dba@example.com, boss@example.com" ||
-				got.Header.Get("Auto-Submitted") != "auto-generated" {
-				t.Errorf("%v", got.Header)
-			}
+			checkHeader(t, got.Header)
 			body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
 			if text := strings.ReplaceAll(string(body), "\r\n", "\n"); err != nil || text != msg.Text() {
 				t.Errorf("%v:\n%s\nwant\n%s", err, text, msg.Text())
 			}
 		})
+	}
+}
+
+// checkHeader tells a mail that nobody answers by machine, has nothing twice and does not say with what it was made.
+func checkHeader(t *testing.T, h mail.Header) {
+	t.Helper()
+	from, err := h.AddressList("From")
+	if err != nil || len(from) != 1 || from[0].Address != "mmm@example.com" {
+		t.Errorf("from %v (%v)", from, err)
+	}
+	to, err := h.AddressList("To")
+	if err != nil || len(to) != 2 || to[0].Address != "dba@example.com" || to[1].Address != "boss@example.com" {
+		t.Errorf("to %v (%v)", to, err)
+	}
+	if at, err := h.Date(); err != nil || time.Since(at).Abs() > time.Minute {
+		t.Errorf("of %v (%v)", at, err)
+	}
+	if id := h.Get("Message-ID"); !regexp.MustCompile(`^<[^<>@ ]{20,}@[^<>@ ]+>$`).MatchString(id) {
+		t.Errorf("id %q", id)
+	}
+	for name, want := range map[string]string{"Auto-Submitted": "auto-generated", "MIME-Version": "1.0",
+		"Content-Type": "text/plain; charset=utf-8", "Content-Transfer-Encoding": "quoted-printable"} {
+		if got := h.Get(name); !strings.EqualFold(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if len(h) != 9 { // those above and the subject: no Bcc, no User-Agent
+		t.Errorf("%d headers: %v", len(h), h)
+	}
+	for name, values := range h {
+		if len(values) != 1 {
+			t.Errorf("%s: %q", name, values)
+		}
 	}
 }
 
@@ -211,13 +245,26 @@ func TestMailErrors(t *testing.T) {
 		"no login":    {&mailServer{startTLS: true}, nil, "the server offers no login", true},
 		"wrong password": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "AUTH"}, nil,
 			"log in as mmm: the server says 550", true},
+		"asks for more, by the password": {&mailServer{startTLS: true, auth: "LOGIN",
+			verdict: "334 " + base64.StdEncoding.EncodeToString([]byte("what is qhdks-123?"))}, nil,
+			"log in as mmm: the server's answer makes no sense", false},
+		"talks of the password": {&mailServer{startTLS: true, auth: "PLAIN", verdict: "what is qhdks-123?"}, nil,
+			"log in as mmm: the server's answer makes no sense", false},
 		"no such address": {&mailServer{startTLS: true, auth: "PLAIN", refuse: "RCPT"}, nil,
 			`send to dba@example.com: 550 "no, and you said TO:<dba@example.com>"`, true},
 		"unknown issuer": {&mailServer{startTLS: true, auth: "PLAIN"}, func(m *Mail) { m.Config = nil },
 			"certificate signed by unknown authority", false},
 		"not protected": {&mailServer{fromTLS: false, startTLS: false}, func(m *Mail) { m.TLS = NoTLS },
 			"the server offers no login", true},
-		"hangs": {&mailServer{startTLS: true, hang: "EHLO"}, nil, "i/o timeout", false},
+		"not protected, and asked": {&mailServer{auth: "PLAIN", careless: true}, func(m *Mail) { m.TLS = NoTLS },
+			"log in as mmm: the connection is not protected", true},
+		"not protected, and asked by LOGIN": {&mailServer{auth: "LOGIN", careless: true},
+			func(m *Mail) { m.TLS = NoTLS }, "log in as mmm: the connection is not protected", true},
+		"no address": {&mailServer{}, func(m *Mail) { m.To = []string{"boss"} }, "boss", true},
+		"hangs":      {&mailServer{startTLS: true, hang: "EHLO"}, nil, "i/o timeout", false},
+		"hangs at the login": {&mailServer{startTLS: true, auth: "PLAIN", hang: "AUTH"}, nil,
+			"i/o timeout", false},
+		"hangs at the text": {&mailServer{startTLS: true, auth: "PLAIN", hang: "DATA"}, nil, "i/o timeout", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.server
@@ -241,7 +288,7 @@ func TestMailErrors(t *testing.T) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, line := range s.heard {
-				if !strings.HasPrefix(line, "tls ") && strings.Contains(line, "qhdks") {
+				if !strings.HasPrefix(line, "tls ") && (strings.Contains(line, "qhdks") || strings.HasPrefix(line, "AUTH")) {
 					t.Errorf("unprotected: %q", line)
 				}
 			}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -97,18 +98,21 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
 	replicates.Dumps, replicates.HangUp, replicates.Patience = server, vip.DestroyTo, c.CatchUpTimeout
 	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log
+	listens := func(ctx context.Context) ([]netip.AddrPort, error) {
+		return vip.Listeners(ctx, uint16(local.MySQLPort))
+	}
 	g.agent = agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Commits: server, Processes: os.DirFS("/proc"), Backups: server,
 		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
 		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Lifetimes: nic, Conflict: nic,
-		Listens: agent.Listeners(local.MySQLPort),
+		Listens: listens,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, a.clock, peers),
 		Site: site, Address: nic, Watch: nic, Announce: announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
 		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port,
-			Sockets: vip.CanDestroySockets, Agents: peers},
+			Sockets: vip.CanDestroySockets, Listens: listens, Agents: peers},
 		Uptime: daemon.Uptime, Version: version, After: after, Log: log,
 	})
 	if g.port, err = wire.OpenPort(address(local.IP, local.AgentPort), before); err != nil {

@@ -78,7 +78,7 @@ func (g *Generations) Run(ctx context.Context) error {
 			return err
 		}
 		g.current.Store(next)
-		g.log.Info("The new configuration counts")
+		g.log.Info(nowCounts)
 		answer <- nil
 	}
 }

@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // line is a line of generations, each of which is followed by the next.
@@ -151,6 +155,58 @@ func TestGenerationsFail(t *testing.T) {
 		cancel()
 		<-reloaded
 	}
+}
+
+// The service manager hears of each reload when it begins and when it has ended, and what has come of it (sd_notify(3),
+// and systemd.service(5) on Type=notify-reload).
+func TestReloadIsTold(t *testing.T) {
+	p := newProbe(t, "reload")
+	socket := filepath.Join(t.TempDir(), "notify")
+	c := manager(t, socket)
+	cmd := p.command(t, "--foreground")
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, c); got != "READY=1" {
+		t.Fatalf("got %q", got)
+	}
+	for _, reload := range []struct{ behaviour, status string }{
+		{"refuse", "Not reloaded, the old configuration still counts: line 1: wrong (the log has more)"},
+		{"", "The new configuration counts"},
+		{"", "Nothing to do: the configuration has not changed"},
+	} {
+		p.behave(t, reload.behaviour)
+		before := monotonic(t)
+		kill(t, cmd.Process.Pid, syscall.SIGHUP)
+		begun := receive(t, c)
+		now := monotonic(t)
+		at, rest, _ := strings.Cut(strings.TrimPrefix(begun, "RELOADING=1\nMONOTONIC_USEC="), "\n")
+		usec, err := strconv.ParseInt(at, 10, 64)
+		if err != nil || usec < before || usec > now || rest != "STATUS=Reading the configuration again" {
+			t.Errorf("%q, between %d and %d us: it begins with %q", reload.behaviour, before, now, begun)
+		}
+		if got, want := receive(t, c), "READY=1\nSTATUS="+reload.status; got != want {
+			t.Errorf("%q: it ends with %q, want %q", reload.behaviour, got, want)
+		}
+	}
+	kill(t, cmd.Process.Pid, syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("end: %v", err)
+	}
+	if got := receive(t, c); got != "STOPPING=1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// monotonic is CLOCK_MONOTONIC in microseconds.
+func monotonic(t *testing.T) int64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	return now.Nano() / 1000
 }
 
 // The signal reaches the worker through its watcher, and the worker goes on under its id.

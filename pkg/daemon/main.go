@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -158,8 +159,7 @@ func (p *process) work(mirror io.Writer) int {
 		return 1
 	}
 	defer file.Close()
-	manager := NewNotifier(os.Getenv)
-	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
+	manager := NewNotifier()
 	service, err := p.settings.Build(log)
 	if err != nil {
 		Fatal(log, err.Error())
@@ -167,9 +167,9 @@ func (p *process) work(mirror io.Writer) int {
 		return 1
 	}
 	manager.Ping = service.Ping
-	reload := reloader{service: service, asked: make(chan struct{}, 1), log: log}
+	reload := reloader{service: service, asked: make(chan struct{}, 1), manager: manager, log: log}
 	p.parent.say(started)
-	if err := manager.Send("READY=1"); err != nil {
+	if err := manager.Send(sd.SdNotifyReady); err != nil {
 		log.Warn("Can't tell the service manager that we have started", "cause", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -198,7 +198,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			h.log.Info("Ending", "cause", context.Cause(ctx))
-			_ = h.manager.Send("STOPPING=1") // the manager has asked for it, most likely
+			_ = h.manager.Send(sd.SdNotifyStopping) // the manager has asked for it, most likely
 			return nil
 		case <-h.hup:
 			if err := h.file.Reopen(); err != nil {
@@ -214,12 +214,21 @@ func (h housekeeper) Run(ctx context.Context) error {
 
 func (h housekeeper) String() string { return "housekeeper" }
 
-// reloader has the service reload when the housekeeper asks, and says in the log what came of it.
+// reloader has the service reload when the housekeeper asks, and says in the log, and to the service manager, what came
+// of it.
 type reloader struct {
 	service Service
 	asked   chan struct{} // one slot
+	manager Notifier      // hears of each reload when it begins, and once more when it has ended
 	log     *slog.Logger
 }
+
+// What becomes of a reload, for the log and the service manager.
+const (
+	nowCounts   = "The new configuration counts"
+	unchanged   = "Nothing to do: "
+	notReloaded = "Not reloaded, the old configuration still counts: "
+)
 
 func (r reloader) Run(ctx context.Context) error {
 	for {
@@ -228,16 +237,36 @@ func (r reloader) Run(ctx context.Context) error {
 			return nil
 		case <-r.asked:
 		}
-		err := r.service.Reload(ctx)
-		switch {
-		case err == nil || ended(ctx, err):
-		case errors.Is(err, ErrUnchanged):
-			r.log.Info("Nothing to do: " + err.Error())
-		default:
-			for line := range strings.SplitSeq(err.Error(), "\n") {
-				r.log.Error("Not reloaded, the old configuration still counts: " + line)
-			}
+		r.tell(r.manager.Reloading())
+		if err := r.service.Reload(ctx); !ended(ctx, err) {
+			r.tell(r.manager.Ready(r.report(err)))
 		}
+	}
+}
+
+// report says in the log what came of a reload, and returns it in one line.
+func (r reloader) report(err error) string {
+	switch {
+	case err == nil:
+		return nowCounts
+	case errors.Is(err, ErrUnchanged):
+		r.log.Info(unchanged + err.Error())
+		return unchanged + err.Error()
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		r.log.Error(notReloaded + line)
+	}
+	status, more, _ := strings.Cut(err.Error(), "\n")
+	if more != "" {
+		status += " (the log has more)"
+	}
+	return notReloaded + status
+}
+
+// tell logs that the service manager could not be told.
+func (r reloader) tell(err error) {
+	if err != nil {
+		r.log.Warn("Can't tell the service manager of the reload", "cause", err)
 	}
 }
 

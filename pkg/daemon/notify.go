@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
+	"strings"
 	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // Notifier tells the service manager how we are (sd_notify(3)). The zero Notifier tells nobody.
@@ -19,17 +21,33 @@ type Notifier struct {
 	watchdog time.Duration // the manager restarts us after so long without a sign of life; 0: never
 }
 
-// NewNotifier reads what the service manager put into the environment, as getenv gives it.
-func NewNotifier(getenv func(string) string) Notifier {
-	n := Notifier{socket: getenv("NOTIFY_SOCKET")}
-	usec, err := strconv.ParseInt(getenv("WATCHDOG_USEC"), 10, 64)
-	if pid := getenv("WATCHDOG_PID"); err == nil && usec > 0 && (pid == "" || pid == strconv.Itoa(os.Getpid())) {
-		n.watchdog = time.Duration(usec) * time.Microsecond
-	}
+// NewNotifier takes what the service manager has put into the environment out of it: hooks and commands have nothing to
+// tell. A watchdog's interval that makes no sense is none.
+func NewNotifier() Notifier {
+	n := Notifier{socket: os.Getenv("NOTIFY_SOCKET")}
+	os.Unsetenv("NOTIFY_SOCKET")
+	n.watchdog, _ = sd.SdWatchdogEnabled(true)
 	return n
 }
 
-// Send tells one state, such as READY=1.
+// statusLimit, in bytes, keeps a message within what the service manager takes, 4 kB.
+const statusLimit = 1000
+
+// Reloading tells that the configuration is being read again, since now. Ready is to follow, whatever comes of it.
+func (n Notifier) Reloading() error {
+	return n.Send(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec() + "STATUS=Reading the configuration again")
+}
+
+// Ready tells that the program works; status is a line for people.
+func (n Notifier) Ready(status string) error {
+	if len(status) > statusLimit {
+		status = status[:statusLimit] + "..."
+	}
+	return n.Send(sd.SdNotifyReady + "\nSTATUS=" + strings.ToValidUTF8(status, ""))
+}
+
+// Send tells one state, such as READY=1. SdNotify of the library is not used for it: that one takes the socket from the
+// environment each time, where children would find it too, and waits without end for a service manager that hangs.
 func (n Notifier) Send(state string) error {
 	if n.socket == "" {
 		return nil
@@ -60,7 +78,7 @@ func (n Notifier) Run(ctx context.Context) error {
 	for {
 		if n.alive(ctx, n.watchdog/3) {
 			// One sign that does not get through is no failure; too many are, and the manager acts on them.
-			_ = n.Send("WATCHDOG=1")
+			_ = n.Send(sd.SdNotifyWatchdog)
 		}
 		select {
 		case <-ctx.Done():

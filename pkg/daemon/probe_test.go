@@ -89,7 +89,7 @@ func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, erro
 	}
 	// A child must inherit nothing of ours.
 	seen, err := exec.Command("/bin/sh", "-c",
-		"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET").Output()
+		"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID").Output()
 	if err != nil {
 		return Generation{}, err
 	}

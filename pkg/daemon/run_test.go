@@ -111,13 +111,19 @@ func receive(t *testing.T, c *net.UnixConn) string {
 func TestNotifier(t *testing.T) {
 	for _, name := range []string{filepath.Join(t.TempDir(), "s"), "@mmm-test-" + strconv.Itoa(os.Getpid())} {
 		c := manager(t, name)
-		env := map[string]string{"NOTIFY_SOCKET": name}
-		n := NewNotifier(func(key string) string { return env[key] })
-		if err := n.Send("READY=1"); err != nil {
-			t.Fatal(err)
-		}
-		if got := receive(t, c); got != "READY=1" {
-			t.Errorf("got %q", got)
+		t.Setenv("NOTIFY_SOCKET", name)
+		n := NewNotifier()
+		for want, send := range map[string]func() error{
+			"READY=1":               func() error { return n.Send("READY=1") },
+			"READY=1\nSTATUS=Well":  func() error { return n.Ready("Well") },
+			"READY=1\nSTATUS=aä...": func() error { return n.Ready("a\xff" + "ä" + strings.Repeat("\xff", 5000)) },
+		} {
+			if err := send(); err != nil {
+				t.Fatal(err)
+			}
+			if got := receive(t, c); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
 		}
 		if err := n.Run(t.Context()); err != nil { // no watchdog: returns
 			t.Error(err)
@@ -134,11 +140,23 @@ func TestNotifier(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	c := manager(t, name)
-	env := map[string]string{"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000", "WATCHDOG_PID": strconv.Itoa(os.Getpid())}
-	getenv := func(key string) string { return env[key] }
+	notifier := func(usec, pid string) Notifier {
+		t.Setenv("NOTIFY_SOCKET", name)
+		t.Setenv("WATCHDOG_USEC", usec)
+		t.Setenv("WATCHDOG_PID", pid)
+		n := NewNotifier()
+		for _, key := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
+			if value, set := os.LookupEnv(key); set {
+				t.Errorf("children would find %s=%s", key, value)
+			}
+		}
+		return n
+	}
+	own := strconv.Itoa(os.Getpid())
+	n := notifier("3000", own)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- NewNotifier(getenv).Run(ctx) }()
+	go func() { ended <- n.Run(ctx) }()
 	for range 3 {
 		if got := receive(t, c); got != "WATCHDOG=1" {
 			t.Errorf("got %q", got)
@@ -148,12 +166,22 @@ func TestWatchdog(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if n := NewNotifier(getenv); n.watchdog != 3*time.Millisecond {
-		t.Errorf("watchdog %v", n.watchdog)
-	}
-	env["WATCHDOG_PID"] = "1"
-	if n := NewNotifier(getenv); n.watchdog != 0 {
-		t.Errorf("another process's watchdog, %v", n.watchdog)
+	for _, c := range []struct {
+		usec, pid string
+		want      time.Duration
+	}{
+		{"3000", own, 3 * time.Millisecond},
+		{"3000", "", 3 * time.Millisecond},
+		{"3000", "1", 0}, // another process's
+		{"", own, 0},
+		{"0", own, 0},
+		{"-3000", own, 0},
+		{"soon", own, 0},
+		{"3000", "me", 0},
+	} {
+		if got := notifier(c.usec, c.pid).watchdog; got != c.want {
+			t.Errorf("WATCHDOG_USEC=%s WATCHDOG_PID=%s: %v, want %v", c.usec, c.pid, got, c.want)
+		}
 	}
 }
 

@@ -75,6 +75,8 @@ func (j *judge) machine(h config.Host, e *wire.Examination) {
 		{wire.FaultSockDiag, Warning, "sock-diag",
 			"modprobe tcp_diag, with a kernel that has CONFIG_INET_DIAG_DESTROY; run the agent as root",
 			"clients of an address that leaves can't be told: %s"},
+		{wire.FaultListen, Note, "listen", "modprobe tcp_diag, with a kernel that has CONFIG_INET_TCP_DIAG",
+			"it could not be seen where its server listens: %s"},
 		{wire.FaultFence, Warning, "fence-closed",
 			"see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: it did not answer when it was to be closed for writes"},
 		{wire.FaultSource, Error, "replication-limit", "a shorter password or name for the account: " + j.onWriter() +

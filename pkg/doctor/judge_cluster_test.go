@@ -45,6 +45,7 @@ func agentRows() []judged {
 		{fault(wire.FaultState), "error state-path db3", "state_path"},
 		{fault(wire.FaultNftables), "warning nftables db3", "modprobe nf_tables"},
 		{fault(wire.FaultSockDiag), "warning sock-diag db3", "modprobe tcp_diag"},
+		{fault(wire.FaultListen), "note listen db3", "modprobe tcp_diag"},
 		{fault(wire.FaultFence), "warning fence-closed db3", "nft delete table inet mmm_fence_3306"},
 		{fault(wire.FaultSource), "error replication-limit db3", "on db1: ALTER USER"},
 		{fault(wire.FaultARP), "note arp db3", "cluster_interface"},

@@ -119,11 +119,11 @@ func (j *judge) port(h config.Host, f HostFacts) {
 	e := f.Agent.Exam
 	fits := func(l netip.AddrPort) bool { return l.Addr().IsUnspecified() || l.Addr() == h.IP }
 	switch {
-	case e != nil && len(e.Listens) == 0:
+	case e != nil && len(e.Listens) == 0 && e.Faults[wire.FaultListen] == "":
 		j.add(Error, "server-down", h.Name,
 			"start the server; if it runs, correct port in its my.cnf, and take out skip-networking",
 			"no server listens on port %d", h.MySQLPort)
-	case e != nil && !slices.ContainsFunc(e.Listens, fits):
+	case e != nil && len(e.Listens) > 0 && !slices.ContainsFunc(e.Listens, fits):
 		j.add(Error, "bind-address", h.Name,
 			fmt.Sprintf("my.cnf of %s, [mysqld]: bind-address = 0.0.0.0; then restart the server", h.Name),
 			"its server listens on %s only, not on %s", e.Listens[0], addr)

@@ -150,6 +150,11 @@ func hostRows() []judged {
 		{func(f *Facts) { f.with("db2", func(h *HostFacts) { h.Ping = errors.New("no answer") }) }, "error ping db2",
 			"icmp"},
 		{port(), "error server-down db2", "skip-networking"},
+		{func(f *Facts) {
+			port()(f)
+			f.exam("db2").Faults = map[string]string{wire.FaultListen: "no sock_diag"}
+			f.with("db2", func(h *HostFacts) { h.Server.Port = errors.New("no answer") })
+		}, "error server-filtered db2, note listen db2", "TCP port 3306"},
 		{port("127.0.0.1:3306"), "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0"},
 		{port("192.0.2.12:3306"), "error server-down db2", "start the server"},
 		{func(f *Facts) {

@@ -140,13 +140,19 @@ func (d *diag) close() {
 	d.destroyer.Close()
 }
 
-// connections lists the chosen sockets of one family that are connections.
-func (d *diag) connections(ctx context.Context, family uint8,
-	chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
+// list gives all TCP sockets of one family.
+func (d *diag) list(ctx context.Context, family uint8) ([]*netlink.Socket, error) {
 	all, err := d.lister.SocketDiagTCP(family)
 	for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
 		all, err = d.lister.SocketDiagTCP(family)
 	}
+	return all, err
+}
+
+// connections lists the chosen sockets of one family that are connections.
+func (d *diag) connections(ctx context.Context, family uint8,
+	chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
+	all, err := d.list(ctx, family)
 	if err != nil {
 		return nil, err
 	}

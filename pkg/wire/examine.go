@@ -105,6 +105,7 @@ type HostAddress struct {
 const (
 	FaultNftables = "nftables"
 	FaultSockDiag = "sock_diag"
+	FaultListen   = "listen" // it could not be seen where something listens: no Listens say nothing
 	FaultState    = "state_path"
 	FaultFence    = "fence"              // the server's port is closed to clients at the moment
 	FaultARP      = "arp"                // the network could not be asked
