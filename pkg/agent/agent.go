@@ -14,6 +14,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
@@ -42,19 +43,15 @@ type Disk interface {
 
 // Config is what an Agent is made of.
 type Config struct {
-	Site     Site
-	Address  Addresses
-	Disk     Disk // nil: this machine's own
-	Watch    Watcher
-	Announce Announcer
-	Gate     Gate
+	Site      Site
+	Endpoints endpoint.Publisher // where clients of the roles are sent
+	Disk      Disk               // nil: this machine's own
+	Watch     Watcher
+	Announce  Announcer
+	Gate      Gate
 	// by another account than Gate; nil: there is none
 	Spare Asked
-	// ends the TCP connections to an address of this host
-	Sockets func(ctx context.Context, ip netip.Addr) (int, error)
-	Fence   Fence // nil: none
-	// nil: clients of an address that has left are not told
-	Departures Departures
+	Fence Fence // nil: none
 	// nil: addresses that are found at the start may stay
 	Lifetimes Lifetimes
 	Conflict  Conflict // nil: addresses are added without looking
@@ -114,11 +111,10 @@ func New(c Config) *Agent {
 	writer := &atomic.Bool{}
 	return &Agent{
 		site: c.Site,
-		host: host{site: c.Site, addrs: c.Address, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare),
+		host: host{site: c.Site, publisher: c.Endpoints, announce: c.Announce, gate: c.Gate, spare: newSpare(c.Spare),
 			blocking: c.Blocking, log: c.Log,
-			monitor: &atomic.Pointer[netip.Addr]{}, sockets: c.Sockets, clients: c.Clients, fence: c.Fence,
-			departed: c.Departures,
-			lasting:  c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
+			monitor: &atomic.Pointer[netip.Addr]{}, clients: c.Clients, fence: c.Fence,
+			lasting: c.Lifetimes, conflict: c.Conflict, listens: c.Listens, process: c.Process, locks: c.Locks,
 			peers: c.Peers, catchUp: c.Replication.CatchUp},
 		replication: c.Replication,
 		peers:       c.Peers,

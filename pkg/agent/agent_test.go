@@ -312,7 +312,7 @@ func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(
 		}
 		st := site()
 		st.Host, st.Slave, st.MayWrite = "db2", slave, !slave
-		a := New(Config{Site: st, Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
+		a := New(Config{Site: st, Endpoints: vips(s), Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
 			Replication: s.replicating(st),
 			Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0",
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -809,7 +809,7 @@ func TestSoftBlocking(t *testing.T) {
 	} {
 		said := filepath.Join(t.TempDir(), "said")
 		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
-		h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		h := &host{site: site(), publisher: vips(s), announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
 		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter,
 			Memory{})

@@ -15,18 +15,11 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
 )
-
-// Addresses is the interface that carries the virtual addresses.
-type Addresses interface {
-	List(ctx context.Context) ([]netip.Addr, error)
-	Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error
-	Remove(ctx context.Context, ip netip.Addr) error
-	Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // never adds
-}
 
 // Lifetimes tells which addresses on the interface have no end.
 type Lifetimes interface {
@@ -38,13 +31,6 @@ type Fence interface {
 	Close(ctx context.Context) error
 	Open(ctx context.Context) error
 	Closed(ctx context.Context) (bool, error)
-}
-
-// Departures answers with a reset who still looks here for an address that has left.
-type Departures interface {
-	Prepare(ctx context.Context) error
-	Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error
-	Welcome(ctx context.Context, ip netip.Addr) error
 }
 
 // Conflict looks for another machine that has an address (RFC 5227, RFC 4862).
@@ -60,11 +46,10 @@ type Process interface {
 	Same() bool
 }
 
-// Announcer tells the network where an address is now. Its methods never block.
+// Announcer tells the network where an address is, once more. Its methods never block.
 type Announcer interface {
-	Announce(ip netip.Addr) // it has come
-	Hold(ip netip.Addr)     // it is here, as it was
-	Forget(ip netip.Addr)
+	Announce(ip netip.Addr)
+	Hold(ip netip.Addr) // it is here, as it was: from time to time
 }
 
 // Gate opens and closes the local server for writes.
@@ -103,23 +88,21 @@ const (
 
 // host is this machine: it observes and it acts, and it decides nothing.
 type host struct {
-	site     Site
-	addrs    Addresses
-	announce Announcer
-	gate     Gate
-	spare    *spare // the same server, by another account; nil: there is none
-	peers    replication.Peers
-	catchUp  func(ctx context.Context, o cluster.Order) (cluster.Switch, error)
-	blocking Blocking
-	sockets  func(ctx context.Context, ip netip.Addr) (int, error)
-	clients  func(ctx context.Context) (int, error)
-	fence    Fence
-	departed Departures
-	conflict Conflict
-	listens  Listens
-	process  Process
-	lasting  Lifetimes
-	locks    Locks // nil: they are left alone
+	site      Site
+	publisher endpoint.Publisher
+	announce  Announcer
+	gate      Gate
+	spare     *spare // the same server, by another account; nil: there is none
+	peers     replication.Peers
+	catchUp   func(ctx context.Context, o cluster.Order) (cluster.Switch, error)
+	blocking  Blocking
+	clients   func(ctx context.Context) (int, error)
+	fence     Fence
+	conflict  Conflict
+	listens   Listens
+	process   Process
+	lasting   Lifetimes
+	locks     Locks // nil: they are left alone
 	// why a lock that keeps this host from taking over could not be ended; "" for nothing
 	heldUp   atomic.Pointer[string]
 	log      *slog.Logger
@@ -165,9 +148,7 @@ func (h *host) look(ctx context.Context, before []netip.Addr, f *Facts) (err err
 }
 
 func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
-	all, err := h.addrs.List(ctx)
+	all, err := h.publisher.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
@@ -239,14 +220,14 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if stays && a.Address.Role == h.site.ActiveMasterRole {
 				continue
 			}
-			err = h.remove(ctx, a.Address)
+			err = h.publisher.Withdraw(ctx, a.Address)
 		case Add:
 			if blocked && a.Address.Role == h.site.ActiveMasterRole {
 				continue
 			}
 			if err = look.add(ctx, a.Address.IP); err == nil {
 				m.mine = append(slices.Clone(m.mine), a.Address.IP)
-				err = h.add(ctx, a.Address, p.lifetime)
+				err = h.publisher.Publish(ctx, a.Address, func() (time.Duration, error) { return p.lifetime(a.Address) })
 			}
 		case CatchUp:
 			unlocked := h.unlock(ctx, mysqlctl.Replication)
@@ -286,34 +267,6 @@ func problem(a Action, err error) string {
 		what += " " + a.Address.String()
 	}
 	return fmt.Sprintf("Couldn't %s: %s", what, strings.ReplaceAll(err.Error(), "\n", "; "))
-}
-
-func (h *host) remove(ctx context.Context, r cluster.RoleIP) error {
-	h.announce.Forget(r.IP)
-	h.refuse(ctx, r.IP)
-	h.endSockets(ctx, r.IP, courtesyTimeout) // while a reset still finds its way
-	removing, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
-	err := h.addrs.Remove(removing, r.IP)
-	h.endSockets(ctx, r.IP, netlinkTimeout)
-	return err
-}
-
-func (h *host) add(ctx context.Context, r cluster.RoleIP, lifetime func(cluster.RoleIP) (time.Duration, error)) error {
-	h.welcome(ctx, r.IP)
-	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
-	err := inTime(
-		func() (time.Duration, error) { return lifetime(r) },
-		func(left time.Duration) error { return h.addrs.Add(ctx, r.IP, left) })
-	switch {
-	case errors.Is(err, errLate):
-		return errors.Join(err, h.remove(context.WithoutCancel(ctx), r))
-	case err != nil:
-		return err
-	}
-	h.announce.Announce(r.IP)
-	return nil
 }
 
 func (h *host) allow(ctx context.Context) error {

@@ -62,7 +62,7 @@ func TestDenyInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sim{open: true, present: []netip.Addr{writer.IP}, writes: time.Now().Add(c.runs)}
-				h := &host{site: site(), addrs: s, announce: s, gate: s,
+				h := &host{site: site(), publisher: vips(s), announce: s, gate: s,
 					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 					blocking: Blocking{Grace: c.configured}}
 				began := time.Now()

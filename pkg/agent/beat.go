@@ -8,13 +8,10 @@ import (
 	"time"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/lease"
-	"mysql-mmm/pkg/vip"
 	"mysql-mmm/pkg/wire"
 )
-
-// slowCall is how long setting a lifetime may take: the sums of the lease count on no more.
-const slowCall = 50 * time.Millisecond
 
 // beatPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is
 // left of it.
@@ -208,7 +205,7 @@ func (o *owner) renew(ctx context.Context) {
 		if o.order == nil && r.Role != o.agent.site.ActiveMasterRole {
 			continue // for how long it may stay nobody has said yet
 		}
-		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, vip.ErrNotPresent) && !errors.Is(err, errTooShort) {
+		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, endpoint.ErrTooShort) {
 			o.agent.log.Log(ctx, levelFatal, "Couldn't renew "+r.String()+": "+err.Error())
 		}
 	}
@@ -217,48 +214,11 @@ func (o *owner) renew(ctx context.Context) {
 // renewOne sets one lifetime. Where too little is left of the lease what the kernel was told before stands; what it was
 // told too late is taken off.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
-	ctx, cancel := context.WithTimeout(ctx, netlinkTimeout)
-	defer cancel()
-	err := inTime(
-		func() (time.Duration, error) { return o.lifetime()(r) },
-		func(left time.Duration) error { return o.agent.host.addrs.Renew(ctx, r.IP, left) })
-	if errors.Is(err, errLate) {
+	lifetime := o.lifetime()
+	err := o.agent.host.publisher.Renew(ctx, r, func() (time.Duration, error) { return lifetime(r) })
+	if errors.Is(err, endpoint.ErrLate) {
 		o.agent.log.Log(ctx, levelFatal, fmt.Sprintf("Taking %s off: %v", r, err))
-		return o.agent.host.remove(context.WithoutCancel(ctx), r)
+		return o.agent.host.publisher.Withdraw(context.WithoutCancel(ctx), r)
 	}
 	return err
-}
-
-// errLate: the kernel may have been told a lifetime that ends after the lease.
-var errLate = errors.New("its lease is over, or this machine too slow for it")
-
-// inTime tells the kernel a lifetime. That counts from the moment in which the kernel hears of it, so a call that took
-// long is made again, with as much less as that one took.
-func inTime(lifetime func() (time.Duration, error), tell func(time.Duration) error) error {
-	var spare time.Duration
-	for lap := range 3 {
-		began := time.Now()
-		left, err := lifetime()
-		if err == nil && left > 0 && left <= spare {
-			err = errTooShort
-		}
-		if err == nil && left > 0 {
-			left -= spare
-		}
-		if err == nil {
-			err = tell(left)
-		}
-		if err != nil && lap > 0 {
-			return errors.Join(errLate, err)
-		}
-		if err != nil {
-			return err
-		}
-		took := time.Since(began)
-		if left == 0 || took <= slowCall+spare {
-			return nil
-		}
-		spare = took.Truncate(time.Second) + time.Second
-	}
-	return errLate
 }

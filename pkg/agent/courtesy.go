@@ -16,9 +16,6 @@ import (
 // not held up for longer than this.
 const courtesyTimeout = 200 * time.Millisecond
 
-// refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
-const refuseTime = 2 * time.Second
-
 // welcomeAll lets new clients in that an agent which was killed has kept away. It comes before the first round, which
 // may have a reason of its own to keep them away.
 func (h *host) welcomeAll(ctx context.Context) {
@@ -60,46 +57,13 @@ func (h *host) endOldBlock(ctx context.Context) {
 	}
 }
 
-// prepare makes ready what would cost time when an address leaves, and removes what an agent that was killed has left
-// in the firewall.
+// prepare removes what an agent that was killed has left in the firewall.
 func (h *host) prepare(ctx context.Context) {
 	h.endOldBlock(ctx)
 	if !h.site.MayWrite && h.fence != nil {
 		if err := h.openPort(ctx); err != nil { // rounds try it again
 			h.log.Warn(fmt.Sprintf("Couldn't open the server's port to clients: %v", err))
 		}
-	}
-	if h.departed == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-	defer cancel()
-	if err := h.departed.Prepare(ctx); err != nil {
-		h.log.Info(fmt.Sprintf("Clients of an address that leaves will have to wait for their timeouts: %v", err))
-	}
-}
-
-// refuse has clients of an address that leaves told that it is not here any more.
-func (h *host) refuse(ctx context.Context, ip netip.Addr) {
-	if h.departed == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
-	defer cancel()
-	if err := h.departed.Refuse(ctx, ip, refuseTime); err != nil {
-		h.log.Debug(fmt.Sprintf("Clients of %s will have to wait for their timeouts: %v", ip, err))
-	}
-}
-
-// welcome ends what refuse began. Should it fail, clients are refused for the seconds that refuse has asked for.
-func (h *host) welcome(ctx context.Context, ip netip.Addr) {
-	if h.departed == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
-	defer cancel()
-	if err := h.departed.Welcome(ctx, ip); err != nil {
-		h.log.Warn(fmt.Sprintf("Clients of %s are refused for up to %s: %v", ip, refuseTime, err))
 	}
 }
 
@@ -110,18 +74,6 @@ func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
 		if slices.Contains(present, r.IP) {
 			h.announce.Hold(r.IP)
 		}
-	}
-}
-
-// endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
-func (h *host) endSockets(ctx context.Context, ip netip.Addr, within time.Duration) {
-	if h.sockets == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	if _, err := h.sockets(ctx, ip); err != nil {
-		h.log.Warn(fmt.Sprintf("Couldn't end the connections to %s: %v", ip, err))
 	}
 }
 

@@ -13,74 +13,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/wire"
 )
-
-// rude is a kernel that does no favours.
-type rude struct{ answer func(context.Context) error }
-
-func (r rude) Prepare(ctx context.Context) error                               { return r.answer(ctx) }
-func (r rude) Refuse(ctx context.Context, _ netip.Addr, _ time.Duration) error { return r.answer(ctx) }
-func (r rude) Welcome(ctx context.Context, _ netip.Addr) error                 { return r.answer(ctx) }
-
-// TestCourtesiesAreNoMore: an address comes and goes whatever becomes of what clients are told meanwhile, and hardly
-// later.
-func TestCourtesiesAreNoMore(t *testing.T) {
-	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	fails := func(context.Context) error { return errors.New("no such table") }
-	for name, c := range map[string]struct {
-		answer func(context.Context) error
-		within time.Duration
-	}{
-		"fails": {fails, 0},
-		"hangs": {hangs, 2 * courtesyTimeout},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := &sim{}
-				h := &host{site: site(), addrs: s, announce: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					departed: rude{c.answer},
-					sockets:  func(ctx context.Context, _ netip.Addr) (int, error) { return 0, c.answer(ctx) }}
-				for _, kind := range []Kind{Add, Remove} {
-					var after time.Duration
-					began := time.Now()
-					h.addrs = timed{s, func() { after = time.Since(began) }}
-					p := pass{lifetime: func(cluster.RoleIP) (time.Duration, error) { return time.Minute, nil },
-						grace: allOfIt}
-					if _, problems := h.apply(t.Context(), p, []Action{{Kind: kind, Address: writer}}, false,
-						Memory{}); len(problems) > 0 {
-						t.Errorf("%s: %v", kind, problems)
-					}
-					if after > c.within {
-						t.Errorf("%s after %s, want %s at most", kind, after, c.within)
-					}
-				}
-				if got, want := s.history(), "add 10.0.0.100, remove 10.0.0.100"; got != want {
-					t.Errorf("it did %s, want %s", got, want)
-				}
-			})
-		})
-	}
-}
-
-// timed says when an address came or went, and fails as the kernel would where there is no time left.
-type timed struct {
-	*sim
-	now func()
-}
-
-func (s timed) Add(ctx context.Context, ip netip.Addr, l time.Duration) error {
-	s.now()
-	return errors.Join(ctx.Err(), s.sim.Add(ctx, ip, l))
-}
-func (s timed) Remove(ctx context.Context, ip netip.Addr) error {
-	s.now()
-	return errors.Join(ctx.Err(), s.sim.Remove(ctx, ip))
-}
 
 // TestSlowBlocking: a command that blocks clients and takes its time holds up neither the closing of the server nor
 // the answer, and is taken back when it has ended.
@@ -88,7 +25,7 @@ func TestSlowBlocking(t *testing.T) {
 	dir := t.TempDir()
 	said, goOn := filepath.Join(dir, "said"), filepath.Join(dir, "go on")
 	s := &sim{present: []netip.Addr{writer.IP}}
-	h := &host{site: site(), addrs: s, announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	h := &host{site: site(), publisher: vips(s), announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		blocking: Blocking{Soft: true,
 			Block:   "while ! test -e '" + goOn + "'; do sleep .01; done; echo block >>" + said,
 			Unblock: "echo unblock >>" + said}}
@@ -130,7 +67,7 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &door{fail: fail}
 			s := &sim{present: []netip.Addr{writer.IP}}
-			h := &host{site: site(), addrs: s, announce: s, gate: s,
+			h := &host{site: site(), publisher: vips(s), announce: s, gate: s,
 				log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
 				monitor: &atomic.Pointer[netip.Addr]{}, blocking: Blocking{Soft: true, Newcomers: d, Block: "exit 1",
 					Grace: 10 * time.Second}}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -355,7 +356,7 @@ func TestRestartWhileFenced(t *testing.T) {
 			lasts := time.Since(began).Truncate(time.Second)
 			return []mysqlctl.WriteWait{{ID: 7, State: "Commit", For: lasts, Commits: true}}, nil
 		}}
-		a := New(Config{Site: site(), Address: s, Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
+		a := New(Config{Site: site(), Endpoints: vips(s), Watch: s, Announce: s, Gate: s, Local: s, Locks: s, Peers: s,
 			Fence:   f,
 			Commits: commits, Volume: volume{free: 1 << 30},
 			Replication: s.replicating(site()),
@@ -392,8 +393,16 @@ func TestRestartWhileFenced(t *testing.T) {
 // hostOf is db1 on a machine made of values.
 func hostOf(s *sim) *host {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	return &host{site: site(), addrs: s, announce: s, gate: s, log: log,
+	return &host{site: site(), publisher: vips(s), announce: s, gate: s, log: log,
 		peers: s, catchUp: s.replicating(site()).CatchUp}
+}
+
+// vips publishes addresses on a machine made of values.
+func vips(on interface {
+	endpoint.Addresses
+	endpoint.Announcer
+}) endpoint.Publisher {
+	return &endpoint.VIP{Addresses: on, Announcer: on, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 }
 
 func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"mysql-mmm/pkg/config"
@@ -12,7 +13,9 @@ import (
 // MayBeFollowed says whether an agent with the configuration next may take over from one with old, in the same process.
 // That is a restart: what is on the host stays as it is. It may not lose sight of an address that is there. The error
 // says why not, line by line.
-func MayBeFollowed(ctx context.Context, old, next *config.Config, addrs Addresses) error {
+func MayBeFollowed(ctx context.Context, old, next *config.Config, endpoints interface {
+	List(ctx context.Context) ([]netip.Addr, error)
+}) error {
 	was, is := old.Local(), next.Local()
 	reasons := config.NeedRestart(old, next,
 		config.Setting{Name: "cluster_interface", Changed: was.ClusterInterface != is.ClusterInterface},
@@ -21,7 +24,7 @@ func MayBeFollowed(ctx context.Context, old, next *config.Config, addrs Addresse
 		config.Setting{Name: "pid_path", Changed: was.PIDPath != is.PIDPath},
 		config.Setting{Name: "state_path", Changed: was.StatePath != is.StatePath},
 		config.Setting{Name: "this", Changed: old.This != next.This})
-	present, err := addrs.List(ctx)
+	present, err := endpoints.List(ctx)
 	if err != nil {
 		return errors.Join(append(reasons, fmt.Errorf("look for the addresses that this host has: %w", err))...)
 	}

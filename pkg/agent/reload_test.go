@@ -14,7 +14,6 @@ import (
 
 // listed are addresses that are there.
 type listed struct {
-	Addresses
 	ips []netip.Addr
 	err error
 }

@@ -214,7 +214,7 @@ func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 			continue
 		}
 		a.log.Info(fmt.Sprintf("Removing %s: it is not among the roles of this host", r))
-		if err := a.host.remove(ctx, r); err != nil {
+		if err := a.host.publisher.Withdraw(ctx, r); err != nil {
 			return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(fmt.Sprintf("Couldn't remove %s: %v", r, err))}
 		}
 		removed++

@@ -64,7 +64,7 @@ func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memor
 			continue
 		}
 		h.log.Warn(fmt.Sprintf("Somebody has added %s to this host: removing it", r))
-		if err := h.remove(ctx, r); err != nil {
+		if err := h.publisher.Withdraw(ctx, r); err != nil {
 			problems = append(problems, problem(Action{Kind: Remove, Address: r}, err))
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/wire"
 )
@@ -267,9 +268,6 @@ func (t *tenant) publish() {
 	t.known.Store(&k)
 }
 
-// errTooShort: what is left of a lease is less than a lifetime of the kernel's would last.
-var errTooShort = errors.New("too little is left of its lease")
-
 // lifetime says what to tell the kernel of an address: for how long it is to stay, 0 for ever. It may be asked from any
 // goroutine. readers is the lease of addresses other than the writer's; 0: none.
 func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
@@ -285,7 +283,7 @@ func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (t
 	if d := cluster.Lifetime(left); d > 0 {
 		return d, nil
 	}
-	return 0, errTooShort
+	return 0, endpoint.ErrTooShort
 }
 
 // promise answers another candidate, at once or when the epoch that it has heard of is on disk.

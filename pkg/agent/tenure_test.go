@@ -184,7 +184,7 @@ func (l *leasedTest) start() {
 	r := st.Replication()
 	r.Local, r.Peers, r.Disk, r.StatePath = l.host, l.host, l.disk, statePath
 	r.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	l.agent = New(Config{Site: st, Address: l.host, Lifetimes: l.host, Watch: l.host, Announce: l.host,
+	l.agent = New(Config{Site: st, Endpoints: vips(l.host), Lifetimes: l.host, Watch: l.host, Announce: l.host,
 		Gate: l.host, Local: l.host, Peers: l.host, Disk: l.disk,
 		Leasing: &Leasing{StatePath: statePath, Lease: l.file, Candidates: []string{"db1", "db2"},
 			Everybody: []string{"db1"},

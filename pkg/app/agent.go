@@ -12,6 +12,7 @@ import (
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/fence"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/replication"
@@ -101,14 +102,16 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 	listens := func(ctx context.Context) ([]netip.AddrPort, error) {
 		return vip.Listeners(ctx, uint16(local.MySQLPort))
 	}
+	endpoints := &endpoint.VIP{Addresses: nic, Announcer: announcer, Departures: fence.Departures{},
+		Sockets: vip.DestroySockets, Log: log}
 	g.agent = agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Commits: server, Processes: os.DirFS("/proc"), Backups: server,
-		Volume:  agent.Disks{Own: filepath.Dir(local.StatePath)},
-		Sockets: vip.DestroySockets, Fence: port, Departures: fence.Departures{}, Lifetimes: nic, Conflict: nic,
+		Volume: agent.Disks{Own: filepath.Dir(local.StatePath)},
+		Fence:  port, Lifetimes: nic, Conflict: nic,
 		Listens: listens,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, a.clock, peers),
-		Site: site, Address: nic, Watch: nic, Announce: announcer,
+		Site: site, Endpoints: endpoints, Watch: nic, Announce: announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
 		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port,
@@ -118,7 +121,7 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 	if g.port, err = wire.OpenPort(address(local.IP, local.AgentPort), before); err != nil {
 		return daemon.Generation{}, fmt.Errorf("listen for the monitor: %w", err)
 	}
-	tasks := []daemon.Task{announcer, who, others, g.agent,
+	tasks := []daemon.Task{announcer, endpoints, who, others, g.agent,
 		wire.Listening{Server: a.orders(g), Listener: g.port.Listener(g.security.server)}}
 	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {

@@ -108,8 +108,8 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 // absent. (An IPv6 address is on an interface once; it keeps its prefix length.)
 //
 // It returns ErrNotPresent if ip is not on the interface, or if the kernel is about to take it away because its time is
-// over: it never adds an address. (The kernel has no renewal that fails on a missing address: one that leaves in the
-// microseconds between the look and the call does come back, for lifetime.)
+// over: it never adds an address, also not one that leaves between the look and the call. (Where only somebody else's
+// entry was there, one that leaves in those microseconds does come back, for lifetime.)
 func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -250,7 +250,7 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 	if lifetime == 0 {
 		return c.h.AddrReplace(c.link, entry(ip, 0))
 	}
-	return c.lease(ip, lifetime, entries)
+	return c.lease(ip, lifetime, entries, false)
 }
 
 func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
@@ -265,7 +265,9 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 			continue
 		}
 		if lifetime > 0 {
-			return c.lease(ip, lifetime, entries)
+			return c.lease(ip, lifetime, entries, slices.ContainsFunc(entries, func(e netlink.Addr) bool {
+				return local(e) == ip && (single(e) || ip.Is6())
+			}))
 		}
 		there = true
 		// An entry with another prefix length is somebody else's, and stays as it is; an IPv6 address has but one.
@@ -279,9 +281,13 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 	return ErrNotPresent
 }
 
-// lease puts ip there for lifetime, and takes away what would stay for longer.
-func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Addr) error {
-	if err := c.h.AddrReplace(c.link, entry(ip, lifetime)); err != nil {
+// lease puts ip there for lifetime, or leaves it there, and takes away what would stay for longer.
+func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Addr, there bool) error {
+	put := func(ip netip.Addr, lifetime time.Duration) error { return c.h.AddrReplace(c.link, entry(ip, lifetime)) }
+	if there {
+		put = c.prolong
+	}
+	if err := put(ip, lifetime); err != nil {
 		return err
 	}
 	var failed error
@@ -294,6 +300,20 @@ func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Add
 		}
 	}
 	return failed
+}
+
+// prolong sets the lifetime of an entry that is there, in one call: the kernel has no flag that says so (NLM_F_REPLACE
+// adds what is missing), and so it is asked for something else that it does for new addresses only, and can't do. It
+// joins the multicast group of an address that is marked autojoin (IFA_F_MCAUTOJOIN, ip-address(8)), which this one is
+// not. Kernels before 4.1 don't know the flag: there an address may come back that has just left.
+func (c conn) prolong(ip netip.Addr, lifetime time.Duration) error {
+	e := entry(ip, lifetime)
+	e.Flags |= unix.IFA_F_MCAUTOJOIN
+	err := c.h.AddrReplace(c.link, e)
+	if errors.Is(err, unix.EINVAL) {
+		return ErrNotPresent
+	}
+	return err
 }
 
 func (c conn) remove(ctx context.Context, ip netip.Addr) error {

@@ -262,6 +262,37 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// An address that leaves between the look and the call, because the agent was stopped there, is not brought back; what
+// is renewed so keeps everything but its lifetime.
+func TestRenewalAddsNothing(t *testing.T) {
+	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
+	i := Open("eth0")
+	prolong := func(ip netip.Addr, lifetime time.Duration) error {
+		return i.do(t.Context(), func(c conn) error { return c.prolong(ip, lifetime) })
+	}
+	for _, ip := range []netip.Addr{vip4, vip6} {
+		before := entriesOf(t, l)
+		if err := prolong(ip, time.Minute); !errors.Is(err, ErrNotPresent) {
+			t.Errorf("%s: a missing address: %v, want ErrNotPresent", ip, err)
+		}
+		wantEntries(t, l, before...)
+		nstest.Must(t, i.Add(t.Context(), ip, time.Hour))
+		there := entriesOf(t, l)
+		for _, lifetime := range []time.Duration{time.Minute, 2 * time.Hour} {
+			nstest.Must(t, prolong(ip, lifetime))
+			wantValid(t, l, ip, int(lifetime.Seconds()))
+		}
+		wantEntries(t, l, there...)
+		nstest.Must(t, i.Remove(t.Context(), ip))
+		wantEntries(t, l, before...)
+		nstest.Must(t, i.Add(t.Context(), ip, time.Hour))
+		nstest.Must(t, prolong(ip, time.Minute))
+		nstest.Must(t, i.Renew(t.Context(), ip, 0))
+		wantValid(t, l, ip, math.MaxUint32)
+		nstest.Must(t, i.Remove(t.Context(), ip))
+	}
+}
+
 // Renewed several times a second, an address stays; one that is not renewed goes, and is not brought back.
 func TestRenewKeepsTheAddress(t *testing.T) {
 	l, _ := eth0(t)

@@ -9,6 +9,7 @@ import (
 
 	"mysql-mmm/pkg/agent"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/replication"
 )
 
@@ -173,12 +174,14 @@ func (h *host) run(after *agentProcess) {
 	replicates.Local, replicates.Peers, replicates.Sources, replicates.Patience = local, peers{w, p, h.name}, w.source,
 		10*time.Second
 	replicates.Disk, replicates.StatePath, replicates.Log = filesOf{h.disk, p}, agentState, slog.New(logTo{w, p})
-	c := agent.Config{Site: site, Address: kernel, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel,
+	endpoints := &endpoint.VIP{Addresses: kernel, Announcer: kernel, Departures: farewell(kernel),
+		Sockets: func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
+		Log:     slog.New(logTo{w, p})}
+	c := agent.Config{Site: site, Endpoints: endpoints, Lifetimes: kernel, Disk: filesOf{h.disk, p}, Watch: kernel,
 		Announce: kernel,
 		Gate:     local,
-		Sockets:  func(ctx context.Context, ip netip.Addr) (int, error) { return h.cut(p, ip == writerIP) },
 		Clients:  func(context.Context) (int, error) { return h.cut(p, true) }, Commits: local, Volume: roomy{},
-		Fence: firewall(kernel), Departures: farewell(kernel),
+		Fence:   firewall(kernel),
 		Process: pidFile{h.server, p, new(chan struct{})}, Leasing: leasing, Local: local,
 		Peers: peers{w, p, h.name}, Replication: replication.New(replicates), Blocking: agent.Blocking{Grace: w.grace},
 		Uptime: func() (float64, error) {
@@ -194,6 +197,7 @@ func (h *host) run(after *agentProcess) {
 		c.After = after.a
 	}
 	life.a = agent.New(c)
+	w.crowd.Go(func() { _ = endpoints.Run(p.ctx) })
 	w.crowd.Go(func() {
 		defer close(life.ended)
 		if err := life.a.Run(p.ctx); err != nil && p.alive() {

@@ -38,7 +38,7 @@ type judge struct {
 	lasts     time.Duration // the only fault
 	healed    bool          // nothing more goes wrong
 	appointed string        // by the newest order of anybody
-	revivals  int           // how often a stopped agent brought an address back
+	revivals  int           // how often a stopped agent added an address too late
 	replaced  bool          // a writer that could not write has been
 }
 

@@ -178,8 +178,7 @@ const (
 	tidyLate = 3 * time.Second
 )
 
-// relook is how long an agent may leave an address that it has brought back: it was stopped between looking and
-// prolonging, which the kernel can't do in one, and its server has been closed meanwhile; or between looking and
+// relook is how long an agent may leave an address that it has added too late, as it was stopped between looking and
 // adding. By then it has looked again.
 const relook = 100 * time.Millisecond
 
@@ -310,7 +309,7 @@ func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration)
 	return nil
 }
 
-// Renew lists first and sets then, as the kernel has no call for both.
+// Renew lists first and sets then. What is gone by then stays so.
 func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("renew %s: negative lifetime %v", ip, lifetime)
@@ -325,17 +324,13 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 	if !there {
 		return vip.ErrNotPresent
 	}
-	stops := n.p.stopped()
 	if err := n.p.call(ctx, n.k.dice.between(0, 100*time.Microsecond)); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !n.k.has(ip) {
-		w.note(n.k.h.name, "kernel: a renewal brings %s back for %v", ip, lifetime)
-		if n.p.stopped() != stops && !n.k.h.server.open() {
-			n.k.revive(ip)
-		}
+		return vip.ErrNotPresent
 	}
 	n.k.set(ip, lifetime)
 	return nil

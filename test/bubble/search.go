@@ -142,7 +142,7 @@ func (f Found) String() string {
 		float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
 	fmt.Fprintf(&b,
 		"acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
-	fmt.Fprintf(&b, "an agent that was stopped while it prolonged an address brought it back, "+
+	fmt.Fprintf(&b, "an agent that was stopped while it added an address had it too late, "+
 		"for less than %v, in %d worlds\n",
 		relook, f.Revived)
 	for _, k := range sorted(f.Faults) {

@@ -72,7 +72,7 @@ type Outcome struct {
 	Open     time.Duration  // how long two servers were open for writes, be it without the address
 	Lost     int            // acknowledged writes that are not in the last writer
 	Replaced bool           // a writer that could not write has been replaced
-	Revived  bool           // an agent that was stopped while it prolonged an address has brought it back
+	Revived  bool           // an agent that was stopped while it added an address has added it too late
 	Only     string         // kind of the one fault of a world with a single one
 }
 

@@ -1,4 +1,4 @@
-package agent
+package endpoint
 
 import (
 	"errors"
@@ -26,9 +26,9 @@ func TestInTime(t *testing.T) {
 		"slower each time": {5500 * ms, []time.Duration{60 * ms, 1200 * ms, 1900 * ms},
 			[]time.Duration{5 * time.Second, 4 * time.Second, 2 * time.Second}, nil},
 		"too slow": {9500 * ms, []time.Duration{60 * ms, 1200 * ms, 2900 * ms},
-			[]time.Duration{9 * time.Second, 8 * time.Second, 6 * time.Second}, errLate},
-		"slow, and too short": {1100 * ms, []time.Duration{60 * ms}, []time.Duration{time.Second}, errLate},
-		"over":                {500 * ms, nil, nil, errTooShort},
+			[]time.Duration{9 * time.Second, 8 * time.Second, 6 * time.Second}, ErrLate},
+		"slow, and too short": {1100 * ms, []time.Duration{60 * ms}, []time.Duration{time.Second}, ErrLate},
+		"over":                {500 * ms, nil, nil, ErrTooShort},
 		"for ever":            {0, []time.Duration{time.Minute}, []time.Duration{0}, nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestInTime(t *testing.T) {
 				if d := cluster.Lifetime(c.left - time.Since(began)); d > 0 {
 					return d, nil
 				}
-				return 0, errTooShort
+				return 0, ErrTooShort
 			}, func(d time.Duration) error {
 				time.Sleep(c.took[len(told)])
 				told = append(told, d)
