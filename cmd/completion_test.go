@@ -25,7 +25,7 @@ var shells = map[string][]string{
 		printf '%s\n' "${COMPREPLY[@]}"`, "bash"},
 	"zsh": {"zsh", "-fc", `
 		compdef() { :; }
-		_describe() { local entry; for entry in "${(@P)4}"; do print -r -- "${${entry%%[^\\]:*}}${${entry#${entry%%[^\\]:*}}[1]//:/}"; done; }
+		_describe() { print -rl -- "${(@P)4%%:*}"; }
 		_files() { if [[ ${1-} == -/ ]]; then print -l -- */; else print -l -- *; fi; }
 		source <(mmm_control completion zsh)
 		words=("${(@z)1}")

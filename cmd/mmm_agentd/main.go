@@ -62,7 +62,8 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		}
 		return build(&instance{conf: c, read: read, log: log, clock: clock}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Log: daemon.LogStyle(c.Log),
+		Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is an agent with what it was made of.
@@ -155,7 +156,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(a, version), Log: log})
 	}
-	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service,
+	return daemon.Service{Ping: ping, Log: daemon.LogStyle(c.Log), Reload: func(ctx context.Context) (daemon.Service,
 		error) {
 		return reload(ctx, i)
 	}, Tasks: tasks}, nil

@@ -17,8 +17,8 @@ type call struct {
 	words   []string // the command and its arguments, for the monitor
 }
 
-// asksHelp tells that what the command is for needs neither configuration nor monitor, though a monitor knows best which
-// commands it has.
+// asksHelp tells that what the command is for needs neither configuration nor monitor, though a monitor knows best
+// which commands it has.
 func (c call) asksHelp() bool { return len(c.words) == 1 && c.words[0] == "help" }
 
 // asksUsage tells whether the words of a command, or what stands in the place of one, ask how it is used.

@@ -213,7 +213,8 @@ func TestHelpNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestUsageNeedsNothing: how the program and its own commands are used is theirs to say; nobody is asked, nothing is read.
+// TestUsageNeedsNothing: how the program and its own commands are used is theirs to say; nobody is asked, and nothing
+// is read.
 func TestUsageNeedsNothing(t *testing.T) {
 	none := func(config.Source) (*config.Config, error) {
 		t.Error("the configuration is read")

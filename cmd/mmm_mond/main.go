@@ -44,7 +44,8 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		return build(&instance{conf: c, read: read, cluster: inv.Cluster, log: log,
 			book: history.Open(c.Monitor.StatusPath+".history", log)}, nil)
 	}
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: start}, nil
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Log: daemon.LogStyle(c.Log),
+		Warnings: c.Warnings.Texts(), Build: start}, nil
 }
 
 // instance is a monitor with what it was made of.
@@ -124,7 +125,7 @@ func build(i, old *instance) (daemon.Service, error) {
 	if at := i.conf.Monitor.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Monitor(m, metrics), Log: i.log})
 	}
-	return daemon.Service{Ping: ping, Reload: func(ctx context.Context) (daemon.Service,
+	return daemon.Service{Ping: ping, Log: daemon.LogStyle(i.conf.Log), Reload: func(ctx context.Context) (daemon.Service,
 		error) {
 		return reload(ctx, i)
 	}, Tasks: tasks}, nil

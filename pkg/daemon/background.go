@@ -123,12 +123,13 @@ func launch(inv Invocation, stderr io.Writer) int {
 func (p *process) watch() int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
-	file, log, err := p.openLog(nil)
+	file, handler, err := p.openLog(nil)
 	if err != nil {
 		p.parent.say(err.Error())
 		return 1
 	}
 	defer file.Close()
+	log := slog.New(handler)
 	pid, err := p.acquire(log)
 	if err != nil {
 		p.parent.say(err.Error())

@@ -27,6 +27,7 @@ type Program struct {
 type Settings struct {
 	PIDFile string // Invocation.PIDFile goes before it
 	Debug   bool   // stay in the foreground, log more
+	Log     LogStyle
 
 	Warnings []string // about the configuration, for configtest; the program itself logs them
 
@@ -39,6 +40,7 @@ type Settings struct {
 type Service struct {
 	Tasks []Task
 	Ping  func(ctx context.Context) // as Notifier.Ping
+	Log   LogStyle                  // how the log is written while this one runs, where it follows another
 
 	// Reload reads the configuration again and makes the service that is to follow this one, which goes on meanwhile
 	// and ends before that runs. Where it returns an error everything stays as it is: ErrUnchanged, or what is wrong,
@@ -114,7 +116,7 @@ type process struct {
 }
 
 // openLog gives the log of the process. Everything goes to mirror too, unless that is nil.
-func (p *process) openLog(mirror io.Writer) (*LogFile, *slog.Logger, error) {
+func (p *process) openLog(mirror io.Writer) (*LogFile, *Handler, error) {
 	file, err := OpenLog(p.inv.LogPath(p.program.Name), mirror)
 	if err != nil {
 		return nil, nil, err
@@ -123,7 +125,9 @@ func (p *process) openLog(mirror io.Writer) (*LogFile, *slog.Logger, error) {
 	if p.settings.Debug {
 		level = slog.LevelDebug
 	}
-	return file, slog.New(NewHandler(file, level)), nil
+	handler := NewHandler(file, level)
+	handler.SetStyle(p.settings.Log)
+	return file, handler, nil
 }
 
 // acquire takes the pid file; its error is in the log already.
@@ -140,12 +144,13 @@ func (p *process) acquire(log *slog.Logger) (*PIDFile, error) {
 }
 
 func (p *process) foreground(stdout, stderr io.Writer) int {
-	file, log, err := p.openLog(stdout)
+	file, handler, err := p.openLog(stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
 	defer file.Close()
+	log := slog.New(handler)
 	pid, err := p.acquire(log)
 	if err != nil {
 		return 1
@@ -162,12 +167,13 @@ func (p *process) work(mirror io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second one has its usual effect
-	file, log, err := p.openLog(mirror)
+	file, handler, err := p.openLog(mirror)
 	if err != nil {
 		p.parent.say(err.Error())
 		return 1
 	}
 	defer file.Close()
+	log := slog.New(handler)
 	manager := NewNotifier(os.Getenv)
 	os.Unsetenv("NOTIFY_SOCKET") // hooks and commands have nothing to tell
 	service, err := p.settings.Build(log)
@@ -176,7 +182,7 @@ func (p *process) work(mirror io.Writer) int {
 		p.parent.say(err.Error())
 		return 1
 	}
-	services := &succession{reload: make(chan struct{}, 1), log: log}
+	services := &succession{reload: make(chan struct{}, 1), log: log, restyle: handler.SetStyle}
 	services.current.Store(&service)
 	manager.Ping = services.ping
 	p.parent.say(started)

@@ -49,9 +49,10 @@ func loadProbe(inv Invocation) (Settings, error) {
 	if has("odd") {
 		warnings = []string{"line 1: odd", "line 2: odd"}
 	}
+	style := LogStyle{JSON: has("json"), Zone: has("zone")}
 	return Settings{
 		PIDFile: inv.ConfigFile + ".pid", Warnings: warnings,
-		Debug: has("debug"),
+		Debug: has("debug"), Log: style,
 		Build: func(log *slog.Logger) (Service, error) {
 			if has("nobuild") {
 				return Service{}, errors.New("listen: no")
@@ -80,7 +81,7 @@ func loadProbe(inv Invocation) (Settings, error) {
 				}
 				return next.Build(log)
 			}
-			return Service{Reload: reload, Tasks: []Task{task{"probe", func(ctx context.Context) error {
+			return Service{Log: style, Reload: reload, Tasks: []Task{task{"probe", func(ctx context.Context) error {
 				log.Info("running", "pid", os.Getpid())
 				if has("fail") {
 					return errors.New("no more")
@@ -203,7 +204,11 @@ func (p probe) workers(t *testing.T) []int {
 	t.Helper()
 	var ids []int
 	for line := range strings.Lines(read(t, p.log)) {
-		if _, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "running pid="); ok {
+		_, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "running pid=")
+		if !ok {
+			_, id, ok = strings.Cut(strings.TrimSuffix(line, "}\n"), `"msg":"running","pid":`)
+		}
+		if ok {
 			pid, err := strconv.Atoi(id)
 			if err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ type succession struct {
 	current atomic.Pointer[Service]
 	reload  chan struct{} // one slot
 	log     *slog.Logger
+	restyle func(LogStyle) // of the log; nil: it stays as it is
 }
 
 // Run returns when the service of the time ends by itself, or ctx does.
@@ -27,6 +28,9 @@ func (s *succession) Run(ctx context.Context) error {
 			return err
 		}
 		s.current.Store(next)
+		if s.restyle != nil {
+			s.restyle(next.Log)
+		}
 		s.log.Info("The new configuration counts")
 	}
 }
