@@ -115,7 +115,7 @@ packages: ## RPM, source RPM and DEB of the last commit for amd64 and arm64, in 
 	packaging/build build/packages
 	@cd build/packages && wc -c *
 
-PACKAGE_TOOLS := rpm xz-utils dnf createrepo-c busybox-static lintian rpmlint shellcheck mandoc debootstrap systemd-container bash-completion
+PACKAGE_TOOLS := rpm xz-utils dnf createrepo-c busybox-static lintian rpmlint shellcheck mandoc debootstrap systemd-container bash-completion zsh fish cpio
 test-packages: packages ## the packages on systems that boot (root, Debian, a mirror of it; some minutes; installs its tools)
 	@dpkg -s $(PACKAGE_TOOLS) >/dev/null 2>&1 || { echo "installing $(PACKAGE_TOOLS) with apt-get"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(PACKAGE_TOOLS) >/dev/null; }

@@ -126,6 +126,7 @@ active_master_role writer
 func TestPrograms(t *testing.T) {
 	bin := build(t)
 	t.Run("version", func(t *testing.T) { testVersion(t, bin) })
+	t.Run("completion", func(t *testing.T) { testCompletion(t, bin) })
 	t.Run("configtest", func(t *testing.T) { testConfigtest(t, bin) })
 	t.Run("start with a wrong configuration", func(t *testing.T) { testWrongConfiguration(t, bin) })
 	t.Run("monitor in the background", func(t *testing.T) { testMonitor(t, bin) })
@@ -136,6 +137,12 @@ func testVersion(t *testing.T, bin string) {
 		if got, want := call(t, filepath.Join(bin, name), "--version"),
 			(result{out: name + " 1.2.3-test\n"}); got != want {
 			t.Errorf("%s: %+v", name, got)
+		}
+		for _, option := range []string{"--help", "-h"} {
+			got := call(t, filepath.Join(bin, name), option)
+			if got.code != 0 || got.errors != "" || !strings.HasPrefix(got.out, "Usage: "+name+" [@CLUSTER] ") {
+				t.Errorf("%s %s: %+v", name, option, got)
+			}
 		}
 	}
 }

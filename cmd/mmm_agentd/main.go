@@ -41,5 +41,6 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		daemon.KeepResponsive(log)
 		return app.NewAgent(app.Options{Config: c, Read: read, Name: inv.Cluster, Version: version, Log: log})
 	}
-	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: build}, nil
+	return daemon.Settings{PIDFile: c.Local().PIDPath, Debug: c.Debug, Log: daemon.LogStyle(c.Log),
+		Warnings: c.Warnings.Texts(), Build: build}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 )
 
@@ -16,13 +17,55 @@ type call struct {
 	words   []string // the command and its arguments, for the monitor
 }
 
-// asksHelp tells that what the command is for needs neither configuration nor monitor.
-func (c call) asksHelp() bool {
-	return len(c.words) == 1 && slices.Contains([]string{"help", "--help", "-h"}, c.words[0])
+// asksHelp tells that what the command is for needs neither configuration nor monitor, though a monitor knows best
+// which commands it has.
+func (c call) asksHelp() bool { return len(c.words) == 1 && c.words[0] == "help" }
+
+// asksUsage tells whether the words of a command, or what stands in the place of one, ask how it is used.
+func asksUsage(words []string) bool {
+	return len(words) > 0 && (words[0] == "--help" || words[0] == "-h")
+}
+
+// options are those that come before a command.
+func options() []candidate {
+	return []candidate{
+		{"--config", "read this file"},
+		{"--config-dir", "look for the configuration in this folder"},
+		{"--json", "print JSON"},
+		{"--version", "print the version and end"},
+		{"--help", "print how mmm_control is used and end"},
+	}
+}
+
+// callUsage is the text for --help.
+func callUsage() string {
+	return `Usage: mmm_control [@CLUSTER] [OPTION…] COMMAND [ARGUMENT…]
+
+    @CLUSTER           talk to the monitor of this cluster
+    --config FILE      read this file
+    --config-dir DIR   look for the configuration in this folder
+    --json             print JSON; for ` + enumerate(jsonCommands()) + `
+    --version          print the version and end
+    --help, -h         print this text and end
+
+` + cluster.Help
+}
+
+// jsonCommands are those that know --json. docs/api/schema has a schema for each.
+func jsonCommands() []string {
+	return []string{"show", "checks", "mode", "history", "explain", "watch", "doctor"}
+}
+
+func knowsJSON(command string) bool { return slices.Contains(jsonCommands(), command) }
+
+// enumerate writes "a, b and c".
+func enumerate(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 // parseArgs takes off what is ours; everything from the first word or unknown option on is the command. The monitor
-// judges it: it is the monitor that says that "--help" is invalid, and what "--force" means.
+// judges it: it is the monitor that says what "--force" means.
 func parseArgs(args []string) (call, error) {
 	var c call
 	json := false
@@ -62,16 +105,15 @@ func parseArgs(args []string) (call, error) {
 
 // command puts --json, given before or after the commands that know it, behind them: there they are expected.
 func command(words []string, json bool) ([]string, error) {
-	switch words[0] {
-	case "show", "checks", "mode", "doctor", "history", "explain", "watch":
+	if knowsJSON(words[0]) {
 		rest := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "--json" })
 		if json || len(rest) < len(words) {
 			rest = append(rest, "--json")
 		}
 		return rest, nil
 	}
-	if json {
-		return nil, errors.New("--json is for show, checks, mode, history, explain, watch and doctor")
+	if json && !asksUsage(words) {
+		return nil, errors.New("--json is for " + enumerate(jsonCommands()))
 	}
 	return words, nil
 }

@@ -15,8 +15,11 @@ mmm_control config convert FILE [--to hcl|classic]  print the file in the other 
 // configure does what concerns configuration files only. It needs no monitor.
 func configure(words []string, stdout, stderr io.Writer) int {
 	switch {
+	case asksUsage(words):
+		fmt.Fprint(stdout, configUsage)
+		return exitOK
 	case len(words) == 2 && words[0] == "check":
-		return check(words[1], stdout, stderr)
+		return checkFile(words[1], stdout, stderr)
 	case len(words) >= 2 && words[0] == "convert":
 		if file, to, ok := convertArgs(words[1:]); ok {
 			return convert(file, to, stdout, stderr)
@@ -26,7 +29,7 @@ func configure(words []string, stdout, stderr io.Writer) int {
 	return exitRefused
 }
 
-func check(file string, stdout, stderr io.Writer) int {
+func checkFile(file string, stdout, stderr io.Writer) int {
 	programs, warnings, err := config.CheckFile(file)
 	if err != nil {
 		fmt.Fprintln(stdout, err)

@@ -16,8 +16,16 @@ const doctorTimeout = 30 * time.Second
 // exitUnhealthy is for errors and warnings found by the doctor.
 const exitUnhealthy = 1
 
+const doctorUsage = `mmm_control doctor [--verbose] [--json]   find out what is wrong, and how to mend it; changes nothing
+It ends with 1 where it finds errors or warnings.
+`
+
 // examine looks for what is wrong with the cluster (docs/doctor.md). It needs no monitor.
 func examine(c call, stdout, stderr io.Writer) int {
+	if asksUsage(c.words[1:]) {
+		fmt.Fprint(stdout, doctorUsage)
+		return exitOK
+	}
 	var asJSON, verbose bool
 	for _, w := range c.words[1:] {
 		switch w {

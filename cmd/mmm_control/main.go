@@ -54,10 +54,17 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	case len(call.words) == 0:
 		fmt.Fprintln(stderr, "See 'mmm_control help' for usage information")
 		return exitNoCommand
+	case asksUsage(call.words):
+		fmt.Fprint(stdout, callUsage())
+		return exitOK
 	case call.words[0] == "doctor":
 		return examine(call, stdout, stderr)
 	case call.words[0] == "config":
 		return configure(call.words[1:], stdout, stderr)
+	case call.words[0] == "completion":
+		return completion(call.words[1:], stdout, stderr)
+	case call.words[0] == "__complete":
+		return answerShell(call.words[1:], stdout)
 	}
 	dialer := wire.Dialer{}
 	conf, err := load(call.source)

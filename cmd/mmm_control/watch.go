@@ -86,24 +86,28 @@ func look(ctx context.Context, dialer wire.Dialer, addr string) string {
 	return show + "\n" + checks
 }
 
-// lookJSON is the same for programs: one line of JSON.
-func lookJSON(ctx context.Context, dialer wire.Dialer, addr string) string {
-	var seen struct {
-		Error  string          `json:"error,omitempty"`
-		Show   json.RawMessage `json:"show,omitempty"`
-		Checks json.RawMessage `json:"checks,omitempty"`
-	}
-	show, checks, err := ask(ctx, dialer, addr, " --json")
-	if err == nil {
-		seen.Show, seen.Checks = json.RawMessage(show), json.RawMessage(checks)
-	} else {
-		seen.Error = err.Error()
-	}
-	text, err := json.Marshal(seen)
+// watched is what there is to see for programs: one line of JSON (docs/api/schema/watch.json).
+type watched struct {
+	Error  string          `json:"error,omitempty"`
+	Show   json.RawMessage `json:"show,omitempty"`
+	Checks json.RawMessage `json:"checks,omitempty"`
+}
+
+func (w watched) String() string {
+	text, err := json.Marshal(w)
 	if err != nil {
-		text, _ = json.Marshal(map[string]string{"error": fmt.Sprintf("read the monitor's answers: %v", err)})
+		text, _ = json.Marshal(watched{Error: fmt.Sprintf("read the monitor's answers: %v", err)})
 	}
 	return string(text)
+}
+
+// lookJSON is the same for programs.
+func lookJSON(ctx context.Context, dialer wire.Dialer, addr string) string {
+	show, checks, err := ask(ctx, dialer, addr, " --json")
+	if err != nil {
+		return watched{Error: err.Error()}.String()
+	}
+	return watched{Show: json.RawMessage(show), Checks: json.RawMessage(checks)}.String()
 }
 
 func ask(ctx context.Context, dialer wire.Dialer, addr, option string) (show, checks string, err error) {

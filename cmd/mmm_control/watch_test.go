@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/netip"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mysql-mmm/docs/api/apitest"
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/wire"
 )
@@ -62,6 +65,40 @@ func TestWatchEndsWithItsReader(t *testing.T) {
 		func(string) error { return io.ErrClosedPipe })
 	if looked != 1 {
 		t.Errorf("looked %d times", looked)
+	}
+}
+
+// TestWatchIsAsDescribed: what is printed fits docs/api/schema, with a monitor and without.
+func TestWatchIsAsDescribed(t *testing.T) {
+	show, err := json.MarshalIndent(cluster.View{Mode: cluster.Active, Hosts: []cluster.HostView{{Name: "db1",
+		IP: "10.0.0.1", Mode: "master", State: cluster.Online, Roles: []string{"writer(10.0.0.100)"},
+		Problems: []string{}}}, Roles: []cluster.RoleView{}, Warnings: []string{}}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := watched{Show: show, Checks: json.RawMessage("[]")}.String()
+	apitest.Check(t, "schema/watch.json", "a line", []byte(line))
+	if strings.Contains(line, "\n") {
+		t.Errorf("more than a line: %q", line)
+	}
+	apitest.Full(t, watched{Error: "e", Show: json.RawMessage("{}"), Checks: json.RawMessage("[]")})
+	apitest.Check(t, "schema/watch.json", "no monitor", []byte(lookJSON(t.Context(), wire.Dialer{}, "127.0.0.1:1")))
+	load, _ := monitor(t, "ERROR: starting")
+	conf, err := load(config.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.AddrPortFrom(conf.Monitor.IP, uint16(conf.Monitor.Port)).String()
+	apitest.Check(t, "schema/watch.json", "no JSON", []byte(lookJSON(t.Context(), wire.Dialer{}, addr)))
+}
+
+// TestEveryJSONIsDescribed: each command that knows --json has a schema, which the program's documents name.
+func TestEveryJSONIsDescribed(t *testing.T) {
+	for _, name := range jsonCommands() {
+		if schema := apitest.Schema(t, "schema/"+name+".json"); schema.Title != name ||
+			!strings.Contains(schema.Description, "`mmm_control "+name) {
+			t.Errorf("%s: %q, %q", name, schema.Title, schema.Description)
+		}
 	}
 }
 

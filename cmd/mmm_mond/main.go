@@ -30,5 +30,6 @@ func load(inv daemon.Invocation) (daemon.Settings, error) {
 		log.Info("STARTING...")
 		return app.NewCluster(app.Options{Config: c, Read: read, Name: inv.Cluster, Version: version, Log: log})
 	}
-	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Warnings: c.Warnings.Texts(), Build: build}, nil
+	return daemon.Settings{PIDFile: c.Monitor.PIDPath, Debug: c.Debug, Log: daemon.LogStyle(c.Log),
+		Warnings: c.Warnings.Texts(), Build: build}, nil
 }

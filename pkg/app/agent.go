@@ -129,6 +129,7 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 	}
 	return daemon.Generation{
 		Tasks: tasks,
+		Log:   daemon.LogStyle(c.Log),
 		// Of all questions this is the one that the owner answers and that changes nothing.
 		Ping: func(ctx context.Context) {
 			g.agent.Handle(ctx, wire.NewRequest(wire.GetAgentStatus, local.Name).String())

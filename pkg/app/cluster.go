@@ -132,6 +132,7 @@ func (c *Cluster) build(m, old *monitoring) (daemon.Generation, error) {
 	}
 	return daemon.Generation{
 		Tasks: tasks,
+		Log:   daemon.LogStyle(conf.Log),
 		// What is no command is for the owner to say, once it has started, and changes nothing.
 		Ping: func(ctx context.Context) { mon.Handle(ctx, "watchdog") },
 		Next: func(ctx context.Context) (daemon.Generation, error) { return c.next(ctx, m) },

@@ -44,6 +44,7 @@ const Help = `Valid commands are:
 # history [<n>]                       - show the last <n> (20) changes, with causes and evidence
 # explain <host>                      - say why <host> is in its state and what would change that
 # watch                               - show status and checks, again at each change, until ctrl-C
+# completion bash|zsh|fish            - print a script that completes commands in this shell (needs no monitor)
 `
 
 // Invalid is the answer to a line that is no command.

@@ -70,6 +70,7 @@ type Config struct {
 	Warnings         Errors // what is likely not meant as it is written
 	This             string // agent: name of the local host
 	Debug            bool
+	Log              Log
 	ActiveMasterRole string // names one of Roles
 	MaxKillRetries   int    // seconds, also the number of rounds
 	Blocking         Blocking
@@ -89,6 +90,12 @@ type Config struct {
 	Socket  Socket
 	Hooks   []Hook  // sorted by name
 	Alerts  []Alert // sorted by name
+}
+
+// Log is how monitor and agents write their logs.
+type Log struct {
+	JSON bool // an object a line, in place of the classic line
+	Zone bool // a classic line begins with a time that has its zone (RFC 3339)
 }
 
 // MonitorConfig is the section <monitor>.
@@ -192,9 +199,11 @@ func (c *Config) BlocksByCommand() bool {
 func (m *model) config(file string) *Config {
 	top, socket := m.unique(""), m.unique("socket")
 	c := &Config{
-		File:             file,
-		This:             get[string](top, "this"),
-		Debug:            get[bool](top, "debug"),
+		File:  file,
+		This:  get[string](top, "this"),
+		Debug: get[bool](top, "debug"),
+		Log: Log{JSON: get[string](top, "log_format") == "json",
+			Zone: get[string](top, "log_timestamps") == "rfc3339"},
 		ActiveMasterRole: get[string](top, "active_master_role"),
 		WriterLease:      get[time.Duration](top, "writer_lease"),
 		AgentSecret:      get[Secret](top, "agent_secret"),

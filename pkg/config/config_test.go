@@ -113,7 +113,8 @@ func TestEveryVariableArrives(t *testing.T) {
 	other[secretFileKind] = secretFile
 	other[certsFileKind] = certificate(t)
 	special := map[string]string{ // where another value must make sense with the rest
-		"this": "db2", "debug": "1", "fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
+		"this": "db2", "debug": "1", "log_format": "json", "log_timestamps": "rfc3339",
+		"fast_failover": "1", "active_master_role": "lone", "blocking_type": "hard",
 		"monitor careful_startup": "0", "host mysql_ssl_mode": "required", "host event_scheduler": "1",
 		"monitor mode": "wait", "host mode": "slave", "host peer": "db1",
 		"hook may_abort": "1", "alert mail_to": "me@example.com", "alert smtp_tls": "none",

@@ -9,6 +9,17 @@ import (
 	"testing"
 )
 
+// TestLogStyleInHCL: as in classic files.
+func TestLogStyleInHCL(t *testing.T) {
+	file := t.TempDir() + "/mmm.hcl"
+	write(t, file, "log_format = \"json\"\nlog_timestamps = \"rfc3339\"\n"+validHCL)
+	for _, p := range []Program{Monitor, Agent} {
+		if got := mustLoad(t, p, Source{File: file}).Log; got != (Log{JSON: true, Zone: true}) {
+			t.Errorf("%v: %+v", p, got)
+		}
+	}
+}
+
 func TestLookupOfHCL(t *testing.T) {
 	a, b, c := t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, b+"/mmm.hcl", validHCL)

@@ -41,6 +41,7 @@ func (m *model) validateSense() {
 	}
 	m.validateChecks()
 	m.validateThis()
+	m.validateLog()
 }
 
 // validateSameHost: a server, and an agent, can be one host's alone.
@@ -141,6 +142,16 @@ func (m *model) validateChecks() {
 					n.at.notation().section("check", "rep_backlog"))
 			}
 		}
+	}
+}
+
+// validateLog: times of JSON have their zone whatever is written.
+func (m *model) validateLog() {
+	top := m.unique("")
+	n, set := top.raw["log_timestamps"]
+	if set && get[string](top, "log_format") == "json" && get[string](top, "log_timestamps") == "classic" {
+		m.warnings.add(n.at,
+			"'log_timestamps' has no effect where 'log_format' is json: its times have their zone; remove it")
 	}
 }
 

@@ -97,6 +97,17 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%v:\n%s\nwant\n%s", p, got, want)
 		}
 	}
+	for style, want := range map[string]string{
+		"log_format json\nlog_timestamps classic": "f.conf:2: 'log_timestamps' has no effect where 'log_format' is json: its times have their zone; remove it",
+		"log_format json\nlog_timestamps rfc3339": "", "log_format json": "", "log_timestamps classic": "",
+	} {
+		for _, p := range []Program{Monitor, Agent} {
+			c, errs := buildText(p, style+"\n"+valid)
+			if got := c.Warnings.Error(); got != want || len(errs) > 0 {
+				t.Errorf("%q, %v: %v, %v", style, p, got, errs)
+			}
+		}
+	}
 	if c, _ := buildText(Monitor, valid); len(c.Warnings) > 0 {
 		t.Errorf("a good configuration: %v", c.Warnings)
 	}

@@ -133,6 +133,9 @@ func TestErrorTexts(t *testing.T) {
 			`9: 'mode' must be active, manual, wait or passive, not "automatic"`},
 		{"role mode", []Program{m, a}, edit{39: "mode balance"},
 			`39: 'mode' must be exclusive or balanced, not "balance"; did you mean 'balanced'?`},
+		{"log format", []Program{m, a}, edit{1: "this db1\nlog_format JSON\nlog_timestamps iso"},
+			"2: 'log_format' must be classic or json, not \"JSON\"; did you mean 'json'?\n" +
+				"3: 'log_timestamps' must be classic or rfc3339, not \"iso\""},
 		{"blocking type", []Program{a}, edit{1: "this db1\nblocking_type firm"},
 			`2: 'blocking_type' must be soft or hard, not "firm"`},
 		{"socket type", []Program{m, a, c}, edit{1: "this db1\n<socket>\ntype tls\n</socket>"},

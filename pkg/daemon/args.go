@@ -34,7 +34,7 @@ func Usage(name string) string {
     --log-file FILE    log to this file
     --pid-file FILE    write the process id to this file
     --version          print the version and end
-    --help             print this text and end
+    --help, -h         print this text and end
 `
 }
 
@@ -54,7 +54,7 @@ func ParseArgs(args []string) (Invocation, error) {
 	for {
 		// Parse stops at the first word.
 		if err := set.Parse(args); err != nil {
-			return Invocation{}, err
+			return Invocation{}, asTyped(err)
 		}
 		if set.NArg() == 0 {
 			break
@@ -76,6 +76,20 @@ func ParseArgs(args []string) (Invocation, error) {
 		*file = abs
 	}
 	return inv, nil
+}
+
+// asTyped names an option as people write it. The errors of package flag have one hyphen only.
+func asTyped(err error) error {
+	if name, found := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); found {
+		if len(name) > 1 {
+			name = "-" + name
+		}
+		return fmt.Errorf("unknown option -%s", name)
+	}
+	if name, found := strings.CutPrefix(err.Error(), "flag needs an argument: -"); found {
+		return fmt.Errorf("--%s needs a value", name)
+	}
+	return err
 }
 
 func (inv *Invocation) word(w string) error {

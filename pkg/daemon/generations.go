@@ -23,6 +23,7 @@ type Service interface {
 type Generation struct {
 	Tasks []Task
 	Ping  func(ctx context.Context) // nil: it answers as long as it runs
+	Log   LogStyle                  // of the process's log while this one runs, where it follows another
 
 	// Next reads the configuration again and makes the generation that is to follow this one, which goes on meanwhile
 	// and ends before that one runs. nil: never.
@@ -78,6 +79,9 @@ func (g *Generations) Run(ctx context.Context) error {
 			return err
 		}
 		g.current.Store(next)
+		if h, ok := g.log.Handler().(*Handler); ok {
+			h.SetStyle(next.Log)
+		}
 		g.log.Info(nowCounts)
 		answer <- nil
 	}

@@ -3,9 +3,11 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -227,6 +229,36 @@ func TestReloadBySignal(t *testing.T) {
 	})
 	if n := len(p.workers(t)); n != 2 {
 		t.Errorf("%d services have run", n)
+	}
+	kill(t, watcher, syscall.SIGTERM)
+	p.expectGone(t, watcher)
+}
+
+// TestLogStyleByReload: all lines are in the style of the configuration that counts, from the start on; one that is
+// refused changes nothing.
+func TestLogStyleByReload(t *testing.T) {
+	p := newProbe(t, "reload json")
+	watcher := p.start(t)
+	p.worker(t, 1)
+	first := read(t, p.log)
+	for line := range strings.Lines(first) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+	p.behave(t, "refuse")
+	kill(t, watcher, syscall.SIGHUP)
+	eventually(t, "the refusal is logged", func() bool {
+		return strings.Contains(read(t, p.log),
+			`"level":"ERROR","msg":"Not reloaded, the old configuration still counts: line 2: wrong"}`)
+	})
+	p.behave(t, "reload zone")
+	kill(t, watcher, syscall.SIGHUP)
+	p.worker(t, 2)
+	log := read(t, p.log)
+	counts := regexp.MustCompile(`(?m)^[-0-9]{10}T[:0-9]{8}\.[0-9]{3}(Z|[-+][:0-9]{5})  INFO The new configuration counts$`)
+	if !counts.MatchString(log) {
+		t.Errorf("the reload is not told in the new style:\n%s", log)
 	}
 	kill(t, watcher, syscall.SIGTERM)
 	p.expectGone(t, watcher)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // LevelFatal is the classic FATAL: not the end of the program, but what somebody should be woken up for.
@@ -18,47 +19,80 @@ func Fatal(log *slog.Logger, msg string, args ...any) {
 	log.Log(context.Background(), LevelFatal, msg, args...)
 }
 
+// LogStyle is how a log is written. The zero LogStyle is the classic one.
+type LogStyle struct {
+	JSON bool // an object a line
+	Zone bool // a classic line begins with a time that has its zone
+}
+
+// rfc3339 is how times are written, in local time, where they have their zone (RFC 3339, with milliseconds).
+const rfc3339 = "2006-01-02T15:04:05.000Z07:00"
+
 // Handler writes the classic log lines, local time: "2012/10/15 05:07:36 FATAL text key=value". A text of several lines
-// is written as it is.
+// is written as it is. In another style a line begins with a time of RFC 3339, or is a JSON object: time, level, msg
+// and the attributes.
 type Handler struct {
 	out   *output
 	level slog.Leveler
-	attrs []byte // of the logger, as they are written
-	group string // prefix of keys
+	json  slog.Handler // has the same attributes and groups
+	attrs []byte       // of the logger, as they are written
+	group string       // prefix of keys
 }
 
 // output is shared by all loggers that come from one.
 type output struct {
+	style atomic.Pointer[LogStyle]
+
 	mu sync.Mutex
 	w  io.Writer
 }
 
+// Write writes one record.
+func (o *output) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(line)
+}
+
 var _ slog.Handler = (*Handler)(nil)
 
-// NewHandler writes records of at least level to w, each with one call of Write.
+// NewHandler writes records of at least level to w, each with one call of Write, in the classic style.
 func NewHandler(w io.Writer, level slog.Leveler) *Handler {
-	return &Handler{out: &output{w: w}, level: level}
+	out := &output{w: w}
+	out.style.Store(&LogStyle{})
+	return &Handler{out: out, level: level,
+		json: slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: jsonAttr})}
 }
+
+// SetStyle changes how all loggers that come from this one write.
+func (h *Handler) SetStyle(style LogStyle) { h.out.style.Store(&style) }
 
 // Enabled implements slog.Handler.
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
 
 // Handle implements slog.Handler.
-func (h *Handler) Handle(_ context.Context, r slog.Record) error {
+func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+	style := h.out.style.Load()
+	r.Message = strings.TrimSuffix(r.Message, "\n")
+	if style.JSON {
+		return h.json.Handle(ctx, r)
+	}
 	var line bytes.Buffer
-	line.WriteString(r.Time.Local().Format("2006/01/02 15:04:05"))
+	layout := "2006/01/02 15:04:05"
+	if style.Zone {
+		layout = rfc3339
+	}
+	line.WriteString(r.Time.Local().Format(layout))
 	name := levelName(r.Level)
 	line.WriteString(strings.Repeat(" ", 6-len(name)) + name + " ")
-	line.WriteString(strings.TrimSuffix(r.Message, "\n"))
+	line.WriteString(r.Message)
 	line.Write(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		writeAttr(&line, h.group, a)
 		return true
 	})
 	line.WriteByte('\n')
-	h.out.mu.Lock()
-	defer h.out.mu.Unlock()
-	_, err := h.out.w.Write(line.Bytes())
+	_, err := h.out.Write(line.Bytes())
 	return err
 }
 
@@ -69,7 +103,7 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 		writeAttr(line, h.group, a)
 	}
 	with := *h
-	with.attrs = line.Bytes()
+	with.attrs, with.json = line.Bytes(), h.json.WithAttrs(attrs)
 	return &with
 }
 
@@ -80,7 +114,28 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	}
 	with := *h
 	with.group += name + "."
+	with.json = h.json.WithGroup(name)
 	return &with
+}
+
+// jsonAttr makes JSON say what the classic line says: values that are neither numbers nor yes or no are the same texts.
+// What a type would make of itself for encoding/json is no such text, and could have more in it than is to be shown.
+func jsonAttr(groups []string, a slog.Attr) slog.Attr {
+	if a.Equal(slog.Attr{}) {
+		return a // it is left out
+	}
+	switch a.Value.Kind() {
+	case slog.KindString, slog.KindInt64, slog.KindUint64, slog.KindFloat64, slog.KindBool, slog.KindGroup:
+	case slog.KindTime:
+		a.Value = slog.StringValue(a.Value.Time().Local().Format(rfc3339))
+	default:
+		text := a.Value.String()
+		if level, ok := a.Value.Any().(slog.Level); ok && len(groups) == 0 && a.Key == slog.LevelKey {
+			text = levelName(level)
+		}
+		a.Value = slog.StringValue(text)
+	}
+	return a
 }
 
 func levelName(l slog.Level) string {

@@ -70,6 +70,91 @@ func TestLoggersFromOne(t *testing.T) {
 	}
 }
 
+// keyring has something to hide from all but String.
+type keyring struct{ Key string }
+
+func (keyring) String() string { return "a key" }
+
+// TestJSON: what the classic line says, as one object a line, whatever is in it. Nothing more of a value is shown than
+// there.
+func TestJSON(t *testing.T) {
+	at := time.Date(2012, 10, 15, 5, 7, 36, 999_999_999, time.FixedZone("", 2*60*60+30*60))
+	stamp := `{"time":"` + at.Local().Format("2006-01-02T15:04:05.000Z07:00") + `","level":`
+	tests := []struct {
+		level slog.Level
+		msg   string
+		attrs []slog.Attr
+		want  string
+	}{
+		{slog.LevelDebug, "text", nil, `"DEBUG","msg":"text"}`},
+		{slog.LevelInfo, "text", nil, `"INFO","msg":"text"}`},
+		{slog.LevelWarn, "text", nil, `"WARN","msg":"text"}`},
+		{slog.LevelError + 1, "text", nil, `"ERROR","msg":"text"}`},
+		{LevelFatal, "text", nil, `"FATAL","msg":"text"}`},
+		{slog.LevelInfo, "Startup status:\n\nRoles:\n    <a> \"b\"\n", nil,
+			`"INFO","msg":"Startup status:\n\nRoles:\n    <a> \"b\""}`},
+		{slog.LevelInfo, "\xff\x1b", nil, `"INFO","msg":"\ufffd\u001b"}`},
+		{slog.LevelInfo, "text",
+			[]slog.Attr{slog.String("host", "db1"), slog.Any("cause", errors.New("a b")), {},
+				slog.Duration("after", time.Second), slog.Int("n", 7), slog.Bool("ok", true), slog.Float64("f", 0.5),
+				slog.Any("keys", keyring{"hidden"}),
+				slog.Time("at", at), slog.Group("g", slog.Any("level", slog.LevelWarn))},
+			`"INFO","msg":"text","host":"db1","cause":"a b","after":"1s","n":7,"ok":true,"f":0.5,"keys":"a key","at":"` +
+				at.Local().Format("2006-01-02T15:04:05.000Z07:00") + `","g":{"level":"WARN"}}`},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		r := slog.NewRecord(at, tt.level, tt.msg, 0)
+		r.AddAttrs(tt.attrs...)
+		h := NewHandler(&out, slog.LevelDebug)
+		h.SetStyle(LogStyle{JSON: true, Zone: true})
+		if err := h.Handle(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != stamp+tt.want+"\n" {
+			t.Errorf("got  %q\nwant %q", out.String(), stamp+tt.want+"\n")
+		}
+	}
+}
+
+// TestZone: times of classic lines have their zone where that is wanted.
+func TestZone(t *testing.T) {
+	at := time.Date(2012, 10, 15, 5, 7, 36, 999_999_999, time.UTC)
+	var out bytes.Buffer
+	h := NewHandler(&out, slog.LevelInfo)
+	h.SetStyle(LogStyle{Zone: true})
+	r := slog.NewRecord(at, slog.LevelInfo, "text\n", 0)
+	r.AddAttrs(slog.String("host", "db1"))
+	if err := h.Handle(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	stamp, rest, _ := strings.Cut(out.String(), " ")
+	if back, err := time.Parse(time.RFC3339, stamp); err != nil || !back.Equal(at.Truncate(time.Millisecond)) ||
+		rest != " INFO text host=db1\n" {
+		t.Errorf("%q: %v", out.String(), err)
+	}
+}
+
+// TestStyleCountsForAll: loggers that were made of one before its style changed write in the new one, with all that
+// they had.
+func TestStyleCountsForAll(t *testing.T) {
+	var out bytes.Buffer
+	h := NewHandler(&out, slog.LevelInfo)
+	child := slog.New(h).With("a", 1).WithGroup("g").With("b", 2)
+	h.SetStyle(LogStyle{JSON: true})
+	child.Debug("not this")
+	child.Info("one", "c", 3)
+	h.SetStyle(LogStyle{})
+	child.Info("two", "c", 3)
+	json, classic, _ := strings.Cut(out.String(), "\n")
+	if !strings.HasSuffix(json, `,"level":"INFO","msg":"one","a":1,"g":{"b":2,"c":3}}`) {
+		t.Errorf("%q", json)
+	}
+	if classic[len("2012/10/15 05:07:36 "):] != " INFO two a=1 g.b=2 g.c=3\n" {
+		t.Errorf("%q", classic)
+	}
+}
+
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)

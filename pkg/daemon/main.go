@@ -29,6 +29,7 @@ type Program struct {
 type Settings struct {
 	PIDFile string // Invocation.PIDFile goes before it
 	Debug   bool   // stay in the foreground, log more
+	Log     LogStyle
 
 	Warnings []string // about the configuration, for configtest; the program itself logs them
 
@@ -114,7 +115,9 @@ func (p *process) openLog(mirror io.Writer) (*LogFile, *slog.Logger, error) {
 	if p.settings.Debug {
 		level = slog.LevelDebug
 	}
-	return file, slog.New(NewHandler(file, level)), nil
+	handler := NewHandler(file, level)
+	handler.SetStyle(p.settings.Log)
+	return file, slog.New(handler), nil
 }
 
 // acquire takes the pid file; its error is in the log already.

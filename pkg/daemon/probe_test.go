@@ -40,6 +40,8 @@ type behaviour string
 
 func (b behaviour) has(word string) bool { return strings.Contains(string(b), word) }
 
+func (b behaviour) style() LogStyle { return LogStyle{JSON: b.has("json"), Zone: b.has("zone")} }
+
 // readBehaviour reads the file, each time anew.
 func readBehaviour(inv Invocation) (behaviour, error) {
 	text, err := os.ReadFile(inv.ConfigFile)
@@ -63,7 +65,7 @@ func loadProbe(inv Invocation) (Settings, error) {
 	}
 	return Settings{
 		PIDFile: inv.ConfigFile + ".pid", Warnings: warnings,
-		Debug: b.has("debug"),
+		Debug: b.has("debug"), Log: b.style(),
 		Build: func(log *slog.Logger) (Service, error) {
 			first, err := buildProbe(inv, b, log)
 			if err != nil {
@@ -101,7 +103,7 @@ func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, erro
 		}
 		return buildProbe(inv, now, log)
 	}
-	return Generation{Next: next, Tasks: []Task{task{"probe", func(ctx context.Context) error {
+	return Generation{Next: next, Log: b.style(), Tasks: []Task{task{"probe", func(ctx context.Context) error {
 		log.Info("running", "pid", os.Getpid())
 		if b.has("fail") {
 			return errors.New("no more")
@@ -222,7 +224,11 @@ func (p probe) workers(t *testing.T) []int {
 	t.Helper()
 	var ids []int
 	for line := range strings.Lines(read(t, p.log)) {
-		if _, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "running pid="); ok {
+		_, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "running pid=")
+		if !ok {
+			_, id, ok = strings.Cut(strings.TrimSuffix(line, "}\n"), `"msg":"running","pid":`)
+		}
+		if ok {
 			pid, err := strconv.Atoi(id)
 			if err != nil {
 				t.Fatal(err)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mysql-mmm/docs/api/apitest"
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/mysqlctl"
@@ -356,6 +358,25 @@ func TestReferencePage(t *testing.T) {
 		if !found[name] {
 			t.Errorf("docs/doctor.md has %s, which no test finds", name)
 		}
+	}
+}
+
+// TestJSONIsAsDescribed: it fits docs/api/schema.
+func TestJSONIsAsDescribed(t *testing.T) {
+	full := NewReport([]Finding{
+		{Severity: Error, Name: "config-invalid", Host: MonitorHost, What: "wrong", Mend: "mend"},
+		{Severity: Warning, Name: "w", Host: "db1", What: "what"},
+		{Severity: Note, Name: "n-1", Host: "db1", What: "what"},
+		{Name: "o", Host: "db1", What: "what"}}, true)
+	apitest.Full(t, full)
+	f := healthy(t)
+	for what, r := range map[string]Report{"of each severity": full, "of a healthy cluster": NewReport(Judge(*f), true),
+		"without findings": NewReport(nil, false)} {
+		var b bytes.Buffer
+		if err := r.WriteJSON(&b); err != nil {
+			t.Fatal(err)
+		}
+		apitest.Check(t, "schema/doctor.json", "a report "+what, b.Bytes())
 	}
 }
 

@@ -19,26 +19,46 @@ type AgentSource interface {
 
 // Agent serves an agent's metrics and health checks. version is the program's.
 func Agent(a AgentSource, version string) http.Handler {
-	mux := http.NewServeMux()
 	registry := newRegistry("mmm_agentd", version)
 	registry.MustRegister(newAgentMetrics(a))
-	mux.Handle("GET /metrics", metricsHandler(registry))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	return serve(agentRoutes(a, registry))
+}
+
+// agentRoutes are all that docs/api/agent.openapi.json describes.
+func agentRoutes(a AgentSource, registry *prometheus.Registry) []route {
+	return []route{
+		{"/metrics", metricsHandler(registry)},
+		{"/healthz", agentAlive(a)},
+		{"/readyz", agentReady(a)},
+		{"/role/{role}", serving(a)},
+		{"/openapi.json", described("agent.openapi.json", "application/json")},
+	}
+}
+
+func agentAlive(a AgentSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		if !a.Alive() {
 			healthy(w, false, "the agent is not at work")
 			return
 		}
 		healthy(w, true, "OK")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	}
+}
+
+func agentReady(a AgentSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		s, ok := a.Status()
 		if !ok || s.Heard.IsZero() {
 			healthy(w, false, "no monitor has spoken to this agent yet")
 			return
 		}
 		healthy(w, a.Alive(), s.String())
-	})
-	mux.HandleFunc("GET /role/{role}", func(w http.ResponseWriter, r *http.Request) {
+	}
+}
+
+// serving tells load balancers whether clients of a role can be sent here.
+func serving(a AgentSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		role := r.PathValue("role")
 		if !a.KnowsRole(role) {
 			http.Error(w, "There is no such role.", http.StatusNotFound)
@@ -49,8 +69,7 @@ func Agent(a AgentSource, version string) http.Handler {
 			return
 		}
 		healthy(w, true, "OK")
-	})
-	return mux
+	}
 }
 
 func metricsHandler(registry *prometheus.Registry) http.Handler {

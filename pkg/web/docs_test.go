@@ -51,7 +51,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The page of the documentation has every metric and every alert, and no others.
+// The page of the documentation has every metric, and no others.
 func TestDocumented(t *testing.T) {
 	page := read(t, "../../docs/monitoring.md")
 	metrics := exported(t)
@@ -70,14 +70,31 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("not documented: | `%s` | %s |", name, metrics[name])
 		}
 	}
-	alerts := regexp.MustCompile(`alert: (MMM[A-Za-z]+)`).FindAllStringSubmatch(read(t,
-		"../../packaging/prometheus/mysql-mmm.rules.yml"), -1)
-	for _, a := range alerts {
-		if !strings.Contains(page, "| "+a[1]+" |") {
-			t.Errorf("alert %s is not documented", a[1])
+}
+
+// Each alert has a section in the documentation, which begins with its severity and to which its runbook_url leads.
+// There are no other sections.
+func TestAlertsAreDocumented(t *testing.T) {
+	page := read(t, "../../docs/monitoring.md")
+	_, rules, _ := strings.Cut(read(t, "../../packaging/prometheus/mysql-mmm.rules.yml"), "\n    rules:\n")
+	alerts := strings.Split(rules, "- alert: ")[1:]
+	for _, rule := range alerts {
+		name, rule, _ := strings.Cut(rule, "\n")
+		severity := regexp.MustCompile(`(?m)^ +labels: \{severity: (\w+)\}$`).FindStringSubmatch(rule)
+		if severity == nil {
+			t.Errorf("alert %s has no severity", name)
+			continue
+		}
+		if !strings.Contains(page, "\n#### "+name+"\n\n**"+severity[1]+"**: ") {
+			t.Errorf("alert %s is not documented, or not as %s", name, severity[1])
+		}
+		// the anchor that the heading gets
+		url := "          runbook_url: file:///usr/share/doc/mysql-mmm/docs/monitoring.md#" + strings.ToLower(name) + "\n"
+		if strings.Count(rule, "runbook_url") != 1 || !strings.Contains(rule, url) {
+			t.Errorf("alert %s lacks %s", name, url)
 		}
 	}
-	if n := strings.Count(page, "\n| MMM"); n != len(alerts) || n < 15 {
+	if n := strings.Count(page, "\n#### MMM"); n != len(alerts) || n < 15 {
 		t.Errorf("%d alerts are documented, there are %d", n, len(alerts))
 	}
 }

@@ -21,18 +21,43 @@ type MonitorSource interface {
 
 // Monitor serves a monitor's status page, API, metrics and health checks. m counts for it: see NewMetrics.
 func Monitor(source MonitorSource, m *Metrics) http.Handler {
-	mux := http.NewServeMux()
 	m.registry.MustRegister(monitorGauges{source})
-	feed := newFeed(source)
-	mux.Handle("GET /metrics", metricsHandler(m.registry))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	return serve(monitorRoutes(source, m))
+}
+
+// monitorRoutes are all that docs/api/monitor.openapi.json describes.
+func monitorRoutes(source MonitorSource, m *Metrics) []route {
+	return []route{
+		{"/{$}", http.HandlerFunc(statusPage)},
+		{"/api/v1/show", answer(source, func(r monitor.Report, _ *http.Request) (any, string) { return r.View, "" })},
+		{"/api/v1/checks", answer(source, func(r monitor.Report, _ *http.Request) (any, string) { return r.Checks, "" })},
+		{"/api/v1/history", answer(source, newest)},
+		{"/api/v1/events", newFeed(source)},
+		{"/metrics", metricsHandler(m.registry)},
+		{"/healthz", alive(source)},
+		{"/readyz", ready(source)},
+		{"/openapi.json", described("monitor.openapi.json", "application/json")},
+		{"/schema/{name}", http.HandlerFunc(schema)},
+	}
+}
+
+func statusPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page)
+}
+
+func alive(source MonitorSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		if !source.Fresh() {
 			healthy(w, false, "the monitor is not at work")
 			return
 		}
 		healthy(w, true, "OK")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	}
+}
+
+func ready(source MonitorSource) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		r, _, ok := source.Report()
 		switch {
 		case !ok:
@@ -46,31 +71,25 @@ func Monitor(source MonitorSource, m *Metrics) http.Handler {
 		default:
 			healthy(w, true, "OK")
 		}
-	})
-	api(mux, "/api/v1/show", source, func(r monitor.Report, _ *http.Request) (any, string) { return r.View, "" })
-	api(mux, "/api/v1/checks", source, func(r monitor.Report, _ *http.Request) (any, string) { return r.Checks, "" })
-	api(mux, "/api/v1/history", source, func(r monitor.Report, req *http.Request) (any, string) {
-		n := len(r.History)
-		if text := req.URL.Query().Get("n"); text != "" {
-			var err error
-			if n, err = strconv.Atoi(text); err != nil || n < 1 {
-				return nil, "n must be a number of records"
-			}
-		}
-		return r.History[max(0, len(r.History)-n):], ""
-	})
-	mux.Handle("GET /api/v1/events", feed)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page)
-	})
-	return mux
+	}
 }
 
-// api answers with JSON, or with what is wrong with the request.
-func api(mux *http.ServeMux, path string, source MonitorSource,
-	pick func(monitor.Report, *http.Request) (value any, wrong string)) {
-	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, req *http.Request) {
+// newest picks the records of the history that a request wants.
+func newest(r monitor.Report, req *http.Request) (any, string) {
+	n := len(r.History)
+	if text := req.URL.Query().Get("n"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			return nil, "n must be a number of records"
+		}
+	}
+	return r.History[max(0, len(r.History)-n):], ""
+}
+
+// answer answers with JSON, or with what is wrong with the request.
+func answer(source MonitorSource,
+	pick func(monitor.Report, *http.Request) (value any, wrong string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
 		r, _, ok := source.Report()
 		if !ok {
 			healthy(w, false, "the monitor is starting")
@@ -88,5 +107,5 @@ func api(mux *http.ServeMux, path string, source MonitorSource,
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(append(text, '\n'))
-	})
+	}
 }
