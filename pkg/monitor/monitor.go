@@ -45,10 +45,9 @@ type Task interface {
 type Config struct {
 	Topology   cluster.Topology
 	Mode       cluster.Mode // to start in
-	StatusPath string
-	// the status file's; nil: this machine's own
-	Disk    store.Disk
-	KillBin string // kill_host program, absolute
+	StatusPath string       // the status file's, for people too
+	Store      Store        // nil: the file at StatusPath, on this machine's disk
+	KillBin    string       // kill_host program, absolute
 	// takes the place of KillBin; nil: that is run
 	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult
 	AgentPorts map[string]int
@@ -73,11 +72,17 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-// stateStore keeps what must outlive the monitor (package store).
-type stateStore interface {
+// Store keeps what must outlive the monitor (package store). CONTRIBUTING.md says what it takes to add one.
+type Store interface {
+	// Load returns what was saved last, with warnings about what of it can't be read. known says which hosts there are.
 	Load(known func(host string) bool) (cluster.Durable, []string, error)
+	// Save asks for d to be kept. It waits for nothing, and returns a number that rises, and whether d is news. The owner
+	// alone calls it.
 	Save(d cluster.Durable) (number uint64, changed bool)
+	// Saved tells which number is kept now, or why it could not be: nobody hears of a decision before (R2 in
+	// docs/design.md).
 	Saved() <-chan store.Saved
+	// Run does the work until ctx ends.
 	Run(ctx context.Context) error
 }
 
@@ -103,7 +108,7 @@ type Monitor struct {
 	commands chan command
 	seen     chan reachability
 	surveys  chan Surveyed
-	store    stateStore
+	store    Store
 	snapshot atomic.Pointer[Snapshot]
 	awaited  atomic.Pointer[string] // what the start waits for, for people
 	begin    time.Time
@@ -117,8 +122,8 @@ type command struct {
 
 // New makes a Monitor and starts nothing.
 func New(c Config) *Monitor {
-	if c.Disk == nil {
-		c.Disk = durable.Disk{}
+	if c.Store == nil {
+		c.Store = store.NewFile(c.StatusPath, durable.Disk{})
 	}
 	if c.Kill == nil {
 		c.Kill = func(ctx context.Context, k cluster.Kill) cluster.KillResult { return killHost(ctx, c.KillBin, k) }
@@ -134,7 +139,7 @@ func New(c Config) *Monitor {
 		commands: make(chan command),
 		seen:     make(chan reachability),
 		surveys:  make(chan Surveyed),
-		store:    store.NewFile(c.StatusPath, c.Disk),
+		store:    c.Store,
 		begin:    time.Now(),
 	}
 	if m.cfg.History == nil {

@@ -16,6 +16,7 @@ import (
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/store"
 )
 
 // brain is the monitor's machine. The world is locked.
@@ -88,7 +89,8 @@ func (b *brain) run(after *monitorProcess) {
 	log := slog.New(logTo{w, p})
 	top, period := b.topology(), b.setup.period
 	hosts := slices.Clone(w.hosts)
-	c := monitor.Config{Topology: top, Mode: b.mode, StatusPath: monitorState, Disk: filesOf{b.disk, p},
+	c := monitor.Config{Topology: top, Mode: b.mode, StatusPath: monitorState,
+		Store:   store.NewFile(monitorState, filesOf{b.disk, p}),
 		KillBin: os.DevNull, Kill: b.killer(p),
 		AgentPorts: map[string]int{}, Agents: phone{w.network, p, monitorName, false},
 		Repeats:  phone{w.network, p, monitorName, true},
