@@ -95,11 +95,11 @@ type Agent struct {
 	asked       chan ask
 	leasing     *Leasing
 	disk        Disk
-	lessee      atomic.Pointer[tenant] // while it runs: what may be said of the lease without the owner
+	holder      atomic.Pointer[leaseHolder] // while it runs: what may be said of the lease without the owner
 	examiner    *Examiner
 	vouches     chan askedToVouch
 	after       *Agent
-	left        *tenant // when Run has returned: the lease, for who follows
+	left        *leaseHolder // when Run has returned: the lease, for who follows
 	status      atomic.Pointer[Status]
 }
 
@@ -183,7 +183,7 @@ type owner struct {
 	waiting    []ask
 	settled    bool               // what the newest order wants has been tried
 	ending     context.CancelFunc // stops the ending of client connections
-	tenant     *tenant            // nil: this agent holds no leases
+	holder     *leaseHolder       // nil: this agent holds no leases
 	toldKernel time.Duration      // whole seconds that were left of the writer's lease when the kernel was last told
 	facts      Facts              // as last observed
 	unnerved   bool               // the lease has lapsed while the role is this host's: said once
@@ -195,20 +195,20 @@ type owner struct {
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
 	o := &owner{agent: a, group: group, ending: func() {}}
 	defer func() { o.ending() }()
-	beat, answered, recorded := newBeat(a.leasing), (chan vouch)(nil), (chan written)(nil)
-	defer beat.Stop()
+	renewals, answered, recorded := newRenewals(a.leasing), (chan vouch)(nil), (chan written)(nil)
+	defer renewals.Stop()
 	if a.leasing != nil {
 		if before := a.after; before != nil && before.left != nil {
-			o.tenant = before.left.goOn(*a.leasing, a.disk)
+			o.holder = before.left.goOn(*a.leasing, a.disk)
 		} else {
-			o.tenant = newTenant(ctx, *a.leasing, a.disk, a.site.Host, a.log)
+			o.holder = newLeaseHolder(ctx, *a.leasing, a.disk, a.site.Host, a.log)
 		}
-		answered, recorded = o.tenant.answered, o.tenant.record.written
-		group.Go(func() error { return o.tenant.record.Run(ctx) })
-		a.lessee.Store(o.tenant)
+		answered, recorded = o.holder.answered, o.holder.record.written
+		group.Go(func() error { return o.holder.record.Run(ctx) })
+		a.holder.Store(o.holder)
 		a.after = nil
-		defer func() { a.left = o.tenant }()
-		o.tenant.commit(ctx)
+		defer func() { a.left = o.holder }()
+		o.holder.commit(ctx)
 	}
 	a.replication.Load(ctx)
 	present, err := a.host.present(ctx)
@@ -223,8 +223,8 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	ticker := time.NewTicker(mendPeriod)
 	defer ticker.Stop()
 	for {
-		if o.tenant != nil {
-			o.tenant.publish()
+		if o.holder != nil {
+			o.holder.publish()
 		}
 		o.tell()
 		var done <-chan outcome
@@ -244,22 +244,22 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 			o.start(ctx)
 		case <-changed:
 			o.start(ctx)
-		case <-beat.C:
-			o.beat(ctx)
+		case <-renewals.C:
+			o.keepLease(ctx)
 		case q := <-a.vouches:
-			if o.tenant == nil {
+			if o.holder == nil {
 				q.reply <- vouchReply{}
 				continue
 			}
-			o.tenant.promise(ctx, q)
+			o.holder.promise(ctx, q)
 			o.start(ctx)
 		case w := <-recorded:
-			o.tenant.wrote(ctx, w)
+			o.holder.wrote(ctx, w)
 			o.settled = false
 			o.renew(ctx)
 			o.interrupt(ctx)
 		case v := <-answered:
-			o.tenant.take(v)
+			o.holder.take(v)
 			o.renew(ctx)
 		case out := <-done:
 			o.finish(ctx, out)
@@ -275,14 +275,14 @@ func (o *owner) take(ctx context.Context, q ask) {
 			last = *o.order
 		}
 		r := reply{order: last}
-		if o.tenant != nil {
-			o.tenant.fill(&r.report)
+		if o.holder != nil {
+			o.holder.fill(&r.report)
 		}
 		q.reply <- r
 		return
 	}
-	if o.tenant != nil {
-		if why := o.tenant.order(ctx, *q.order, o.agent.site.writer(o.present)); why != "" {
+	if o.holder != nil {
+		if why := o.holder.order(ctx, *q.order, o.agent.site.writer(o.present)); why != "" {
 			q.reply <- o.refusal(*q.order, why)
 			o.interrupt(ctx)
 			return
@@ -314,7 +314,7 @@ func (o *owner) repeats(next cluster.Order) bool {
 // worth another look: what changes on the interface is told by the kernel, and the end of the server's process is seen
 // here.
 func (o *owner) calm() bool {
-	if o.tenant != nil && o.tenant.saved != o.tenant.tenure.Saved {
+	if o.holder != nil && o.holder.saved != o.holder.lease.Saved {
 		return false
 	}
 	want, f := o.want(), o.facts
@@ -349,10 +349,10 @@ func sameOrder(a, b cluster.Order) bool {
 // under a lease only with a record of it on disk: where there is a record, and not of that, the address is somebody
 // else's. Under a monitor that knows no leases it took the role without.
 func (o *owner) inherited() bool {
-	if o.tenant == nil || !o.tenant.leased() {
+	if o.holder == nil || !o.holder.leased() {
 		return true
 	}
-	saved := o.tenant.tenure.Saved
+	saved := o.holder.lease.Saved
 	return saved.Epoch.Number == 0 || saved.Taken != "" || saved.Released
 }
 
@@ -391,7 +391,7 @@ func (o *owner) logChange(next cluster.Order) {
 
 // answer answers those whose order has been carried out, once the epoch that it brought is on disk.
 func (o *owner) answer() {
-	if !o.settled || o.tenant != nil && o.tenant.saved.Epoch.Number < o.tenant.tenure.Saved.Epoch.Number {
+	if !o.settled || o.holder != nil && o.holder.saved.Epoch.Number < o.holder.lease.Saved.Epoch.Number {
 		return
 	}
 	for _, q := range o.waiting {
@@ -443,8 +443,8 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 	if s := o.agent.stalls.get(); s.lasts >= stalledFor {
 		r.Stalled, r.Stall = s.lasts, s.why
 	}
-	if o.tenant != nil {
-		o.tenant.fill(&r)
+	if o.holder != nil {
+		o.holder.fill(&r)
 	}
 	return r
 }

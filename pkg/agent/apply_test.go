@@ -23,16 +23,16 @@ func (c still) Jumped() time.Duration { return 0 }
 // 0: it never had one.
 func told(had, later time.Duration) *owner {
 	const began = time.Hour
-	tenure := lease.New("db1", "boot", nil, lease.Saved{}, 0, 0)
+	held := lease.New("db1", "boot", nil, lease.Saved{}, 0, 0)
 	epoch := cluster.Epoch{Number: 5, Holder: "db1", Since: 5}
 	if had > 0 {
-		tenure.Order(began, epoch, cluster.Lease(had), cluster.Stamp{Boot: "boot", At: began}, false)
+		held.Order(began, epoch, cluster.Lease(had), cluster.Stamp{Boot: "boot", At: began}, false)
 	}
 	epoch.Number, epoch.Leaving = 6, true
 	now := began + later
-	tenure.Order(now, epoch, cluster.Lease(time.Minute), cluster.Stamp{Boot: "boot", At: now}, false)
+	held.Order(now, epoch, cluster.Lease(time.Minute), cluster.Stamp{Boot: "boot", At: now}, false)
 	return &owner{order: &cluster.Order{Lease: cluster.Lease(time.Minute)},
-		tenant: &tenant{tenure: tenure, leasing: Leasing{Clock: still(now)}}}
+		holder: &leaseHolder{lease: held, leasing: Leasing{Clock: still(now)}}}
 }
 
 // TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where

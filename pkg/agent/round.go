@@ -56,20 +56,20 @@ func (o *owner) start(ctx context.Context) {
 
 // unasked: nobody has ordered anything since the start, and no lease says that this host is the writer.
 func (o *owner) unasked() bool {
-	return o.order == nil && (o.tenant == nil || !o.tenant.holds(o.tenant.leasing.Clock.Now()))
+	return o.order == nil && (o.holder == nil || !o.holder.holds(o.holder.leasing.Clock.Now()))
 }
 
 // holding names the present holding of the role, where it is this host's by an epoch.
 func (o *owner) holding() uint64 {
-	if o.tenant == nil || !o.tenant.tenure.Wants() {
+	if o.holder == nil || !o.holder.lease.Wants() {
 		return 0
 	}
-	return o.tenant.tenure.Saved.Epoch.Since
+	return o.holder.lease.Saved.Epoch.Since
 }
 
 // candidate: this host may be the writer, by its own file or by the newest decision that it knows.
 func (o *owner) candidate() bool {
-	return o.agent.site.MayWrite || o.tenant != nil && o.tenant.tenure.Saved.Epoch.Terms.Candidate(o.agent.site.Host)
+	return o.agent.site.MayWrite || o.holder != nil && o.holder.lease.Saved.Epoch.Terms.Candidate(o.agent.site.Host)
 }
 
 // pass is what one round starts from.

@@ -165,7 +165,7 @@ func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer 
 	if why := a.host.heldUp.Load(); why != nil {
 		report.Problems = slices.Insert(report.Problems, 0, *why)
 	}
-	if t := a.lessee.Load(); t != nil {
+	if t := a.holder.Load(); t != nil {
 		t.fill(&report)
 	}
 	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}

@@ -43,13 +43,13 @@ func (o *owner) tell() {
 		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems),
 		Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
 	if o.order != nil {
-		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.tenant != nil && o.order.Lease > 0
+		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.holder != nil && o.order.Lease > 0
 	}
-	if o.tenant != nil {
-		now := o.tenant.leasing.Clock.Now()
-		s.Epoch = o.tenant.saved.Epoch
-		if o.tenant.holds(now) {
-			if left := o.tenant.tenure.Left(now); left == lease.Forever {
+	if o.holder != nil {
+		now := o.holder.leasing.Clock.Now()
+		s.Epoch = o.holder.saved.Epoch
+		if o.holder.holds(now) {
+			if left := o.holder.lease.Left(now); left == lease.Forever {
 				s.ends = left
 			} else {
 				s.Left, s.ends = left, now+left

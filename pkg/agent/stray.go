@@ -12,7 +12,7 @@ import (
 // strays are the addresses that nobody but somebody else can have added, unless this agent has: all that it is not to
 // have. Before the first order nobody has said what it is to have; the writer's address needs a lease even then.
 func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
-	leased := o.tenant != nil && o.tenant.leased()
+	leased := o.holder != nil && o.holder.leased()
 	return slices.DeleteFunc(slices.Clone(o.agent.site.Addresses), func(r cluster.RoleIP) bool {
 		return slices.Contains(want, r) || o.order == nil && !(leased && r.Role == o.agent.site.ActiveMasterRole)
 	})
@@ -22,10 +22,10 @@ func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 // under a lease, or may have had it by a record that can't be read: what it has of the address leaves when the lifetime
 // is over that an agent before this one has set.
 func (o *owner) borrowed() bool {
-	if o.tenant == nil || !o.unasked() {
+	if o.holder == nil || !o.unasked() {
 		return false
 	}
-	return o.tenant.tenure.Saved.Taken != "" && o.tenant.tenure.Lease() > 0 || o.tenant.unread && o.tenant.leased()
+	return o.holder.lease.Saved.Taken != "" && o.holder.lease.Lease() > 0 || o.holder.unread && o.holder.leased()
 }
 
 // disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it

@@ -108,7 +108,7 @@ func (c *Cluster) build(m, old *monitoring) (daemon.Generation, error) {
 	mon := monitor.New(monitor.Config{
 		Topology: monitor.Topology(conf), Mode: monitor.StartMode(conf.Monitor.Mode),
 		StatusPath: conf.Monitor.StatusPath, KillBin: conf.Monitor.KillHostBin,
-		AgentPorts: ports, Agents: agents, Repeats: &wire.Keeper{Dialer: agents},
+		AgentPorts: ports, Agents: agents, Repeats: &wire.Pool{Dialer: agents},
 		Checks: monitor.NewChecks(conf, pinger), Echo: pinger,
 		PingIPs:  conf.Monitor.PingIPs,
 		Behind:   monitor.NewBehind(conf),

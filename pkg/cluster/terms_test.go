@@ -20,7 +20,7 @@ type circle struct {
 	top    Topology
 	state  State
 	now    time.Duration
-	agents map[string]*lease.Tenure
+	agents map[string]*lease.Holder
 	said   string          // the answer to the newest command
 	dark   map[string]bool // no answer reaches the monitor, no order the host
 	deaf   map[string]bool // no other agent reaches the host, nor it any other
@@ -50,7 +50,7 @@ func clusterOf(l Lease, candidates ...string) Topology {
 
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
-	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Tenure{}, dark: map[string]bool{},
+	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Holder{}, dark: map[string]bool{},
 		deaf: map[string]bool{},
 		busy: map[string]bool{}, fails: map[string]bool{}, slow: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {

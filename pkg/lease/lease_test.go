@@ -12,8 +12,8 @@ const (
 	boot  = "boot"
 )
 
-// db1 is a tenure that was started long ago, in epoch 5 with db1 as the writer.
-func db1(start time.Duration) *Tenure {
+// db1 is a lease that was begun long ago, in epoch 5 with db1 as the writer.
+func db1(start time.Duration) *Holder {
 	return New("db1", boot, []string{"db1", "db2"}, Saved{}, three, start)
 }
 

@@ -173,7 +173,7 @@ func TestRelease(t *testing.T) {
 		t.Error("it goes on by an epoch")
 	}
 	later := now + 2*time.Second
-	for name, next := range map[string]*Tenure{"the same agent": tn,
+	for name, next := range map[string]*Holder{"the same agent": tn,
 		"the next agent": New("db1", boot, nil, tn.Saved, three, now)} {
 		if next.Order(later, with(9, "db1,db2", ever, 0), 0, cluster.Stamp{}, true); !next.Holds(later) {
 			t.Errorf("%s does not go on", name)

@@ -12,7 +12,7 @@ import (
 )
 
 // Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open
-// locks others out. Keeper keeps those to our agents. The zero value speaks plain TCP.
+// locks others out. A Pool keeps those to our agents. The zero value speaks plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them

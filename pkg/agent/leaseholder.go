@@ -39,7 +39,7 @@ type Clock interface {
 
 // leased: by this host's own file or by the epoch nobody has the writer's address without a lease. While the two differ
 // either counts.
-func (t *tenant) leased() bool { return t.leasing.Lease > 0 || t.tenure.Lease() > 0 }
+func (t *leaseHolder) leased() bool { return t.leasing.Lease > 0 || t.lease.Lease() > 0 }
 
 // vouch is a question to another candidate and whether it promised.
 type vouch struct {
@@ -59,11 +59,11 @@ type vouchReply struct {
 	epoch    cluster.Epoch
 }
 
-// tenant is the owner's side of the lease.
-type tenant struct {
+// leaseHolder is the owner's side of the lease.
+type leaseHolder struct {
 	leasing  Leasing
 	self     string
-	tenure   *lease.Tenure
+	lease    *lease.Holder
 	saved    lease.Saved // what is on disk
 	unread   bool        // what is on disk could not be read at the start
 	record   *record
@@ -84,16 +84,16 @@ type unsaid struct {
 	reply  chan vouchReply
 }
 
-// newTenant is the tenant of an agent that starts. A state that can't be read is as good as none: the start counts as
+// newLeaseHolder is that of an agent that starts. A state that can't be read is as good as none: the start counts as
 // a promise, and the monitor finds out that this host does not know its epoch.
-func newTenant(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *tenant {
+func newLeaseHolder(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *leaseHolder {
 	saved, err := readState(ctx, disk, l)
 	if err != nil {
 		log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't %v: going on as after a first start", err))
 	}
 	now := l.Clock.Now()
-	t := &tenant{
-		leasing: l, self: self, tenure: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now),
+	t := &leaseHolder{
+		leasing: l, self: self, lease: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now),
 		saved: saved, unread: err != nil,
 		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now,
 		answered: make(chan vouch),
@@ -116,10 +116,10 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 	return <-found, nil
 }
 
-// goOn is the tenant of an agent that follows in the same process: its lease is what it was.
-func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
-	next := &tenant{
-		leasing: l, self: t.self, tenure: t.tenure, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
+// goOn is that of an agent that follows in the same process: its lease is what it was.
+func (t *leaseHolder) goOn(l Leasing, disk Disk) *leaseHolder {
+	next := &leaseHolder{
+		leasing: l, self: t.self, lease: t.lease, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
 		contact: t.contact, pauses: t.pauses, asking: map[string]bool{}, answered: make(chan vouch),
 	}
 	next.publish()
@@ -131,14 +131,14 @@ func (t *tenant) goOn(l Leasing, disk Disk) *tenant {
 const quickDisk = 100 * time.Millisecond
 
 // commit has written what has changed. It waits for a disk that is quick; else the owner hears of it later.
-func (t *tenant) commit(ctx context.Context) {
-	if t.tenure.Saved == t.saved {
+func (t *leaseHolder) commit(ctx context.Context) {
+	if t.lease.Saved == t.saved {
 		return
 	}
-	t.record.want(t.tenure.Saved)
+	t.record.want(t.lease.Saved)
 	quick := time.NewTimer(quickDisk)
 	defer quick.Stop()
-	for t.tenure.Saved != t.saved {
+	for t.lease.Saved != t.saved {
 		select {
 		case w := <-t.record.written:
 			t.wrote(ctx, w)
@@ -154,7 +154,7 @@ func (t *tenant) commit(ctx context.Context) {
 }
 
 // wrote takes in how writing ended, and tells what waited for it.
-func (t *tenant) wrote(ctx context.Context, w written) {
+func (t *leaseHolder) wrote(ctx context.Context, w written) {
 	why := ""
 	if w.err != nil {
 		why = w.err.Error()
@@ -178,27 +178,27 @@ func (t *tenant) wrote(ctx context.Context, w written) {
 }
 
 // holds: the lease is live, and it would be after a crash as well: the holding that it belongs to is on disk.
-func (t *tenant) holds(now time.Duration) bool {
-	return t.tenure.Holds(now) && t.saved.Taken == t.tenure.Saved.Taken &&
-		t.saved.Epoch.Since == t.tenure.Saved.Epoch.Since &&
+func (t *leaseHolder) holds(now time.Duration) bool {
+	return t.lease.Holds(now) && t.saved.Taken == t.lease.Saved.Taken &&
+		t.saved.Epoch.Since == t.lease.Saved.Epoch.Since &&
 		t.saved.Epoch.Grants(t.self)
 }
 
 // order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this
 // machine.
-func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
+func (t *leaseHolder) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
 	now := t.leasing.Clock.Now()
 	t.checkClock()
 	if o.Epoch.Number == 0 {
 		// It is for a host that is no candidate, or of a monitor that knows no epochs: nothing is held by one any more.
-		t.tenure.Release()
+		t.lease.Release()
 		t.commit(ctx)
 		t.contact = now
 		return ""
 	}
-	if !t.tenure.Order(now, o.Epoch, o.Lease, o.Echo, here) {
+	if !t.lease.Order(now, o.Epoch, o.Lease, o.Echo, here) {
 		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number,
-			t.tenure.Saved.Epoch.Number)
+			t.lease.Saved.Epoch.Number)
 	}
 	t.contact = now
 	t.commit(ctx)
@@ -207,16 +207,16 @@ func (t *tenant) order(ctx context.Context, o cluster.Order, here bool) (refused
 
 // checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did
 // not.
-func (t *tenant) checkClock() {
-	if l := t.tenure.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
+func (t *leaseHolder) checkClock() {
+	if l := t.lease.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
 		t.pauses++
-		t.tenure.Lapse(t.boot())
+		t.lease.Lapse(t.boot())
 		t.publish()
 	}
 }
 
 // boot names the time in which stamps can be compared.
-func (t *tenant) boot() string {
+func (t *leaseHolder) boot() string {
 	if t.pauses == 0 {
 		return t.leasing.Clock.Boot()
 	}
@@ -239,7 +239,7 @@ func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 }
 
 // alone: neither the monitor nor another agent has been heard for so long.
-func (t *tenant) alone(now time.Duration, l cluster.Lease) bool {
+func (t *leaseHolder) alone(now time.Duration, l cluster.Lease) bool {
 	return now-t.contact >= time.Duration(l)
 }
 
@@ -255,22 +255,22 @@ type known struct {
 }
 
 // publish makes known how things are now.
-func (t *tenant) publish() {
+func (t *leaseHolder) publish() {
 	now := t.leasing.Clock.Now()
 	k := known{contact: t.contact, boot: t.boot(), epoch: t.saved.Epoch, live: t.holds(now)}
-	if left := t.tenure.Left(now); left == lease.Forever {
+	if left := t.lease.Left(now); left == lease.Forever {
 		k.writer = left
 	} else {
 		k.writer = now + left
 	}
-	to, age := t.tenure.PromiseAge(now)
+	to, age := t.lease.PromiseAge(now)
 	k.promisedTo, k.promised = to, now-age
 	t.known.Store(&k)
 }
 
 // lifetime says what to tell the kernel of an address: for how long it is to stay, 0 for ever. It may be asked from any
 // goroutine. readers is the lease of addresses other than the writer's; 0: none.
-func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
+func (t *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
 	k := t.known.Load()
 	now := t.leasing.Clock.Now()
 	left := k.contact + time.Duration(readers) - now
@@ -287,17 +287,17 @@ func (t *tenant) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (t
 }
 
 // promise answers another candidate, at once or when the epoch that it has heard of is on disk.
-func (t *tenant) promise(ctx context.Context, a askedToVouch) {
+func (t *leaseHolder) promise(ctx context.Context, a askedToVouch) {
 	now := t.leasing.Clock.Now()
 	q := a.question
-	ok := t.tenure.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
+	ok := t.lease.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
 	if !ok {
 		a.reply <- vouchReply{epoch: t.saved.Epoch}
 		return
 	}
 	t.contact = now
 	t.commit(ctx)
-	if n := t.tenure.Saved.Epoch.Number; n > t.saved.Epoch.Number {
+	if n := t.lease.Saved.Epoch.Number; n > t.saved.Epoch.Number {
 		t.unsaid = append(t.unsaid, unsaid{number: n, reply: a.reply})
 		return
 	}
@@ -305,8 +305,8 @@ func (t *tenant) promise(ctx context.Context, a askedToVouch) {
 }
 
 // question is what to ask whom now: the candidates, when the lease runs low.
-func (t *tenant) question() (lease.Question, []string) {
-	q, others, ok := t.tenure.Asks(t.leasing.Clock.Now())
+func (t *leaseHolder) question() (lease.Question, []string) {
+	q, others, ok := t.lease.Asks(t.leasing.Clock.Now())
 	if !ok {
 		return q, nil
 	}
@@ -321,7 +321,7 @@ func (t *tenant) question() (lease.Question, []string) {
 }
 
 // take takes in the answer to a question.
-func (t *tenant) take(v vouch) {
+func (t *leaseHolder) take(v vouch) {
 	delete(t.asking, v.by)
 	if v.by == "" {
 		t.visiting = false
@@ -334,11 +334,11 @@ func (t *tenant) take(v vouch) {
 	if v.by == "" {
 		return
 	}
-	t.tenure.Promised(now, v.by, v.question)
+	t.lease.Promised(now, v.by, v.question)
 }
 
 // fill puts into a report what the lease rests on. It may be called from any goroutine: a stamp needs no owner.
-func (t *tenant) fill(r *wire.Report) {
+func (t *leaseHolder) fill(r *wire.Report) {
 	k := t.known.Load()
 	now := t.leasing.Clock.Now()
 	r.Epoch, r.Live = k.epoch, k.live && k.writer > now

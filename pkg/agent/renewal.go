@@ -13,15 +13,15 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// beatPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is
+// renewalPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is
 // left of it.
-const beatPeriod = 100 * time.Millisecond
+const renewalPeriod = 100 * time.Millisecond
 
-// newBeat is the ticker of what the lease asks for by itself.
-func newBeat(l *Leasing) *time.Ticker {
+// newRenewals is the ticker of what the lease asks for by itself.
+func newRenewals(l *Leasing) *time.Ticker {
 	period := mendPeriod
 	if l != nil {
-		period = beatPeriod
+		period = renewalPeriod
 		if l.Lease > 0 {
 			period = max(min(period, l.Lease.Poll()/2), 10*time.Millisecond)
 		}
@@ -33,13 +33,13 @@ func newBeat(l *Leasing) *time.Ticker {
 // there stays; a host that has lived through a restart of its agent by the promises of others is the writer it was.
 func (o *owner) want() cluster.Order {
 	switch {
-	case o.tenant == nil && o.order == nil:
+	case o.holder == nil && o.order == nil:
 		return cluster.Order{State: cluster.Unknown, Roles: o.present}
-	case o.tenant == nil:
+	case o.holder == nil:
 		return *o.order
 	}
-	now := o.tenant.leasing.Clock.Now()
-	holds := o.tenant.holds(now)
+	now := o.holder.leasing.Clock.Now()
+	holds := o.holder.holds(now)
 	if o.order == nil {
 		strays := o.strays(nil)
 		roles := slices.DeleteFunc(slices.Clone(o.present), func(r cluster.RoleIP) bool {
@@ -50,7 +50,7 @@ func (o *owner) want() cluster.Order {
 		}
 		return cluster.Order{State: cluster.Unknown, Roles: roles}
 	}
-	return lawful(o.agent.site, *o.order, holds, o.tenant.alone(now, o.order.Lease))
+	return lawful(o.agent.site, *o.order, holds, o.holder.alone(now, o.order.Lease))
 }
 
 // withWriter adds the addresses of the active master role.
@@ -71,11 +71,11 @@ func (o *owner) lapsed(want cluster.Order) bool {
 
 // lifetime says what to tell the kernel of an address now.
 func (o *owner) lifetime() func(cluster.RoleIP) (time.Duration, error) {
-	if o.tenant == nil {
+	if o.holder == nil {
 		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 	}
-	o.tenant.publish()
-	t, site, readers := o.tenant, o.agent.site, o.readerLease()
+	o.holder.publish()
+	t, site, readers := o.holder, o.agent.site, o.readerLease()
 	if o.order != nil && o.order.Lease == 0 && o.order.Epoch.Number == 0 {
 		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 	}
@@ -92,25 +92,25 @@ func (o *owner) readerLease() cluster.Lease {
 
 // leased: something that this host has, or is to have, can run out.
 func (o *owner) leased() bool {
-	return o.tenant != nil && (o.readerLease() > 0 || o.tenant.tenure.Wants() && o.tenant.tenure.Lease() > 0)
+	return o.holder != nil && (o.readerLease() > 0 || o.holder.lease.Wants() && o.holder.lease.Lease() > 0)
 }
 
 // grace is how long a statement that writes may go on: no longer than the lease, since another host may be open after
 // its end. A host that is to leave has until then; one that holds none, and is open, gives no time at all.
 func (o *owner) grace() func(most time.Duration) time.Duration {
-	if o.tenant == nil || o.order == nil || o.order.Lease == 0 {
+	if o.holder == nil || o.order == nil || o.order.Lease == 0 {
 		return func(most time.Duration) time.Duration { return most }
 	}
-	until, clock := o.tenant.tenure.Until(), o.tenant.leasing.Clock
+	until, clock := o.holder.lease.Until(), o.holder.leasing.Clock
 	return func(most time.Duration) time.Duration { return min(most, max(0, until-clock.Now())) }
 }
 
-// beat asks the other candidates where the lease runs low, and fences where it has run out.
-func (o *owner) beat(ctx context.Context) {
+// keepLease asks the other candidates where the lease runs low, and fences where it has run out.
+func (o *owner) keepLease(ctx context.Context) {
 	if !o.leased() {
 		return
 	}
-	t := o.tenant
+	t := o.holder
 	t.checkClock()
 	q, whom := t.question()
 	for _, host := range whom {
@@ -128,7 +128,7 @@ func (o *owner) beat(ctx context.Context) {
 	lost := o.lapsed(o.want())
 	if lost != o.unnerved {
 		o.unnerved = lost
-		if lost && t.tenure.Saved.Taken != "" {
+		if lost && t.lease.Saved.Taken != "" {
 			o.lapses++
 			o.agent.log.Log(ctx, levelFatal,
 				"Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
@@ -144,7 +144,7 @@ func (o *owner) beat(ctx context.Context) {
 // keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's
 // lifetimes are rounded down, and what it was told before ends first.
 func (o *owner) keepUp(ctx context.Context) {
-	left := o.tenant.tenure.Left(o.tenant.leasing.Clock.Now())
+	left := o.holder.lease.Left(o.holder.leasing.Clock.Now())
 	if left == lease.Forever || left <= 0 || left.Truncate(time.Second) >= o.toldKernel {
 		return
 	}
@@ -154,7 +154,7 @@ func (o *owner) keepUp(ctx context.Context) {
 // company finds out whether a host that the monitor has not spoken to for a while is cut off from everybody: if another
 // agent answers it keeps its reader addresses.
 func (o *owner) company(ctx context.Context) {
-	t := o.tenant
+	t := o.holder
 	l := time.Duration(o.readerLease())
 	if l == 0 || t.visiting || t.leasing.Clock.Now()-t.contact < l/2 {
 		return
@@ -195,10 +195,10 @@ func (l Leasing) anybody(ctx context.Context, limit time.Duration) bool {
 // renew tells the kernel how long the addresses that this host is to have, and has, may stay: for ever where the
 // order is of a monitor that knows no leases. It never adds one.
 func (o *owner) renew(ctx context.Context) {
-	if o.tenant == nil || o.order == nil && !o.tenant.holds(o.tenant.leasing.Clock.Now()) {
+	if o.holder == nil || o.order == nil && !o.holder.holds(o.holder.leasing.Clock.Now()) {
 		return
 	}
-	if left := o.tenant.tenure.Left(o.tenant.leasing.Clock.Now()); left != lease.Forever {
+	if left := o.holder.lease.Left(o.holder.leasing.Clock.Now()); left != lease.Forever {
 		o.toldKernel = left.Truncate(time.Second)
 	}
 	for _, r := range o.want().Roles {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// talk is an open connection to an agent.
-type talk struct {
+// connection is an open connection to an agent.
+type connection struct {
 	conn net.Conn
 	in   *bufio.Reader
 	addr string
@@ -20,75 +20,75 @@ type talk struct {
 }
 
 // open connects to the agent at addr for the sake of line, which it does not send. Its errors are ConnectErrors.
-func (d Dialer) open(ctx context.Context, addr, line string) (*talk, error) {
+func (d Dialer) open(ctx context.Context, addr, line string) (*connection, error) {
 	conn, err := d.connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	t := &talk{conn: conn, in: bufio.NewReader(conn), addr: addr}
+	c := &connection{conn: conn, in: bufio.NewReader(conn), addr: addr}
 	if len(d.Secret) == 0 {
-		return t, nil
+		return c, nil
 	}
-	if err := t.hello(ctx, d.Secret, line); err != nil {
-		t.end()
+	if err := c.hello(ctx, d.Secret, line); err != nil {
+		c.end()
 		return nil, &ConnectError{Addr: addr, Err: err}
 	}
-	return t, nil
+	return c, nil
 }
 
 // end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go
 // on sending it, for minutes, and an order could arrive after newer ones.
-func (t *talk) end() {
-	if tcp, ok := beneath(t.conn).(*net.TCPConn); ok && !t.idle {
+func (c *connection) end() {
+	if tcp, ok := beneath(c.conn).(*net.TCPConn); ok && !c.idle {
 		_ = tcp.SetLinger(0) // where that fails it ends in the usual way
 	}
-	abort(t.conn)
+	abort(c.conn)
 }
 
 // hello agrees on how lines are signed.
-func (t *talk) hello(ctx context.Context, secret []byte, line string) error {
+func (c *connection) hello(ctx context.Context, secret []byte, line string) error {
 	ours := newNonce()
-	answer, err := t.exchange(ctx, helloRequest(line, ours))
+	answer, err := c.exchange(ctx, helloRequest(line, ours))
 	if err != nil {
 		return err
 	}
 	theirs, ok := parseHello(answer)
 	if !ok {
-		return &AuthError{Addr: t.addr, Answer: answer}
+		return &AuthError{Addr: c.addr, Answer: answer}
 	}
-	t.seal = newSeal(secret, theirs, ours)
+	c.seal = newSeal(secret, theirs, ours)
 	return nil
 }
 
-func (t *talk) ask(ctx context.Context, line string) (string, error) {
-	if t.seal == nil {
-		return t.exchange(ctx, line)
+func (c *connection) ask(ctx context.Context, line string) (string, error) {
+	if c.seal == nil {
+		return c.exchange(ctx, line)
 	}
-	signed, err := t.exchange(ctx, t.seal.signRequest(line))
+	signed, err := c.exchange(ctx, c.seal.signRequest(line))
 	if err != nil {
 		return "", err
 	}
-	answer, ok := t.seal.openAnswer(signed)
+	answer, ok := c.seal.openAnswer(signed)
 	if !ok {
-		return "", &AuthError{Addr: t.addr, Answer: signed}
+		return "", &AuthError{Addr: c.addr, Answer: signed}
 	}
 	return answer, nil
 }
 
 // exchange sends a line and reads one.
-func (t *talk) exchange(ctx context.Context, line string) (string, error) {
+func (c *connection) exchange(ctx context.Context, line string) (string, error) {
 	most := MaxAnswer
-	if t.seal != nil {
+	if c.seal != nil {
 		most += macSize
 	}
 	answer := ""
-	err := converse(ctx, t.conn, t.addr, line+"\n", func() (err error) {
-		answer, err = readAnswer(t.in, most)
+	err := converse(ctx, c.conn, c.addr, line+"\n", func() (err error) {
+		answer, err = readAnswer(c.in, most)
 		return err
 	})
 	// An end of ctx spoils the connection, also just after the answer. And if more came than was asked for, the next
 	// answer would be the wrong one.
-	t.idle = err == nil && ctx.Err() == nil && t.in.Buffered() == 0
+	c.idle = err == nil && ctx.Err() == nil && c.in.Buffered() == 0
 	return answer, err
 }
 

@@ -72,26 +72,26 @@ func then(play func(net.Conn, *bufio.Reader)) func(net.Conn, *bufio.Reader) {
 	}
 }
 
-func keeper(t *testing.T, d Dialer) *Keeper {
-	k := &Keeper{Dialer: d}
-	t.Cleanup(k.Close)
-	return k
+func pool(t *testing.T, d Dialer) *Pool {
+	p := &Pool{Dialer: d}
+	t.Cleanup(p.Close)
+	return p
 }
 
-func wantAnswer(t *testing.T, k *Keeper, addr, want string) {
+func wantAnswer(t *testing.T, p *Pool, addr, want string) {
 	t.Helper()
-	if got, err := k.Ask(within(t), addr, "x"); err != nil || got != want {
+	if got, err := p.Ask(within(t), addr, "x"); err != nil || got != want {
 		t.Fatalf("%q, %v", got, err)
 	}
 }
 
-func TestKeeperKeepsItsConnection(t *testing.T) {
+func TestPoolKeepsItsConnection(t *testing.T) {
 	addr, connections := script(t, then(answers(100, extended)))
 	other, otherConnections := script(t, then(answers(100, extended)))
-	k := keeper(t, Dialer{})
+	p := pool(t, Dialer{})
 	for range 10 {
-		wantAnswer(t, k, addr, extended)
-		wantAnswer(t, k, other, extended)
+		wantAnswer(t, p, addr, extended)
+		wantAnswer(t, p, other, extended)
 	}
 	if connections() != 1 || otherConnections() != 1 {
 		t.Errorf("%d and %d connections for ten questions each", connections(), otherConnections())
@@ -99,20 +99,20 @@ func TestKeeperKeepsItsConnection(t *testing.T) {
 }
 
 // An original agent serves one connection at a time: none to it stays open.
-func TestKeeperKeepsNoneToAnOriginal(t *testing.T) {
+func TestPoolKeepsNoneToAnOriginal(t *testing.T) {
 	addr, connections := script(t, then(answers(2, original)), then(answers(2, original)), then(answers(1, extended)))
-	k := keeper(t, Dialer{})
+	p := pool(t, Dialer{})
 	for n := range 2 {
-		wantAnswer(t, k, addr, original)
+		wantAnswer(t, p, addr, original)
 		if connections() != n+1 {
 			t.Errorf("%d connections for %d questions", connections(), n+1)
 		}
 	}
-	wantAnswer(t, k, addr, extended)
+	wantAnswer(t, p, addr, extended)
 }
 
 // Whatever befalls a kept connection, the question is asked on a new one, soon.
-func TestKeeperAsksAnew(t *testing.T) {
+func TestPoolAsksAnew(t *testing.T) {
 	hear := func(in *bufio.Reader) { _, _ = in.ReadString('\n') }
 	for name, second := range map[string]func(c net.Conn, in *bufio.Reader){
 		"closed":      func(net.Conn, *bufio.Reader) {},
@@ -127,10 +127,10 @@ func TestKeeperAsksAnew(t *testing.T) {
 				answers(1, extended)(c, in)
 				second(c, in)
 			}, answers(1, extended))
-			k := keeper(t, Dialer{})
-			wantAnswer(t, k, addr, extended)
+			p := pool(t, Dialer{})
+			wantAnswer(t, p, addr, extended)
 			began := time.Now()
-			wantAnswer(t, k, addr, extended)
+			wantAnswer(t, p, addr, extended)
 			if took := time.Since(began); connections() != 2 || took > keptPatience+time.Second {
 				t.Errorf("%d connections, %v", connections(), took)
 			}
@@ -139,65 +139,65 @@ func TestKeeperAsksAnew(t *testing.T) {
 }
 
 // A new connection has all the time there is, and is not replaced by another one.
-func TestKeeperAsksOnceOnANewConnection(t *testing.T) {
+func TestPoolAsksOnceOnANewConnection(t *testing.T) {
 	slow := func(c net.Conn, in *bufio.Reader) {
 		_, _ = in.ReadString('\n')
 		<-time.After(2 * keptPatience) // the agent's slowness itself
 		_, _ = io.WriteString(c, extended+"\n")
 	}
 	addr, connections := script(t, then(slow), answers(0, ""))
-	k := keeper(t, Dialer{})
-	wantAnswer(t, k, addr, extended)
+	p := pool(t, Dialer{})
+	wantAnswer(t, p, addr, extended)
 	// One that is slow is not kept: the next question would be asked twice.
-	if got, err := k.Ask(within(t), addr, "x"); !errors.Is(err, io.ErrUnexpectedEOF) &&
+	if got, err := p.Ask(within(t), addr, "x"); !errors.Is(err, io.ErrUnexpectedEOF) &&
 		!errors.Is(err, syscall.ECONNRESET) || connections() != 2 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
 	}
-	if _, err := k.Ask(within(t), addr, "x"); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := p.Ask(within(t), addr, "x"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("an agent that is gone: %v", err)
 	}
 }
 
-func TestKeeperKeepsToItsContext(t *testing.T) {
+func TestPoolKeepsToItsContext(t *testing.T) {
 	addr, connections := script(t, then(answers(1, extended)))
-	k := keeper(t, Dialer{})
-	wantAnswer(t, k, addr, extended)
+	p := pool(t, Dialer{})
+	wantAnswer(t, p, addr, extended)
 	ctx, cancel := context.WithTimeout(t.Context(), keptPatience/4)
 	defer cancel()
-	got, err := k.Ask(ctx, addr, "x")
+	got, err := p.Ask(ctx, addr, "x")
 	if _, unasked := errors.AsType[*ConnectError](err); unasked || !errors.Is(err, context.DeadlineExceeded) ||
 		connections() != 1 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
 	}
-	if _, err := k.Ask(context.Background(), addr, "x"); err == nil {
+	if _, err := p.Ask(context.Background(), addr, "x"); err == nil {
 		t.Error("without a deadline: no error")
 	}
 }
 
 // A line behind the answer would be taken for the answer to the next question.
-func TestKeeperDropsAConnectionThatSaysTooMuch(t *testing.T) {
+func TestPoolDropsAConnectionThatSaysTooMuch(t *testing.T) {
 	addr, connections := script(t, then(answers(1, extended+"\nOK: more|v=1|UP:1.00")), answers(1, extended))
-	k := keeper(t, Dialer{})
-	wantAnswer(t, k, addr, extended)
-	wantAnswer(t, k, addr, extended)
+	p := pool(t, Dialer{})
+	wantAnswer(t, p, addr, extended)
+	wantAnswer(t, p, addr, extended)
 	if connections() != 2 {
 		t.Errorf("%d connections", connections())
 	}
 }
 
 // Questions to one agent at the same time don't wait for each other, and each gets its own answer.
-func TestKeeperAtOnce(t *testing.T) {
+func TestPoolAtOnce(t *testing.T) {
 	s := agentLike()
 	s.Secret = []byte(testSecret)
 	s.Handler = func(_ context.Context, line string) (string, bool) { return line + "|v=1|UP:1.00", false }
 	addr := start(t, s, nil)
-	k := keeper(t, Dialer{Secret: []byte(testSecret)})
+	p := pool(t, Dialer{Secret: []byte(testSecret)})
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
 			for range 50 {
 				line := fmt.Sprintf("question %d", i)
-				if got, err := k.Ask(within(t), addr, line); err != nil || got != line+"|v=1|UP:1.00" {
+				if got, err := p.Ask(within(t), addr, line); err != nil || got != line+"|v=1|UP:1.00" {
 					t.Errorf("%s: %q, %v", line, got, err)
 				}
 			}
