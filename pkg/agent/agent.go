@@ -226,7 +226,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 		if o.holder != nil {
 			o.holder.publish()
 		}
-		o.tell()
+		o.publishStatus()
 		var done <-chan outcome
 		if o.round != nil {
 			done = o.round.done
@@ -239,7 +239,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 			}
 			return nil
 		case q := <-a.asked:
-			o.take(ctx, q)
+			o.handle(ctx, q)
 		case <-ticker.C:
 			o.start(ctx)
 		case <-changed:
@@ -259,7 +259,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 			o.renew(ctx)
 			o.interrupt(ctx)
 		case v := <-answered:
-			o.holder.take(v)
+			o.holder.receive(v)
 			o.renew(ctx)
 		case out := <-done:
 			o.finish(ctx, out)
@@ -267,8 +267,8 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 	}
 }
 
-// take answers a question, or starts to carry out an order.
-func (o *owner) take(ctx context.Context, q ask) {
+// handle answers a question, or starts to carry out an order.
+func (o *owner) handle(ctx context.Context, q ask) {
 	if q.order == nil {
 		last := cluster.Order{State: cluster.Unknown}
 		if o.order != nil {

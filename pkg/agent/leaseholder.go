@@ -320,8 +320,8 @@ func (t *leaseHolder) question() (lease.Question, []string) {
 	return q, whom
 }
 
-// take takes in the answer to a question.
-func (t *leaseHolder) take(v vouch) {
+// receive takes in the answer to a question.
+func (t *leaseHolder) receive(v vouch) {
 	delete(t.asking, v.by)
 	if v.by == "" {
 		t.visiting = false

@@ -35,8 +35,8 @@ type Status struct {
 	ends time.Duration // the same on the agent's clock
 }
 
-// tell makes known what the owner knows.
-func (o *owner) tell() {
+// publishStatus makes known what the owner knows.
+func (o *owner) publishStatus() {
 	s := Status{Host: o.agent.site.Host, State: cluster.Unknown, Known: o.agent.site.Addresses,
 		Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
 		Refused: o.facts.Refused, Opened: o.memory.Opened,

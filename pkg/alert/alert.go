@@ -81,7 +81,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		case e := <-s.inbox:
 			d.add(e, time.Now())
 		case <-due:
-			s.tell(ctx, &d)
+			s.deliver(ctx, &d)
 		case <-ctx.Done():
 			s.leave(&d)
 			return nil
@@ -89,9 +89,9 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 }
 
-// tell sends what is due. What can't be sent goes with the next message.
-func (s *Sender) tell(ctx context.Context, d *digest) {
-	m := d.take(time.Now())
+// deliver sends what is due. What can't be sent goes with the next message.
+func (s *Sender) deliver(ctx context.Context, d *digest) {
+	m := d.flush(time.Now())
 	m.Alert = s.name
 	err := s.try(ctx, m)
 	if err == nil || ctx.Err() != nil {
@@ -137,7 +137,7 @@ func (s *Sender) leave(d *digest) {
 	if len(d.events) == 0 {
 		return
 	}
-	m := d.take(time.Now())
+	m := d.flush(time.Now())
 	m.Alert = s.name
 	if err := s.send(context.Background(), m, farewell); err != nil {
 		s.log.Error(fmt.Sprintf("Alert '%s' with %d events can't be sent to %s while the monitor ends: %v", s.name,

@@ -46,14 +46,14 @@ func TestDigest(t *testing.T) {
 	due(11, true)
 	d.add(fatal("b"), at(10.5))
 	due(11, true)
-	said(d.take(at(11)), 0, "a", "b")
+	said(d.flush(at(11)), 0, "a", "b")
 	due(0, false)
 	d.add(fatal("c"), at(12))
 	due(71, true) // a minute after the last
 	for range maxEvents + 4 {
 		d.add(fatal("d"), at(13))
 	}
-	m := d.take(at(71))
+	m := d.flush(at(71))
 	if len(m.Events) != maxEvents || m.More != 5 || m.Events[0].Text != "c" {
 		t.Fatalf("%d events and %d", len(m.Events), m.More)
 	}
@@ -62,13 +62,13 @@ func TestDigest(t *testing.T) {
 	due(0, false)
 	d.add(fatal("e"), at(300))
 	due(301, true) // the new one has just come
-	if m = d.take(at(301)); len(m.Events) != maxEvents || m.More != 6 {
+	if m = d.flush(at(301)); len(m.Events) != maxEvents || m.More != 6 {
 		t.Fatalf("%d events and %d", len(m.Events), m.More)
 	}
 	d.add(fatal("f"), at(302))
 	d.back(Message{Events: []event.Event{fatal("old")}})
 	due(361, true) // something new has come while it was tried
-	said(d.take(at(361)), 0, "old", "f")
+	said(d.flush(at(361)), 0, "old", "f")
 }
 
 // post is a way of sending that the test holds in its hands.

@@ -54,8 +54,8 @@ func (d *digest) due() (time.Time, bool) {
 	return at, true
 }
 
-// take empties the digest.
-func (d *digest) take(now time.Time) Message {
+// flush empties the digest.
+func (d *digest) flush(now time.Time) Message {
 	m := Message{Events: d.events, More: d.more}
 	d.events, d.more, d.last = nil, 0, now
 	return m

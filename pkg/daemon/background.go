@@ -202,7 +202,7 @@ func (w *watcher) worker() error {
 	for {
 		select {
 		case text := <-news:
-			w.tell(text)
+			w.passOn(text)
 			news = nil
 		case s := <-w.signals:
 			w.ending = true
@@ -212,15 +212,15 @@ func (w *watcher) worker() error {
 			_ = cmd.Process.Signal(syscall.SIGHUP)
 		case err := <-dead:
 			if news != nil {
-				w.tell(<-news)
+				w.passOn(<-news)
 			}
 			return w.failed(err)
 		}
 	}
 }
 
-// tell passes on what a worker says of its start.
-func (w *watcher) tell(text string) {
+// passOn passes on what a worker says of its start.
+func (w *watcher) passOn(text string) {
 	w.news = text
 	if w.up || text == "" {
 		return

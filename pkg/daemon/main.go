@@ -240,9 +240,9 @@ func (r reloader) Run(ctx context.Context) error {
 			return nil
 		case <-r.asked:
 		}
-		r.tell(r.manager.Reloading())
+		r.logFailure(r.manager.Reloading())
 		if err := r.service.Reload(ctx); !ended(ctx, err) {
-			r.tell(r.manager.Ready(r.report(err)))
+			r.logFailure(r.manager.Ready(r.report(err)))
 		}
 	}
 }
@@ -266,8 +266,8 @@ func (r reloader) report(err error) string {
 	return notReloaded + status
 }
 
-// tell logs that the service manager could not be told.
-func (r reloader) tell(err error) {
+// logFailure logs that the service manager could not be told.
+func (r reloader) logFailure(err error) {
 	if err != nil {
 		r.log.Warn("Can't tell the service manager of the reload", "cause", err)
 	}

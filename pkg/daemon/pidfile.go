@@ -43,7 +43,7 @@ func AcquirePID(path, name string) (*PIDFile, error) {
 			return nil, fmt.Errorf("open pid file: %w", err)
 		}
 		p := &PIDFile{file: f, path: path}
-		current, err := p.take(name)
+		current, err := p.claim(name)
 		if err == nil && current {
 			return p, nil
 		}
@@ -54,8 +54,8 @@ func AcquirePID(path, name string) (*PIDFile, error) {
 	}
 }
 
-// take reports false where the file was removed, by a process that ended, between our opening and locking it.
-func (p *PIDFile) take(name string) (current bool, err error) {
+// claim writes our id. It reports false where the file was removed, by a process that ended, between our opening and locking it.
+func (p *PIDFile) claim(name string) (current bool, err error) {
 	text, err := io.ReadAll(io.LimitReader(p.file, 64))
 	if err != nil {
 		return false, fmt.Errorf("read pid file: %w", err)

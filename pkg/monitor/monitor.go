@@ -253,7 +253,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 			o.saved(s)
 			continue
 		case w := <-m.seen:
-			in.ReachedBy = o.suspects.take(w)
+			in.ReachedBy = o.suspects.receive(w)
 		case s := <-m.surveys:
 			o.survey(s)
 		case <-ticker.C:

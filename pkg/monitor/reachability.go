@@ -86,8 +86,8 @@ func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
 	return v
 }
 
-// take takes in what was found and returns who is vouched for now.
-func (s *suspects) take(w reachability) map[string]string {
+// receive takes in what was found and returns who is vouched for now.
+func (s *suspects) receive(w reachability) map[string]string {
 	s.asking[w.host] = false
 	s.seen[w.host], s.at[w.host] = w, time.Now()
 	return s.reachedBy()

@@ -143,7 +143,7 @@ func TestHungServerIsNotReached(t *testing.T) {
 	s := newSuspects(time.Second)
 	s.note(check.Update{Host: "db1", Name: check.Ping, Result: check.Result{Status: check.Error}})
 	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error}})
-	if got := s.take(reachability{host: "db1", by: "db2"}); got["db1"] != "db2" {
+	if got := s.receive(reachability{host: "db1", by: "db2"}); got["db1"] != "db2" {
 		t.Errorf("a server that can't be connected to: %v", got)
 	}
 	s.note(check.Update{Host: "db1", Name: check.MySQL, Result: check.Result{Status: check.Error, Greeted: true}})

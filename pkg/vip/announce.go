@@ -63,18 +63,18 @@ func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
 // Announce has ip announced at once, again for five seconds, and then every Refresh until it is forgotten or has left
 // the interface; if it is being announced already this begins anew. It never blocks. An announcement that cannot be
 // sent is logged, as is the next that can, and the repeats are still tried.
-func (a *Announcer) Announce(ip netip.Addr) { a.tell(ip, announce) }
+func (a *Announcer) Announce(ip netip.Addr) { a.queue(ip, announce) }
 
 // Hold has ip, which is here and has been, announced once and then every Refresh until it is forgotten or has left the
 // interface; if it is being announced already nothing changes. So what is on the interface goes on being announced when
 // an Announcer takes over from another one. It never blocks.
-func (a *Announcer) Hold(ip netip.Addr) { a.tell(ip, hold) }
+func (a *Announcer) Hold(ip netip.Addr) { a.queue(ip, hold) }
 
 // Forget ends the announcing of ip, because the address has left. It never blocks: an announcement that is being
 // written at this moment may still go out, none after it.
-func (a *Announcer) Forget(ip netip.Addr) { a.tell(ip, forget) }
+func (a *Announcer) Forget(ip netip.Addr) { a.queue(ip, forget) }
 
-func (a *Announcer) tell(ip netip.Addr, w word) {
+func (a *Announcer) queue(ip netip.Addr, w word) {
 	ip = ip.Unmap()
 	a.mu.Lock()
 	if w != hold || a.inbox[ip] != announce { // to announce it is more
