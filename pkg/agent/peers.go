@@ -16,13 +16,13 @@ import (
 
 // PeerServers reaches the servers of the configuration's hosts as the agent user: they are the Peers of a real cluster.
 type PeerServers struct {
-	who   *Acquaintance
+	who   *Identities
 	hosts []config.Host
 	all   map[string]*mysqlctl.Server
 }
 
 // NewPeers makes the PeerServers of a configuration; who knows the servers.
-func NewPeers(c *config.Config, who *Acquaintance) *PeerServers {
+func NewPeers(c *config.Config, who *Identities) *PeerServers {
 	s := &PeerServers{who: who, hosts: c.Hosts, all: map[string]*mysqlctl.Server{}}
 	for _, h := range c.Hosts {
 		s.all[h.Name] = mysqlctl.New(Account(c, h))

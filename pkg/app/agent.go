@@ -35,7 +35,7 @@ func NewAgent(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{options: o, clock: clock}
-	first, err := a.build(&agency{conf: o.Config}, nil)
+	first, err := a.build(&agentGeneration{conf: o.Config}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (a *Agent) Reload(ctx context.Context) error { return a.generations.Reload(
 // Ping returns when the goroutine that decides has answered, or ctx has ended.
 func (a *Agent) Ping(ctx context.Context) { a.generations.Ping(ctx) }
 
-// agency is a generation of an Agent, with what the next one takes over from it.
-type agency struct {
+// agentGeneration is a generation of an Agent, with what the next one takes over from it.
+type agentGeneration struct {
 	conf     *config.Config
 	security security
 	port     *wire.Port
@@ -67,7 +67,7 @@ type agency struct {
 const peerTimeout = 500 * time.Millisecond
 
 // build makes the generation of g, which takes over from old; nil: from none.
-func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
+func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 	c, log, local, version := g.conf, a.options.Log, g.conf.Local(), a.options.Version
 	for _, w := range c.Warnings {
 		log.Warn(w.Error())
@@ -93,7 +93,7 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 		s := agent.NewScheduler(server, server, site.MayWrite, log)
 		gate, scheduler = s, []daemon.Task{s}
 	}
-	who := agent.NewAcquaintance(c, server, log)
+	who := agent.NewIdentities(c, server, log)
 	others := agent.NewPeers(c, who)
 	replicates := site.Replication()
 	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
@@ -139,7 +139,7 @@ func (a *Agent) build(g, old *agency) (daemon.Generation, error) {
 }
 
 // orders answers monitor and other agents.
-func (a *Agent) orders(g *agency) *wire.Server {
+func (a *Agent) orders(g *agentGeneration) *wire.Server {
 	return &wire.Server{
 		Terminator: "\n", Log: a.options.Log, Secret: g.conf.AgentSecret.Bytes(),
 		Refuse: g.agent.Refuse,
@@ -155,7 +155,7 @@ func (a *Agent) orders(g *agency) *wire.Server {
 }
 
 // next makes the generation that is to follow old.
-func (a *Agent) next(ctx context.Context, old *agency) (daemon.Generation, error) {
+func (a *Agent) next(ctx context.Context, old *agentGeneration) (daemon.Generation, error) {
 	c, err := reread(a.options.Read, old.conf, old.security)
 	if err != nil {
 		return daemon.Generation{}, err
@@ -163,5 +163,5 @@ func (a *Agent) next(ctx context.Context, old *agency) (daemon.Generation, error
 	if err := agent.MayBeFollowed(ctx, old.conf, c, vip.Open(old.conf.Local().ClusterInterface)); err != nil {
 		return daemon.Generation{}, err
 	}
-	return a.build(&agency{conf: c}, old)
+	return a.build(&agentGeneration{conf: c}, old)
 }

@@ -41,7 +41,7 @@ func NewCluster(o Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{options: o, history: history.Open(path+".history", o.Log)}
-	first, err := c.build(&monitoring{conf: o.Config}, nil)
+	first, err := c.build(&clusterGeneration{conf: o.Config}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (c *Cluster) Reload(ctx context.Context) error { return c.generations.Reloa
 // Ping returns when the goroutine that decides has answered, or ctx has ended.
 func (c *Cluster) Ping(ctx context.Context) { c.generations.Ping(ctx) }
 
-// monitoring is a generation of a Cluster, with what the next one takes over from it.
-type monitoring struct {
+// clusterGeneration is a generation of a Cluster, with what the next one takes over from it.
+type clusterGeneration struct {
 	conf     *config.Config
 	security security
 	port     *wire.Port
@@ -76,7 +76,7 @@ type monitoring struct {
 }
 
 // build makes the generation of m, which takes over from old; nil: from none.
-func (c *Cluster) build(m, old *monitoring) (daemon.Generation, error) {
+func (c *Cluster) build(m, old *clusterGeneration) (daemon.Generation, error) {
 	log, conf := c.options.Log, m.conf
 	var err error
 	if m.security, err = newSecurity(conf.Socket); err != nil {
@@ -143,7 +143,7 @@ func (c *Cluster) build(m, old *monitoring) (daemon.Generation, error) {
 const agentTimeout = time.Second
 
 // next makes the generation that is to follow old.
-func (c *Cluster) next(ctx context.Context, old *monitoring) (daemon.Generation, error) {
+func (c *Cluster) next(ctx context.Context, old *clusterGeneration) (daemon.Generation, error) {
 	conf, err := reread(c.options.Read, old.conf, old.security)
 	if err != nil {
 		return daemon.Generation{}, err
@@ -152,5 +152,5 @@ func (c *Cluster) next(ctx context.Context, old *monitoring) (daemon.Generation,
 	if err != nil {
 		return daemon.Generation{}, err
 	}
-	return c.build(&monitoring{conf: conf, known: known}, old)
+	return c.build(&clusterGeneration{conf: conf, known: known}, old)
 }

@@ -116,24 +116,24 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var group errgroup.Group
-	desk := desk{runner: r, work: work, group: &group, slots: make(chan struct{}, together), lines: map[string]*line{}}
+	d := dispatcher{runner: r, work: work, group: &group, slots: make(chan struct{}, together), lines: map[string]*line{}}
 	for ctx.Err() == nil {
 		select {
 		case e := <-r.inbox:
-			desk.hand(e)
+			d.dispatch(e)
 		case <-ctx.Done():
 		}
 	}
 	for len(r.inbox) > 0 {
-		desk.hand(<-r.inbox)
+		d.dispatch(<-r.inbox)
 	}
-	desk.close()
+	d.close()
 	defer time.AfterFunc(farewell, end).Stop()
 	return group.Wait()
 }
 
-// desk hands events to the lines of the hooks. It belongs to Run.
-type desk struct {
+// dispatcher hands events to the lines of the hooks. It belongs to Run.
+type dispatcher struct {
 	runner *Runner
 	work   context.Context
 	group  *errgroup.Group
@@ -141,7 +141,7 @@ type desk struct {
 	lines  map[string]*line // by path
 }
 
-func (d *desk) hand(e event.Event) {
+func (d *dispatcher) dispatch(e event.Event) {
 	if n := d.runner.lost.Swap(0); n > 0 {
 		d.runner.log.Error(fmt.Sprintf("%d events came too fast to run hooks on them", n))
 	}
@@ -167,7 +167,7 @@ func (d *desk) hand(e event.Event) {
 	}
 }
 
-func (d *desk) line(key string, h Hook) *line {
+func (d *dispatcher) line(key string, h Hook) *line {
 	l := d.lines[key]
 	if l == nil {
 		l = &line{hook: h, log: d.runner.log, queue: make(chan event.Event, queueLimit)}
@@ -177,7 +177,7 @@ func (d *desk) line(key string, h Hook) *line {
 	return l
 }
 
-func (d *desk) close() {
+func (d *dispatcher) close() {
 	for _, l := range d.lines {
 		close(l.queue)
 	}
@@ -187,7 +187,7 @@ func (d *desk) close() {
 type line struct {
 	hook   Hook
 	log    *slog.Logger
-	queue  chan event.Event // the desk alone sends
+	queue  chan event.Event // the dispatcher alone sends
 	behind bool             // it has been said that some were left out
 }
 

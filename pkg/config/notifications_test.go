@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const outward = `<monitor>
+const notifying = `<monitor>
   hook_dir /etc/mysql-mmm/hooks.d
 </monitor>
 <hook every>
@@ -44,7 +44,7 @@ const outward = `<monitor>
 func TestHooksAndAlerts(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "smtp"), "sesame\n")
-	write(t, filepath.Join(dir, "f.conf"), valid+outward)
+	write(t, filepath.Join(dir, "f.conf"), valid+notifying)
 	converted, err := ToHCL(filepath.Join(dir, "f.conf"))
 	if err != nil {
 		t.Fatal(err)

@@ -25,19 +25,19 @@ import (
 
 // How often it is asked who servers are, and how long an answer may take.
 const (
-	acquaintPeriod = 2 * time.Second
+	learnPeriod = 2 * time.Second
 	askedAnew      = time.Minute // a server may be set up anew, a name may move
 	triedAgain     = 10 * time.Second
 	saveTimeout    = time.Second
 	resolveTimeout = 2 * time.Second
 )
 
-// Acquaintance knows who the servers of all hosts are, so that a source can be told by more than the text of its
+// Identities knows who the servers of all hosts are, so that a source can be told by more than the text of its
 // address, also when it is dead: that is when it matters. It learns in its own goroutine, and hands out what it knows
 // without asking anybody. It is kept in a file (state_path and ".servers") of one line a host,
 // NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, as a dead server can't be asked after the agent's restart. ADDRESS is one at
 // which a replica here has met that host.
-type Acquaintance struct {
+type Identities struct {
 	path    string
 	disk    Disk
 	local   ReplicaStatus
@@ -55,8 +55,8 @@ type Acquaintance struct {
 	writing chan struct{} // one slot: who writes the file has it. A disk may hang
 }
 
-// NewAcquaintance makes an Acquaintance of a configuration; local is this host's server.
-func NewAcquaintance(c *config.Config, local ReplicaStatus, log *slog.Logger) *Acquaintance {
+// NewIdentities makes Identities of a configuration; local is this host's server.
+func NewIdentities(c *config.Config, local ReplicaStatus, log *slog.Logger) *Identities {
 	ask := func(ctx context.Context, name string) (uint32, string, error) {
 		h, _ := c.Host(name)
 		s := mysqlctl.New(Account(c, h))
@@ -66,7 +66,7 @@ func NewAcquaintance(c *config.Config, local ReplicaStatus, log *slog.Logger) *A
 	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}
-	a := &Acquaintance{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask,
+	a := &Identities{path: c.Local().StatePath + ".servers", disk: durable.Disk{}, local: local, ask: ask,
 		resolve: resolve,
 		log:     log, due: map[string]time.Time{}, writing: make(chan struct{}, 1)}
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
@@ -78,19 +78,19 @@ func NewAcquaintance(c *config.Config, local ReplicaStatus, log *slog.Logger) *A
 }
 
 // String names the task.
-func (a *Acquaintance) String() string { return "acquaintance with the servers" }
+func (a *Identities) String() string { return "acquaintance with the servers" }
 
 // source names the host that a server replicates from, as far as is known. It asks nobody.
-func (a *Acquaintance) source(r mysqlctl.Replica) (name string, ok bool) {
+func (a *Identities) source(r mysqlctl.Replica) (name string, ok bool) {
 	return a.known.Load().Of(identity.SourceOf(r))
 }
 
 // Run learns until ctx ends.
-func (a *Acquaintance) Run(ctx context.Context) error {
+func (a *Identities) Run(ctx context.Context) error {
 	if err := durable.Within(ctx, a.load); err != nil {
 		a.log.Warn(fmt.Sprintf("Couldn't read who the servers are: %v. Asking them", err))
 	}
-	ticker := time.NewTicker(acquaintPeriod)
+	ticker := time.NewTicker(learnPeriod)
 	defer ticker.Stop()
 	for {
 		a.learn(ctx, time.Now())
@@ -104,7 +104,7 @@ func (a *Acquaintance) Run(ctx context.Context) error {
 }
 
 // learn asks all servers at once that are due, and what this host's source is called.
-func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
+func (a *Identities) learn(ctx context.Context, now time.Time) {
 	next := a.known.Load().Clone()
 	var mu sync.Mutex // guards next and a.due while they all are asked
 	var all sync.WaitGroup
@@ -155,12 +155,12 @@ func (a *Acquaintance) learn(ctx context.Context, now time.Time) {
 }
 
 // unresolved says whether a name is to be resolved, for the first time or anew.
-func (a *Acquaintance) unresolved(name string, now time.Time) bool {
+func (a *Identities) unresolved(name string, now time.Time) bool {
 	_, err := netip.ParseAddr(name)
 	return err != nil && !now.Before(a.due["name "+name])
 }
 
-func (a *Acquaintance) lookUp(ctx context.Context, name string) ([]netip.Addr, bool) {
+func (a *Identities) lookUp(ctx context.Context, name string) ([]netip.Addr, bool) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	found, err := a.resolve(ctx, name)
@@ -168,7 +168,7 @@ func (a *Acquaintance) lookUp(ctx context.Context, name string) ([]netip.Addr, b
 }
 
 // load reads what a former agent noted. What is said of hosts that are configured no more is left out.
-func (a *Acquaintance) load() error {
+func (a *Identities) load() error {
 	text, err := a.disk.ReadFile(a.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -203,7 +203,7 @@ func (a *Acquaintance) load() error {
 }
 
 // note says once what is wrong with the file.
-func (a *Acquaintance) note(err error) {
+func (a *Identities) note(err error) {
 	text := ""
 	if err != nil {
 		text = fmt.Sprintf("Couldn't note who the servers are: %v", err)
@@ -215,7 +215,7 @@ func (a *Acquaintance) note(err error) {
 }
 
 // save has what was learnt on disk, where it differs from what is there. A disk that hangs is not waited for.
-func (a *Acquaintance) save(ctx context.Context) error {
+func (a *Identities) save(ctx context.Context) error {
 	k := a.known.Load()
 	var b strings.Builder
 	for _, h := range k.Hosts {

@@ -19,9 +19,9 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// neighbourhood is what an Acquaintance asks; its names are resolved as long as they are in it.
+// neighbourhood is what Identities asks; its names are resolved as long as they are in it.
 type neighbourhood struct {
-	mu      sync.Mutex        // guards ids while an Acquaintance runs
+	mu      sync.Mutex        // guards ids while Identities runs
 	ids     map[string]uint32 // of servers that answer
 	names   map[string]netip.Addr
 	replica mysqlctl.Replica
@@ -31,8 +31,8 @@ type neighbourhood struct {
 func (n *neighbourhood) Replica(context.Context) (mysqlctl.Replica, error)     { return n.replica, nil }
 func (n *neighbourhood) WaitExecuted(context.Context, mysqlctl.Position) error { return nil }
 func (n *neighbourhood) WaitGTIDs(context.Context, string) error               { return nil }
-func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance {
-	a := &Acquaintance{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Identities {
+	a := &Identities{path: path, disk: durable.Disk{}, local: n, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		due: map[string]time.Time{}, writing: make(chan struct{}, 1),
 		ask: func(_ context.Context, host string) (uint32, string, error) {
 			n.mu.Lock()
@@ -59,9 +59,9 @@ func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Acquaintance
 	return a
 }
 
-// TestAcquaintance: who a source is stays known while it is dead, over a restart of the agent and of its own server,
+// TestIdentities: who a source is stays known while it is dead, over a restart of the agent and of its own server,
 // which has forgotten the source's id then; and it is forgotten when somebody else is met there.
-func TestAcquaintance(t *testing.T) {
+func TestIdentities(t *testing.T) {
 	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1")},
 		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2")}}
 	now := time.Now()
@@ -125,9 +125,9 @@ func (h hanging) Replace(path string, content []byte) error {
 	return h.Disk.Replace(path, content)
 }
 
-// TestAcquaintanceDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then
+// TestIdentitiesDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then
 // the file is written all the same.
-func TestAcquaintanceDisk(t *testing.T) {
+func TestIdentitiesDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &neighbourhood{ids: map[string]uint32{"db1": 1}}
 		path := t.TempDir() + "/state.servers"
@@ -161,8 +161,8 @@ func TestAcquaintanceDisk(t *testing.T) {
 	})
 }
 
-// TestAcquaintanceFile: a file that can't be read is named, and hosts that are configured no more are left out.
-func TestAcquaintanceFile(t *testing.T) {
+// TestIdentitiesFile: a file that can't be read is named, and hosts that are configured no more are left out.
+func TestIdentitiesFile(t *testing.T) {
 	path := t.TempDir() + "/state.servers"
 	for text, want := range map[string]string{
 		"db1|1|u|172.16.0.1,db1\ndb9|9||\n": "", "db1|1|u\n": "want NAME|SERVER_ID|SERVER_UUID|ADDRESS",
