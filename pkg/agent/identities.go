@@ -25,7 +25,7 @@ import (
 
 // How often it is asked who servers are, and how long an answer may take.
 const (
-	learnPeriod = 2 * time.Second
+	learnPeriod    = 2 * time.Second
 	askedAnew      = time.Minute // a server may be set up anew, a name may move
 	triedAgain     = 10 * time.Second
 	saveTimeout    = time.Second
