@@ -37,6 +37,9 @@ func (x *stepper) orphan(r Role, a *Address) {
 		a.origin = origin
 		return
 	}
+	if r.Name == x.t.ActiveMasterRole && x.s.ignorant() {
+		return
+	}
 	host := x.fewest(r)
 	if host == "" && r.Name == x.t.ActiveMasterRole {
 		x.withhold(r, a)

@@ -26,6 +26,10 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 		return fmt.Sprintf("Nobody can be given role '%s': only %s could say that nobody has it, and the configuration has none of them any more. "+
 			"Add them again, or switch them off and use move_role --force", r.Name, strings.Join(gone, ", ")), true
 	}
+	if writer == "" && s.ignorant() {
+		return fmt.Sprintf("Nobody can be given role '%s' yet: this monitor knows no decision of before, and %s",
+			r.Name, silence(s.unheardOf(t))), true
+	}
 	var others []string
 	for _, name := range r.Hosts {
 		h := s.Hosts[name]

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,57 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	}
 	if s.Epoch.Number <= epoch.Number {
 		t.Errorf("epoch %s, which is not above that of the monitor before", s.Epoch)
+	}
+}
+
+// TestNothingIsKnown: a monitor without a state, of whose hosts only those answer that know of no decision either, may
+// be one that has lost it together with theirs. Whoever does not answer may be the writer under a lease of before, which
+// was longer than the one that is configured now. Once everybody has said that he is not, nobody is waited for.
+func TestNothingIsKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		lease Lease
+		heard time.Duration // when db1 answers too; 0: never
+		want  time.Duration
+	}{
+		"nobody else answers":           {Lease(time.Second), 0, Lease(time.Minute).Over()},
+		"a longer lease":                {Lease(2 * time.Minute), 0, Lease(2 * time.Minute).Over()},
+		"the other one answers":         {Lease(time.Second), 20 * time.Second, 20 * time.Second},
+		"no leases, as in MMM 2.2":      {0, 0, 0},
+		"the other one answers at once": {Lease(time.Second), 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			topology := lab()
+			topology.Lease, topology.AutoSetOnline = c.lease, time.Millisecond
+			now := time.Hour
+			good := map[string]Verdicts{"db2": {Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}
+			ignorant := Found{Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}
+			found := map[string]Found{"db2": ignorant}
+			if c.heard == 1 {
+				found["db1"] = ignorant
+			}
+			s, out := Start(topology, Active, Durable{}, found, good, now)
+			began, said := now, fmt.Sprint(out.Events)
+			for ; now < began+5*time.Minute && s.ActiveMaster(topology) == ""; now += 100 * time.Millisecond {
+				answers := []Answer{{Host: "db2", Seq: s.Seq, Reached: true, OK: true, Extended: true, Uptime: 1000,
+					Epoch: s.Epoch, Stamp: Stamp{Boot: "b", At: now}}}
+				if c.heard > 0 && now >= began+c.heard {
+					answers = append(answers, Answer{Host: "db1", Seq: s.Seq, Reached: true, OK: true, Extended: true,
+						Uptime: 1000, Stamp: Stamp{Boot: "b", At: now}})
+				}
+				s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: good, Answers: answers})
+				if why, none := s.Exposed(topology); c.want > now-began+time.Second && now > began &&
+					(!none || !strings.Contains(why, "and 'db1' does not answer")) {
+					t.Fatalf("after %v: %q", now-began, why)
+				}
+			}
+			if waited := now - began; s.ActiveMaster(topology) != "db2" || waited < c.want || waited > c.want+time.Second {
+				t.Errorf("the writer is %q after %v, want db2 after %v\n%s", s.ActiveMaster(topology), waited, c.want,
+					Show(topology, s))
+			}
+			if told := strings.Contains(said, "no decision of before"); told != (c.want > 0) {
+				t.Errorf("it said %s", said)
+			}
+		})
 	}
 }
 

@@ -87,12 +87,20 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	if a := lease.writer(); a != nil && s.Epoch.Number == 0 && (a.Holder != "" || a.Leaving != "") {
 		s.Endless = true // whoever made it the writer gave it no lease
 	}
-	if s.Epoch.Number > 0 {
+	switch a := lease.writer(); {
+	case s.Epoch.Number > 0:
 		s.unsure = now + s.Epoch.Terms.Longest.Over()
+	case t.leased() && a != nil && a.Holder == "" && a.Leaving == "":
+		s.unsure = now + max(t.Lease, forgottenLease).Over()
 	}
 	lease.powerCut(func(host string) float64 { return found[host].Uptime })
 	lease.lostState()
 	lease.confirm()
+	if s.ignorant() {
+		out.add(Warn, "", "This monitor knows no decision of before, and %s, which may have role '%s' under a lease: "+
+			"nobody is given it before they have answered, or %.0f seconds have passed", silence(s.unheardOf(t)),
+			t.ActiveMasterRole, (s.unsure - now).Seconds())
+	}
 	lease.newEpoch()
 	lease.lacks()
 	table := x.table()

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -206,13 +207,33 @@ func (x *stepper) confirm() {
 		return
 	}
 	e := x.s.Epoch
-	heard := true
-	for _, name := range SplitHosts(union(e.Terms.Candidates, x.t.terms().Candidates)) {
-		heard = heard && x.s.Hosts[name].heard
-	}
+	heard := len(x.s.unheardOf(x.t)) == 0
 	if heard || x.in.Now >= x.s.unsure || e.Grants(e.Holder) && x.s.Hosts[e.Holder].Live {
 		x.s.unsure = 0
 	}
+}
+
+// forgottenLease is how long the lease may be of which a monitor without a state, and the agents that answer it, know
+// nothing: longer ones are seldom configured. Who has one of those must not lose the states of monitor and agents at
+// once.
+const forgottenLease = Lease(time.Minute)
+
+// ignorant: this monitor has just started, knows no decision of before, and has found nobody with the writer's role.
+// Either there was none, or its state is lost, and perhaps those of the agents that answer as well.
+func (s State) ignorant() bool { return s.unsure > 0 && s.Epoch.Number == 0 }
+
+// unheardOf are the hosts that may be the writer and have not answered since the start.
+func (s State) unheardOf(t Topology) []string {
+	return slices.DeleteFunc(SplitHosts(union(s.Epoch.Terms.Candidates, t.terms().Candidates)),
+		func(name string) bool { return s.Hosts[name].heard })
+}
+
+// silence says of hosts that they don't answer.
+func silence(hosts []string) string {
+	if len(hosts) == 1 {
+		return "'" + hosts[0] + "' does not answer"
+	}
+	return "'" + strings.Join(hosts, "', '") + "' do not answer"
 }
 
 // bound says whether the host has a say in who is the writer: it may be, it is by the present epoch, or its word is
