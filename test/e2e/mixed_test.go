@@ -43,6 +43,7 @@ func mixed(t *testing.T, o lab.Options, monitor bool, agents ...string) *fleet {
 			f.must(n.Agent.Start())
 		}
 	}
+	f.must(f.WaitListening(f.ctx, f.DBs...))
 	if monitor {
 		var err error
 		f.monitor, err = f.OriginalMonitor(f.ctx)

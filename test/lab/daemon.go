@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,3 +72,22 @@ func (d *Daemon) Stop(ctx context.Context) error {
 
 // Name is the name of the daemon's program.
 func (d *Daemon) Name() string { return filepath.Base(d.program) }
+
+// WaitListening waits until the agents of hosts can be connected to from the monitor's host. An original monitor takes
+// one that can't be reached at its start for one that is down.
+func (c *Cluster) WaitListening(ctx context.Context, hosts ...*Node) error {
+	for _, n := range hosts {
+		addr := netip.AddrPortFrom(n.IP, 9989).String()
+		err := Wait(ctx, "the agent of "+n.Name+" to listen", func() (bool, string) {
+			conn, err := c.Mon.Dial(ctx, addr)
+			if err != nil {
+				return false, err.Error()
+			}
+			return conn.Close() == nil, ""
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
