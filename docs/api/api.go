@@ -4,7 +4,8 @@ package api
 
 import "embed"
 
-// Files are the descriptions: monitor.openapi.json, agent.openapi.json, and schema/NAME.json, to which the first refers.
+// Files are the descriptions: monitor.openapi.json, agent.openapi.json, and schema/NAME.json, to which the first
+// refers.
 //
 //go:embed *.json schema/*.json
 var Files embed.FS

@@ -809,7 +809,8 @@ func TestSoftBlocking(t *testing.T) {
 	} {
 		said := filepath.Join(t.TempDir(), "said")
 		s := &sim{fail: map[string]error{"deny": c.fail}, present: []netip.Addr{writer.IP}}
-		h := &host{site: site(), publisher: vips(s), announce: s, gate: s, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		h := &host{site: site(), publisher: vips(s), announce: s, gate: s,
+			log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
 		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter,
 			Memory{})

@@ -18,8 +18,8 @@ const (
 	Advisory                        // people are told; nothing is decided by it
 )
 
-// Spec is one check: what it is called, what it means, how often it runs, and how it looks. CONTRIBUTING.md says what it
-// takes to add one.
+// Spec is one check: what it is called, what it means, how often it runs, and how it looks. CONTRIBUTING.md says what
+// it takes to add one.
 type Spec struct {
 	Name                  Name
 	Effect                Effect

@@ -36,8 +36,8 @@ func TestMonitorOfOneMachine(t *testing.T) {
 }
 
 // TestNothingIsKnown: a monitor without a state, of whose hosts only those answer that know of no decision either, may
-// be one that has lost it together with theirs. Whoever does not answer may be the writer under a lease of before, which
-// was longer than the one that is configured now. Once everybody has said that he is not, nobody is waited for.
+// be one that has lost it together with theirs. Whoever does not answer may be the writer under a lease of before,
+// which was longer than the one that is configured now. Once everybody has said that he is not, nobody is waited for.
 func TestNothingIsKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		lease Lease

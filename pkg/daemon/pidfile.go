@@ -54,7 +54,8 @@ func AcquirePID(path, name string) (*PIDFile, error) {
 	}
 }
 
-// claim writes our id. It reports false where the file was removed, by a process that ended, between our opening and locking it.
+// claim writes our id. It reports false where the file was removed, by a process that ended, between our opening and
+// locking it.
 func (p *PIDFile) claim(name string) (current bool, err error) {
 	text, err := io.ReadAll(io.LimitReader(p.file, 64))
 	if err != nil {

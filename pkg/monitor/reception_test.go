@@ -74,8 +74,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestServerRestarted: that a server was started since it was last asked is known by how long it has run, where no check
-// has found its port closed meanwhile.
+// TestServerRestarted: that a server was started since it was last asked is known by how long it has run, where no
+// check has found its port closed meanwhile.
 func TestServerRestarted(t *testing.T) {
 	const first, second = time.Minute, time.Minute + 10*time.Second
 	for name, c := range map[string]struct {

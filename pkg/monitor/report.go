@@ -48,7 +48,8 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	t, s := m.cfg.Topology, snap.State
 	r = Report{View: cluster.MakeView(t, s), Network: s.NetworkUp, Epoch: s.Epoch.Number, Writer: s.ActiveMaster(t),
 		Role: t.ActiveMasterRole, Lease: t.Lease > 0,
-		Since: map[string]time.Time{}, Remarks: []string{}, Checks: snap.checkTable.lines(m.cfg.Checks.Registry, t, snap.remarks, "all",
+		Since: map[string]time.Time{}, Remarks: []string{},
+		Checks: snap.checkTable.lines(m.cfg.Checks.Registry, t, snap.remarks, "all",
 			"all"),
 		Links: snap.checkTable.links(t), History: newest(snap.history, len(snap.history)), LeaseLeft: s.LeaseLeft(t)}
 	for _, h := range t.Hosts {

@@ -49,7 +49,8 @@ func digest(sql string) string {
 	return text
 }
 
-// literal is the length of the quoted text that rest begins with. A doubled quote begins another one at once, which is as good.
+// literal is the length of the quoted text that rest begins with. A doubled quote begins another one at once, which is
+// as good.
 func literal(rest []rune) int {
 	for i := 1; i < len(rest); i++ {
 		switch rest[i] {

@@ -37,7 +37,8 @@ var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-ker
 // Proven are the abilities in which the programs are to hold. Beyond them are two logs that are reset at once, which
 // only an operator can mend, a kill_host that lies, and slaves that may be the writer, of which the others do not
 // replicate.
-const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | LateKernels | ForeignHands | BadReplication | Old | LostState | Reconfigured | Stalls
+const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | LateKernels | ForeignHands |
+	BadReplication | Old | LostState | Reconfigured | Stalls
 
 // Has says whether all of b are among a.
 func (a Abilities) Has(b Abilities) bool { return a&b == b }

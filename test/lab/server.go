@@ -233,7 +233,8 @@ func (s *Server) FirstLog(ctx context.Context) (string, error) {
 	return values[0].String, err
 }
 
-// Wait asks every 10 ms until done says so, after a second every 50 ms, and less often where asking takes long; when ctx ends it says what it last saw.
+// Wait asks every 10 ms until done says so, after a second every 50 ms, and less often where asking takes long; when
+// ctx ends it says what it last saw.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 	seen, began, period := "", time.Now(), 10*time.Millisecond
 	for {
