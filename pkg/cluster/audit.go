@@ -95,7 +95,7 @@ func (x *stepper) audited(host string, a Audit) {
 		x.out.add(Info, host, "Host '%s' has no transactions that others lack", host)
 		return
 	}
-	x.out.add(Fatal, host, "Host '%s' has lost touch: %s. It stays out until it is set up anew or set_online",
+	x.out.add(Fatal, host, "Host '%s' has diverged: %s. It stays out until it is set up anew or set_online",
 		host, a.Finding)
 }
 
@@ -109,7 +109,7 @@ func (x *stepper) settleAudit(writer string) {
 	h.Audit.Waived = true
 	x.s.Hosts[writer] = h
 	x.moved = true
-	x.out.add(Warn, writer, "Host '%s' is the writer again: what it has beyond %s is what all others are to have",
+	x.out.add(Warn, writer, "Host '%s' is the writer again: all others are to have what it has beyond %s",
 		writer, h.Audit.At)
 }
 

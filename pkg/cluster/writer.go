@@ -14,7 +14,7 @@ import (
 // (R7).
 func (x *stepper) pause() {
 	if x.s.stepped > 0 && x.t.leased() && x.in.Now-x.s.stepped > max(x.t.Lease.Late(), latestStep) {
-		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it disbelieves what it knew",
+		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it looks at everything anew before it decides",
 			(x.in.Now - x.s.stepped).Seconds())
 		x.s.vouched = x.in.Now
 	}

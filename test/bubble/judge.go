@@ -186,7 +186,7 @@ func (w *World) promised(line string, by *host) {
 func (w *World) heardOf(text string) {
 	w.replaced = w.replaced || strings.Contains(text, "because it answers and can't write")
 	w.gaveIn = w.gaveIn || strings.Contains(text, "has not come back for")
-	for _, words := range []string{"DATA LOSS", "nobody else has", "lost touch", "is missing", "has transactions",
+	for _, words := range []string{"DATA LOSS", "nobody else has", "has diverged", "is missing", "has transactions",
 		"has executed", "not known", "not whole", "what only"} {
 		if !strings.Contains(text, words) {
 			continue

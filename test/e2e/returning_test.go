@@ -48,7 +48,7 @@ func TestOldWriterReturns(t *testing.T) {
 			b.until("the transactions to be named", func(show string) bool {
 				return strings.Contains(show, "# Warning: host db1: it has 20 transactions that nobody else has: ")
 			})
-			b.logged(b.Monitor, "Host 'db1' has lost touch: it has 20 transactions that nobody else has: ")
+			b.logged(b.Monitor, "Host 'db1' has diverged: it has 20 transactions that nobody else has: ")
 			if out, _ := b.control("checks db1 rep_threads"); !strings.Contains(out,
 				"it has 20 transactions that nobody else has: ") {
 				t.Errorf("checks: %s", out)
