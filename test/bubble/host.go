@@ -47,6 +47,7 @@ type agentProcess struct {
 	a       *agent.Agent
 	ended   chan struct{}
 	ordered bool // it has taken an order: before, what it finds stays
+	looked  bool // it has seen what the interface has: what comes later was not there at its start
 }
 
 const agentState = "agent.state"

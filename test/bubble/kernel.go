@@ -196,13 +196,17 @@ func (k *kernel) foreign(ip netip.Addr, bits int) {
 	}
 	e := &entry{bits: bits, foreign: true}
 	k.entries[ip] = append(k.entries[ip], e)
-	k.tolerate(ip, e, k.h.agent)
+	by := k.h.agent
+	if by != nil && !by.looked {
+		by = nil // it finds the address at its start, as one of an agent before it may be
+	}
+	k.tolerate(ip, e, by)
 	k.changed()
 	k.h.w.check()
 }
 
 // tolerate counts an address of somebody else's as ours once an agent has been at work beside it for long enough. by is
-// the one that was there when it was put there.
+// the one that was at work when it was put there; nil: none.
 func (k *kernel) tolerate(ip netip.Addr, e *entry, by *agentProcess) {
 	began, agent, wait := time.Now(), k.h.agent, tidy
 	if agent == nil || agent != by {
@@ -260,6 +264,9 @@ func (n netlink) List(ctx context.Context) ([]netip.Addr, error) {
 	}
 	n.k.h.w.mu.Lock()
 	defer n.k.h.w.mu.Unlock()
+	if by := n.k.h.agent; by != nil && by.process == n.p {
+		by.looked = true
+	}
 	var list []netip.Addr
 	for ip := range n.k.entries {
 		if n.k.has(ip) {
