@@ -71,7 +71,7 @@ func (x *stepper) unanswered(a *Address) {
 	patience, why := x.t.WaitForOtherMaster, x.s.missing(x.t, host)
 	if x.losesByTime() && x.in.Now-a.since >= patience {
 		a.accepted = true
-		a.seq = x.seq
+		a.seq, a.since = x.seq, x.in.Now // from now on it has the time that everybody has to take the role
 		x.out.add(Fatal, host,
 			"DATA LOSS: host '%s' opens as the writer, because '%s' has not come back for %d seconds: %s",
 			host, x.s.Switch.From, int(patience.Seconds()), why)

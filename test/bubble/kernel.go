@@ -316,7 +316,8 @@ func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration)
 	return nil
 }
 
-// Renew lists first and sets then. What is gone by then stays so.
+// Renew lists first and sets then. What is gone by then stays so. Where only what others have put there is left, that
+// becomes ours.
 func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("renew %s: negative lifetime %v", ip, lifetime)
@@ -325,19 +326,24 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 		return err
 	}
 	w := n.k.h.w
+	single := func(e *entry) bool { return e.bits == 32 }
 	w.mu.Lock()
-	there := slices.ContainsFunc(n.k.entries[ip], func(e *entry) bool { return e.bits == 32 })
+	there, ours := n.k.has(ip), slices.ContainsFunc(n.k.entries[ip], single)
 	w.mu.Unlock()
-	if !there {
+	if !there || lifetime == 0 && !ours {
 		return vip.ErrNotPresent
 	}
+	stops := n.p.stopped()
 	if err := n.p.call(ctx, n.k.dice.between(0, 100*time.Microsecond)); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !n.k.has(ip) {
+	if ours && !slices.ContainsFunc(n.k.entries[ip], single) {
 		return vip.ErrNotPresent
+	}
+	if !n.k.has(ip) && n.p.stopped() != stops {
+		n.k.revive(ip)
 	}
 	n.k.set(ip, lifetime)
 	return nil
