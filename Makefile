@@ -11,7 +11,7 @@ SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
 
-.PHONY: all help build test unit race e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak histories test-page test-balancer check-monitoring packages test-packages
+.PHONY: all help build test unit race compiler e2e lint bench demo fuzz clean server servers every-server golden sim matrix calm soak histories test-page test-balancer check-monitoring packages test-packages
 
 all: build
 
@@ -44,8 +44,21 @@ lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # which waits for servers longer than all others take
 
-race: servers ## the packages' own tests under the race detector (needs a C compiler); package cluster has no goroutines
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(GO) list ./pkg/... | grep -v -e /mysqlctl$$ -e /cluster$$)
+# Packages without goroutines of their own: what they compute takes ten times as long under the race detector. Package
+# mysqlctl waits for servers, so that it takes its turn among the end-to-end tests.
+UNRACED = -e /pkg/mysqlctl$$ -e /pkg/cluster$$ -e /pkg/config$$ -e /pkg/doctor$$
+
+race: servers compiler ## the packages' own tests, and some hundred worlds, under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./pkg/... | grep -v $(UNRACED))
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m -run 'TestOneFault|TestUnwriting' ./test/bubble
+
+compiler: # the race detector is C
+	@if command -v gcc >/dev/null; then :; \
+	elif command -v apt-get >/dev/null; then \
+		echo "installing gcc and libc6-dev with apt-get"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends gcc libc6-dev >/dev/null; \
+	elif command -v dnf >/dev/null; then echo "installing gcc with dnf"; dnf -q -y install gcc; \
+	else echo "install a C compiler first" >&2; exit 1; fi
 
 # Packages of tests only, beside test/e2e; those for which a browser or a balancer is installed have targets of their own.
 TEST_PACKAGES = $(shell $(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)
@@ -53,9 +66,8 @@ TEST_PACKAGES = $(shell $(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e 
 e2e: build servers ## the real programs on real servers in network namespaces
 	MMM_BIN=$(BIN) MMM_PACKAGES="$(TEST_PACKAGES)" test/e2e/run
 
-# Package mysqlctl waits for servers, so that it takes its turn among the tests that do.
-test: lint build servers ## everything; fails where root or a server is missing
-	$(GO) test -timeout 10m $$($(GO) list ./cmd/... ./pkg/... | grep -v /mysqlctl$$)
+test: lint build race ## everything; fails where root or a server is missing
+	$(GO) test -timeout 10m ./cmd/... ./pkg/cluster ./pkg/config ./pkg/doctor
 	MMM_BIN=$(BIN) MMM_PACKAGES="mysql-mmm/pkg/mysqlctl $(TEST_PACKAGES)" test/e2e/run
 
 test-page: build server ## the status page in a real browser while the writer dies (Chromium; installed with apt-get where it is missing)

@@ -226,8 +226,9 @@ func (e echo) Ping(ctx context.Context, ip netip.Addr) error {
 	for _, h := range e.w.hosts {
 		ok = ok || h.ip == ip && h.answers() && e.w.network.both(monitorName, h.name)
 	}
+	loss := e.w.network.loss
 	e.w.mu.Unlock()
-	if ok && !e.w.network.dice.chance(e.w.network.loss/4) {
+	if ok && !e.w.network.dice.chance(loss/4) {
 		return nil
 	}
 	if err := e.p.call(ctx, pingTimeout); err != nil {

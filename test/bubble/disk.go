@@ -89,7 +89,10 @@ func (f filesOf) Replace(path string, content []byte) error {
 		})
 		return nil
 	}
-	if err := f.p.sleep(f.p.ctx, d.dice.between(time.Millisecond, d.slow)); err == errDead && d.dice.one(2) {
+	d.w.mu.Lock()
+	slow := d.slow
+	d.w.mu.Unlock()
+	if err := f.p.sleep(f.p.ctx, d.dice.between(time.Millisecond, slow)); err == errDead && d.dice.one(2) {
 		d.write(path, string(content)) // it was on its way
 		return err
 	}

@@ -246,7 +246,10 @@ const callTimeout = time.Second
 
 // call waits as long as a call takes; a kernel that is stalled answers nobody.
 func (n netlink) call(ctx context.Context) error {
-	if err := n.p.call(ctx, n.k.dice.between(50*time.Microsecond, n.k.slow)); err != nil {
+	n.k.h.w.mu.Lock()
+	slow := n.k.slow
+	n.k.h.w.mu.Unlock()
+	if err := n.p.call(ctx, n.k.dice.between(50*time.Microsecond, slow)); err != nil {
 		return err
 	}
 	n.k.h.w.mu.Lock()

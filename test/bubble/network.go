@@ -51,6 +51,13 @@ func (n *network) alone(name string, cut bool) {
 	}
 }
 
+// weather is how bad the network is at the moment.
+func (n *network) weather() (loss, tails, late float64) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.loss, n.tails, n.late
+}
+
 const dialTimeout = time.Second
 
 // travel is the way of a segment that TCP sends until it arrives or the sender gives up. It is an error of ctx.
@@ -58,16 +65,16 @@ func (n *network) travel(ctx context.Context, p *process, from, to string) error
 	again := 200 * time.Millisecond
 	for {
 		d := n.dice.between(100*time.Microsecond, 3*time.Millisecond)
-		if n.dice.chance(n.tails) {
+		if _, tails, _ := n.weather(); n.dice.chance(tails) {
 			d = n.dice.between(0, 2*time.Second)
 		}
 		if err := p.sleep(ctx, d); err != nil {
 			return err
 		}
 		n.w.mu.Lock()
-		ok := n.passes(from, to) && n.w.answers(to)
+		ok, loss := n.passes(from, to) && n.w.answers(to), n.loss
 		n.w.mu.Unlock()
-		if ok && !n.dice.chance(n.loss) {
+		if ok && !n.dice.chance(loss) {
 			return nil
 		}
 		if err := p.sleep(ctx, again); err != nil {
@@ -113,11 +120,11 @@ func (n *network) exchange(ctx context.Context, p *process, from string, to *hos
 	case agent.secret != p.secret:
 		return "", &wire.AuthError{Addr: to.name}
 	}
-	if n.dice.chance(n.late) {
+	if _, _, late := n.weather(); n.dice.chance(late) {
 		n.ghost(from, to, agent, line)
 	}
 	if err := n.travel(ctx, p, from, to.name); err != nil {
-		if n.dice.chance(n.late * 10) {
+		if _, _, late := n.weather(); n.dice.chance(late * 10) {
 			n.ghost(from, to, agent, line)
 		}
 		return "", ctxOr(ctx, err)
