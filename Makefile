@@ -46,7 +46,7 @@ unit: servers ## every package's own tests: pure ones, and those on real kernels
 
 # Packages without goroutines of their own: what they compute takes ten times as long under the race detector. Package
 # mysqlctl waits for servers, so that it takes its turn among the end-to-end tests.
-UNRACED = -e /pkg/mysqlctl$$ -e /pkg/cluster$$ -e /pkg/config$$ -e /pkg/doctor$$
+UNRACED = -e /pkg/mysqlctl$$ -e /pkg/cluster$$ -e /pkg/config$$
 
 race: servers compiler ## the packages' own tests, and some hundred worlds, under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./pkg/... | grep -v $(UNRACED))
@@ -67,7 +67,7 @@ e2e: build servers ## the real programs on real servers in network namespaces
 	MMM_BIN=$(BIN) MMM_PACKAGES="$(TEST_PACKAGES)" test/e2e/run
 
 test: lint build race ## everything; fails where root or a server is missing
-	$(GO) test -timeout 10m ./cmd/... ./pkg/cluster ./pkg/config ./pkg/doctor
+	$(GO) test -timeout 10m ./cmd/... ./pkg/cluster ./pkg/config
 	MMM_BIN=$(BIN) MMM_PACKAGES="mysql-mmm/pkg/mysqlctl $(TEST_PACKAGES)" test/e2e/run
 
 test-page: build server ## the status page in a real browser while the writer dies (Chromium; installed with apt-get where it is missing)

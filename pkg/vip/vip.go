@@ -250,7 +250,7 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 	if lifetime == 0 {
 		return c.h.AddrReplace(c.link, entry(ip, 0))
 	}
-	return c.lease(ip, lifetime, entries, false)
+	return c.lease(ctx, ip, lifetime, entries, false)
 }
 
 func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
@@ -265,9 +265,8 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 			continue
 		}
 		if lifetime > 0 {
-			return c.lease(ip, lifetime, entries, slices.ContainsFunc(entries, func(e netlink.Addr) bool {
-				return local(e) == ip && (single(e) || ip.Is6())
-			}))
+			ours := func(e netlink.Addr) bool { return local(e) == ip && (single(e) || ip.Is6()) }
+			return c.lease(ctx, ip, lifetime, entries, slices.ContainsFunc(entries, ours))
 		}
 		there = true
 		// An entry with another prefix length is somebody else's, and stays as it is; an IPv6 address has but one.
@@ -282,10 +281,11 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 }
 
 // lease puts ip there for lifetime, or leaves it there, and takes away what would stay for longer.
-func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Addr, there bool) error {
+func (c conn) lease(ctx context.Context, ip netip.Addr, lifetime time.Duration, entries []netlink.Addr,
+	there bool) error {
 	put := func(ip netip.Addr, lifetime time.Duration) error { return c.h.AddrReplace(c.link, entry(ip, lifetime)) }
 	if there {
-		put = c.prolong
+		put = func(ip netip.Addr, lifetime time.Duration) error { return c.prolong(ctx, ip, lifetime) }
 	}
 	if err := put(ip, lifetime); err != nil {
 		return err
@@ -305,15 +305,23 @@ func (c conn) lease(ip netip.Addr, lifetime time.Duration, entries []netlink.Add
 // prolong sets the lifetime of an entry that is there, in one call: the kernel has no flag that says so (NLM_F_REPLACE
 // adds what is missing), and so it is asked for something else that it does for new addresses only, and can't do. It
 // joins the multicast group of an address that is marked autojoin (IFA_F_MCAUTOJOIN, ip-address(8)), which this one is
-// not. Kernels before 4.1 don't know the flag: there an address may come back that has just left.
-func (c conn) prolong(ip netip.Addr, lifetime time.Duration) error {
+// not. Kernels before 4.1 don't know the flag: there an address may come back that has just left. One that refuses it
+// for an address that is there is asked without: a renewal that fails for good would end a healthy writer's lease.
+func (c conn) prolong(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	e := entry(ip, lifetime)
 	e.Flags |= unix.IFA_F_MCAUTOJOIN
 	err := c.h.AddrReplace(c.link, e)
-	if errors.Is(err, unix.EINVAL) {
-		return ErrNotPresent
+	if !errors.Is(err, unix.EINVAL) {
+		return err
 	}
-	return err
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e netlink.Addr) bool { return local(e) == ip && e.ValidLft != 0 }) {
+		return c.h.AddrReplace(c.link, entry(ip, lifetime))
+	}
+	return ErrNotPresent
 }
 
 func (c conn) remove(ctx context.Context, ip netip.Addr) error {

@@ -268,7 +268,7 @@ func TestRenewalAddsNothing(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
 	i := Open("eth0")
 	prolong := func(ip netip.Addr, lifetime time.Duration) error {
-		return i.do(t.Context(), func(c conn) error { return c.prolong(ip, lifetime) })
+		return i.do(t.Context(), func(c conn) error { return c.prolong(t.Context(), ip, lifetime) })
 	}
 	for _, ip := range []netip.Addr{vip4, vip6} {
 		before := entriesOf(t, l)
