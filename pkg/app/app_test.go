@@ -17,7 +17,9 @@ import (
 
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/nstest"
+	"mysql-mmm/pkg/store"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -161,14 +163,7 @@ func run(t *testing.T, services ...daemon.Service) {
 // One process holds the monitors of two clusters and an agent of the first. Each is reloaded by itself.
 func TestManyInOneProcess(t *testing.T) {
 	one, two := newSite(t, 19988), newSite(t, 19989)
-	first, err := NewCluster(one.options(t, config.Monitor))
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := NewCluster(two.options(t, config.Monitor))
-	if err != nil {
-		t.Fatal(err)
-	}
+	first, second := mustCluster(t, one.options(t, config.Monitor)), mustCluster(t, two.options(t, config.Monitor))
 	agent, err := NewAgent(one.options(t, config.Agent))
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +199,53 @@ func TestManyInOneProcess(t *testing.T) {
 	two.show(t, "  db2(10.77.0.12) master/HARD_OFFLINE. Roles: ")
 }
 
+// Every generation of a monitor keeps its decisions in the store that the options name. Who doesn't lead there opens
+// nothing.
+func TestStoreOfTheOptions(t *testing.T) {
+	here, other := newSite(t, 19992), newSite(t, 19993)
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	made := 0
+	inStore := func(s site) Options {
+		o := s.options(t, config.Monitor)
+		o.Store = func(*config.Config) Store {
+			made++
+			return store.NewFile(elsewhere, durable.Disk{})
+		}
+		return o
+	}
+	c, err := NewCluster(inStore(here))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const refusal = "another monitor works on this status file"
+	if _, err := NewCluster(inStore(other)); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("a second monitor on one store: %v", err)
+	}
+	run(t, c, mustCluster(t, other.options(t, config.Monitor)))
+	here.show(t, "  db2(10.77.0.12) master/HARD_OFFLINE. Roles: ")
+	here.lease = 4
+	here.write(t)
+	if err := c.Reload(t.Context()); err != nil || made != 3 {
+		t.Errorf("reloaded with %d stores, %v", made, err)
+	}
+	here.show(t, "  db2(10.77.0.12) master/HARD_OFFLINE. Roles: ")
+	if text, err := os.ReadFile(elsewhere); err != nil || !strings.Contains(string(text), "db2|HARD_OFFLINE|") {
+		t.Errorf("the store of the options holds %q, %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(here.dir, "status")); !os.IsNotExist(err) {
+		t.Errorf("the status file of the configuration is there: %v", err)
+	}
+}
+
+func mustCluster(t *testing.T, o Options) *Cluster {
+	t.Helper()
+	c, err := NewCluster(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // What can't be had is said, and no port is left open.
 func TestCannotStart(t *testing.T) {
 	const port = 19990
@@ -221,9 +263,5 @@ func TestCannotStart(t *testing.T) {
 	if _, err := NewCluster(o); err == nil || !strings.Contains(err.Error(), "/nonexistent/cert.pem") {
 		t.Errorf("no certificate: %v", err)
 	}
-	again, err := NewCluster(newOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, again)
+	run(t, mustCluster(t, newOptions()))
 }

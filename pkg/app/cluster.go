@@ -9,8 +9,10 @@ import (
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
+	"mysql-mmm/pkg/store"
 	"mysql-mmm/pkg/web"
 	"mysql-mmm/pkg/wire"
 )
@@ -21,10 +23,23 @@ type Options struct {
 	// Read reads the configuration again, for Reload. Its error says what is wrong, line by line.
 	Read func() (*config.Config, error)
 	// Name is the cluster's, as in @CLUSTER, for events; "" for none.
-	Name    string
+	Name string
+	// Store makes what keeps a monitor's decisions, anew for each configuration; nil: its status file.
+	Store   func(*config.Config) Store
 	Version string // of the program, for metrics and answers
 	Log     *slog.Logger
 }
+
+// Store keeps a monitor's decisions, and knows who may make them.
+type Store interface {
+	monitor.Store
+	// Lead makes this process the only one that decides, until the process ends. Where another one does, the error says
+	// so. It is called once, before anything is opened.
+	Lead() error
+}
+
+// statusFile is the Store of a configuration that names none other.
+func statusFile(c *config.Config) Store { return store.NewFile(c.Monitor.StatusPath, durable.Disk{}) }
 
 // Cluster is the monitor of one cluster (mmm_mond(8)).
 type Cluster struct {
@@ -33,15 +48,18 @@ type Cluster struct {
 	generations *daemon.Generations
 }
 
-// NewCluster opens the monitor's sockets and locks its status file, which stays locked until the process ends. It
-// starts nothing.
+// NewCluster makes this process the one that decides for the cluster, until it ends, and opens the monitor's sockets.
+// It starts nothing.
 func NewCluster(o Options) (*Cluster, error) {
-	path := o.Config.Monitor.StatusPath
-	if err := daemon.LockState(path); err != nil {
+	if o.Store == nil {
+		o.Store = statusFile
+	}
+	kept := o.Store(o.Config)
+	if err := kept.Lead(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{options: o, history: history.Open(path+".history", o.Log)}
-	first, err := c.build(&clusterGeneration{conf: o.Config}, nil)
+	c := &Cluster{options: o, history: history.Open(o.Config.Monitor.StatusPath+".history", o.Log)}
+	first, err := c.build(&clusterGeneration{conf: o.Config, store: kept}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +87,7 @@ func (c *Cluster) Ping(ctx context.Context) { c.generations.Ping(ctx) }
 // clusterGeneration is a generation of a Cluster, with what the next one takes over from it.
 type clusterGeneration struct {
 	conf     *config.Config
+	store    Store
 	security security
 	port     *wire.Port
 	monitor  *monitor.Monitor
@@ -107,7 +126,7 @@ func (c *Cluster) build(m, old *clusterGeneration) (daemon.Generation, error) {
 	metrics := web.NewMetrics(c.options.Version)
 	mon := monitor.New(monitor.Config{
 		Topology: monitor.Topology(conf), Mode: monitor.StartMode(conf.Monitor.Mode),
-		StatusPath: conf.Monitor.StatusPath, KillBin: conf.Monitor.KillHostBin,
+		StatusPath: conf.Monitor.StatusPath, Store: m.store, KillBin: conf.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Pool{Dialer: agents},
 		Checks: monitor.NewChecks(conf, pinger), Echo: pinger,
 		PingIPs:  conf.Monitor.PingIPs,
@@ -152,5 +171,5 @@ func (c *Cluster) next(ctx context.Context, old *clusterGeneration) (daemon.Gene
 	if err != nil {
 		return daemon.Generation{}, err
 	}
-	return c.build(&clusterGeneration{conf: conf, known: known}, old)
+	return c.build(&clusterGeneration{conf: conf, store: c.options.Store(conf), known: known}, old)
 }

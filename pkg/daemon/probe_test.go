@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/store"
 )
 
 // patience bounds every wait of these tests; nothing waits for it to pass.
@@ -81,8 +84,8 @@ func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, erro
 		return Generation{}, errors.New("listen: no")
 	}
 	log.Debug("some detail")
-	if b.has("lock") {
-		if err := LockState(inv.ConfigFile + ".status"); err != nil {
+	if b.has("lead") {
+		if err := store.NewFile(inv.ConfigFile+".status", durable.Disk{}).Lead(); err != nil {
 			return Generation{}, err
 		}
 	}
@@ -109,7 +112,7 @@ func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, erro
 			return errors.New("no more")
 		}
 		<-ctx.Done()
-		if b.has("lock") {
+		if b.has("lead") {
 			log.Info("saving")
 			for !exists(inv.ConfigFile + ".saved") {
 				time.Sleep(5 * time.Millisecond)

@@ -15,6 +15,8 @@ import (
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/store"
 )
 
 // Every check that there is can be configured, and every one that can be configured is there.
@@ -98,8 +100,9 @@ func TestAddedCheck(t *testing.T) {
 			}
 		}
 		top := topology()
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
-			Agents: &agents{hang: map[string]bool{}, down: map[string]bool{}}, AgentPorts: map[string]int{},
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
+			KillBin: "/nonexistent/kill_host",
+			Agents:  &agents{hang: map[string]bool{}, down: map[string]bool{}}, AgentPorts: map[string]int{},
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{Registry: registry,
 				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },

@@ -15,8 +15,10 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/identity"
 	"mysql-mmm/pkg/mysqlctl"
+	"mysql-mmm/pkg/store"
 )
 
 // rightServers is a ring of two masters with a slave, about which there is nothing to say while db1 is the writer.
@@ -309,8 +311,9 @@ func TestWrongSourceIsShown(t *testing.T) {
 		told := make(chan Surveyed)
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
 		top := topology()
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
-			Agents: a, AgentPorts: map[string]int{},
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
+			KillBin: "/nonexistent/kill_host",
+			Agents:  a, AgentPorts: map[string]int{},
 			Log: slog.New(slog.NewTextHandler(io.MultiWriter(&log), nil)),
 			Checks: Checks{
 				Registry: check.Known(),

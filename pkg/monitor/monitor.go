@@ -13,7 +13,6 @@ import (
 	"mysql-mmm/pkg/agentclient"
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
-	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/store"
 )
@@ -46,8 +45,8 @@ type Config struct {
 	Topology   cluster.Topology
 	Mode       cluster.Mode // to start in
 	StatusPath string       // the status file's, for people too
-	Store      Store        // nil: the file at StatusPath, on this machine's disk
-	KillBin    string       // kill_host program, absolute
+	Store      Store
+	KillBin    string // kill_host program, absolute
 	// takes the place of KillBin; nil: that is run
 	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult
 	AgentPorts map[string]int
@@ -122,9 +121,6 @@ type command struct {
 
 // New makes a Monitor and starts nothing.
 func New(c Config) *Monitor {
-	if c.Store == nil {
-		c.Store = store.NewFile(c.StatusPath, durable.Disk{})
-	}
 	if c.Kill == nil {
 		c.Kill = func(ctx context.Context, k cluster.Kill) cluster.KillResult { return killHost(ctx, c.KillBin, k) }
 	}

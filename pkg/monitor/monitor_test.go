@@ -18,6 +18,8 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/store"
 	"mysql-mmm/pkg/wire"
 )
 
@@ -130,7 +132,8 @@ func run(t *testing.T, f func(m *Monitor, a *agents)) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
 		top := topology()
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
+			KillBin:    "/nonexistent/kill_host",
 			Agents:     a,
 			AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{

@@ -13,6 +13,8 @@ import (
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/store"
 )
 
 // lines is a log that is read while it is written.
@@ -42,8 +44,9 @@ func TestStartSaysWhatItWaitsFor(t *testing.T) {
 		up, probed := make(chan bool), make(chan struct{})
 		top := topology()
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
-		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, KillBin: "/nonexistent/kill_host",
-			Agents: a, AgentPorts: map[string]int{},
+		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
+			KillBin: "/nonexistent/kill_host",
+			Agents:  a, AgentPorts: map[string]int{},
 			PingIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")},
 			Log:     slog.New(slog.NewTextHandler(&log, nil)),
 			Checks: Checks{
