@@ -25,6 +25,8 @@ type Ablation struct {
 	Settled        bool // R12: a monitor that starts reads that whoever had a longer lease knows the present one
 	Endless        bool // R13: a monitor that starts reads that whoever holds the role has a lease
 	Heard          bool // R14: agents that a monitor can't reach at its start seem to answer that they know nothing
+	Ignorance      bool // R14: a monitor that finds no status file reads one that says that nobody had the role
+	Adds           bool // R8: the kernel adds an address that is to be renewed, where it has ended
 
 	state *rewritten
 }
@@ -199,6 +201,9 @@ func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
 // stored changes what a monitor that starts reads in its status file (pkg/monitor, store.go): the line of the terms has
 // CANDIDATES;LEASE;LONGEST, the successors, and whether somebody may hold the role without a lease.
 func (a Ablation) stored(text string) string {
+	if a.Ignorance && text == "" {
+		return "#epoch|1,,1,0,\n#terms|db1,db2,db3;1000;1000|db1,db2,db3|0\n"
+	}
 	if !a.Settled && !a.Endless {
 		return text
 	}

@@ -96,6 +96,8 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		{"the longest lease that anybody may have", Ablation{Settled: true}, shorterLease, 400, Reconfigured},
 		{"no lease never ends", Ablation{Endless: true}, firstLease, 400, Reconfigured},
 		{"a start may have forgotten", Ablation{Saved: true, Heard: true}, lostDecision, 400, 0},
+		{"who knows nothing waits", Ablation{Ignorance: true}, nothingKnown, 400, Reconfigured | LostState},
+		{"a renewal adds nothing", Ablation{Adds: true}, stoppedRenewal, 400, 0},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			found := Search{From: *from, To: *from + c.bound - 1,

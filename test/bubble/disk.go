@@ -57,13 +57,15 @@ func (f filesOf) ReadFile(path string) ([]byte, error) {
 	}
 	f.d.w.mu.Lock()
 	defer f.d.w.mu.Unlock()
-	v := f.d.files[path]
-	if len(v) == 0 {
-		return nil, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
+	text := ""
+	if v := f.d.files[path]; len(v) > 0 {
+		text = v[len(v)-1]
 	}
-	text := v[len(v)-1]
 	if f.d.owner == monitorName && path == monitorState {
 		text = f.d.w.Without.stored(text)
+	}
+	if text == "" && len(f.d.files[path]) == 0 {
+		return nil, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
 	}
 	return []byte(text), nil
 }

@@ -21,6 +21,7 @@ type kernel struct {
 	slow     time.Duration              // most that a call takes
 	stalled  time.Time                  // until when no call returns
 	closed   bool                       // clients are kept from the server's port
+	renewing func()                     // called once, between look and call of a renewal of the writer's address; nil: not
 	revived  map[netip.Addr]time.Time   // addresses that do not count as ours until then
 	departed map[netip.Addr]*time.Timer // addresses of which clients are refused, until the timer ends that
 }
@@ -280,7 +281,7 @@ func (n netlink) List(ctx context.Context) ([]netip.Addr, error) {
 	return list, nil
 }
 
-// Add puts the /32 there, in the place of other prefixes where it has a lifetime.
+// Lasting are the addresses without a lifetime.
 func (n netlink) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	if err := n.call(ctx); err != nil {
 		return nil, err
@@ -296,6 +297,7 @@ func (n netlink) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	return list, nil
 }
 
+// Add puts the /32 there, in the place of other prefixes where it has a lifetime.
 func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("add %s: negative lifetime %v", ip, lifetime)
@@ -336,16 +338,22 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 	if !there || lifetime == 0 && !ours {
 		return vip.ErrNotPresent
 	}
+	w.mu.Lock()
+	if f := n.k.renewing; f != nil && ip == writerIP {
+		n.k.renewing = nil
+		f()
+	}
+	w.mu.Unlock()
 	stops := n.p.stopped()
 	if err := n.p.call(ctx, n.k.dice.between(0, 100*time.Microsecond)); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ours && !slices.ContainsFunc(n.k.entries[ip], single) {
+	if ours && !slices.ContainsFunc(n.k.entries[ip], single) && !w.Without.Adds {
 		return vip.ErrNotPresent
 	}
-	if !n.k.has(ip) && n.p.stopped() != stops {
+	if !n.k.has(ip) && !w.Without.Adds && n.p.stopped() != stops {
 		n.k.revive(ip)
 	}
 	n.k.set(ip, lifetime)

@@ -13,8 +13,7 @@ import (
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
 	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders,
-		hostGone,
-		agentGone, lateGone, rebooted, cantWrite, shorterLease, otherFiles)
+		hostGone, agentGone, lateGone, rebooted, cantWrite, shorterLease, otherFiles, nothingKnown, stoppedRenewal)
 	if w.Story != nil {
 		tell = w.Story
 	}
@@ -312,6 +311,57 @@ func shorterLease(w *World, d *dice) {
 			w.brain.start()
 		})
 	})
+}
+
+// nothingKnown: a long lease is made a short one just when the writer is cut off, which does not go by the new one yet;
+// and then the monitor and all the other agents lose what they knew.
+func nothingKnown(w *World, d *dice) {
+	if !w.Abilities.Has(Reconfigured) || !w.Abilities.Has(LostState) {
+		hostGone(w, d)
+		return
+	}
+	long, short := w.brain.setup, w.brain.setup
+	long.lease, short.lease = 12*cluster.Lease(time.Second), cluster.Lease(time.Second)
+	w.reconfigure(monitorName, long)
+	w.later(d.between(5*time.Second, 8*time.Second), func() {
+		writer := w.holder()
+		if writer == nil || w.healed {
+			return
+		}
+		w.alone(writer, true)
+		w.reconfigure(monitorName, short)
+		w.later(d.between(50*time.Millisecond, 2*time.Second), func() {
+			w.note("FAULT", "monitor and agents other than %s lose their states", writer.name)
+			w.lost = true
+			w.brain.kill()
+			w.brain.disk.rollBack(monitorState, 100)
+			for _, h := range w.hosts {
+				if h != writer {
+					h.killAgent()
+					h.disk.rollBack(agentState, 100)
+					h.startAgent()
+				}
+			}
+			w.brain.start()
+		})
+	})
+}
+
+// stoppedRenewal: the writer's machine stands still between its agent's look at the address and the call that renews it,
+// until the address has ended and another host has the role.
+func stoppedRenewal(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil || !w.Abilities.Has(Pauses) {
+		hostGone(w, d)
+		return
+	}
+	writer.kernel.renewing = func() {
+		w.later(d.between(0, 50*time.Microsecond), func() {
+			w.note("FAULT", "%s stands still", writer.name)
+			writer.freeze(false)
+			w.later(w.leases(d, 1, 2)+3*time.Second, writer.resume)
+		})
+	}
 }
 
 // firstLease: a cluster without a lease is given one just when the writer is cut off, which may not hear of it.
