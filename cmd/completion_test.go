@@ -13,8 +13,9 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// shells are commands that source the script of a shell and print what it offers after a line, the first argument. What
-// a shell does by itself with an answer, such as to leave out what does not begin with what is typed, is its business.
+// shells has for each shell a command that sources the completion script and prints what the script offers after a
+// line, the command's first argument. What a shell itself does with an answer, such as leaving out words that don't
+// begin with what is typed, is not tested.
 var shells = map[string][]string{
 	"bash": {"bash", "--norc", "-uc", `
 		source <(mmm_control completion bash)
@@ -90,7 +91,7 @@ func testCompletion(t *testing.T, bin string) {
 	}
 }
 
-// complete gives what a shell offers after a line, in a folder.
+// complete gives the words that a shell offers after a line, in a folder.
 func complete(t *testing.T, bin, folder, shell, line string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -106,7 +107,7 @@ func complete(t *testing.T, bin, folder, shell, line string) []string {
 	var words []string
 	for l := range strings.Lines(string(out)) {
 		word, _, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "\t")
-		words = append(words, strings.TrimSuffix(word, "/")) // of a folder: bash adds it later
+		words = append(words, strings.TrimSuffix(word, "/")) // the / of a folder, which bash adds later
 	}
 	return words
 }

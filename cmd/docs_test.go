@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// pages are the documents that people read, with their texts.
+// pages gives the documents that people read: the text of each by its name.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob("../docs/*.md")
@@ -156,7 +156,7 @@ func spoken(t *testing.T) []string {
 					return true
 				}
 				if text, ok := fatal(call); ok {
-					// Until the first thing that varies at the end, which is a cause.
+					// What varies at the end is a cause, which the page leaves out.
 					text = strings.TrimSuffix(verbs.ReplaceAllString(text, "…"), "……")
 					texts = append(texts, strings.TrimRight(text, "…\n "))
 				}

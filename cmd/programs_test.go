@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// patience bounds every wait of these tests; nothing waits for it to pass.
+// patience bounds every wait of these tests; a test that passes never waits that long.
 const patience = 30 * time.Second
 
 var programs = []string{"mmm_mond", "mmm_agentd", "mmm_control"}
@@ -47,7 +47,7 @@ func call(t *testing.T, program string, args ...string) result {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.WaitDelay = time.Second // the output must not be held open by the background
+	cmd.WaitDelay = time.Second // a daemon in the background must not hold the output open
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -67,8 +67,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// configure writes a configuration of two masters that are not there and gives its folder. The monitor's pid file is
-// mond.pid in it.
+// configure writes a configuration of two masters on which nothing runs, and gives its folder. The monitor's pid file
+// is mond.pid in that folder.
 func configure(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -147,7 +147,8 @@ func testVersion(t *testing.T, bin string) {
 	}
 }
 
-// installed gives the folder of the configuration that is installed as an example, with the mode that passwords need.
+// installed copies the configuration that is installed as an example, with the mode that files with passwords must
+// have, and gives its folder.
 func installed(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -173,7 +174,7 @@ func testConfigtest(t *testing.T, bin string) {
 		}
 	}
 	dir := configure(t)
-	// A file of its own name and, for the same, a cluster.
+	// The main file of cluster c1, found by --config, and by the name of the cluster.
 	if err := os.Rename(filepath.Join(dir, "mmm_mon.conf"), filepath.Join(dir, "mmm_mon_c1.conf")); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func end(t *testing.T, pid int, dir string) {
 	}
 	for deadline := time.Now().Add(patience); running(dir); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			_ = syscall.Kill(-pid, syscall.SIGKILL) // it leads a session, and so a group
+			_ = syscall.Kill(-pid, syscall.SIGKILL) // the daemon leads a session, and so a process group
 			t.Fatalf("still running %v after SIGTERM", patience)
 		}
 	}

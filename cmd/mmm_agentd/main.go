@@ -15,12 +15,12 @@ import (
 var version = "dev" // set by the linker
 
 func main() {
-	// An agent does little at a time, often: a second processor brings less than it costs to wake it.
+	// An agent does little at a time, and often: a second processor would bring less than it costs to wake that one up.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
-	// It has little garbage, and shares its machine with a server: memory is worth more there than the collector's
-	// time.
+	// An agent makes little garbage, and shares its machine with a database server: there the memory is worth more than
+	// the time of the garbage collector.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}

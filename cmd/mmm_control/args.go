@@ -17,16 +17,17 @@ type call struct {
 	words   []string // the command and its arguments, for the monitor
 }
 
-// asksHelp tells that what the command is for needs neither configuration nor monitor, though a monitor knows best
-// which commands it has.
+// asksHelp tells whether the command is `help`. Help is printed also without a configuration and without a monitor; but
+// a monitor that answers is asked first, since it knows best which commands it has.
 func (c call) asksHelp() bool { return len(c.words) == 1 && c.words[0] == "help" }
 
-// asksUsage tells whether the words of a command, or what stands in the place of one, ask how it is used.
+// asksUsage tells whether words begin with --help or -h. They are the arguments of a command, or all words: then --help
+// stands in the place of a command.
 func asksUsage(words []string) bool {
 	return len(words) > 0 && (words[0] == "--help" || words[0] == "-h")
 }
 
-// options are those that come before a command.
+// options are the options that stand before a command.
 func options() []candidate {
 	return []candidate{
 		{"--config", "read this file"},
@@ -51,7 +52,7 @@ func callUsage() string {
 ` + cluster.Help
 }
 
-// jsonCommands are those that know --json. docs/api/schema has a schema for each.
+// jsonCommands are the commands that take --json. docs/api/schema has a schema for each.
 func jsonCommands() []string {
 	return []string{"show", "checks", "mode", "history", "explain", "watch", "doctor"}
 }
@@ -64,8 +65,8 @@ func enumerate(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// parseArgs takes off what is ours; everything from the first word or unknown option on is the command. The monitor
-// judges it: it is the monitor that says what "--force" means.
+// parseArgs reads the options of mmm_control itself. Everything from the first other word or unknown option on is the
+// command, which the monitor judges: only the monitor knows what an option such as --force means.
 func parseArgs(args []string) (call, error) {
 	var c call
 	json := false
@@ -103,7 +104,7 @@ func parseArgs(args []string) (call, error) {
 	return c, nil
 }
 
-// command puts --json, given before or after the commands that know it, behind them: there they are expected.
+// command moves --json to the end of a command that takes it, wherever it was given: the monitor expects it there.
 func command(words []string, json bool) ([]string, error) {
 	if knowsJSON(words[0]) {
 		rest := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "--json" })

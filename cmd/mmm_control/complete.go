@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// scripts are for the shells that they are named after. They know no command: each asks `mmm_control __complete`, with
-// the words before the one that is being typed, what that may be.
+// scripts are the completion scripts, each named after its shell. They contain no list of commands: a script gives the
+// words before the one that is being typed to `mmm_control __complete`, which prints the words that may follow.
 //
 //go:embed completion
 var scripts embed.FS
@@ -44,8 +44,8 @@ func completion(words []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// paths are the files or folders that a shell is to offer besides the candidates. Their texts are the first line of the
-// answer to a shell.
+// paths says whether a shell is to offer files or folders besides the candidates. Its text is the first line of the
+// answer to the shell.
 type paths string
 
 const (
@@ -74,7 +74,7 @@ type usage struct {
 	arguments     [][]string // the alternatives for each
 }
 
-// usages are all commands there are. The help is where they are described: it is the only list of them.
+// usages reads all commands from cluster.Help, the only list of them.
 func usages() []usage {
 	var all []usage
 	for line := range strings.Lines(cluster.Help) {
@@ -96,10 +96,11 @@ func usages() []usage {
 	return all
 }
 
-// names are the sections and addresses of a configuration, those that can be read.
+// names are the names of the hosts and roles of a configuration, and the addresses of its roles.
 type names struct{ hosts, roles, ips []string }
 
-// loadNames reads the configuration for names, and with them what only the monitor needs where ips are wanted.
+// loadNames reads the names from the configuration. Addresses are in the part that only the monitor needs, which is
+// read only where ips are wanted. A configuration with errors gives no names.
 func loadNames(src config.Source, ips bool) names {
 	program := config.Control
 	if ips {
@@ -107,7 +108,7 @@ func loadNames(src config.Source, ips bool) names {
 	}
 	c, err := config.Load(program, src)
 	if err != nil {
-		return names{} // whoever completes a word is not the one to be told
+		return names{} // an error message in the middle of a command line would only disturb
 	}
 	var n names
 	for _, h := range c.Hosts {

@@ -14,12 +14,13 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// some are the names of a configuration.
+// some stands in for loadNames.
 func some(config.Source, bool) names {
 	return names{hosts: []string{"db1", "db2"}, roles: []string{"writer"}, ips: []string{"2001:db8::1"}}
 }
 
-// TestEveryCommandIsOffered: the list of the help is the list, and all that its lines name is understood.
+// TestEveryCommandIsOffered: each command of the help is offered, and each placeholder in its line, such as <host>, is
+// understood.
 func TestEveryCommandIsOffered(t *testing.T) {
 	named := regexp.MustCompile(`(?m)^(?:#|   ) ([a-z_]+)`).FindAllStringSubmatch(cluster.Help, -1)
 	_, offered := next(nil, some)
@@ -50,7 +51,8 @@ func TestEveryCommandIsOffered(t *testing.T) {
 	}
 }
 
-// TestManualHasEveryCommand: and every option that comes before them.
+// TestManualHasEveryCommand: the manual page has every command with its options, and every option that stands before a
+// command.
 func TestManualHasEveryCommand(t *testing.T) {
 	text, err := os.ReadFile("../../packaging/man/mmm_control.1")
 	if err != nil {
@@ -118,7 +120,7 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// TestNamesComeFromTheConfiguration: in both notations; of a broken one there are none, and nobody is told.
+// TestNamesComeFromTheConfiguration: from a file in HCL; a configuration with errors gives no names, and no message.
 func TestNamesComeFromTheConfiguration(t *testing.T) {
 	text, err := os.ReadFile("../../etc/mysql-mmm/mmm.hcl.sample")
 	if err != nil {

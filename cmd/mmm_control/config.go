@@ -40,7 +40,7 @@ func checkFile(file string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "# warning: %s\n", w)
 	}
 	if len(programs) == 0 {
-		fmt.Fprintln(stderr, "# a part of a configuration: what it lacks for a program was not looked for")
+		fmt.Fprintln(stderr, "# the file is a part of a configuration: whether anything is missing was not checked")
 		return exitOK
 	}
 	var names []string
@@ -51,7 +51,8 @@ func checkFile(file string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// convertArgs gives the file and the wanted syntax; without one it is the other one than the file's.
+// convertArgs gives the file and the wanted syntax. Without --to a file *.hcl is to become a classic one, and any other
+// file HCL.
 func convertArgs(words []string) (file, to string, ok bool) {
 	for i := 0; i < len(words); i++ {
 		value, inline := strings.CutPrefix(words[i], "--to=")

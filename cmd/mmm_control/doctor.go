@@ -13,7 +13,7 @@ import (
 // doctorTimeout bounds a whole examination: each of its questions has a shorter one of its own.
 const doctorTimeout = 30 * time.Second
 
-// exitUnhealthy is for errors and warnings found by the doctor.
+// exitUnhealthy is the exit code where the doctor found errors or warnings, and where `config check` found errors.
 const exitUnhealthy = 1
 
 const doctorUsage = `mmm_control doctor [--verbose] [--json]   find out what is wrong, and how to mend it; changes nothing

@@ -23,17 +23,20 @@ var version = "dev"
 const (
 	exitOK          = 0
 	exitUnreachable = 1
-	exitRefused     = 2   // by the monitor; also by us, where the configuration or an option is wrong
+	exitRefused     = 2   // the monitor refused the command, or the configuration or an option is wrong
 	exitNoCommand   = 255 // as the original
 )
 
-// statusVariable, set to "classic", brings back the original's exit status: 0 after every answer of the monitor.
+// statusVariable is an environment variable. "classic" brings back the original's exit status: 0 after every answer of
+// the monitor.
 const statusVariable = "MMM_CONTROL_STATUS"
 
-// answerTimeout bounds everything. The longest commands wait for servers to catch up.
+// answerTimeout bounds a command, from the connection to the end of the answer. The longest commands wait for servers
+// to catch up.
 const answerTimeout = 5 * time.Minute
 
-// helpTimeout is how long a monitor may take to give its own help, which may be an older one's or an original's.
+// helpTimeout is how long a monitor may take to answer `help`, before this program prints its own help. The monitor is
+// asked because an older one, or an original one, has other commands.
 const helpTimeout = 2 * time.Second
 
 func main() {
@@ -107,13 +110,14 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	return exitOK
 }
 
-// help prints what a monitor would. Who asks for it may have no configuration yet.
+// help prints the help that a monitor of this version gives. Whoever asks for it may have no configuration yet.
 func help(stdout io.Writer) int {
 	fmt.Fprintf(stdout, "%s\n", cluster.Help)
 	return exitOK
 }
 
-// unreachable prints the classic sentence, and the cause, which the original kept to itself, as a comment.
+// unreachable prints the classic sentence where there was no connection, or else what has come of the answer, and then
+// the cause as a comment. The original kept the cause to itself.
 func unreachable(answer string, err error, stdout, stderr io.Writer) int {
 	if _, ok := errors.AsType[*wire.ConnectError](err); ok {
 		answer = "ERROR: Can't connect to monitor daemon!"

@@ -86,7 +86,7 @@ func TestRecordedAnswers(t *testing.T) {
 			t.Fatalf("%s, %s: no exit status 0", situation, line)
 		}
 		if line == "--help" {
-			continue // the original has the monitor refuse it; ours needs none: TestUsageNeedsNothing
+			continue // the original asks the monitor, which refuses it; ours asks nobody: TestUsageNeedsNothing
 		}
 		t.Run(situation+": "+line, func(t *testing.T) {
 			load, asked := monitor(t, strings.TrimSuffix(printed, "\n"))
@@ -205,7 +205,7 @@ func TestHelpNeedsNothing(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		if name == "a monitor that hangs" {
-			continue // for minutes
+			continue // `help me` would wait for its answer for minutes
 		}
 		if got := invoke(load, "help", "me"); got.Code == 0 {
 			t.Errorf("%s: %+v", name, got)
@@ -213,8 +213,8 @@ func TestHelpNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestUsageNeedsNothing: how the program and its own commands are used is theirs to say; nobody is asked, and nothing
-// is read.
+// TestUsageNeedsNothing: mmm_control itself says how it and its own commands are used. It asks no monitor and reads no
+// configuration.
 func TestUsageNeedsNothing(t *testing.T) {
 	none := func(config.Source) (*config.Config, error) {
 		t.Error("the configuration is read")
@@ -273,7 +273,7 @@ func TestParseArgs(t *testing.T) {
 	}
 }
 
-// The whole way, with a real file.
+// A command goes the whole way, with a configuration that is read from a file.
 func TestClassicFile(t *testing.T) {
 	load, asked := monitor(t, "OK: Pinged successfully!")
 	conf, err := load(config.Source{})
@@ -299,7 +299,7 @@ func TestClassicFile(t *testing.T) {
 	}
 }
 
-// The doctor needs no monitor; a configuration that can't be used is its finding.
+// The doctor needs no monitor, and a configuration that can't be used is one of its findings.
 func TestDoctor(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mmm_mon.conf")
 	if err := os.WriteFile(file, []byte("bogus 1\n"), 0o600); err != nil {
@@ -328,7 +328,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// What concerns a file only needs neither a monitor nor the configuration.
+// `config` looks at the file that it is given: it needs neither a monitor nor the configuration of this machine.
 func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "mmm_common.conf")

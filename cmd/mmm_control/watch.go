@@ -15,10 +15,11 @@ import (
 
 const (
 	watchPeriod  = 500 * time.Millisecond
-	watchTimeout = 2 * time.Second // for both questions; then the monitor counts as away
+	watchTimeout = 2 * time.Second // for show and checks together; then the monitor counts as away
 )
 
-// What a terminal understands (ECMA-48): the alternate screen keeps what was there before.
+// Control sequences of a terminal (ECMA-48; the alternate screen is one of xterm). On the alternate screen watch does
+// not overwrite what stood on the terminal before.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -50,7 +51,7 @@ func watchJSON(dialer wire.Dialer, addr string, stdout io.Writer) int {
 	return exitOK
 }
 
-// follow tells what look returns whenever that has changed, until ctx ends or nobody takes it.
+// follow calls look again and again, and tell with each text that differs from the last, until ctx ends or tell fails.
 func follow(ctx context.Context, look func(context.Context) string, tell func(text string) error) {
 	ticker := time.NewTicker(watchPeriod)
 	defer ticker.Stop()
@@ -70,14 +71,14 @@ func follow(ctx context.Context, look func(context.Context) string, tell func(te
 	}
 }
 
-// draw puts a text on the screen in place of the last.
+// draw puts a text on the screen in place of the last text.
 func draw(screen io.Writer, now time.Time, text string) error {
 	text += "\nSince " + now.Format("15:04:05") + ". End with ctrl-C."
 	_, err := fmt.Fprint(screen, home+strings.ReplaceAll(text, "\n", restOfLine+"\n")+restOfLine+restOfAll)
 	return err
 }
 
-// look is what there is to see now.
+// look gives the text for the screen: the monitor's answers to show and checks, or why there are none.
 func look(ctx context.Context, dialer wire.Dialer, addr string) string {
 	show, checks, err := ask(ctx, dialer, addr, "")
 	if err != nil {
@@ -86,7 +87,7 @@ func look(ctx context.Context, dialer wire.Dialer, addr string) string {
 	return show + "\n" + checks
 }
 
-// watched is what there is to see for programs: one line of JSON (docs/api/schema/watch.json).
+// watched is one line of `watch --json` (docs/api/schema/watch.json).
 type watched struct {
 	Error  string          `json:"error,omitempty"`
 	Show   json.RawMessage `json:"show,omitempty"`
@@ -101,7 +102,7 @@ func (w watched) String() string {
 	return string(text)
 }
 
-// lookJSON is the same for programs.
+// lookJSON gives what look gives, as one line of JSON.
 func lookJSON(ctx context.Context, dialer wire.Dialer, addr string) string {
 	show, checks, err := ask(ctx, dialer, addr, " --json")
 	if err != nil {

@@ -38,7 +38,7 @@ func TestWatchDrawsChanges(t *testing.T) {
 	})
 }
 
-// What is seen is what the monitor answers; a monitor that is away is said.
+// watch shows what the monitor answers, and says so where the monitor is away.
 func TestWatchLooks(t *testing.T) {
 	load, asked := monitor(t, "answer")
 	conf, err := load(config.Source{})
@@ -58,7 +58,7 @@ func TestWatchLooks(t *testing.T) {
 	}
 }
 
-// Where nobody takes what is told, nothing more is asked.
+// Once the output can't be written any more, the monitor is not asked again.
 func TestWatchEndsWithItsReader(t *testing.T) {
 	looked := 0
 	follow(t.Context(), func(context.Context) string { looked++; return "a" },
@@ -102,7 +102,7 @@ func TestEveryJSONIsDescribed(t *testing.T) {
 	}
 }
 
-// For programs it is a line of JSON.
+// watch --json gives one line of JSON, also for a monitor that is away or whose answer is no JSON.
 func TestWatchJSON(t *testing.T) {
 	load, asked := monitor(t, "[\n1]")
 	conf, err := load(config.Source{})

@@ -1,5 +1,5 @@
-// Package alert tells people of events: over HTTP and by mail. Nobody waits for it. Messages are few: what happens
-// between two of them is in the second one.
+// Package alert tells people of events, over HTTP and by mail. Nothing else in the monitor waits for it. Messages are
+// few: what happens between two of them is in the second one.
 package alert
 
 import (
@@ -17,14 +17,14 @@ const (
 	inboxLimit = 100 // events that wait while a message is being sent
 	attempts   = 3
 	sendLimit  = 10 * time.Second // for one attempt
-	farewell   = time.Second      // for the last message
+	farewell   = time.Second      // for the last message, when the monitor ends
 )
 
 // pauses are between the attempts.
 var pauses = [attempts - 1]time.Duration{2 * time.Second, 8 * time.Second}
 
-// Way is how messages leave. Send may take as long as ctx lets it; an error that wraps ErrRefused would come again.
-// What String and errors say holds no secrets.
+// Way is how messages are sent. Send may take until ctx ends. An error that wraps ErrRefused would come again with
+// another attempt. The texts of String and of errors hold no secrets.
 type Way interface {
 	Send(ctx context.Context, m Message) error
 	String() string
@@ -33,7 +33,7 @@ type Way interface {
 // ErrRefused is an error that another attempt would not change.
 var ErrRefused = errors.New("refused")
 
-// Sender tells of the events of one alert in one way. Run is to be called once.
+// Sender sends the events of one alert in one way. Run is to be called once.
 type Sender struct {
 	name     string
 	events   []event.Name
@@ -65,7 +65,8 @@ func (s *Sender) Hear(e event.Event) {
 	}
 }
 
-// Run sends until ctx ends; for what is still to be told then there is a second. It never fails.
+// Run sends until ctx ends. Events that are still to be told then go into a last message, which may take a second. Run
+// never fails.
 func (s *Sender) Run(ctx context.Context) error {
 	d := digest{interval: s.interval}
 	timer := time.NewTimer(0)
@@ -89,7 +90,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 }
 
-// deliver sends what is due. What can't be sent goes with the next message.
+// deliver sends the message that is due. Events that can't be sent go with the next message.
 func (s *Sender) deliver(ctx context.Context, d *digest) {
 	m := d.flush(time.Now())
 	m.Alert = s.name
@@ -129,7 +130,7 @@ func (s *Sender) send(ctx context.Context, m Message, limit time.Duration) error
 	return err
 }
 
-// leave tells what has not been told yet.
+// leave sends the last message, with the events that have not been told yet.
 func (s *Sender) leave(d *digest) {
 	for len(s.inbox) > 0 {
 		d.add(<-s.inbox, time.Now())

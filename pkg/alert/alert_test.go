@@ -57,21 +57,21 @@ func TestDigest(t *testing.T) {
 	if len(m.Events) != maxEvents || m.More != 5 || m.Events[0].Text != "c" {
 		t.Fatalf("%d events and %d", len(m.Events), m.More)
 	}
-	// What could not be sent waits for something new, and goes with that.
+	// A message that could not be sent waits for a new event, and goes with it.
 	d.back(m)
 	due(0, false)
 	d.add(fatal("e"), at(300))
-	due(301, true) // the new one has just come
+	due(301, true) // a second after the new event: the last message was more than a minute ago
 	if m = d.flush(at(301)); len(m.Events) != maxEvents || m.More != 6 {
 		t.Fatalf("%d events and %d", len(m.Events), m.More)
 	}
 	d.add(fatal("f"), at(302))
 	d.back(Message{Events: []event.Event{fatal("old")}})
-	due(361, true) // something new has come while it was tried
+	due(361, true) // a new event had come while the message was tried
 	said(d.flush(at(361)), 0, "old", "f")
 }
 
-// post is a way of sending that the test holds in its hands.
+// post is a Way whose result the test decides. It notes what is sent.
 type post struct {
 	mu   sync.Mutex
 	sent []string
@@ -98,7 +98,7 @@ func (p *post) has(t *testing.T, want ...string) {
 	p.sent = nil
 }
 
-// send runs a Sender in virtual time, which begins at second 0.
+// sender runs f with a Sender in virtual time, which begins at second 0.
 func sender(t *testing.T, f func(s *Sender, p *post, log *bytes.Buffer, stop func())) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &post{send: func(context.Context) error { return nil }}
@@ -145,7 +145,7 @@ func TestSender(t *testing.T) {
 			p.send = func(context.Context) error { return nil }
 			s.Hear(fatal("b"))
 			time.Sleep(time.Minute)
-			p.has(t, "01.0: 2+0 true") // what could not be said before too
+			p.has(t, "01.0: 2+0 true") // the event that could not be sent before is in it too
 		})
 	})
 	t.Run("refused", func(t *testing.T) {

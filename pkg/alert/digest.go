@@ -11,24 +11,24 @@ import (
 
 const (
 	maxEvents = 20          // in one message; the others are counted
-	gather    = time.Second // what happens within it of the first is one message: a failover is several events
+	gather    = time.Second // events so soon after the first go with it: a failover is several events
 )
 
-// Message is what is sent at once.
+// Message is the events that are sent together.
 type Message struct {
 	Alert  string
 	Events []event.Event // oldest first, at most 20
 	More   int           // events that are left out
 }
 
-// digest holds what is to be told and says when.
+// digest holds the events that are still to be told, and says when.
 type digest struct {
 	interval time.Duration
 	events   []event.Event
 	more     int
 	first    time.Time // when the first of events came, or the first after a failure
 	last     time.Time // when the last message was sent; zero: never
-	failed   bool      // it could not be sent: it waits for something new to happen
+	failed   bool      // these events could not be sent: they wait for a new event
 }
 
 func (d *digest) add(e event.Event, now time.Time) {
@@ -61,14 +61,14 @@ func (d *digest) flush(now time.Time) Message {
 	return m
 }
 
-// back puts in front what could not be sent.
+// back puts the events of a message that could not be sent before those that have come since.
 func (d *digest) back(m Message) {
 	all := append(m.Events, d.events...)
 	d.more += m.More + max(0, len(all)-maxEvents)
 	d.events, d.failed = all[:min(len(all), maxEvents)], len(d.events) == 0
 }
 
-// Subject says the gist in one line.
+// Subject gives the first event, and the number of others, in one line.
 func (m Message) Subject() string {
 	if len(m.Events) == 0 {
 		return ""
@@ -85,7 +85,7 @@ func (m Message) Subject() string {
 	return text
 }
 
-// Text says all, in the words of the log.
+// Text gives all events, in the words of the log.
 func (m Message) Text() string {
 	var b strings.Builder
 	for _, e := range m.Events {

@@ -27,10 +27,10 @@ type Mail struct {
 	Config   *tls.Config // nil: the system's authorities, the server's name; its ServerName is set here
 }
 
-// TLS is when the connection becomes a protected one.
+// TLS is how the connection to a mail server is protected.
 type TLS int
 
-// The ways to protect it.
+// The ways to protect the connection.
 const (
 	StartTLS TLS = iota // before anything that matters; a server that does not offer it gets nothing
 	FromTLS             // from the first byte
@@ -42,8 +42,9 @@ func (m Mail) String() string { return "mail server " + m.Server }
 
 // Send delivers a message to the server. What the server refuses for good wraps ErrRefused.
 //
-// The client of package mail would take these steps by itself, but its errors don't tell a server without STARTTLS or
-// login, which is so for good, from others, and it puts its own deadlines over that of ctx.
+// The client of package mail, which would take the same steps, is not used. Its errors don't say whether a server
+// offers no STARTTLS or no login, where another attempt would be in vain, and it replaces the deadline of ctx by its
+// own.
 func (m Mail) Send(ctx context.Context, msg Message) error {
 	host, _, err := net.SplitHostPort(m.Server)
 	if err != nil {
@@ -99,7 +100,8 @@ func (m Mail) prepare(c *smtp.Client, host string, config *tls.Config) error {
 	if !offered {
 		return fmt.Errorf("the server offers no login: %w", ErrRefused)
 	}
-	if _, protected := c.TLSConnectionState(); !protected { // package smtp would do it on this machine
+	// Package smtp itself would log in without protection where the server is on this machine.
+	if _, protected := c.TLSConnectionState(); !protected {
 		return fmt.Errorf("log in as %s: the connection is not protected: %w", m.User, ErrRefused)
 	}
 	auth := smtp.PlainAuth("", m.User, m.Password, host, false)
@@ -113,7 +115,7 @@ func (m Mail) prepare(c *smtp.Client, host string, config *tls.Config) error {
 	return nil
 }
 
-// discreet leaves of the error of a login what can't repeat the password: the server's words may.
+// discreet gives the error of a login without the words of the server, which may repeat the password.
 func discreet(err error) error {
 	if said, ok := errors.AsType[*textproto.Error](err); ok {
 		return fmt.Errorf("the server says %d: %w", said.Code, ErrRefused)
@@ -144,11 +146,11 @@ func (m Mail) deliver(c *smtp.Client, letter *mail.Msg) error {
 	if err := w.Close(); err != nil {
 		return refused("send the text", err)
 	}
-	_ = c.Quit() // it has the message
+	_ = c.Quit() // the server has the message: an error here changes nothing
 	return nil
 }
 
-// refused tells errors for good (RFC 5321 section 4.2.1) from others.
+// refused wraps ErrRefused where the server's answer is a permanent error (RFC 5321, section 4.2.1).
 func refused(what string, err error) error {
 	if said, ok := errors.AsType[*textproto.Error](err); ok && said.Code >= 500 {
 		return fmt.Errorf("%s: %w: %w", what, err, ErrRefused)

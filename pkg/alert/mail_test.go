@@ -24,17 +24,17 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// mailServer is a small one (RFC 5321) for one connection after the other.
+// mailServer is a small mail server (RFC 5321), which serves one connection after the other.
 type mailServer struct {
 	listener net.Listener
 	config   *tls.Config
 	fromTLS  bool
-	auth     string // what it offers; "": nothing
+	auth     string // the ways to log in that the server offers; "": none
 	startTLS bool
-	careless bool   // it offers a login on an unprotected connection too
-	verdict  string // what it says to a login; "": welcome
-	refuse   string // the command that it answers with 550
-	hang     string // the command that it does not answer
+	careless bool   // the server offers a login on an unprotected connection too
+	verdict  string // the answer to a login; "": a success
+	refuse   string // the command that is answered with 550
+	hang     string // the command that is not answered
 
 	mu    sync.Mutex
 	heard []string // commands
@@ -200,7 +200,7 @@ func TestMail(t *testing.T) {
 	}
 }
 
-// checkHeader tells a mail that nobody answers by machine, has nothing twice and does not say with what it was made.
+// checkHeader wants a header that keeps machines from answering, has no field twice, and does not name the software.
 func checkHeader(t *testing.T, h mail.Header) {
 	t.Helper()
 	from, err := h.AddressList("From")
@@ -223,7 +223,7 @@ func checkHeader(t *testing.T, h mail.Header) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if len(h) != 9 { // those above and the subject: no Bcc, no User-Agent
+	if len(h) != 9 { // the fields above and the subject: no Bcc, no User-Agent
 		t.Errorf("%d headers: %v", len(h), h)
 	}
 	for name, values := range h {
@@ -233,7 +233,7 @@ func checkHeader(t *testing.T, h mail.Header) {
 	}
 }
 
-// No error shows the password, and nobody gets it over an unprotected line.
+// No error shows the password, and no server gets the password over an unprotected connection.
 func TestMailErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		server *mailServer

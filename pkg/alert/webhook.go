@@ -24,18 +24,19 @@ type Webhook struct {
 func NewWebhook(target, token string) (*Webhook, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Hostname() == "" {
-		return nil, errors.New("the webhook's URL is none")
+		return nil, errors.New("the webhook's URL is no URL with a host")
 	}
 	w := &Webhook{target: u, token: token}
 	w.client = &http.Client{
-		// A connection for each message: they are few. No proxy and no other place: the token is for this one.
+		// A connection for each message, as messages are few. No proxy and no redirection: the token is for this server
+		// only.
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return w, nil
 }
 
-// String is the URL without all that may be secret.
+// String is the URL without the parts that may be secret.
 func (w *Webhook) String() string { return w.target.Scheme + "://" + w.target.Host }
 
 // posted is the JSON of a message. Text is what chat programs show.
@@ -71,13 +72,13 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 	}
 	answer, err := w.client.Do(req)
 	if whole, ok := errors.AsType[*url.Error](err); ok {
-		err = whole.Err // the rest of it is the URL
+		err = whole.Err // whole would show the URL
 	}
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}
 	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<16)) // what it says is nobody's
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<16)) // the text of the answer is for nobody
 	switch code := answer.StatusCode; {
 	case code >= 200 && code < 300:
 		return nil

@@ -68,8 +68,8 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
-// A server that accepts and says nothing holds nobody longer than the deadline; one whose certificate nobody vouches
-// for gets nothing.
+// A server that accepts the connection and says nothing is waited for until the deadline. A server whose certificate is
+// signed by no known authority gets nothing.
 func TestBadWebhooks(t *testing.T) {
 	release := make(chan struct{})
 	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

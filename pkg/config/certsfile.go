@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 )
 
-// beside is the file that a variable names; a relative name is looked for in the folder of the file that it stands in.
+// beside is the file that a variable names. A relative name is looked for in the folder of the configuration file that
+// sets the variable.
 func (n node) beside() string {
 	if filepath.IsAbs(n.value) {
 		return n.value
@@ -19,7 +20,7 @@ func (n node) beside() string {
 // readCertificates gives the text of the file that a variable names.
 func readCertificates(n node) (string, error) {
 	name := n.beside()
-	// Not before it is known to be a file: to open a pipe would wait for a writer.
+	// First make sure that it is a file: opening a named pipe would wait until somebody writes into it.
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
 		return "", fmt.Errorf("names %s, which is no file", name)

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// certificate is a file with one, of nobody.
+// certificate writes a file with a made-up certificate.
 func certificate(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -31,8 +31,7 @@ func certificate(t *testing.T) string {
 	return file
 }
 
-// What is in the file is part of the configuration: another certificate in the same file is a change that a reload
-// sees.
+// What is in the file becomes part of the Config, so that a reload sees another certificate in the same file.
 func TestCertificatesOfServers(t *testing.T) {
 	file := certificate(t)
 	text, err := os.ReadFile(file)

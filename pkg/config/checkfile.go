@@ -2,10 +2,11 @@ package config
 
 import "path/filepath"
 
-// CheckFile tells what is wrong with a configuration file and what it includes, for all programs that it can be for:
-// the agent where it names the local host, the monitor and mmm_control where it has a section of the monitor. It
-// returns those programs, none for a file that is a part of others: of that only what is there is looked at; and what
-// is likely not meant as it is written. The error is of type Errors.
+// CheckFile tells what is wrong with a configuration file and the files that it includes. It checks them for each
+// program that the file can be for: the agent where the file names the local host, the monitor and mmm_control where it
+// has a section of the monitor, and the program after which the file is named. CheckFile returns these programs and the
+// warnings. A file for no program is a part of a configuration: then nothing that is missing is reported. The error is
+// of type Errors.
 func CheckFile(file string) ([]Program, Errors, error) {
 	l := &loader{dirs: classicDirs(), beside: true}
 	f, err := open([]string{file})

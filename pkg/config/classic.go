@@ -31,7 +31,7 @@ type node struct {
 	body  []node // of a section
 	note  string // a comment behind it, where comments are kept
 
-	// Only syntaxes with expressions have these.
+	// HCL only, which has expressions.
 	shape shape // of a variable's value
 	fault *fault
 }
@@ -40,15 +40,15 @@ type node struct {
 type shape int
 
 const (
-	anyShape shape = iota // text that says nothing of what it is
+	anyShape shape = iota // classic text, which may be a value of any kind
 	textShape
 	numberShape
 	boolShape
 	listShape
 )
 
-// fault is why a variable has no value. It is an error only for a program that reads the variable: others may lack what
-// it is made of.
+// fault is why a variable has no value. It is an error only for a program that reads the variable: the other programs
+// may lack what the value is made of, such as an environment variable.
 type fault struct {
 	at  pos
 	msg string // continues the variable's name; never shows a value
@@ -64,8 +64,8 @@ const (
 const blanks = " \t\r\f\v"
 
 // parse reads the classic line format. Bytes beyond ASCII are passed through, whatever their encoding: comments are
-// written in many. A UTF-8 byte order mark and CRLF line ends are accepted. It goes on after an error, so that all
-// are found; what it can't make sense of is left out of the tree.
+// written in many. A UTF-8 byte order mark and CRLF line ends are accepted. parse goes on after an error, so that all
+// errors are found; what it can't make sense of is left out of the tree.
 func parse(file string, text []byte) ([]node, Errors) {
 	p := parser{at: pos{file: file}, left: map[string]int{}}
 	return p.parse(text)
@@ -95,7 +95,7 @@ type parser struct {
 	keep bool // comments
 	top  []node
 	open *node          // the section that statements go to; nil at top level
-	left map[string]int // sections that were taken as closed though no tag said so: their closing tag may yet come
+	left map[string]int // by type: sections that were taken as closed without a closing tag, which may yet come
 	errs Errors
 
 	copied pasted
@@ -228,7 +228,8 @@ func uncomment(s string) string {
 	return strings.Trim(text, blanks)
 }
 
-// cutComment also tells where the comment begins, which is at a '#' at the start or after a blank; -1: nowhere.
+// cutComment gives the text before a comment, and where the comment begins; -1: nowhere. A comment begins with a '#' at
+// the start or after a blank.
 func cutComment(s string) (string, int) {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -109,7 +109,7 @@ func TestUncomment(t *testing.T) {
 	}
 }
 
-// What can't be understood costs only itself: the statements around it are read.
+// The statements around one that can't be understood are read.
 func TestParseGoesOn(t *testing.T) {
 	nodes, errs := parse("f.conf", []byte("a=1\n<host db1>\nip x\n<host db2>\nip y\n</role>\nthis z"))
 	want := "2 <host db1>\n3 ip=x\n</host>\n4 <host db2>\n5 ip=y\n</host>\n7 this=z\n"
@@ -119,7 +119,7 @@ func TestParseGoesOn(t *testing.T) {
 }
 
 // FuzzParse: nothing panics, every error has a line of the file, and what was understood can be written and read again.
-// The rules are run on it too: for no tree may they panic.
+// build is run on the tree too: it may panic for none.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.conf")
 	if err != nil || len(files) == 0 {
@@ -138,7 +138,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		nodes, errs := parse("f.conf", text)
 		checkLines(t, errs, text)
-		// it is kept, and can't be written
+		// A section with a bad name is kept in the tree, and can't be written.
 		badName := func(e *Error) bool { return strings.HasPrefix(e.Msg, "section name ") }
 		if !slices.ContainsFunc(errs, badName) {
 			again, errs := parse("f.conf", []byte(print(nodes)))

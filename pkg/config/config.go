@@ -63,8 +63,8 @@ const (
 	ModePassive MonitorMode = "passive"
 )
 
-// Config is the configuration as one program sees it. Fields that the program does not read are zero; which those are
-// is told by the tables of docs/configuration.md. Times are durations, whatever unit the file used.
+// Config is the configuration as one program sees it. Fields that the program does not read are zero; the tables of
+// docs/configuration.md tell which program reads what. Times are durations, whatever unit the file used.
 type Config struct {
 	File             string // the main file, as it was found
 	Warnings         Errors // what is likely not meant as it is written
@@ -72,11 +72,11 @@ type Config struct {
 	Debug            bool
 	Log              Log
 	ActiveMasterRole string // names one of Roles
-	MaxKillRetries   int    // seconds, also the number of rounds
+	MaxKillRetries   int    // seconds for which a writer that gives its role up waits for running statements
 	Blocking         Blocking
 	BlockCommand     string        // never empty for the agent
 	UnblockCommand   string        // never empty for the agent
-	WriterLease      time.Duration // 0: classic, no lease; else at least a second
+	WriterLease      time.Duration // 0: classic, no lease; else from a second to a minute
 	FastFailover     bool
 	SwitchTimeout    time.Duration // above 0 for the monitor
 	CatchUpTimeout   time.Duration // above 0 for the agent
@@ -114,7 +114,7 @@ type MonitorConfig struct {
 	CarefulStartup     bool
 	Mode               MonitorMode
 	WaitForOtherMaster time.Duration  // 0: for ever
-	WriteTimeout       time.Duration  // how long a writer that can't write stays it; 0 = for ever
+	WriteTimeout       time.Duration  // how long a writer that can't write stays the writer; 0: for ever
 	FailoverLoss       string         // any, named or none
 	MetricsListen      netip.AddrPort // zero: no HTTP
 	HookDir            string         // "" or absolute
@@ -157,13 +157,13 @@ type Role struct {
 // Check is how one check runs on every host.
 type Check struct {
 	Period     time.Duration // above 0
-	Trap       time.Duration // how long it must keep failing before it counts
+	Trap       time.Duration // how long the check must keep failing before it counts as failed
 	Timeout    time.Duration // above 0
-	MaxBacklog time.Duration // means something for rep_backlog only
-	Heartbeat  string        // the same: DB.TABLE, or "" for none
+	MaxBacklog time.Duration // rep_backlog only
+	Heartbeat  string        // rep_backlog only: DB.TABLE, or "" for none
 }
 
-// Checks are all checks there are, by name, whether a file names them or not.
+// Checks are all checks by name, whether a file names them or not; nil for a program that does not read them.
 type Checks map[string]Check
 
 // Socket is how the programs talk to each other.
@@ -190,7 +190,7 @@ func (c *Config) Local() Host {
 	return h
 }
 
-// BlocksByCommand says whether an admin has a command of his own for blocking_type soft: one that is not the default.
+// BlocksByCommand says whether an admin has set commands of his own for blocking_type soft.
 func (c *Config) BlocksByCommand() bool {
 	port := cmp.Or(c.Local().MySQLPort, 3306)
 	return c.BlockCommand != blockCommand("-I", port) || c.UnblockCommand != blockCommand("-D", port)
@@ -244,7 +244,7 @@ func (m *model) config(file string) *Config {
 			c.Alerts = append(c.Alerts, alert(s))
 		}
 	}
-	// A block that spares the port which the local server really has would block nothing.
+	// The default commands must block the port that the local server really has.
 	if port := c.Local().MySQLPort; port != 0 {
 		if !top.vals["iptables_block_cmd"].given {
 			c.BlockCommand = blockCommand("-I", port)
@@ -309,7 +309,7 @@ func host(s *section) Host {
 	}
 }
 
-// checks are nil for a program that reads nothing of them.
+// checks gives nil for a program that does not read checks.
 func checks(m *model) Checks {
 	var all Checks
 	for _, name := range checkRules().names {

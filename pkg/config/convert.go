@@ -12,12 +12,12 @@ import (
 // Converted is a configuration file in the other syntax.
 type Converted struct {
 	Text     string
-	Includes []string // the files that it includes: they are to be converted too
+	Includes []string // the files that it includes and that must be converted too
 }
 
-// ToHCL converts a classic file, ToClassic one in HCL. Comments and includes stay, the latter under the name that the
-// included file is to get; what an expression is made of does not: its value is written. The error is of type Errors; a
-// file that has any is not converted.
+// ToHCL converts a classic file, ToClassic a file in HCL. Comments stay. Includes stay too, under the name that the
+// included file gets when it is converted. Of an expression only its value is written. The error is of type Errors: a
+// file with errors is not converted.
 func ToHCL(file string) (Converted, error) { return convert(file, classicNotation, hclNotation) }
 
 // ToClassic is the opposite of ToHCL.
@@ -65,7 +65,8 @@ func parseWithComments(file string, text []byte) ([]node, Errors) {
 	return p.parse(text)
 }
 
-// judge tells what is wrong with a part of a configuration, whoever reads it.
+// judge reports what is wrong with the statements of a file for any program. What is missing is not reported: the file
+// may be a part of a configuration.
 func judge(file string, nodes []node) Errors {
 	var all Errors
 	plain := statements("", nodes)
@@ -76,8 +77,8 @@ func judge(file string, nodes []node) Errors {
 	return all
 }
 
-// statements are the nodes of a section without comments, includes and the names of files with secrets: those need not
-// be here.
+// statements are the nodes of a section without comments, includes and variables that name a file with a secret or with
+// certificates: such a file need not be on this machine.
 func statements(section string, nodes []node) []node {
 	var plain []node
 	for _, n := range nodes {
@@ -90,8 +91,8 @@ func statements(section string, nodes []node) []node {
 	return plain
 }
 
-// lastOnly leaves out variables that are set again in the same section of the file: HCL has no such thing. Sections
-// with includes are taken apart, which is what those mean.
+// lastOnly leaves out variables that are set again in the same section of the file: HCL allows each only once. Sections
+// with includes are split around them, as an include in a section is read at the top level.
 func lastOnly(nodes []node) []node {
 	var out []node
 	for i, n := range nodes {
@@ -139,7 +140,7 @@ func renameIncludes(nodes []node, to notation, names *[]string) []node {
 	return out
 }
 
-// sameStatements reads back what was written. It must be what was meant, to the letter of every password.
+// sameStatements reads back the converted text. It must say what the file said, to the letter of every password.
 func sameStatements(meant []node, text string, as notation) error {
 	file := "converted" + classicSuffix
 	if as == hclNotation {
@@ -168,7 +169,7 @@ type meaning struct {
 	value        any
 }
 
-// meanings also gives the line of each.
+// meanings gives what the statements say, and the line of each.
 func meanings(nodes []node) (all []meaning, lines []int) {
 	add := func(n node, m meaning) { all, lines = append(all, m), append(lines, n.at.line) }
 	for _, n := range nodes {
@@ -191,7 +192,7 @@ func meanings(nodes []node) (all []meaning, lines []int) {
 	return all, lines
 }
 
-// valueOf is a variable's value, or its text where that makes no value, as in a variable that nobody reads.
+// valueOf is a variable's value, or its text where the text gives no value, as with a variable that nobody reads.
 func valueOf(section string, n node) any {
 	if n.fault != nil {
 		return n.fault

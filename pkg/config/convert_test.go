@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every configuration that is here says the same in HCL, and again when it comes back.
+// Every configuration of the repository says the same in HCL, and when it is converted back to classic files.
 func TestConversionKeepsTheMeaning(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/mmm_mon.conf")
 	if err != nil || len(files) < 3 {
@@ -173,7 +173,7 @@ func TestConversionErrors(t *testing.T) {
 			"f.conf:1: 'debug' must be 0, no, off or false, or 1, yes, on or true; not \"7\"\nf.conf:2: section <host x> is never closed; add </host>"},
 		{"f.conf", "agent_secret " + secret + "\xff", ToHCL,
 			"f.conf:1: HCL is written in UTF-8, and this is another encoding; save the file as UTF-8"},
-		// HCL composes characters
+		// HCL normalizes text: it would make one character of an e and an accent.
 		{"f.conf", "agent_secret " + secret + "e\u0301", ToHCL, "f.conf: line 1 can't be written in the other syntax"},
 		{"f.conf", "agent_secret " + secret + "\x17", ToHCL, "f.conf: line 1 can't be written in the other syntax"},
 		{"f.hcl", "debug = true", ToHCL, "f.hcl: is in that syntax already, as its name says"},
@@ -209,7 +209,7 @@ func TestConversionErrors(t *testing.T) {
 	}
 }
 
-// Whatever can be a value comes back to the letter, or is refused.
+// A value that is converted to HCL and back is the same to the letter, or the conversion is refused.
 func FuzzConversion(f *testing.F) {
 	for _, seed := range []string{"x", "a b", `\`, `\#`, "#", "# a", `"`, "${x}", "$${", "%{if}", "a#b", "007", "1e3",
 		"true", "null", "é", "\xff", "<x>", "a,b"} {

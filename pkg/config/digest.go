@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// Digests tells, without showing any value, whether two programs have read the same: a digest for each variable that
-// the monitor and the agents have to agree on, and, of an agent, for those that the agents should agree on among
-// themselves. They are by section as it is written (<host db1>, "" for the top level), then by variable. Digests made
-// with different nonces can't be compared.
+// Digests gives digests of values, by which two programs can tell whether they have read the same, and which show no
+// value: one for each variable that the monitor and the agents have to agree on, and for an agent also one for each
+// variable that the agents should agree on among themselves. The first key is the section as it is written (<host db1>,
+// "" for the top level), the second the variable. Digests made with different nonces can't be compared.
 //
-// Passwords are left out unless there is an agent_secret: their digests are made with it, so that who does not know it
-// can't try passwords on them. Variables that an agent's file may leave out are left out where it does.
+// Passwords are left out unless there is an agent_secret. Their digests are made with the secret, so that nobody who
+// does not know it can try passwords on them. A variable that an agent's file leaves out, as it may, is left out here.
 func (c *Config) Digests(nonce string) map[string]map[string]string {
 	d := digester{nonce: nonce, secret: c.AgentSecret, sections: map[string]map[string]string{}}
 	d.add("", "active_master_role", c.ActiveMasterRole)
@@ -51,7 +51,8 @@ func (c *Config) Digests(nonce string) map[string]map[string]string {
 	return d.sections
 }
 
-// OwnSection has what an agent reads of its own host's section, and other agents of theirs.
+// OwnSection is the section under which Digests has what an agent reads of its own host's section. It has the same name
+// for all agents, so that they can be compared with each other.
 const OwnSection = "<host default>"
 
 type digester struct {

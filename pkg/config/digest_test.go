@@ -34,7 +34,7 @@ agent_secret 0123456789abcdef0123456789abcdef
 </role>
 `
 
-// digestsOf reads a file as an agent does, with replacements.
+// digestsOf gives the digests of an agent that has read the text above, with replacements.
 func digestsOf(t *testing.T, nonce string, replacements ...string) map[string]map[string]string {
 	t.Helper()
 	nodes, errs := parse("f", []byte(strings.NewReplacer(replacements...).Replace(digested)))
@@ -89,7 +89,8 @@ func TestDigests(t *testing.T) {
 	}
 }
 
-// Without agent_secret nothing is said of passwords; with it who does not know it can't try them.
+// Without agent_secret there are no digests of passwords. With it they depend on the secret, so that nobody who does
+// not know the secret can try passwords on them.
 func TestDigestsOfPasswords(t *testing.T) {
 	const line = "agent_secret 0123456789abcdef0123456789abcdef\n"
 	for v := range digestsOf(t, "n1", line, "")[OwnSection] {

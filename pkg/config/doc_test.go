@@ -16,7 +16,7 @@ const (
 	end   = "<!-- end -->\n"
 )
 
-// The reference page has every variable with its meaning, unit, default and who needs it.
+// The reference page has every variable with its meaning, unit and default, and the programs that need it.
 func TestReferencePage(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Error is one thing that is wrong in a configuration file, and where known the remedy.
-// It never shows the value of a variable that holds a password.
+// Error is one thing that is wrong in a configuration file, with the remedy where one is known. It never shows the
+// value of a variable that holds a password.
 type Error struct {
 	File   string
 	Line   int // from 1; 0 where the file as a whole is meant (it can't be found, opened or trusted)
@@ -75,8 +75,8 @@ func hint(word string, known []string) string {
 	return ""
 }
 
-// nearest returns the one of known that is closest to word, "" where none is close: up to a third of the letters, but
-// at least one, may differ. The first of equally close ones wins. Case does not count.
+// nearest returns the word of known that is closest to word, "" where none is close. Up to a third of the letters may
+// differ, and always one. Of equally close words the first wins. Case does not count.
 func nearest(word string, known []string) string {
 	best, bound := "", max(1, len(word)/3)+1
 	for _, k := range known {

@@ -14,8 +14,8 @@ import (
 )
 
 // parseHCL reads HCL's native syntax (github.com/hashicorp/hcl, spec.md) into the raw tree of the classic format. Where
-// the syntax is wrong that is all it reports, as what follows may be misread. The texts of the library's errors are not
-// passed on: they quote what is there, which may be a password.
+// the syntax is wrong it reports nothing else, as what follows may be misread. The library's own error texts are not
+// passed on: they quote the file, and the quote may be a password.
 func parseHCL(file string, text []byte) ([]node, Errors) {
 	p := hclParser{file: file}
 	return p.parse(text)
@@ -39,7 +39,7 @@ func (p *hclParser) parse(text []byte) ([]node, Errors) {
 
 const lostQuote = "Invalid multi-line string"
 
-// remedies are for the mistakes that people make who know the classic format.
+// remedies are for the mistakes of people who know the classic format, by the library's name for the mistake.
 var remedies = map[string]string{
 	"Argument or block definition required":  `write NAME = VALUE, or TYPE "NAME" { ... }`,
 	"Attribute redefined":                    "each variable can be set once in a block; keep one",
@@ -72,7 +72,7 @@ func (p *hclParser) complain(problems hcl.Diagnostics) Errors {
 		}
 		p.errs.add(p.at(*d.Subject), "%s", text)
 		if d.Summary == lostQuote {
-			break // from here on text and what is between texts are mixed up
+			break // from here on the library takes texts for what is between texts, and the other way round
 		}
 	}
 	return p.errs
@@ -81,7 +81,7 @@ func (p *hclParser) complain(problems hcl.Diagnostics) Errors {
 type hclParser struct {
 	file string
 	keep bool      // comments
-	rest []comment // those that have no place yet
+	rest []comment // comments that have no place among the statements yet
 	errs Errors
 }
 
@@ -89,7 +89,7 @@ func (p *hclParser) at(r hcl.Range) pos {
 	return pos{file: p.file, line: r.Start.Line, column: r.Start.Column}
 }
 
-// statements gives those of the file, or of a block of type in, in their order.
+// statements gives the statements of the file (in is ""), or of a block of type in, in their order.
 func (p *hclParser) statements(b *hclsyntax.Body, in string) []node {
 	var nodes []node
 	for _, a := range b.Attributes {
@@ -107,7 +107,7 @@ func (p *hclParser) statements(b *hclsyntax.Body, in string) []node {
 		}
 	}
 	nodes = p.place(nodes, b.SrcRange, in == "")
-	// Stable, for the files of one include.
+	// Stable: the files of one include have one position, and their order counts.
 	slices.SortStableFunc(nodes, func(a, b node) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
 	})
@@ -205,7 +205,7 @@ func (p *hclParser) value(e hclsyntax.Expression) node {
 	return n
 }
 
-// texts gives the elements of a list of texts, or the one of a single text.
+// texts gives the elements of a list of texts, or a single text as a list of one.
 func texts(v cty.Value) ([]string, bool) {
 	t := v.Type()
 	if v.IsNull() {

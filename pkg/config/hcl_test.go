@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// validHCL says the same as valid. Tests replace lines of it: keep the numbers.
+// validHCL says the same as valid. Tests replace lines of it by their numbers: keep these.
 const validHCL = `this = "db1"
 active_master_role = "writer"
 monitor {
@@ -150,8 +150,9 @@ func TestHCLErrorTexts(t *testing.T) {
 			`24:8: 'peer' needs an environment variable that is not set; set the one that env names, for the program's service too`},
 		{edit{24: `peer = file("x")`},
 			`24:8: 'peer' calls a function that is not there; known are concat, env, format, join, lower and upper`},
-		{edit{24: `peer = upper("x", "y")`}, `24:20: 'peer' can't be made of this: too many function arguments`},
-		{edit{24: `peer = format("%d", "x")`}, `24:8: 'peer' can't be made: the function does not take these values`},
+		{edit{24: `peer = upper("x", "y")`},
+			`24:20: 'peer' has an expression that gives no value: too many function arguments`},
+		{edit{24: `peer = format("%d", "x")`}, `24:8: 'peer' calls a function with values that it does not take`},
 		{edit{24: `peer = upper("x"`}, `25:1: missing argument separator`},
 		{edit{24: `peer "db2"`}, `24:11: invalid block definition; write NAME = VALUE, or TYPE "NAME" { ... }`},
 		{edit{24: `peer db2`}, `24:9: invalid block definition; write NAME = VALUE, or TYPE "NAME" { ... }`},
@@ -194,7 +195,7 @@ func TestHCLErrorTexts(t *testing.T) {
 	}
 }
 
-// What another program reads need not make sense here, nor be made of what is there.
+// A variable that only another program reads may have a wrong value, or need an environment variable that is not set.
 func TestHCLOthersValuesAreLeftAlone(t *testing.T) {
 	text := edit{17: `monitor_password = env("MMM_NOT_SET")`, 8: `ping_ips = false`}.applyHCL()
 	mustBuildHCL(t, Agent, text)

@@ -14,7 +14,7 @@ type comment struct {
 	behind bool // something else stands before it in its line
 }
 
-// comments finds those of the text.
+// comments finds the comments and empty lines of the text.
 func (p *hclParser) comments(text []byte) {
 	tokens, _ := hclsyntax.LexConfig(text, p.file, hcl.InitialPos) // it has been parsed without problems
 	fresh := true                                                  // nothing stands in this line yet
@@ -35,7 +35,7 @@ func (p *hclParser) comments(text []byte) {
 	}
 }
 
-// classicComment makes a comment that begins with # of a line of one.
+// classicComment turns a line of a comment into a comment that begins with #.
 func classicComment(line string) string {
 	line = strings.Trim(line, blanks+"\n")
 	for _, mark := range []string{"#", "//", "/*", "*/", "*"} {
@@ -47,7 +47,7 @@ func classicComment(line string) string {
 	return strings.TrimRight("#"+strings.TrimSuffix(line, "*/"), blanks)
 }
 
-// place puts the comments that stand in the range, or all, among the nodes.
+// place puts the comments that stand in the range, or all comments, among the nodes.
 func (p *hclParser) place(nodes []node, within hcl.Range, all bool) []node {
 	for i := range nodes {
 		if nodes[i].kind != sectionNode {
@@ -64,7 +64,7 @@ func (p *hclParser) place(nodes []node, within hcl.Range, all bool) []node {
 	return nodes
 }
 
-// takeNote gives the comment behind what stands in this line.
+// takeNote gives the comment that stands behind a statement in this line, and takes it out of p.rest.
 func (p *hclParser) takeNote(line int) string {
 	i := slices.IndexFunc(p.rest, func(c comment) bool { return c.behind && c.at.line == line })
 	if i < 0 {

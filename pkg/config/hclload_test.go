@@ -49,7 +49,7 @@ func TestLookupOfHCL(t *testing.T) {
 		}
 	}
 
-	// A classic file beside it, in whatever folder, readable or not.
+	// A classic file beside the HCL file is an error, in whatever folder, readable or not.
 	write(t, c+"/mmm_mon.conf", valid)
 	mode(t, c+"/mmm_mon.conf", 0o644)
 	_, err := load(Monitor, Source{}, []string{a, b, c})
@@ -119,7 +119,7 @@ func TestHCLIncludes(t *testing.T) {
 	wantError(t, err, dir+"/hosts.conf:4: 'peer' of <host db7> names the unknown host 'db8'; did you mean 'db1'?")
 }
 
-// The sample says for all programs what the installed classic files say.
+// The HCL sample says the same as the installed classic files, for all programs.
 func TestHCLSample(t *testing.T) {
 	text, err := os.ReadFile("../../etc/mysql-mmm/mmm.hcl.sample")
 	if err != nil {
@@ -136,7 +136,7 @@ func TestHCLSample(t *testing.T) {
 	}
 }
 
-// The example of the reference page is one.
+// The example of the reference page can be loaded.
 func TestHCLExample(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {

@@ -28,8 +28,8 @@ func (p *hclParser) evaluate(e hclsyntax.Expression) (cty.Value, *fault) {
 	return v, nil
 }
 
-// mistake says what is wrong with an expression, without its words: one of them may be a password that lacks its
-// quotes.
+// mistake says what is wrong with an expression. It quotes no word of the expression, which may be a password without
+// its quotes.
 func mistake(d *hcl.Diagnostic) string {
 	switch d.Summary {
 	case "Variables not allowed", "Unknown variable":
@@ -41,9 +41,9 @@ func mistake(d *hcl.Diagnostic) string {
 			errors.Is(call.FunctionCallError(), errNotSet) {
 			return errNotSet.Error()
 		}
-		return "can't be made: the function does not take these values"
+		return "calls a function with values that it does not take"
 	}
-	return "can't be made of this: " + strings.ToLower(d.Summary)
+	return "has an expression that gives no value: " + strings.ToLower(d.Summary)
 }
 
 var errNotSet = errors.New("needs an environment variable that is not set; set the one that env names, for the program's service too")

@@ -11,8 +11,8 @@ import (
 // lookUpTime bounds how long the address of a name is looked for.
 const lookUpTime = 5 * time.Second
 
-// addresses replaces the names in a value by their addresses, each with a warning: the original allowed names. One that
-// stands for several is taken for the first of IPv4.
+// addresses replaces the host names in a value by their addresses: the original allowed names. Each name gives a
+// warning. A name with several addresses stands for its first IPv4 address, or else its first IPv6 address.
 func (m *model) addresses(r rule, n node) (string, error) {
 	return replaceNames(n.value, func(name string) (string, error) {
 		address, err := lookUp(name)
@@ -27,7 +27,7 @@ func (m *model) addresses(r rule, n node) (string, error) {
 	})
 }
 
-// replaceNames puts in the place of each name what it stands for; what is no name stays as it is.
+// replaceNames replaces each host name in a list by its address; what is no name stays as it is.
 func replaceNames(list string, address func(name string) (string, error)) (string, error) {
 	var text strings.Builder
 	for list != "" {
@@ -51,7 +51,7 @@ func replaceNames(list string, address func(name string) (string, error)) (strin
 	return text.String(), nil
 }
 
-// isHostName says whether a word may be a name and is no address (RFC 1123, section 2.1).
+// isHostName says whether a word may be a host name, and is no address (RFC 1123, section 2.1).
 func isHostName(word string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	last := word[strings.LastIndex(word, ".")+1:]

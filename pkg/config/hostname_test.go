@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestNamesForAddresses: a host may be called by its name, as in the original, and a warning says what that is now.
+// TestNamesForAddresses: an ip may be given as a host name, as in the original. A warning says which address that is
+// now.
 func TestNamesForAddresses(t *testing.T) {
 	text := strings.Replace(valid, "ip 192.168.100.52", "ip localhost", 1)
 	if text == valid {
@@ -39,7 +40,7 @@ func TestIsHostName(t *testing.T) {
 	}
 }
 
-// TestReplaceNames: a name that begins like another one is another one.
+// TestReplaceNames: db10 is not taken for db1 because it begins like it.
 func TestReplaceNames(t *testing.T) {
 	for list, want := range map[string]string{
 		"db1": "<db1>", "db1, db10,db1": "<db1>, <db10>,<db1>", "10.0.0.1, gw": "10.0.0.1, <gw>",

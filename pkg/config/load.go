@@ -68,8 +68,8 @@ func load(p Program, src Source, classic []string) (*Config, error) {
 	return c, nil
 }
 
-// build makes a Config of the statements of all files. Where some could not be read, what seems to be missing is not
-// reported: it may well stand there.
+// build makes a Config of the statements of all files. Where some file could not be read, they are not complete, and
+// are not validated: what seems to be missing may stand in that file.
 func build(p Program, file string, nodes []node, errs Errors, complete bool) (*Config, Errors) {
 	m := merge(p, pos{file: file, line: 1}, nodes)
 	if complete {
@@ -99,11 +99,11 @@ func withCluster(name, cluster string) string {
 	return name
 }
 
-// commonName is the name of the HCL file for all programs, which a file of a program's own goes before.
+// commonName is the name of the HCL file for all programs. In one folder a file for one program goes before it.
 func commonName(cluster string) string { return withCluster("mmm", cluster) + hclSuffix }
 
-// mainFiles are the files that may be the main one. Where there is a classic and an HCL file it can't be told which is
-// meant: one that was forgotten must not decide who writes.
+// mainFiles are the files that may be the main file, in the order in which they are tried. It is an error that there is
+// both a classic and an HCL file: a file that somebody has forgotten must not decide which host is the writer.
 func mainFiles(p Program, cluster string, dirs []string) ([]string, error) {
 	name := mainName(p, cluster)
 	var hcl []string
@@ -167,7 +167,7 @@ func open(candidates []string) (*os.File, error) {
 
 type loader struct {
 	dirs       []string // where included files are looked for
-	beside     bool     // but first in the folder of the including file
+	beside     bool     // the folder of the including file goes before dirs
 	files      []string // in the order they were read
 	errs       Errors
 	incomplete bool // some file could not be read
@@ -202,7 +202,7 @@ func (l *loader) read(f *os.File, by *included) []node {
 	var errs Errors
 	if notationOf(f.Name()) == hclNotation {
 		nodes, errs = parseHCL(f.Name(), text)
-		l.incomplete = l.incomplete || len(errs) > 0 // it finds its way back later than the classic parser
+		l.incomplete = l.incomplete || len(errs) > 0 // after an error this parser skips more than the classic one
 	} else {
 		nodes, errs = parse(f.Name(), text)
 		if n, old := firstGeneration(nodes); old {
@@ -215,8 +215,8 @@ func (l *loader) read(f *os.File, by *included) []node {
 	return l.expand(nodes, self)
 }
 
-// expand puts the statements of included files in place of the includes. One within a section means the top level, as
-// in the original: the section is split around it.
+// expand puts the statements of included files in place of the includes. An include within a section is read at the top
+// level, as in the original: the section is split around it.
 func (l *loader) expand(nodes []node, self *included) []node {
 	var out []node
 	for _, n := range nodes {
@@ -281,7 +281,7 @@ func (l *loader) include(n node, self *included) []node {
 func (i *included) cycle(f *os.File) string {
 	info, err := f.Stat()
 	if err != nil {
-		return "" // reading it will tell
+		return "" // reading the file will report the error
 	}
 	chain := f.Name()
 	for file := i; file != nil; file = file.by {
@@ -293,7 +293,8 @@ func (i *included) cycle(f *os.File) string {
 	return ""
 }
 
-// readTrusted reads a file that nobody but its owner and group can read or write: it holds passwords.
+// readTrusted reads a file that holds passwords. It is an error that others than its owner and group can read or write
+// it.
 func readTrusted(f *os.File) ([]byte, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err != nil {

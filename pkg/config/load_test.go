@@ -62,7 +62,7 @@ func wantError(t *testing.T, err error, want string) {
 	}
 }
 
-// Configurations that people run load for the programs they were written for.
+// Configurations that people have published can be loaded for the programs they were written for.
 func TestPublishedConfigurations(t *testing.T) {
 	tests := []struct {
 		dir      string
@@ -197,7 +197,8 @@ func TestIncludes(t *testing.T) {
 		t.Errorf("looked up in the classic folders: %+v", c)
 	}
 
-	// Without options only the classic folders count, in their order; with one, the including file's own comes first.
+	// Without options includes are looked for in the classic folders only, in their order. With --config or
+	// --config-dir the folder of the including file comes first.
 	write(t, main+"/mmm_agent.conf", "this db1\ninclude sub/mmm_part.conf # one more")
 	write(t, main+"/sub/mmm_part.conf", "include mmm_common.conf\ndebug 1")
 	write(t, main+"/sub/mmm_common.conf", common+"max_kill_retries 33\n")

@@ -18,7 +18,7 @@ type value struct {
 	given bool // in a file, not by a default
 }
 
-// section is a merged section with its values. A missing value is no mistake here; required tells.
+// section is a merged section with its values. A missing value is no mistake here: validate reports it.
 type section struct {
 	rule sectionRule
 	name string
@@ -68,12 +68,12 @@ type model struct {
 	sections map[id]*section
 	these    []node // all that 'this' was set to
 	errs     Errors
-	warnings Errors // what is likely not meant so
+	warnings Errors // what is likely not meant as it is written
 }
 
 func (m *model) unique(typ string) *section { return m.sections[id{typ: typ}] }
 
-// all returns the sections of a type sorted by name; templates are none.
+// all returns the sections of a type sorted by name, without the template.
 func (m *model) all(typ string) []*section {
 	var list []*section
 	for _, key := range slices.SortedFunc(maps.Keys(m.sections),
@@ -86,9 +86,9 @@ func (m *model) all(typ string) []*section {
 	return list
 }
 
-// merge joins statements, includes resolved, into a model. A section that appears again adds to the first; of a
-// variable that is set again in the same section the last value counts (so it was in the original). Words that are
-// unknown but close to a known one are reported and then taken for that one, so that one slip is one error.
+// merge joins statements, includes resolved, into a model. A section that appears again adds to the first one. Of a
+// variable that is set again in the same section the last value counts, as in the original. An unknown word that is
+// close to a known one is reported and then taken for the known one, so that one slip is one error.
 func merge(p Program, start pos, nodes []node) *model {
 	m := &model{program: p, rules: ruleset(), sections: map[id]*section{}}
 	for _, r := range m.rules {
@@ -194,7 +194,7 @@ func (m *model) assign(s *section, n node) {
 func (m *model) mistaken(s *section, n node) (rule, bool) {
 	r, ok := s.rule.variable(nearest(n.key, s.rule.varNames()))
 	as := n.at.notation()
-	// A secret that is taken for something else would be quoted as a wrong value of that.
+	// What may be the name of a secret is not taken for another variable: the secret would be quoted as a wrong value.
 	if ok && (r.kind.secret() || nearest(n.key, secretNames()) == "") {
 		m.errs.add(n.at, "unknown variable '%s' in %s%s", n.key, s.label(), hint(n.key, s.rule.varNames()))
 		return r, true
@@ -240,7 +240,7 @@ func secretNames() []string {
 	return names
 }
 
-// interpret reads the values that count in this section. A wrong one stays without a value, but is not missing.
+// interpret reads the values that count in this section. A variable with a wrong value has none, but is not missing.
 func (m *model) interpret(s *section) {
 	for name, n := range s.raw {
 		r, _ := s.rule.variable(name)
@@ -301,7 +301,7 @@ func (m *model) read(r rule, n node) (any, error) {
 	return v, nil
 }
 
-// emptyRemedy explains the one way in which a value is lost that people do not see.
+// emptyRemedy explains an empty password: a '#' has made a comment of it, which people do not see.
 func emptyRemedy(r rule, n node) string {
 	if r.kind == secretKind && n.shape == anyShape {
 		return "; a '#' after a blank begins a comment, write \\# where it is part of the password"

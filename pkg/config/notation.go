@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// notation is how messages write sections and variables: as the file does that they are about.
+// notation is how messages write sections and variables: in the syntax of the file that the message is about.
 type notation int
 
 const (
@@ -16,7 +16,7 @@ const (
 
 const hclSuffix = ".hcl"
 
-// notationOf goes by the file's name, as the choice of the syntax does.
+// notationOf goes by the file's suffix, which also decides the syntax in which the file is read.
 func notationOf(file string) notation {
 	if strings.HasSuffix(file, hclSuffix) {
 		return hclNotation
@@ -48,7 +48,7 @@ func (n notation) any(s sectionRule) string {
 	return n.section(s.typ, "")
 }
 
-// block is any with what makes it a statement.
+// block says how a section of this type begins as a statement.
 func (n notation) block(s sectionRule) string {
 	if n == hclNotation {
 		return n.any(s) + " { ... }"
@@ -80,11 +80,12 @@ func quoteName(typ, name string) string {
 	return strconv.Quote(name)
 }
 
-// secretName tells that a section's name must not be shown. Where the type is none that we know, it may be a password:
-// <agent_password SECRET>.
+// secretName tells whether the name of a section of this type must not be shown. Where the type is none that we know,
+// the name may be a password: <agent_password SECRET>.
 func secretName(typ string) bool { return meantType(typ) == "" }
 
-// meantType is the type of section that a word was probably meant to be; "" where it may as well be a secret's name.
+// meantType is the type of section that a word was probably meant to be; "" where there is none, and where the word may
+// as well be the name of a secret.
 func meantType(word string) string {
 	types := sectionTypes()
 	if slices.Contains(types, word) {

@@ -8,9 +8,10 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// This file is about what the monitor starts and sends beside its work: hooks and alerts.
+// This file is about hooks, the programs that the monitor runs, and alerts, the messages that it sends.
 
-// maxHookTimeout: mmm_control, which waits for hooks that may stop its move, waits for five minutes.
+// maxHookTimeout leaves time for the move itself: mmm_control waits for five minutes, also for hooks that may stop its
+// move.
 const maxHookTimeout = 2 * time.Minute
 
 // Hook is a section <hook NAME>.
@@ -40,7 +41,7 @@ type Alert struct {
 // SMTPTLS is how the connection to a mail server is protected.
 type SMTPTLS string
 
-// The ways to protect it.
+// The ways to protect the connection to a mail server.
 const (
 	StartTLS SMTPTLS = "starttls" // the server must offer it
 	FromTLS  SMTPTLS = "tls"
@@ -81,8 +82,8 @@ func alert(s *section) Alert {
 	}
 }
 
-// validateHooks does not look at the programs: one that is missing is a line in the log when it would run, and no
-// reason not to start.
+// validateHooks does not look at the programs of hooks. A program that is missing is no reason for the monitor not to
+// start: the log says so when the hook would run.
 func (m *model) validateHooks() {
 	absolute := func(s *section, variable string) {
 		if path := get[string](s, variable); path != "" && !filepath.IsAbs(path) {
@@ -132,7 +133,7 @@ func (m *model) validateAlerts() {
 	}
 }
 
-// validateURL is for the URL that comes from a file of its own; nothing of it is shown.
+// validateURL checks a URL that was read from webhook_file. The error shows nothing of the URL, which may hold a key.
 func (m *model) validateURL(s *section) {
 	if u := get[Secret](s, "webhook"); u != "" {
 		if err := checkURL(u.Reveal()); err != nil {

@@ -40,7 +40,7 @@ const notifying = `<monitor>
 </alert>
 `
 
-// Hooks and alerts are the same in both syntaxes, and the monitor's only.
+// Hooks and alerts are the same in both syntaxes, and only the monitor has them.
 func TestHooksAndAlerts(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "smtp"), "sesame\n")

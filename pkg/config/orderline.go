@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// What an order to an agent consists of beside its addresses, in bytes at most. To an agent that only another one
-// reaches it goes inside another request, in which its separators take more bytes. Names have no characters that
-// would.
+// An order to an agent may have maxOrder bytes. The other numbers bound what it has beside its addresses. An order that
+// goes through another agent is inside another request, in which separators take more bytes; names have no characters
+// that do.
 const (
 	maxOrder    = 8192 // a request that an agent reads
 	orderWords  = 800  // words, numbers and their separators
-	orderPlaces = 3    // places in binary logs
-	orderNames  = 10   // names of hosts, each as long as the longest
-	orderPerAll = 3    // how often every host that may be the writer is named: once with a place in its log
-	placeSize   = 100  // name of a binary log and a position in it
+	orderPlaces = 3    // how many places in binary logs
+	orderNames  = 10   // how many names of hosts, each as long as the longest
+	orderPerAll = 3    // how often every host that may be the writer is named, once with a place in its log
+	placeSize   = 100  // a place: name of a binary log and a position in it
 )
 
-// validateOrders refuses more addresses than can be ordered to one host: the last one that is left may have to take
-// them all.
+// validateOrders refuses more addresses than fit into an order to one host: the last host that is left may have to take
+// all addresses of its roles.
 func (m *model) validateOrders() {
 	hosts, longest, rest := m.all("host"), 0, orderWords+orderPlaces*placeSize
 	for _, h := range hosts {
@@ -48,7 +48,7 @@ func (m *model) validateOrders() {
 	}
 }
 
-// mayHoldExclusive says whether the host is one of an exclusive role, as the writer's is.
+// mayHoldExclusive says whether the host may have an exclusive role. The writer's role is one.
 func (m *model) mayHoldExclusive(host string) bool {
 	return slices.ContainsFunc(m.all("role"), func(r *section) bool {
 		return get[string](r, "mode") == "exclusive" && slices.Contains(get[[]string](r, "hosts"), host)

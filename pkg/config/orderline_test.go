@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// An order to one host has room for so many addresses. What other hosts have does not count.
+// An order to one host has room for a limited number of addresses. Addresses that only other hosts can have don't
+// count.
 func TestTooManyAddresses(t *testing.T) {
 	ips := func(n int) string {
 		var list []string

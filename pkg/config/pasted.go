@@ -19,7 +19,7 @@ const (
 		"likewise for all hosts, roles and checks (docs/migration.md tells what else is called differently)"
 )
 
-// pasted is where a file has what copying has made of it.
+// pasted has the places in a file where copying has put something else for what was written.
 type pasted struct{ entities, blanks []pos }
 
 // mend gives a line as it was meant.
@@ -47,7 +47,7 @@ func (f *pasted) mend(at pos, s string) string {
 		return meant
 	} else if was, _ := cutComment(s); was == value || strings.Join(splitBlanks(was),
 		" ") == strings.Join(splitBlanks(value), " ") {
-		return s // only its comment has them
+		return s // only the comment has odd blanks
 	}
 	f.blanks = append(f.blanks, at)
 	return meant
@@ -71,7 +71,7 @@ func (f *pasted) report(errs *Errors) {
 	}
 }
 
-// isOddBlank tells of all that looks like a blank, and of blanks.
+// isOddBlank tells whether r looks like a blank; blanks themselves do.
 func isOddBlank(r rune) bool {
 	switch {
 	case r >= 0x2000 && r <= 0x200b, strings.ContainsRune(blanks, r):
@@ -80,7 +80,7 @@ func isOddBlank(r rune) bool {
 	return slices.Contains([]rune{0xa0, 0x202f, 0x205f, 0x3000, 0xfeff}, r)
 }
 
-// blanked puts blanks in place of all that looks like one.
+// blanked puts a blank in place of everything that looks like a blank.
 func blanked(s string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); {
@@ -98,7 +98,7 @@ func blanked(s string) string {
 	return out.String()
 }
 
-// cutBlank parts the first word from the rest.
+// cutBlank splits the first word from the rest.
 func cutBlank(s string) (word, rest string, found bool) {
 	i := strings.IndexAny(s, blanks)
 	if i < 0 {
@@ -107,8 +107,8 @@ func cutBlank(s string) (word, rest string, found bool) {
 	return s[:i], strings.Trim(s[i:], blanks), true
 }
 
-// firstGeneration finds what only files of MMM 1 have: several hosts, roles or checks that begin like variables. One
-// alone may be a slip.
+// firstGeneration finds what only files of MMM 1 have: several hosts, roles or checks that begin like variables. A
+// single such line may be a slip. The node is the first of them.
 func firstGeneration(nodes []node) (first node, found bool) {
 	count := 0
 	for _, n := range nodes {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPasted: what copying has done to a file is one error that says so, and what else is wrong is found all the same.
+// TestPasted: what copying has done to a file gives one error that says so, and other mistakes are found all the same.
 func TestPasted(t *testing.T) {
 	const nbsp, wide, latin1 = "\u00a0", "\u3000", "\xa0"
 	const blank = "a space that is no blank (a no-break space, as web pages and word processors have)"
@@ -46,7 +46,7 @@ func TestPasted(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", c.name, strings.Join(lines, "\n"), c.want)
 		}
 	}
-	// A password keeps what it has, and so does a command.
+	// Passwords and commands are left as they are.
 	c, errs := buildText(Agent, edit{15: "agent_password a" + nbsp + "b" + nbsp,
 		19: "replication_password &lt;x&gt;"}.apply()+"iptables_block_cmd echo"+nbsp+"x\n")
 	if len(errs) > 0 || c.Local().AgentPassword.Reveal() != "a"+nbsp+"b"+nbsp ||
@@ -55,7 +55,7 @@ func TestPasted(t *testing.T) {
 	}
 }
 
-// TestFirstGeneration: a file of MMM 1 is named as one, with one error.
+// TestFirstGeneration: a file of MMM 1 gives one error, which says that it is one.
 func TestFirstGeneration(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/mmm_agent.conf",
@@ -72,7 +72,7 @@ func TestFirstGeneration(t *testing.T) {
 	}
 }
 
-// TestHostForThis: a line with nothing but the name of a host.
+// TestHostForThis: for a line with nothing but the name of a host the error asks whether 'this' was meant.
 func TestHostForThis(t *testing.T) {
 	_, errs := buildText(Agent, strings.TrimPrefix(valid, "this db1\n")+"db1\n")
 	if got := errs.Error(); got != "f.conf:40: 'db1' is a host, not a variable; where this file is that host's, write: this db1" {

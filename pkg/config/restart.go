@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Candidates are the hosts that may be the writer, sorted. An agent's file may leave the hosts of roles out; then they
-// are the masters.
+// Candidates are the hosts that may be the writer, sorted. An agent's file may leave the hosts of roles out; then the
+// candidates are the masters.
 func (c *Config) Candidates() []string {
 	var masters []string
 	for _, h := range c.Hosts {
@@ -22,14 +22,14 @@ func (c *Config) Candidates() []string {
 	return masters
 }
 
-// Setting is something of a configuration, and whether it has changed.
+// Setting is the name of a setting, and whether its value has changed.
 type Setting struct {
 	Name    string
 	Changed bool
 }
 
-// NeedRestart are the changes from old to next that a running program can't make: those that are common to monitor and
-// agents, and what else has changed of its own. There is one error for each.
+// NeedRestart gives an error for each change from old to next that a running program can't make: changes of settings
+// that monitor and agents have in common, and of own, the settings of the program at hand.
 func NeedRestart(old, next *Config, own ...Setting) []error {
 	var reasons []error
 	for _, s := range append([]Setting{

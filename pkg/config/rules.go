@@ -41,11 +41,11 @@ const (
 	serverKind                 // string, HOST:PORT, where HOST may be a name
 	urlKind                    // Secret, an http or https URL: it may have a token in it
 	certsFileKind              // string, what is in the file: certificates
-	secretFileKind             // the file whose first line is the variable named before "_file", a secretKind
+	secretFileKind             // a file whose first line is the value of the secret that is named before "_file"
 	ignoredKind                // not looked at; may be empty
 )
 
-// rule is what is known of one variable.
+// rule describes one variable.
 type rule struct {
 	name    string
 	kind    kind
@@ -57,12 +57,12 @@ type rule struct {
 	doc     string // one sentence for the reference page
 }
 
-// sectionRule is what is known of one type of section; the top level is the one without a type.
+// sectionRule describes one type of section. The top level is the section without a type.
 type sectionRule struct {
 	typ      string
 	named    bool     // <type NAME> instead of <type>
 	template bool     // a section named default fills what the others leave out
-	names    []string // the only names there can be; each exists, written or not
+	names    []string // the only names there can be; each section exists, whether a file has it or not
 	needs    programs // the programs that don't start without at least one
 	doc      string
 	vars     []rule
@@ -88,11 +88,11 @@ func (s sectionRule) varNames() []string {
 // tag says how a section of this type is written in classic files.
 func (s sectionRule) tag() string { return classicNotation.any(s) }
 
-// templateName is the section that is a template where its type has one.
+// templateName is the name of the section that is the template of its type.
 const templateName = "default"
 
-// ruleset is the whole vocabulary of the classic files (MMM 2.2, the mysql-m3 fork, and what is new here). The tables
-// of docs/configuration.md are generated from it.
+// ruleset is the whole vocabulary of the configuration (of MMM 2.2, of the mysql-m3 fork, and what is new here). The
+// tables of docs/configuration.md are generated from it.
 func ruleset() []sectionRule {
 	return []sectionRule{topRules(), monitorRules(), hostRules(), roleRules(), checkRules(), socketRules(), hookRules(),
 		alertRules(), copyMethodRules()}
@@ -127,9 +127,9 @@ func topRules() sectionRule {
 		{name: "iptables_block_cmd", kind: textKind, def: blockCommand("-I", 3306), reads: forA,
 			doc: "Command that blocks new client connections for `blocking_type soft`. The default, which uses the local host's mysql_port, is not run: in its place the agent has a rule of its own (nftables, no command) that spares this host, the other hosts of the configuration and the monitor, and ends by itself. A command that does not spare them keeps the monitor's checks from the server."},
 		{name: "iptables_unblock_cmd", kind: textKind, def: blockCommand("-D", 3306), reads: forA,
-			doc: "Command that takes the block away again. It also runs when the agent of a host that may be the writer starts, as one that was killed may have left the block; the default, which uses the local host's mysql_port, until there is none left."},
+			doc: "Command that takes the block away again. It also runs when the agent of a host that may be the writer starts, since an agent that was killed may have left the block. The default, which uses the local host's mysql_port, is then repeated until no block is left."},
 		{name: "writer_lease", kind: durationKind, def: "6", reads: forA | forM,
-			doc: "How long a writer goes on that neither the monitor nor another host that may be the writer vouches for, before its address goes by itself. What the monitor has counts. 0: no lease, as MMM 2.2: a writer that can't be reached may stay writer beside the new one."},
+			doc: "How long a writer stays the writer when neither the monitor nor another host that may be the writer vouches for it; then its address goes by itself. The monitor's value counts for all hosts. 0: no lease, as in MMM 2.2: a writer that can't be reached may stay the writer beside the new one."},
 		{name: "agent_secret", kind: secretKind, reads: forA | forM,
 			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
 		{name: "agent_secret_file", kind: secretFileKind, reads: forA | forM,
@@ -139,7 +139,7 @@ func topRules() sectionRule {
 		{name: "switch_timeout", kind: periodKind, def: "10", reads: forM,
 			doc: "How long the target of a planned move of a role may take; then the role goes back to the host that had it."},
 		{name: "catch_up_timeout", kind: periodKind, def: "10", reads: forA,
-			doc: "How long a new writer may take to fetch from another host what that one has received of a dead writer and it has not, where they replicate by GTID. Then it goes on without."},
+			doc: "How long a new writer may take to fetch from another host what that host has received of the dead writer and the new writer has not; with GTIDs only. Then the new writer goes on without it."},
 		{name: "arp_refresh", kind: durationKind, def: "30", reads: forA,
 			doc: "How often a host announces the virtual addresses that it has; 0: only when it gets them."},
 		{name: "default_copy_method", kind: ignoredKind, doc: toolsOnly},
@@ -191,7 +191,7 @@ func monitorRules() sectionRule {
 		{name: "write_timeout", kind: durationKind, def: "10", reads: forM,
 			doc: "How long the writer may answer and write nothing, because its disk hangs or is full or nobody acknowledges what it commits, before another host that is fit becomes the writer; 0: for ever. Choose more than your longest commit takes."},
 		{name: "failover_loss", kind: choiceKind, def: "named", reads: forM, choices: []string{"any", "named", "none"},
-			doc: "What a host may lack that becomes the writer when the writer is dead. `named`: one that had not received for `trap_period` or longer while the writer lived is waited with for `wait_for_other_master`, and the log says what it lacks. `none`: only a host whose acknowledgement all commits waited for (semi-synchronous replication). `any`: no host is asked, as in MMM 2.2."},
+			doc: "What a host may lack that becomes the writer when the writer is dead. `named`: a host that had received nothing for `trap_period` or longer while the writer lived gets the role only after `wait_for_other_master`, and the log says what it lacks. `none`: only a host whose acknowledgement all commits waited for (semi-synchronous replication) gets the role. `any`: what a host lacks is not looked at, as in MMM 2.2."},
 	}}
 }
 
@@ -223,16 +223,16 @@ func hostRules() sectionRule {
 			{name: "event_scheduler", kind: boolKind, def: "0", reads: forA | forM,
 				doc: "Hand the server's event scheduler over with the writer role: the agent sets `event_scheduler` ON where writes are allowed, and OFF where they are denied. For events that are enabled on all hosts that may be the writer (see replication.md)."},
 			{name: "agent_user", kind: textKind, reads: forA, needs: forA, doc: "Database account of the agent."},
-			{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+			{name: "agent_password", kind: secretKind, reads: forA, needs: forA, doc: "Password of `agent_user`."},
 			{name: "agent_password_file", kind: secretFileKind, reads: forA,
 				doc: "File whose first line is `agent_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 			{name: "monitor_user", kind: textKind, reads: forM, needs: forM, doc: "Database account of the monitor."},
-			{name: "monitor_password", kind: secretKind, reads: forM, needs: forM, doc: "Its password."},
+			{name: "monitor_password", kind: secretKind, reads: forM, needs: forM, doc: "Password of `monitor_user`."},
 			{name: "monitor_password_file", kind: secretFileKind, reads: forM,
 				doc: "File whose first line is `monitor_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 			{name: "replication_user", kind: textKind, reads: forA, needs: forA,
 				doc: "Database account with which slaves replicate."},
-			{name: "replication_password", kind: secretKind, reads: forA, needs: forA, doc: "Its password."},
+			{name: "replication_password", kind: secretKind, reads: forA, needs: forA, doc: "Password of `replication_user`."},
 			{name: "replication_password_file", kind: secretFileKind, reads: forA,
 				doc: "File whose first line is `replication_password`, in place of it. Nobody but its owner and group may read it; a relative name is looked for in the folder of the configuration file."},
 			{name: "replication_channel", kind: textKind, reads: forA | forM,
@@ -286,7 +286,7 @@ func socketRules() sectionRule {
 		{name: "type", kind: choiceKind, def: "plain", reads: all, choices: []string{"plain", "ssl"},
 			doc: "`plain`: unprotected TCP; `ssl`: TLS, both sides show a certificate."},
 		{name: "cert_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Own certificate, PEM."},
-		{name: "key_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Its private key, PEM."},
+		{name: "key_file", kind: textKind, reads: all, needs: all, when: "type ssl", doc: "Private key of `cert_file`, PEM."},
 		{name: "ca_file", kind: textKind, reads: all, needs: all, when: "type ssl",
 			doc: "Certificates of the authorities that the other side's certificate must come from, PEM."},
 	}}
@@ -318,7 +318,7 @@ func alertRules() sectionRule {
 				doc: "URL to which messages are posted as JSON. It is never shown, as such URLs often hold a key."},
 			{name: "webhook_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "webhook")},
 			{name: "webhook_token", kind: secretKind, reads: forM,
-				doc: "Sent with them as `Authorization: Bearer TOKEN`."},
+				doc: "Sent with each message to `webhook` as `Authorization: Bearer TOKEN`."},
 			{name: "webhook_token_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "webhook_token")},
 			{name: "smtp", kind: serverKind, reads: forM,
 				doc: "Mail server, by name or address, with its port. It needs mail_from and mail_to."},
@@ -327,7 +327,7 @@ func alertRules() sectionRule {
 				doc:     "`starttls`: only where the server offers it; `tls`: from the first byte (port 465); `none`: unprotected. Certificates must be valid for the server's name."},
 			{name: "smtp_user", kind: textKind, reads: forM,
 				doc: "Account on the mail server; without it there is no login."},
-			{name: "smtp_password", kind: secretKind, reads: forM, doc: "Its password."},
+			{name: "smtp_password", kind: secretKind, reads: forM, doc: "Password of `smtp_user`."},
 			{name: "smtp_password_file", kind: secretFileKind, reads: forM, doc: fmt.Sprintf(fileOf, "smtp_password")},
 			{name: "mail_from", kind: textKind, reads: forM, doc: "Sender's mail address."},
 			{name: "mail_to", kind: namesKind, reads: forM, doc: "Mail addresses of the recipients."},

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// fileSuffix makes the name of a secretFileKind of that of the secret.
+// fileSuffix ends the name of a variable of secretFileKind; before it stands the name of the secret.
 const fileSuffix = "_file"
 
-// readSecret gives the first line of the file that a variable names. An error shows the file's name only where there is
-// such a file: it may be the password itself, in the wrong place.
+// readSecret gives the first line of the file that a variable names. An error shows the name only where there is such a
+// file: a name of no file may be the password itself, in the wrong place.
 func readSecret(n node) (Secret, error) {
 	name := n.beside()
-	// Not before it is known to be a file: to open a pipe would wait for a writer.
+	// First make sure that it is a file: opening a named pipe would wait until somebody writes into it.
 	info, err := os.Stat(name)
 	if err != nil {
 		if reason, ok := errors.AsType[*fs.PathError](err); ok {

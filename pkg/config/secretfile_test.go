@@ -34,7 +34,7 @@ func TestSecretFiles(t *testing.T) {
 			t.Errorf("%s: %q, %q, %q", name, h.MonitorPassword.Reveal(), h.AgentPassword.Reveal(),
 				m.AgentSecret.Reveal())
 		}
-		// The files of others need not be there.
+		// The file with the agent's password need not be there for the other programs.
 		if err := os.Rename(filepath.Join(dir, "agent"), filepath.Join(dir, "gone")); err != nil {
 			t.Fatal(err)
 		}

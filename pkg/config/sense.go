@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// This file is about values that can be read and can't work, or not as they seem to.
+// This file is about values that can be read, but can't work, or not in the way that they seem to.
 
-// Limits of the servers in CHANGE MASTER and CHANGE REPLICATION SOURCE. Which server it will be a configuration does
-// not say: what none of them takes is an error, what only MariaDB takes a warning.
+// Limits of the servers in CHANGE MASTER and CHANGE REPLICATION SOURCE. A configuration does not say which server it is
+// for: what no server takes is an error, and what only MariaDB takes is a warning.
 const (
 	passwordOfMySQL   = 32 // bytes
 	passwordOfMariaDB = 96
@@ -44,7 +44,7 @@ func (m *model) validateSense() {
 	m.validateLog()
 }
 
-// validateSameHost: a server, and an agent, can be one host's alone.
+// validateSameHost: two hosts can't have the same database server, nor the same agent.
 func (m *model) validateSameHost() {
 	type place struct {
 		ip   netip.Addr
@@ -67,10 +67,10 @@ func (m *model) validateSameHost() {
 	}
 }
 
-// sameServer: it has been said already that two hosts are one.
+// sameServer tells whether two hosts with one ip have the same server too. Then the error has been reported already.
 func sameServer(a, b *section) bool { return get[int](a, "mysql_port") == get[int](b, "mysql_port") }
 
-// notForHosts says why nobody can be reached by an address, or "".
+// notForHosts says why an address can't be that of one host; "" where it can.
 func notForHosts(ip netip.Addr) string {
 	switch {
 	case ip.IsUnspecified():
@@ -87,7 +87,7 @@ func notForHosts(ip netip.Addr) string {
 	return ""
 }
 
-// validateHostAddress lets a loopback address pass, and one with a zone: a cluster on one machine may have them.
+// validateHostAddress accepts a loopback address, and an address with a zone: a cluster on one machine may have them.
 func (m *model) validateHostAddress(s *section) {
 	ip := get[netip.Addr](s, "ip")
 	if why := notForHosts(ip); ip.IsValid() && why != "" && !ip.IsLoopback() && ip.Zone() == "" {
@@ -107,11 +107,11 @@ func (m *model) validateInterface(s *section) {
 	default:
 		return
 	}
-	// A default is looked at once, not with every host that has it.
+	// The message names no host, so that a wrong value in <host default> is one error, not one for each host.
 	m.errs.add(s.where("cluster_interface"), "'cluster_interface' %s, not %q", what, name)
 }
 
-// validateReplication finds in time what a server would say when slaves are to follow a new writer.
+// validateReplication reports now what a server would refuse when slaves are to follow a new writer.
 func (m *model) validateReplication(s *section) {
 	password, user := get[Secret](s, "replication_password").Reveal(), get[string](s, "replication_user")
 	channel := get[string](s, "replication_channel")
@@ -145,7 +145,7 @@ func (m *model) validateChecks() {
 	}
 }
 
-// validateLog: times of JSON have their zone whatever is written.
+// validateLog warns that log_timestamps has no effect on a log in JSON, whose times always have their zone.
 func (m *model) validateLog() {
 	top := m.unique("")
 	n, set := top.raw["log_timestamps"]
@@ -155,8 +155,8 @@ func (m *model) validateLog() {
 	}
 }
 
-// validateThis: the last one counts, as in the original, so that a file of one's own can overrule one that it includes.
-// In one file they can only be a misunderstanding, on all hosts but one.
+// validateThis: the last 'this' counts, as in the original, so that a host's own file can overrule a file that it
+// includes. Several of them in one file are an error: 'this' is not the list of all hosts.
 func (m *model) validateThis() {
 	if m.program != Agent {
 		return

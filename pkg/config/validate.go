@@ -14,8 +14,8 @@ const (
 	minSecret = 16 // whoever records one signed line can try secrets at home
 )
 
-// validate reports what the program at hand can't run with. Variables that it does not read have no value here, and so
-// are not judged: mmm_control runs with roles that no monitor would accept.
+// validate reports what the program at hand can't run with. Variables that the program does not read have no value, and
+// so are not judged: mmm_control runs with roles that no monitor would accept.
 func (m *model) validate() {
 	for _, r := range m.rules {
 		if r.named {
@@ -105,7 +105,7 @@ func (m *model) validatePeer(s *section) {
 		m.errs.add(s.where("peer"), "%s is the host itself; name the other master", s.whose("peer"))
 	case mode == string(Slave):
 		m.errs.add(s.where("peer"), "%s is %s, a slave; name the other master", s.whose("peer"), peer)
-	// else reported there
+	// where the other host's own peer is wrong, that is reported for the other host
 	case mode == string(Master) && back != s.name && back != peer && m.sections[id{"host", back}] != nil:
 		m.errs.add(s.where("peer"), "%s is %s, but the peer of %s is %s; two masters must name each other",
 			s.whose("peer"), peer, peer, back)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// valid is a configuration for all three programs. Tests replace lines of it: keep the numbers.
+// valid is a configuration for all three programs. Tests replace lines of it by their numbers: keep these.
 const valid = `this db1
 active_master_role writer
 <monitor>
@@ -309,7 +309,8 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	}
 }
 
-// The same for every secret there is, in every section, for every program.
+// No error shows a password either where its variable stands in a section that does not have it: each secret is tried
+// in every section, for every program.
 func TestMisplacedSecretsAreNotShown(t *testing.T) {
 	const secret = "qhdks-123"
 	opened := map[string]string{"": "", "monitor": "<monitor>", "host": "<host db1>", "role": "<role writer>",

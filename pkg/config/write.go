@@ -25,7 +25,7 @@ func writeHCL(nodes []node) (string, Errors) {
 
 type hclWriter struct {
 	out   strings.Builder
-	block bool // includes are blocks
+	block bool // an include is written as a block
 	errs  Errors
 }
 
@@ -54,7 +54,7 @@ func (w *hclWriter) body(section string, nodes []node) {
 	}
 }
 
-// line writes one line with the comment behind it, whose encoding may be any.
+// line writes one line with the comment behind it. A comment may be in any encoding: what is not UTF-8 is replaced.
 func (w *hclWriter) line(text, note string) {
 	if note != "" {
 		text += " " + note
@@ -72,7 +72,7 @@ func (w *hclWriter) quote(n node) string {
 
 func quote(s string) string { return string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes()) }
 
-// value writes what the variable's kind is in HCL.
+// value writes a variable's value in the way in which HCL has values of its kind.
 func (w *hclWriter) value(section string, n node) string {
 	r, _ := variableRule(section, n.key)
 	switch r.kind {
@@ -96,7 +96,7 @@ func (w *hclWriter) value(section string, n node) string {
 	return w.quote(n)
 }
 
-// isNumber tells whether s is a number as HCL writes them, without a needless zero.
+// isNumber tells whether s is a number as HCL writes them, and without leading zeros.
 func isNumber(s string) bool {
 	whole, part, point := strings.Cut(s, ".")
 	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

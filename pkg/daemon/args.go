@@ -12,7 +12,7 @@ import (
 // Invocation is what the arguments of a daemon say.
 type Invocation struct {
 	Cluster    string // of @CLUSTER; "" where there is one cluster only
-	ConfigFile string // the four files are absolute, or "" where not given
+	ConfigFile string // absolute, as are the next three; "" where not given
 	ConfigDir  string
 	LogFile    string
 	PIDFile    string
@@ -64,7 +64,7 @@ func ParseArgs(args []string) (Invocation, error) {
 		}
 		args = set.Args()[1:]
 	}
-	// In the background the working directory is another.
+	// The background has another working directory.
 	for _, file := range []*string{&inv.ConfigFile, &inv.ConfigDir, &inv.LogFile, &inv.PIDFile} {
 		if *file == "" {
 			continue
@@ -109,7 +109,7 @@ func (inv *Invocation) word(w string) error {
 	return nil
 }
 
-// Args gives arguments that say the same.
+// Args gives the arguments from which ParseArgs makes inv.
 func (inv Invocation) Args() []string {
 	var args []string
 	if inv.Cluster != "" {

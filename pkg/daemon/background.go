@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A start in the background makes two processes of us: the first starts the watcher and waits for news; the watcher
-// holds the pid file, and starts the worker, which is the program proper. Which of them we are stands in the
-// environment, and news go through a pipe to the parent.
+// A start in the background makes two more processes. The first process starts the watcher, waits until it hears how
+// the start went, and ends. The watcher holds the pid file and starts the worker, which is the program proper. The
+// environment variable stageVar tells a process which of the three it is. How the start went is written to a pipe to
+// the parent, once: the text is the news below.
 const (
 	stageVar     = "MMM_DAEMON_STAGE"
 	stageFirst   = ""
@@ -38,10 +39,10 @@ const (
 	restartPause = time.Second
 )
 
-// parent is who wants to know how the start went; the zero parent is nobody.
+// parent is the process that waits to hear how the start went. The zero parent is none.
 type parent struct{ pipe *os.File }
 
-// say gives the news; only the first count.
+// say tells the parent the news. Only the first call counts.
 func (p parent) say(text string) {
 	if p.pipe == nil {
 		return
@@ -50,7 +51,7 @@ func (p parent) say(text string) {
 	p.pipe.Close()
 }
 
-// takeStage tells which process this is. Our own children must not inherit any of it.
+// takeStage tells which process this is. It keeps the variable, the pipe and the lock from our own children.
 func takeStage() (string, parent) {
 	stage := os.Getenv(stageVar)
 	os.Unsetenv(stageVar)
@@ -90,8 +91,8 @@ func launch(inv Invocation, stderr io.Writer) int {
 		return 1
 	}
 	defer read.Close()
-	// What our caller left open is not ours to hold open. Kernels before 5.11 don't know this call; there nothing is
-	// lost but the courtesy.
+	// A daemon must not hold open what its caller has left open. Kernels before 5.11 don't know this call; there the
+	// files stay open.
 	_ = unix.CloseRange(parentFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
@@ -119,7 +120,7 @@ func launch(inv Invocation, stderr io.Writer) int {
 	return 1
 }
 
-// watch runs workers, one after the other, until one ends as it should, or we are told to end.
+// watch runs workers, one after the other, until one ends with exit code 0, or the watcher is told to end.
 func (p *process) watch() int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
@@ -149,8 +150,8 @@ type watcher struct {
 	pid     *PIDFile
 	signals <-chan os.Signal
 	news    string // what the newest worker said of its start
-	up      bool   // a worker has been up
-	ending  bool   // we were told to end
+	up      bool   // some worker has started successfully
+	ending  bool   // the watcher was told to end
 }
 
 func (w *watcher) run() int {
@@ -158,7 +159,7 @@ func (w *watcher) run() int {
 		err := w.worker()
 		switch {
 		case !w.up:
-			return 1 // whoever started us knows
+			return 1 // the parent has heard the reason
 		case w.ending || err == nil:
 			return 0
 		}
@@ -180,7 +181,7 @@ func (w *watcher) worker() error {
 		return w.failed(err)
 	}
 	cmd.ExtraFiles = append(cmd.ExtraFiles, w.pid.file)
-	// The runtime writes the trace of a panic there.
+	// The Go runtime writes the trace of a panic to stderr: it is to be in the log.
 	stderr, err := os.OpenFile(w.file.path, os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		cmd.Stderr = stderr
@@ -195,7 +196,7 @@ func (w *watcher) worker() error {
 	news, dead := make(chan string, 1), make(chan error, 1)
 	go func() {
 		defer read.Close()
-		text, _ := io.ReadAll(read) // at the latest it ends with the worker
+		text, _ := io.ReadAll(read) // the worker closes the pipe after its news, at the latest when it ends
 		news <- string(text)
 	}()
 	go func() { dead <- cmd.Wait() }()
@@ -206,7 +207,7 @@ func (w *watcher) worker() error {
 			news = nil
 		case s := <-w.signals:
 			w.ending = true
-			_ = cmd.Process.Signal(s) // fails only where it is dead
+			_ = cmd.Process.Signal(s) // fails only where the worker has ended
 		case <-w.hup:
 			w.reopen()
 			_ = cmd.Process.Signal(syscall.SIGHUP)
@@ -219,7 +220,7 @@ func (w *watcher) worker() error {
 	}
 }
 
-// passOn passes on what a worker says of its start.
+// passOn tells the parent what the first worker says of its start.
 func (w *watcher) passOn(text string) {
 	w.news = text
 	if w.up || text == "" {
@@ -229,7 +230,7 @@ func (w *watcher) passOn(text string) {
 	w.parent.say(text)
 }
 
-// failed makes sure that whoever started us hears of a first worker that died without a word.
+// failed makes sure that the parent hears of a first worker that died without saying anything.
 func (w *watcher) failed(err error) error {
 	if !w.up {
 		w.parent.say(fmt.Sprintf("%s died during its start: %v", w.program.Name, err))
@@ -243,7 +244,7 @@ func (w *watcher) reopen() {
 	}
 }
 
-// pause reports false where we were told to end meanwhile.
+// pause waits for restartPause. It reports false where the watcher was told to end meanwhile.
 func (w *watcher) pause() bool {
 	over := time.NewTimer(restartPause)
 	defer over.Stop()

@@ -24,7 +24,7 @@ func TestBackground(t *testing.T) {
 				t.Errorf("the worker is in %s, %v", dir, err)
 			}
 			log := read(t, p.log)
-			// Its three standard files and nothing else.
+			// The child has its three standard files (and the folder that readlink reads) and nothing else.
 			child, _, _ := strings.Cut(log[strings.Index(log, "child sees="):], "\n")
 			if !strings.HasSuffix(child, `,stage=,notify="`) || strings.Count(child, ",") > 4 ||
 				strings.Contains(child, p.pid) {
@@ -77,7 +77,7 @@ func TestWorkerIsStartedAgain(t *testing.T) {
 	log := read(t, p.log)
 	for _, want := range []string{
 		`ERROR probe died, starting it again cause="signal: killed" pause=1s`,
-		`ERROR probe died, starting it again cause="exit status 2" pause=1s`, // the runtime's way to die
+		`ERROR probe died, starting it again cause="exit status 2" pause=1s`, // as the Go runtime ends after a SIGSEGV
 		`FATAL probe: no more`,
 		`ERROR probe died, starting it again cause="exit status 1" pause=1s`,
 	} {
@@ -132,7 +132,7 @@ func TestSignalDuringThePause(t *testing.T) {
 	}
 }
 
-// The lock outlives a watcher that was killed, for as long as its worker lives.
+// When the watcher is killed, its worker goes on and still holds the lock of the pid file.
 func TestNoSecondCopyBesideAnOrphan(t *testing.T) {
 	p := newProbe(t, "")
 	watcher := p.start(t)
@@ -160,7 +160,7 @@ func TestHangupReopensTheLog(t *testing.T) {
 	if err := os.Rename(p.log, old); err != nil {
 		t.Fatal(err)
 	}
-	// Rotation is noticed on the next line only; a new file without any line is the signal's work.
+	// Without a signal the rotation is noticed with the next line. A new file before any line comes from the signal.
 	kill(t, watcher, syscall.SIGHUP)
 	eventually(t, "a new log", func() bool { _, err := os.Stat(p.log); return err == nil })
 	kill(t, watcher, syscall.SIGTERM)
@@ -170,7 +170,7 @@ func TestHangupReopensTheLog(t *testing.T) {
 	}
 }
 
-// However many are started at once, one of them runs and the others say why they don't.
+// Of several copies that are started at once one runs, and the others say why they don't.
 func TestOneOfManyStartsWins(t *testing.T) {
 	p := newProbe(t, "")
 	const copies = 6
@@ -211,7 +211,7 @@ func TestOneOfManyStartsWins(t *testing.T) {
 	}
 }
 
-// Who can't wait for a clean end sends the signal again.
+// A second signal ends the program at once, without a clean end.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p := newProbe(t, "hang")
 	watcher := p.start(t)

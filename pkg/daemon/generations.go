@@ -13,25 +13,25 @@ var ErrUnchanged = errors.New("the configuration has not changed")
 // Service is a program that is ready to run.
 type Service interface {
 	Task
-	// Reload reads the configuration again and returns when the new one counts. Where it returns an error, the old one
-	// goes on as if nothing had been asked: ErrUnchanged, or what is wrong, line by line.
+	// Reload reads the configuration again and returns when the new one counts. Where it returns an error, the old
+	// configuration still counts. The error is ErrUnchanged, or says what is wrong, line by line.
 	Reload(ctx context.Context) error
 	Ping(ctx context.Context) // as Notifier.Ping
 }
 
-// Generation is a program as one state of its configuration makes it.
+// Generation is a program with one state of its configuration.
 type Generation struct {
 	Tasks []Task
-	Ping  func(ctx context.Context) // nil: it answers as long as it runs
-	Log   LogStyle                  // of the process's log while this one runs, where it follows another
+	Ping  func(ctx context.Context) // nil: the generation counts as alive as long as it runs
+	Log   LogStyle                  // of the process's log while this generation runs; not used for the first one
 
-	// Next reads the configuration again and makes the generation that is to follow this one, which goes on meanwhile
-	// and ends before that one runs. nil: never.
+	// Next reads the configuration again and makes the next generation. This generation goes on meanwhile, and ends
+	// before the next one runs. nil: there is never a next one.
 	Next func(ctx context.Context) (Generation, error)
 }
 
-// Generations is a Service: it runs a generation, and on each reload the next one. A generation begins when the tasks
-// of the one before are gone, so that what only one may do is never done by two.
+// Generations is a Service: it runs a generation, and on each reload the next one. A generation begins when all tasks
+// of the last generation have ended, so that two never do what only one may do.
 type Generations struct {
 	name    string
 	current atomic.Pointer[Generation]
@@ -48,7 +48,7 @@ func NewGenerations(name string, first Generation, log *slog.Logger) *Generation
 
 func (g *Generations) String() string { return g.name }
 
-// Ping is the Ping of the generation of the time.
+// Ping asks the generation that runs at the moment.
 func (g *Generations) Ping(ctx context.Context) {
 	if ping := g.current.Load().Ping; ping != nil {
 		ping(ctx)
@@ -71,7 +71,7 @@ func (g *Generations) Reload(ctx context.Context) error {
 	}
 }
 
-// Run returns when the generation of the time ends by itself, or ctx does.
+// Run returns when the running generation ends by itself, or when ctx ends.
 func (g *Generations) Run(ctx context.Context) error {
 	for {
 		next, answer, err := g.serve(ctx, *g.current.Load())
@@ -87,7 +87,8 @@ func (g *Generations) Run(ctx context.Context) error {
 	}
 }
 
-// serve runs one generation until it ends, or until another is to follow it, for which somebody waits.
+// serve runs one generation until it ends by itself, or until a reload gives the next one. Then the caller of Reload
+// waits for an answer in the channel.
 func (g *Generations) serve(ctx context.Context, now Generation) (*Generation, chan<- error, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -113,7 +114,7 @@ func (g *Generations) serve(ctx context.Context, now Generation) (*Generation, c
 	}
 }
 
-// prepare makes the generation that is to follow while the old one goes on.
+// prepare makes the next generation while now goes on.
 func (g *Generations) prepare(ctx context.Context, now Generation) (*Generation, error) {
 	if now.Next == nil {
 		return nil, ErrUnchanged

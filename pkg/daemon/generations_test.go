@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// line is a line of generations, each of which is followed by the next.
+// line is a sequence of generations.
 type line struct {
 	running atomic.Int32
-	order   strings.Builder // of what happens; its writers follow one another
+	order   strings.Builder // what happens, in order; needs no lock, as one generation runs at a time
 }
 
 func (l *line) generation(name string, next func(context.Context) (Generation, error)) Generation {
@@ -92,7 +92,7 @@ func (service) String() string                 { return "service" }
 func (service) Ping(context.Context)           {}
 func (s service) Reload(context.Context) error { return s.reload() }
 
-// What comes of a reload is in the log, line by line.
+// The result of a reload is in the log, line by line.
 func TestReloadIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := []error{nil, errors.New("f:1: wrong\nf:2: wrong too"), ErrUnchanged}
@@ -127,7 +127,7 @@ ERROR Not reloaded, the old configuration still counts: f:2: wrong too
 	})
 }
 
-// A generation that ends badly, by itself or while it is to make room, ends the program: the next one may not run
+// A generation that ends with an error, by itself or because of a reload, ends the program: the next one must not run
 // beside what is left of it.
 func TestGenerationsFail(t *testing.T) {
 	broken := errors.New("broken")
@@ -159,8 +159,8 @@ func TestGenerationsFail(t *testing.T) {
 	}
 }
 
-// The service manager hears of each reload when it begins and when it has ended, and what has come of it (sd_notify(3),
-// and systemd.service(5) on Type=notify-reload).
+// The service manager hears of each reload when it begins, and when it has ended with which result (sd_notify(3), and
+// systemd.service(5) on Type=notify-reload).
 func TestReloadIsTold(t *testing.T) {
 	p := newProbe(t, "reload")
 	socket := filepath.Join(t.TempDir(), "notify")
@@ -211,7 +211,7 @@ func monotonic(t *testing.T) int64 {
 	return now.Nano() / 1000
 }
 
-// The signal reaches the worker through its watcher, and the worker goes on under its id.
+// The watcher passes SIGHUP on to the worker, and a reload happens in the same worker process.
 func TestReloadBySignal(t *testing.T) {
 	p := newProbe(t, "reload")
 	watcher := p.start(t)
@@ -234,8 +234,8 @@ func TestReloadBySignal(t *testing.T) {
 	p.expectGone(t, watcher)
 }
 
-// TestLogStyleByReload: all lines are in the style of the configuration that counts, from the start on; one that is
-// refused changes nothing.
+// TestLogStyleByReload: all lines are in the style of the configuration that counts, from the start on. A configuration
+// that is refused changes nothing.
 func TestLogStyleByReload(t *testing.T) {
 	p := newProbe(t, "reload json")
 	watcher := p.start(t)

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// LevelFatal is the classic FATAL: not the end of the program, but what somebody should be woken up for.
+// LevelFatal is the classic FATAL: somebody should be woken up. It does not mean that the program ends.
 const LevelFatal = slog.Level(12)
 
 // Fatal logs msg at LevelFatal.
@@ -28,9 +28,9 @@ type LogStyle struct {
 // rfc3339 is how times are written, in local time, where they have their zone (RFC 3339, with milliseconds).
 const rfc3339 = "2006-01-02T15:04:05.000Z07:00"
 
-// Handler writes the classic log lines, local time: "2012/10/15 05:07:36 FATAL text key=value". A text of several lines
-// is written as it is. In another style a line begins with a time of RFC 3339, or is a JSON object: time, level, msg
-// and the attributes.
+// Handler writes the classic log lines, in local time: "2012/10/15 05:07:36 FATAL text key=value". A text of several
+// lines is written as it is. In the other styles a line begins with a time of RFC 3339, or is a JSON object with time,
+// level, msg and the attributes.
 type Handler struct {
 	out   *output
 	level slog.Leveler
@@ -39,7 +39,7 @@ type Handler struct {
 	group string       // prefix of keys
 }
 
-// output is shared by all loggers that come from one.
+// output is shared by a Handler and all handlers that were made from it.
 type output struct {
 	style atomic.Pointer[LogStyle]
 
@@ -64,7 +64,7 @@ func NewHandler(w io.Writer, level slog.Leveler) *Handler {
 		json: slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: jsonAttr})}
 }
 
-// SetStyle changes how all loggers that come from this one write.
+// SetStyle changes the style of this handler and of all that share its output.
 func (h *Handler) SetStyle(style LogStyle) { h.out.style.Store(&style) }
 
 // Enabled implements slog.Handler.
@@ -118,11 +118,11 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// jsonAttr makes JSON say what the classic line says: values that are neither numbers nor yes or no are the same texts.
-// What a type would make of itself for encoding/json is no such text, and could have more in it than is to be shown.
+// jsonAttr makes JSON say what the classic line says: a value that is neither a number nor a bool is the same text. A
+// type's own form for encoding/json is not used, as it may show more than the type's String does.
 func jsonAttr(groups []string, a slog.Attr) slog.Attr {
 	if a.Equal(slog.Attr{}) {
-		return a // it is left out
+		return a // slog leaves it out
 	}
 	switch a.Value.Kind() {
 	case slog.KindString, slog.KindInt64, slog.KindUint64, slog.KindFloat64, slog.KindBool, slog.KindGroup:

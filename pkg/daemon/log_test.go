@@ -70,13 +70,13 @@ func TestLoggersFromOne(t *testing.T) {
 	}
 }
 
-// keyring has something to hide from all but String.
+// keyring has a field that its String does not show, and that a log must not show either.
 type keyring struct{ Key string }
 
 func (keyring) String() string { return "a key" }
 
-// TestJSON: what the classic line says, as one object a line, whatever is in it. Nothing more of a value is shown than
-// there.
+// TestJSON: one object a line says what the classic line says, whatever characters are in it. No more of a value is
+// shown than in the classic line.
 func TestJSON(t *testing.T) {
 	at := time.Date(2012, 10, 15, 5, 7, 36, 999_999_999, time.FixedZone("", 2*60*60+30*60))
 	stamp := `{"time":"` + at.Local().Format("2006-01-02T15:04:05.000Z07:00") + `","level":`
@@ -135,8 +135,8 @@ func TestZone(t *testing.T) {
 	}
 }
 
-// TestStyleCountsForAll: loggers that were made of one before its style changed write in the new one, with all that
-// they had.
+// TestStyleCountsForAll: loggers that were made from another one before its style changed write in the new style, with
+// all their attributes.
 func TestStyleCountsForAll(t *testing.T) {
 	var out bytes.Buffer
 	h := NewHandler(&out, slog.LevelInfo)
@@ -226,7 +226,7 @@ func TestLogFileFollowsRotation(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(checkInterval - time.Nanosecond)
-				write(t, l, "two\n") // no look yet: into the old one
+				write(t, l, "two\n") // goes into the old file: less than checkInterval has passed
 				time.Sleep(time.Nanosecond)
 				write(t, l, "three\n")
 				if got := read(t, path); got != "three\n" {

@@ -13,7 +13,7 @@ import (
 const checkInterval = time.Second
 
 // LogFile appends to a file, and opens it anew when somebody has renamed or removed it. Each Write is one system call,
-// so that lines of several processes don't mix. What can't be written is lost: a full disk is no reason to stop.
+// so that lines of several processes don't mix. A line that can't be written is lost: a full disk is no reason to stop.
 type LogFile struct {
 	path   string
 	mirror io.Writer // nil: none
@@ -37,7 +37,7 @@ func OpenLog(path string, mirror io.Writer) (*LogFile, error) {
 	return l, nil
 }
 
-// Reopen opens the file by its name again, as after a rotation. Where that fails the old one stays in use.
+// Reopen opens the file by its name again, as is needed after a rotation. Where that fails the old file stays in use.
 func (l *LogFile) Reopen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,7 +62,7 @@ func (l *LogFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now().Sub(l.checked) >= checkInterval && l.rotated() {
-		_ = l.reopen() // else the old file is all there is
+		_ = l.reopen() // where that fails, the old file stays in use
 	}
 	if l.mirror != nil {
 		_, _ = l.mirror.Write(p)

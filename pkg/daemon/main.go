@@ -27,7 +27,7 @@ type Program struct {
 
 // Settings is what Main needs of a configuration.
 type Settings struct {
-	PIDFile string // Invocation.PIDFile goes before it
+	PIDFile string // where Invocation.PIDFile is empty
 	Debug   bool   // stay in the foreground, log more
 	Log     LogStyle
 
@@ -38,18 +38,18 @@ type Settings struct {
 	Build func(log *slog.Logger) (Service, error)
 }
 
-// Main is the whole of a daemon's main function (mmm_mond(8), mmm_agentd(8)); it returns the exit code. The program
-// ends, with 0, on SIGTERM, SIGINT or SIGQUIT, and, with 1, when a task fails; a second such signal ends it at once.
+// Main is the whole of a daemon's main function (mmm_mond(8), mmm_agentd(8)); it returns the exit code. SIGTERM, SIGINT
+// and SIGQUIT end the program with exit code 0; a second such signal ends it at once. A task that fails ends it with 1.
 // SIGHUP reopens the log and reads the configuration again.
 //
-// It runs in the foreground, or starts a watcher in the background, which starts the program proper and starts it again
-// when it dies.
+// The program runs in the foreground, or Main starts a watcher in the background, which starts the program proper and
+// starts it again when it dies.
 func Main(p Program, args []string, stdout, stderr io.Writer) int {
-	// First of all: what comes during the start must not be lost, nor kill us.
+	// First of all: a SIGHUP during the start must neither be lost nor kill us.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	// Else a reader of our stdout that goes away would take us with it. Not ignored but caught, as hooks and commands
-	// would inherit the former.
+	// Without this, a reader of our stdout that goes away would end us with SIGPIPE. The signal is caught and not
+	// ignored, since hooks and commands would inherit that it is ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	stage, parent := takeStage()
@@ -96,7 +96,7 @@ func Main(p Program, args []string, stdout, stderr io.Writer) int {
 	return launch(inv, stderr)
 }
 
-// process is one of the processes that a start can lead to.
+// process is one of the processes of a daemon: the program in the foreground, the watcher or the worker.
 type process struct {
 	program  Program
 	inv      Invocation
@@ -120,7 +120,7 @@ func (p *process) openLog(mirror io.Writer) (*LogFile, *slog.Logger, error) {
 	return file, slog.New(handler), nil
 }
 
-// acquire takes the pid file; its error is in the log already.
+// acquire takes the pid file. It logs its error itself.
 func (p *process) acquire(log *slog.Logger) (*PIDFile, error) {
 	pid, err := AcquirePID(p.settings.PIDFile, p.program.Name)
 	if err != nil {
@@ -155,7 +155,7 @@ func (p *process) foreground(stdout, stderr io.Writer) int {
 func (p *process) work(mirror io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second one has its usual effect
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	file, log, err := p.openLog(mirror)
 	if err != nil {
 		p.parent.say(err.Error())
@@ -187,7 +187,8 @@ func (p *process) work(mirror io.Writer) int {
 	return 0
 }
 
-// housekeeper reopens the log on SIGHUP, asks for a reload, and tells the world when the program begins to end.
+// housekeeper reopens the log on SIGHUP and asks for a reload. When the program begins to end, it says so in the log
+// and to the service manager.
 type housekeeper struct {
 	file    *LogFile
 	hup     <-chan os.Signal
@@ -201,7 +202,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			h.log.Info("Ending", "cause", context.Cause(ctx))
-			_ = h.manager.Send(sd.SdNotifyStopping) // the manager has asked for it, most likely
+			_ = h.manager.Send(sd.SdNotifyStopping) // failure does no harm: most likely the manager itself ends us
 			return nil
 		case <-h.hup:
 			if err := h.file.Reopen(); err != nil {
@@ -209,7 +210,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 			}
 			select {
 			case h.reload <- struct{}{}:
-			default: // one is asked for already
+			default: // a reload is asked for already
 			}
 		}
 	}
@@ -217,8 +218,7 @@ func (h housekeeper) Run(ctx context.Context) error {
 
 func (h housekeeper) String() string { return "housekeeper" }
 
-// reloader has the service reload when the housekeeper asks, and says in the log, and to the service manager, what came
-// of it.
+// reloader has the service reload when the housekeeper asks, and tells the result to the log and the service manager.
 type reloader struct {
 	service Service
 	asked   chan struct{} // one slot
@@ -226,7 +226,7 @@ type reloader struct {
 	log     *slog.Logger
 }
 
-// What becomes of a reload, for the log and the service manager.
+// The results of a reload, for the log and the service manager.
 const (
 	nowCounts   = "The new configuration counts"
 	unchanged   = "Nothing to do: "
@@ -247,7 +247,8 @@ func (r reloader) Run(ctx context.Context) error {
 	}
 }
 
-// report says in the log what came of a reload, and returns it in one line.
+// report writes the result of a reload to the log, and returns it as one line. Generations logs a new configuration
+// that counts.
 func (r reloader) report(err error) string {
 	switch {
 	case err == nil:

@@ -43,7 +43,7 @@ func TestShortCalls(t *testing.T) {
 				(tt.stderr == "" && stderr != "") {
 				t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
-			// The watcher removes it after the news have been told.
+			// The watcher removes the pid file after the parent has heard the news.
 			eventually(t, "no pid file", func() bool {
 				_, err := os.Stat(p.pid)
 				return errors.Is(err,
@@ -57,7 +57,7 @@ func TestShortCalls(t *testing.T) {
 }
 
 func TestForeground(t *testing.T) {
-	// By option, and as debug does it.
+	// By the option --foreground, and by debug in the configuration.
 	for behaviour, args := range map[string][]string{"": {"--foreground"}, "debug": nil} {
 		t.Run(behaviour, func(t *testing.T) {
 			p := newProbe(t, behaviour)
@@ -93,7 +93,7 @@ func TestForeground(t *testing.T) {
 			if strings.Contains(log, "DEBUG some detail") != (behaviour == "debug") {
 				t.Errorf("log:\n%s", log)
 			}
-			// Nobody reads any more: the next lines must not kill it.
+			// Nobody reads stdout any more: the next lines must not kill the program.
 			stdout.Close()
 			kill(t, cmd.Process.Pid, syscall.SIGTERM)
 			if err := cmd.Wait(); err != nil {

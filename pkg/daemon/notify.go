@@ -11,18 +11,19 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notifier tells the service manager how we are (sd_notify(3)). The zero Notifier tells nobody.
+// Notifier tells the service manager the state of this program (sd_notify(3)). The zero Notifier tells nobody.
 type Notifier struct {
-	// Ping asks the goroutine that decides, and returns when that has answered or ctx has ended. Only an answer makes a
-	// sign of life: a ticker beside it would go on while it hangs. nil: as long as the process runs.
+	// Ping asks the goroutine that decides, and returns when that goroutine has answered or ctx has ended. A sign of
+	// life is sent only after an answer: a mere ticker would go on while that goroutine hangs. nil: a sign of life is
+	// sent for as long as the process runs.
 	Ping func(ctx context.Context)
 
 	socket   string
 	watchdog time.Duration // the manager restarts us after so long without a sign of life; 0: never
 }
 
-// NewNotifier takes what the service manager has put into the environment out of it: hooks and commands have nothing to
-// tell. A watchdog's interval that makes no sense is none.
+// NewNotifier reads the variables of the service manager and removes them from the environment, as hooks and commands
+// are not to send messages to it. An invalid watchdog interval counts as none.
 func NewNotifier() Notifier {
 	n := Notifier{socket: os.Getenv("NOTIFY_SOCKET")}
 	os.Unsetenv("NOTIFY_SOCKET")
@@ -33,7 +34,7 @@ func NewNotifier() Notifier {
 // statusLimit, in bytes, keeps a message within what the service manager takes, 4 kB.
 const statusLimit = 1000
 
-// Reloading tells that the configuration is being read again, since now. Ready is to follow, whatever comes of it.
+// Reloading tells that the configuration is being read again from now on. Ready has to follow, whatever the result.
 func (n Notifier) Reloading() error {
 	return n.Send(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec() + "STATUS=Reading the configuration again")
 }
@@ -46,7 +47,7 @@ func (n Notifier) Ready(status string) error {
 	return n.Send(sd.SdNotifyReady + "\nSTATUS=" + strings.ToValidUTF8(status, ""))
 }
 
-// Send tells one state, such as READY=1. SdNotify of the library is not used for it: that one takes the socket from the
+// Send tells one state, such as READY=1. It does not use SdNotify of the library, which takes the socket from the
 // environment each time, where children would find it too, and waits without end for a service manager that hangs.
 func (n Notifier) Send(state string) error {
 	if n.socket == "" {
@@ -77,7 +78,7 @@ func (n Notifier) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if n.alive(ctx, n.watchdog/3) {
-			// One sign that does not get through is no failure; too many are, and the manager acts on them.
+			// A lost sign of life is no failure of ours. When too many are lost, the manager restarts us.
 			_ = n.Send(sd.SdNotifyWatchdog)
 		}
 		select {

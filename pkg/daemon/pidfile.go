@@ -12,10 +12,10 @@ import (
 	"syscall"
 )
 
-// PIDFile is held while the program runs. The lock on it decides who may run; the number in it is for init scripts, and
-// for daemons of the original, which don't lock.
+// PIDFile is held while the program runs. The lock on the file decides which process may run. The process id in the
+// file is for init scripts, and for daemons of the original, which don't lock.
 type PIDFile struct {
-	// Stale says that the file was there and its process was not: the last end was not a clean one.
+	// Stale says that there was a file and no process of that id: the last process did not end cleanly.
 	Stale bool
 
 	file *os.File
@@ -103,7 +103,8 @@ func (p *PIDFile) current() (bool, error) {
 
 // Release removes the file and lets go of the lock.
 func (p *PIDFile) Release() error {
-	// In this order: whoever gets the lock of a removed file sees that it is removed, and tries again.
+	// First remove, then unlock: a process that gets the lock of a removed file sees that it is removed, and tries
+	// again.
 	err := os.Remove(p.path)
 	if closeErr := p.file.Close(); err == nil {
 		err = closeErr
@@ -114,8 +115,8 @@ func (p *PIDFile) Release() error {
 	return nil
 }
 
-// alive tells whether there is another process with this id. Our own id in an old file is a coincidence, a usual one in
-// containers, and so are ended processes that nobody has waited for.
+// alive tells whether there is another process with this id. Our own id in an old file is a coincidence, which is
+// common in containers. A zombie, a process that has ended and that nobody has waited for, is not alive.
 func alive(pid int) bool {
 	if pid <= 0 || pid == os.Getpid() {
 		return false

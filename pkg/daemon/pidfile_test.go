@@ -42,7 +42,7 @@ func TestPIDFileFoundAtStart(t *testing.T) {
 	if err := ended.Run(); err != nil {
 		t.Fatal(err)
 	}
-	// A process that has ended, and that we don't wait for yet.
+	// A zombie: a process that has ended, and that we don't wait for yet.
 	zombie := exec.Command("/bin/true")
 	if err := zombie.Start(); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestPIDFileFoundAtStart(t *testing.T) {
 	}
 }
 
-// However many start at once, one of them wins, also while others end.
+// Of many that start at once one gets the pid file, also while others release it.
 func TestPIDFileRace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pid")
 	var mu sync.Mutex

@@ -22,10 +22,10 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// patience bounds every wait of these tests; nothing waits for it to pass.
+// patience bounds every wait of these tests; a test that passes never waits that long.
 const patience = 30 * time.Second
 
-// probeVar makes the test program a daemon.
+// probeVar in the environment makes the test program a daemon.
 const probeVar = "MMM_DAEMON_PROBE"
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// behaviour is what the words in its configuration file make of the daemon.
+// behaviour is the configuration file of the daemon: words that say how it behaves.
 type behaviour string
 
 func (b behaviour) has(word string) bool { return strings.Contains(string(b), word) }
@@ -92,7 +92,7 @@ func buildProbe(inv Invocation, b behaviour, log *slog.Logger) (Generation, erro
 	if b.has("panic") {
 		panic("on purpose")
 	}
-	// A child must inherit nothing of ours.
+	// A child must inherit no file and no variable of ours.
 	seen, err := exec.Command("/bin/sh", "-c",
 		"readlink /proc/self/fd/*; echo stage=$MMM_DAEMON_STAGE notify=$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID").Output()
 	if err != nil {
@@ -168,7 +168,7 @@ func (p probe) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"--config", p.config, "--log-file", p.log}, args...)...)
 	cmd.Env = append(os.Environ(), probeVar+"=1")
-	cmd.WaitDelay = time.Second // the output must not be held open by the background
+	cmd.WaitDelay = time.Second // a daemon in the background must not hold the output open
 	return cmd
 }
 
@@ -185,7 +185,7 @@ func (p probe) call(t *testing.T, args ...string) (code int, stdout, stderr stri
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// start starts it in the background.
+// start starts the daemon in the background, and gives the id of its watcher.
 func (p probe) start(t *testing.T) (watcher int) {
 	t.Helper()
 	if code, stdout, stderr := p.call(t); code != 0 || stdout != "" || stderr != "" {

@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	niceness = -10  // before everything that was not given a priority of its own
-	oomScore = -900 // the last but for what the kernel must not kill at all
+	niceness = -10  // goes before every process that was not given a priority
+	oomScore = -900 // the OOM killer takes nearly every other process first; -1000 would be never
 )
 
 // KeepResponsive makes this process run also on a machine that is short of memory or processor time: its memory is not
-// swapped out, it goes before others, and the OOM killer takes others first. That is for the agent: an agent that hangs
-// can't take its addresses away. What can't be had is a warning. Programs started afterwards inherit the priority and
-// the OOM score, not the locked memory.
+// swapped out, it goes before other processes, and the OOM killer takes others first. This is for the agent: an agent
+// that hangs can't take its addresses away. What the system refuses is logged as a warning. Programs started afterwards
+// inherit the priority and the OOM score, not the locked memory.
 func KeepResponsive(log *slog.Logger) {
 	for _, step := range []struct {
 		what string
@@ -35,7 +35,7 @@ func KeepResponsive(log *slog.Logger) {
 	}
 }
 
-// lockMemory locks what the process uses and will use.
+// lockMemory locks the memory that the process uses now and will use.
 func lockMemory() error {
 	limit, effective, err := lockLimits()
 	if err != nil {
@@ -44,8 +44,8 @@ func lockMemory() error {
 	if err := mayLock(limit, effective); err != nil {
 		return err
 	}
-	// The Go runtime maps much more than it uses; ONFAULT (Linux 4.4) locks a page once it is used. Older kernels
-	// would fill all of it, so they lock only what is there now.
+	// The Go runtime maps much more than it uses; ONFAULT (Linux 4.4) locks a page once it is used. Without it the
+	// kernel would fill all future mappings, so on older kernels only what is mapped now is locked.
 	err = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
 	if errors.Is(err, unix.EINVAL) {
 		err = unix.Mlockall(unix.MCL_CURRENT)
@@ -56,8 +56,8 @@ func lockMemory() error {
 	return lockProgram()
 }
 
-// lockProgram reads in and locks the whole program file: code that has not run yet would else have to come from a disk
-// that hangs, when it is needed.
+// lockProgram reads in and locks the whole program file. Otherwise code that has not run yet would be read from the
+// disk when it is needed, and the disk may hang just then.
 func lockProgram() error {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -94,8 +94,8 @@ func lockLimits() (limit uint64, effective uint32, err error) {
 	return rlimit.Cur, sets[0].Effective, nil
 }
 
-// mayLock refuses where the limit applies: once memory is locked, every mapping counts in it, used or not (mlock(2)),
-// and the Go runtime ends the process when it gets no more.
+// mayLock gives an error where the limit applies to this process. Once memory is locked, every mapping counts towards
+// the limit, used or not (mlock(2)), and the Go runtime ends the process when it gets no more memory.
 func mayLock(limit uint64, effective uint32) error {
 	if limit == unix.RLIM_INFINITY || effective&(1<<unix.CAP_IPC_LOCK) != 0 {
 		return nil
@@ -103,12 +103,13 @@ func mayLock(limit uint64, effective uint32) error {
 	return fmt.Errorf("the process may lock %d bytes only and has no CAP_IPC_LOCK", limit)
 }
 
-// raisePriority sets the niceness of every thread: on Linux it belongs to threads (setpriority(2), "C library/kernel
-// differences"), and new ones have that of the thread that starts them. PRIO_PGRP would reach all threads at once, but
+// raisePriority sets the niceness of every thread: on Linux each thread has its own (setpriority(2), "C library/kernel
+// differences"), and a new thread has that of the thread that starts it. PRIO_PGRP would reach all threads at once, but
 // also the other processes of the group, such as the shell script that runs us.
 func raisePriority() error {
 	done := map[int]bool{}
-	for again := true; again; { // until no thread has been started by one whose turn had not come yet
+	// A thread that was not set yet may have started another one: go on until there are no new ones.
+	for again := true; again; {
 		again = false
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -131,7 +132,7 @@ func raisePriority() error {
 
 // setOOMScore needs CAP_SYS_RESOURCE to go below 0 (proc_pid_oom_score_adj(5)).
 func setOOMScore(score int) error {
-	// No O_CREATE, no O_TRUNC: this is no file.
+	// No O_CREATE and no O_TRUNC, as this is no regular file.
 	f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0)
 	if err != nil {
 		return err

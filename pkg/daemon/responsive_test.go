@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// responsiveVar makes the test program one that keeps itself responsive and tells how it went: what it does to itself
-// must not be done to the tests.
+// responsiveVar in the environment makes the test program call KeepResponsive and print the result. This is a process
+// of its own, as KeepResponsive must not change the process of the tests.
 const responsiveVar = "MMM_DAEMON_RESPONSIVE"
 
 func beResponsive(mode string) int {
@@ -37,7 +37,7 @@ func beResponsive(mode string) int {
 	}
 	KeepResponsive(slog.New(slog.NewTextHandler(os.Stdout, nil)))
 	if mode == "powerless" {
-		if err := setOOMScore(100); err != nil { // upwards is for everybody
+		if err := setOOMScore(100); err != nil { // raising the score needs no capability
 			fmt.Println(err)
 			return 1
 		}
@@ -72,7 +72,7 @@ func beResponsive(mode string) int {
 	for _, task := range tasks {
 		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/stat")
 		if err != nil {
-			continue // it has ended
+			continue // the thread has ended
 		}
 		// Field 19, counted from the name, field 2, which ends with a parenthesis (proc_pid_stat(5)).
 		fields := strings.Fields(string(text[strings.LastIndex(string(text), ")"):]))
@@ -81,8 +81,8 @@ func beResponsive(mode string) int {
 	return 0
 }
 
-// memory adds up the kilobytes that a file in /proc/self has under a name; with a program, in the parts for its
-// mappings.
+// memory adds up the kilobytes that a file in /proc/self has under a name; where program is not "", only for the
+// mappings of that program file.
 func memory(file, program, name string) (sum int) {
 	text, _ := os.ReadFile("/proc/self/" + file)
 	inside := program == ""
@@ -100,7 +100,7 @@ func memory(file, program, name string) (sum int) {
 }
 
 // locked is 1 where the mapping of an address is locked, by its flags in /proc/self/smaps (proc_pid_smaps(5)). The sum
-// of all that is locked would not tell: the runtime maps and unmaps meanwhile.
+// of all locked memory would not show that, as the Go runtime maps and unmaps memory meanwhile.
 func locked(at *byte) int {
 	address, inside := uint64(uintptr(unsafe.Pointer(at))), false
 	text, _ := os.ReadFile("/proc/self/smaps")
@@ -117,7 +117,7 @@ func locked(at *byte) int {
 	return 0
 }
 
-// startThreads starts threads that stay.
+// startThreads starts n threads that don't end.
 func startThreads(n int) {
 	for range n {
 		ready := make(chan struct{})
@@ -130,7 +130,7 @@ func startThreads(n int) {
 	}
 }
 
-// told runs the program and gives what it tells: a list of numbers for each name.
+// told runs beResponsive in a process of its own. It gives the numbers that are printed, by name, and the warnings.
 func told(t *testing.T, mode string) (told map[string][]int, warnings []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -174,7 +174,7 @@ func able(t *testing.T, capability int) bool {
 
 func TestKeepResponsive(t *testing.T) {
 	told, warnings := told(t, "root")
-	// In some containers root lacks just this capability.
+	// In some containers root has no CAP_SYS_RESOURCE.
 	score, refused := oomScore, 0
 	if !able(t, unix.CAP_SYS_RESOURCE) {
 		score, refused = number(t, read(t, "/proc/self/oom_score_adj")), 1
@@ -195,7 +195,7 @@ func TestKeepResponsive(t *testing.T) {
 	if size, present := told["program"], told["program in memory"]; size[0] == 0 || !slices.Equal(size, present) {
 		t.Errorf("%d kB of the program's %d kB are in memory", present, size)
 	}
-	// The runtime maps more than a gigabyte; what is locked must not be filled.
+	// The Go runtime maps more than a gigabyte. Locking must not bring all of it into memory.
 	if used := told["all in memory"]; used[0] > 100<<10 {
 		t.Errorf("%d kB are in memory", used)
 	}
@@ -221,7 +221,7 @@ func TestKeepResponsiveWithoutPower(t *testing.T) {
 		}
 	}
 	if got := told["OOM score"]; !slices.Equal(got, []int{100}) {
-		t.Errorf("OOM score %d, want that which was set", got)
+		t.Errorf("OOM score %d, want 100, which was set", got)
 	}
 	if got := told["locked"]; !slices.Equal(got, []int{0}) {
 		t.Errorf("%d kB are locked", got)
@@ -231,7 +231,7 @@ func TestKeepResponsiveWithoutPower(t *testing.T) {
 	}
 }
 
-// A limit that is large enough today is not tomorrow.
+// A limit of locked memory is refused however large it is: the mappings may grow beyond it.
 func TestMayLock(t *testing.T) {
 	const able = 1 << unix.CAP_IPC_LOCK
 	for _, tt := range []struct {

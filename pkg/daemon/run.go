@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Task is a part of a program that runs for as long as its context: Run returns nil when it has nothing more to do, and
-// only after everything that it started is gone. String names it in errors and logs.
+// Task is a part of a program that runs until its context ends. Run may return nil earlier, when the task has nothing
+// more to do. It returns only after everything that it started has ended. String names the task in errors and logs.
 type Task interface {
 	Run(ctx context.Context) error
 	String() string
 }
 
-// Run runs all tasks until they have returned. The end of ctx, or the first error, ends the context of them all. That
-// error is returned, with the name of its task; those that follow in its wake are logged. A task that ends because ctx
-// does has not failed. A panic in a task ends the process.
+// Run runs all tasks until they have returned. The end of ctx, or the first error, ends the context of all tasks. The
+// first error is returned, with the name of its task; later errors are logged. A task that ends because ctx has ended
+// has not failed. A panic in a task ends the process.
 func Run(ctx context.Context, log *slog.Logger, tasks ...Task) error {
 	group, all := errgroup.WithContext(ctx)
 	for _, t := range tasks {

@@ -172,7 +172,7 @@ func TestWatchdog(t *testing.T) {
 	}{
 		{"3000", own, 3 * time.Millisecond},
 		{"3000", "", 3 * time.Millisecond},
-		{"3000", "1", 0}, // another process's
+		{"3000", "1", 0}, // meant for another process
 		{"", own, 0},
 		{"0", own, 0},
 		{"-3000", own, 0},
@@ -185,7 +185,7 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// No sign of life follows a question that is not answered.
+// Without an answer to Ping no sign of life is sent.
 func TestWatchdogOfWhatHangs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	c := manager(t, name)
@@ -198,7 +198,7 @@ func TestWatchdogOfWhatHangs(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
 	<-asked
-	<-asked // whatever followed the first time has been sent
+	<-asked // Ping is called again: what the first call led to has been sent
 	if err := c.SetReadDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}

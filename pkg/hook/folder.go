@@ -10,15 +10,15 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// folder is one whose programs are run on every event. It is looked at on every event: what is put there counts at
-// once.
+// folder is a folder whose programs are run on every event. It is read anew on every event, so that a program that is
+// put there counts at once.
 type folder struct {
 	path string
 	log  *slog.Logger
-	said map[string]string // what was last said of each file; "" is the folder itself
+	said map[string]string // what was last logged about each file, by name; about the folder itself by ""
 }
 
-// hooks lists the programs that are there now, sorted by name. What can't be run is logged once.
+// hooks lists the programs in the folder, sorted by name. That a file can't be run is logged once.
 func (f *folder) hooks() []Hook {
 	entries, err := os.ReadDir(f.path)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package hook runs the programs that people hang on events. Nobody waits for them, but who asks whether a planned move
-// may be made: what hangs, fails or is missing is a line in the log and the end of its time.
+// Package hook runs people's programs on events. Only Approve, which asks whether a planned move may be made, waits for
+// them. A program that fails or is missing is a line in the log, and one that hangs is killed when its time is over.
 package hook
 
 import (
@@ -23,7 +23,7 @@ const (
 	inboxLimit = 1000 // events that wait to be handed to the hooks
 	farewell   = time.Second
 	dirTimeout = 10 * time.Second // of programs in the folder
-	maxAnswer  = 500              // bytes of what a hook says to an operator
+	maxAnswer  = 500              // bytes of a hook's output that an operator is told
 )
 
 // Hook is a program and the events that it is run on.
@@ -32,7 +32,7 @@ type Hook struct {
 	Path     string // absolute
 	Events   []event.Name
 	Timeout  time.Duration // above 0
-	MayAbort bool          // Ask asks it
+	MayAbort bool          // Approve asks this hook
 }
 
 // Runner runs hooks. Run is to be called once.
@@ -42,7 +42,7 @@ type Runner struct {
 	log    *slog.Logger
 	inbox  chan event.Event
 	lost   atomic.Int64  // events that the inbox had no place for
-	asking chan struct{} // one slot
+	asking chan struct{} // one slot: one Approve at a time
 }
 
 // New makes a Runner and starts nothing. dir is a folder whose programs are run on every event, in the order of their
@@ -67,9 +67,10 @@ func (r *Runner) Hear(e event.Event) {
 	}
 }
 
-// Approve asks the hooks that may abort a planned move, one after the other, and tells the others of it. It returns the
-// first no, as a sentence, or "" where there is none: an exit status other than 0 is a no, and so is whatever keeps a
-// hook from giving one. It waits for as long as they may run, and while somebody else asks.
+// Approve asks the hooks that may abort a planned move, one after the other, and tells the other hooks of the move. It
+// returns the first objection, as a sentence, or "" where there is none. An exit status other than 0 is an objection,
+// and so is anything that keeps a hook from exiting by itself. Approve waits for as long as the hooks may run, and for
+// a call that came before it.
 func (r *Runner) Approve(ctx context.Context, e event.Event) (objection string) {
 	r.Hear(e)
 	select {
@@ -97,7 +98,7 @@ func (r *Runner) Approve(ctx context.Context, e event.Event) (objection string) 
 	return ""
 }
 
-// lastLine is the last line of a text that is not empty, fit for a terminal.
+// lastLine is the last line of a text that is not empty, without characters that a terminal would obey.
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	text = text[strings.LastIndexByte(text, '\n')+1:]
@@ -110,8 +111,8 @@ func lastLine(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// Run runs hooks until ctx ends. What waits or runs then has a second left; Run returns when all programs are gone. It
-// never fails.
+// Run runs hooks until ctx ends. Hooks that wait or run then have a second left. Run returns when all programs have
+// ended. It never fails.
 func (r *Runner) Run(ctx context.Context) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -138,7 +139,7 @@ type dispatcher struct {
 	work   context.Context
 	group  *errgroup.Group
 	slots  chan struct{}
-	lines  map[string]*line // by path
+	lines  map[string]*line // by "hook NAME", or "file NAME" for a program of the folder
 }
 
 func (d *dispatcher) dispatch(e event.Event) {
@@ -187,8 +188,8 @@ func (d *dispatcher) close() {
 type line struct {
 	hook   Hook
 	log    *slog.Logger
-	queue  chan event.Event // the dispatcher alone sends
-	behind bool             // it has been said that some were left out
+	queue  chan event.Event // only the dispatcher sends
+	behind bool             // that events were left out has been logged, since the queue was last empty
 }
 
 func (l *line) push(e event.Event) {
@@ -222,7 +223,7 @@ func (l *line) run(work context.Context, slots chan struct{}) {
 		}
 		if work.Err() != nil {
 			untold++
-			continue // and leave the slot: nobody needs it any more
+			continue // the slot is not given back: no hook runs any more
 		}
 		began := time.Now()
 		said, err := run(work, l.hook, e)

@@ -18,7 +18,7 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// logbook is a log that can be read while it is written.
+// logbook is a log that can be read while others write to it.
 type logbook struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -36,7 +36,7 @@ func (l *logbook) String() string {
 	return l.text.String()
 }
 
-// bench is a folder for scripts and what they leave.
+// bench is a folder for scripts and the files that they write.
 type bench struct {
 	*testing.T
 	dir string
@@ -47,7 +47,7 @@ func newBench(t *testing.T) *bench { return &bench{T: t, dir: t.TempDir(), log: 
 
 func (b *bench) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b.log, nil)) }
 
-// script writes one; DIR in it is the bench's folder.
+// script writes a shell script; DIR in its text is replaced by the bench's folder.
 func (b *bench) script(name, text string, mode os.FileMode) string {
 	b.Helper()
 	path := filepath.Join(b.dir, name)
@@ -57,14 +57,14 @@ func (b *bench) script(name, text string, mode os.FileMode) string {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+strings.ReplaceAll(text, "DIR", b.dir)+"\n"), mode); err != nil {
 		b.Fatal(err)
 	}
-	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+	if err := os.Chmod(path, mode); err != nil { // WriteFile leaves out what the umask says
 		b.Fatal(err)
 	}
 	return path
 }
 
 func (b *bench) read(name string) string {
-	text, _ := os.ReadFile(filepath.Join(b.dir, name)) // which may not be there yet
+	text, _ := os.ReadFile(filepath.Join(b.dir, name)) // the file may not be there yet
 	return string(text)
 }
 
@@ -106,7 +106,8 @@ func promoted(n int) event.Event {
 func TestWhatAHookGets(t *testing.T) {
 	b := newBench(t)
 	t.Setenv("MMM_TEST_SECRET", "qhdks-123")
-	inherited, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0) // as from whoever started us: not closed on exec
+	// Not closed on exec, like a file that the monitor was started with.
+	inherited, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestWhatAHookGets(t *testing.T) {
 	}
 }
 
-// Whatever a hook does wrong is one clear line, and the others are run.
+// Each mistake of a hook is one clear line in the log, and the other hooks are run.
 func TestBadHooks(t *testing.T) {
 	b := newBench(t)
 	plain := b.script("plain", "", 0o644)
@@ -206,7 +207,8 @@ func TestBadHooks(t *testing.T) {
 	}
 }
 
-// What a hook leaves in its group is ended with it; one that has left the group does not hold it up.
+// Processes that a hook leaves in its group are killed when it ends. A process that has left the group does not delay
+// the end of the hook.
 func TestLeftovers(t *testing.T) {
 	b := newBench(t)
 	leaves := b.script("leaves", "sleep 1000 & echo $! >DIR/child", 0o755)
@@ -233,7 +235,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// One hook gets its events one by one, in their order; a hanging one holds up nobody else.
+// A hook gets its events one by one, in their order. A hook that hangs does not delay others.
 func TestOrder(t *testing.T) {
 	b := newBench(t)
 	hangs := b.script("hangs", "sleep 1000", 0o755)
@@ -261,7 +263,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// At most four run at once, and of what a hook can't keep up with the oldest events are left out, which is said once.
+// At most four hooks run at once. For a hook that can't keep up the oldest events are left out, which is logged once.
 func TestLimits(t *testing.T) {
 	b := newBench(t)
 	var hooks []Hook
@@ -293,7 +295,7 @@ func TestLimits(t *testing.T) {
 		r.Hear(promoted(i))
 	}
 	b.until("a line", func() bool { return strings.Contains(b.log.String(), "can't keep up") && len(r.inbox) == 0 })
-	pipe, err := os.OpenFile(b.dir+"/pipe", os.O_RDWR, 0) // never without a reader
+	pipe, err := os.OpenFile(b.dir+"/pipe", os.O_RDWR, 0) // also for reading, so that it is never without a reader
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +305,7 @@ func TestLimits(t *testing.T) {
 		return strings.Contains(b.read("told"), fmt.Sprintf("number %d of many\n", queueLimit+49))
 	})
 	stop()
-	// One of them may have been at work already.
+	// The hook may have been at work on one more already.
 	if n := strings.Count(b.read("told"), "\n"); n != queueLimit && n != queueLimit+1 {
 		t.Errorf("told of %d events", n)
 	}
@@ -312,7 +314,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// The folder is looked at on every event; what is no hook there is said once.
+// The folder is read on every event. That a file in it can't be a hook is logged once.
 func TestFolder(t *testing.T) {
 	b := newBench(t)
 	dir := b.dir + "/hooks.d"
@@ -380,7 +382,7 @@ func TestAsk(t *testing.T) {
 	if _, err := os.Stat(b.dir + "/asked"); err == nil {
 		t.Error("asked after a no")
 	}
-	// Those that have no say are told; those that have are not told twice.
+	// Hooks that can't abort the move are told of it; hooks that can are not told a second time.
 	r := New([]Hook{all("other", b.script("other", "echo told >>DIR/told", 0o755)),
 		asked("count", "echo asked >>DIR/told")}, "", b.logger())
 	stop := b.start(r)
@@ -393,7 +395,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// The page for people has every variable.
+// docs/hooks.md explains every variable.
 func TestEveryVariableIsExplained(t *testing.T) {
 	page, err := os.ReadFile("../../docs/hooks.md")
 	if err != nil {

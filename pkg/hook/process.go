@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	keptOutput = 4 << 10 // bytes of what a program says that are kept, the last ones
+	keptOutput = 4 << 10 // how many of the last bytes of a program's output are kept
 	maxValue   = 4 << 10 // bytes of a variable of the environment
 	pipeGrace  = time.Second
 )
 
 // run runs a hook once: without a shell, in a process group of its own, with an environment and open files of its own.
-// It returns the end of what the program said. When it returns, nothing of the group is left.
+// It returns the end of the program's output. When it returns, all processes of the group have been killed.
 func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	if err := usable(h.Path); err != nil {
 		return "", err
@@ -42,9 +42,9 @@ func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	cmd.Stdin = bytes.NewReader(append(input, '\n'))
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = pipeGrace // for what has left the group and still holds our pipe
-	// What we opened is closed on exec anyway; what we were started with is not. Where the kernel does not know how, it
-	// stays open.
+	cmd.WaitDelay = pipeGrace // a process that has left the group may still hold our pipe
+	// Files that we opened ourselves are closed on exec anyway; files that we were started with are not. Kernels before
+	// 5.11 don't know this call: there the latter stay open.
 	_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	if err := cmd.Start(); err != nil {
 		return "", startError(err)
@@ -62,7 +62,7 @@ func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	case <-ctx.Done():
 		cut = errors.New("it was killed, as the monitor does not wait any longer")
 	}
-	// The program is not reaped before that, so that its number, and its group's, is still its own.
+	// The program is reaped only after this, so that no other process or group can have its number yet.
 	_ = unix.Kill(group, unix.SIGKILL)
 	if cut != nil {
 		err = <-ended
@@ -75,14 +75,14 @@ func run(ctx context.Context, h Hook, e event.Event) (said string, err error) {
 	case cut != nil:
 		err = cut
 	case errors.Is(err, exec.ErrWaitDelay):
-		err = nil // it went well; somebody whom it started goes on
+		err = nil // the program has succeeded; a process that it started goes on
 	case exited:
 		err = exitError(exit)
 	}
 	return out.String(), err
 }
 
-// untilDead waits until a child has ended, and leaves it to be reaped.
+// untilDead waits until a child process has ended, without reaping it.
 func untilDead(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -133,12 +133,12 @@ func exitError(exit *exec.ExitError) error {
 	return exitStatus(exit.ExitCode())
 }
 
-// exitStatus is one that a program chose itself, other than 0.
+// exitStatus is an exit status other than 0: the program has ended by itself.
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// environment is all that a hook inherits.
+// environment is the whole environment of a hook: it inherits nothing of the monitor's.
 func environment(e event.Event) []string {
 	seconds, planned := "", ""
 	if e.Seconds > 0 {

@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// TestAnyAge: whatever one side can say the other can read, for clocks and promises that are years old.
+// TestAnyAge: each side can read what the other one writes, also for clocks and promises that are years old.
 func TestAnyAge(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const years = 50 * 365 * 24 * time.Hour
@@ -34,7 +34,7 @@ func TestAnyAge(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.PromiseAge > oldestPromise {
-			r.PromisedTo, r.PromiseAge = "", 0 // it holds nobody back any more
+			r.PromisedTo, r.PromiseAge = "", 0 // a promise that old is not reported
 		}
 		got := ParseReport(a)
 		if len(got.Problems) > 0 || got.Epoch != r.Epoch || got.Stamp != r.Stamp || got.Live != r.Live ||
@@ -74,7 +74,7 @@ func TestAnyAge(t *testing.T) {
 	}
 }
 
-// TestOlderVersions: what an agent or a monitor of before there were terms says is read as it was.
+// TestOlderVersions: lines of agents and monitors of older versions, which have no terms, can still be read.
 func TestOlderVersions(t *testing.T) {
 	request,
 		err := ParseRequest("SET_STATUS|1|db1|ONLINE|writer(10.0.0.1)|db1|v=1|seq=4|lease=3000|epoch=5,db1,5,0,|echo=b,77")

@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// Authentication with a shared secret (configuration manual, agent_secret), for those who have no certificates:
+// Authentication with a shared secret (docs/configuration.md, agent_secret), for clusters without certificates:
 //
 //	> HELLO|1|db1|nonce=C           C, and S below: 16 random bytes in hex, new for every connection
 //	< OK: Hello!|nonce=S
 //	> REQUEST|mac=M                 M: HMAC-SHA256 (RFC 2104) of SC|1|q|REQUEST with the secret, in hex
 //	< ANSWER|mac=M|UP:SECONDS       M: the same of SC|1|a|ANSWER|UP:SECONDS
 //
-// The 1 counts the requests of the connection; the next pair of lines has 2. S keeps old requests from being accepted
-// again, C old answers, the count keeps lines in their order, q and a keep one from being taken for the other, and the
-// host in every request keeps it from being carried to another agent. The nonces have one length and one alphabet, and
-// whoever finds another refuses it: so there is one way only to take apart what was signed, and nobody can have a line
-// of his own signed as a part of a nonce. Nothing is encrypted: that takes TLS.
+// The 1 is the number of the request on the connection; the next request and its answer have 2. S keeps old requests
+// from being accepted again, and C old answers. The number keeps lines in their order. q and a keep a request from
+// being taken for an answer. The host in every request keeps a request from being carried to another agent. All nonces
+// have the same length and alphabet, and each side refuses any other: so a signed text can be taken apart in one way
+// only, and nobody can have a line of his own signed as a part of a nonce. Nothing is encrypted: that takes TLS.
 
 // Hello opens a connection whose lines are signed. Only agents with a secret know it.
 const Hello = "HELLO"
 
-// notAuthenticated is what an agent with a secret answers to whoever has not signed for it.
+// notAuthenticated is what an agent with a secret answers to a request without a valid signature.
 const notAuthenticated = "Not authenticated: agent_secret is set on this host and the request has no valid signature"
 
 const (
@@ -37,8 +37,8 @@ const (
 	macSize   = len(macKey) + 2*sha256.Size // what a signature adds to a line
 )
 
-// AuthError says that a client with a secret got an answer that no agent with the same secret has signed, or that it
-// was an answer to something else.
+// AuthError says that a client with a secret got an answer without a valid signature: the agent has no secret or
+// another one, or this was an answer to another request.
 type AuthError struct {
 	Addr   string
 	Answer string // not to be trusted; for people
@@ -56,7 +56,7 @@ type seal struct {
 	count  uint64 // requests so far
 }
 
-// newNonce gives a number that nobody has used before, in hex.
+// newNonce gives nonceSize random bytes, in hex, which nobody has used before.
 func newNonce() string {
 	var b [nonceSize]byte
 	_, _ = rand.Read(b[:]) // never fails, see its documentation
@@ -79,7 +79,7 @@ func (s *seal) signRequest(line string) string {
 	return line + macKey + s.mac("q", line)
 }
 
-// openRequest takes the signature off a request. One with a wrong signature, or none, does not count.
+// openRequest takes the signature off a request. A request with a wrong signature, or with none, is not counted.
 func (s *seal) openRequest(signed string) (line string, ok bool) {
 	at := strings.LastIndex(signed, macKey)
 	if at < 0 {
@@ -94,8 +94,8 @@ func (s *seal) openRequest(signed string) (line string, ok bool) {
 	return line, true
 }
 
-// signAnswer signs the answer to the newest request. The signature is the last field before the uptime, and covers that
-// too.
+// signAnswer signs the answer to the newest request. The signature is the last field before the uptime, and covers the
+// uptime too.
 func (s *seal) signAnswer(answer string) string {
 	at := answerEnd(answer)
 	return answer[:at] + macKey + s.mac("a", answer) + answer[at:]
@@ -112,7 +112,7 @@ func (s *seal) openAnswer(signed string) (answer string, ok bool) {
 	return answer, equal(signed[at+len(macKey):end], s.mac("a", answer))
 }
 
-// answerEnd is where the fields of an answer end: at its uptime, if it has one.
+// answerEnd is where the fields of an answer end: before its uptime, if it has one.
 func answerEnd(answer string) int {
 	if at := strings.LastIndex(answer, "|UP:"); at >= 0 {
 		return at
@@ -120,10 +120,10 @@ func answerEnd(answer string) int {
 	return len(answer)
 }
 
-// equal takes the same time wherever the difference is.
+// equal takes the same time wherever the difference is, so that nobody can guess a signature piece by piece.
 func equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
 
-// helloRequest opens a connection for line.
+// helloRequest is the HELLO to the host that line is for.
 func helloRequest(line, nonce string) string {
 	host := ""
 	if r, err := ParseRequest(line); err == nil {
@@ -132,7 +132,7 @@ func helloRequest(line, nonce string) string {
 	return NewRequest(Hello, host, extra(extNonce, nonce)).String()
 }
 
-// acceptHello answers a HELLO. It reports false where line is none.
+// acceptHello answers a HELLO. It reports false where line is no HELLO, or has no valid nonce.
 func acceptHello(secret []byte, line string) (s *seal, answer string, ok bool) {
 	r, err := ParseRequest(line)
 	if err != nil || r.Command != Hello {
@@ -146,7 +146,7 @@ func acceptHello(secret []byte, line string) (s *seal, answer string, ok bool) {
 	return newSeal(secret, ours, theirs), helloText + "|" + extra(extNonce, ours), true
 }
 
-// parseHello gives the server's nonce.
+// parseHello gives the server's nonce from its answer to HELLO.
 func parseHello(answer string) (nonce string, ok bool) {
 	fields := strings.Split(answer, "|")
 	nonce, ok = nonceOf(fields[1:])

@@ -195,7 +195,8 @@ func TestNoHelloNoRequest(t *testing.T) {
 	}
 }
 
-// Whoever could choose a nonce freely could have the other side sign a line of his own, as a part of it.
+// Nonces of another length or alphabet are refused: otherwise the other side could be made to sign a line as a part of
+// a nonce.
 func TestOddNonces(t *testing.T) {
 	good := newNonce()
 	for _, nonce := range []string{"", good[1:], good + "0", "g" + good[1:], "|" + good[1:], good +
@@ -229,7 +230,7 @@ func TestPingIsForEverybody(t *testing.T) {
 	}
 }
 
-// Lines recorded on one connection are worth nothing on another one, nor a second time on the same.
+// Lines that were recorded on one connection are refused on another one, and a second time on the same.
 func TestReplayedLines(t *testing.T) {
 	agent := &guardedAgent{}
 	addr := agent.start(t, testSecret)
@@ -263,7 +264,7 @@ func TestReplayedLines(t *testing.T) {
 	}
 }
 
-// hello opens a connection by hand, always with the same number of the client.
+// hello opens a connection by hand, always with the same nonce of the client.
 func hello(t *testing.T, c net.Conn, in *bufio.Reader) *seal {
 	t.Helper()
 	ours := strings.Repeat("0", 2*nonceSize)
@@ -292,8 +293,8 @@ func TestSignatureWithoutSecret(t *testing.T) {
 	}
 }
 
-// The signature does not count in the longest request and answer. What is longer is refused by the client, and by the
-// server too.
+// The signature does not count towards the longest request and answer. Longer ones are refused by the client, and
+// longer requests by the server too.
 func TestLongestSignedLines(t *testing.T) {
 	answer := strings.Repeat("y", MaxAnswer)
 	s := &Server{Terminator: "\n", Secret: []byte(testSecret),
@@ -336,7 +337,7 @@ func TestRefusedText(t *testing.T) {
 	}
 }
 
-// A stranger that is answered, but has signed nothing, does not keep its place before a client that has.
+// A stranger that has been answered, but has signed nothing, loses its place before a client that has signed does.
 func TestStrangersInAFullTable(t *testing.T) {
 	s := agentLike()
 	s.MaxConns, s.Secret = 2, []byte(testSecret)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCaller: a handler knows where its request came from, without and with a port that is IPv6 as well.
+// TestCaller: a handler knows the address that its request came from, also on a port that listens for IPv6 as well.
 func TestCaller(t *testing.T) {
 	for _, c := range []struct{ network, listen, want string }{
 		{"tcp4", "127.0.0.1:0", "127.0.0.1"}, {"tcp", "[::]:0", "127.0.0.1"},

@@ -11,18 +11,20 @@ import (
 	"time"
 )
 
-// Dialer asks one thing on one connection: an original agent serves one connection at a time, so one that is kept open
-// locks others out. A Pool keeps those to our agents. The zero value speaks plain TCP.
+// Dialer asks each question on a connection of its own: an original agent serves one connection at a time, so that a
+// connection that is kept open would lock others out. A Pool keeps connections to our agents. The zero value speaks
+// plain TCP.
 type Dialer struct {
 	TLS            *tls.Config   // nil: plain TCP; see ClientTLS
 	ConnectTimeout time.Duration // for connection and TLS handshake together; 0: only the context bounds them
 
-	// Secret signs what agents are asked, and only answers signed with it are believed (configuration manual,
+	// Secret signs requests to agents, and only answers that are signed with it are believed (docs/configuration.md,
 	// agent_secret); nil: nothing is signed. Control does not use it.
 	Secret []byte
 }
 
-// ConnectError says that nobody was asked: no connection, no TLS session, or no agreement on signatures came about.
+// ConnectError says that the request was not sent, since there was no connection, no TLS session, or no valid answer
+// to HELLO.
 type ConnectError struct {
 	Addr string
 	Err  error
@@ -49,7 +51,7 @@ func (d Dialer) Ask(ctx context.Context, addr, line string) (string, error) {
 
 // Control sends one command to the monitor at addr as mmm_control does (docs/protocol.md, "To the monitor"): the line,
 // then quit; everything up to the end of the connection is the answer. ctx must have a deadline; the connection has to
-// come about within ConnectTimeout, or 10 s where that is 0. What was read until an error comes back with it.
+// come about within ConnectTimeout, or 10 s where that is 0. With an error Control returns what it had read before.
 func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) {
 	if err := checkRequest(ctx, line); err != nil {
 		return "", err
@@ -73,7 +75,7 @@ func (d Dialer) Control(ctx context.Context, addr, line string) (string, error) 
 	return answer.String(), err
 }
 
-// connect gives a ConnectError where there is no connection.
+// connect opens a connection. Its errors are ConnectErrors.
 func (d Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
 	if d.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
@@ -93,7 +95,7 @@ func (d Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
 	return conn, nil
 }
 
-// cause puts a context's end in the place of the timeout that it led to.
+// cause adds the error of ctx to the timeout that the end of ctx has led to, so that errors.Is finds it.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), err)

@@ -16,10 +16,11 @@ type connection struct {
 	in   *bufio.Reader
 	addr string
 	seal *seal // nil: lines are not signed
-	idle bool  // fit for another question; false also where the newest one was not answered
+	idle bool  // fit for another question; false where the last question got no answer
 }
 
-// open connects to the agent at addr for the sake of line, which it does not send. Its errors are ConnectErrors.
+// open connects to the agent at addr. It does not send line. Where there is a secret, it says HELLO to the host that
+// line is for. Its errors are ConnectErrors.
 func (d Dialer) open(ctx context.Context, addr, line string) (*connection, error) {
 	conn, err := d.connect(ctx, addr)
 	if err != nil {
@@ -36,16 +37,16 @@ func (d Dialer) open(ctx context.Context, addr, line string) (*connection, error
 	return c, nil
 }
 
-// end closes the connection. What was asked in vain is taken back as far as that is possible: else the kernel would go
-// on sending it, for minutes, and an order could arrive after newer ones.
+// end closes the connection. A question that got no answer is taken back, as far as that is possible, by a reset.
+// Otherwise the kernel would go on sending it, for minutes, and an order could arrive after newer ones.
 func (c *connection) end() {
 	if tcp, ok := beneath(c.conn).(*net.TCPConn); ok && !c.idle {
-		_ = tcp.SetLinger(0) // where that fails it ends in the usual way
+		_ = tcp.SetLinger(0) // where this fails, the connection is closed in the usual way
 	}
 	abort(c.conn)
 }
 
-// hello agrees on how lines are signed.
+// hello exchanges nonces with the agent, so that lines can be signed.
 func (c *connection) hello(ctx context.Context, secret []byte, line string) error {
 	ours := newNonce()
 	answer, err := c.exchange(ctx, helloRequest(line, ours))
@@ -86,8 +87,8 @@ func (c *connection) exchange(ctx context.Context, line string) (string, error) 
 		answer, err = readAnswer(c.in, most)
 		return err
 	})
-	// An end of ctx spoils the connection, also just after the answer. And if more came than was asked for, the next
-	// answer would be the wrong one.
+	// When ctx ends, the connection gets a deadline in the past, which spoils it, also just after the answer. And where
+	// more than the answer came, the next question would get the wrong answer.
 	c.idle = err == nil && ctx.Err() == nil && c.in.Buffered() == 0
 	return answer, err
 }
@@ -112,7 +113,7 @@ func readAnswer(in *bufio.Reader, most int) (string, error) {
 	}
 }
 
-// converse sends a text and lets read take the answer. The end of ctx ends both, and spoils the connection.
+// converse sends a text, and has read take the answer. The end of ctx ends both, and the connection is of no use then.
 func converse(ctx context.Context, conn net.Conn, addr, send string, read func() error) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()

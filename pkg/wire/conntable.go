@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// phase is what a connection does at the moment.
+// phase is what happens on a connection at the moment.
 type phase uint8
 
 const (
-	waiting   phase = iota // for a line, or for the client to end
+	waiting   phase = iota // for a line, or for the client to end the connection
 	handling               // a request is running
 	answering              // its answer is being written
 )
@@ -21,16 +21,16 @@ const (
 type conn struct {
 	net.Conn
 	phase phase
-	known bool      // has asked something, with a valid signature where one is wanted
-	heard time.Time // when its last line came or its answer began, or else when it was taken in
+	known bool      // the client has asked something, with a valid signature where there is a secret
+	heard time.Time // when its last line came or the answer to it began; before the first line: when it was added
 }
 
-// minSilence is how long a connection may be silent before it makes room for another. Without it a burst of newcomers
-// would drive out a client between its connecting and its first line.
+// minSilence is how long a connection must have been silent before it is closed to make room for another one. Otherwise
+// a burst of newcomers would drive out a client between its connecting and its first line.
 const minSilence = 200 * time.Millisecond
 
-// connTable knows the open connections of one Server and closes one when there are too many: the longest silent one of
-// those that have never asked anything, else the longest silent one of all.
+// connTable knows the open connections of one Server. When there are too many it closes the longest silent connection
+// that is not known yet, or, where all are known, the longest silent one of all.
 type connTable struct {
 	max   int
 	freed chan struct{} // holds a token after a request ended or a connection went away
@@ -44,8 +44,9 @@ func newConnTable(limit int) *connTable {
 	return &connTable{max: limit, freed: make(chan struct{}, 1), open: map[*conn]bool{}}
 }
 
-// add takes in c, in the place of another where the table is full. Where that has not been silent for minSilence, or
-// every one has a request running, it waits. It reports false when ctx has ended.
+// add takes in c. Where the table is full, another connection is closed for it. Where that one has not been silent for
+// minSilence, or where every connection has a request running, add waits. It reports false when ctx has ended, or the
+// table is closed.
 func (t *connTable) add(ctx context.Context, c *conn) bool {
 	for {
 		if added, closed := t.tryAdd(c); added || closed {
@@ -70,7 +71,7 @@ func (t *connTable) tryAdd(c *conn) (added, closed bool) {
 		return false, false
 	}
 	t.open[c] = true
-	c.heard = time.Now() // not when it came: it has not had its chance to speak while it waited here
+	c.heard = time.Now() // not when c connected: while c waited for its place here, nobody read from it
 	return true, false
 }
 
@@ -81,8 +82,9 @@ func (t *connTable) evict() {
 	t.evictLocked(0)
 }
 
-// evictLocked reports false where the one to be closed has not been silent for that long, or there is none. A
-// stranger that has just come does not make it close a known client instead: there will be a place soon enough.
+// evictLocked closes the connection that is the first to go, and reports false where there is none, or where that one
+// has not been silent for long enough. It does not close a known client instead of a stranger that has just come: there
+// will be a place soon enough.
 func (t *connTable) evictLocked(silence time.Duration) bool {
 	var oldest *conn
 	for c := range t.open {
@@ -98,7 +100,7 @@ func (t *connTable) evictLocked(silence time.Duration) bool {
 	return true
 }
 
-// before tells whether c is closed rather than other.
+// before tells whether c is to be closed rather than other.
 func (c *conn) before(other *conn) bool {
 	if c.known != other.known {
 		return other.known
@@ -114,7 +116,7 @@ func (t *connTable) handling(c *conn) bool {
 	return t.open[c]
 }
 
-// answering notes that c's request has ended, and whether it shows that c is no stranger.
+// answering notes that c's request has ended. known says that this request has shown c to be no stranger.
 func (t *connTable) answering(c *conn, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +125,7 @@ func (t *connTable) answering(c *conn, known bool) {
 	t.free()
 }
 
-// waiting notes that c's answer is written.
+// waiting notes that the answer to c has been written.
 func (t *connTable) waiting(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,7 +144,7 @@ func (t *connTable) remove(c *conn) {
 	t.free()
 }
 
-// close closes the connections that wait, and the others when their answers are written.
+// close closes the connections that wait for a line, and each other one when its answer has been written.
 func (t *connTable) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -161,11 +163,11 @@ func (t *connTable) free() {
 	}
 }
 
-// abort closes c under whoever reads from it. On a TLS connection Close would first try to say goodbye, which can take
-// seconds: too long for whoever holds a lock or has a deadline.
+// abort closes c at once, also while another goroutine reads from it. On a TLS connection Close would first try to say
+// goodbye, which can take seconds: too long for a caller that holds a lock or has a deadline.
 func abort(c net.Conn) { beneath(c).Close() }
 
-// beneath is the connection that carries c.
+// beneath is the TCP connection that carries c.
 func beneath(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
 		return t.NetConn()

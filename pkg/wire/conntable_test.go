@@ -18,7 +18,7 @@ func pipe(t *testing.T) (c *conn, closed func() bool) {
 	return &conn{Conn: ours}, func() bool { return ours.SetDeadline(time.Time{}) != nil }
 }
 
-// A line that came in just as its connection was closed is not carried out: its sender can't be told.
+// A request that came in just as its connection was closed is not carried out, as its sender could not be answered.
 func TestClosedConnectionHandlesNothing(t *testing.T) {
 	table := newConnTable(1)
 	old, gone := pipe(t)
@@ -37,7 +37,7 @@ func TestClosedConnectionHandlesNothing(t *testing.T) {
 	}
 }
 
-// At the end those who have been asked something still get their answer.
+// When the table is closed, clients that have asked something still get their answer.
 func TestCloseSparesAnswers(t *testing.T) {
 	table := newConnTable(3)
 	idle, idleGone := pipe(t)
@@ -96,7 +96,7 @@ func TestStrangersGoFirst(t *testing.T) {
 	})
 }
 
-// Whoever has just come, or is just being answered after a long request, is not driven out by a newcomer.
+// A client that has just come, or is just being answered after a long request, is not driven out by a newcomer.
 func TestNobodyIsDrivenOutAtOnce(t *testing.T) {
 	for name, occupy := range map[string]func(*connTable, *conn){
 		"new": func(*connTable, *conn) {},

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A thousand clients that say nothing cost a working one nothing.
+// A thousand clients that say nothing do not disturb a client that works.
 func TestSilentCrowd(t *testing.T) {
 	s := agentLike()
 	addr := start(t, s, nil)
@@ -74,7 +74,7 @@ func TestFullTableOfRunningRequests(t *testing.T) {
 	select {
 	case line := <-entered:
 		t.Fatalf("%q got in while the table was full", line)
-	case <-time.After(50 * time.Millisecond): // an absence can only be waited for
+	case <-time.After(50 * time.Millisecond): // that nothing happens can only be seen by waiting
 	}
 	let()
 	if got := readLine(t, bufio.NewReader(late)); got != "late\n" {
@@ -103,13 +103,13 @@ func TestSlowReader(t *testing.T) {
 	if _, err := slow.Read(one); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(1500 * time.Millisecond) // the client's slowness itself
+	<-time.After(1500 * time.Millisecond) // the client is slow
 	if n, _ := io.Copy(io.Discard, slow); n >= int64(len(big)) {
 		t.Errorf("a client that reads nothing for three write timeouts got all of %d bytes", n)
 	}
 }
 
-// A thousand clients at once, each a nuisance of another kind, cost a working one nothing.
+// A thousand clients that misbehave in several ways do not disturb a client that works.
 func TestHostileCrowd(t *testing.T) {
 	addr := start(t, agentLike(), nil)
 	nuisances := []func(c *net.TCPConn) error{

@@ -15,14 +15,15 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// Examine asks an agent what only its host can know. It changes nothing there. The original does not know it.
+// Examine is the command that asks an agent for what only its host can know. It changes nothing there. The original
+// does not know the command.
 const Examine = "EXAMINE"
 
 // Keys of an Examination.
 const (
 	extSoftware  = "version"
 	extFile      = "file"
-	extAt        = "at"   // when the request came, milliseconds since 1970
+	extAt        = "at"   // when the request came, in milliseconds since 1970 (UTC)
 	extTook      = "took" // how long the answer took, milliseconds
 	extSet       = "set"  // SECTION;VARIABLE DIGEST;…
 	extInterface = "nic"  // NAME up|down|missing HARDWARE
@@ -36,16 +37,16 @@ const (
 	extOrdered   = "order"  // STATE ROLES
 )
 
-// ExamineRequest asks the agent of host to look at itself. The nonce goes into the digests of its configuration: 16
-// bytes in hex.
+// ExamineRequest asks the agent of host to examine its host. The nonce, 16 bytes in hex, goes into the digests of the
+// agent's configuration.
 func ExamineRequest(host, nonce string) Request {
 	return NewRequest(Examine, host, extra(extVersion, "1"), extra(extNonce, nonce))
 }
 
-// ExaminingText answers where another examination is under way: ask again.
+// ExaminingText is the answer of an agent while another examination is under way: ask again later.
 const ExaminingText = "ERROR: An examination is under way"
 
-// NewNonce gives a number that nobody has used before, in hex.
+// NewNonce gives 16 random bytes, in hex, which nobody has used before.
 func NewNonce() string { return newNonce() }
 
 // ParseExamine reads the nonce of an EXAMINE request.
@@ -57,13 +58,13 @@ func ParseExamine(r Request) (nonce string, err error) {
 	return nonce, nil
 }
 
-// LinkState is what an interface is able to do.
+// LinkState says whether a network interface can be used.
 type LinkState string
 
 // The states of an interface.
 const (
 	LinkUp      LinkState = "up"
-	LinkDown    LinkState = "down" // or without a carrier
+	LinkDown    LinkState = "down" // switched off, or without a carrier
 	LinkMissing LinkState = "missing"
 )
 
@@ -73,9 +74,9 @@ type Outcome string
 // The outcomes of logins.
 const (
 	LoginOK     Outcome = "ok"
-	LoginDenied Outcome = "denied" // Text is what the server said
-	LoginGrant  Outcome = "grant"  // privileges are missing; Text is the GRANT that mends it
-	LoginFailed Outcome = "failed" // no connection, or no answer; Text is why
+	LoginDenied Outcome = "denied" // Login.Text is what the server said
+	LoginGrant  Outcome = "grant"  // privileges are missing; Login.Text is the GRANT that mends it
+	LoginFailed Outcome = "failed" // no connection, or no answer; Login.Text says why
 )
 
 // Account is an account of MMM on the database servers.
@@ -105,7 +106,7 @@ type HostAddress struct {
 const (
 	FaultNftables = "nftables"
 	FaultSockDiag = "sock_diag"
-	FaultListen   = "listen" // it could not be seen where something listens: no Listens say nothing
+	FaultListen   = "listen" // where something listens could not be found out: an empty Listens means nothing
 	FaultState    = "state_path"
 	FaultFence    = "fence"              // the server's port is closed to clients at the moment
 	FaultARP      = "arp"                // the network could not be asked
@@ -122,20 +123,20 @@ type Examination struct {
 	Settings  map[string]map[string]string // digests by section ("" is the top level) and variable
 	Interface string                       // cluster_interface
 	Link      LinkState
-	Hardware  string                // of the interface
-	Addresses []HostAddress         // all of the interface, and the cluster's on others
+	Hardware  string                // hardware address of the interface
+	Addresses []HostAddress         // all addresses of the interface, and the cluster's addresses on others
 	Seen      map[netip.Addr]string // hardware addresses that answered for addresses of the cluster
-	Lacks     []string              // capabilities
-	Faults    map[string]string
+	Lacks     []string              // capabilities that the agent needs and does not have
+	Faults    map[string]string     // by Fault…: what is wrong, for people
 	Logins    []Login
-	Agents    map[string]string // other hosts: why their agent can't be reached, "" where it can
+	Agents    map[string]string // by other host: why its agent can't be reached, "" where it can
 	Listens   []netip.AddrPort  // where something listens on the server's port
-	State     cluster.HostState // as last ordered; Unknown where nothing was
+	State     cluster.HostState // as last ordered; Unknown where nothing was ordered yet
 	Ordered   []cluster.RoleIP
-	Embargo   string // host that it replicates nothing more from, until the monitor trusts it
+	Embargo   string // former writer from which the host replicates nothing more, until the monitor trusts its log
 }
 
-// longestText keeps an answer about many hosts below MaxAnswer.
+// longestText, in bytes, is the most of one text, so that an answer about many hosts stays below MaxAnswer.
 const longestText = 250
 
 // Fields gives the examination as fields of an answer.
@@ -232,7 +233,7 @@ func ParseExamination(a Answer) (Examination, error) {
 	return e, e.parseNetwork(pairs)
 }
 
-// parseNetwork reads what has addresses in it.
+// parseNetwork reads the fields that have addresses in them.
 func (e *Examination) parseNetwork(pairs extras) error {
 	var errs []error
 	for _, text := range pairs[extAddress] {
@@ -262,7 +263,7 @@ func (e *Examination) parseNetwork(pairs extras) error {
 	return nil
 }
 
-// hardware gives a hardware address in its usual form, "" for what is none.
+// hardware gives a hardware address in its usual form; "" where text is none.
 func hardware(text string) string {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) == 0 || len(hex.EncodeToString(mac)) > 40 {

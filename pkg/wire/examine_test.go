@@ -99,7 +99,8 @@ func TestParseExamine(t *testing.T) {
 	}
 }
 
-// FuzzParseExamination: what an agent says can't harm, and what was understood is understood the same again.
+// FuzzParseExamination: no answer makes the parser panic, and an examination that was read, written and read again is
+// the same.
 func FuzzParseExamination(f *testing.F) {
 	f.Add(Answer{Text: "OK: Examined!", Fields: examination().Fields(), Uptime: 1}.String())
 	seeds(f)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Keys of the parameters and fields that the classic protocol does not know. extVersion comes first and says that the
-// others mean what they say here.
+// Keys of the parameters and fields that the classic protocol does not know (docs/protocol.md, "What is ours"). The
+// pair of extVersion comes first; without it the other keys mean nothing.
 const (
 	extVersion  = "v"
 	extSeq      = "seq"
@@ -53,8 +53,8 @@ const (
 	extAcrossFinding = "across_finding"
 )
 
-// extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1), but only where this protocol needs it:
-// a reader of a packet dump should still be able to read it.
+// extra gives KEY=VALUE with the value percent-encoded (RFC 3986, section 2.1). Only characters that this protocol
+// can't have in a value are encoded, so that people can read the lines in a packet dump.
 func extra(key, value string) string {
 	var b strings.Builder
 	b.WriteString(key)
@@ -70,7 +70,7 @@ func extra(key, value string) string {
 	return b.String()
 }
 
-// flag is a truth on the wire.
+// flag is a bool on the wire.
 func flag(b bool) string {
 	if b {
 		return "1"
@@ -81,8 +81,8 @@ func flag(b bool) string {
 // extras are the decoded pairs of one message: a key may come more than once.
 type extras map[string][]string
 
-// parseExtras reads the pairs among fields. What is no pair is skipped: it belongs to somebody else's protocol. For the
-// same reason the pairs come back beside an error too: whether it matters depends on whether the sender is extended.
+// parseExtras reads the pairs among fields, and skips fields that are no pairs, which belong to the classic protocol.
+// With an error it returns the pairs that could be read: the error matters only where the sender is extended.
 func parseExtras(fields []string) (extras, error) {
 	pairs := extras{}
 	var bad error
@@ -101,7 +101,7 @@ func parseExtras(fields []string) (extras, error) {
 	return pairs, bad
 }
 
-// get is the newest value of key, or "".
+// get is the last value of key, or "".
 func (e extras) get(key string) string {
 	values := e[key]
 	if len(values) == 0 {

@@ -17,14 +17,14 @@ const (
 	GetAgentVersion = "GET_AGENT_VERSION"
 )
 
-// maxUptime is some 300 years, in seconds: more is not an uptime.
+// maxUptime is some 300 years, in seconds. A greater number is not an uptime.
 const maxUptime = 1e10
 
 // Request is one line to an agent: COMMAND|VERSION|HOST[|PARAM…].
 type Request struct {
 	Command string
 	Version string // ProtocolVersion; the agent takes any
-	Host    string // whom the sender takes the agent for
+	Host    string // the host that the sender means; an agent of another host refuses the request
 	Params  []string
 }
 
@@ -34,7 +34,8 @@ func NewRequest(command, host string, params ...string) Request {
 }
 
 // ParseRequest splits a line, given without its newline. Fewer than three fields are an error; as in the original,
-// empty fields at the end don't count there. Nothing else is checked: the command may be unknown, the host another.
+// empty fields at the end don't count as fields. Nothing else is checked: the command may be unknown, and the host
+// another one.
 func ParseRequest(line string) (Request, error) {
 	fields := strings.Split(line, "|")
 	if len(fields) < 3 || strings.Count(strings.TrimRight(line, "|"), "|") < 2 {
@@ -54,7 +55,7 @@ func (r Request) String() string {
 
 // Answer is one line from an agent: TEXT[|FIELD…]|UP:SECONDS.
 type Answer struct {
-	// Text is what comes before the first bar. Where an agent quotes a request with bars in it, the rest of the
+	// Text is what stands before the first bar. Where the agent quotes a request, which has bars in it, the rest of the
 	// sentence is in Fields.
 	Text   string
 	Fields []string
@@ -86,16 +87,16 @@ func (a Answer) String() string {
 	return oneLine(strings.Join(parts, "|")) + "|UP:" + strconv.FormatFloat(a.Uptime, 'f', 2, 64)
 }
 
-// OK tells whether the agent says that it did what it was asked. For SET_STATUS an original agent says so whatever
-// happened.
+// OK tells whether the agent says that it did what it was asked. An original agent says so of every SET_STATUS,
+// whatever happened.
 func (a Answer) OK() bool { return strings.HasPrefix(a.Text, "OK") }
 
-// oneLine keeps a text from becoming two lines on the wire.
+// oneLine replaces newlines, so that a text does not become two lines on the wire.
 func oneLine(s string) string {
 	return strings.ReplaceAll(s, "\n", " ")
 }
 
-// abbreviate shortens what others sent for use in an error.
+// abbreviate shortens a text that another program has sent, for use in an error.
 func abbreviate(s string) string {
 	const limit = 200
 	if len(s) > limit {

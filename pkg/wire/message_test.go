@@ -247,8 +247,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// A field of our agent's report that can't be read costs that field. One that proves what the host has costs the
-// proof: it must neither pass for an original agent's bare OK nor confirm anything.
+// A field of our agent's report that can't be read is left out. Where that is the field that proves what the host has,
+// the report must neither pass for an original agent's bare OK nor confirm anything.
 func TestDamagedReport(t *testing.T) {
 	whole := []string{"v=1", "seq=5", "have=", "writable=0", "epoch=7,db1,6,0,", "stamp=b,5", "live=1",
 		"terms=db1,db2;3000;3000",

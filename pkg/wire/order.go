@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// OrderRequest gives an order as a request to host (SET_STATUS). One that is not Extended has the classic parameters
-// only.
+// OrderRequest gives an order as a request to host (SET_STATUS). An order that is not Extended has the classic
+// parameters only.
 func OrderRequest(host string, o cluster.Order) Request {
 	params := []string{string(o.State), cluster.FormatRoleIPs(o.Roles, ","), o.Master}
 	if o.Extended {
@@ -48,9 +48,9 @@ func OrderRequest(host string, o cluster.Order) Request {
 	return NewRequest(SetStatus, host, params...)
 }
 
-// ParseOrder reads a SET_STATUS request. Parameters that it does not know are ignored, as the original does. A missing
-// or unknown state, roles that don't parse, and an extended parameter with a value that can't be are errors: an order
-// that is understood by half must not be carried out by half.
+// ParseOrder reads a SET_STATUS request. Unknown parameters are ignored, as by the original. A missing or unknown
+// state, roles that don't parse, and an impossible value of one of our own parameters are errors: an order that is
+// understood by half must not be carried out by half.
 func ParseOrder(r Request) (cluster.Order, error) {
 	if r.Command != SetStatus {
 		return cluster.Order{}, fmt.Errorf("parse order: the command is %q", abbreviate(r.Command))
@@ -129,7 +129,7 @@ func parseLease(pairs extras) (cluster.Lease, error) {
 	return cluster.Lease(time.Duration(ms) * time.Millisecond), nil
 }
 
-// switchExtras leaves out what is not known.
+// switchExtras gives the pairs of a switch, and leaves out what is not known.
 func switchExtras(s cluster.Switch) []string {
 	var fields []string
 	for _, p := range []struct{ key, value string }{

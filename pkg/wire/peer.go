@@ -8,20 +8,20 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// What agents ask each other, and the monitor an agent about others. The original knows none of it.
+// Commands with which agents ask each other, and the monitor asks an agent about other hosts. The original knows none.
 const (
 	PeerStatus = "PEER_STATUS" // a writer asks another candidate to vouch for it
-	CheckHost  = "CHECK_HOST"  // whether the agent reaches the server of another host
-	Announce   = "ANNOUNCE"    // to tell the network again where an address is
-	Relay      = "RELAY"       // to pass a line on to the agent of another host
+	CheckHost  = "CHECK_HOST"  // asks whether the agent reaches the server of another host
+	Announce   = "ANNOUNCE"    // has the agent tell the network again where an address is
+	Relay      = "RELAY"       // has the agent pass a line on to the agent of another host
 )
 
 // Question is what a writer asks the other candidates (docs/design.md, "Never two writers").
 type Question struct {
-	From  string
-	Epoch cluster.Epoch
-	Live  bool
-	Lease cluster.Lease
+	From  string        // the host that asks
+	Epoch cluster.Epoch // newest that it knows
+	Live  bool          // its lease has not run out
+	Lease cluster.Lease // for how long it asks the candidate to vouch for it
 }
 
 // Request gives the question as a request to host.
@@ -35,7 +35,8 @@ func (q Question) Request(host string) Request {
 func ParseQuestion(r Request) (Question, error) {
 	pairs, err := parseExtras(r.Params)
 	if err != nil || !pairs.extended() {
-		return Question{}, fmt.Errorf("parse question: %w", errors.Join(err, errors.New("it is none of this version")))
+		return Question{}, fmt.Errorf("parse question: %w",
+			errors.Join(err, errors.New("it lacks v=1, or a value in it can't be read")))
 	}
 	q := Question{From: pairs.get(extFrom), Live: pairs.get(extLive) == "1"}
 	if q.Epoch, err = parseEpoch(pairs); err != nil {
@@ -47,7 +48,7 @@ func ParseQuestion(r Request) (Question, error) {
 	return q, nil
 }
 
-// PromisedText answers a question with a promise; any other text is none.
+// PromisedText is the answer of a candidate that promises. Any other answer is no promise.
 const PromisedText = "OK: Promised!"
 
 // RelayRequest asks the agent of via to pass line on to the agent of host.
@@ -71,12 +72,13 @@ func ParseRelay(r Request) (host, line string, err error) {
 	return r.Params[0], line, nil
 }
 
-// RelayAnswer wraps what the other agent answered.
+// RelayAnswer wraps the answer of the agent to which the line was passed on.
 func RelayAnswer(line string) Answer {
 	return Answer{Text: "OK: Relayed!", Fields: []string{extra(extAnswer, line)}}
 }
 
-// ParseRelayAnswer unwraps it. The error of a relay that failed is its text.
+// ParseRelayAnswer gives the answer that is wrapped in the answer of a relay. Where the relay failed, the error has the
+// text of its answer.
 func ParseRelayAnswer(a Answer) (string, error) {
 	if !a.OK() {
 		return "", errors.New(strings.TrimPrefix(a.Text, "ERROR: "))

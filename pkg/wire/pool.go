@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// keptPatience is how long a kept connection may take to bring an answer. One that the network has forgotten would take
-// minutes to fail; our agents answer a repeated order within milliseconds.
+// keptPatience is how long a kept connection may take to bring an answer. A connection that the network has forgotten
+// would take minutes to fail; our agents answer a repeated order within milliseconds.
 const keptPatience = 200 * time.Millisecond
 
-// Pool asks like its Dialer, and keeps the connection for the next question to the same agent: one to each agent of
-// ours that answers orders. An original agent serves one connection at a time, so none to it is kept. The zero value
-// speaks plain TCP. It can be used by many goroutines at once and starts none.
+// Pool asks like its Dialer, and keeps one connection to each agent of ours for the next question. An original agent
+// serves one connection at a time, so no connection to it is kept. The zero value speaks plain TCP. A Pool can be used
+// by many goroutines at once and starts none.
 type Pool struct {
 	Dialer Dialer
 
 	mu   sync.Mutex
-	kept map[string]*connection // by address; who asks takes it out
+	kept map[string]*connection // by address; a connection is taken out while it is in use
 }
 
 // Ask sends one line as Dialer.Ask does. A kept connection that fails, or brings no answer within 200 ms, is given up,
-// and the line is sent again on a new one: it must be one that may be carried out twice, and no order that must not
-// lose these 200 ms.
+// and the line is sent again on a new connection. So the line must be a request that may be carried out twice, and that
+// may come 200 ms later.
 func (p *Pool) Ask(ctx context.Context, addr, line string) (string, error) {
 	if err := checkRequest(ctx, line); err != nil {
 		return "", err
@@ -61,7 +61,7 @@ func (p *Pool) get(addr string) *connection {
 	return c
 }
 
-// put takes a connection back, or ends it.
+// put keeps a connection for the next question, or ends it where it is not fit for that.
 func (p *Pool) put(c *connection, fit bool) {
 	if !fit || !c.idle {
 		c.end()
@@ -89,7 +89,7 @@ func (p *Pool) Close() {
 	p.kept = nil
 }
 
-// fromOurs tells that the answer to an order comes from an agent of ours.
+// fromOurs tells whether the answer to an order comes from an agent of ours.
 func fromOurs(answer string) bool {
 	pairs, _ := parseExtras(strings.Split(answer, "|"))
 	return pairs.extended()

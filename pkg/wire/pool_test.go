@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// script plays an agent: each function has one connection, in turn, and later ones are refused. It tells how many there
-// have been.
+// script plays an agent. Each of the functions serves one connection, in their order; further connections are refused.
+// connections tells how many there have been.
 func script(t *testing.T, plays ...func(c net.Conn, in *bufio.Reader)) (addr string, connections func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ const (
 	original = "OK: Status applied successfully!|UP:1.00"
 )
 
-// answers answers so many lines, then ends the connection.
+// answers answers n lines, then ends the connection.
 func answers(n int, answer string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, in *bufio.Reader) {
 		for range n {
@@ -98,7 +98,7 @@ func TestPoolKeepsItsConnection(t *testing.T) {
 	}
 }
 
-// An original agent serves one connection at a time: none to it stays open.
+// An original agent serves one connection at a time: no connection to it is kept.
 func TestPoolKeepsNoneToAnOriginal(t *testing.T) {
 	addr, connections := script(t, then(answers(2, original)), then(answers(2, original)), then(answers(1, extended)))
 	p := pool(t, Dialer{})
@@ -111,7 +111,7 @@ func TestPoolKeepsNoneToAnOriginal(t *testing.T) {
 	wantAnswer(t, p, addr, extended)
 }
 
-// Whatever befalls a kept connection, the question is asked on a new one, soon.
+// In whatever way a kept connection fails, the question is asked on a new one soon.
 func TestPoolAsksAnew(t *testing.T) {
 	hear := func(in *bufio.Reader) { _, _ = in.ReadString('\n') }
 	for name, second := range map[string]func(c net.Conn, in *bufio.Reader){
@@ -138,17 +138,17 @@ func TestPoolAsksAnew(t *testing.T) {
 	}
 }
 
-// A new connection has all the time there is, and is not replaced by another one.
+// On a new connection the agent may take until ctx ends; the question is not asked on another one.
 func TestPoolAsksOnceOnANewConnection(t *testing.T) {
 	slow := func(c net.Conn, in *bufio.Reader) {
 		_, _ = in.ReadString('\n')
-		<-time.After(2 * keptPatience) // the agent's slowness itself
+		<-time.After(2 * keptPatience) // the agent is slow
 		_, _ = io.WriteString(c, extended+"\n")
 	}
 	addr, connections := script(t, then(slow), answers(0, ""))
 	p := pool(t, Dialer{})
 	wantAnswer(t, p, addr, extended)
-	// One that is slow is not kept: the next question would be asked twice.
+	// The connection to a slow agent is not kept: the next question would be asked twice.
 	if got, err := p.Ask(within(t), addr, "x"); !errors.Is(err, io.ErrUnexpectedEOF) &&
 		!errors.Is(err, syscall.ECONNRESET) || connections() != 2 {
 		t.Errorf("%q, %v after %d connections", got, err, connections())
@@ -206,7 +206,7 @@ func TestPoolAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-// What was asked in vain is not delivered later, when the network is back.
+// A question that got no answer in time is not delivered later, when the network is back.
 func TestAbandonedQuestionIsTakenBack(t *testing.T) {
 	told := make(chan error, 1)
 	addr, _ := script(t, func(c net.Conn, in *bufio.Reader) {
@@ -219,7 +219,7 @@ func TestAbandonedQuestionIsTakenBack(t *testing.T) {
 	if _, err := (Dialer{}).Ask(ctx, addr, "x"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if err := <-told; !errors.Is(err, syscall.ECONNRESET) { // not the end that waits for what was sent
+	if err := <-told; !errors.Is(err, syscall.ECONNRESET) { // not an ordinary end, before which everything is delivered
 		t.Errorf("the agent sees %v", err)
 	}
 }

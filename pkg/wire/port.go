@@ -6,15 +6,15 @@ import (
 	"net"
 )
 
-// Port is an address that is listened on, and that a service which follows another in the same process can take over:
-// who connects meanwhile waits, and is not refused.
+// Port is an address that is listened on. A service that follows another in the same process can take the port over: a
+// client that connects between the two waits, and is not refused.
 type Port struct {
 	addr string
 	tcp  *net.TCPListener
 }
 
-// OpenPort listens on addr (IP:PORT), by taking over from old where that is the same; old may be nil. The old service
-// may go on accepting until the new one does, and both close their own.
+// OpenPort listens on addr (IP:PORT). Where old has the same address, OpenPort takes over from it; old may be nil. The
+// old service may go on accepting until the new one does, and each of the two closes its own Port.
 func OpenPort(addr string, old *Port) (*Port, error) {
 	if old == nil || old.addr != addr {
 		l, err := net.Listen("tcp", addr)
@@ -35,7 +35,7 @@ func OpenPort(addr string, old *Port) (*Port, error) {
 	return &Port{addr, l.(*net.TCPListener)}, nil
 }
 
-// Listener gives what to serve on; security may be nil.
+// Listener gives the listener for Serve, with TLS where security is not nil.
 func (p *Port) Listener(security *tls.Config) net.Listener {
 	if security == nil {
 		return p.tcp
@@ -43,5 +43,5 @@ func (p *Port) Listener(security *tls.Config) net.Listener {
 	return tls.NewListener(p.tcp, security)
 }
 
-// Close is for a port that is not served: Serve closes its own.
+// Close closes a port that is not served. Serve closes its listener itself.
 func (p *Port) Close() { _ = p.tcp.Close() }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Nobody is refused while one service follows another on a port.
+// No client is refused while one service takes a port over from another.
 func TestPortIsTakenOver(t *testing.T) {
 	first, err := OpenPort("127.0.0.1:0", nil)
 	if err != nil {

@@ -41,36 +41,36 @@ func (t Tri) String() string {
 }
 
 // Report is what our agent's answer to SET_STATUS says of its host as it is, after the order was carried out as far as
-// it could be. The classic "OK: Status applied successfully!" says only that the order arrived.
+// possible. The classic "OK: Status applied successfully!" says only that the order arrived.
 type Report struct {
-	Extended bool             // false: an original agent, and the rest says nothing
-	Seq      uint64           // of the order that this answers
+	Extended bool             // false: the answer of an original agent; the other fields mean nothing
+	Seq      uint64           // of the order that this report answers
 	Have     []cluster.RoleIP // the configured addresses that are on the interface
 	Writable Tri              // whether clients can write to the server; Unsure where it does not answer
-	Busy     bool             // the order is still being carried out: what follows is what is there at the moment
+	Busy     bool             // the order is still being carried out: the report says how the host is at the moment
 	Switch   cluster.Switch   // the switch that this host noted when it became the writer
 
 	Epoch cluster.Epoch // newest that the agent knows
-	Stamp cluster.Stamp // its clock when it answered; zero where it holds no leases
-	Live  bool          // it holds the writer role at the moment
-	// hosts that may be the writer by its own file, as cluster.JoinHosts joins them; "": it does not say
+	Stamp cluster.Stamp // the agent's clock when it answered; zero where the agent knows no leases
+	Live  bool          // the agent holds the writer role at the moment
+	// hosts that may be the writer by the agent's own file, as cluster.JoinHosts joins them; "": the agent does not say
 	Candidates string
-	PromisedTo string        // host that it last vouched for; "" for none since its start
-	PromiseAge time.Duration // how long ago
+	PromisedTo string        // host that the agent last vouched for; "" for none since its start
+	PromiseAge time.Duration // how long ago the agent vouched for PromisedTo
 	ServerGone bool          // the server's process is gone for certain
-	// for how long the server has written nothing though something is to be; 0: it writes, as far as is known
+	// how long the server has written nothing although something is to be written; 0: it writes, as far as is known
 	Stalled time.Duration
-	Stall   string // how that is known
+	Stall   string // how Stalled is known
 	Backup  string // what backs the server up at the moment; "" for nothing
-	Fenced  bool   // Writable is No because no client reaches the server, which may be open
-	Astray  bool   // its server has, as a slave, executed what the writer lacks
+	Fenced  bool   // Writable is No because no client reaches the server, which may itself be open for writes
+	Astray  bool   // the server has, as a slave, executed what the writer lacks
 
-	Embargo cluster.Embargo // whom it replicates nothing more from
-	Audit   cluster.Audit   // what it found in its own log; without Waived
-	Across  cluster.Across  // what it found in that of a former writer whose agent can't look
+	Embargo cluster.Embargo // the former writer from which the host replicates nothing more
+	Audit   cluster.Audit   // what the agent found in its own server's log; without Waived
+	Across  cluster.Across  // what the agent found in the log of a former writer whose own agent can't look
 
 	Problems []string // what of the order could not be done, one sentence each
-	Conflict bool     // among them is that another machine has an address
+	Conflict bool     // one of the Problems is that another machine has an address
 }
 
 // Fields gives the report as fields of an answer.
@@ -139,15 +139,15 @@ func (r Report) Fields() []string {
 	return fields
 }
 
-// oldestStall is where the counting of a stall ends.
+// oldestStall is the longest stall that is reported.
 const oldestStall = 24 * time.Hour
 
-// oldestPromise: a promise that is older holds nobody back, and is not worth telling.
+// oldestPromise is the age beyond which a promise is not reported: no lease is longer, so it holds nobody back.
 const oldestPromise = maxLease
 
 // ParseReport reads the report in an answer to SET_STATUS. An original agent's answer gives the zero Report. A field
-// of an agent of ours that can't be read costs that field, and is named among the Problems. Where it is one that
-// proves what the host has, the report counts as one of no order (Seq 0, Writable Unsure), and so confirms nothing.
+// that can't be read is left out, and named among the Problems. Where that is the field with the addresses, the report
+// is taken for the answer to no order (Seq 0, Writable Unsure), and so confirms nothing.
 func ParseReport(a Answer) Report {
 	pairs, err := parseExtras(a.Fields)
 	if !pairs.extended() {
@@ -216,7 +216,8 @@ func ParseReport(a Answer) Report {
 	return r
 }
 
-// have are the addresses that a host says it has. Not to say it is not the same as to have none.
+// have are the addresses that a host says it has. It is an error that the host does not say: that is not the same as
+// having none.
 func (e extras) have() ([]cluster.RoleIP, error) {
 	if len(e[extHave]) == 0 {
 		return nil, fmt.Errorf("read %s: it is missing", extHave)
@@ -224,7 +225,7 @@ func (e extras) have() ([]cluster.RoleIP, error) {
 	return cluster.ParseRoleIPs(e.get(extHave))
 }
 
-// audit is what was found beyond a place in a log; the zero Audit where no place is told.
+// audit is what was found in a log beyond a place; the zero Audit where the sender names no place.
 func (e extras) audit(at, beyond, finding string) (cluster.Audit, error) {
 	if at == "" {
 		return cluster.Audit{}, nil

@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// Server answers lines: an agent's port (a newline after each answer) and a monitor's control port (nothing between
-// answers, the connection ends at quit). Nobody who connects can keep others from being served: a connection has a
-// goroutine and deadlines of its own, and the longest idle one makes room for a new one. A line counts only with its
-// newline: half a SET_STATUS can look like a whole one that takes all roles away.
+// Server answers lines: on an agent's port (a newline after each answer) and on a monitor's control port (nothing
+// between answers, the connection ends at quit). No client can keep others from being served: each connection has a
+// goroutine and deadlines of its own, and the longest idle one is closed to make room for a new one. A line counts only
+// with its newline: half a SET_STATUS can look like a whole one that takes all roles away.
 //
 // Set the fields before Serve and leave them alone afterwards.
 type Server struct {
 	// Handler answers one line, given without its newline; everything else is left in, also a carriage return. done
-	// ends the connection after the answer. It is called from many goroutines at once, with the context of Serve, which
-	// Caller can read, and must end when that does.
+	// ends the connection after the answer. Handler is called from many goroutines at once. Its context comes from that
+	// of Serve, and Caller can read it. Handler must return when the context ends.
 	Handler func(ctx context.Context, line string) (answer string, done bool)
 
-	// Secret makes this the port of an agent that answers only who signs with it (configuration manual, agent_secret);
-	// PING alone is for everybody. nil: signatures are not looked at.
+	// Secret makes this the port of an agent that answers only requests that are signed with it (docs/configuration.md,
+	// agent_secret). Only PING is answered without a signature. nil: signatures are not looked at.
 	Secret []byte
 
-	// Refuse makes the answer to what is kept from Handler, a line longer than MaxLine or without a valid signature;
-	// nil: "ERROR: " and why.
+	// Refuse makes the answer to a line that Handler does not get: it is longer than MaxLine, or lacks a valid
+	// signature. nil: the answer is "ERROR: " and why.
 	Refuse func(why string) string
 
 	Terminator string // follows every answer
@@ -42,10 +42,9 @@ type Server struct {
 }
 
 const (
-	// lingerTimeout is for clients that send more after the end, see serveConn.
+	// lingerTimeout is how long a client may go on sending after the last answer, see linger.
 	lingerTimeout = time.Second
-	// acceptPause is the time given to whatever keeps connections from being accepted, such as a lack of file
-	// descriptors.
+	// acceptPause is the pause after a connection could not be accepted, for example for lack of file descriptors.
 	acceptPause = 100 * time.Millisecond
 )
 
@@ -148,7 +147,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 			return
 		}
 		if !table.handling(c) {
-			return // closed to make room, or at the end: nobody would read the answer
+			return // c was closed, to make room or at the end: nobody would read the answer
 		}
 		var answer string
 		var done, known bool
@@ -170,7 +169,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 			linger(c, in)
 			return
 		}
-		// The client has its answer already; what is left of its line must not be taken for the next one.
+		// The client has its answer already. The rest of its line must not be taken for the next line.
 		if tooLong && !discardLine(in) {
 			return
 		}
@@ -178,7 +177,8 @@ func (s *Server) serveConn(ctx context.Context, c *conn, table *connTable) {
 	}
 }
 
-// guarded answers a line where there is a secret. known tells whether the line was signed.
+// guarded answers a line where there is a secret. old is the seal that is in use, now the seal for the next line: a
+// HELLO gives a new one. known tells whether the line was signed.
 func (s *Server) guarded(ctx context.Context, old *seal, line string) (now *seal, answer string, done, known bool) {
 	if fresh, hello, ok := acceptHello(s.Secret, line); ok {
 		return fresh, hello, false, false
@@ -210,7 +210,7 @@ func (s *Server) answer(c *conn, text string, done bool) bool {
 	return err == nil
 }
 
-// discardLine reads to the end of the line, within the deadline that began with it.
+// discardLine reads to the end of the line, within the deadline that was set when the line began.
 func discardLine(in *bufio.Reader) bool {
 	for {
 		switch _, err := in.ReadSlice('\n'); {
@@ -222,9 +222,9 @@ func discardLine(in *bufio.Reader) bool {
 	}
 }
 
-// linger ends our half of the connection and waits a little for the client to end its own. To close while unread data
-// is there, or comes in, would reset the connection, and a reset takes answers away that the client has not read yet
-// (RFC 9112, section 9.6, has the same).
+// linger ends our half of the connection and waits a little for the client to end its half. Closing a connection with
+// unread data, or into which data still come, would reset it, and the client would lose answers that it has not read
+// yet (as RFC 9112, section 9.6, says of HTTP).
 func linger(c *conn, in *bufio.Reader) {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {

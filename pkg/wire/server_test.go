@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests; nothing waits for it to pass.
+// patience bounds every wait of these tests; a test that passes never waits that long.
 const patience = 20 * time.Second
 
 // start serves on a loopback port until the test ends and returns the address.
@@ -85,7 +85,7 @@ func readLine(t *testing.T, in *bufio.Reader) string {
 	return line
 }
 
-// expectEnd waits until the server has ended the connection; what it still says must be want.
+// expectEnd waits until the server has ended the connection; what the server still sends must be want.
 func expectEnd(t *testing.T, c io.Reader, want string) {
 	t.Helper()
 	rest, err := io.ReadAll(c)
@@ -144,7 +144,7 @@ func TestEndlessLineIsAnsweredBeforeItsEnd(t *testing.T) {
 	expectEnd(t, in, "")
 }
 
-// A line that a broken connection cut short could read as an order to give up all roles.
+// A line that a broken connection has cut short could look like an order to give up all roles.
 func TestHalfALineIsNoRequest(t *testing.T) {
 	handled := make(chan string, 10)
 	s := &Server{Handler: func(_ context.Context, line string) (string, bool) {
@@ -227,7 +227,7 @@ func TestRecordedControlConnections(t *testing.T) {
 
 func TestTextAfterQuitIsIgnored(t *testing.T) {
 	addr := start(t, monitorLike(t), nil)
-	for range 20 { // a reset, and with it a lost answer, would be a matter of luck
+	for range 20 { // several times, as a reset, with which the answer is lost, would come only now and then
 		c := dial(t, addr)
 		send(t, c, "ping\nquit\nmode\n"+strings.Repeat("rubbish\n", 10000))
 		expectEnd(t, c, "OK: Pinged successfully!")

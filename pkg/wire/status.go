@@ -12,9 +12,9 @@ type AgentStatus struct {
 	State  cluster.HostState
 	Roles  []cluster.RoleIP
 	Master string        // host name; "" where none
-	Epoch  cluster.Epoch // newest that an agent of ours knows
-	Stamp  cluster.Stamp // its clock when it answered; zero where it holds no leases
-	Live   bool          // it holds the writer role at the moment
+	Epoch  cluster.Epoch // newest that the agent knows; zero for an original agent
+	Stamp  cluster.Stamp // the agent's clock when it answered; zero where it knows no leases
+	Live   bool          // the agent holds the writer role at the moment
 }
 
 // Fields gives the status as fields of an answer.
@@ -62,7 +62,7 @@ type SystemStatus struct {
 	Writable bool
 	Roles    []cluster.RoleIP // the configured addresses that are on the interface
 	MasterIP string           // the Master_Host of its replication, as written there; "" where none
-	Problem  string           // what could not be found out; "" where all could. Only agents of ours say it
+	Problem  string           // what could not be found out; "" where everything could. Only agents of ours say it
 }
 
 // Fields gives the status as fields of an answer.
@@ -104,7 +104,7 @@ func ParseSystemStatus(a Answer) (SystemStatus, error) {
 	}, nil
 }
 
-// statusFields gives the three classic fields of a status, and any after them.
+// statusFields gives the fields of a status: the three classic ones, and any after them.
 func statusFields(a Answer) ([]string, error) {
 	if !a.OK() {
 		return nil, fmt.Errorf("the agent answers %q", abbreviate(a.Text))

@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// Listening is a Server on its listener, as a task.
+// Listening is a Server with its listener, as a task of package daemon.
 type Listening struct {
 	Server   *Server
 	Listener net.Listener

@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// ClientTLS makes the configuration of whoever connects where <socket> has type ssl (configuration manual, socket):
+// ClientTLS makes the TLS configuration of the side that connects, where <socket> has type ssl (docs/configuration.md):
 // cert and key identify us to the other side, ca is the file of the authorities that we trust, all PEM.
 //
 // The certificate of the other side must be valid and come from ca, but its host name is not looked at: classic
@@ -23,14 +23,15 @@ func ClientTLS(cert, key, ca string) (*tls.Config, error) {
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
-		// This leaves out the check of the chain along with that of the name; VerifyConnection does the former.
+		// This leaves out the check of the chain together with the check of the name. VerifyConnection checks the
+		// chain.
 		InsecureSkipVerify: true,
 		VerifyConnection:   func(state tls.ConnectionState) error { return verifyServer(state, roots) },
 	}, nil
 }
 
-// ServerTLS makes the configuration of whoever listens: a client needs a certificate that comes from ca. Give it to
-// tls.NewListener and the result to Server.Serve.
+// ServerTLS makes the TLS configuration of the side that listens, for Port.Listener: a client needs a certificate that
+// comes from ca.
 func ServerTLS(cert, key, ca string) (*tls.Config, error) {
 	pair, roots, err := load(cert, key, ca)
 	if err != nil {
@@ -44,7 +45,8 @@ func ServerTLS(cert, key, ca string) (*tls.Config, error) {
 	}, nil
 }
 
-// TLSDigest changes when what is in the files does. Files that can't be read have none: loading them tells.
+// TLSDigest changes when the contents of the files change. It is "" where a file can't be read: ClientTLS and ServerTLS
+// give the error then.
 func TLSDigest(cert, key, ca string) string {
 	h := sha256.New()
 	for _, name := range []string{cert, key, ca} {

@@ -73,7 +73,8 @@ func (a *authority) issue(t *testing.T, name string, template *x509.Certificate)
 	return cert, key, certFile, keyFile
 }
 
-// host gives the files of a certificate like the classic ones: no purpose, and a name that nobody connects to.
+// host gives the files of a certificate like the classic ones: without a purpose, and for a name that nobody connects
+// to.
 func (a *authority) host(t *testing.T, name string, until time.Time) (certFile, keyFile string) {
 	t.Helper()
 	_, _, certFile, keyFile = a.issue(t, name, &x509.Certificate{
@@ -127,7 +128,7 @@ func TestMutualTLS(t *testing.T) {
 				client.MinVersion, client.MaxVersion = min(tt.version, client.MinVersion), tt.version
 			}
 			addr := start(t, agentLike(), server)
-			for range 2 { // once more: a session must not be resumed without the check
+			for range 2 { // twice: a TLS session that is resumed must be checked too
 				got, err := Dialer{TLS: client}.Ask(within(t), addr, "x")
 				switch {
 				case tt.cause == "" && (err != nil || got != `OK: "x"`):
@@ -152,7 +153,7 @@ func TestPlainClientOfTLSServer(t *testing.T) {
 	}
 }
 
-// A client that begins no handshake is no better than one that says nothing.
+// A client that begins no TLS handshake is given up like a client that says nothing.
 func TestTLSHandshakeEnds(t *testing.T) {
 	ours := newAuthority(t, "ours")
 	cert, key := ours.host(t, "right", time.Now().Add(time.Hour))
