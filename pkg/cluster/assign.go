@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// assign places what is free and keeps the balance (docs/concepts.md, "How a role moves"): orphans of exclusive roles,
-// orphans of balanced roles, preferences in active mode, balance.
+// assign places the addresses that are free and keeps the balance (docs/concepts.md, "How a role moves"): first free
+// addresses of exclusive roles, then those of balanced roles, then preferences (in active mode only), then the balance.
 func (x *stepper) assign() {
 	for _, exclusive := range []bool{true, false} {
 		for i := range x.s.Addresses {
@@ -27,6 +27,7 @@ func (x *stepper) assign() {
 	}
 }
 
+// orphan gives a free address to the host that it is meant for, or else to the host that fewest picks.
 func (x *stepper) orphan(r Role, a *Address) {
 	if a.Holder != "" || a.Leaving != "" {
 		return
@@ -52,9 +53,10 @@ func (x *stepper) orphan(r Role, a *Address) {
 	x.out.detail(host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
 }
 
-// fewest picks the host for an orphan: the preferred one; else the one with the fewest addresses of this role, of
-// those the one with the least load, of those the first by name. Who has more of a dead writer's log comes before all
-// that. "" where nobody may have it.
+// fewest picks the host for a free address; "" where no host may have it. The preferred host comes first, unless it is
+// taken last (lastChoice). Then, for the writer role, come hosts whose server can write, hosts that have more of a dead
+// writer's log, and hosts that agree with this monitor on the candidates. Then, for every role, come hosts that are not
+// taken last, hosts with fewer addresses of the role, hosts with less load, and the first by name.
 func (x *stepper) fewest(r Role) string {
 	if r.Prefer != "" && x.may(r, r.Prefer) && x.mayTakeOver(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" {
 		return r.Prefer
@@ -68,8 +70,8 @@ func (x *stepper) fewest(r Role) string {
 	return best
 }
 
-// lastChoice says why a host is taken for a role only where nobody else can have it: it has what will never have been,
-// is at work on something that clients would feel, or is behind on purpose. "" for nothing.
+// lastChoice says why a host is taken for a role only where no other host can have it: it has transactions that the
+// writer lacks, it is being backed up, or its replication is delayed on purpose. "" where nothing speaks against it.
 func (s State) lastChoice(host string) string {
 	h := s.Hosts[host]
 	switch {
@@ -83,8 +85,9 @@ func (s State) lastChoice(host string) string {
 	return ""
 }
 
-// better: for the writer, of hosts that have as much, one whose own file agrees with this monitor's on who may be the
-// writer comes first. Nothing unsafe follows from one that does not, but an operator is at work on it.
+// better says whether a is picked before b. For the writer role, of hosts that have as much of the log, one whose own
+// configuration names the same candidates as this monitor's comes first. One that names others is safe too, but an
+// operator is at work on it.
 func (x *stepper) better(r Role, a, b string) bool {
 	if sa, sb := x.stalls(a), x.stalls(b); r.Name == x.t.ActiveMasterRole && sa != sb {
 		return sb
@@ -97,12 +100,14 @@ func (x *stepper) better(r Role, a, b string) bool {
 	return x.lighter(r, a, b)
 }
 
+// agrees: the host's own configuration names the same candidates as this monitor's, or its agent does not say.
 func (x *stepper) agrees(host string) bool {
 	c := x.s.Hosts[host].Candidates
 	return c == "" || c == x.t.terms().Candidates
 }
 
-// may: the host is eligible, and nobody who may still hold the role could do so beside it.
+// may: the host is eligible. For the writer role, besides: nobody who may still hold the role can do so beside this
+// host, and the host has not just failed as the writer.
 func (x *stepper) may(r Role, host string) bool {
 	return x.s.eligible(r, host) && (r.Name != x.t.ActiveMasterRole || x.mayAppoint(host) &&
 		x.in.Now >= x.s.Hosts[host].shunned)
@@ -134,7 +139,7 @@ func (x *stepper) count(r Role, host string) int {
 	return n
 }
 
-// load counts a host's roles in halves: the active master role is one half, any other role one.
+// load counts a host's roles in halves: the active master role counts one half, any other address a whole.
 func (x *stepper) load(host string) int {
 	n := 0
 	for _, a := range x.s.Addresses {
@@ -150,7 +155,7 @@ func (x *stepper) load(host string) int {
 	return n
 }
 
-// caughtUp: servers count the lag in whole seconds.
+// caughtUp is the lag up to which a host has caught up: servers count it in whole seconds.
 const caughtUp = time.Second
 
 // prefer moves roles to their preferred hosts, but not to one that has not caught up.
@@ -178,8 +183,8 @@ func (x *stepper) move(a *Address, to string) {
 	a.origin = origin
 }
 
-// balance evens out until no two eligible hosts differ by more than one. Hosts that are taken last have none while
-// others can have them.
+// balance moves addresses until no two eligible hosts differ by more than one. A host that is taken last (lastChoice)
+// has none while other hosts can have them.
 func (x *stepper) balance(r Role) {
 	var hosts, last []string
 	for _, h := range x.t.Hosts {
@@ -214,7 +219,7 @@ func (x *stepper) balance(r Role) {
 		}
 		i := x.lastOf(r, most)
 		if i < 0 {
-			return // what it has too much of can't be moved now
+			return // it has too many, and none of them may be moved now
 		}
 		a := &x.s.Addresses[i]
 		x.out.add(Info, least, "Moving role '%s' from host '%s' to host '%s'", a.RoleIP, most, least)
@@ -232,7 +237,7 @@ func (x *stepper) byLoad(r Role, a, b string) int {
 	return 0
 }
 
-// lastOf is the index of the host's last address of the role that may be moved, or -1.
+// lastOf is the index of the last address of the role that the host has and that may be moved now, or -1.
 func (x *stepper) lastOf(r Role, host string) int {
 	for i := len(x.s.Addresses) - 1; i >= 0; i-- {
 		if a := x.s.Addresses[i]; a.Role == r.Name && a.Holder == host && x.in.Now >= a.notBefore {

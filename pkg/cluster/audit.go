@@ -6,37 +6,39 @@ import (
 	"strings"
 )
 
-// This file is about transactions that only a former writer has. A host that takes over without the word of the one
-// before it (it was dead) notes how far it had its log, and replicates nothing more from it. When the former writer
-// is back its agent looks for what it has committed beyond that place; where that is an original one, which can't,
-// its successor's agent looks across. With nothing there it rejoins by itself; else an operator decides.
+// This file is about transactions that only a former writer has. A successor that takes over without the former
+// writer's word (the former writer was dead, say) notes up to which place it has the former writer's log, and
+// replicates nothing more from there. When the former writer is back, its agent looks for transactions beyond that
+// place. An original agent can't look: then the successor's agent looks at the log across the network. Where nothing is
+// found the former writer rejoins by itself; else an operator decides.
 
 // Audit is what is known of the end of a former writer's log.
 type Audit struct {
-	At      string // position up to which its successor has it; "": nothing is to be looked for
-	Done    bool   // its agent has looked
-	Beyond  int    // transactions of its own that it has beyond At
-	Finding string // what is wrong, for people; "" is nothing
-	Waived  bool   // an operator has set the host online in spite of it
-	Past    bool   // the host has had the writer role again since, and lost it: of what it wrote then this says nothing
+	At      string // position in it up to which the successor has it; "": nothing is to be looked for
+	Done    bool   // an agent has looked
+	Beyond  int    // number of transactions beyond At that only the former writer has
+	Finding string // what is wrong, for people; "": nothing is
+	Waived  bool   // the host is let in whatever was found: an operator said so, or it is the writer again
+	Past    bool   // the host has been the writer again since, and is not now: the audit says nothing of that time
 }
 
 // open: the host may not be ONLINE.
 func (a Audit) open() bool { return a.At != "" && !a.Waived && (!a.Done || a.Finding != "") }
 
-// trusted: replication from the host may go on.
+// trusted: other hosts may replicate from the host again.
 func (a Audit) trusted() bool { return a.At != "" && !a.open() }
 
-// Across is what a host's agent has found in the log of another.
+// Across is what a host's agent has found in the log of another host, whose own agent can't look.
 type Across struct {
 	Host  string
 	Audit Audit // without Waived
 }
 
-// Embargo is what the agent of a successor reports: it replicates nothing more from Host, whose log it has up to At.
+// Embargo is what the agent of a successor reports: it replicates nothing more from the former writer Host, whose log
+// it has up to At.
 type Embargo struct{ Host, At string }
 
-// audits takes over what an answer says of its host's log and of others'.
+// audits takes over what an answer says of the log of its own host, and of the logs of former writers.
 func (x *stepper) audits(ans Answer) {
 	if e := ans.Embargo; e.At != "" && x.newDoubt(ans) {
 		h := x.s.Hosts[e.Host]
@@ -49,17 +51,17 @@ func (x *stepper) audits(ans Answer) {
 	if w := x.writer(); w != nil && w.Holder == ans.Host && w.Confirmed && ans.Writable && x.s.unsure == 0 {
 		x.settleAudit(ans.Host)
 	}
-	if across := ans.Across; x.s.Hosts[across.Host].Classic { // which was closed when its log was read
+	if across := ans.Across; x.s.Hosts[across.Host].Classic { // its server was closed for writes when its log was read
 		x.audited(across.Host, across.Audit)
 	}
-	if !ans.Writable && !ans.Writing.Fenced { // else it may yet commit what was looked for
+	if !ans.Writable && !ans.Writing.Fenced { // a server that is open may commit more beyond that place
 		x.audited(ans.Host, ans.Audit)
 	}
 }
 
-// newDoubt: the host of the embargo that the answer reports is to be looked at beyond that place, and nobody has been
-// told so yet. The last successor's place is the one that counts; that of who took over earlier, and was away
-// since, only where nothing newer is known.
+// newDoubt: the embargo that the answer reports names a place beyond which its host's log has to be looked at, and that
+// is news. The place that the newest successor reports counts. The place of an earlier successor, which was away since,
+// counts only where no newer one is known.
 func (x *stepper) newDoubt(ans Answer) bool {
 	e := ans.Embargo
 	h, known := x.s.Hosts[e.Host]
@@ -74,7 +76,7 @@ func (x *stepper) newDoubt(ans Answer) bool {
 	return a.At == "" || a.Past || successor
 }
 
-// outlive: the host has lost the writer role, and what was found in its log before it had that is past.
+// outlive: the host has just lost the writer role, so what is known of its log from before it had the role is past.
 func (x *stepper) outlive(host string) {
 	if h := x.s.Hosts[host]; h.Audit.At != "" {
 		h.Audit.Past = true
@@ -99,8 +101,8 @@ func (x *stepper) audited(host string, a Audit) {
 		host, a.Finding)
 }
 
-// settleAudit ends the doubt in the log of a host that is the writer again, and open: what it has is what all others
-// are to have. Else who has taken over from it meanwhile would never replicate from it again.
+// settleAudit ends the doubt about the log of a host that is the writer again, and open for writes: all others are to
+// have what it has. Else a host that took over from it in the meantime would never replicate from it again.
 func (x *stepper) settleAudit(writer string) {
 	h := x.s.Hosts[writer]
 	if !h.Audit.open() {
@@ -113,7 +115,7 @@ func (x *stepper) settleAudit(writer string) {
 		writer, h.Audit.At)
 }
 
-// waive lets a host in whose log holds what others lack.
+// waive lets a host in although its log has, or may have, what others lack: an operator says so.
 func (x *stepper) waive(host string) {
 	h := x.s.Hosts[host]
 	if !h.Audit.open() {
@@ -128,9 +130,10 @@ func (x *stepper) waive(host string) {
 	x.out.add(Fatal, host, "Admin lets host '%s' in with what only it has (%s)", host, why)
 }
 
-// trust lists, for a host, the others with the places beyond which their logs have been found to be in order. Who
-// takes over from one that has been the writer again since is told no place of it: the one that it will name is a
-// new one, even where it is the same.
+// trust lists, for the order of a host, the former writers that it may replicate from again: HOST@POSITION, with the
+// position beyond which that log was found to be in order. Of a former writer that has been the writer again since, and
+// that this host takes over from, the position is left out: the place that this host is about to note is a new one,
+// even where the position is the same.
 func (s State) trust(host string) string {
 	var list []string
 	own := s.Hosts[host].Embargo
@@ -141,7 +144,7 @@ func (s State) trust(host string) string {
 			list = append(list, name+"@")
 		default:
 			list = append(list, name+"@"+h.Audit.At)
-			// it took over earlier than who named the other place
+			// the host took over earlier than the one whose place is in h.Audit, and noted a place of its own
 			if own.Host == name && own.At != "" && own.At != h.Audit.At {
 				list = append(list, name+"@"+own.At)
 			}
@@ -151,7 +154,8 @@ func (s State) trust(host string) string {
 	return strings.Join(list, ",")
 }
 
-// across lists the hosts whose logs nobody has looked at yet and whose own agents, original ones, can't.
+// across lists the former writers whose logs are in doubt and whose own agents, original ones, can't look: as
+// HOST@POSITION.
 func (s State) across() string {
 	var list []string
 	for name, h := range s.Hosts {
@@ -163,7 +167,7 @@ func (s State) across() string {
 	return strings.Join(list, ",")
 }
 
-// Trusts says whether an order's list of trust names the host with that place.
+// Trusts says whether an order's list of trust names the host of an embargo with the place of that embargo.
 func Trusts(trust string, e Embargo) bool {
 	return slices.Contains(strings.Split(trust, ","), e.Host+"@"+e.At)
 }

@@ -2,8 +2,8 @@ package cluster
 
 import "testing"
 
-// TestNewDoubt: whose place in a former writer's log counts, and what the host that reports one may replicate from
-// then.
+// TestNewDoubt: which successor's place in a former writer's log counts, and which hosts a successor may replicate from
+// after it has reported its place.
 func TestNewDoubt(t *testing.T) {
 	const x, y = "bin.000001:100", "bin.000002:4"
 	clean := Audit{At: x, Waived: true}

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Command is an operator's command that changes something. The texts of all answers are the original's.
+// Command is an operator's command that changes something. Answers that the original gives too have the original's
+// texts.
 type Command struct {
 	Words []string
 	// AgentUp says for the hosts that the command names whether their agents have just answered a PING.
 	AgentUp map[string]bool
-	// Behind says of the hosts that it names how far their replication is behind, where that is known.
+	// Behind says for the hosts that the command names how far their replication is behind, where that is known.
 	Behind map[string]time.Duration
 }
 
@@ -87,8 +88,9 @@ func (x *stepper) setActive() string {
 	return "OK: Switched into active mode."
 }
 
-// activate switches into active mode. Out of passive mode every agent is told anew, and to drop what it should not
-// have; out of manual mode what hosts that are not ONLINE still hold is taken from them first.
+// activate switches into active mode. Out of passive mode every agent gets its order anew, and is told to drop
+// addresses that it should not have (CLEAR_BAD_ROLES). Out of manual and wait mode, hosts that are not ONLINE lose the
+// addresses that they still have.
 func (x *stepper) activate() {
 	if x.s.Mode == Passive {
 		x.out.Clear = true
@@ -220,7 +222,7 @@ func (x *stepper) moveRole(role, host string, agentUp bool, behind time.Duration
 		if g.From == "" {
 			from = fmt.Sprintf("the server with server_id %d, which is no host of the configuration", g.SourceID)
 		}
-		return fmt.Sprintf("ERROR: Host '%s' replicates from %s, and '%s' is the writer: it lacks what that one writes. Role '%s' can't be moved to it.",
+		return fmt.Sprintf("ERROR: Host '%s' replicates from %s, and '%s' is the writer: it lacks what the writer writes. Role '%s' can't be moved to it.",
 			host, from, a.Holder, role)
 	}
 	if gone := x.s.strangers(x.t); role == x.t.ActiveMasterRole && a.Holder == "" && len(gone) > 0 {
@@ -297,7 +299,7 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	if stuck := a.Holder == host && !a.Confirmed; stuck && agentUp {
 		from = x.s.Switch.From
 	} else if leaving := a.Leaving; leaving != "" && x.s.Hosts[leaving].State != Online && agentUp {
-		from = leaving // who may still be writing is waited for, whatever an operator says
+		from = leaving // it may still be writing, so it is waited for, whatever an operator says
 	} else {
 		var answer string
 		if a, answer = x.movable(r, host, agentUp); answer != "" {
@@ -326,13 +328,14 @@ func (x *stepper) forceRole(role, host string, agentUp bool) string {
 	return x.out.Move.done()
 }
 
-// movesPlainly: a move that loses nothing can be tried, so there is nothing to force.
+// movesPlainly: a plain move to the host, which loses nothing, can be tried, so there is nothing to force.
 func (x *stepper) movesPlainly(host string) bool {
 	a := x.writer()
 	return a.Holder != "" && a.Holder != host && a.Confirmed && x.reachable(x.s.Hosts[a.Holder])
 }
 
-// force gives the role to the host wherever that stands, as soon as nobody else can have it any more.
+// force gives the role to the host as soon as no other host can have it any more, whether the role is free, on another
+// host, or on this host that has not taken it.
 func (x *stepper) force(a *Address, host string) {
 	switch old := a.Holder; old {
 	case host:
@@ -347,7 +350,7 @@ func (x *stepper) force(a *Address, host string) {
 	a.Forced = true
 }
 
-// demote puts the old writer where its own replication checks say it belongs.
+// demote puts the former writer into the state that its own replication checks call for.
 func (x *stepper) demote(old string) {
 	h := x.s.Hosts[old]
 	to := HostState("")
@@ -392,8 +395,8 @@ func (x *stepper) setIP(text, host string) string {
 	return fmt.Sprintf("OK: Set role '%s' to host '%s'.", a.RoleIP, host)
 }
 
-// setByHand changes who is to have an address while nobody is being told. Who had it keeps it until then, so it has
-// to be proven gone once orders flow again.
+// setByHand changes which host is to have an address, in passive mode, in which no agent is told anything. A host that
+// has the address keeps it until orders flow again, and has to be proven without it then.
 func (x *stepper) setByHand(a *Address, host string) {
 	switch {
 	case a.Holder == host:
@@ -417,7 +420,8 @@ func (m Move) done() string {
 	return fmt.Sprintf("OK: Role '%s' has been moved from '%s' to '%s'%s. Now you can wait some time and check new roles info!", m.Role, m.From, m.To, suffix)
 }
 
-// Outcome says whether an ordered move has happened yet, and what to answer: that it has, or where the role is instead.
+// Outcome is what to answer to a move that was ordered: that it has happened, or on which host the role is instead.
+// decided is false while the move is under way, and there is nothing to answer yet.
 func (m Move) Outcome(s State) (answer string, decided bool) {
 	i := slices.IndexFunc(s.Addresses, func(a Address) bool { return a.RoleIP == m.RoleIP })
 	a := s.Addresses[i]

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// TestCondemnedStaysSo: a host whose port refuses and whose agent says that the server's process is gone is condemned
-// at once, within trap_period, and is no living one again because its agent is busy, or says no more that it is gone.
+// TestCondemnedStaysSo: a host whose port refuses, and whose agent says that the server's process is gone, is condemned
+// at once, within trap_period. It does not count as alive again because its agent is busy, or no longer says that the
+// process is gone.
 func TestCondemnedStaysSo(t *testing.T) {
 	top := lab()
 	top.FastFailover = true

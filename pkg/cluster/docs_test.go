@@ -43,8 +43,8 @@ func TestDiagram(t *testing.T) {
 	}
 }
 
-// transitions are the changes of state of a master and of a slave that one step makes, whatever they are in and
-// whatever happens.
+// transitions are the changes of state that one step can make of a master and of a slave, whatever their states and
+// circumstances are.
 func transitions() map[string]bool {
 	w := newWorld(lab())
 	w.do("after 11s")
@@ -76,8 +76,8 @@ func transitions() map[string]bool {
 	return made
 }
 
-// circumstances varies what the rules look at: the host's state, checks, history and log, its peer, the writer and the
-// mode.
+// circumstances varies what the rules look at: the host's state, checks, history and log, the state of its peer, the
+// writer, and the mode.
 func circumstances(base State, host string) func(func(State, Verdicts) bool) {
 	states := []HostState{Online, AdminOffline, HardOffline, AwaitingRecovery, ReplicationFail, ReplicationDelay}
 	audits := []Audit{{}, {At: "bin.000001:100"}, {At: "bin.000001:100", Done: true, Beyond: 1,

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// While the others are being asked whether they reach a host it is neither condemned nor given anything.
+// While the other hosts are being asked whether they reach a host, that host is neither condemned nor given anything.
 func TestDoubtChangesNothing(t *testing.T) {
 	topology := Topology{Hosts: []Host{{Name: "db1", IP: netip.MustParseAddr("192.0.2.1"), Master: true, Peer: "db2"}},
 		AutoSetOnline: time.Second}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Level says how loud an event is. Fatal ones are those that people have mail appenders for.
+// Level says how loud an event is. People have themselves woken by Fatal ones.
 type Level int
 
 // Levels in rising order.
@@ -17,7 +17,7 @@ const (
 )
 
 // Event is one thing that was decided, or that was found to have happened. The log, the history, hooks, alerts and
-// metrics are renderings of it: what any of them is to know of it is here, and is not read from Text.
+// metrics are made of events: what any of them needs to know is in Fact, and is not read from Text.
 type Event struct {
 	Level Level
 	Host  string // host it is about, or ""
@@ -34,25 +34,26 @@ type Detail struct{}
 // StateChanged is a change of the state of the event's host.
 type StateChanged struct{ From, To HostState }
 
-// RoleLeaving: From is told to give an address up; To is the host that it is meant for, "" for whoever fits.
+// RoleLeaving: From is told to give an address up. To is the host that the address is meant for, "" where that is not
+// decided yet.
 type RoleLeaving struct {
 	Role     RoleIP
 	From, To string
-	Planned  bool // somebody, or a preference, wants it elsewhere
+	Planned  bool // an operator, or a preference, moves it
 }
 
-// RoleGiven: it is decided that To gets an address, which nobody has now. From is who had it when it began to leave;
-// for the active master role, who was the writer before; "" for nobody.
+// RoleGiven: it is decided that To gets an address, which nobody has now. From is the host that had the address when it
+// began to leave; for the active master role, the writer before; "" for nobody.
 type RoleGiven struct {
 	Role     RoleIP
 	From, To string
 	Planned  bool
 }
 
-// RoleArrived: the agent of To has said that it has the address.
+// RoleArrived: the agent of To has said that its host has the address.
 type RoleArrived struct {
 	Role     RoleIP
-	From, To string // From has had it before, and may be To; "" for nobody
+	From, To string // From is the host that had it before, perhaps To itself; "" for nobody
 	Planned  bool
 	Took     time.Duration // since it began to leave From
 }
@@ -60,10 +61,11 @@ type RoleArrived struct {
 // Conflict: an address is, or may be, in two places.
 type Conflict struct{}
 
-// Unprotected: the writer lacks what would take over from it, or keep it from being one of two.
+// Unprotected: nobody could take over from the writer now, or its agent knows no lease, so that there may be two
+// writers.
 type Unprotected struct{}
 
-// Protected: it has that again.
+// Protected: what Unprotected said is over.
 type Protected struct{}
 
 func (Detail) fact()       {}
@@ -75,7 +77,7 @@ func (Conflict) fact()     {}
 func (Unprotected) fact()  {}
 func (Protected) fact()    {}
 
-// journey is the way of an address from one host to another; the zero value is that of one that stays.
+// journey is the way of an address from one host to another; the zero value: the address stays where it is.
 type journey struct {
 	underway bool
 	from     string // host that it first left; "" where nobody had it
@@ -93,10 +95,10 @@ type Kill struct {
 type Output struct {
 	Events []Event
 	Kills  []Kill
-	Save   bool // what outlives the monitor has changed, which no event tells
+	Save   bool // what outlives the monitor (Durable) has changed, and no event says so
 	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
 	Answer string
-	Move   *Move // the command answers only once this is decided: see Move.Outcome
+	Move   *Move // a move that was ordered: the command is answered once Move.Outcome is decided
 }
 
 // changed notes that a host's state changes.
@@ -108,7 +110,7 @@ func (o *Output) changed(host string, from, to HostState, format string, args ..
 // about gives the last event its fact.
 func (o *Output) about(f Fact) { o.Events[len(o.Events)-1].Fact = f }
 
-// happened notes what the log does not tell.
+// happened adds an event that the log does not tell.
 func (o *Output) happened(host string, f Fact) {
 	o.Events = append(o.Events, Event{Level: Info, Host: host, Fact: f})
 }

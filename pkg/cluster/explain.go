@@ -24,8 +24,7 @@ type Need struct {
 	Met  bool   `json:"met"`
 }
 
-// Explain explains a host by the rules of Step (docs/concepts.md). It is false for a host that is
-// not in the topology.
+// Explain explains a host by the rules of Step (docs/concepts.md). It is false for a host that is not in the topology.
 func Explain(t Topology, s State, host string) (Explanation, bool) {
 	h, known := t.Host(host)
 	if !known {
@@ -44,7 +43,7 @@ func Explain(t Topology, s State, host string) (Explanation, bool) {
 	return e.it, true
 }
 
-// explainer asks the rules without ever applying them to the state it was given.
+// explainer asks the rules of Step, on a copy of the state.
 type explainer struct {
 	stepper
 	host Host
@@ -178,7 +177,7 @@ func (e *explainer) needs() {
 	e.waits()
 }
 
-// waits is the time to be spent in AWAITING_RECOVERY.
+// waits adds what a host in AWAITING_RECOVERY waits for: a time, or an operator.
 func (e *explainer) waits() {
 	h, auto, name := e.info, e.t.AutoSetOnline, e.host.Name
 	waited := time.Duration(0)
@@ -212,7 +211,7 @@ func (e *explainer) role(format string, args ...any) {
 	e.it.Roles = append(e.it.Roles, fmt.Sprintf(format, args...))
 }
 
-// roles says what happens to the addresses: to those it has should it fail now, and to those it may have.
+// roles says what would become of the addresses that the host has, should it fail now, and which addresses it may get.
 func (e *explainer) roles() {
 	name, writer := e.host.Name, e.t.ActiveMasterRole
 	without := e.without()
@@ -266,7 +265,7 @@ func (e *explainer) fate(r Role, a Address, to string) {
 	e.role("%s is here; should this host fail now, it %s: %s", a.RoleIP, where, when)
 }
 
-// without is the cluster should this host fail.
+// without is the cluster as it would be if this host failed now.
 func (e *explainer) without() stepper {
 	s := e.s.clone()
 	h := s.Hosts[e.host.Name]

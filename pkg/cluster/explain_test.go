@@ -102,8 +102,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// What is said to be needed is what the rules ask for: a host with all needs met is ONLINE after the next step, and one
-// without is not.
+// The needs that Explain lists are those of the rules: a host with all needs met is ONLINE after the next step, and a
+// host that lacks one is not.
 func TestExplainAgreesWithStep(t *testing.T) {
 	for _, script := range [][]string{
 		{"after 11s", "check db2 mysql bad", "after 2m", "check db2 mysql good"},
@@ -134,7 +134,7 @@ func TestExplainAgreesWithStep(t *testing.T) {
 	}
 }
 
-// Where the agents know leases, the end of the lease is the last resort.
+// Where the writer's agent knows leases, Explain names the end of the lease as what moves the role at the latest.
 func TestExplainLease(t *testing.T) {
 	top := lab()
 	top.Lease = Lease(6 * time.Second)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Exposed says why nobody could take over from the writer now, or become it where there is none; "" where somebody
-// could. A role that only one host may have is meant to be so, and a passive monitor gives nothing to anybody: neither
-// says anything.
+// Exposed says why nobody could take over from the writer now or, where there is no writer, why nobody can become it;
+// "" where somebody could. It is "" too where only one host may have the role, since that is meant to be so, and in
+// passive mode, in which nothing is given to anybody. noWriter says that there is no writer.
 func (s State) Exposed(t Topology) (why string, noWriter bool) {
 	r, ok := t.Role(t.ActiveMasterRole)
 	if !ok || len(r.Hosts) < 2 || s.Mode == Passive {
@@ -27,7 +27,7 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 			"Add them again, or switch them off and use move_role --force", r.Name, strings.Join(gone, ", ")), true
 	}
 	if writer == "" && s.ignorant() {
-		return fmt.Sprintf("Nobody can be given role '%s' yet: this monitor knows no decision of before, and %s",
+		return fmt.Sprintf("Nobody can be given role '%s' yet: this monitor knows no earlier decision, and %s",
 			r.Name, silence(s.unheardOf(t))), true
 	}
 	var others []string
@@ -38,7 +38,7 @@ func (s State) Exposed(t Topology) (why string, noWriter bool) {
 		case s.eligible(r, name) && (t.FailoverLoss == LossAny || s.missing(t, name) == ""):
 			if silent := s.unheard(t, name); writer == "" && silent != nil {
 				return fmt.Sprintf("Nobody can be given role '%s': only %s could say that nobody has it, and no agent of theirs can be reached. "+
-					"Make one answer; those that are switched off take out of the configuration, and use move_role --force", r.Name, strings.Join(silent, ", ")), true
+					"Make one of them answer; or take those that are switched off out of the configuration, and use move_role --force", r.Name, strings.Join(silent, ", ")), true
 			}
 			return "", false
 		case s.eligible(r, name):

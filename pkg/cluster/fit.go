@@ -7,9 +7,10 @@ import (
 )
 
 // This file is about who may take over from a writer that is dead. Nobody is promoted in silence with less than that
-// writer had: what each host receives of it is watched while it answers, and what was seen last counts when it is dead.
+// writer had: what each host receives of the writer's log is watched while the writer answers, and what was seen last
+// counts when the writer is dead.
 
-// Loss says what may be missing on a host that becomes the writer without the word of the one before ("failover_loss").
+// Loss says what may be missing on a host that becomes the writer without the former writer's word ("failover_loss").
 type Loss string
 
 // The values of failover_loss. The zero value is LossNamed.
@@ -26,10 +27,10 @@ type Reception struct {
 	Ended    time.Duration // when its port was last found closed: its server had ended
 	Lost     time.Duration // since when it receives nothing; 0: it does receive, or that is not known
 	Received time.Duration // when it was last found to receive
-	Surveyed time.Duration // when GTID and what follows were asked for
+	Surveyed time.Duration // when its server was last asked for GTID and the fields after it
 	Stopped  bool          // it does not even try to receive
 	Stuck    bool          // it does not execute what it has received
-	Delay    time.Duration // it executes so much later on purpose (SQL_Delay)
+	Delay    time.Duration // how much later it executes, on purpose (SQL_Delay)
 	From     string        // host that it replicates from; "" where that is not known
 	SourceID uint32        // server_id of the server that it is connected to; 0 where that is not known
 	ServerID uint32        // its own server_id; 0 where that is not known
@@ -41,18 +42,19 @@ type Reception struct {
 	Acks   bool // it acknowledges what it receives
 }
 
-// Lack is what a host lacks of a writer's log. It changes only while a writer answers: what counts when the writer is
-// dead is how things were before.
+// Lack is what a host lacks of a writer's log. It is found while a writer holds the role, by what was seen when that
+// writer last answered; without a writer it stays as it is. Only a restart of the host's own machine or server changes
+// it at any time.
 type Lack struct {
-	Missed bool   // it did not receive for trap_period or longer while Of was the writer and answered
-	Of     string // whose log it lacks; "" where that is not known
-	For    time.Duration
+	Missed bool          // it did not receive for trap_period or longer while Of was the writer and answered
+	Of     string        // whose log it lacks; "" where that is not known
+	For    time.Duration // for how long it had received nothing when Of last answered; 0 where that is not known
 	// its machine or server has ended since it last received, so that it may have lost what it had received
 	Restarted bool
 	Acked     bool // the writer's commits waited for its acknowledgement
 
 	since time.Duration // since when it has not received; 0: it does
-	last  time.Duration // when that was last seen
+	last  time.Duration // when it was last seen not to receive, or to be restarted
 }
 
 // Fitness is the part of a Lack that outlives the monitor.
@@ -66,7 +68,7 @@ const (
 	Acknowledged   Fitness = "acknowledged"
 )
 
-// ParseFitness accepts exactly the names above.
+// ParseFitness reads a fitness as a status file has it. Any other text is an error, the empty one too.
 func ParseFitness(s string) (Fitness, error) {
 	switch f := Fitness(s); f {
 	case Lacking, Fit, Acknowledged:
@@ -86,8 +88,9 @@ func (l Lack) fitness() Fitness {
 	return Fit
 }
 
-// stored is the Lack that a status file tells of. One that says nothing of it (an original monitor's, or one from
-// before) is judged by the host's state: who was not ONLINE beside a writer may lack anything.
+// lack is the Lack that a status file tells of. Where the file says nothing (it is of an original monitor, or of a
+// version that did not know fitness) the host's state counts: a host that was not ONLINE beside a writer may lack
+// anything.
 func (h StoredHost) lack(host, writer string) Lack {
 	switch h.Fitness {
 	case Lacking:
@@ -105,7 +108,7 @@ func (h StoredHost) lack(host, writer string) Lack {
 	return Lack{Missed: true, Of: writer}
 }
 
-// reception takes over how all others receive what the writer writes. While nobody is known to be open for writes,
+// reception takes over how all hosts receive what the writer writes. While no host is known to be open as the writer
 // nothing can be missed, so everything stays as it is.
 func (x *stepper) reception() {
 	a := x.writer()
@@ -140,7 +143,7 @@ func (x *stepper) reception() {
 	}
 }
 
-// booted: the machine of a host has started anew.
+// booted notes the boot that an answer names, and what the host may have lost where its machine has booted since.
 func (x *stepper) booted(h *HostInfo, ans Answer) {
 	was, boot := h.Boot, ans.Stamp.machine()
 	anew := h.Uptime > 0 && ans.Uptime < h.Uptime-bootSlack.Seconds()
@@ -155,7 +158,7 @@ func (x *stepper) booted(h *HostInfo, ans Answer) {
 	}
 }
 
-// ended notes whose servers have ended.
+// ended notes which servers have ended, and what their hosts may have lost by that.
 func (x *stepper) ended() {
 	for _, t := range x.t.Hosts {
 		h := x.s.Hosts[t.Name]
@@ -168,10 +171,10 @@ func (x *stepper) ended() {
 	}
 }
 
-// restarted: the machine or the server of a host has started anew, or will. What it had received of the writer's log,
-// and acknowledged, need not be there afterwards: not all of it was on the disk (sync_relay_log), or a server that
-// starts throws it away and fetches it again (relay_log_recovery; MariaDB by GTID always). It lacks that until it has
-// received again for a while, whoever is open meanwhile.
+// restarted: the machine of a host has booted, or its server has ended. What the host had received of the writer's log,
+// and acknowledged, need not be there when the server is back: not all of it was on the disk (sync_relay_log), or the
+// server throws it away at its start and fetches it again (relay_log_recovery; MariaDB by GTID always). The host counts
+// as lacking that until it has received for trap_period again, whoever is the writer by then.
 func (x *stepper) restarted(host string, h *HostInfo) {
 	of := x.s.precedes(host)
 	switch {
@@ -187,8 +190,8 @@ func (x *stepper) restarted(host string, h *HostInfo) {
 	x.out.Save = true
 }
 
-// precedes is the writer whose log a host needs, should it become the writer: "" where that is its own. One that has
-// been appointed, and has not been found to have taken over, still needs that of the one before.
+// precedes is the writer whose log a host needs, should it become the writer: "" where that is its own log. A host that
+// has been appointed, and not found to have taken over, still needs the log of the writer before it.
 func (s State) precedes(host string) string {
 	sw := s.Switch
 	switch {
@@ -200,13 +203,13 @@ func (s State) precedes(host string) string {
 	return ""
 }
 
-// lostByRestart is what a host may lack of the writer's log that was restarted since it last received.
+// lostByRestart is the Lack of a host that was restarted: what it had received of the writer's log may be lost.
 func lostByRestart(writer string, now time.Duration) Lack {
 	return Lack{Missed: true, Restarted: true, Of: writer, last: now}
 }
 
-// bootSlack: an answer that comes late tells of a shorter time since the boot than the one before it. It is what is
-// gone by where an agent does not name its boot (the original's).
+// bootSlack: an answer that arrives late tells of a shorter uptime than the one before it, and the machine has not
+// booted. The uptime is compared only where an agent does not name its boot (the original's).
 const bootSlack = 5 * time.Second
 
 // lack is what the host lacks now of the writer's log.
@@ -214,7 +217,7 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	l, w, g := h.Lack, x.s.Hosts[writer].Good, h.Good
 	elsewhere := g.elsewhere(writer, w.Reception)
 	switch {
-	case !x.alive(h): // for trap_period
+	case !x.alive(h): // it has not answered for trap_period
 		l.since = first(l.since, max(x.in.Now-x.t.Interruption, 1))
 	case g.Lost > 0:
 		l.since = first(l.since, g.Lost)
@@ -239,8 +242,8 @@ func (x *stepper) lack(h HostInfo, writer string, acks int) Lack {
 	return l
 }
 
-// elsewhere: the host certainly does not replicate from the writer. A server that is no host of the configuration is
-// not the writer either.
+// elsewhere: the host certainly does not replicate from the writer, whose own reception is w. A server that is no host
+// of the configuration is not the writer either.
 func (r Reception) elsewhere(writer string, w Reception) bool {
 	if r.From != "" {
 		return r.From != writer
@@ -248,6 +251,7 @@ func (r Reception) elsewhere(writer string, w Reception) bool {
 	return r.SourceID != 0 && w.ServerID != 0 && r.SourceID != w.ServerID
 }
 
+// first is since, or now where since is 0.
 func first(since, now time.Duration) time.Duration {
 	if since > 0 {
 		return since
@@ -255,7 +259,7 @@ func first(since, now time.Duration) time.Duration {
 	return now
 }
 
-// tellLack logs what changes for a host that could take over. Of one that is not ONLINE its state says enough.
+// tellLack logs what changes for a host that could take over. For a host that is not ONLINE its state says enough.
 func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
 	if h.Lack.Missed == next.Missed || !x.t.mayWrite(name) || h.State != Online && next.Missed ||
 		name == x.s.ActiveMaster(x.t) {
@@ -275,8 +279,8 @@ func (x *stepper) tellLack(name string, h HostInfo, next Lack) {
 	x.out.add(Info, name, "Host '%s' has all that the writer writes again", name)
 }
 
-// missing says what host would certainly or possibly lack, were it to become the writer without the word of the one
-// before it: a sentence without its end; "" for nothing.
+// missing says what host would certainly or possibly lack, were it to become the writer without the former writer's
+// word: a sentence without a full stop; "" for nothing.
 func (s State) missing(t Topology, host string) string {
 	h, of := s.Hosts[host], s.LastWriter
 	if h.Lack.Of != "" {
@@ -301,13 +305,13 @@ func (s State) missing(t Topology, host string) string {
 			host, of)
 	}
 	if t.FailoverLoss == LossNone && !s.acknowledged(t, host, of) {
-		return fmt.Sprintf("what '%s' has committed did not have to wait for '%s'", of, host)
+		return fmt.Sprintf("'%s' did not have to wait for an acknowledgement of '%s' when it committed", of, host)
 	}
 	return ""
 }
 
-// fetches: the host can go on, by GTID, from another one that lacks nothing. One that replicates from a server that is
-// no host does not know whose log it is to go on with.
+// fetches: the host can get what it lacks, by GTID, from another host that lacks nothing. A host that replicates from a
+// server which is no host of the configuration can't: it does not know whose log to go on with.
 func (s State) fetches(t Topology, host, of string) bool {
 	g := s.Hosts[host].Good
 	if g.From == "" && g.elsewhere(of, s.Hosts[of].Good.Reception) {
@@ -319,8 +323,9 @@ func (s State) fetches(t Topology, host, of string) bool {
 	})
 }
 
-// acknowledged: nothing that of told its clients is committed can be missing. Where several acknowledge, each has
-// only what it has acknowledged itself, so the host must be able to get the rest from the others.
+// acknowledged: nothing can be missing on the host that the writer of told its clients was committed. Where several
+// hosts acknowledge, each has for certain only what it acknowledged itself, so the host must be able to get the rest
+// from the others.
 func (s State) acknowledged(t Topology, host, of string) bool {
 	h := s.Hosts[host]
 	if lost := h.Good.Lost; !h.Lack.Acked || lost > 0 && lost <= s.Hosts[of].Good.Answered {
@@ -332,8 +337,8 @@ func (s State) acknowledged(t Topology, host, of string) bool {
 	})
 }
 
-// mayTakeOver: the host may have the role as far as the data goes. A host that finds the server of the one before it
-// alive gets from that what it lacks, and is not opened before.
+// mayTakeOver: the host may have the role as far as the data goes: it lacks nothing, or the former writer's server
+// answers, so that the host fetches from there what it lacks, before it is opened.
 func (x *stepper) mayTakeOver(r Role, host string) bool {
 	if r.Name != x.t.ActiveMasterRole || x.t.FailoverLoss == LossAny {
 		return true
@@ -345,7 +350,7 @@ func (x *stepper) mayTakeOver(r Role, host string) bool {
 	return of != host && x.reachable(x.s.Hosts[of]) || x.s.missing(x.t, host) == ""
 }
 
-// reachable: nothing speaks against the host's server being there and answering at this very moment.
+// reachable: as far as is known, the host's server answers at this very moment.
 func (x *stepper) reachable(h HostInfo) bool {
 	g := h.Good
 	return h.AgentUp && !h.ServerGone && h.Writing == (Writing{}) && g.alive() && !g.Mute && !g.Asking && !g.Refused &&
@@ -373,8 +378,9 @@ func sign(before bool) int {
 	return 1
 }
 
-// sourceDown: the host's peer is dead, so what its replication says is no fault of its own. A host whose peer was the
-// last writer is not let in for that: it would be the writer before the other one had time to come back.
+// sourceDown: the host's peer is dead, so its failing replication is not the host's own fault. That lets it in only
+// where the last writer is not another host that is dead: else this host would be the writer before the last writer had
+// time to come back.
 func (x *stepper) sourceDown(t Host) bool {
 	peer, known := x.peer(t)
 	if !known || x.alive(peer) {
@@ -397,7 +403,8 @@ func (s State) Missing(t Topology) map[string]string {
 	return all
 }
 
-// lacking are the hosts that may be the writer, answer, and certainly lack something: what people should know of.
+// lacking are the candidates other than the writer that are up and lack something, for `show`: those that certainly do,
+// and while the role is kept from everybody also those that possibly do.
 func (s State) lacking(t Topology) []string {
 	r, _ := t.Role(t.ActiveMasterRole)
 	return slices.DeleteFunc(slices.Sorted(slices.Values(r.Hosts)), func(name string) bool {

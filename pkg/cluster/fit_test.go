@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestFirstStart: nobody has ever been the writer, and one master is dead. The other one's replication can't run, so it
-// says nothing, and it becomes the writer as it would with a healthy replication.
+// TestFirstStart: no host has ever been the writer, and one master is dead. The replication of the other one can't run
+// for that reason, so it counts for nothing, and that host becomes the writer as it would with a healthy replication.
 func TestFirstStart(t *testing.T) {
 	topology := lab()
 	well := Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}
@@ -16,7 +16,7 @@ func TestFirstStart(t *testing.T) {
 	verdicts := map[string]Verdicts{"db1": {RepThreads: true, RepBacklog: true}, "db2": broken, "db3": broken}
 	found := map[string]Found{"db2": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}},
 		"db3": {Agent: &StoredHost{State: Unknown}, System: &SystemFound{}}}
-	for name, last := range map[string]string{"db2": "", "": "db1"} { // a former writer is waited for
+	for name, last := range map[string]string{"db2": "", "": "db1"} { // with a last writer, that one is waited for
 		s, _ := Start(topology, Active, Durable{Writer: last}, found, verdicts, time.Second)
 		for now := time.Second; now < 20*time.Second; now += time.Second {
 			s, _ = mustStep(topology, s, Input{Now: now, NetworkUp: true, Verdicts: verdicts})
@@ -53,8 +53,8 @@ func TestAwaitsTheAdmin(t *testing.T) {
 	}
 }
 
-// TestHungServer: a server that greets this monitor and then hangs is dead, whatever others can connect to and
-// whoever passes orders on.
+// TestHungServer: a server that greets this monitor and then hangs is dead, although other hosts can connect to it or
+// pass orders on to its agent.
 func TestHungServer(t *testing.T) {
 	x := stepper{t: lab()}
 	for _, h := range []HostInfo{
@@ -72,7 +72,7 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// TestStoredLack: what a status file says about who lacks what; one that says nothing is judged by the host's state.
+// TestStoredLack: what a status file says about what a host lacks. Where it says nothing, the host's state counts.
 func TestStoredLack(t *testing.T) {
 	for _, c := range []struct {
 		host StoredHost
@@ -120,7 +120,7 @@ func TestMissing(t *testing.T) {
 		loss     Loss
 		answered time.Duration
 		db2, db3 HostInfo
-		want     bool // something of db2
+		want     bool // db2 lacks something
 	}{
 		"nothing is known":                               {LossNamed, 10, HostInfo{}, HostInfo{}, false},
 		"it did not receive":                             {LossNamed, 10, missed, HostInfo{}, true},
@@ -150,8 +150,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestElsewhere: who replicates from another host, or from a server that is none, receives nothing of the writer; what
-// is not known counts for nothing.
+// TestElsewhere: a host that replicates from another host than the writer, or from a server that is no host, receives
+// nothing of what the writer writes. Where the source is not known, that counts for nothing.
 func TestElsewhere(t *testing.T) {
 	w := Reception{ServerID: 1}
 	for _, c := range []struct {
@@ -173,7 +173,8 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// TestStrangersReplica: who replicates from a server that is no host fetches nothing, though another host has it all.
+// TestStrangersReplica: a host that replicates from a server outside of the configuration can't fetch what it lacks,
+// though another host has it all.
 func TestStrangersReplica(t *testing.T) {
 	topology := lab()
 	for id, want := range map[uint32]string{0: "", 9: "'db2' had received nothing of 'db1' for 5 seconds when 'db1' last answered"} {
@@ -188,8 +189,8 @@ func TestStrangersReplica(t *testing.T) {
 	}
 }
 
-// TestBootedCandidate: a host that was booted may have lost what it had received and acknowledged, also while nobody is
-// known to be open for writes: it is no heir before it has received again for a while.
+// TestBootedCandidate: a host that was booted may have lost what it had received and acknowledged. It is not fit before
+// it has received again for trap_period, also while no host is known to be open for writes.
 func TestBootedCandidate(t *testing.T) {
 	top := lab()
 	w := newWorld(top)
@@ -216,8 +217,8 @@ func TestBootedCandidate(t *testing.T) {
 	}
 }
 
-// TestRestartedCandidate: a host is known to have been booted by the name of its boot, however long ago that was, also
-// by a monitor that was not there then, and its server to have ended by its port that refused.
+// TestRestartedCandidate: that a host was booted is known by the id of its boot, however long ago that was, also to a
+// monitor that did not run at the time. That its server has ended is known by its port, which refused.
 func TestRestartedCandidate(t *testing.T) {
 	boot := func(w *world, host, id string, up float64) {
 		w.step(Input{Answers: []Answer{{Host: host, Seq: w.s.Seq, Reached: true, OK: true, Extended: true, Uptime: up,
@@ -267,8 +268,8 @@ func TestRestartedCandidate(t *testing.T) {
 	}
 }
 
-// TestRestartedSuccessor: a host that has been appointed, and whose server ends before it has taken over, still lacks
-// what the writer before it had, and does not get the role again at once.
+// TestRestartedSuccessor: a host that was appointed, and whose server ends before it has taken over, lacks what the
+// former writer had. Once it has taken over it lacks nothing.
 func TestRestartedSuccessor(t *testing.T) {
 	for opened, want := range map[bool]string{false: "db1", true: ""} {
 		w := newWorld(lab())
@@ -292,8 +293,8 @@ func TestRestartedSuccessor(t *testing.T) {
 	}
 }
 
-// TestPassedOnToTheFit: a host that waits for the word of the writer before gives way to one that lacks nothing, and to
-// no other one that would have to wait as well: in turn they would do so for ever.
+// TestPassedOnToTheFit: a holder that waits for the former writer's server loses the role to a host that lacks nothing.
+// It does not lose it to a host that would have to wait as well: the role would go from one to the other for ever.
 func TestPassedOnToTheFit(t *testing.T) {
 	for ended, want := range map[string]string{"": "db3", "db3": "db2"} {
 		top := lab()
@@ -316,8 +317,8 @@ func TestPassedOnToTheFit(t *testing.T) {
 		if ended == "" {
 			continue
 		}
-		// What db2 lacks is given up after wait_for_other_master. It has the time that everybody has, from then on, to
-		// open: others lack something as well, and would only wait as long.
+		// What db2 lacks is given up after wait_for_other_master. From then on db2 has as much time to open as any
+		// host: the others lack something too, and would only begin to wait.
 		w.do("after 70s")
 		var confirmed bool
 		for _, a := range w.s.Addresses {
@@ -330,8 +331,8 @@ func TestPassedOnToTheFit(t *testing.T) {
 	}
 }
 
-// TestLacksOutlivesTheMonitor: a monitor that starts tells a holder from its first order on that it lacks something, as
-// the status file says, before it has asked anybody.
+// TestLacksOutlivesTheMonitor: a monitor that starts tells a holder that it lacks something, by the status file, from
+// its first order on, before it has asked anybody.
 func TestLacksOutlivesTheMonitor(t *testing.T) {
 	for name, c := range map[string]struct {
 		fitness Fitness

@@ -63,7 +63,7 @@ func (x *stepper) fromOnline(t Host, h HostInfo) {
 		return
 	}
 	if x.writerToBe(t.Name) {
-		return // its replication has no say in whether it may be written to
+		return // whether a host may be the writer does not depend on its own replication
 	}
 	peer, known := x.peer(t)
 	if !known || peer.State != Online || !x.alive(peer) || x.in.Now-peer.Since < freshPeer && peer.Since > 0 {
@@ -103,8 +103,9 @@ func (x *stepper) fromHardOffline(t Host, h HostInfo) {
 	x.enter(t.Name, AwaitingRecovery, "")
 }
 
-// replicationTrouble is judged only while the host that it replicates from is ONLINE: else it would say nothing, and
-// a state that ends by itself would let in a host that is to wait.
+// replicationTrouble is the state that a host's failing replication calls for. It is judged only while the host that it
+// replicates from is ONLINE, and for a candidate only while there is a writer. Else the checks say nothing about the
+// host, and REPLICATION_FAIL, which ends by itself, would let in a host that has to stay in AWAITING_RECOVERY.
 func (x *stepper) replicationTrouble(t Host, h HostInfo) (HostState, bool) {
 	if peer, known := x.peer(t); !known || peer.State != Online || x.s.ActiveMaster(x.t) == "" && x.t.mayWrite(t.Name) {
 		return "", false
@@ -124,7 +125,9 @@ func (x *stepper) fromAwaitingRecovery(t Host, h HostInfo) {
 		return
 	}
 	if h.Audit.open() || x.inDoubt(h) || x.stalls(t.Name) {
-		return // an operator's to decide, or its agent's to look first; or nobody knows yet; or it can't write
+		// An operator has to decide about its log, or an agent has to look at the log first; or the other hosts are
+		// still being asked whether they reach it; or its server can't write.
+		return
 	}
 	if !h.Good.replicates() && !x.sourceDown(t) {
 		return
@@ -195,7 +198,7 @@ func (x *stepper) forgetFlapping(name string) {
 	x.s.Hosts[name] = h
 }
 
-// clearRoles takes every address off a host. They are free once it has been proven without them.
+// clearRoles takes every address from a host. Each is free once it is proven that the host does not have it any more.
 func (x *stepper) clearRoles(host string) {
 	if len(x.s.RolesOf(host)) == 0 {
 		return
@@ -209,7 +212,7 @@ func (x *stepper) clearRoles(host string) {
 	}
 }
 
-// tell notes that the host must hear that it is offline, or else be killed.
+// tell notes that the host's agent must be told that it is offline; where it can't be told, kill_host is run.
 func (x *stepper) tell(host string) {
 	h := x.s.Hosts[host]
 	h.tellSeq = x.seq

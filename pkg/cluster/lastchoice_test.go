@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestLastChoiceForWriter: of two who could replace the writer the one that is not being backed up, nor behind on
-// purpose, is taken; where there is no other one, that one.
+// TestLastChoiceForWriter: of two hosts that could replace the writer, the one is taken that is neither being backed up
+// nor delayed on purpose. Where that is out, the other one is taken.
 func TestLastChoiceForWriter(t *testing.T) {
 	for name, c := range map[string]struct {
 		backup map[string]string
@@ -51,7 +51,7 @@ func TestLastChoiceForWriter(t *testing.T) {
 	}
 }
 
-// TestAstray: a slave that has what the writer lacks serves nobody while others can.
+// TestAstray: a slave that has transactions which the writer lacks serves nobody while other hosts can.
 func TestAstray(t *testing.T) {
 	top := lab()
 	w := newWorld(top)

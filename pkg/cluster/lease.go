@@ -21,14 +21,15 @@ const (
 	clockDrift = 0.01
 )
 
-// Over is the time after which a lease of another host has ended on every clock, with its address off the interface.
+// Over is the time after which a lease of another host has ended on every clock, and its address is off the interface.
 func (l Lease) Over() time.Duration {
 	return time.Duration(float64(time.Duration(l)+kernelSlack) * (1 + clockDrift) / (1 - clockDrift))
 }
 
-// Lifetime is what the kernel is told for an address with so much of its lease left: whole seconds that are over,
-// with the kernel's lateness, within kernelSlack of the lease's end. 0 is too little for any lifetime: what the kernel
-// was told before stands. The agent tells it again at each whole second, so that the address stays while it is at work.
+// Lifetime is what to tell the kernel for an address whose lease goes on for left: whole seconds, such that the address
+// is gone, with the kernel's lateness, within kernelSlack of the lease's end. 0: too little is left for any lifetime,
+// and the one that the kernel was told before stays. The agent tells the kernel anew at each whole second that is left,
+// so that the address stays while the agent is at work.
 func Lifetime(left time.Duration) time.Duration {
 	if left >= time.Second {
 		return left.Truncate(time.Second)
@@ -39,16 +40,16 @@ func Lifetime(left time.Duration) time.Duration {
 	return 0
 }
 
-// leastLeft: a lifetime of a second that begins with less left would end too late.
+// leastLeft: a lifetime of one second that is set with less left ends too late.
 const leastLeft = 800 * time.Millisecond
 
-// Heartbeat is how often a host that may be the writer hears its order.
+// Heartbeat is the time between two orders to a host that may be the writer.
 func (l Lease) Heartbeat() time.Duration { return min(time.Duration(l)/12, 500*time.Millisecond) }
 
-// Poll is how often a writer whose lease runs low asks the other candidates.
+// Poll is the time between two questions of a writer, whose lease runs low, to the other candidates.
 func (l Lease) Poll() time.Duration { return time.Duration(l) / 15 }
 
-// Late is how late a step of the monitor must be for it to distrust what it thinks of the world.
+// Late is how late a step of the monitor must be for the monitor to distrust what it thinks of the world.
 func (l Lease) Late() time.Duration { return 2 * l.Heartbeat() }
 
 // Epoch is one decision about the writer. The same number always means the same content: it is on the monitor's disk
@@ -62,11 +63,11 @@ type Epoch struct {
 	Terms   Terms
 }
 
-// Terms are what a holding rests on. They are part of the decision, so that files which differ from machine to machine,
-// or are changed, can't pull the ground from under it. The zero Terms are those of a monitor or an agent of a version
-// before there were any: each goes by its own file.
+// Terms are what a holding rests on. They are part of the decision, so that configurations which differ from machine to
+// machine, or are changed, can't pull the ground from under it. The zero Terms are those of a monitor or an agent of a
+// version that knew none: then each goes by its own configuration.
 type Terms struct {
-	Candidates string // hosts that may be the writer, as Hosts joins them: whom the holder asks to vouch for it
+	Candidates string // hosts that may be the writer, as JoinHosts joins them: the holder asks them to vouch for it
 	Lease      Lease  // how long the holder may go on without being vouched for; 0: for ever
 	Longest    Lease  // longest lease that anybody may still have; not below Lease
 }
@@ -125,13 +126,13 @@ func ParseTerms(s string) (Terms, error) {
 	return Terms{Candidates: f[0], Lease: leases[0], Longest: leases[1]}, nil
 }
 
-// same compares the contents.
+// same says whether two epochs decide the same; their numbers may differ.
 func (e Epoch) same(f Epoch) bool {
 	return e.Holder == f.Holder && e.Leaving == f.Leaving && e.Gone == f.Gone && e.Terms == f.Terms
 }
 
-// Contradicts says whether both can't be decisions of one monitor: a number has one content. Terms that one of them
-// does not have say nothing.
+// Contradicts says whether e and f can't both be decisions of one monitor: they have the same number and different
+// contents. Where one of them has no terms, terms are not compared.
 func (e Epoch) Contradicts(f Epoch) bool {
 	if e.Number != f.Number {
 		return false
@@ -171,7 +172,7 @@ func ParseEpoch(s string) (Epoch, error) {
 	return Epoch{Number: number, Holder: f[1], Since: since, Leaving: f[3] == "1", Gone: f[4]}, nil
 }
 
-// Stamp is a moment on an agent's own clock. It only means something to that agent, and only until its host boots.
+// Stamp is a moment on an agent's own clock. It means something to that agent only, and only until its machine boots.
 type Stamp struct {
 	Boot string        // id of the boot
 	At   time.Duration // CLOCK_MONOTONIC
@@ -185,7 +186,7 @@ func (s Stamp) String() string {
 	return s.Boot + "," + strconv.FormatInt(int64(s.At), 10)
 }
 
-// machine is the boot of the host itself: what an agent adds to its id when its clock has stood still is left out.
+// machine is the id of the machine's boot, without what an agent adds to it after its clock has stood still.
 func (s Stamp) machine() string {
 	boot, _, _ := strings.Cut(s.Boot, "+")
 	return boot

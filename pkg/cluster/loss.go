@@ -2,10 +2,11 @@ package cluster
 
 import "fmt"
 
-// This file is about what becomes of the writer's role where everybody who could have it lacks something: it is kept
-// back, or given to a host that does not open, until what is lacking can be had, or is given up.
+// This file is about what becomes of the writer role where every host that could have it lacks something: the role is
+// kept back, or given to a host that is not opened, until that host can get what it lacks, or until that is given up.
 
-// withhold keeps the role from hosts that lack something, says so, and ends that after wait_for_other_master.
+// withhold keeps the role from hosts that all lack something, and logs that. After wait_for_other_master it gives the
+// role to the one with the most data.
 func (x *stepper) withhold(r Role, a *Address) {
 	best, lacking := "", ""
 	for _, name := range r.Hosts {
@@ -32,11 +33,11 @@ func (x *stepper) withhold(r Role, a *Address) {
 		return
 	}
 	x.s.withheld = lacking
-	x.out.add(Fatal, best, "Role '%s' is given to nobody: %s. It gets the role %s", a.RoleIP, why,
+	x.out.add(Fatal, best, "Role '%s' is given to nobody: %s. '%s' gets the role %s", a.RoleIP, why, best,
 		x.until(r.Name, best))
 }
 
-// short says what a host that takes over lacks because of an interruption that was too short to count.
+// short logs what a host that takes over lacks because of an interruption that was too short to count as a Lack.
 func (x *stepper) short(r Role, host string) {
 	last := x.s.LastWriter
 	if r.Name != x.t.ActiveMasterRole || host == last || x.reachable(x.s.Hosts[last]) {
@@ -45,12 +46,12 @@ func (x *stepper) short(r Role, host string) {
 	h := x.s.Hosts[host]
 	if gap := x.s.Hosts[last].Good.Answered - h.Good.Lost; h.Good.Lost > 0 && gap > 0 && !h.Lack.Missed {
 		x.out.add(Fatal, host,
-			"Host '%s' had received nothing of '%s' for %.1f seconds when that last answered: what was written then is missing", host, last, gap.Seconds())
+			"Host '%s' had received nothing of '%s' for %.1f seconds when '%s' last answered: what was written in that time is missing", host, last, gap.Seconds(), last)
 	}
 }
 
-// lacks marks a holder that was given the role though it lacks something, because the writer before it, which alone has
-// that, answers: it is not to open without that one's word. What answered a moment ago may not answer it.
+// lacks marks a holder that was given the role although it lacks something, because the former writer, which alone has
+// that, answers this monitor. The holder is not opened before the former writer's server has answered the holder too.
 func (x *stepper) lacks() {
 	a := x.writer()
 	if a == nil {
@@ -60,8 +61,8 @@ func (x *stepper) lacks() {
 		x.s.missing(x.t, a.Holder) != ""
 }
 
-// unanswered ends, after wait_for_other_master, that a holder is not opened before the writer before it has answered
-// it, and says before that what it waits for.
+// unanswered is for a holder that is not opened because the former writer's server does not answer it (Address.Lacks).
+// It logs what the holder waits for, and ends the waiting after wait_for_other_master.
 func (x *stepper) unanswered(a *Address) {
 	host := a.Holder
 	h := x.s.Hosts[host]
@@ -71,7 +72,7 @@ func (x *stepper) unanswered(a *Address) {
 	patience, why := x.t.WaitForOtherMaster, x.s.missing(x.t, host)
 	if x.losesByTime() && x.in.Now-a.since >= patience {
 		a.accepted = true
-		a.seq, a.since = x.seq, x.in.Now // from now on it has the time that everybody has to take the role
+		a.seq, a.since = x.seq, x.in.Now // from now on the holder has as much time to take the role as any other
 		x.out.add(Fatal, host,
 			"DATA LOSS: host '%s' opens as the writer, because '%s' has not come back for %d seconds: %s",
 			host, x.s.Switch.From, int(patience.Seconds()), why)
@@ -82,16 +83,16 @@ func (x *stepper) unanswered(a *Address) {
 	}
 	a.awaited = true
 	x.out.add(Fatal, host,
-		"Role '%s' is given to '%s', which does not open without the word of '%s': %s. It opens when that one answers it, else %s",
+		"Role '%s' is given to '%s', which does not open before the server of '%s' answers it: %s. Else it opens %s",
 		a.RoleIP, host, x.s.Switch.From, why, x.until(a.Role, host))
 }
 
-// losesByTime: what nobody else has is given up after wait_for_other_master.
+// losesByTime: after wait_for_other_master a host may be the writer without what it lacks.
 func (x *stepper) losesByTime() bool {
 	return x.t.FailoverLoss != LossNone && x.s.Mode == Active && x.t.WaitForOtherMaster > 0
 }
 
-// until says when, or how, a host that lacks something is the writer all the same.
+// until says when, or by which command, a host that lacks something becomes the writer all the same.
 func (x *stepper) until(role, host string) string {
 	force := fmt.Sprintf("with 'mmm_control move_role --force %s %s'", role, host)
 	patience := int(x.t.WaitForOtherMaster.Seconds())
@@ -103,7 +104,7 @@ func (x *stepper) until(role, host string) string {
 	case patience == 0:
 		return fmt.Sprintf("only %s (wait_for_other_master 0)", force)
 	}
-	return fmt.Sprintf("%d seconds after (wait_for_other_master), or at once %s", patience, force)
+	return fmt.Sprintf("after %d seconds (wait_for_other_master), or at once %s", patience, force)
 }
 
 // promote gives the role to a host that lacks something.

@@ -36,7 +36,7 @@ func (m modelState) clone() modelState {
 	return m
 }
 
-// key names a state, with all that makes no difference left out.
+// key names a state; what makes no difference is left out.
 func (m modelState) key(t Topology) string {
 	var b strings.Builder
 	age := func(at time.Duration) string {
@@ -79,7 +79,7 @@ func bit(v bool) int {
 	return 0
 }
 
-// feed gives the brain one input, and kills whom it wants killed.
+// feed gives the brain one input, and kills the hosts that it wants to have killed.
 func (m modelState) feed(t Topology, in Input) modelState {
 	in.Now, in.NetworkUp, in.Verdicts = m.now, true, m.seen()
 	var out Output
@@ -96,7 +96,7 @@ func (m modelState) feed(t Topology, in Input) modelState {
 	return m
 }
 
-// seen are the verdicts with the times that go with them.
+// seen are the verdicts, with the times of the last answer and of the last reception.
 func (m modelState) seen() map[string]Verdicts {
 	all := map[string]Verdicts{}
 	for name, v := range m.verdicts {

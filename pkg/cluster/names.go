@@ -86,8 +86,8 @@ func ParseRoleIPs(s string) ([]RoleIP, error) {
 	return roles, nil
 }
 
-// Switch records how the present writer took over, so that every slave can be moved to it exactly, whenever its
-// agent comes by. Positions are opaque here: "FILE:OFFSET" of a binary log.
+// Switch records how the present writer took over, so that every slave can be pointed at it at exactly that place,
+// whenever the slave's agent is reached. Positions are opaque here: "FILE:OFFSET" of a binary log.
 type Switch struct {
 	From  string // host that was the writer before; "" where nobody is known to have been
 	After string // position in From's log up to which To has executed

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// TestNetworkBack: a monitor that was cut off for longer than a lease lasts knows nothing of who has vouched for the
-// writer meanwhile. Its network is back before the writer's agent is heard; one that stays silent loses the role.
+// TestNetworkBack: a monitor that was cut off for longer than a lease does not know who has vouched for the writer in
+// that time. Its network is back before it hears the writer's agent again: the writer keeps the role, unless its agent
+// stays silent.
 func TestNetworkBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		heard  time.Duration // after the network is back

@@ -8,7 +8,8 @@ import (
 )
 
 // TestMonitorOfOneMachine: a monitor that knows nothing, while one of the two masters is off, makes the other one the
-// writer: not before the lease of whoever may have been it is over, and without an operator (docs/two-nodes.md).
+// writer. It does so without an operator, and not before the lease of any other host that may have been the writer is
+// over (docs/two-nodes.md).
 func TestMonitorOfOneMachine(t *testing.T) {
 	topology := lab()
 	topology.Lease, topology.AutoSetOnline = Lease(6*time.Second), 0
@@ -35,9 +36,10 @@ func TestMonitorOfOneMachine(t *testing.T) {
 	}
 }
 
-// TestNothingIsKnown: a monitor without a state, of whose hosts only those answer that know of no decision either, may
-// be one that has lost it together with theirs. Whoever does not answer may be the writer under a lease of before,
-// which was longer than the one that is configured now. Once everybody has said that he is not, nobody is waited for.
+// TestNothingIsKnown: a monitor has no state, and only hosts answer that know of no decision either: their states and
+// the monitor's may have been lost together. A host that does not answer may then be the writer under an earlier lease,
+// longer than the one that is configured now, and is waited for. Once every host has said that it is not the writer,
+// nobody is.
 func TestNothingIsKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		lease Lease
@@ -79,16 +81,17 @@ func TestNothingIsKnown(t *testing.T) {
 				t.Errorf("the writer is %q after %v, want db2 after %v\n%s", s.ActiveMaster(topology), waited, c.want,
 					Show(topology, s))
 			}
-			if told := strings.Contains(said, "no decision of before"); told != (c.want > 0) {
+			if told := strings.Contains(said, "no earlier decision"); told != (c.want > 0) {
 				t.Errorf("it said %s", said)
 			}
 		})
 	}
 }
 
-// TestLostStateAndSilentHosts: a monitor that has lost its state and hears one host of three. That one may follow once
-// a lease is over only if whoever is the writer has to ask it; by its own word it may have been none of those who are
-// asked (its secret and its monitor's are new, say, and the two others vouch for each other with the old one).
+// TestLostStateAndSilentHosts: a monitor that has lost its state hears one host of three. That host may become the
+// writer after a lease only if the writer, whoever that is, has to ask it. By the epoch that this host knows it may not
+// be among those who are asked: its secret and the monitor's are new, say, and the two other hosts vouch for each other
+// with the old one.
 func TestLostStateAndSilentHosts(t *testing.T) {
 	topology := lab()
 	topology.Lease, topology.AutoSetOnline = Lease(2*time.Second), time.Second

@@ -20,21 +20,23 @@ type Order struct {
 	Switch Switch // how Master became the writer
 	Epoch  Epoch  // who is the writer; zero for a host that has no say in that, or where nobody has a lease
 	Forced bool   // the writer is to open without having executed all
-	// the writer is not to open before it has the word of Switch.From, which alone has what is missing there
+	// the writer lacks data that only Switch.From has: it is not to open before the server of Switch.From answers it
 	Lacks bool
-	Down  bool // the server of Switch.From does not run, by its agent's word
-	Cut   bool // Switch.From can't be closed for writes, and no client reaches it: its server is asked for nothing
+	Down  bool // the server of Switch.From does not run, as the agent there says
+	Cut   bool // Switch.From can't be closed for writes, and no client reaches it: its server must be asked for nothing
 	// the host was the writer: the place in its log up to which the others have it; "": nothing to look for
-	Left   string
-	Trust  string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
-	Across string // the same of those whose agents can't look at their logs: who keeps away from one looks itself
+	Left  string
+	Trust string // former writers that may be replicated from again, with their places: "HOST@POSITION,..."
+	// former writers whose own agents can't look at their logs, with their places, as in Trust: a host that replicates
+	// nothing from one of them looks at that log itself
+	Across string
 
-	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the writer's as well where
-	// the epoch has no terms.
+	// Lease is how long the addresses of readers stay without an order; 0: for ever. It is the lease of the writer as
+	// well where the epoch has no terms.
 	Lease Lease
 }
 
-// Equal says whether both decide the same for their host: their numbers and echoes may differ.
+// Equal says whether both orders decide the same for the same host: their numbers and echoes may differ.
 func (o Order) Equal(p Order) bool {
 	return o.Host == p.Host && o.State == p.State && o.Master == p.Master && o.Switch == p.Switch &&
 		o.Epoch == p.Epoch && o.Lease == p.Lease &&
@@ -43,8 +45,8 @@ func (o Order) Equal(p Order) bool {
 		slices.Equal(o.Roles, p.Roles)
 }
 
-// Orders says what every host must be told, in the order of telling: hosts that may be writer and aren't, the
-// slaves, the writer last (docs/concepts.md, "How a role moves"). In passive mode nobody is told anything.
+// Orders says what every host must be told, in the order of telling: masters that are not the writer, then slaves, then
+// the writer (docs/concepts.md, "How a role moves"). In passive mode nobody is told anything.
 func Orders(t Topology, s State) []Order {
 	if s.Mode == Passive {
 		return nil

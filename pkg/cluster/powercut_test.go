@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestPowerCut: after a power cut the last writer is waited for, also by a monitor that starts before any agent does.
+// TestPowerCut: after a power cut the last writer is waited for, also by a monitor that starts before any agent
+// answers.
 func TestPowerCut(t *testing.T) {
 	for name, c := range map[string]struct {
 		found  float64       // uptime of db1 when the monitor starts; 0: its agent does not answer yet

@@ -19,7 +19,8 @@ func (x *stepper) take(a *Address, next string) {
 	x.moved = true
 }
 
-// leaves tells that an address begins to leave its holder. On its way back it has been under way since it first left.
+// leaves tells that an address begins to leave its holder. An address that goes back counts as under way since it left
+// its first holder.
 func (x *stepper) leaves(a *Address, next string) {
 	if !a.journey.underway || a.journey.from == "" {
 		a.journey = journey{underway: true, from: a.Holder, planned: next != "", began: x.in.Now}
@@ -27,7 +28,7 @@ func (x *stepper) leaves(a *Address, next string) {
 	x.out.happened(a.Holder, RoleLeaving{Role: a.RoleIP, From: a.Holder, To: next, Planned: next != ""})
 }
 
-// given tells that an address has a new holder, who need not have it yet.
+// given tells that an address has a new holder. That host need not have the address yet.
 func (x *stepper) given(a *Address) {
 	if !a.journey.underway {
 		a.journey = journey{underway: true, began: x.in.Now}
@@ -39,7 +40,7 @@ func (x *stepper) given(a *Address) {
 	x.out.happened(a.Holder, RoleGiven{Role: a.RoleIP, From: from, To: a.Holder, Planned: a.journey.planned})
 }
 
-// arrives tells that the agent of an address's holder has said that it has it, where that is news.
+// arrives tells that the holder's agent has said that it has the address, the first time that it says so.
 func (x *stepper) arrives(a *Address) {
 	j := a.journey
 	if !j.underway {
@@ -73,7 +74,7 @@ func (x *stepper) give(a *Address, host string) {
 	}
 }
 
-// answers takes over what agents said, or that they said nothing.
+// answers takes over what agents said, and which agents could not be reached.
 func (x *stepper) answers() {
 	for _, ans := range x.in.Answers {
 		h, known := x.s.Hosts[ans.Host]
@@ -102,7 +103,7 @@ func (x *stepper) answers() {
 				h.tellSeq = 0
 			}
 			h.Via, h.Working = ans.Via, ans.Busy
-			if !ans.Busy { // who is busy says nothing of that
+			if !ans.Busy { // an agent that is busy says nothing about these
 				h.ServerGone, h.Writing, h.Backup = ans.ServerGone, ans.Writing, ans.Backup
 				h.Embargo, h.Astray = ans.Embargo, ans.Astray
 			}
@@ -159,7 +160,7 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 			a.busy = x.in.Now
 		}
 		switch {
-		case ans.Reached && x.protected(a, ans.Host) && x.s.unsure > 0: // its word proves nothing yet
+		case ans.Reached && x.protected(a, ans.Host) && x.s.unsure > 0: // see confirm: its word proves nothing yet
 		case ans.Reached && x.protected(a, ans.Host):
 			if x.hasLeft(a, ans) {
 				x.left(a, ans.Host)
@@ -176,17 +177,18 @@ func (x *stepper) answerFor(a *Address, ans Answer) {
 	}
 }
 
-// notLeft is why an address has not left the host that answers so.
+// notLeft is why an address has not left a host, by an answer of its agent.
 func notLeft(ans Answer) string {
 	switch {
 	case len(ans.Problems) > 0:
 		return ans.Problems[0]
 	case ans.OK:
-		return "it still has it"
+		return "its agent says that it still has the role"
 	}
 	return ans.Text
 }
 
+// holds: the answer says that the host has the address.
 func holds(a *Address, ans Answer) bool {
 	if !ans.Extended {
 		return ans.OK // all that a classic agent says
@@ -194,7 +196,8 @@ func holds(a *Address, ans Answer) bool {
 	return slices.Contains(ans.Have, a.RoleIP)
 }
 
-// free: the answer proves that the host no longer serves the address, nor takes writes where it was the writer.
+// free: the answer proves that the host does not have the address any more and, where it was the writer, that its
+// server does not accept writes.
 func (x *stepper) free(a *Address, ans Answer) bool {
 	if !ans.Extended {
 		return ans.OK
@@ -202,8 +205,8 @@ func (x *stepper) free(a *Address, ans Answer) bool {
 	return !slices.Contains(ans.Have, a.RoleIP) && (a.Role != x.t.ActiveMasterRole || !ans.Writable)
 }
 
-// noteSwitch takes over from the new writer where in the logs it took over, for the slaves. An original agent can't
-// say; then the slaves are left to the original's way.
+// noteSwitch takes over at which positions the new writer took over, as its agent says, so that slaves can follow it.
+// An original agent does not say: then slaves follow as they do in the original.
 func (x *stepper) noteSwitch(ans Answer) {
 	switch {
 	case !ans.Extended && ans.OK && x.s.Switch.Start == "":
@@ -213,7 +216,7 @@ func (x *stepper) noteSwitch(ans Answer) {
 	}
 }
 
-// kill asks for kill_host, once at a time.
+// kill asks for kill_host to be run, unless it is running for that host already.
 func (x *stepper) kill(host string) {
 	h, known := x.s.Hosts[host]
 	h.tellSeq = 0
@@ -226,8 +229,9 @@ func (x *stepper) kill(host string) {
 	}
 }
 
-// kills takes over how kill_host ended. Without it, or when it fails, the original gives the roles away all the same,
-// and says so: without a lease there is no better proof to be had.
+// kills takes over how kill_host ended. Where there is none, or it fails, a role without a lease is given away all the
+// same, as in the original and with a FATAL line: there is no better proof. With a lease the end of the lease is waited
+// for; a writer that may hold the role without one, although there is to be a lease now, is waited for itself.
 func (x *stepper) kills() {
 	for _, k := range x.in.Killed {
 		h, known := x.s.Hosts[k.Host] // a writer may have been taken out of the configuration
@@ -241,7 +245,7 @@ func (x *stepper) kills() {
 			switch {
 			case a.Leaving != k.Host || a.failed == "":
 			case k.Err != "" && x.protected(a, k.Host) && (x.t.leased() || !x.s.Endless):
-				waits = true // its lease is a better proof than none
+				waits = true // for a proof: the end of its lease or, without a lease, its word
 			default:
 				if k.Err == "" && a.Role == x.t.ActiveMasterRole {
 					x.s.Endless = false
@@ -281,9 +285,9 @@ func (x *stepper) release() {
 	}
 }
 
-// expire takes addresses of readers from a host whose agent has been silent for so long that they have gone by
-// themselves, and gives them to those that answer. Where they are still there after all (only we can't reach it),
-// whoever is to have them finds that out, and leaves them.
+// expire takes the addresses of readers from a host whose agent has been silent for so long that they have gone by
+// themselves, and makes them free for other hosts. Where that host still has them (only the monitor can't reach its
+// agent), the new host finds that another machine has the address, and does not add it.
 func (x *stepper) expire() {
 	if !x.t.leased() || x.s.manual() {
 		return
@@ -317,7 +321,7 @@ func (x *stepper) releaseStuck(a *Address) {
 	host := a.Leaving
 	r, _ := x.t.Role(a.Role)
 	switch {
-	case a.Next != "" && x.s.Hosts[host].State == Online: // a planned move: nothing forces us
+	case a.Next != "" && x.s.Hosts[host].State == Online: // a planned move, which forces nothing
 		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
 		a.Why = a.failed
 		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
@@ -344,13 +348,14 @@ func (x *stepper) releaseStuck(a *Address) {
 
 const (
 	freshBusy = 5 * time.Second // an agent that is at work says so every few seconds
-	// beyond ReleaseTimeout: for what waits for no more than one address, or for a server that is given up
+	// how much longer than ReleaseTimeout an agent at work is waited for: in a planned move, for an address of a
+	// balanced role, and where its server is dead. In all other cases it is waited for as long as it is at work.
 	longBusy = time.Minute
 )
 
-// overdue looks at a host that takes long to give an address up. One whose agent says that it is at work on it is
-// waited for, as a statement that was killed may take its time to be rolled back: kill_host is for hosts that don't
-// answer, or whose server doesn't.
+// overdue looks at a host that takes long to give an address up. Where its agent says that it is at work on that, it is
+// waited for: a statement that was killed may take its time to be rolled back. kill_host is for hosts whose agent or
+// server does not answer.
 func (x *stepper) overdue(a *Address, late time.Duration) {
 	r, _ := x.t.Role(a.Role)
 	atWork := a.busy > 0 && x.in.Now-a.busy < freshBusy
@@ -366,10 +371,10 @@ func (x *stepper) overdue(a *Address, late time.Duration) {
 	}
 }
 
-// excused: the host is giving the writer's role up, by its agent's word, or has just done so. Its server may refuse the
-// monitor meanwhile, as it does where an admin's command for blocking_type soft keeps everybody away: that is no death,
-// and for as long as a check takes it says nothing afterwards either. A host that answers no pings, or whose agent does
-// not answer or says that the server is gone, is judged as any other, and so is one that takes too long.
+// excused: the host is giving the writer role up, by its agent's word, or has just done so. Its server may refuse the
+// monitor's connections meanwhile, as it does where iptables_block_cmd (blocking_type soft) keeps everybody away: a
+// failed check is no sign of death then, nor for NetworkGrace afterwards. A host that answers no pings, or whose agent
+// does not answer or says that the server is gone, is judged as any other, and so is a host that takes too long.
 func (x *stepper) excused(host string) bool {
 	h := x.s.Hosts[host]
 	if !h.AgentUp || h.ServerGone || !h.Good.Ping || x.s.manual() {
@@ -382,8 +387,8 @@ func (x *stepper) excused(host string) bool {
 	return h.gaveUp > 0 && x.in.Now < h.gaveUp+x.t.NetworkGrace
 }
 
-// givesUp: the host, whose server answered when that began, is still within the time that it has to give the writer's
-// role up, or says that it is at work on it.
+// givesUp: the host is giving the writer role up, its server answered when that began, and either ReleaseTimeout is not
+// over or its agent says that it is at work on it.
 func (x *stepper) givesUp(host string) bool {
 	a := x.writer()
 	if a == nil || a.Leaving != host || !a.answered || a.failed != "" {
@@ -392,9 +397,9 @@ func (x *stepper) givesUp(host string) bool {
 	return x.in.Now-a.since < x.t.ReleaseTimeout || a.busy > 0 && x.in.Now-a.busy < freshBusy
 }
 
-// passOn takes the role from a host that was given it because there was no writer, and that fails to take it, where
-// another one could. One that is at work, on what it has received of the last writer, is waited for; not so one that
-// can't even write down that it was appointed.
+// passOn takes the role from a host that was given it while there was no writer, and that fails to take it, where
+// another host could take it. A host that is at work, on what it has received of the former writer's log, is waited
+// for. A host that can't even write down that it was appointed is not.
 func (x *stepper) passOn(a *Address) {
 	h := x.s.Hosts[a.Holder]
 	if a.Role != x.t.ActiveMasterRole || a.Holder == "" || a.Confirmed || a.origin != "" || a.Forced || x.s.manual() ||
@@ -403,7 +408,7 @@ func (x *stepper) passOn(a *Address) {
 	}
 	recorded := !x.s.epochs(x.t) || x.s.acked > 0
 	if !h.AgentUp || h.Classic || recorded && (h.Working || len(h.Problems) == 0) {
-		return // it is at work, or waits for a promise of its own to end
+		return // it is at work, or waits until a promise that it gave is over
 	}
 	r, _ := x.t.Role(a.Role)
 	failed := a.Holder
@@ -424,7 +429,7 @@ func (x *stepper) passOn(a *Address) {
 	x.take(a, "")
 }
 
-// moveBack ends a planned move whose target did not take the role in time.
+// moveBack ends a planned move whose target did not take the role within SwitchTimeout.
 func (x *stepper) moveBack(a *Address) {
 	if a.origin == "" || a.Holder == "" || a.Confirmed || x.in.Now-a.since < x.t.SwitchTimeout {
 		return

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// TestStaleAnswer: an answer to an older order says nothing of an address that a newer one takes away: it may have been
-// on its way while the host was still to have the address.
+// TestStaleAnswer: an answer to an older order says nothing about an address that a newer order takes away: it may have
+// been given while the host was still to have the address.
 func TestStaleAnswer(t *testing.T) {
 	w := newWorld(lab())
 	w.do("after 11s")
 	old := w.s.Seq
 	w.verdicts["db1"] = Verdicts{Ping: true}
 	w.step(Input{})
-	// has nothing, as before it was given anything
+	// an answer without addresses, as from before the host was given any
 	answer := Answer{Host: "db1", Seq: old, Reached: true, OK: true, Extended: true}
 	w.step(Input{Answers: []Answer{answer}})
 	if m := w.s.ActiveMaster(w.t); m != "" {
@@ -27,8 +27,9 @@ func TestStaleAnswer(t *testing.T) {
 	}
 }
 
-// TestSilentAgent: what a host without its agent had for readers has gone by itself after a lease; others serve it
-// then, and not before. A host with an agent of the original keeps it: there nothing goes by itself.
+// TestSilentAgent: the addresses of readers on a host whose agent is silent have gone by themselves after a lease.
+// Other hosts are given them then, and not before. A host with an original agent keeps them: there no address goes by
+// itself.
 func TestSilentAgent(t *testing.T) {
 	for _, classic := range []bool{false, true} {
 		topology := lab()
@@ -90,8 +91,9 @@ func TestSilentAgent(t *testing.T) {
 	}
 }
 
-// TestWhoAnswersIsNotKilled: with a lease, a writer that is to go, and whose agent answers, is waited for until its
-// lease is over, whether it is at work on it or says that it can't. One that is silent is killed.
+// TestWhoAnswersIsNotKilled: with a lease, a writer that is to give the role up, and whose agent answers, is waited for
+// until its lease is over, whether its agent is at work on that or says that it can't. A writer whose agent is silent
+// is killed.
 func TestWhoAnswersIsNotKilled(t *testing.T) {
 	for how, kills := range map[string]int{"busy": 0, "fails": 0, "silent": 1} {
 		topology := lab()
@@ -149,8 +151,9 @@ func TestWhoAnswersIsNotKilled(t *testing.T) {
 	}
 }
 
-// TestPassOn: a host that was given the role because there was no writer, and fails to take it, passes it on where
-// another one could have it. One that is at work on it is waited for, and so is one that has nothing to complain of.
+// TestPassOn: a host that was given the role because there was no writer, and that fails to take it, loses it to
+// another host that could have it. A host that is at work on it is waited for, and so is a host that reports no
+// problem.
 func TestPassOn(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(*Answer)

@@ -78,7 +78,7 @@ func (s State) noted(a Address) string {
 	return a.Next
 }
 
-// shown are the addresses that the host is told to have, or for which it is noted.
+// shown are the addresses that the host is told to have, and those that set_ip has noted for it.
 func (s State) shown(host string) []RoleIP {
 	roles := s.RolesOf(host)
 	for _, a := range s.Addresses {
@@ -130,10 +130,10 @@ type HostView struct {
 	Roles    []string  `json:"roles"`
 	Problems []string  `json:"problems"`
 	Audit    *Finding  `json:"audit,omitempty"`
-	Lacks    string    `json:"lacks,omitempty"` // what would be missing, were it to take over from the writer now
+	Lacks    string    `json:"lacks,omitempty"` // what it would lack, were it to take over from the writer now
 }
 
-// Finding is what is wrong with a former writer's log, or that nobody has looked yet.
+// Finding is what was found in a former writer's log, or that nobody has looked yet.
 type Finding struct {
 	At      string `json:"at"`
 	Looked  bool   `json:"looked"`

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What the monitor has found about the servers is shown, as long as it is found, and decides nothing.
+// Warnings about the servers are shown for as long as they come in, and decide nothing.
 func TestWarningsAreShown(t *testing.T) {
 	w := newWorld(lab())
 	before, seq := Show(w.t, w.s), w.s.Seq

@@ -15,11 +15,11 @@ type Writing struct {
 	Fenced  bool          // the server may be open for writes, and no client reaches it
 }
 
-// stallRenewed: what is known of a stall is as old as this at most. A candidate that was not fit a moment ago may be
-// the one whose acknowledgement the writer waits for.
+// stallRenewed is how old a report of a stall may be. A candidate that has become fit within that time may be the one
+// whose acknowledgement the writer waited for: then a newer report is waited for.
 const stallRenewed = 2 * time.Second
 
-// stalls: what is said of the host's server is that it does not write, or is cut off from clients for that.
+// stalls: the host's agent says that its server can't write, or is cut off from clients (fenced) because it could not.
 func (x *stepper) stalls(host string) bool { return x.s.Hosts[host].Writing != (Writing{}) }
 
 // replaceStalled takes all roles from a writer that has written nothing for write_timeout, where another host is fit to

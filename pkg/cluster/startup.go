@@ -9,20 +9,20 @@ import (
 
 // Found is what three sources say of one host at the monitor's start.
 type Found struct {
-	Stored *StoredHost // its line of the status file; nil: none
-	Agent  *StoredHost // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing
-	System *SystemFound
-	Epoch  Epoch   // newest that its agent knows
-	Stamp  Stamp   // its agent's clock
-	Live   bool    // it holds the writer role at the moment
-	Uptime float64 // seconds since its boot; 0: not known
+	Stored *StoredHost  // its line of the status file; nil: none
+	Agent  *StoredHost  // what its agent was last told; nil: not reached. A state of UNKNOWN: told nothing
+	System *SystemFound // what the host has now; nil: not known
+	Epoch  Epoch        // newest epoch that its agent knows
+	Stamp  Stamp        // its agent's clock
+	Live   bool         // its agent says that it holds the writer role at the moment
+	Uptime float64      // seconds since its boot; 0: not known
 }
 
 // SystemFound is what a host really has.
 type SystemFound struct {
 	Writable bool
 	Roles    []RoleIP
-	MasterIP string // what it replicates from, "" for nothing
+	MasterIP string // address that it replicates from; "" where it does not replicate
 }
 
 // startup gathers the votes.
@@ -85,7 +85,7 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 		lease.in.Answers = append(lease.in.Answers, Answer{Host: h.Name, Reached: true, Epoch: found[h.Name].Epoch})
 	}
 	if a := lease.writer(); a != nil && s.Epoch.Number == 0 && (a.Holder != "" || a.Leaving != "") {
-		s.Endless = true // whoever made it the writer gave it no lease
+		s.Endless = true // it was made the writer without an epoch, and so without a lease
 	}
 	switch a := lease.writer(); {
 	case s.Epoch.Number > 0:
@@ -97,8 +97,8 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	lease.lostState()
 	lease.confirm()
 	if s.ignorant() {
-		out.add(Warn, "", "This monitor knows no decision of before, and %s, which may have role '%s' under a lease: "+
-			"nobody is given it before they have answered, or %.0f seconds have passed", silence(s.unheardOf(t)),
+		out.add(Warn, "", "This monitor knows no earlier decision, and %s and may hold role '%s' under a lease: "+
+			"nobody is given the role before they have answered, or %.0f seconds have passed", silence(s.unheardOf(t)),
 			t.ActiveMasterRole, (s.unsure - now).Seconds())
 	}
 	lease.newEpoch()
@@ -119,8 +119,9 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	return s, out
 }
 
-// Standing is the order that a saved decision gives its holder, before anything has been checked or asked: a monitor
-// that starts vouches for the writer that it knows. It is false where there is none.
+// Standing is the order that the saved decision gives its holder, before anything has been checked or asked: a monitor
+// that starts vouches for the writer that it knows. It is false where nobody is the writer under a lease by that
+// decision.
 func Standing(t Topology, saved Durable) (Order, bool) {
 	s := State{Mode: Active, Epoch: saved.Epoch, Switch: saved.Switch, Hosts: map[string]HostInfo{}}
 	s.firstTerms(t)
@@ -169,7 +170,7 @@ func (x startup) configuredOn(rip RoleIP) []string {
 	return on
 }
 
-// vote says who is to have the address: "" where nothing speaks for anybody.
+// vote says which host is to have the address: "" where nothing speaks for any host.
 func (x startup) vote(rip RoleIP) string {
 	r, _ := x.t.Role(rip.Role)
 	best, most := "", 0
@@ -189,6 +190,8 @@ func (x startup) vote(rip RoleIP) string {
 	return best
 }
 
+// votes counts what speaks for a host as the holder of an address. A server that is open for writes weighs most for the
+// active master role, an address that the host has now for the others.
 func (x startup) votes(rip RoleIP, h Host) int {
 	f, st := x.found[h.Name], x.s.Hosts[h.Name].State
 	n := 0
@@ -220,7 +223,7 @@ func (x startup) votes(rip RoleIP, h Host) int {
 		has(f.System.Roles, 2)
 	}
 	if n == 0 {
-		return 0 // what slaves say only counts for a host that something else speaks for
+		return 0 // slaves that replicate from a host count only where something else speaks for it too
 	}
 	for _, other := range x.t.Hosts {
 		if s := x.found[other.Name].System; !other.Master && s != nil && s.MasterIP == h.IP.String() {

@@ -40,25 +40,26 @@ type State struct {
 	Switch      Switch    // how the present writer took over
 	Warnings    []string  // about the servers; for people
 
-	Epoch Epoch // the newest decision about the writer, where it has or had a lease
-	// hosts that everybody who may hold the role has to ask, joined: who may be appointed because time has passed
+	Epoch Epoch // the newest decision about the writer; number 0 where the writer never had a lease
+	// hosts that may be appointed because time has passed: everybody who may hold the role has to ask each of them. As
+	// JoinHosts joins them.
 	Successors string
-	Endless    bool // somebody may hold the role without a lease: no time ends that
+	Endless    bool // somebody may hold the role without a lease, which no time ends
 
-	terms     Terms         // of the next epoch
+	terms     Terms         // of the next epoch; zero: the terms stay as they are
 	acked     time.Duration // when the holder was first heard to know the present epoch; 0: not yet
 	shut      time.Duration // when a successor was first heard to know that nobody is the writer; 0: not yet
-	unsure    time.Duration // until then decisions may have been forgotten; 0: none were
-	bootKnown bool          // it has been looked whether everything had just booted when the monitor started
+	unsure    time.Duration // until then decisions may have been forgotten (see confirm); 0: none were
+	bootKnown bool          // it is known whether everything had just booted when the monitor started
 	patience  time.Duration // until then a last writer that has not come back from a power cut keeps its role
 	vouched   time.Duration // when the writer was last known to be vouched for: its lease starts no later
 	unproven  []string      // hosts that may still be the writer, by a decision that this monitor does not know
-	timed     bool          // one of those was proven not to be by its lease alone
+	timed     bool          // one of the unproven hosts was proven not to be the writer by the end of its lease alone
 	stepped   time.Duration // time of the last Step
 
 	opened   string        // host that was found to be open as the writer, since it was appointed last; "" for none
-	vacant   time.Duration // since when nobody gets the writer role for want of data; 0: somebody has it, or could
-	withheld string        // hosts that lack that data: said once
+	vacant   time.Duration // since when the role is kept from all who could have it, for want of data; 0: it is not
+	withheld string        // hosts that lack that data, as they were last logged
 }
 
 // HostInfo is what is known of one host.
@@ -67,42 +68,42 @@ type HostInfo struct {
 	Since        time.Duration // when State was entered, monitor's clock; 0 = before this monitor started
 	Good         Verdicts
 	AgentUp      bool
-	Boot         string  // id of the host's boot as its agent last said, "" where none has
-	Uptime       float64 // seconds since that boot, as its agent last said
-	OnlineUptime float64 // Uptime as last heard while ONLINE; 0 = never heard
-	Departures   []time.Duration
+	Boot         string          // id of the host's boot as its agent last said, "" where none has
+	Uptime       float64         // seconds since that boot, as its agent last said
+	OnlineUptime float64         // Uptime as last heard while ONLINE; 0 = never heard
+	Departures   []time.Duration // when it left ONLINE, newest first, within FlapDuration
 	Flapping     bool
 	Problems     []string      // what its agent's newest answer says is wrong
 	Stamp        Stamp         // newest moment on its agent's clock, to be echoed
 	Stamped      time.Duration // when Stamp came
 	Working      bool          // its agent is still at work on its order
 	back         time.Duration // since when its agent answers, after it had not
-	shunned      time.Duration // until then it is not made the writer again: it did not take the role
+	shunned      time.Duration // until then it is not made the writer: it did not take the role, or could not write
 	Live         bool          // its agent says that it holds the writer role at the moment
 	Candidates   string        // hosts that may be the writer by its own file, joined; "": its agent does not say
 	Classic      bool          // its agent has answered, and speaks the original's protocol only
 	heard        bool          // its agent has answered since this monitor started
-	knows        uint64        // number of the newest epoch that it has said it knows
-	obeyed       bool          // it has answered an order since then, so that Classic is known
+	knows        uint64        // number of the newest epoch that its agent knows, by its newest answer
+	obeyed       bool          // its agent has answered an order since this monitor started, so that Classic is known
 	Backup       string        // what backs its server up at the moment; "" for nothing
 	Astray       bool          // its server has executed what the writer lacks, as its agent says
 	Writing      Writing       // what its agent says of its server's writing
-	stallTold    bool          // it has been said that it can't write, and keeps the role
-	unrelieved   time.Duration // when last nobody was fit to replace it; 0: never
+	stallTold    bool          // it has been logged that its server can't write and that it keeps the role
+	unrelieved   time.Duration // when last no host was fit to replace it as the writer; 0: never
 	ServerGone   bool          // its agent says that the server's process is gone
 	Via          string        // host through which its agent is reached; "" for directly
 	ReachedBy    string        // another host that reaches its server at the moment
 	Audit        Audit         // of its log, after it was the writer
-	Embargo      Embargo       // whom its agent says it replicates nothing more from
+	Embargo      Embargo       // the host that its agent replicates nothing more from
 	Lack         Lack          // of the writer's log
-	tellSeq      uint64        // order that tells a host it is offline; not yet answered if not 0
+	tellSeq      uint64        // number of the order that tells its agent that it is offline; 0 once that is answered
 	killing      bool          // kill_host is running for it
-	gaveUp       time.Duration // when its server last did not answer while it gave the writer's role up; 0: it did
+	gaveUp       time.Duration // when it last gave the writer role up with a silent server; 0: that answers again
 	ended        time.Duration // when its server was last known to have ended
 	silent       time.Duration // since when its agent has not answered; 0 while it does
 }
 
-// Address is one virtual address: free, held by Holder, or leaving the host named there. Only a free one is given out.
+// Address is one virtual address: free, held by Holder, or leaving the host in Leaving. Only a free one is given out.
 type Address struct {
 	RoleIP
 	Holder    string // host that is told to have it
@@ -110,17 +111,17 @@ type Address struct {
 	Leaving   string // host that had it and has not been proven without it
 	Next      string // host it is meant for once free
 	Forced    bool   // by an operator: Holder opens without having executed all
-	Lacks     bool   // Holder opens only with the word of the writer before, which alone has what is missing there
+	Lacks     bool   // Holder lacks data that only the former writer has: it opens once that one's server answers it
 	Why       string // the newest reason for which a planned move failed
 	origin    string // planned move: where it goes back to if Holder can't take it
 	failed    string // why taking it from Leaving failed
 	gone      string // host whose agent has confirmed that it gave it up, before it was given to Holder
-	killed    uint64 // seq for which kill_host was asked for: once is enough, where something better proves it gone
+	killed    uint64 // number of the order for which kill_host was asked for: it is asked for once for each order
 	seq       uint64 // order that gives it to Holder or takes it from Leaving
 	since     time.Duration
 	busy      time.Duration // when Leaving last answered that it is at work on giving it up; 0: never
-	awaited   bool          // it has been said that this takes long
-	accepted  bool          // what Holder lacks has been waited for, and is lost
+	awaited   bool          // it has been logged that this takes long
+	accepted  bool          // what Holder lacks has been waited for, and is given up: it opens without
 	answered  bool          // the server of Leaving answered when it was told to give it up
 	notBefore time.Duration // after a move that failed: no new attempt by itself before this
 	journey   journey
@@ -160,7 +161,7 @@ func (s State) eligible(r Role, host string) bool {
 	return slices.Contains(r.Hosts, host) && h.State == Online && h.AgentUp
 }
 
-// manual: states move, but roles stay where they are.
+// manual: states of hosts change, but roles stay where they are.
 func (s State) manual() bool { return s.Mode == Manual || s.Mode == Wait }
 
 // Durable is the part of a state that outlives the monitor: what the status file holds.
@@ -182,8 +183,8 @@ type StoredHost struct {
 
 	Classic bool    // its agent speaks the original's protocol only
 	Fitness Fitness // to take over from the writer
-	LackOf  string  // where that is Lacking: whose log it lacks
-	Boot    string  // id of the host's boot when it was known to be so; "" where that was not known
+	LackOf  string  // where Fitness is Lacking: the writer whose log the host lacks
+	Boot    string  // id of the boot for which Fitness was known; "" where no agent has named it
 }
 
 // Durable extracts what must be saved before orders that follow from it are sent.

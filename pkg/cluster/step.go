@@ -12,13 +12,13 @@ type Input struct {
 	Verdicts  map[string]Verdicts // of every host, as they stand now
 	Answers   []Answer
 	Killed    []KillResult
-	// of hosts that this monitor can't reach: another host that reaches their server; nil: unchanged
+	// for each host that this monitor can't reach: another host that reaches its server; nil: unchanged
 	ReachedBy map[string]string
 	Warnings  []string // about the servers, as they stand now
 	Command   *Command
 }
 
-// Answer is how an agent took an order, or that it could not be reached with it.
+// Answer is what an agent answered to an order, or why it could not be reached with it.
 type Answer struct {
 	Host     string
 	Seq      uint64 // of the order that was sent
@@ -35,11 +35,11 @@ type Answer struct {
 	Conflict bool // among the problems is that another machine has an address
 
 	// What the lease rests on; zero from an original agent.
-	Epoch      Epoch  // newest that it knows
-	Stamp      Stamp  // its clock at the answer
+	Epoch      Epoch  // newest epoch that the agent knows
+	Stamp      Stamp  // the agent's clock when it answered
 	Live       bool   // it holds the writer role at the moment
 	Candidates string // hosts that may be the writer by its own file, joined; "": it does not say
-	PromisedTo string // whom it last vouched for
+	PromisedTo string // host that this one last vouched for
 	PromiseAge time.Duration
 	ServerGone bool // its server's process is gone
 
@@ -47,7 +47,7 @@ type Answer struct {
 	Astray  bool    // its server has executed what the writer lacks
 	Writing Writing // what it says of its server's writing
 
-	Embargo Embargo // whom it replicates nothing more from
+	Embargo Embargo // the former writer that it replicates nothing more from
 	Audit   Audit   // what it found in its own log; without Waived
 	Across  Across  // what it found in the log of a former writer whose agent can't look
 	Via     string  // host whose agent passed it on; "" for none
@@ -111,7 +111,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	return next, out
 }
 
-// mayOrder says whether orders can differ between two states: most steps change nothing that they are made of.
+// mayOrder says whether the orders of two states can differ: most steps change nothing that orders are made of.
 func mayOrder(s, next State) bool {
 	if s.Mode != next.Mode || s.Switch != next.Switch || s.Epoch != next.Epoch ||
 		!slices.Equal(s.Addresses, next.Addresses) {
@@ -126,8 +126,8 @@ func mayOrder(s, next State) bool {
 	return false
 }
 
-// numbered: something waits for an answer to the orders of this very step, so they need a number of their own, even
-// where they read as the last ones did.
+// numbered: something waits for an answer to the orders of this very step, so these orders need a number of their own,
+// even where they say the same as the last ones.
 func (x *stepper) numbered() bool {
 	for _, h := range x.s.Hosts {
 		if h.tellSeq == x.seq {
@@ -164,7 +164,8 @@ func (x *stepper) network() {
 	x.s.NetworkUp = x.in.NetworkUp
 }
 
-// networkJustBack: the monitor's own network came back a moment ago, so that what it has not heard says nothing.
+// networkJustBack: the monitor's own network came back a moment ago, so the silence of a host says nothing about the
+// host yet.
 func (x *stepper) networkJustBack() bool {
 	return x.s.NetworkBack > 0 && x.in.Now < x.s.NetworkBack+x.t.NetworkGrace
 }

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// This file is about the terms of the writer's holding: who may be the writer, and for how long without being vouched
-// for. They are part of the epoch, so a change of the configuration is a decision like any other (docs/design.md,
-// "Never two writers", R11).
+// This file is about the terms of the writer's holding: which hosts may be the writer, and for how long without being
+// vouched for. They are part of the epoch, so a change of the configuration is a decision like any other
+// (docs/design.md, "Never two writers", R11 and R12).
 //
 // Two things make a change safe. The first is *successors*: hosts that may be appointed because time has passed,
-// without the word of the one before. Everybody who may still hold the role has to ask each of them, or else a
-// promise would hold nobody back. The second is the longest lease that anybody may still have.
+// without the former writer's word. Everybody who may still hold the role has to ask each successor for promises: a
+// host that nobody asks promises nothing, and so has no reason to wait. The second is the longest lease that anybody
+// may still have.
 
-// terms are what the configuration asks for. With one candidate nobody else can be given the role: it holds without a
-// lease.
+// terms are what the configuration asks for. A single candidate holds the role without a lease, since nobody else can
+// be given the role.
 func (t Topology) terms() Terms {
 	r, _ := t.Role(t.ActiveMasterRole)
 	terms := Terms{Candidates: JoinHosts(r.Hosts)}
@@ -25,9 +26,9 @@ func (t Topology) terms() Terms {
 	return terms
 }
 
-// firstTerms are those of a state that has none: of a monitor that knew no epochs, or no terms. Who is found to be
-// the writer by the former has the role for ever, and can be asked to take a lease. Of the latter all machines had
-// the same configuration.
+// firstTerms sets the terms of a state that has none. Either its monitor knew no epochs: then the writer has the role
+// for ever, and can be asked to take a lease. Or its monitor was of a version whose epochs had no terms: then all
+// machines had the same configuration, and the terms are those of the configuration.
 func (s *State) firstTerms(t Topology) {
 	if s.Epoch.Terms != (Terms{}) {
 		return
@@ -42,12 +43,12 @@ func (s *State) firstTerms(t Topology) {
 	s.Epoch.Terms.Candidates = union(want.Candidates, s.Epoch.Holder)
 }
 
-// epochs: the writer is decided by epochs: it has a lease, or had one once.
+// epochs: decisions about the writer are epochs, since the writer has a lease or once had one.
 func (s State) epochs(t Topology) bool { return t.leased() || s.Epoch.Number > 0 }
 
-// newTerms makes the terms of the present holding those of the configuration, as far as its holder answers: who does
-// not could not say that it knows them. An original agent knows of no terms: the one that takes its place finds a
-// holding without a lease, which it can go on with. The holder and its holding stay.
+// newTerms gives the present holding the terms of the configuration; the holder stays the same. It does so only while
+// the holder's agent answers, since the agent has to say that it knows the new terms. An original agent knows no terms:
+// once an agent of ours takes its place, that finds a holding without a lease, and can go on with it.
 func (x *stepper) newTerms() {
 	a := x.writer()
 	if a == nil || !x.s.epochs(x.t) || !x.s.Epoch.Grants(a.Holder) || x.s.Mode == Passive || !x.s.NetworkUp {
@@ -72,11 +73,12 @@ func (x *stepper) newTerms() {
 	x.s.terms = want
 }
 
-// heralded: a lease that is longer than any before counts for its holder once all other candidates that answer know of
-// it, as the longest that anybody may have: a monitor whose status file is put back hears of it from them.
+// heralded: the holder may be given this lease. A lease that is longer than any before is announced first, as the
+// longest that anybody may have, and counts once all other candidates that answer know of it: a monitor whose status
+// file is put back to an older one hears of it from them.
 func (x *stepper) heralded(lease Lease) bool {
 	e := x.s.Epoch
-	if e.Terms.Lease == 0 || lease <= e.Terms.Lease { // what never ends by time needs no longest
+	if e.Terms.Lease == 0 || lease <= e.Terms.Lease { // a holding without a lease never ends by time
 		return true
 	}
 	if lease > e.Terms.Longest {
@@ -93,12 +95,12 @@ func (x *stepper) heralded(lease Lease) bool {
 	return true
 }
 
-// namesTerms: its agent is of a version that goes by the terms of an epoch, or by its own file, but can be told a
-// lease at least.
+// namesTerms: the host's agent can be told new terms. It can't where it names its candidates and has sent no stamp,
+// which a lease would have to count from.
 func (h HostInfo) namesTerms() bool { return h.Stamp != (Stamp{}) || h.Candidates == "" }
 
-// acknowledged takes in that the holder knows the present epoch. It has taken the lease in it or let go of what it
-// held for ever.
+// acknowledged takes in that the holder knows the present epoch. By then it has taken the lease of that epoch, or has
+// given up the role that it held without one.
 func (x *stepper) acknowledged(ans Answer) {
 	if !x.s.Epoch.Grants(ans.Host) || ans.Epoch.Number != x.s.Epoch.Number {
 		return
@@ -111,8 +113,8 @@ func (x *stepper) acknowledged(ans Answer) {
 	}
 }
 
-// settle widens who may be appointed, and forgets longer leases, once nobody can hold the role under other terms: the
-// holder knows the present ones and so promises nobody else, and what was promised before has run out.
+// settle makes all candidates successors, and forgets longer leases, once nobody can hold the role under other terms:
+// the holder knows the present terms and so promises nobody else anything, and what was promised before has run out.
 func (x *stepper) settle() {
 	terms := x.s.Epoch.Terms
 	if x.s.acked == 0 || x.s.Mode == Passive || !x.s.NetworkUp || x.in.Now < x.s.acked+terms.Longest.Over() ||
@@ -126,10 +128,10 @@ func (x *stepper) settle() {
 	}
 }
 
-// closed takes in that a host which everybody who may hold the role has to ask knows an epoch in which nobody is the
-// writer: it promises nothing any more. Without such a host all have given their word before an epoch without a writer
-// was made, and a monitor that has been restarted since counts anew: from a candidate of the configuration, whom
-// anybody that it may have appointed since, and forgotten, has to ask.
+// closed takes in that a successor, which everybody who may hold the role has to ask, knows an epoch in which nobody is
+// the writer: it promises nothing any more. Where there are no successors, all hosts have given their word before such
+// an epoch was made. A monitor that has been restarted since then counts from the word of a candidate of the
+// configuration: any host that was appointed since, by a decision that this monitor has forgotten, has to ask that one.
 func (x *stepper) closed(ans Answer) {
 	e := x.s.Epoch
 	word := slices.Contains(SplitHosts(x.s.Successors), ans.Host) || x.s.Successors == "" && !e.Leaving &&
@@ -139,8 +141,9 @@ func (x *stepper) closed(ans Answer) {
 	}
 }
 
-// mayAppoint says whether nobody who may still hold the role could do so beside the host: each of them has to ask it,
-// or all their leases have ended since somebody whom they have to ask refuses.
+// mayAppoint says whether nobody who may still hold the role can hold it beside the host: each of them has to ask the
+// host for a promise, or all their leases have ended since a host that they have to ask knows that nobody is the
+// writer.
 func (x *stepper) mayAppoint(host string) bool {
 	if !x.s.epochs(x.t) || slices.Contains(SplitHosts(x.s.Successors), host) {
 		return true
@@ -148,8 +151,8 @@ func (x *stepper) mayAppoint(host string) bool {
 	return x.s.shut > 0 && x.in.Now >= x.s.shut+x.s.Epoch.Terms.Longest.Over()
 }
 
-// strangers are the successors of a role that nobody has, where none of them is in the configuration any more: whoever
-// else may hold it asks them, and they can't be heard. nil: somebody can be asked.
+// strangers are all successors, where nobody is the writer and none of the successors is in the configuration any more:
+// another host may still hold the role by their promises, and this monitor can't ask them. nil where that is not so.
 func (s State) strangers(t Topology) []string {
 	all := SplitHosts(s.Successors)
 	if s.shut > 0 || s.Epoch.Holder != "" || slices.ContainsFunc(all,
@@ -159,8 +162,8 @@ func (s State) strangers(t Topology) []string {
 	return all
 }
 
-// unheard are the hosts without whose word the given one can't be made the writer, where nobody is and none of them can
-// be reached; nil: it can be, or somebody can say so.
+// unheard are the hosts of which one would have to say that nobody has the role, before host can be made the writer,
+// where nobody is the writer and none of them can be reached; nil: one can be reached, or host needs no such word.
 func (s State) unheard(t Topology, host string) []string {
 	all := SplitHosts(s.Successors)
 	for _, a := range s.Addresses {
@@ -175,13 +178,13 @@ func (s State) unheard(t Topology, host string) []string {
 	return all
 }
 
-// appointed are the terms for a new holder.
+// appointed sets the terms and the successors for a new holder.
 func (x *stepper) appointed(host string) {
 	want := x.t.terms()
 	r, _ := x.t.Role(x.t.ActiveMasterRole)
 	want.Candidates = JoinHosts(append(slices.Clone(r.Hosts), host))
 	was := x.s.Epoch.Terms
-	if was.Lease > 0 && want.Lease > was.Longest { // to be heralded
+	if was.Lease > 0 && want.Lease > was.Longest { // a longer lease is announced first: see heralded
 		want.Lease = was.Longest
 	}
 	want.Longest = max(was.Longest, want.Lease)
@@ -190,18 +193,20 @@ func (x *stepper) appointed(host string) {
 	x.s.terms = want
 }
 
-// union joins two lists, of which each may be empty.
+// union joins two lists of hosts, each of which may be empty.
 func union(a, b string) string { return JoinHosts(append(SplitHosts(a), SplitHosts(b)...)) }
 
+// intersection is the hosts that are in both lists.
 func intersection(a, b string) []string {
 	other := SplitHosts(b)
 	return slices.DeleteFunc(SplitHosts(a), func(h string) bool { return !slices.Contains(other, h) })
 }
 
-// confirm ends the doubt of a start: a monitor that has just started may have forgotten its last decisions: its disk
-// may have lost them, or been put back. The writer that it knows may be the one before, whose lease is over. So it
-// revives no lease that has lapsed, and believes no word of who is not the writer at the moment, before every
-// candidate was heard, or before whoever else it may be has lost the role for want of anybody who vouches for it.
+// confirm ends the doubt of a start. A monitor that has just started may have forgotten its last decisions, since its
+// disk may have lost them or been put back to an older state. The writer that it knows may then be a former one, whose
+// lease is over. So it revives no lease that has ended, and believes no host that says it is not the writer, until all
+// candidates have answered, or until any other writer has lost the role because nobody vouches for it, or until the
+// writer that it knows says that its lease is live (docs/design.md, "Never two writers", R14).
 func (x *stepper) confirm() {
 	if x.s.unsure == 0 {
 		return
@@ -213,22 +218,22 @@ func (x *stepper) confirm() {
 	}
 }
 
-// forgottenLease is how long the lease may be of which a monitor without a state, and the agents that answer it, know
-// nothing: longer ones are seldom configured. Who has one of those must not lose the states of monitor and agents at
-// once.
+// forgottenLease is the longest lease that is expected where neither this monitor nor the agents that answer know of
+// any decision: longer ones are seldom configured. A cluster with a longer lease must not lose the states of its
+// monitor and of its agents at once.
 const forgottenLease = Lease(time.Minute)
 
-// ignorant: this monitor has just started, knows no decision of before, and has found nobody with the writer's role.
-// Either there was none, or its state is lost, and perhaps those of the agents that answer as well.
+// ignorant: this monitor has just started, knows no earlier decision, and has found no host with the writer role.
+// Either there was none, or its state is lost, and perhaps the states of the agents that answer too.
 func (s State) ignorant() bool { return s.unsure > 0 && s.Epoch.Number == 0 }
 
-// unheardOf are the hosts that may be the writer and have not answered since the start.
+// unheardOf are the candidates that have not answered since this monitor started.
 func (s State) unheardOf(t Topology) []string {
 	return slices.DeleteFunc(SplitHosts(union(s.Epoch.Terms.Candidates, t.terms().Candidates)),
 		func(name string) bool { return s.Hosts[name].heard })
 }
 
-// silence says of hosts that they don't answer.
+// silence says for people that hosts don't answer.
 func silence(hosts []string) string {
 	if len(hosts) == 1 {
 		return "'" + hosts[0] + "' does not answer"
@@ -236,8 +241,8 @@ func silence(hosts []string) string {
 	return "'" + strings.Join(hosts, "', '") + "' do not answer"
 }
 
-// bound says whether the host has a say in who is the writer: it may be, it is by the present epoch, or its word is
-// waited for.
+// bound says whether the host has a say in who is the writer: it may be the writer by the configuration or by the
+// present epoch, it is the writer by that epoch, or its word is waited for.
 func (s State) bound(t Topology, host string) bool {
 	return t.mayWrite(host) || s.Epoch.Holder == host || s.Epoch.Terms.Candidate(host) ||
 		slices.Contains(s.unproven, host)

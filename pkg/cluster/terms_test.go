@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// circle is a monitor's brain and the agents' half of the lease on one clock: an exchange of orders and answers every
-// 100 ms, and the questions of the writer in between. Hosts can be cut off from the monitor (dark) and from each
+// circle is a monitor's brain and the agents' half of the lease on one clock: orders and answers are exchanged every
+// 100 ms, and the writer asks its questions in between. Hosts can be cut off from the monitor (dark) and from each
 // other (deaf).
 type circle struct {
 	*testing.T
@@ -180,7 +180,7 @@ func (c *circle) pass(d time.Duration) {
 	}
 }
 
-// until waits for a holder, for so long at most.
+// until lets time pass until host alone holds the role, for d at most, and returns how long that took.
 func (c *circle) until(host string, d time.Duration) time.Duration {
 	c.Helper()
 	for began := c.now; c.now < began+d; {
@@ -194,7 +194,7 @@ func (c *circle) until(host string, d time.Duration) time.Duration {
 	return 0
 }
 
-// nobody expects that the role stays without a holder for so long.
+// nobody lets time pass and expects that no host holds the role.
 func (c *circle) nobody(d time.Duration) {
 	c.Helper()
 	for end := c.now + d; c.now < end; {
@@ -214,8 +214,8 @@ func settled(t *testing.T, l Lease, candidates ...string) *circle {
 	return c
 }
 
-// TestLeaseByRestart: a shorter lease by a restart of the monitor does not end a longer one, nor does a longer one a
-// shorter one.
+// TestLeaseByRestart: the monitor is restarted with another lease while the writer is cut off. Two hosts never hold the
+// role, and it moves soon after the longer of both leases is over.
 func TestLeaseByRestart(t *testing.T) {
 	for _, l := range []struct{ before, after Lease }{{Lease(30 * time.Second), six}, {six, Lease(30 * time.Second)},
 		{six, six}} {
@@ -231,7 +231,7 @@ func TestLeaseByRestart(t *testing.T) {
 }
 
 // TestLongerLease: a longer lease counts once the other candidates know of it, so that a monitor whose status file is
-// put back hears of it; one that can't be reached is not waited for.
+// put back hears of it from them. A candidate that can't be reached is not waited for.
 func TestLongerLease(t *testing.T) {
 	long := Lease(30 * time.Second)
 	c := settled(t, six, "db1", "db2")
@@ -259,7 +259,8 @@ func TestLongerLease(t *testing.T) {
 	}
 }
 
-// TestShorterLease: a lease that has just become shorter goes on for as long as it was.
+// TestShorterLease: after the lease has been made shorter, the longer one is waited for until it can't be held any
+// more.
 func TestShorterLease(t *testing.T) {
 	c := settled(t, Lease(30*time.Second), "db1", "db2")
 	c.restart(clusterOf(six, "db1", "db2"), c.state.Durable())
@@ -283,8 +284,8 @@ func TestShorterLease(t *testing.T) {
 	}
 }
 
-// TestLeaseOffAndOn: without a lease for a while, in which the role moves, nothing that was held before comes back to
-// life.
+// TestLeaseOffAndOn: the lease is switched off for a while, in which the role moves, and on again. What was held before
+// that is not held again.
 func TestLeaseOffAndOn(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.restart(clusterOf(0, "db1", "db2"), c.state.Durable())
@@ -303,11 +304,12 @@ func TestLeaseOffAndOn(t *testing.T) {
 	c.until("db1", time.Minute)
 }
 
-// TestFirstLease: a writer that never had a lease and can't be reached is not thought to have lost it.
+// TestFirstLease: the monitor gets a lease while the writer, which never had one, can't be reached. The writer's role
+// does not end by time: only kill_host frees it.
 func TestFirstLease(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
 		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
-	// for ever
+	// db1 holds the role without a lease
 	c.agents["db1"] = lease.New("db1", "b", nil, lease.Saved{Epoch: Epoch{Number: 1, Holder: "db1"}, Taken: "b"}, 0, 0)
 	saved := c.state.Durable()
 	c.dark["db1"], c.deaf["db1"] = true, true
@@ -324,8 +326,8 @@ func TestFirstLease(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
-// TestForceIsAWord: where a dead host may hold the role for ever, an operator's word that it is off lets another one
-// have it.
+// TestForceIsAWord: a dead host may hold the role without a lease. An operator's word that it is off (move_role
+// --force) lets another host have the role.
 func TestForceIsAWord(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
 		"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
@@ -340,8 +342,8 @@ func TestForceIsAWord(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
-// TestFirstLeaseOfALivingWriter: a lease comes to a writer that has the role for ever without it losing the role for
-// a moment.
+// TestFirstLeaseOfALivingWriter: a writer that holds the role without a lease is given one, and does not lose the role
+// for a moment.
 func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	c := begin(t, clusterOf(0, "db1", "db2"), Durable{})
 	c.agents["db1"].Order(c.now, Epoch{Number: 1, Holder: "db1", Since: 1, Terms: Terms{Candidates: "db1,db2"}}, 0,
@@ -359,8 +361,8 @@ func TestFirstLeaseOfALivingWriter(t *testing.T) {
 	}
 }
 
-// TestNewCandidate: who becomes a candidate is not appointed because time has passed before the writer asks it; later
-// it is.
+// TestNewCandidate: a host that becomes a candidate is not appointed because time has passed before the writer asks it
+// for promises; later it is.
 func TestNewCandidate(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -393,7 +395,7 @@ func TestNewCandidate(t *testing.T) {
 	}
 }
 
-// TestCandidatesByReload: a change of the candidates moves nothing, and nothing is ever without a holder.
+// TestCandidatesByReload: a change of the candidates moves nothing, and the writer holds the role all the time.
 func TestCandidatesByReload(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	for _, candidates := range [][]string{{"db1", "db2", "db3"}, {"db1", "db3"}, {"db1"}, {"db1", "db2"}} {
@@ -425,8 +427,8 @@ func TestFormerCandidate(t *testing.T) {
 	}
 }
 
-// TestRoleStays: a planned move that fails prolongs the lease of the host that keeps the role, by the newest stamp
-// that it is echoed.
+// TestRoleStays: a planned move that fails prolongs the lease of the host that keeps the role, by the newest stamp of
+// that host, which is echoed to it again.
 func TestRoleStays(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.busy["db1"] = true
@@ -454,7 +456,7 @@ func TestRoleStays(t *testing.T) {
 	c.until("db2", time.Minute) // step looks for two holders
 }
 
-// TestBusyIsNotClassic: an answer that says nothing of its host's lease says nothing.
+// TestBusyIsNotClassic: an answer that says nothing about leases does not make its host one with an original agent.
 func TestBusyIsNotClassic(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.mute["db1"] = true
@@ -476,7 +478,7 @@ func TestBusyIsNotClassic(t *testing.T) {
 	c.until("db2", time.Minute)
 }
 
-// TestStatePutBack: a monitor whose disk has lost the newest decisions does not revive the writer before.
+// TestStatePutBack: a monitor whose disk has lost the newest decisions does not revive the former writer.
 func TestStatePutBack(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	old := c.state.Durable()
@@ -497,8 +499,8 @@ func TestStatePutBack(t *testing.T) {
 	}
 }
 
-// TestRestartWithoutAWriter: a monitor that had lost its state, and is restarted when all have given their word and
-// nobody has been given the role yet, gives it.
+// TestRestartWithoutAWriter: a monitor that had lost its state is restarted when all hosts have given their word and no
+// host has been given the role yet. It then gives the role to one.
 func TestRestartWithoutAWriter(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	top := clusterOf(six, "db2", "db3") // by the agents' epoch db1 may be the writer as well
@@ -514,8 +516,8 @@ func TestRestartWithoutAWriter(t *testing.T) {
 	t.Fatalf("every host has not given its word: %s\n%s", c.state.Epoch, strings.Join(c.events, "\n"))
 }
 
-// TestAllCandidatesReplaced: where all who may be the writer are other hosts than before, and those are in no file any
-// more, nothing proves that none of them has the role. It says so, and an operator's word is enough.
+// TestAllCandidatesReplaced: all candidates are replaced by other hosts, and the former ones are in no configuration
+// any more. Nothing proves that none of those has the role: the monitor says so, and an operator's word is enough.
 func TestAllCandidatesReplaced(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.dark["db1"], c.dark["db2"], c.deaf["db1"], c.deaf["db2"] = true, true, true, true
@@ -541,8 +543,9 @@ func TestAllCandidatesReplaced(t *testing.T) {
 	c.until("db3", time.Minute)
 }
 
-// TestRemovedHost: the writer's host is taken out of the configuration altogether, by a restart while it can't be
-// reached: its lease is waited for, another one is the writer then, and the state knows nothing of it any more.
+// TestRemovedHost: the writer's host is taken out of the configuration by a restart of the monitor while it can't be
+// reached. Its lease is waited for, then another host is the writer, and the state does not name the former one any
+// more.
 func TestRemovedHost(t *testing.T) {
 	c := settled(t, six, "db1", "db2")
 	c.dark["db1"], c.deaf["db1"] = true, true

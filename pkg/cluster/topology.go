@@ -30,17 +30,18 @@ type Topology struct {
 	FailoverLoss       Loss
 	// how long a writer that can't write keeps the role where another one is fit; 0 = for ever
 	WriteTimeout   time.Duration
-	Interruption   time.Duration // of receiving: shorter ones don't count (trap_period of rep_threads)
-	CarefulStartup bool          // conflicting addresses at start lead to PASSIVE mode
+	Interruption   time.Duration // how long a host must receive nothing for that to count (trap_period of rep_threads)
+	CarefulStartup bool          // an address on two hosts at the start leads to PASSIVE mode
 
 	Lease        Lease // of the active master role; 0 = classic, none
-	FastFailover bool  // unanimous evidence counts without the trap period
+	FastFailover bool  // unanimous evidence that a server is gone counts at once, without the trap period
 
 	// ReleaseTimeout is how long a host may take to give up an address before it counts as unable to.
 	ReleaseTimeout time.Duration
 	// SwitchTimeout is how long the target of a planned move may take before the role goes back.
 	SwitchTimeout time.Duration
-	// NetworkGrace is how long failed checks are disbelieved after the monitor's own network came back.
+	// NetworkGrace is how long failed checks are disbelieved after the monitor's own network came back, and after a
+	// host gave the writer role up: for as long as it takes until each check has a new verdict.
 	NetworkGrace time.Duration
 }
 
@@ -58,7 +59,7 @@ type Role struct {
 	Exclusive bool // one address, one host; else balanced
 	Hosts     []string
 	IPs       []netip.Addr
-	Prefer    string // exclusive roles: host that gets the role whenever it can
+	Prefer    string // exclusive roles: host that gets the role whenever it can have it
 }
 
 // Host finds a host by name.

@@ -37,8 +37,8 @@ func ips(texts ...string) []netip.Addr {
 	return all
 }
 
-// world is a cluster around the brain: hosts with checks and agents that do as they are told, unless they are told not
-// to.
+// world is a cluster around the brain: hosts with checks, and with agents that obey their orders unless a scenario
+// makes them fail.
 type world struct {
 	t        Topology
 	s        State
@@ -64,9 +64,9 @@ type simAgent struct {
 	astray  bool
 	stalled time.Duration // since when its server writes nothing; 0: it does
 
-	embargo Embargo // whom it replicates nothing more from, until it is trusted
+	embargo Embargo // the host that it replicates nothing more from, until an order trusts that host
 	audit   Audit   // what it finds in its own log when told to look
-	across  Audit   // what it finds in that of whom it keeps away from when told to look
+	across  Audit   // what it finds in the log of the host of its embargo when told to look
 }
 
 func newWorld(t Topology) *world {
@@ -114,7 +114,7 @@ func (w *world) step(in Input) Output {
 	return out
 }
 
-// seen are the verdicts, with the times at which what is good was last found to be so.
+// seen are the verdicts, with the times at which each server last answered and last received.
 func (w *world) seen() map[string]Verdicts {
 	all := map[string]Verdicts{}
 	for name, v := range w.verdicts {
@@ -130,15 +130,15 @@ func (w *world) seen() map[string]Verdicts {
 	return all
 }
 
-// mustStep is Step, which tells of all that it changes.
+// mustStep is Step, and panics where an event is missing for what has changed: see mustTell.
 func mustStep(t Topology, s State, in Input) (State, Output) {
 	next, out := Step(t, s, in)
 	mustTell(s, next, out)
 	return next, out
 }
 
-// mustTell: every change of a state, and every address that goes to another host, is an event that says from what to
-// what.
+// mustTell: each change of a host's state, and each address that goes to another host, is an event that says from what
+// to what.
 func mustTell(before, after State, out Output) {
 	at := map[string]HostState{}
 	holder := map[RoleIP]string{}

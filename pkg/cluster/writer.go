@@ -8,10 +8,10 @@ import (
 )
 
 // This file is the monitor's half of the rules that keep two hosts from being the writer at once (docs/design.md,
-// "Never two writers"; R6, R7 and R10 in the comments are its rules). The agents' half is package lease.
+// "Never two writers"; R2, R6, R7 and R10 in the comments are rules of that table). The agents' half is package lease.
 
-// pause: a step that comes late means that this process, and not the world, stood still. All suspicion starts anew
-// (R7).
+// pause: a step that comes late means that this process stood still, and not that hosts were silent. So it counts the
+// writer's lease anew (R7).
 func (x *stepper) pause() {
 	if x.s.stepped > 0 && x.t.leased() && x.in.Now-x.s.stepped > max(x.t.Lease.Late(), latestStep) {
 		x.out.add(Warn, "", "This monitor stood still for %.1f seconds: it looks at everything anew before it decides",
@@ -21,7 +21,7 @@ func (x *stepper) pause() {
 	x.s.stepped = x.in.Now
 }
 
-// latestStep: steps come at least this often, on a machine that does its work.
+// latestStep: on a machine that is not standing still, steps come at least this often.
 const latestStep = 500 * time.Millisecond
 
 // writer is the address of the active master role, or nil.
@@ -34,13 +34,14 @@ func (x *stepper) writer() *Address {
 	return nil
 }
 
-// protected: the address is the writer's, and host has it by an epoch. An agent that was never heard may be ours.
+// protected: the address is the writer's, and the host has it by an epoch. An agent that this monitor has not heard
+// counts as one of ours.
 func (x *stepper) protected(a *Address, host string) bool {
 	return a.Role == x.t.ActiveMasterRole && x.s.epochs(x.t) && !x.s.Hosts[host].Classic
 }
 
-// heard takes over from an answer what the lease rests on. What an answer does not say stays as it was: an agent that
-// is busy, or whose disk hangs, is none that knows no leases.
+// heard takes over from an answer what the lease rests on. What the answer leaves out stays as it was: an agent that is
+// busy, or whose disk hangs, leaves it out and knows leases all the same.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
 	was := h.Classic
 	h.Classic, h.heard, h.obeyed, h.knows = !ans.Extended, true, true, ans.Epoch.Number
@@ -58,13 +59,13 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 		h.Candidates = ans.Candidates
 		if want := x.t.terms().Candidates; h.Candidates != want {
 			x.out.add(Warn, ans.Host,
-				"By its own configuration the agent on host '%s' knows %s for those who may be the writer, this monitor %s: others are "+
-					"preferred to it until it has the same", ans.Host, h.Candidates, want)
+				"By the configuration of host '%s' the writer may be one of %s, by that of this monitor one of %s: other hosts are "+
+					"preferred to it until both agree", ans.Host, h.Candidates, want)
 		}
 	}
 	a := x.writer()
 	if x.s.Epoch.Grants(ans.Host) {
-		// From now on it may be echoed, so from now on the lease counts (R6c).
+		// From now on the stamp of this answer may be echoed, so the lease counts from now (R6).
 		x.s.vouched = max(x.s.vouched, x.in.Now)
 	}
 	x.acknowledged(ans)
@@ -74,14 +75,15 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 }
 
-// leaseOver: nobody can have vouched for the writer in time for its lease not to be over, on any clock. A holding
-// without a lease never is.
+// leaseOver: the writer's lease is over on every clock, also if it was last prolonged at the latest moment that is
+// possible. A holding without a lease is never over.
 func (x *stepper) leaseOver() bool {
 	return !x.s.Endless && x.in.Now >= x.s.vouched+x.s.Epoch.Terms.Longest.Over()
 }
 
-// outOfReach: the host holds the writer role under a lease, and neither its agent nor the end of the lease has been
-// heard of. It keeps its state and its roles so long: to wait costs nothing, for nothing is renewed (R7).
+// outOfReach: the host holds the writer role under a lease, its agent does not answer, and the lease is not over yet;
+// or it is waited for after a power cut. It keeps its state and its roles for that time: nobody renews its lease, so
+// waiting risks nothing (R7).
 func (x *stepper) outOfReach(host string) bool {
 	a := x.writer()
 	if a == nil || a.Holder != host || !x.protected(a, host) {
@@ -90,10 +92,11 @@ func (x *stepper) outOfReach(host string) bool {
 	return !x.patienceOver() || !x.s.Hosts[host].AgentUp && !x.s.Endless && !x.leaseOver()
 }
 
-// patienceOver: after a power cut the last writer is waited for, its server too, which may start after its agent.
+// patienceOver: the last writer is not waited for, or not any longer, after a power cut. Its server is waited for too,
+// since that may start after its agent.
 func (x *stepper) patienceOver() bool { return x.in.Now >= x.s.patience }
 
-// back ends the waiting for a last writer that is back.
+// back ends the waiting for a last writer whose agent and server answer again.
 func (x *stepper) back() {
 	if a := x.writer(); a != nil && x.s.patience > 0 && a.Holder != "" && x.s.Hosts[a.Holder].AgentUp &&
 		x.alive(x.s.Hosts[a.Holder]) {
@@ -101,9 +104,10 @@ func (x *stepper) back() {
 	}
 }
 
-// powerCut looks whether everything has just booted, and only the last writer is not back yet. It has all that was
-// acknowledged: it is waited for, for wait_for_other_master. uptime is in seconds, 0 where it is not known: a monitor
-// that starts before anybody else answers waits for as long, and looks again when the first one does.
+// powerCut looks whether everything has just booted, and only the last writer is not back yet. The last writer has all
+// that was acknowledged, so it is waited for, for wait_for_other_master. uptime is in seconds, 0 where it is not known.
+// A monitor that starts before any other candidate answers waits for as long, and looks again when the first one
+// answers.
 func (x *stepper) powerCut(uptime func(host string) float64) {
 	a := x.writer()
 	x.s.bootKnown = a == nil || !x.t.leased() || a.Holder == "" || x.s.Hosts[a.Holder].AgentUp
@@ -130,7 +134,7 @@ func (x *stepper) powerCut(uptime func(host string) float64) {
 		a.Holder, int(x.t.WaitForOtherMaster.Seconds()))
 }
 
-// lapse takes the role from a writer that can't be reached and whose lease is over: its address is off by itself.
+// lapse takes the role from a writer that can't be reached and whose lease is over: its address has gone by itself.
 func (x *stepper) lapse() {
 	a := x.writer()
 	if a == nil || !x.s.epochs(x.t) || !x.leaseOver() || !x.patienceOver() {
@@ -151,7 +155,9 @@ func (x *stepper) lapse() {
 // disowned: this monitor has lost its state, and not every host has been proven not to be the writer yet.
 func (x *stepper) disowned() bool { return x.s.Epoch.Holder == "" && x.s.Epoch.Leaving }
 
-// left frees the address. gone is the host where its own agent has said so, in answer to the order to leave (R6a).
+// left makes an address free. gone is the host that it has left, where that host's own agent has said so in answer to
+// the order to leave (R6); "" where something else proves it. Where a monitor that has lost its state has hosts left
+// that are not proven yet, the address is not free: it leaves the next of them.
 func (x *stepper) left(a *Address, gone string) {
 	a.Leaving, a.failed = "", ""
 	x.moved = true
@@ -168,16 +174,16 @@ func (x *stepper) left(a *Address, gone string) {
 		a.seq, a.since = x.seq, x.in.Now
 		return
 	}
-	if x.disowned() && !x.s.timed { // all have given their word
+	if x.disowned() && !x.s.timed { // all hosts have given their word
 		x.s.shut = x.in.Now
 		if x.s.Epoch.Terms.Candidates == x.t.terms().Candidates {
-			x.s.Successors = x.s.Epoch.Terms.Candidates // nobody knows of any others
+			x.s.Successors = x.s.Epoch.Terms.Candidates // no agent knows of other candidates
 		}
 	}
 }
 
-// lostState: an agent knows an epoch that this monitor has not made, a later one or another of the same number. So the
-// monitor has lost its state: nobody is the writer until every host that may be has been proven not to be (R10).
+// lostState: an agent knows an epoch that this monitor has not made: a later one, or another of the same number. So the
+// monitor has lost its state. Nobody is the writer until each host that may be has been proven not to be (R10).
 func (x *stepper) lostState() {
 	ours, highest, lost := x.s.Epoch, x.s.Epoch.Number, false
 	terms := x.t.terms()
@@ -202,7 +208,8 @@ func (x *stepper) lostState() {
 	}
 }
 
-// resume gives the address the place that the saved epoch says, whatever the votes: nobody else can have it.
+// resume puts the writer's address where the saved epoch says, whatever the votes of the start: no other host can have
+// it.
 func (x *stepper) resume(a *Address) {
 	e := x.s.Epoch
 	a.gone = e.Gone
@@ -223,10 +230,11 @@ func (x *stepper) resume(a *Address) {
 	}
 }
 
-// disown makes an epoch of its own in which nobody is the writer. Every host of the configuration has to give its
-// word, and every other that the agents know for a candidate and that can be asked; or its lease has to be over. That
-// proves something only for who has to ask somebody that refuses: only successors, whom all the terms that are known
-// name, may follow then. (One agent alone may know terms that others, with an older secret say, still vouch by.)
+// disown makes an epoch in which nobody is the writer. Then every candidate that can be asked, by the configuration or
+// by what the agents know, has to give its word that it is not the writer, or its lease has to be over. The end of a
+// lease proves something only for a holder that has to ask a host which refuses. So where time was the proof, only
+// successors may be appointed: hosts that all known terms name as candidates. (One agent alone may know terms by which
+// two other hosts vouch for each other, with an older secret, say.)
 func (x *stepper) disown(highest uint64, terms Terms, successors string) {
 	a := x.writer()
 	var all []string
@@ -247,7 +255,7 @@ func (x *stepper) disown(highest uint64, terms Terms, successors string) {
 	x.s.Epoch = Epoch{Number: highest + 1, Leaving: true, Terms: terms}
 }
 
-// newEpoch numbers the decision about the writer, where this step has changed it (R2).
+// newEpoch gives the decision about the writer a new number, where this step has changed it (R2).
 func (x *stepper) newEpoch() {
 	a := x.writer()
 	if a == nil || !x.s.epochs(x.t) || x.s.Mode == Passive {
@@ -285,14 +293,15 @@ func (x *stepper) newEpoch() {
 	}
 }
 
-// hasLeft: the answer, given in knowledge of the epoch that says so, proves that the host is the writer no more (R6a).
+// hasLeft: the answer proves that the host is the writer no more. Its agent knew the epoch that tells the host to leave
+// when it gave the answer (R6).
 func (x *stepper) hasLeft(a *Address, ans Answer) bool {
 	return x.s.unsure == 0 && ans.Extended && ans.Epoch.Number >= x.s.Epoch.Number && x.s.Epoch.Leaving &&
 		(x.s.Epoch.Holder == ans.Host || x.s.Epoch.Holder == "") &&
 		!slices.Contains(ans.Have, a.RoleIP) && !ans.Writable
 }
 
-// reachability takes over which hosts can be reached by others.
+// reachability takes over which hosts that this monitor can't reach are reached by other hosts.
 func (x *stepper) reachability() {
 	if x.in.ReachedBy == nil {
 		return
@@ -311,10 +320,10 @@ func (x *stepper) reachability() {
 	}
 }
 
-// alive says whether the host counts as up: its server answers this monitor, or another host while the line between
-// the two of them is cut. A server that takes this monitor's connections and does not answer hangs: that it takes
-// those of another host is no sign of life. Evidence against it that is unanimous needs no trap period; and who was
-// condemned by it, within that period, is not alive again before its port takes a connection.
+// alive says whether the host counts as up: its server answers this monitor or, while the line from this monitor to the
+// host is cut, another host. A server that takes this monitor's connections and does not answer hangs, whatever it does
+// with those of other hosts. Unanimous evidence that the server is gone needs no trap period. A host that was condemned
+// by it is not alive again, within that period, before its port takes a connection.
 func (x *stepper) alive(h HostInfo) bool {
 	if x.unanimous(h) || h.State == HardOffline && h.Good.Refused {
 		return false
@@ -324,25 +333,25 @@ func (x *stepper) alive(h HostInfo) bool {
 		(h.ReachedBy != "" || relayed)
 }
 
-// inDoubt: the host counts as up only until the others have been asked. That keeps it from being condemned, and is no
-// reason to give it anything.
+// inDoubt: the host counts as up only until the other hosts have said whether they reach it. So it is not condemned,
+// and not given anything either.
 func (x *stepper) inDoubt(h HostInfo) bool { return h.Good.Asking && !h.Good.alive() }
 
-// unanimous: the port refuses, and the host's own agent says that the server's process is gone.
+// unanimous: the server's port refuses, and the host's own agent says that the server's process is gone.
 func (x *stepper) unanimous(h HostInfo) bool {
 	return x.t.FastFailover && h.AgentUp && h.Good.Refused && h.ServerGone
 }
 
-// coldStart makes a host the writer that nobody has set online, where there would be no writer for ever: after a power
-// cut. The host that was the writer last has all that was acknowledged, and needs no asking; another one only after
-// wait_for_other_master, and not in silence.
+// coldStart brings a host ONLINE that no operator has set online, where there would be no writer for ever else: after a
+// power cut. The last writer has all that was acknowledged, and is brought back at once. Any other host is brought back
+// only after wait_for_other_master, with a FATAL line.
 func (x *stepper) coldStart() {
 	a := x.writer()
 	if a == nil || x.s.Mode != Active || x.s.LastWriter == "" || a.Holder != "" || a.Leaving != "" {
 		return
 	}
 	r, _ := x.t.Role(a.Role)
-	best, lacking := "", false // lacking: somebody is ONLINE who lacks something
+	best, lacking := "", false // lacking: a host that lacks something is ONLINE
 	for _, name := range r.Hosts {
 		h := x.s.Hosts[name]
 		switch {
@@ -369,7 +378,7 @@ func (x *stepper) coldStart() {
 	}
 	fit := x.mayTakeOver(r, best)
 	if !fit && (lacking || x.t.FailoverLoss == LossNone) {
-		return // withhold decides between those who are ONLINE; or nobody is to get it
+		return // withhold decides about the hosts that are ONLINE; or failover_loss lets no host have it
 	}
 	x.enter(best, Online,
 		fmt.Sprintf(" because nobody is the writer and the last one, '%s', has not come back for %d seconds. What only '%s' has is missing",
@@ -390,8 +399,9 @@ func (s State) Unprotected(t Topology) []string {
 	return names
 }
 
-// Echo is the stamp to send host with an order of this epoch: none to one that the epoch makes the writer and that is
-// not any more, or of which this monitor can't be sure yet.
+// Echo is the stamp to send to host with an order of epoch e. It is zero where e makes the host the writer and this
+// monitor's newest epoch does not, or while this monitor may have forgotten its last decisions: then the order must not
+// prolong the lease.
 func (s State) Echo(t Topology, host string, e Epoch) Stamp {
 	if e.Grants(host) && (!s.Epoch.Grants(host) || s.unsure > 0) {
 		return Stamp{}
@@ -399,7 +409,7 @@ func (s State) Echo(t Topology, host string, e Epoch) Stamp {
 	return s.Hosts[host].Stamp
 }
 
-// LeaseLeft is how long it may take until the role of an unreachable writer can move; 0 without a lease.
+// LeaseLeft is how long it may take until the role of a writer that can't be reached can move; 0 without a lease.
 func (s State) LeaseLeft(t Topology) time.Duration {
 	if !t.leased() {
 		return 0
@@ -407,7 +417,7 @@ func (s State) LeaseLeft(t Topology) time.Duration {
 	return max(max(s.vouched+s.Epoch.Terms.Longest.Over(), s.patience)-s.stepped, 0)
 }
 
-// leaseLeft says it for people.
+// leaseLeft is LeaseLeft as a text for people.
 func (s State) leaseLeft(t Topology) string {
 	return fmt.Sprintf("%.1f seconds", s.LeaseLeft(t).Seconds())
 }

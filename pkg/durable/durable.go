@@ -30,14 +30,15 @@ func Replace(path string, content []byte) error {
 	}
 	err := unix.Renameat2(unix.AT_FDCWD, spare, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
 	if err != nil {
-		// There is no file yet, or the file system does not know how: without a spare until the next time.
+		// There is no file yet, or the file system can't exchange files: the spare becomes the file, and a new spare is
+		// made below.
 		err = os.Rename(spare, path)
 	}
 	if err != nil {
 		return fmt.Errorf("put %s in the place of %s: %w", spare, path, err)
 	}
 	if _, err := os.Stat(spare); errors.Is(err, fs.ErrNotExist) {
-		_ = overwrite(spare, content) // it takes a block while there are some; that there is none now is no error
+		_ = overwrite(spare, content) // so that the next content has its block; no room for a spare is no error
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
@@ -46,17 +47,17 @@ func Replace(path string, content []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Disk is this machine's own, for those whose disk can be another one in a test.
+// Disk is the disk of this machine, for callers that have another disk in tests.
 type Disk struct{}
 
 // ReadFile reads a whole file. A missing one is an fs.ErrNotExist.
 func (Disk) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 
-// Replace is the function of that name.
+// Replace does what the function Replace of this package does.
 func (Disk) Replace(path string, content []byte) error { return Replace(path, content) }
 
-// Replaceable tells whether Replace could work, as far as rights and the kind of the file system go; it changes
-// nothing. nil where it could.
+// Replaceable returns nil where Replace could work, as far as access rights and the kind of the file system go, and
+// else an error that names the path. It changes nothing, so it does not notice a full disk.
 func Replaceable(path string) error {
 	if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -71,11 +72,12 @@ func Replaceable(path string) error {
 		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
 			return fmt.Errorf("write in %s: %w", dir, err)
 		}
-		// The folder would be made.
+		// Replace would make this folder: look at the one above.
 	}
 }
 
-// overwrite never gives a block back that it will need again.
+// overwrite writes content over what the file has and shortens the file only then. So the disk blocks that content
+// needs are never given back: a full disk might not give them again.
 func overwrite(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {

@@ -38,8 +38,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceOnFullDisk: what fits into a block is written although nothing is left; what does not leaves the old
-// content.
+// TestReplaceOnFullDisk: on a full disk content that fits into a block is written all the same; longer content is an
+// error, and the file keeps what it had.
 func TestReplaceOnFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// ReadTimeout is how long a file is waited for: a disk that hangs must not keep a program from its work.
+// ReadTimeout is how long Within waits: a disk that hangs must not keep a program from its work.
 const ReadTimeout = 2 * time.Second
 
-// Within runs what reads from a disk, and waits no longer than ReadTimeout for it; then it is an error that wraps
-// context.DeadlineExceeded, and read goes on by itself.
+// Within calls read, which reads from a disk, and returns its error. It waits for ReadTimeout at most, or until ctx
+// ends: then it returns the context's error (context.DeadlineExceeded after ReadTimeout), and read goes on in a
+// goroutine of its own, as a read from a disk that hangs can't be ended.
 func Within(ctx context.Context, read func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()

@@ -29,7 +29,7 @@ const (
 	Fatal Name = "fatal" // of level FATAL
 )
 
-// Names are all names there are.
+// Names lists all names of events.
 func Names() []string {
 	var names []string
 	for _, n := range []Name{State, Role, BeforePlannedMove, BeforePromotion, AfterPromotion, Conflict, Unprotected,
@@ -39,13 +39,13 @@ func Names() []string {
 	return names
 }
 
-// Selectors are all words that Selects knows.
+// Selectors lists all words that select events: the names, and `fatal` and `all`.
 func Selectors() []string { return append(Names(), string(Fatal), string(All)) }
 
 // LevelFatal is the level of what somebody should be woken up for.
 const LevelFatal = "FATAL"
 
-// Event is one thing that happened, or is about to. Empty fields mean nothing to it.
+// Event is one thing that happened, or is about to. A field that is empty does not apply to it.
 type Event struct {
 	Name     Name      `json:"event"`
 	Cluster  string    `json:"cluster,omitempty"` // as in @CLUSTER
@@ -59,12 +59,12 @@ type Event struct {
 	Text     string    `json:"text"`
 	Cause    string    `json:"cause,omitempty"`
 	Evidence []string  `json:"evidence,omitempty"` // what the failing checks said
-	Planned  bool      `json:"planned,omitempty"`  // of a role: somebody or a preference wanted it elsewhere
+	Planned  bool      `json:"planned,omitempty"`  // of a role: an operator or a preference moves it
 	Seconds  float64   `json:"seconds,omitempty"`  // of a role that has arrived: since it began to leave
 }
 
-// Selected says whether one of the selectors means this event. The arrival of the active master role is an event `role`
-// too.
+// Selected says whether one of the selectors means this event. The selector `role` means `after_promotion` too: the
+// address of the active master role has arrived.
 func (e Event) Selected(selectors []Name) bool {
 	return slices.ContainsFunc(selectors, func(s Name) bool {
 		switch s {

@@ -32,7 +32,7 @@ func TestSelected(t *testing.T) {
 	}
 }
 
-// The page for people explains every event.
+// docs/hooks.md explains every event.
 func TestEveryEventIsExplained(t *testing.T) {
 	page, err := os.ReadFile("../../docs/hooks.md")
 	if err != nil {

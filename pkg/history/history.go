@@ -38,33 +38,33 @@ type Record struct {
 	Kind     Kind      `json:"kind"`
 	Level    string    `json:"level"` // INFO, WARN, ERROR or FATAL, as in the log
 	Host     string    `json:"host,omitempty"`
-	Topic    string    `json:"topic,omitempty"` // conflict, unprotected, protected; of notes
+	Topic    string    `json:"topic,omitempty"` // of notes: conflict, unprotected, protected
 	Role     string    `json:"role,omitempty"`  // NAME(IP)
 	From     string    `json:"from,omitempty"`  // state or host
 	To       string    `json:"to,omitempty"`
 	Text     string    `json:"text"`
 	Cause    string    `json:"cause,omitempty"`
 	Evidence []string  `json:"evidence,omitempty"` // what the failing checks said
-	Planned  bool      `json:"planned,omitempty"`  // of a role: somebody or a preference wanted it elsewhere
+	Planned  bool      `json:"planned,omitempty"`  // of a role: an operator or a preference moves it
 	Seconds  float64   `json:"seconds,omitempty"`  // of a role that has arrived: since it began to leave
 }
 
 const (
 	keep    = 1000    // records in memory
-	maxFile = 1 << 20 // bytes; then the file becomes PATH.1 in the place of the last one
-	maxLine = 1 << 16
+	maxFile = 1 << 20 // bytes; a file that would become longer becomes PATH.1, in the place of the PATH.1 of before
+	maxLine = 1 << 16 // bytes; a record that would need more is not written to the file
 )
 
-// Book is the history of one cluster. It has one owner; Run is the only method that another goroutine may call.
+// Book is the history of one cluster. One goroutine owns it; Run is the only method that another goroutine may call.
 type Book struct {
 	path    string
 	log     *slog.Logger
 	records []Record
-	pending chan []Record // one slot; what could not be written yet
+	pending chan []Record // one slot: the records that Run has yet to write
 }
 
-// Open reads what is there of a history, the newest records only. What can't be read is left out and logged: a broken
-// history keeps nothing from starting. path "" keeps a history in memory only.
+// Open reads the newest records of the history in path and path.1. Lines that can't be read are left out, and that is
+// logged: a broken history keeps no program from starting. With an empty path the history is in memory only.
 func Open(path string, log *slog.Logger) *Book {
 	b := &Book{path: path, log: log, pending: make(chan []Record, 1)}
 	if path == "" {
@@ -108,12 +108,12 @@ func read(path string) ([]Record, error) {
 	return records, nil
 }
 
-// Records are the newest thousand, oldest first. What is returned never changes.
+// Records are the newest thousand records, oldest first. The slice that is returned never changes.
 func (b *Book) Records() []Record {
 	return slices.Clip(b.records[max(0, len(b.records)-keep):])
 }
 
-// Add takes in records and numbers them. It never waits.
+// Add takes in records and numbers them. It never waits for a disk.
 func (b *Book) Add(records ...Record) {
 	if len(records) == 0 {
 		return
@@ -144,7 +144,7 @@ func (b *Book) Add(records ...Record) {
 // String names the task.
 func (b *Book) String() string { return "history" }
 
-// Run writes the file until ctx ends; what is still to be written then is. It never fails.
+// Run writes records to the file until ctx ends, and then those that still wait. It always returns nil.
 func (b *Book) Run(ctx context.Context) error {
 	failing := false
 	write := func(records []Record) {
@@ -195,7 +195,7 @@ func (b *Book) write(records []Record) error {
 	if err != nil {
 		return err
 	}
-	// A crash or a full disk may have left half a line: it must not take the next one with it.
+	// A crash or a full disk may have left half a line: the next record begins on a line of its own.
 	if half, err := ragged(f); err == nil && half {
 		text = *bytes.NewBuffer(append([]byte("\n"), text.Bytes()...))
 	}

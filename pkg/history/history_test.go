@@ -14,7 +14,7 @@ import (
 
 var epoch = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-// run lets f use a book whose file is then written to the end.
+// run lets f use a book, waits until all its records are in the file at path, and returns what was logged.
 func run(t *testing.T, path string, f func(b *Book)) (log string) {
 	t.Helper()
 	var text bytes.Buffer
@@ -55,7 +55,7 @@ func TestOverRestart(t *testing.T) {
 	}
 }
 
-// Half a line, and lines that are none, cost themselves only.
+// Half a line, and lines that are no records, are left out; all others are read.
 func TestBrokenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history")
 	run(t, path, func(b *Book) { b.Add(note("a")) })
@@ -116,7 +116,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// A disk that takes nothing is said once; memory goes on. Add never waits, also where nobody writes at all.
+// A disk that can't be written to is logged once, and the history goes on in memory. Add never waits, also where Run is
+// not running.
 func TestNoDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {

@@ -12,11 +12,12 @@ const (
 	boot  = "boot"
 )
 
-// db1 is a lease that was begun long ago, in epoch 5 with db1 as the writer.
+// db1 is what the agent of host db1 knows that started at start, without a record of an epoch.
 func db1(start time.Duration) *Holder {
 	return New("db1", boot, []string{"db1", "db2"}, Saved{}, three, start)
 }
 
+// granted is an epoch that makes db1 the writer, in the holding that began with epoch 5.
 func granted(number uint64) cluster.Epoch {
 	return cluster.Epoch{Number: number, Holder: "db1", Since: 5}
 }
@@ -65,7 +66,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestPromiseBinds: who has promised waits until the other's lease is over on any clock, unless the other is gone.
+// TestPromiseBinds: a host that has promised does not take the role before the writer's lease is over on every clock,
+// unless the epoch says that this writer is gone.
 func TestPromiseBinds(t *testing.T) {
 	for gone, waits := range map[string]bool{"": true, "db3": true, "db2": false} {
 		tn := db1(0)
@@ -102,8 +104,8 @@ func TestNoPromise(t *testing.T) {
 	}
 }
 
-// TestForgotten: an agent that has lost its record promises nobody before what its host may have held is over; one that
-// has a record does at once, and so does one that has been told the epoch since.
+// TestForgotten: an agent that has lost its record promises nobody anything before a lease that its host may have held
+// is over. An agent that has a record promises at once, and so does one that the monitor has told the epoch since.
 func TestForgotten(t *testing.T) {
 	other := cluster.Epoch{Number: 4, Holder: "db2", Since: 4}
 	q := Question{From: "db2", Epoch: other, Live: true, Lease: three}
@@ -129,8 +131,8 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestLivesByPromises: without the monitor a writer goes on for as long as the other candidate promises; lapsed, it
-// comes back only in the epoch that it asked in.
+// TestLivesByPromises: without the monitor a writer goes on for as long as the other candidate promises. A lease that
+// has ended is revived only by a promise for the epoch that the writer asked in.
 func TestLivesByPromises(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, granted(5), three, stamp(now), false)

@@ -19,7 +19,8 @@ func with(number uint64, candidates string, l, longest cluster.Lease) cluster.Ep
 	return e
 }
 
-// TestTermsOfTheEpoch: whom the writer asks, and how long it holds, is what the epoch says, whatever its own file has.
+// TestTermsOfTheEpoch: which hosts the writer asks, and how long its lease is, is what the epoch says, whatever its own
+// configuration says.
 func TestTermsOfTheEpoch(t *testing.T) {
 	tn := db1(0) // its file names db2 alone, with three seconds
 	tn.Order(now, with(5, "db1,db2,db3", thirty, thirty), three, stamp(now), false)
@@ -41,7 +42,7 @@ func TestTermsOfTheEpoch(t *testing.T) {
 	}
 }
 
-// TestOtherTerms: what was promised under other terms counts no more, and other terms don't end the holding.
+// TestOtherTerms: promises that were asked for under other terms count no more, and other terms don't end the holding.
 func TestOtherTerms(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, with(5, "db1,db2", three, three), 0, stamp(now), false)
@@ -58,7 +59,7 @@ func TestOtherTerms(t *testing.T) {
 	}
 }
 
-// TestForever: a holding without a lease never runs out; it comes out of a live lease or of a stamp of this boot, and
+// TestForever: a holding without a lease never runs out. It comes from a live lease or from a stamp of this boot, and
 // ends with the first order that has a lease.
 func TestForever(t *testing.T) {
 	tn := db1(0)
@@ -92,7 +93,8 @@ func TestForever(t *testing.T) {
 	}
 }
 
-// TestForeverAfterPromise: who has promised does not become the writer for ever before that promise is over.
+// TestForeverAfterPromise: a host that has promised does not take the role without a lease before the lease that it
+// promised is over.
 func TestForeverAfterPromise(t *testing.T) {
 	tn := db1(0)
 	tn.Promise(now, Question{From: "db2", Epoch: cluster.Epoch{Number: 4, Holder: "db2", Since: 4}, Live: true,
@@ -109,7 +111,8 @@ func TestForeverAfterPromise(t *testing.T) {
 	}
 }
 
-// TestStartWaitsForTheLongest: after a start nobody knows for which lease a promise was.
+// TestStartWaitsForTheLongest: an agent that starts does not know for which lease its last promise was, so it waits for
+// the longest.
 func TestStartWaitsForTheLongest(t *testing.T) {
 	tn := db1(now)
 	e := with(5, "db1,db2", three, thirty)
@@ -135,7 +138,7 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// TestAnotherBoot: what was taken before the machine was switched off is not held after it.
+// TestAnotherBoot: a role that was taken before the machine was switched off is not held after the next boot.
 func TestAnotherBoot(t *testing.T) {
 	saved := Saved{Epoch: with(5, "db1,db2", ever, three), Taken: boot, Lease: three}
 	if tn := New("db1", boot, nil, saved, 0, now); !tn.Holds(now) {
@@ -146,8 +149,8 @@ func TestAnotherBoot(t *testing.T) {
 	}
 }
 
-// TestAdoption: a host that has the address from a monitor that knows no epochs goes on as it is; one that has known
-// an epoch is given the role as the rules say.
+// TestAdoption: a host that has the writer's address from a monitor that knows no epochs stays the writer when the
+// first epoch says so. A host that has known an epoch before is given the role as the rules say.
 func TestAdoption(t *testing.T) {
 	e := with(1, "db1,db2", ever, 0)
 	if tn := db1(now); !tn.Order(now, e, 0, cluster.Stamp{}, true) || !tn.Holds(now) {
@@ -163,8 +166,8 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
-// TestRelease: an order of a monitor without epochs ends what was held by one. A host that has the address then has it
-// from that monitor, also after a restart of the agent.
+// TestRelease: an order without an epoch ends what was held by an epoch. A host that has the writer's address after
+// that has it from a monitor without epochs, also after a restart of the agent.
 func TestRelease(t *testing.T) {
 	tn := db1(0)
 	tn.Order(now, with(5, "db1,db2", three, three), 0, stamp(now), false)
