@@ -22,7 +22,7 @@ import (
 
 const levelFatal = slog.Level(12) // as in pkg/daemon
 
-// mendPeriod is how often the host is compared with its order without anybody asking.
+// mendPeriod is how often the agent compares its host with the last order by itself.
 const mendPeriod = time.Second
 
 // Watcher tells when addresses of the interface change.
@@ -49,13 +49,13 @@ type Config struct {
 	Watch     Watcher
 	Announce  Announcer
 	Gate      Gate
-	// by another account than Gate; nil: there is none
+	// the local server, asked by another account than Gate's; nil: there is no other account
 	Spare Asked
 	Fence Fence // nil: none
-	// nil: addresses that are found at the start may stay
+	// nil: an address without a lifetime that is found at the start may stay
 	Lifetimes Lifetimes
-	Conflict  Conflict // nil: addresses are added without looking
-	// where something listens on the server's port; nil: nobody looks
+	Conflict  Conflict // nil: addresses are added without looking for another machine that has them
+	// nil: whether the server listens on the writer's address is not looked at
 	Listens Listens
 	Process Process  // nil: nothing is said about the server's process
 	Leasing *Leasing // nil: as an original agent, without leases
@@ -74,7 +74,7 @@ type Config struct {
 	Examiner  *Examiner               // nil: EXAMINE is not known
 	Uptime    func() (float64, error) // seconds since the host's boot
 	Version   string
-	After     *Agent // the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	After     *Agent // agent of the former configuration, whose Run returns before this one's begins; nil: none
 	Log       *slog.Logger
 }
 
@@ -88,18 +88,18 @@ type Agent struct {
 	peers       replication.Peers
 	stalls      *stallWatch
 	backups     *backupWatch
-	writer      *atomic.Bool // this host is to be the writer, or was it, and its server can't be closed yet
+	writer      *atomic.Bool // this host is to be the writer, or its port is closed as its server could not be closed
 	uptime      func() (float64, error)
 	version     string
 	log         *slog.Logger
 	asked       chan ask
 	leasing     *Leasing
 	disk        Disk
-	holder      atomic.Pointer[leaseHolder] // while it runs: what may be said of the lease without the owner
+	holder      atomic.Pointer[leaseHolder] // for other goroutines, which may call its fill; nil: before Run, or no leases
 	examiner    *Examiner
 	vouches     chan askedToVouch
 	after       *Agent
-	left        *leaseHolder // when Run has returned: the lease, for who follows
+	left        *leaseHolder // set when Run returns: the lease, for the agent that follows in this process
 	status      atomic.Pointer[Status]
 }
 
@@ -135,20 +135,21 @@ func New(c Config) *Agent {
 	}
 }
 
-// ask is a question to the owner: a new order, or with a nil order what the last one was.
+// ask hands the owner a new order, or, where order is nil, asks what the last order was.
 type ask struct {
 	order *cluster.Order
 	reply chan reply // one slot
 }
 
-// reply is what came of an order.
+// reply is the owner's answer to an ask.
 type reply struct {
 	order    cluster.Order // the last order; State is UNKNOWN where there was none
 	report   wire.Report
-	followed <-chan struct{} // closed once the replication has been brought into line, or that has failed
+	followed <-chan struct{} // closed once the replication follows the order, or the attempt has failed
 }
 
-// Run owns what the agent knows until ctx ends. What is on the host stays as it is then.
+// Run obeys orders until ctx ends. It leaves the host as it is then: addresses stay for their lifetimes, and the server
+// stays open or closed.
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	changed := make(chan struct{}, 1)
@@ -172,24 +173,24 @@ func (a *Agent) String() string { return "agent of " + a.site.Host }
 type owner struct {
 	agent      *Agent
 	group      *errgroup.Group
-	order      *cluster.Order // nil: nothing was ordered since the start, and what is found stays
+	order      *cluster.Order // the last one; nil: nothing was ordered since the start, and what is found stays
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
 	problems   []string
 	notes      []note
-	hushed     map[string]time.Time // problems that are not complained of yet, and since when
-	round      *round
-	again      bool // something has changed since the round began
-	waiting    []ask
-	settled    bool               // what the newest order wants has been tried
-	ending     context.CancelFunc // stops the ending of client connections
-	holder     *leaseHolder       // nil: this agent holds no leases
-	toldKernel time.Duration      // whole seconds that were left of the writer's lease when the kernel was last told
-	facts      Facts              // as last observed
-	unnerved   bool               // the lease has lapsed while the role is this host's: said once
-	observed   time.Time          // when facts were
-	heard      time.Time          // when the newest order came
-	lapses     int                // how often the lease has run out while it held the role
+	hushed     map[string]time.Time // problems that are not logged as FATAL yet, and since when there are
+	round      *round               // the one that runs; nil: none
+	again      bool                 // another round is to follow it
+	waiting    []ask                // orders that are not answered yet
+	settled    bool                 // a round has tried to carry out the newest order
+	ending     context.CancelFunc   // stops the ending of client connections
+	holder     *leaseHolder         // nil: this agent holds no leases
+	toldKernel time.Duration        // whole seconds that were left of the writer's lease when the kernel was last told
+	facts      Facts                // as last observed
+	wasLapsed  bool                 // lapsed, as keepLease last found it: a lapse is logged once
+	observed   time.Time            // when facts were observed
+	heard      time.Time            // when the newest order came
+	lapses     int                  // how often the lease has run out while this host held the role
 }
 
 func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan struct{}) error {
@@ -300,7 +301,7 @@ func (o *owner) handle(ctx context.Context, q ask) {
 	o.interrupt(ctx)
 }
 
-// repeats: the order is the last one once more, which has been carried out.
+// repeats says whether next differs from the last order by its echo alone, and that one has been carried out.
 func (o *owner) repeats(next cluster.Order) bool {
 	if o.order == nil || !next.Extended || !o.settled || o.round != nil || len(o.waiting) > 0 {
 		return false
@@ -310,9 +311,9 @@ func (o *owner) repeats(next cluster.Order) bool {
 	return reflect.DeepEqual(last, next)
 }
 
-// calm: nothing is wrong with this host, as it was found within mendPeriod, so that an order that is repeated is not
-// worth another look: what changes on the interface is told by the kernel, and the end of the server's process is seen
-// here.
+// calm says whether a look at the host within the last mendPeriod has found it as the last order wants it, so that an
+// order that is repeated needs no new look. What may have changed since is known without one: the kernel reports
+// changes of addresses (Watcher), and the end of the server's process is checked here.
 func (o *owner) calm() bool {
 	if o.holder != nil && o.holder.saved != o.holder.lease.Saved {
 		return false
@@ -328,7 +329,7 @@ func (o *owner) calm() bool {
 		(o.agent.host.process == nil || !o.agent.host.process.Gone())
 }
 
-// interrupt sees to it that what this host is to be now is what is being worked on.
+// interrupt starts a round for what this host is to be now. A round that works on something else is cancelled first.
 func (o *owner) interrupt(ctx context.Context) {
 	if o.round != nil && o.order != nil && !sameOrder(o.round.order, o.want()) {
 		o.round.cancel()
@@ -338,16 +339,19 @@ func (o *owner) interrupt(ctx context.Context) {
 	o.start(ctx)
 }
 
-// sameOrder: what has to be done on this host is the same. One that is to open by force does not go on catching up, nor
-// one whose source turns out not to be waited for.
+// sameOrder says whether a round that works on a does what b asks of this host too, so that it may go on. It may not
+// where b is new in telling the writer to open by force (Forced) or to ask nothing of the former writer's server (Cut),
+// or where Lacks has changed: the round may be waiting for what need not be waited for any more, or not waiting for
+// what has to be. That Forced or Cut ends interrupts nothing.
 func sameOrder(a, b cluster.Order) bool {
 	return (a.Forced || !b.Forced) && a.Lacks == b.Lacks && (a.Cut || !b.Cut) && a.State == b.State &&
 		slices.Equal(sorted(a.Roles), sorted(b.Roles))
 }
 
-// inherited: the writer's address, where it is found first, may be of an agent before this one. That took the role
-// under a lease only with a record of it on disk: where there is a record, and not of that, the address is somebody
-// else's. Under a monitor that knows no leases it took the role without.
+// inherited says whether the writer's address, where the first look finds it, may have been added by a former agent of
+// this host. Under leases an agent writes down that it takes the role before it adds the address. So an address beside
+// a record that does not say so is somebody else's. Without a record, and under a monitor that knows no leases
+// (Released), the address may be a former agent's.
 func (o *owner) inherited() bool {
 	if o.holder == nil || !o.holder.leased() {
 		return true
@@ -389,7 +393,7 @@ func (o *owner) logChange(next cluster.Order) {
 	}
 }
 
-// answer answers those whose order has been carried out, once the epoch that it brought is on disk.
+// answer answers the orders that wait, once a round has tried the newest one and the epoch that it brought is on disk.
 func (o *owner) answer() {
 	if !o.settled || o.holder != nil && o.holder.saved.Epoch.Number < o.holder.lease.Saved.Epoch.Number {
 		return
@@ -403,12 +407,13 @@ func (o *owner) answer() {
 func (o *owner) replyTo(order cluster.Order, f Facts) reply {
 	wish := order
 	if f.Writable != wire.No || f.Fenced {
-		wish.Left = "" // a server that is not closed may yet commit what would have to be found
+		wish.Left = "" // no audit yet: a server that is not closed for writes may still commit, and its log grow
 	}
 	return reply{order: order, report: o.report(order, f), followed: o.agent.replication.Follow(wish)}
 }
 
-// have are the addresses that can't be ruled out.
+// have are the addresses that this host may have: those that were found, or, where the kernel did not say, all of the
+// configuration.
 func (o *owner) have() []cluster.RoleIP {
 	if o.facts.Unseen {
 		return o.agent.site.Addresses
@@ -449,7 +454,7 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 	return r
 }
 
-// refusal answers an order that nothing may be done about.
+// refusal answers an order that this host must not carry out, and says why.
 func (o *owner) refusal(order cluster.Order, why string) reply {
 	r := o.report(order, o.facts)
 	r.Problems = append(r.Problems, why)
@@ -458,7 +463,7 @@ func (o *owner) refusal(order cluster.Order, why string) reply {
 	return reply{order: order, report: r, followed: done}
 }
 
-// endClients ends connections in the background: the role is gone already, nobody waits for it.
+// endClients ends client connections in the background: the role has been given up already, and nobody waits for this.
 func (o *owner) endClients(ctx context.Context) {
 	o.ending()
 	ctx, cancel := context.WithCancel(ctx)

@@ -23,7 +23,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// sim is a host made of values: every operation can be made to fail or to block by its name.
+// sim is a host with its server, all in memory. A test can make each operation fail or block, by its name.
 type sim struct {
 	mu       sync.Mutex
 	present  []netip.Addr
@@ -36,13 +36,13 @@ type sim struct {
 	log      []mysqlctl.Transaction
 	changed  chan<- struct{}
 	peer     replication.Remote // the other host's server; nil: it is gone
-	held     []netip.Addr       // as told to the announcer
+	held     []netip.Addr       // addresses that the announcer was told to hold
 	writes   time.Time          // until when a statement runs that writes
-	applied  []string           // what it has by GTID, of one question after the other; the last stays
+	applied  []string           // GTID sets that Applied returns, one after the other; the last one again and again
 	next     replication.Remote // the new writer's server; nil: it is gone
 	locked   func(mysqlctl.Waiter) ([]string, error)
-	notes    notes           // of the replication
-	said     strings.Builder // by the replication
+	notes    notes           // the disk of the replication
+	said     strings.Builder // log of the replication
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {
@@ -128,7 +128,7 @@ func (s *sim) EndClients(ctx context.Context, grace time.Duration) (int, error) 
 	return 0, s.op(ctx, "end clients", func() {})
 }
 
-// outlast waits for the statement that writes, and kills it after the grace, as the server does.
+// outlast waits for the end of the statement that writes, and kills it after the grace, as mysqlctl.Server does.
 func (s *sim) outlast(ctx context.Context, grace time.Duration) error {
 	s.mu.Lock()
 	left := time.Until(s.writes)
@@ -300,7 +300,7 @@ func run(t *testing.T, slave bool, f func(s *sim, say func(order cluster.Order) 
 	runNoted(t, slave, "", f)
 }
 
-// runNoted is run after an agent that has noted from whom it replicates nothing more.
+// runNoted is run where a former agent has left the note embargo: from whom this host replicates nothing more.
 func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(order cluster.Order) wire.Answer,
 	a *Agent)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -361,8 +361,8 @@ func TestBecomeWriterAndLeave(t *testing.T) {
 	})
 }
 
-// TestCatchUpFails: neither the address nor writes, and the monitor hears of it; the next round starts from
-// the beginning.
+// TestCatchUpFails: a host that can't catch up gets neither the writer's address nor writes, and the monitor hears of
+// it. The next round starts from the beginning.
 func TestCatchUpFails(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.replica.SQLRunning = "No" })
@@ -370,7 +370,7 @@ func TestCatchUpFails(t *testing.T) {
 		if r := wire.ParseReport(a); a.OK() || len(r.Have) != 0 || r.Writable != wire.No || len(r.Problems) != 1 {
 			t.Errorf("answer %v", a)
 		}
-		time.Sleep(10 * time.Second) // rounds of its own
+		time.Sleep(10 * time.Second) // for rounds without an order
 		if got := strings.ReplaceAll(s.history()+", ", "stop receiving, ", ""); got != "" {
 			t.Errorf("it did %s", got)
 		}
@@ -382,9 +382,10 @@ func TestCatchUpFails(t *testing.T) {
 	})
 }
 
-// TestDenyFails: the address goes all the same, and the answer says that the server is still open. In a planned
-// move it stays, as the role does: clients of the writer notice nothing. An original monitor takes any answer for
-// success, so that it goes for one.
+// TestDenyFails: where the server can't be closed for writes the writer's address goes all the same, and the answer
+// says that the server is still open. In a planned move the address stays, as the role does: clients of the writer
+// notice nothing. Under an original monitor it goes in a planned move too, as that monitor takes any answer for
+// success.
 func TestDenyFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		state   cluster.HostState
@@ -415,8 +416,9 @@ func TestDenyFails(t *testing.T) {
 	}
 }
 
-// TestUnseenAddresses: a host whose kernel does not say which addresses it has does not say that it has none: there
-// would be a second writer. It says so again once the kernel answers, and takes the address away by what it knew.
+// TestUnseenAddresses: a host whose kernel does not list its addresses does not tell the monitor that it has none:
+// there would be a second writer. It takes the writer's address off all the same, by what it knew before, and says so
+// once the kernel answers.
 func TestUnseenAddresses(t *testing.T) {
 	for name, c := range map[string]struct {
 		fails string // besides the list of the addresses
@@ -452,7 +454,8 @@ func TestUnseenAddresses(t *testing.T) {
 	}
 }
 
-// TestUnseenAtStart: nor does one that has just started.
+// TestUnseenAtStart: nor does an agent that has just started say that its host has no addresses while the kernel does
+// not list them.
 func TestUnseenAtStart(t *testing.T) {
 	for _, classic := range []bool{false, true} {
 		run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
@@ -471,8 +474,8 @@ func TestUnseenAtStart(t *testing.T) {
 	}
 }
 
-// TestBusy: an order that takes long is answered with what is there meanwhile; the agent answers others, and obeys a
-// newer order.
+// TestBusy: an order that takes long is answered with what the host has so far; the agent answers other requests
+// meanwhile, and obeys a newer order.
 func TestBusy(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.block["stop receiving"] = make(chan struct{}) })
@@ -498,7 +501,7 @@ func TestBusy(t *testing.T) {
 	})
 }
 
-// TestAdopt: what is there after a restart of the agent is left alone, before and after the first order.
+// TestAdopt: an agent that starts leaves a writer at work alone, before and after the first order.
 func TestAdopt(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.present, s.open = []netip.Addr{writer.IP, reader1.IP}, true })
@@ -509,7 +512,7 @@ func TestAdopt(t *testing.T) {
 		if got := s.history(); got != "" {
 			t.Errorf("it did %s", got)
 		}
-		// Adopted is opened: a server that restarts read-only is opened again without waiting for anybody.
+		// It counts as opened: should the server restart read-only, it is opened again without catching up.
 		s.set(func() { s.open = false })
 		time.Sleep(2 * time.Second)
 		if got := s.history(); got != "allow" {
@@ -518,7 +521,7 @@ func TestAdopt(t *testing.T) {
 	})
 }
 
-// TestMend: an address that somebody took off is put back as soon as the kernel tells.
+// TestMend: an address that somebody took off is put back as soon as the kernel reports the change.
 func TestMend(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(reader1))
@@ -559,7 +562,7 @@ func TestClassicMonitor(t *testing.T) {
 	})
 }
 
-// TestFollow: a slave goes to the new writer exactly, or stays and says why.
+// TestFollow: a slave is moved to the exact place in the new writer's log, or stays where it is and says why.
 func TestFollow(t *testing.T) {
 	sw := cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 	for _, c := range []struct {
@@ -599,7 +602,7 @@ func TestFollow(t *testing.T) {
 				if got, want := wire.ParseReport(a).Astray, strings.HasPrefix(c.name, "ahead"); got != want {
 					t.Errorf("astray: %v, want %v", got, want)
 				}
-				s.set(func() { s.replica.Executed = at(c.executed + 7) }) // it goes on
+				s.set(func() { s.replica.Executed = at(c.executed + 7) }) // the slave executes more of its old source
 				say(o)
 				synctest.Wait()
 				if now := say(o); c.executed == 120 && now.Text != a.Text {
@@ -616,7 +619,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestFollowRefused: what the server would refuse is told before anything is stopped.
+// TestFollowRefused: a slave whose server would refuse the new source says so, and its replication is not stopped for
+// it.
 func TestFollowRefused(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() { s.replica.Executed, s.fail["check source"] = at(100), mysqlctl.ErrLimit })
@@ -635,13 +639,13 @@ func TestFollowRefused(t *testing.T) {
 	})
 }
 
-// has is the server of a new writer that has some transactions, and gets the rest later.
+// has is the server of a new writer that has the transactions in sets, and gets those in later at a certain time.
 type has struct {
 	deadRemote
 	replica mysqlctl.Replica
 	sets    []string
 	later   []string
-	at      time.Time // when later counts
+	at      time.Time // when it has those in later
 	fail    error
 }
 
@@ -653,8 +657,8 @@ func (h *has) Lacks(_ context.Context, applied string) (string, error) {
 	return applied, h.fail
 }
 
-// TestFollowByGTID: a slave that has what the new writer lacks is not moved, and told which; what is on its way there
-// is waited for.
+// TestFollowByGTID: a slave that has transactions which the new writer lacks is not moved, and names them. Transactions
+// that are on their way to the new writer are waited for.
 func TestFollowByGTID(t *testing.T) {
 	replicates := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes"}
 	const waits, stops = "wait bin.000001:100", ", stop replication"
@@ -688,7 +692,7 @@ func TestFollowByGTID(t *testing.T) {
 				o := order()
 				o.Switch = cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 				say(o)
-				time.Sleep(2*time.Second + 100*time.Millisecond) // what is on its way is waited for
+				time.Sleep(2*time.Second + 100*time.Millisecond) // for transactions on their way
 				if got := s.history(); got != c.want {
 					t.Errorf("it did %s, want %s", got, c.want)
 				}
@@ -702,7 +706,7 @@ func TestFollowByGTID(t *testing.T) {
 	}
 }
 
-// TestRepointInterrupted: a repointing that ended half-way leaves no slave stopped behind.
+// TestRepointInterrupted: a slave whose repointing ended half-way does not stay stopped.
 func TestRepointInterrupted(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		o := order()
@@ -722,8 +726,8 @@ func TestRepointInterrupted(t *testing.T) {
 	})
 }
 
-// TestLookAgain: a former writer in whose log something was found is looked at again when the log has begun anew, and
-// not before.
+// TestLookAgain: a former writer whose audit has found something is audited again when its log has begun anew, and not
+// before.
 func TestLookAgain(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		o := order()
@@ -751,8 +755,8 @@ func TestLookAgain(t *testing.T) {
 	})
 }
 
-// TestLookAfterAnotherReign: a former writer that was found to be clean, and was the writer again since, is looked at
-// again where its successor names the very same place.
+// TestLookAfterAnotherReign: a former writer whose audit has found nothing, and that was the writer again since, is
+// audited again, even where its successor names the very same place in its log.
 func TestLookAfterAnotherReign(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		asked, reign := order(), order(writer)
@@ -780,7 +784,7 @@ func TestLookAfterAnotherReign(t *testing.T) {
 	})
 }
 
-// TestAdminOffline: replication stops with ADMIN_OFFLINE and starts when that ends.
+// TestAdminOffline: replication stops with the state ADMIN_OFFLINE and starts when that state ends.
 func TestAdminOffline(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		for _, st := range []cluster.HostState{cluster.AdminOffline, cluster.AdminOffline, cluster.Online} {
@@ -795,8 +799,8 @@ func TestAdminOffline(t *testing.T) {
 	})
 }
 
-// TestSoftBlocking: new clients are kept away while writes are denied, once the server can be told so at all, and
-// always let in again.
+// TestSoftBlocking: new clients are kept away while a writer's server is being closed for writes, but not where the
+// agent can't reach that server; and they are always let in again.
 func TestSoftBlocking(t *testing.T) {
 	for _, c := range []struct {
 		wasWriter bool
@@ -824,8 +828,8 @@ func TestSoftBlocking(t *testing.T) {
 	}
 }
 
-// TestEnding: an agent that ends, or is followed by another configuration, while it has an order is busy. An answer
-// without its word on leases would make the monitor take it for an original one, which knows none.
+// TestEnding: an agent that ends, or is followed by one with another configuration, answers an order with "busy".
+// Without the extras of such an answer the monitor would take it for an original agent, which knows no leases.
 func TestEnding(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.present = append(s.present, reader1.IP) })

@@ -21,7 +21,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Lifetimes tells which addresses on the interface have no end.
+// Lifetimes tells which addresses on the interface have no lifetime, so that they stay for ever.
 type Lifetimes interface {
 	Lasting(ctx context.Context) ([]netip.Addr, error)
 }
@@ -38,8 +38,9 @@ type Conflict interface {
 	Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error)
 }
 
-// Process knows which process the server was when it last answered: whether it is gone, and whether it is certainly
-// still that one. Where neither can be told both are false.
+// Process knows which process the server was when it last answered (Answered notes it). Gone says that this process
+// certainly does not exist any more, Same that it is certainly still the server. Where neither is certain both are
+// false.
 type Process interface {
 	Answered(ctx context.Context)
 	Gone() bool
@@ -49,7 +50,7 @@ type Process interface {
 // Announcer tells the network where an address is, once more. Its methods never block.
 type Announcer interface {
 	Announce(ip netip.Addr)
-	Hold(ip netip.Addr) // it is here, as it was: from time to time
+	Hold(ip netip.Addr) // the address is still here: announce it from time to time
 }
 
 // Gate opens and closes the local server for writes.
@@ -60,7 +61,8 @@ type Gate interface {
 	EndClients(ctx context.Context, grace time.Duration) (int, error)
 }
 
-// Newcomers keeps new connections from the server for a while, but for those of the cluster's hosts and of besides.
+// Newcomers keeps new connections away from the server until Welcome, or until the time during is over. Connections
+// from the cluster's hosts and from the address besides are let in.
 type Newcomers interface {
 	Refuse(ctx context.Context, besides netip.Addr, during time.Duration) error
 	Welcome(ctx context.Context) error
@@ -69,11 +71,11 @@ type Newcomers interface {
 // Blocking is how new client connections are kept away while writes are being stopped (blocking_type).
 type Blocking struct {
 	Soft      bool
-	Newcomers Newcomers // of the soft type, unless an admin has commands for that; nil: by Block and Unblock
-	// Shell commands of the soft type. With Newcomers Unblock is what ends the rule of agents that had no other way,
-	// one rule at a time; Block is not used.
+	Newcomers Newcomers // how the soft type does it; nil: an admin has commands for it, Block and Unblock
+	// Shell commands of the soft type. With Newcomers, Block is not used, and Unblock removes one firewall rule that an
+	// agent of a version without Newcomers has left.
 	Block, Unblock string
-	Grace          time.Duration // max_kill_retries: how long running statements are left alone
+	Grace          time.Duration // max_kill_retries: how long running statements may go on before they are killed
 }
 
 // Deadlines of the steps. Together they stay below what the monitor gives a host to give up an address.
@@ -103,12 +105,12 @@ type host struct {
 	process   Process
 	lasting   Lifetimes
 	locks     Locks // nil: they are left alone
-	// why a lock that keeps this host from taking over could not be ended; "" for nothing
+	// why a lock that keeps this host from taking over could not be ended; nil: there is no such lock
 	heldUp   atomic.Pointer[string]
 	log      *slog.Logger
-	monitor  *atomic.Pointer[netip.Addr] // whose orders this agent obeys
-	commands sync.WaitGroup              // of blocking_type soft, which may go on for a while
-	looking  func()                      // ends what lookAfter began, and waits for that; of the round that runs
+	monitor  *atomic.Pointer[netip.Addr] // address of the monitor whose orders this agent obeys
+	commands sync.WaitGroup              // commands of blocking_type soft, which may go on after their round
+	looking  func()                      // ends what lookAfter began, and waits for its end; only rounds use it
 }
 
 // observe finds out what this host is, and changes nothing.
@@ -117,8 +119,8 @@ func (h *host) observe(ctx context.Context) (f Facts, err error) {
 	return f, errors.Join(err, h.lookAtServer(ctx, &f))
 }
 
-// recognise finds out what this host is, of which the addresses of before are known. Addresses that somebody else has
-// added are gone then; what of that has failed it returns as problems.
+// recognise finds out what this host is, and takes off addresses that somebody else has added (evict). It returns a
+// problem for each of these that stays. It notes in m, and with the Process, what the server has answered.
 func (h *host) recognise(ctx context.Context, p pass, m *Memory) (Facts, []string, error) {
 	var f Facts
 	var problems []string
@@ -139,7 +141,8 @@ func (h *host) recognise(ctx context.Context, p pass, m *Memory) (Facts, []strin
 	return f, problems, errors.Join(err, reason)
 }
 
-// look finds out which addresses there are. Where the kernel does not say, that proves nothing gone.
+// look finds out which addresses this host has. Where the kernel does not answer, those of before count as present: no
+// answer proves none of them gone.
 func (h *host) look(ctx context.Context, before []netip.Addr, f *Facts) (err error) {
 	if f.Present, err = h.present(ctx); err != nil {
 		f.Present, f.Unseen = before, true
@@ -158,8 +161,9 @@ func (h *host) present(ctx context.Context) ([]netip.Addr, error) {
 	return slices.DeleteFunc(all, func(ip netip.Addr) bool { return !configured(ip) }), nil
 }
 
-// lookAtServer finds out whether the server takes writes: one that refuses connections does not run, and so takes none;
-// one that says nothing might. One that does not let the agent in is asked by another account, since any is told.
+// lookAtServer finds out whether the server takes writes. A server that refuses connections does not run, and so takes
+// none; one that does not answer may take them. One that does not let the agent in is asked with the spare account,
+// since it tells any account.
 func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -184,16 +188,18 @@ func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 	return fmt.Errorf("the server answers, and does not let this agent open or close it: %w", err)
 }
 
-// apply carries out a plan. Taking away goes on whatever fails, but in a planned move: a server that can't be closed
-// keeps the writer's address then, as the role stays here. The writer's address only comes when all before it has
-// succeeded. It returns the memory of what was achieved and one sentence for each thing that failed.
+// apply carries out a plan. It goes on where an action fails, with two exceptions. In a planned move a server that
+// can't be closed for writes keeps the writer's address, as the role stays here. And the writer's address is added only
+// where the server has caught up and was opened. apply returns the memory of what was achieved, and one sentence for
+// each action that failed.
 func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
 	var problems []string
 	blocked, stays := false, false
-	var block func() // a command may hit this agent's own connections too: it has to have those that it needs
+	// DenyWrites calls block when it has its connections: an admin's command may keep away this agent's new ones too.
+	var block func()
 	if wasWriter && h.blocking.Soft {
 		unblock := func() {}
-		// Until its address is gone, whoever connects anew would only find a server that is read-only.
+		// Until the writer's address is gone, a client that connects would only find a server that is read-only.
 		block = func() { unblock = h.block(ctx, p.grace(h.blocking.Grace)) }
 		defer func() { unblock() }()
 	}
@@ -206,9 +212,9 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 		var err error
 		switch a.Kind {
 		case Deny:
-			h.stopLooking() // what waits for a lock from now on waits for this
+			h.stopLooking() // from now on clients wait for the closing itself, and that must not be ended as a lock
 			if p.hangs && h.fence != nil {
-				continue // it would only hang as well: its port is closed instead
+				continue // closing it for writes would hang as well: pass closes its port instead (shut)
 			}
 			grace := p.grace(h.blocking.Grace)
 			if m.Port == PortClosed {
@@ -275,8 +281,9 @@ func (h *host) allow(ctx context.Context) error {
 	return h.gate.AllowWrites(ctx)
 }
 
-// deny stops writes (docs/concepts.md, "How a role moves"). Idle clients of a server that was the writer are told
-// before its address goes, while there is still a way to reach them; those that run a statement are left to endClients.
+// deny stops writes (docs/concepts.md, "How a role moves"). On a server that was the writer it then ends the
+// connections of idle clients, before the writer's address goes, while they still hear of it. Those that run a
+// statement are left to endClients.
 func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
 	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()
@@ -285,7 +292,7 @@ func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, bl
 	}
 	ending, cancel := context.WithTimeout(ctx, idleTimeout)
 	defer cancel()
-	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // what it leaves, endClients ends and reports
+	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // host.endClients ends the others later, and logs failures
 	return nil
 }
 

@@ -12,15 +12,15 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// still is a clock that stands.
+// still is a clock that stands still.
 type still time.Duration
 
 func (c still) Boot() string          { return "boot" }
 func (c still) Now() time.Duration    { return time.Duration(c) }
 func (c still) Jumped() time.Duration { return 0 }
 
-// told is the owner of a host that was the writer with a lease, and was told to leave so long after that lease began.
-// 0: it never had one.
+// told is the owner of a host that was the writer with the lease had (0: it never had one), and was told to leave at
+// the time later after that lease began.
 func told(had, later time.Duration) *owner {
 	const began = time.Hour
 	held := lease.New("db1", "boot", nil, lease.Saved{}, 0, 0)
@@ -35,8 +35,8 @@ func told(had, later time.Duration) *owner {
 		holder: &leaseHolder{lease: held, leasing: Leasing{Clock: still(now)}}}
 }
 
-// TestDenyInTime: a statement that writes gets max_kill_retries, never beyond the end of the lease, and nothing where
-// it is over, or where no client reaches the server any more.
+// TestDenyInTime: a server that is closed for writes leaves a statement that writes alone for max_kill_retries, but not
+// beyond the end of the lease, and not at all where the lease is over or the port is closed.
 func TestDenyInTime(t *testing.T) {
 	const six = 6 * time.Second
 	for name, c := range map[string]struct {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// A host that is being backed up is slow, and its server may be locked: the monitor takes it for roles last.
+// A host that is being backed up is slow, and its server may be locked: the monitor gives it roles only where no other
+// host can have them.
 
 // backupPrograms are what the kernel calls programs that back a server up: the first 15 bytes of their names
 // (proc_pid_comm(5)).
@@ -18,21 +19,21 @@ var backupPrograms = []string{"mariadb-backup", "mariabackup", "xtrabackup", "my
 	"mysqlpump", "mysqlbackup"}
 
 const (
-	// backupPeriod is how often they are looked for: it means to read a small file for each process.
+	// backupPeriod is how often backups are looked for: each look reads a small file for each process.
 	backupPeriod = 10 * time.Second
-	// backupRest is how long one that has ended counts: one dump after the other is not to move roles to and fro.
+	// backupRest is how long a backup still counts after its end: a series of dumps is not to move roles to and fro.
 	backupRest = time.Minute
 )
 
 // backupWatch looks whether the host is being backed up.
 type backupWatch struct {
-	proc   fs.FS      // as /proc; nil: nothing is looked for
-	locks  BackupLock // nil: the server is not asked
-	newest atomic.Pointer[string]
+	proc   fs.FS                  // as /proc; nil: backups are not looked for
+	locks  BackupLock             // nil: the server is not asked
+	newest atomic.Pointer[string] // the backup that counts, for people; "": none
 }
 
-// BackupLock is the connection that holds the lock of a backup on the local server, as far as that tells; 0 is none.
-// A backup may be made from another host.
+// BackupLock returns the connection that holds the lock of a backup on the local server, as far as the server tells; 0:
+// none. Such a backup may be made from another host, where no process of it is seen here.
 type BackupLock interface {
 	BackupLock(ctx context.Context) (uint64, error)
 }
@@ -71,7 +72,7 @@ func (w *backupWatch) Run(ctx context.Context) error {
 	}
 }
 
-// lock says who holds the lock of a backup; a question that has no answer says nothing.
+// lock names the connection that holds the lock of a backup, or "". Where the server does not answer it is "" too.
 func (w *backupWatch) lock(ctx context.Context) string {
 	if w.locks == nil {
 		return ""
@@ -87,7 +88,7 @@ func (w *backupWatch) lock(ctx context.Context) string {
 
 func (w *backupWatch) get() string { return *w.newest.Load() }
 
-// backups names the first program that backs a server up on this host, or none.
+// backups names the first process that backs a server up on this host, or "".
 func backups(proc fs.FS) string {
 	processes, err := fs.ReadDir(proc, ".")
 	if err != nil {

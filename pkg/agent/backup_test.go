@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// changing is a /proc of which another state can be put in place.
+// changing is a /proc whose content can be replaced.
 type changing struct{ atomic.Pointer[fstest.MapFS] }
 
 func (c *changing) Open(name string) (fs.File, error) { return c.Load().Open(name) }
@@ -45,7 +45,7 @@ func TestBackup(t *testing.T) {
 		host.Store(&quiet)
 		time.Sleep(backupRest)
 		if w.get() == "" {
-			t.Error("it is forgotten as soon as it has ended")
+			t.Error("the backup is forgotten as soon as it has ended")
 		}
 		time.Sleep(2 * backupPeriod)
 		if w.get() != "" {
@@ -58,7 +58,8 @@ func TestBackup(t *testing.T) {
 	})
 }
 
-// lockedBy is a server on which a connection holds the lock of a backup, that does not answer at first.
+// lockedBy is a server that does not answer the first question, names a connection with the lock of a backup at the
+// second, and none after that.
 type lockedBy struct{ asked int }
 
 func (l *lockedBy) BackupLock(context.Context) (uint64, error) {

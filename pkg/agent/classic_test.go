@@ -14,7 +14,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// back is the server of a former writer that is back.
+// back is the server of a former writer that answers again, open or closed, with the transactions in its log.
 type back struct {
 	returned
 	open bool
@@ -26,8 +26,9 @@ func (b back) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position
 	return b.list, nil
 }
 
-// TestOriginalMonitor: under the orders of a monitor that knows nothing of embargoes an agent looks itself at the log
-// of the writer from which it has taken over, and replicates from it again where that has nothing of its own.
+// TestOriginalMonitor: under a monitor that knows nothing of embargoes an agent itself audits the log of the former
+// writer from which it has taken over, and replicates from it again where the former writer has no transactions of its
+// own.
 func TestOriginalMonitor(t *testing.T) {
 	const found = "FATAL Host 'db1' was the writer, and it has 1 transaction that nobody else has: "
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
@@ -86,8 +87,8 @@ func TestOriginalMonitor(t *testing.T) {
 	}
 }
 
-// TestLookAcross: where a former writer's agent, an original one, can't look at its log, the agent that keeps away
-// from it looks and tells the monitor; replication goes on when that says so.
+// TestLookAcross: where the former writer's agent is an original one, which can't audit its log, the agent under the
+// embargo audits that log and tells the monitor. Replication goes on when the monitor says so.
 func TestLookAcross(t *testing.T) {
 	own := []mysqlctl.Transaction{{At: at(120), ServerID: 1}}
 	clean := cluster.Across{Host: "db1", Audit: cluster.Audit{At: at(100).String(), Done: true}}
@@ -141,9 +142,9 @@ func TestLookAcross(t *testing.T) {
 	}
 }
 
-// TestClassicMove: while an original monitor moves an address, its new holder, which it tells first, finds it on the
-// old one. That is complained of when it lasts. Under a monitor of ours, which tells the old holder first, it is at
-// once.
+// TestClassicMove: an original monitor that moves an address tells the new holder first, which then finds the address
+// on the old one. That is logged as FATAL only where it lasts. Under a monitor of ours, which tells the old holder
+// first, it is FATAL at once.
 func TestClassicMove(t *testing.T) {
 	const conflict = "Couldn't add reader(10.0.0.101): the machine 02:00 has 10.0.0.101: address conflict"
 	for name, c := range map[string]struct {

@@ -15,7 +15,7 @@ type MachineClock struct {
 	boot string
 
 	mu    sync.Mutex
-	ahead time.Duration // wall minus monotonic, as last seen
+	ahead time.Duration // the wall clock minus the monotonic clock, when Jumped was last called
 }
 
 // NewMachineClock reads the boot id.
@@ -35,7 +35,7 @@ func (c *MachineClock) Boot() string { return c.boot }
 // Now is CLOCK_MONOTONIC.
 func (c *MachineClock) Now() time.Duration { return read(unix.CLOCK_MONOTONIC) }
 
-// Jumped is how far the wall clock has run ahead since the last call; a step backwards counts as none.
+// Jumped is how far the wall clock has run ahead of the monotonic one since the last call; 0 where it was set back.
 func (c *MachineClock) Jumped() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,12 +12,12 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// A courtesy spares clients a timeout. The work that it goes with is done whether it succeeds, fails or hangs, and is
-// not held up for longer than this.
+// courtesyTimeout bounds each step that only spares clients a timeout, such as keeping new clients away from a server
+// that is being closed. The role change goes on whether such a step succeeds, fails or hangs.
 const courtesyTimeout = 200 * time.Millisecond
 
-// welcomeAll lets new clients in that an agent which was killed has kept away. It comes before the first round, which
-// may have a reason of its own to keep them away.
+// welcomeAll lets in the new clients that a former agent has kept away, if it was killed before it could let them in.
+// It comes before the first round, which may have a reason of its own to keep clients away.
 func (h *host) welcomeAll(ctx context.Context) {
 	if h.blocking.Newcomers == nil {
 		return
@@ -25,17 +25,18 @@ func (h *host) welcomeAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
 	defer cancel()
 	if err := h.blocking.Newcomers.Welcome(ctx); err != nil {
-		h.log.Warn(fmt.Sprintf("Couldn't look for what an agent before this one has left: "+
-			"new clients may be kept away for some seconds yet: %v", err))
+		h.log.Warn(fmt.Sprintf("Couldn't take away the firewall rule that a former agent may have left: "+
+			"it may keep new clients away for some more seconds: %v", err))
 	}
 }
 
-// mostLeft is how many rules of a kind are looked for: an agent of old that was killed again and again left one each
-// time.
+// mostLeft is how many firewall rules of former versions are removed at most: an agent of such a version left one each
+// time it was killed while it kept clients away.
 const mostLeft = 16
 
-// endOldBlock ends what agents without rules of their own have left in the firewall, or an admin's command. A command
-// of an admin is run once, as it may succeed for ever; ours fails when there is no such rule any more.
+// endOldBlock runs the command that lets new clients in (unblock), for rules that a former agent has left in the
+// firewall. The default command, for rules of versions without Newcomers, is run until it fails, when there is no such
+// rule any more. A command of an admin is run once, as it may never fail.
 func (h *host) endOldBlock(ctx context.Context) {
 	if !h.site.MayWrite || h.blocking.Unblock == "" {
 		return
@@ -61,14 +62,14 @@ func (h *host) endOldBlock(ctx context.Context) {
 func (h *host) prepare(ctx context.Context) {
 	h.endOldBlock(ctx)
 	if !h.site.MayWrite && h.fence != nil {
-		if err := h.openPort(ctx); err != nil { // rounds try it again
+		if err := h.openPort(ctx); err != nil { // each round tries it again (shut)
 			h.log.Warn(fmt.Sprintf("Couldn't open the server's port to clients: %v", err))
 		}
 	}
 }
 
-// hold has those addresses announced from time to time that are here and are to be here, also those that were here
-// before this agent.
+// hold has those addresses announced from time to time that this host is to have and has, also those that it had before
+// this agent started.
 func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
 	for _, r := range ordered {
 		if slices.Contains(present, r.IP) {
@@ -77,8 +78,9 @@ func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
 	}
 }
 
-// block keeps new clients away (blocking_type soft) until unblock is called. A command that takes longer is not waited
-// for, and is taken back when it has ended. read_only is what stops the writes.
+// block keeps new clients away (blocking_type soft) until unblock is called. Neither waits longer than courtesyTimeout
+// for an admin's command; the unblocking command runs when the blocking one has ended. This is a courtesy to clients:
+// what stops the writes is read_only.
 func (h *host) block(ctx context.Context, grace time.Duration) (unblock func()) {
 	ctx = context.WithoutCancel(ctx)
 	if h.blocking.Newcomers != nil {
@@ -101,7 +103,7 @@ func (h *host) block(ctx context.Context, grace time.Duration) (unblock func()) 
 	}
 }
 
-// refuseNew keeps new clients away until welcome is called, and for no longer than most.
+// refuseNew keeps new clients away with a firewall rule until welcome is called, and for no longer than most.
 func (h *host) refuseNew(ctx context.Context, most time.Duration) (welcome func()) {
 	var monitor netip.Addr
 	if p := h.monitor.Load(); p != nil {
@@ -114,14 +116,15 @@ func (h *host) refuseNew(ctx context.Context, most time.Duration) (welcome func(
 			h.log.Warn(fmt.Sprintf("%s: %v", what, err))
 		}
 	}
-	courtesy("New clients are not kept away, and find a server that is read-only",
+	courtesy("Couldn't keep new clients away: they find a server that is read-only",
 		func(ctx context.Context) error { return h.blocking.Newcomers.Refuse(ctx, monitor, most) })
 	return func() {
-		courtesy(fmt.Sprintf("New clients are kept away for up to %s", most), h.blocking.Newcomers.Welcome)
+		courtesy(fmt.Sprintf("Couldn't let new clients in again: they are kept away for up to %s", most),
+			h.blocking.Newcomers.Welcome)
 	}
 }
 
-// await waits for no longer than a courtesy may take.
+// await waits until done is closed, and for no longer than courtesyTimeout.
 func await(done <-chan struct{}) {
 	select {
 	case <-done:
@@ -129,7 +132,7 @@ func await(done <-chan struct{}) {
 	}
 }
 
-// run runs a command of the configuration. That it fails is logged, and no more.
+// run runs a command of the configuration. A failure is logged, and changes nothing.
 func (h *host) run(ctx context.Context, command string) {
 	if err := h.shell(ctx, command); err != nil {
 		h.log.Warn(fmt.Sprintf("Couldn't run '%s': %v", command, err))

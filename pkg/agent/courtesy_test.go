@@ -19,8 +19,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestSlowBlocking: a command that blocks clients and takes its time holds up neither the closing of the server nor
-// the answer, and is taken back when it has ended.
+// TestSlowBlocking: a slow command that blocks clients holds up neither the closing of the server nor the answer. When
+// it has ended the clients are let in again.
 func TestSlowBlocking(t *testing.T) {
 	dir := t.TempDir()
 	said, goOn := filepath.Join(dir, "said"), filepath.Join(dir, "go on")
@@ -43,7 +43,7 @@ func TestSlowBlocking(t *testing.T) {
 	}
 }
 
-// door is a firewall that tells what it did.
+// door is the Newcomers of a test: it keeps what it was told.
 type door struct {
 	did  []string
 	fail error
@@ -59,8 +59,9 @@ func (d *door) Welcome(context.Context) error {
 	return d.fail
 }
 
-// TestNewClientsAreKeptAway: while a writer is closed new clients are kept away without any command, but for the
-// monitor that has given the order, and for not much longer than that takes. Where the firewall fails all else is done.
+// TestNewClientsAreKeptAway: while a writer is being closed new clients are kept away without a command, all but the
+// monitor that has given the order, and for not much longer than the closing may take. Where the firewall fails, the
+// rest of the plan is carried out all the same.
 func TestNewClientsAreKeptAway(t *testing.T) {
 	monitor := netip.MustParseAddr("10.0.0.9")
 	for name, fail := range map[string]error{"": nil, "no such table": errors.New("no such table")} {
@@ -84,7 +85,8 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 	}
 }
 
-// TestHeed: the monitor is whom orders come from, unless that is a host of the cluster which passes them on.
+// TestHeed: the monitor's address is the one from which orders come, unless it is that of a host of the cluster, which
+// relays them.
 func TestHeed(t *testing.T) {
 	run(t, false, func(_ *sim, _ func(cluster.Order) wire.Answer, a *Agent) {
 		for _, c := range []struct{ from, want string }{{"10.0.0.9", "10.0.0.9"}, {"10.0.0.1", "10.0.0.9"},
@@ -106,18 +108,18 @@ type caller struct {
 
 func (c caller) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(c.from), Port: 4711} }
 
-// TestStartCleansUp: an agent that starts takes away what one that was killed has left in the firewall.
+// TestStartCleansUp: an agent that starts takes away what a former one, which was killed, has left in the firewall.
 func TestStartCleansUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		soft, mayWrite bool
-		own            bool // no command of an admin
-		closed         bool
-		unblocked      int // how often
-		opened         bool
+		own            bool // the agent keeps clients away with its own rule; false: an admin has a command
+		closed         bool // the port, when the agent starts
+		unblocked      int  // how often the command is run that lets clients in
+		opened         bool // the port is open afterwards
 	}{
 		"candidate, soft blocking": {soft: true, mayWrite: true, own: true, unblocked: 3},
 		"an admin's own command":   {soft: true, mayWrite: true, unblocked: 1},
-		// opened by a round, when its server is read-only
+		// a round opens the port, when the server is read-only
 		"candidate": {mayWrite: true, own: true, closed: true, unblocked: 3},
 		"slave":     {soft: true, own: true, closed: true, opened: true},
 	} {

@@ -21,11 +21,11 @@ import (
 )
 
 const (
-	// examineTimeout bounds an examination; what is not known by then is said to have failed.
+	// examineTimeout bounds an examination. A question without an answer by then counts as failed.
 	examineTimeout = 3 * time.Second
 	// whoTimeout is how long the network may take to say who has an address.
 	whoTimeout = 200 * time.Millisecond
-	// atOnce bounds what one examination does at a time.
+	// atOnce is how many questions an examination asks at a time, at most.
 	atOnce = 32
 )
 
@@ -34,8 +34,8 @@ type Neighbourhood interface {
 	Who(ctx context.Context, ip, from netip.Addr, wait time.Duration) (net.HardwareAddr, error)
 }
 
-// Listens tells where something on this host listens on the server's port. An error says that it could not be seen, and
-// nothing of the server.
+// Listens tells at which addresses something on this host listens on the server's port. An error says that the kernel
+// could not be asked, and nothing of the server.
 type Listens func(ctx context.Context) ([]netip.AddrPort, error)
 
 // Examiner looks at this host and at what can be seen from it, for mmm_control doctor. It changes nothing.
@@ -46,7 +46,7 @@ type Examiner struct {
 	Fence         interface {
 		Closed(ctx context.Context) (bool, error)
 	}
-	Sockets func(ctx context.Context) error // whether connections could be ended
+	Sockets func(ctx context.Context) error // an error says why TCP connections could not be ended here
 	Listens Listens
 	Agents  Asker
 
@@ -107,8 +107,9 @@ func (x *Examiner) examine(ctx context.Context, nonce string) wire.Examination {
 	return e
 }
 
-// checkSource says why this host's server would refuse to follow another host, as far as that is known before. That it
-// can't be asked is said elsewhere.
+// checkSource says why this host's server would refuse to replicate from another host, as far as a limit of the server
+// (mysqlctl.ErrLimit) is the reason. That the server can't be asked is no error here: the logins of the examination
+// tell.
 func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
 	server := mysqlctl.New(Account(x.Config, local))
 	defer server.Close()
@@ -128,7 +129,8 @@ func (x *Examiner) checkSource(ctx context.Context, local config.Host) error {
 	return nil
 }
 
-// surroundings asks everybody else, all at once.
+// surroundings asks all that needs an answer of somebody else, at most atOnce at a time: logins to all servers, signs
+// of life of the other agents, and who in the network has the configured addresses.
 func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 	local := x.Config.Local()
 	var mu sync.Mutex // guards e
@@ -169,7 +171,7 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 			continue
 		}
 		try(h, wire.AgentAccount, local.AgentUser, local.AgentPassword, mysqlctl.ForNeighbour)
-		if h.Mode == config.Master || local.Mode == config.Master { // a new writer may have to fetch from anybody
+		if h.Mode == config.Master || local.Mode == config.Master { // a new writer may have to fetch from any host
 			try(h, wire.ReplicationAccount, local.ReplicationUser, local.ReplicationPassword, mysqlctl.ForReplication)
 		}
 		group.Go(func() error {
@@ -180,7 +182,7 @@ func (x *Examiner) surroundings(ctx context.Context, e *wire.Examination) {
 			return nil
 		})
 	}
-	_ = group.Wait() // none fails: what they found is in e
+	_ = group.Wait() // none returns an error: failures are in e
 }
 
 // reach asks the agent of another host for a sign of life and returns why there is none, or "".
@@ -213,7 +215,7 @@ func login(ctx context.Context, h config.Host, account wire.Account, user string
 	grant, err := s.MissingGrant(ctx, purpose)
 	sign := mysqlctl.SignOf(err)
 	if failed, ok := errors.AsType[*mysqlctl.ConnectError](err); ok {
-		err = errors.New(failed.Cause()) // whom it was about is known
+		err = errors.New(failed.Cause()) // the answer names host and account beside it
 	}
 	switch {
 	case err != nil && sign.Alive():
@@ -226,7 +228,7 @@ func login(ctx context.Context, h config.Host, account wire.Account, user string
 	return l
 }
 
-// addresses are all that the configuration knows: of roles and of hosts.
+// addresses are all addresses of the configuration: those of roles and those of hosts.
 func (x *Examiner) addresses() []netip.Addr {
 	var all []netip.Addr
 	for _, r := range x.Config.Roles {
@@ -238,7 +240,8 @@ func (x *Examiner) addresses() []netip.Addr {
 	return all
 }
 
-// ownAddress is where questions to the network come from: the host's own address, or else another of the interface.
+// ownAddress is the IPv4 address from which the network is asked: the host's own, or else another of the cluster's
+// interface.
 func ownAddress(e *wire.Examination, own netip.Addr) (netip.Addr, bool) {
 	var other netip.Addr
 	for _, a := range e.Addresses {

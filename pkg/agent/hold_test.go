@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestHeldIsWhatIsThere: an agent that was started or reloaded has those addresses announced that it finds and that
-// are to be here, and no others.
+// TestHeldIsWhatIsThere: an agent that was started or reloaded has those addresses announced again that its host has
+// and is to have, and no others.
 func TestHeldIsWhatIsThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		present []netip.Addr
@@ -32,7 +32,7 @@ func TestHeldIsWhatIsThere(t *testing.T) {
 				if c.order != nil {
 					say(order(c.order...))
 				}
-				time.Sleep(3500 * time.Millisecond) // rounds of its own
+				time.Sleep(3500 * time.Millisecond) // for rounds without an order
 				s.set(func() {
 					for _, ip := range c.want {
 						n := 0

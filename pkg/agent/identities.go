@@ -23,20 +23,20 @@ import (
 	"mysql-mmm/pkg/replication"
 )
 
-// How often it is asked who servers are, and how long an answer may take.
+// How often servers are asked who they are, and how long an answer may take.
 const (
-	learnPeriod    = 2 * time.Second
-	askedAnew      = time.Minute // a server may be set up anew, a name may move
-	triedAgain     = 10 * time.Second
+	learnPeriod    = 2 * time.Second  // between two looks for what is due
+	askedAnew      = time.Minute      // after an answer: a server may be set up anew, a name may move
+	triedAgain     = 10 * time.Second // after a failure
 	saveTimeout    = time.Second
 	resolveTimeout = 2 * time.Second
 )
 
-// Identities knows who the servers of all hosts are, so that a source can be told by more than the text of its
-// address, also when it is dead: that is when it matters. It learns in its own goroutine, and hands out what it knows
-// without asking anybody. It is kept in a file (state_path and ".servers") of one line a host,
-// NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, as a dead server can't be asked after the agent's restart. ADDRESS is one at
-// which a replica here has met that host.
+// Identities knows the server_id and server_uuid of all hosts' servers, so that the source of a replica is recognised
+// by more than the text of its address, above all when the source is dead. It learns in its own goroutine, and answers
+// without asking anybody. What it knows is kept in a file (state_path and ".servers"), since a dead server can't be
+// asked after the agent's restart. The file has a line for each host: NAME|SERVER_ID|SERVER_UUID|ADDRESS,…, where
+// ADDRESS is one at which this host's server has replicated from that host.
 type Identities struct {
 	path    string
 	disk    Disk
@@ -45,14 +45,14 @@ type Identities struct {
 	resolve func(ctx context.Context, name string) ([]netip.Addr, error)
 	log     *slog.Logger
 
-	known atomic.Pointer[identity.Known] // never changes once it is published
+	known atomic.Pointer[identity.Known] // what it points to never changes
 
-	// Of Run alone:
+	// Only Run uses these:
 	due     map[string]time.Time // when each host, or name, is to be asked for again
 	saved   string               // what the file holds
-	problem string               // with the file, as logged last
+	problem string               // with the file, as logged last; "": none
 
-	writing chan struct{} // one slot: who writes the file has it. A disk may hang
+	writing chan struct{} // one slot, taken while the file is being written: the disk may hang
 }
 
 // NewIdentities makes Identities of a configuration; local is this host's server.
@@ -60,7 +60,7 @@ func NewIdentities(c *config.Config, local ReplicaStatus, log *slog.Logger) *Ide
 	ask := func(ctx context.Context, name string) (uint32, string, error) {
 		h, _ := c.Host(name)
 		s := mysqlctl.New(Account(c, h))
-		defer s.Close() // no connection is kept for what is asked once a minute
+		defer s.Close() // a question each minute is not worth a connection that is kept
 		return s.Identity(ctx)
 	}
 	resolve := func(ctx context.Context, name string) ([]netip.Addr, error) {
@@ -80,7 +80,7 @@ func NewIdentities(c *config.Config, local ReplicaStatus, log *slog.Logger) *Ide
 // String names the task.
 func (a *Identities) String() string { return "acquaintance with the servers" }
 
-// source names the host that a server replicates from, as far as is known. It asks nobody.
+// source names the configured host that a server with the status r replicates from, as far as is known. It asks nobody.
 func (a *Identities) source(r mysqlctl.Replica) (name string, ok bool) {
 	return a.known.Load().Of(identity.SourceOf(r))
 }
@@ -103,10 +103,10 @@ func (a *Identities) Run(ctx context.Context) error {
 	}
 }
 
-// learn asks all servers at once that are due, and what this host's source is called.
+// learn asks all servers that are due, at the same time, and resolves the name of this host's source where that is due.
 func (a *Identities) learn(ctx context.Context, now time.Time) {
 	next := a.known.Load().Clone()
-	var mu sync.Mutex // guards next and a.due while they all are asked
+	var mu sync.Mutex // guards next and a.due while the questions run
 	var all sync.WaitGroup
 	for _, h := range a.known.Load().Hosts {
 		mu.Lock()
@@ -142,7 +142,7 @@ func (a *Identities) learn(ctx context.Context, now time.Time) {
 			a.due["name "+r.SourceHost] = now.Add(triedAgain)
 			if ok {
 				a.due["name "+r.SourceHost] = now.Add(askedAnew)
-				// the names of former sources are of no use
+				// this drops the names of former sources, which are of no use any more
 				next.Resolved = map[string][]netip.Addr{r.SourceHost: found}
 			}
 		})
@@ -154,7 +154,7 @@ func (a *Identities) learn(ctx context.Context, now time.Time) {
 	a.known.Store(&next)
 }
 
-// unresolved says whether a name is to be resolved, for the first time or anew.
+// unresolved says whether the name of a source is to be resolved now, for the first time or anew.
 func (a *Identities) unresolved(name string, now time.Time) bool {
 	_, err := netip.ParseAddr(name)
 	return err != nil && !now.Before(a.due["name "+name])
@@ -167,7 +167,7 @@ func (a *Identities) lookUp(ctx context.Context, name string) ([]netip.Addr, boo
 	return found, err == nil && len(found) > 0
 }
 
-// load reads what a former agent noted. What is said of hosts that are configured no more is left out.
+// load reads the file. Lines about hosts that are not in the configuration any more are left out.
 func (a *Identities) load() error {
 	text, err := a.disk.ReadFile(a.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,7 +202,7 @@ func (a *Identities) load() error {
 	return nil
 }
 
-// note says once what is wrong with the file.
+// note logs what is wrong with the file, once.
 func (a *Identities) note(err error) {
 	text := ""
 	if err != nil {
@@ -214,7 +214,8 @@ func (a *Identities) note(err error) {
 	a.problem = text
 }
 
-// save has what was learnt on disk, where it differs from what is there. A disk that hangs is not waited for.
+// save writes what is known to the file, where the file says something else. It waits for a disk that hangs for no
+// longer than saveTimeout.
 func (a *Identities) save(ctx context.Context) error {
 	k := a.known.Load()
 	var b strings.Builder

@@ -19,13 +19,13 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// neighbourhood is what Identities asks; its names are resolved as long as they are in it.
+// neighbourhood is what Identities asks: the servers, the local replica, and the resolver of names.
 type neighbourhood struct {
 	mu      sync.Mutex        // guards ids while Identities runs
-	ids     map[string]uint32 // of servers that answer
+	ids     map[string]uint32 // server_ids of the servers that answer
 	names   map[string]netip.Addr
 	replica mysqlctl.Replica
-	asked   []string
+	asked   []string // hosts and names
 }
 
 func (n *neighbourhood) Replica(context.Context) (mysqlctl.Replica, error)     { return n.replica, nil }
@@ -59,8 +59,8 @@ func (n *neighbourhood) meets(path string, hosts ...identity.Host) *Identities {
 	return a
 }
 
-// TestIdentities: who a source is stays known while it is dead, over a restart of the agent and of its own server,
-// which has forgotten the source's id then; and it is forgotten when somebody else is met there.
+// TestIdentities: which host a source is stays known while the source is dead, also over a restart of the agent and of
+// its own server, which has forgotten the source's id then. It is forgotten when another server is met at that address.
 func TestIdentities(t *testing.T) {
 	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1")},
 		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2")}}
@@ -125,8 +125,8 @@ func (h hanging) Replace(path string, content []byte) error {
 	return h.Disk.Replace(path, content)
 }
 
-// TestIdentitiesDisk: a disk that hangs holds up neither the learning nor the end, and is complained of once; then
-// the file is written all the same.
+// TestIdentitiesDisk: a disk that hangs holds up neither the learning nor the end of Run. That it hangs is logged once,
+// and the file is written when the disk goes on.
 func TestIdentitiesDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &neighbourhood{ids: map[string]uint32{"db1": 1}}
@@ -161,7 +161,8 @@ func TestIdentitiesDisk(t *testing.T) {
 	})
 }
 
-// TestIdentitiesFile: a file that can't be read is named, and hosts that are configured no more are left out.
+// TestIdentitiesFile: the error names a file that can't be read, and hosts that are not configured any more are left
+// out.
 func TestIdentitiesFile(t *testing.T) {
 	path := t.TempDir() + "/state.servers"
 	for text, want := range map[string]string{
@@ -184,8 +185,8 @@ func TestIdentitiesFile(t *testing.T) {
 	}
 }
 
-// TestSourceByName: the new writer's source is known by its server_id, whatever the text of its address: it is under
-// the embargo, by the name of the host, and replicated from again when that is trusted.
+// TestSourceByName: the new writer's source is recognised by its server_id, whatever the text of its address. The
+// embargo names its host, and replication goes on when the monitor trusts that host.
 func TestSourceByName(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.SourceID = "db1.example.com", 1 })
@@ -208,9 +209,10 @@ func TestSourceByName(t *testing.T) {
 	})
 }
 
-// TestUnknownSource: who replicates from somebody unknown takes over from a dead writer as if that were the source, so
-// that its log is looked at before anything more comes in, and never from one that answers; and stays away from the
-// unknown one even when the former writer is trusted.
+// TestUnknownSource: a host that replicates from an unknown server takes over from a dead writer as if that writer were
+// its source, so that the writer's log is audited before anything more is replicated. It does not take over from a
+// writer whose server answers. It replicates nothing more from the unknown server, even when the former writer is
+// trusted.
 func TestUnknownSource(t *testing.T) {
 	taking := func() cluster.Order {
 		o := order(writer)
@@ -269,8 +271,8 @@ func TestUnknownSource(t *testing.T) {
 	})
 }
 
-// TestUnknownSourceGoesOn: what an attempt to take over has stopped, and that came to nothing, goes on, whoever the
-// source is.
+// TestUnknownSourceGoesOn: replication that was stopped for an attempt to take over which came to nothing goes on,
+// whoever the source is.
 func TestUnknownSourceGoesOn(t *testing.T) {
 	runNoted(t, false, "db1|\n", func(s *sim, say func(cluster.Order) wire.Answer, a *Agent) {
 		s.set(func() { s.replica.SourceHost, s.replica.IORunning = "203.0.113.9", "No" })
@@ -283,8 +285,8 @@ func TestUnknownSourceGoesOn(t *testing.T) {
 	})
 }
 
-// TestFollowsByName: a slave whose source is the active master by another address stays as it is; one that replicates
-// from the address of the role is moved to the host's own.
+// TestFollowsByName: a slave that replicates from the active master by another address of that host stays as it is. One
+// that replicates from the address of the writer role is moved to the host's own address.
 func TestFollowsByName(t *testing.T) {
 	for source, want := range map[string]bool{"db1.example.com": false, writer.IP.String(): true} {
 		run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
@@ -303,7 +305,7 @@ func TestFollowsByName(t *testing.T) {
 	}
 }
 
-// settle lets time go on until nothing follows any more.
+// settle lets so much virtual time pass that all that was begun has ended.
 func settle() {
 	time.Sleep(5 * time.Second)
 	synctest.Wait()

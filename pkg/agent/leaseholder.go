@@ -19,36 +19,37 @@ import (
 // Leasing is what an agent needs to hold the writer role on a lease (docs/design.md, "Never two writers").
 type Leasing struct {
 	StatePath  string
-	Lease      cluster.Lease // of the configuration: what promises before the first start may have been for
+	Lease      cluster.Lease // writer_lease; a promise from before the start counts as one of this length at least
 	Candidates []string      // hosts that may be the writer by the configuration, this one too where it may
-	Everybody  []string      // all other hosts
+	Everybody  []string      // all other hosts of the configuration
 	Clock      Clock
-	Ask        func(ctx context.Context, host, line string) (string, error) // the agent of another host
-	// whether the server of another host answers
+	// Ask sends a line to the agent of another host and returns its answer.
+	Ask func(ctx context.Context, host, line string) (string, error)
+	// Reach is an error where the server of another host does not greet who connects.
 	Reach func(ctx context.Context, host string) error
 }
 
 // Clock is the machine's monotonic clock, which goes on when an agent is restarted. It is safe for concurrent use.
 type Clock interface {
-	Boot() string
-	Now() time.Duration
+	Boot() string       // id of the boot from which Now counts
+	Now() time.Duration // since the boot
 	// Jumped says how far the wall clock has run ahead of the monotonic one since it was last asked: time in which the
 	// machine stood still.
 	Jumped() time.Duration
 }
 
-// leased: by this host's own file or by the epoch nobody has the writer's address without a lease. While the two differ
-// either counts.
+// leased says whether nobody may have the writer's address without a lease. Either this host's own file or the epoch is
+// enough to say so: the two may differ for a while.
 func (t *leaseHolder) leased() bool { return t.leasing.Lease > 0 || t.lease.Lease() > 0 }
 
-// vouch is a question to another candidate and whether it promised.
+// vouch is how a question to other agents ended.
 type vouch struct {
-	by       string
+	by       string // candidate that was asked to promise; "": all were asked for a sign of life (company)
 	question lease.Question
-	promised bool
+	promised bool // the candidate has promised; for company: somebody has answered
 }
 
-// askedToVouch is a question of another candidate on its way to the owner.
+// askedToVouch is the question of a writer, on its way to the owner.
 type askedToVouch struct {
 	question wire.Question
 	reply    chan vouchReply // one slot
@@ -65,27 +66,27 @@ type leaseHolder struct {
 	self     string
 	lease    *lease.Holder
 	saved    lease.Saved // what is on disk
-	unread   bool        // what is on disk could not be read at the start
+	unread   bool        // the state file could not be read at the start
 	record   *record
 	log      *slog.Logger
-	failed   string // why the state can't be written, as logged
+	failed   string // why the state can't be written, as logged last; "": it can
 	unsaid   []unsaid
-	asking   map[string]bool
-	visiting bool          // asking whether anybody is there
-	contact  time.Duration // when the monitor or another agent was last heard
-	pauses   int           // how often this machine was found to have stood still
+	asking   map[string]bool // candidates that have a question and have not answered it
+	visiting bool            // the other agents are being asked for a sign of life (company)
+	contact  time.Duration   // when the monitor or another agent was last heard
+	pauses   int             // how often this machine was found to have stood still
 	answered chan vouch
 	known    atomic.Pointer[known]
 }
 
-// unsaid is a promise that may be told once the epoch in which it was given is on disk.
+// unsaid is a promise whose asker may hear of it once the epoch of that number is on disk.
 type unsaid struct {
 	number uint64
 	reply  chan vouchReply
 }
 
-// newLeaseHolder is that of an agent that starts. A state that can't be read is as good as none: the start counts as
-// a promise, and the monitor finds out that this host does not know its epoch.
+// newLeaseHolder makes the lease holder of an agent that starts. A state that can't be read counts as none: the start
+// counts as a promise, and the monitor finds out that this host does not know its epoch.
 func newLeaseHolder(ctx context.Context, l Leasing, disk Disk, self string, log *slog.Logger) *leaseHolder {
 	saved, err := readState(ctx, disk, l)
 	if err != nil {
@@ -116,7 +117,7 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 	return <-found, nil
 }
 
-// goOn is that of an agent that follows in the same process: its lease is what it was.
+// goOn makes the lease holder of the agent that follows this one's in the same process. Its lease goes on unchanged.
 func (t *leaseHolder) goOn(l Leasing, disk Disk) *leaseHolder {
 	next := &leaseHolder{
 		leasing: l, self: t.self, lease: t.lease, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
@@ -126,11 +127,12 @@ func (t *leaseHolder) goOn(l Leasing, disk Disk) *leaseHolder {
 	return next
 }
 
-// quickDisk is how long the owner waits for a state to be written before it goes on without: a disk that works takes
-// less.
+// quickDisk is how long the owner waits for a state to be written before it goes on with other work. A disk that works
+// takes less.
 const quickDisk = 100 * time.Millisecond
 
-// commit has written what has changed. It waits for a disk that is quick; else the owner hears of it later.
+// commit has the state written where it has changed, and waits for that for up to quickDisk. Where the disk takes
+// longer the owner calls wrote later.
 func (t *leaseHolder) commit(ctx context.Context) {
 	if t.lease.Saved == t.saved {
 		return
@@ -153,7 +155,7 @@ func (t *leaseHolder) commit(ctx context.Context) {
 	}
 }
 
-// wrote takes in how writing ended, and tells what waited for it.
+// wrote takes in how the writing of a state ended, and answers the promises that have waited for it.
 func (t *leaseHolder) wrote(ctx context.Context, w written) {
 	why := ""
 	if w.err != nil {
@@ -163,7 +165,7 @@ func (t *leaseHolder) wrote(ctx context.Context, w written) {
 	}
 	if why != t.failed && why != "" {
 		t.log.Log(ctx, levelFatal,
-			fmt.Sprintf("Couldn't save the epoch: %s. Trying again: this host takes no role before", why))
+			fmt.Sprintf("Couldn't save the epoch: %s. Trying again: until then this host does not take the writer role", why))
 	}
 	t.failed = why
 	waiting := t.unsaid
@@ -177,20 +179,21 @@ func (t *leaseHolder) wrote(ctx context.Context, w written) {
 	}
 }
 
-// holds: the lease is live, and it would be after a crash as well: the holding that it belongs to is on disk.
+// holds says whether this host may be the writer now: its lease is live, and the holding that the lease belongs to is
+// on disk, so that the agent still knows of it after a crash.
 func (t *leaseHolder) holds(now time.Duration) bool {
 	return t.lease.Holds(now) && t.saved.Taken == t.lease.Saved.Taken &&
 		t.saved.Epoch.Since == t.lease.Saved.Epoch.Since &&
 		t.saved.Epoch.Grants(t.self)
 }
 
-// order takes in an order. It returns why nothing may be done about it, or "". here: the writer's address is on this
-// machine.
+// order takes in an order. It returns why the order must not be carried out, or "". here says whether the writer's
+// address is on this machine.
 func (t *leaseHolder) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
 	now := t.leasing.Clock.Now()
 	t.checkClock()
 	if o.Epoch.Number == 0 {
-		// It is for a host that is no candidate, or of a monitor that knows no epochs: nothing is held by one any more.
+		// The order is for a host that is no candidate, or of a monitor that knows no epochs. Holdings by an epoch end.
 		t.lease.Release()
 		t.commit(ctx)
 		t.contact = now
@@ -205,8 +208,8 @@ func (t *leaseHolder) order(ctx context.Context, o cluster.Order, here bool) (re
 	return ""
 }
 
-// checkClock ends the lease of a machine that stood still: its monotonic clock did too, and the other machines' did
-// not.
+// checkClock ends the lease where this machine has stood still: its monotonic clock stood still too, while the clocks
+// of the other machines went on, so that the lease may be over on those.
 func (t *leaseHolder) checkClock() {
 	if l := t.lease.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
 		t.pauses++
@@ -215,7 +218,8 @@ func (t *leaseHolder) checkClock() {
 	}
 }
 
-// boot names the time in which stamps can be compared.
+// boot is the id that this host's stamps carry: that of the machine's boot, and the number of pauses since the
+// program's start, as a stamp from before a pause can't be compared with one from after it.
 func (t *leaseHolder) boot() string {
 	if t.pauses == 0 {
 		return t.leasing.Clock.Boot()
@@ -223,8 +227,8 @@ func (t *leaseHolder) boot() string {
 	return fmt.Sprintf("%s+%d", t.leasing.Clock.Boot(), t.pauses)
 }
 
-// lawful is the order with those roles left out that the host may not have now: the writer's without a live lease,
-// others when nobody has been heard for a lease.
+// lawful is the order without the roles that the host may not have now: the writer role where holds is false, the
+// others where the host has heard neither the monitor nor another agent for the order's lease (alone).
 func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	if o.Lease == 0 && o.Epoch.Number == 0 {
 		return o
@@ -238,23 +242,24 @@ func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	return o
 }
 
-// alone: neither the monitor nor another agent has been heard for so long.
+// alone says whether neither the monitor nor another agent has been heard for the time l.
 func (t *leaseHolder) alone(now time.Duration, l cluster.Lease) bool {
 	return now-t.contact >= time.Duration(l)
 }
 
-// known is what the owner has made known to those who work on the host or answer while the owner is busy.
+// known is what the owner publishes of the lease for other goroutines: rounds, and answers that are given while the
+// owner is busy. Times are of the agent's monotonic clock.
 type known struct {
 	writer     time.Duration // until when the writer's address may stay; lease.Forever: for ever
-	contact    time.Duration
-	boot       string
-	epoch      cluster.Epoch
-	live       bool
-	promisedTo string
-	promised   time.Duration
+	contact    time.Duration // see leaseHolder
+	boot       string        // of stamps
+	epoch      cluster.Epoch // the newest that is on disk
+	live       bool          // the lease was live when this was published
+	promisedTo string        // host that was promised to last; "": nobody since the start
+	promised   time.Duration // when that was, or the start
 }
 
-// publish makes known how things are now.
+// publish puts the present state of the lease into known.
 func (t *leaseHolder) publish() {
 	now := t.leasing.Clock.Now()
 	k := known{contact: t.contact, boot: t.boot(), epoch: t.saved.Epoch, live: t.holds(now)}
@@ -268,8 +273,9 @@ func (t *leaseHolder) publish() {
 	t.known.Store(&k)
 }
 
-// lifetime says what to tell the kernel of an address: for how long it is to stay, 0 for ever. It may be asked from any
-// goroutine. readers is the lease of addresses other than the writer's; 0: none.
+// lifetime is what to tell the kernel of an address: for how long it is to stay; 0: for ever. readers is the lease of
+// addresses other than the writer's; 0: none. The error is endpoint.ErrTooShort where too little of the lease is left.
+// lifetime may be called from any goroutine.
 func (t *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
 	k := t.known.Load()
 	now := t.leasing.Clock.Now()
@@ -286,7 +292,8 @@ func (t *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Leas
 	return 0, endpoint.ErrTooShort
 }
 
-// promise answers another candidate, at once or when the epoch that it has heard of is on disk.
+// promise answers a writer that asks this host to vouch for it: at once, or, where its question has brought a newer
+// epoch, once that epoch is on disk.
 func (t *leaseHolder) promise(ctx context.Context, a askedToVouch) {
 	now := t.leasing.Clock.Now()
 	q := a.question
@@ -304,7 +311,8 @@ func (t *leaseHolder) promise(ctx context.Context, a askedToVouch) {
 	a.reply <- vouchReply{promised: true, epoch: t.saved.Epoch}
 }
 
-// question is what to ask whom now: the candidates, when the lease runs low.
+// question is what to ask the other candidates now, and which of them: nobody while the lease does not run low, and
+// nobody who has not answered the last question yet.
 func (t *leaseHolder) question() (lease.Question, []string) {
 	q, others, ok := t.lease.Asks(t.leasing.Clock.Now())
 	if !ok {
@@ -320,7 +328,7 @@ func (t *leaseHolder) question() (lease.Question, []string) {
 	return q, whom
 }
 
-// receive takes in the answer to a question.
+// receive takes in how a question to other agents ended.
 func (t *leaseHolder) receive(v vouch) {
 	delete(t.asking, v.by)
 	if v.by == "" {
@@ -337,7 +345,7 @@ func (t *leaseHolder) receive(v vouch) {
 	t.lease.Promised(now, v.by, v.question)
 }
 
-// fill puts into a report what the lease rests on. It may be called from any goroutine: a stamp needs no owner.
+// fill puts the epoch, a stamp, the candidates and the last promise into a report. It may be called from any goroutine.
 func (t *leaseHolder) fill(r *wire.Report) {
 	k := t.known.Load()
 	now := t.leasing.Clock.Now()
@@ -347,7 +355,7 @@ func (t *leaseHolder) fill(r *wire.Report) {
 	r.PromisedTo, r.PromiseAge = k.promisedTo, max(now-k.promised, 0)
 }
 
-// ask puts a question to another candidate.
+// ask puts a question to another candidate, and says whether it promised.
 func (l Leasing) ask(ctx context.Context, host string, q lease.Question) bool {
 	ctx, cancel := context.WithTimeout(ctx, max(time.Duration(q.Lease)/3, 100*time.Millisecond))
 	defer cancel()

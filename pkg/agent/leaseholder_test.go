@@ -22,7 +22,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// fakeDisk holds files in memory. While hung is not closed writing waits for it; full is what it fails with.
+// fakeDisk holds files in memory. Writing waits until hung is closed, and fails with full; nil: neither.
 type fakeDisk struct {
 	mu    sync.Mutex
 	files map[string]string
@@ -74,8 +74,8 @@ type leasedHost struct {
 	*sim
 	ends    time.Time // of the address; zero: never
 	renewed int
-	late    time.Duration // what the next call that sets a lifetime takes, whatever deadline it has
-	listed  int
+	late    time.Duration // how long the next call that sets a lifetime takes, whatever its deadline
+	listed  int           // how often the addresses were listed
 }
 
 func (h *leasedHost) Add(ctx context.Context, ip netip.Addr, d time.Duration) error {
@@ -94,13 +94,13 @@ func (h *leasedHost) Renew(_ context.Context, ip netip.Addr, d time.Duration) er
 	was := h.standStill()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.present = was // it comes back where it has gone meanwhile
+	h.present = was // an address that has ended meanwhile comes back
 	h.ends = endOf(d)
 	h.renewed++
 	return nil
 }
 
-// standStill takes its time, and returns the addresses of before.
+// standStill takes as long as late says, and returns the addresses from before that.
 func (h *leasedHost) standStill() (was []netip.Addr) {
 	var late time.Duration
 	h.set(func() { was, late, h.late = h.present, h.late, 0 })
@@ -145,9 +145,9 @@ type leasedTest struct {
 	disk     *fakeDisk
 	file     cluster.Lease // writer_lease of the host's own configuration
 	agent    *Agent
-	promises atomic.Bool // db1 vouches
-	silent   atomic.Bool // db1 says nothing for longer than anybody waits
-	asked    int
+	promises atomic.Bool // db1 promises what it is asked
+	silent   atomic.Bool // db1 answers only after longer than anybody waits
+	asked    int         // questions to db1
 	end      func()
 }
 
@@ -242,7 +242,8 @@ func stampOf(l *leasedTest) cluster.Stamp {
 	return cluster.Stamp{Boot: "boot", At: l.agent.leasing.Clock.Now()}
 }
 
-// TestRestartWithoutMonitor: an agent that is restarted while no monitor runs asks the others for the role that it had.
+// TestRestartWithoutMonitor: an agent that is restarted while no monitor runs asks the other candidates to vouch for
+// it, where its host had the writer role in this boot.
 func TestRestartWithoutMonitor(t *testing.T) {
 	saved := lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}
 	underLease(t, saved, func(l *leasedTest) {
@@ -270,8 +271,8 @@ func TestRestartWithoutMonitor(t *testing.T) {
 	})
 }
 
-// TestDiskHangs: what a state disk that hangs or is full keeps from being written is not said; all else goes on, and
-// a role is given up.
+// TestDiskHangs: an agent whose state can't be written, as the disk hangs or is full, does not say that it knows the
+// new epoch. All else goes on, and it gives the role up.
 func TestDiskHangs(t *testing.T) {
 	for name, full := range map[string]error{"hangs": nil, "full": errors.New("no space left on device")} {
 		t.Run(name, func(t *testing.T) {
@@ -303,8 +304,8 @@ func TestDiskHangs(t *testing.T) {
 	}
 }
 
-// TestWholeLease: the kernel is told whole seconds, rounded down, and told anew while the agent is at work: the
-// address stays for as long as the lease lasts, and no longer.
+// TestWholeLease: the kernel is told lifetimes in whole seconds, rounded down, and is told anew while the agent is at
+// work: the address stays for as long as the lease lasts, and no longer.
 func TestWholeLease(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		l.silent.Store(true)
@@ -329,7 +330,7 @@ func TestWholeLease(t *testing.T) {
 	})
 }
 
-// TestNoRoleWithoutDisk: a host that can't note that it takes the role does not take it.
+// TestNoRoleWithoutDisk: a host that can't write down that it takes the writer role does not take it.
 func TestNoRoleWithoutDisk(t *testing.T) {
 	underLease(t, lease.Saved{}, func(l *leasedTest) {
 		l.host.set(func() { l.host.present, l.host.sim.open = nil, false })
@@ -389,13 +390,13 @@ func TestUnreadableState(t *testing.T) {
 	}
 }
 
-// ahead is the server of a peer whose log goes on beyond what this host has.
+// aheadServer is the server of a peer whose log goes on beyond what this host has.
 type aheadServer struct{ deadRemote }
 
 func (aheadServer) Position(context.Context) (mysqlctl.Position, error) { return at(9999), nil }
 
-// TestBackInTheSameHolding: a writer whose lease was over for a while, and that nobody has replaced, catches up with
-// nobody: whatever its peer has beyond comes from this very host.
+// TestBackInTheSameHolding: a writer whose lease was over for a while, and that nobody has replaced, is opened without
+// catching up: what its peer's log has beyond comes from this very host.
 func TestBackInTheSameHolding(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		o := order(writer)
@@ -418,8 +419,8 @@ func TestBackInTheSameHolding(t *testing.T) {
 	})
 }
 
-// TestMonitorWithoutLeases: the address of a writer that goes on under a monitor which knows no leases is there for
-// good from that one's first order on, and never away.
+// TestMonitorWithoutLeases: where a monitor that knows no leases takes over, the writer's address stays without a
+// lifetime from its first order on, and is never away.
 func TestMonitorWithoutLeases(t *testing.T) {
 	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
 		o := order(writer)
@@ -434,7 +435,7 @@ func TestMonitorWithoutLeases(t *testing.T) {
 		if did := l.host.history(); did != "" {
 			t.Errorf("it did %s", did)
 		}
-		l.end() // and another agent finds it there, and leaves it
+		l.end() // another agent finds the address, and leaves it
 		l.start()
 		time.Sleep(10 * time.Second)
 		if open, present := l.open(); !open || !present {
@@ -447,8 +448,8 @@ func TestMonitorWithoutLeases(t *testing.T) {
 	})
 }
 
-// TestRepeatedOrder: an order that says nothing new renews the lease, and is answered by what was found a moment ago;
-// not so where something is wrong, or may be.
+// TestRepeatedOrder: an order that says nothing new renews the lease, and is answered with what the last look found.
+// Where something is wrong, or may be, the agent looks anew.
 func TestRepeatedOrder(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(l *leasedTest, o *cluster.Order)
@@ -467,7 +468,7 @@ func TestRepeatedOrder(t *testing.T) {
 		"closed by somebody": {func(l *leasedTest, _ *cluster.Order) {
 			l.host.set(func() { l.host.sim.open = false })
 			time.Sleep(1100 * time.Millisecond)
-		}, false}, // it has been found, and mended
+		}, false}, // a round has found and mended that
 	} {
 		t.Run(name, func(t *testing.T) {
 			underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
@@ -481,7 +482,7 @@ func TestRepeatedOrder(t *testing.T) {
 				var before, after, renewed int
 				l.host.set(func() { before, renewed = l.host.listed, l.host.renewed })
 				r := l.say(o)
-				synctest.Wait() // what goes on after the answer
+				synctest.Wait() // for what goes on after the answer
 				l.host.set(func() { after, renewed = l.host.listed, l.host.renewed-renewed })
 				if looks := after > before; looks != c.looks {
 					t.Errorf("it looks: %v", looks)
@@ -494,15 +495,16 @@ func TestRepeatedOrder(t *testing.T) {
 	}
 }
 
-// dead is the process of a server that is gone.
+// dead is the process of a server that has ended.
 type dead struct{}
 
 func (dead) Answered(context.Context) {}
 func (dead) Gone() bool               { return true }
 func (dead) Same() bool               { return false }
 
-// TestAddedBesideTheLease: what is left of a lease keeps the writer's address on a host whose agent has been restarted;
-// the same address, put there by somebody else meanwhile, for ever, does not stay beyond it.
+// TestAddedBesideTheLease: a host whose agent has been restarted keeps the writer's address for what is left of its
+// lifetime. The same address without a lifetime was put there by somebody else, and does not stay, unless the host is
+// vouched for.
 func TestAddedBesideTheLease(t *testing.T) {
 	saved := lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}
 	underLease(t, saved, func(l *leasedTest) {
@@ -529,8 +531,8 @@ func TestAddedBesideTheLease(t *testing.T) {
 	})
 }
 
-// TestAddedTooLate: an address that comes, or is prolonged, when its lease is over goes at once, and not with the next
-// look: a machine that stood still may be in the middle of either when it goes on.
+// TestAddedTooLate: an address that is added or prolonged when its lease is over goes at once, and not only with the
+// next look. A machine that stood still may be in the middle of either when it goes on.
 func TestAddedTooLate(t *testing.T) {
 	for name, present := range map[string]bool{"added": false, "prolonged": true} {
 		t.Run(name, func(t *testing.T) {
@@ -545,7 +547,7 @@ func TestAddedTooLate(t *testing.T) {
 				o.Lease, o.Epoch, o.Echo = threeSeconds.Lease, ours(5), stampOf(l)
 				go l.say(o)
 				time.Sleep(11 * time.Second)
-				l.host.set(func() { l.host.block["list"] = make(chan struct{}) }) // it can't be looked at again
+				l.host.set(func() { l.host.block["list"] = make(chan struct{}) }) // no other look can end
 				time.Sleep(1100 * time.Millisecond)
 				l.host.set(func() {
 					if len(l.host.present) > 0 {

@@ -9,23 +9,22 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about locks that others hold on a server which is to become the writer, those of a backup above all. A
-// backup can be made again; nobody can write while it keeps this host from taking over.
+// This file is about locks that other connections hold on a server which is to become the writer, above all those of a
+// backup. A backup can be made again; while its lock keeps this host from taking over nobody can write.
 
-// Locks ends the connections that hold what others wait for, and says which.
+// Locks ends the connections that hold a lock for which who waits, and names those that it has ended.
 type Locks interface {
 	EndLocks(ctx context.Context, who mysqlctl.Waiter) (ended []string, err error)
 }
 
 const (
 	lookForLocks = 250 * time.Millisecond
-	// afterOpening is how long a server that was just opened is looked after: a lock that nobody had to wait for before
-	// keeps its first clients waiting.
+	// afterOpening is how long locks are ended on a server that was just opened: a lock for which nobody had to wait
+	// before may keep the server's first clients waiting.
 	afterOpening = 5 * time.Second
 )
 
-// unlock ends locks that the given ones wait for, again and again until stop is called, which returns what was done,
-// for people.
+// unlock ends locks for which who waits, again and again until stop is called. stop returns notes of what was done.
 func (h *host) unlock(ctx context.Context, who mysqlctl.Waiter) (stop func() []string) {
 	if h.locks == nil {
 		return func() []string { return nil }
@@ -39,7 +38,7 @@ func (h *host) unlock(ctx context.Context, who mysqlctl.Waiter) (stop func() []s
 	}
 }
 
-// lookAfter ends locks that the first clients of a server which was just opened wait for, after the round.
+// lookAfter ends locks for which the first clients of a server wait that was just opened. It goes on after the round.
 func (h *host) lookAfter(p pass) {
 	if h.locks == nil {
 		return
@@ -57,8 +56,8 @@ func (h *host) lookAfter(p pass) {
 	})
 }
 
-// stopLooking returns once nothing that lookAfter began goes on any more: the lock that keeps a server from being
-// closed for writes would be taken for one that is in the way.
+// stopLooking ends what lookAfter began, and returns when it has ended. While a server is being closed for writes its
+// clients wait for just that, and the closing must not be taken for a lock that is in the way.
 func (h *host) stopLooking() {
 	if h.looking != nil {
 		h.looking()
@@ -66,7 +65,8 @@ func (h *host) stopLooking() {
 	}
 }
 
-// endLocks does so until ctx ends.
+// endLocks ends locks for which who waits, every lookForLocks until ctx ends. It logs, and returns as notes, what it
+// has ended; a lock that it can't end is in heldUp meanwhile.
 func (h *host) endLocks(ctx context.Context, who mysqlctl.Waiter) (notes []string) {
 	defer h.heldUp.Store(nil)
 	failed := ""
@@ -95,7 +95,7 @@ func (h *host) endLocks(ctx context.Context, who mysqlctl.Waiter) (notes []strin
 	}
 }
 
-// lastFew names the last of those that were ended: after it nobody waited any more.
+// lastFew names the connections that were ended last: nobody waited any more after the last one.
 func lastFew(ended []string) string {
 	const few = 3
 	return strings.Join(ended[max(0, len(ended)-few):], ", ")

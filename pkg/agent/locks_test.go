@@ -24,8 +24,8 @@ func (s *sim) EndLocks(_ context.Context, who mysqlctl.Waiter) ([]string, error)
 	return locked(who)
 }
 
-// TestLockInTheWay: a lock that keeps a host from catching up is ended while it takes over, and reported once. One that
-// keeps only the first clients waiting is ended when the server is open, for a while.
+// TestLockInTheWay: a lock that keeps a host from catching up is ended while the host takes over, and is reported once.
+// Locks for which only the first clients wait are looked for, for a while, when the server is open.
 func TestLockInTheWay(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		executes := make(chan struct{})
@@ -66,8 +66,8 @@ func TestLockInTheWay(t *testing.T) {
 	})
 }
 
-// TestLocksOfClosing: who is looked after when it was opened is no more when it is being closed for writes, as that
-// itself is a lock that others wait for.
+// TestLocksOfClosing: on a server that was just opened the agent stops looking for locks when the server is to be
+// closed for writes: the closing itself is something that clients wait for.
 func TestLocksOfClosing(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		var looks atomic.Int32
@@ -83,7 +83,7 @@ func TestLocksOfClosing(t *testing.T) {
 	})
 }
 
-// TestLockStays: a lock that can't be ended is what the monitor hears while it is waited for.
+// TestLockStays: while a host can't catch up because of a lock that can't be ended, the monitor hears of that lock.
 func TestLockStays(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {

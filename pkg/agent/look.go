@@ -18,25 +18,27 @@ const (
 	// probeTime is how long an address is looked for elsewhere before it is added: RFC 5227 waits seconds, a failover
 	// can't.
 	probeTime = 25 * time.Millisecond
-	// formerTimeout is how long the server of the writer before may take to say that it is closed. Most that can't say
-	// so refuse at once.
+	// formerTimeout is how long the former writer's server may take to say whether it takes writes. Most servers that
+	// can't answer refuse the connection at once.
 	formerTimeout = 250 * time.Millisecond
-	// fresh is how long what was seen counts: after a longer wait it says nothing any more.
+	// fresh is how long the answer to a look counts. Where catching up has taken longer, the question is asked again.
 	fresh = time.Second
 )
 
 var errConflict = errors.New("address conflict")
 
-// look is a question to the network. It is asked while other work is done, and its answer counts when it is needed.
+// look is a question to the network or to a server that has to be answered before a server is opened or an address is
+// added. It is asked in the background while other work is done.
 type look struct {
 	ask   func(context.Context) error
 	began time.Time
 	asked chan error // one slot
-	known bool
-	err   error
+	known bool       // the answer was taken out of asked, and is in err
+	err   error      // why the answer forbids the step; nil: it does not
 }
 
-// answer waits for the answer, and asks again where it is old. It is nil where nothing is in the way.
+// answer waits for the answer, and asks again where the question is older than fresh. It returns why the step is
+// forbidden; nil where nothing is in the way, or nothing was to be asked.
 func (l *look) answer(ctx context.Context) error {
 	if l == nil {
 		return nil
@@ -54,14 +56,14 @@ func (l *look) answer(ctx context.Context) error {
 // looks are the questions of one plan.
 type looks struct {
 	addresses map[netip.Addr]*look // whether another machine has an address
-	writer    []netip.Addr         // those of the writer among them
-	former    *look                // whether the server of the writer before takes writes
+	writer    []netip.Addr         // the writer's addresses among them
+	former    *look                // whether the former writer's server takes writes
 	heard     *look                // whether the local server listens on the writer's address
 	running   sync.WaitGroup
 	cancel    context.CancelFunc
 }
 
-// looks asks at once all that has to be known before the addresses of a plan come and the server is opened.
+// looks begins at once to ask all that has to be known before a plan's addresses are added and the server is opened.
 func (h *host) looks(ctx context.Context, o cluster.Order, plan []Action) *looks {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &looks{addresses: map[netip.Addr]*look{}, cancel: cancel}
@@ -89,17 +91,17 @@ func (h *host) looks(ctx context.Context, o cluster.Order, plan []Action) *looks
 	return l
 }
 
-// stop ends what is still being asked.
+// stop cancels the questions that are still being asked, and waits for their end.
 func (l *looks) stop() {
 	l.cancel()
 	l.running.Wait()
 }
 
-// add says whether the address may be added.
+// add returns why the address may not be added, or nil.
 func (l *looks) add(ctx context.Context, ip netip.Addr) error { return l.addresses[ip].answer(ctx) }
 
-// open says whether the server may be opened for writes: nobody else has the writer's address, and the writer before
-// is closed as far as it can be asked.
+// open returns why the server may not be opened for writes, or nil: no other machine has the writer's address, clients
+// could connect by it, and the former writer's server is closed for writes, as far as it can be asked.
 func (l *looks) open(ctx context.Context) error {
 	for _, ip := range l.writer {
 		if err := l.add(ctx, ip); err != nil {
@@ -112,13 +114,14 @@ func (l *looks) open(ctx context.Context) error {
 	return l.former.answer(ctx)
 }
 
-// planned: the writer before has given the role up by its own word, and can have it back.
+// planned says whether this host takes over in a planned move: the former writer's agent has said that it gave the role
+// up, so that the former writer can have it back.
 func planned(o cluster.Order, self string) bool {
 	return o.Switch.To == self && o.Switch.From != "" && o.Epoch.Gone == o.Switch.From && !o.Forced
 }
 
-// listensOn refuses where nobody could connect to the address of the writer, because the server listens on others only.
-// Where nothing listens at all, or that can't be seen, nothing is said.
+// listensOn is an error where nobody could connect to the writer's address, because the server listens on other
+// addresses only. It is nil where nothing listens at all, or the kernel does not say what does.
 func (h *host) listensOn(ctx context.Context, roles []cluster.RoleIP) error {
 	found, err := h.listens(ctx)
 	if err != nil {
@@ -136,7 +139,8 @@ func (h *host) listensOn(ctx context.Context, roles []cluster.RoleIP) error {
 	return nil
 }
 
-// hears says whether who listens on an address is connected to by another one. IPv6 includes IPv4.
+// hears says whether a server that listens on the address listener gets connections to ip. The unspecified IPv6 address
+// (::) gets those to IPv4 addresses too.
 func hears(listener, ip netip.Addr) bool {
 	return listener == ip || listener.IsUnspecified() && (ip.Is4() || !listener.Is4())
 }
@@ -158,12 +162,12 @@ type closable interface {
 	DenyWrites(ctx context.Context, d mysqlctl.Deny) error
 }
 
-// closeTimeout is how long closing the server of the writer before may take.
+// closeTimeout is how long closing the former writer's server for writes may take.
 const closeTimeout = 2 * time.Second
 
-// closedElsewhere asks the server of the writer before. That it does not answer says nothing. One that is open for
-// writes has no agent that would close it, as it seems, and is closed from here: the role is this host's, and clients
-// may still write there by another address.
+// closedElsewhere makes sure that the former writer's server (host name) is closed for writes, where it answers; one
+// that does not answer is no obstacle. A server that is open seems to have no agent that would close it. It is closed
+// from here: the role is this host's now, and clients may still write there by another address.
 func (h *host) closedElsewhere(ctx context.Context, name string) error {
 	_, server, ok := h.peers.ByName(name)
 	if !ok || !openFor(ctx, server) {

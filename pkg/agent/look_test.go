@@ -16,7 +16,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// network says who has an address.
+// network says which other machine has an address; nil: none.
 type network func(netip.Addr) net.HardwareAddr
 
 func (n network) Probe(_ context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
@@ -24,7 +24,7 @@ func (n network) Probe(_ context.Context, ip netip.Addr, wait time.Duration) (ne
 	return n(ip), nil
 }
 
-// formerServer is the server of the writer before.
+// formerServer is the former writer's server.
 type formerServer struct {
 	deadRemote
 	writable func(context.Context) (bool, error)
@@ -35,8 +35,8 @@ func (f formerServer) Position(context.Context) (mysqlctl.Position, error) {
 	return at(100), nil
 }
 
-// TestLookBeforeOpening: a server is opened when nobody else has the writer's address and the writer before does not
-// say that it is open itself. What is asked goes on while it catches up.
+// TestLookBeforeOpening: a server is opened only where no other machine has the writer's address and the former
+// writer's server does not say that it is open for writes. These questions are asked while the host catches up.
 func TestLookBeforeOpening(t *testing.T) {
 	says := func(open bool) func(context.Context) (bool, error) {
 		return func(context.Context) (bool, error) { return open, nil }
@@ -114,7 +114,7 @@ func TestLookBeforeOpening(t *testing.T) {
 	}
 }
 
-// openServer is a server that the host may close, unless closing fails.
+// openServer is a former writer's server that can be closed for writes from here, unless fails is set.
 type openServer struct {
 	deadRemote
 	open  *bool
@@ -129,8 +129,8 @@ func (o openServer) DenyWrites(context.Context, mysqlctl.Deny) error {
 	return o.fails
 }
 
-// TestFormerWriterIsClosed: the server of the writer before, whose agent may be dead, is closed before another one is
-// opened.
+// TestFormerWriterIsClosed: the former writer's server, whose agent may be dead, is closed for writes before the new
+// writer's is opened.
 func TestFormerWriterIsClosed(t *testing.T) {
 	for name, fails := range map[string]error{"closed": nil, "can't be closed": syscall.ECONNRESET} {
 		t.Run(name, func(t *testing.T) {
@@ -147,9 +147,9 @@ func TestFormerWriterIsClosed(t *testing.T) {
 	}
 }
 
-// TestListens: in a planned move a server that nobody could connect to by the writer's address stays closed, so that
-// the role goes back. When the writer before is dead, or somebody says so, it opens all the same: some clients may have
-// other ways.
+// TestListens: in a planned move a server that does not listen on the writer's address stays closed for writes, so that
+// the role goes back. Where the former writer is dead, or the move is forced, the server is opened all the same: some
+// clients may reach it by another address.
 func TestListens(t *testing.T) {
 	own, any4, any6 := netip.MustParseAddrPort("10.0.0.2:3306"), netip.MustParseAddrPort("0.0.0.0:3306"),
 		netip.MustParseAddrPort("[::]:3306")

@@ -12,7 +12,8 @@ import (
 
 // What the kernel says of this machine, for an examination.
 
-// interfaces tells of the cluster's interface, with all its addresses, and of those among known that are on others.
+// interfaces tells the state of the interface with that name, its hardware address, and all its addresses; and those
+// addresses of known that are on other interfaces.
 func interfaces(name string, known []netip.Addr) (state wire.LinkState, hardware string, addresses []wire.HostAddress) {
 	state = wire.LinkMissing
 	all, err := net.Interfaces()
@@ -28,7 +29,7 @@ func interfaces(name string, known []netip.Addr) (state wire.LinkState, hardware
 		}
 		list, err := nic.Addrs()
 		if err != nil {
-			continue // it went away meanwhile
+			continue // the interface went away meanwhile
 		}
 		for _, a := range list {
 			p, err := netip.ParsePrefix(a.String())
@@ -44,7 +45,7 @@ func interfaces(name string, known []netip.Addr) (state wire.LinkState, hardware
 	return state, hardware, addresses
 }
 
-// lackedCapabilities are those that the agent needs and its process has not (capabilities(7)).
+// lackedCapabilities are the capabilities that the agent needs and that its process lacks (capabilities(7)).
 func lackedCapabilities() []string {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// What the kernel says of this machine.
+// TestMachine: the state and the addresses of interfaces, and the capabilities of this process, are as the kernel says.
 func TestMachine(t *testing.T) {
 	local := netip.MustParseAddr("127.0.0.1")
 	state, _, addresses := interfaces("lo", nil)

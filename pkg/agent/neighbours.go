@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Deadlines of what is asked about other hosts.
+// Deadlines of questions to other hosts.
 const (
 	reachTimeout = 700 * time.Millisecond
 	relayTimeout = 2500 * time.Millisecond
@@ -24,7 +24,8 @@ func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
 		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
 	if a.leasing == nil || !slices.Contains(a.leasing.Everybody, q.From) {
-		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' can't be the writer here", mysqlctl.Printable(q.From))}
+		return wire.Answer{Text: fmt.Sprintf("ERROR: Host '%s' is not in the configuration of this host",
+			mysqlctl.Printable(q.From))}
 	}
 	asked := askedToVouch{question: q, reply: make(chan vouchReply, 1)}
 	select {
@@ -44,7 +45,7 @@ func (a *Agent) peerStatus(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: wire.PromisedText}
 }
 
-// checkHost says whether this host reaches the server of another one.
+// checkHost answers a monitor that asks whether this host reaches the server of another one (CHECK_HOST).
 func (a *Agent) checkHost(ctx context.Context, req wire.Request) wire.Answer {
 	host, ok := a.neighbour(req)
 	if !ok {
@@ -58,7 +59,8 @@ func (a *Agent) checkHost(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: fmt.Sprintf("OK: Reached host '%s'", host)}
 }
 
-// announceAgain tells the network where an address is, for a monitor that can't reach it.
+// announceAgain tells the network that an address is on this host, for a monitor that can't reach the address
+// (ANNOUNCE).
 func (a *Agent) announceAgain(ctx context.Context, req wire.Request) wire.Answer {
 	if len(req.Params) == 0 {
 		return wire.Answer{Text: "ERROR: Unknown address"}
@@ -78,7 +80,7 @@ func (a *Agent) announceAgain(ctx context.Context, req wire.Request) wire.Answer
 	return wire.Answer{Text: fmt.Sprintf("OK: Announced %s", ip)}
 }
 
-// relay passes a line on to the agent of another host, for a monitor that can't reach it.
+// relay passes a line on to the agent of another host, for a monitor that can't reach that agent (RELAY).
 func (a *Agent) relay(ctx context.Context, req wire.Request) wire.Answer {
 	host, ok := a.neighbour(req)
 	if !ok {
@@ -98,7 +100,7 @@ func (a *Agent) relay(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.RelayAnswer(answer)
 }
 
-// neighbour is the other host that a request is about.
+// neighbour is the other host that a request is about; false where the configuration has no such host.
 func (a *Agent) neighbour(req wire.Request) (string, bool) {
 	if a.leasing == nil || len(req.Params) == 0 || !slices.Contains(a.leasing.Everybody, req.Params[0]) {
 		return "", false

@@ -14,7 +14,8 @@ import (
 	"mysql-mmm/pkg/replication"
 )
 
-// PeerServers reaches the servers of the configuration's hosts as the agent user: they are the Peers of a real cluster.
+// PeerServers reaches the servers of the configuration's hosts with the account of the agents. It is the
+// replication.Peers of the real program.
 type PeerServers struct {
 	who   *Identities
 	hosts []config.Host
@@ -33,8 +34,9 @@ func NewPeers(c *config.Config, who *Identities) *PeerServers {
 // String names the task.
 func (s *PeerServers) String() string { return "connections to the other servers" }
 
-// peersRest is how long a connection to another host's server is kept: from one question of a role change to the next.
-// It would count as a client there, which an original agent, or an admin, waits for.
+// peersRest is how long an unused connection to another host's server is kept: from one question of a role change to
+// the next. A connection that stayed would count as a client there, and an original agent, or an admin, may wait until
+// the server has none.
 const peersRest = 2 * time.Second
 
 // Run closes connections that are no longer used, until ctx ends, and then all.
@@ -56,7 +58,7 @@ func (s *PeerServers) Run(ctx context.Context) error {
 	}
 }
 
-// Account is how the local agent logs in to a host's server.
+// Account is how the local agent logs in to the server of host h.
 func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	local := c.Local()
 	return mysqlctl.Config{
@@ -66,7 +68,8 @@ func Account(c *config.Config, h config.Host) mysqlctl.Config {
 	}
 }
 
-// SpareAccount is the replication user on the local server, for what every account is told.
+// SpareAccount is how the local agent logs in to its own server as the replication user, where its own account is
+// refused: for what the server tells any account.
 func SpareAccount(c *config.Config) mysqlctl.Config {
 	local := c.Local()
 	spare := Account(c, local)
@@ -79,7 +82,7 @@ func encryption(h config.Host) mysqlctl.Encryption {
 	return mysqlctl.Encryption{Mode: mysqlctl.SSLMode(h.MySQLSSLMode), CA: h.MySQLCA}
 }
 
-// Source names the host that a server replicates from (Peers).
+// Source names the host that a server replicates from (replication.Peers).
 func (s *PeerServers) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {
 	name, ok := s.who.source(r)
 	if !ok {
@@ -88,7 +91,7 @@ func (s *PeerServers) Source(r mysqlctl.Replica) (string, replication.Remote, bo
 	return name, s.all[name], true
 }
 
-// ByName finds a host (Peers).
+// ByName finds a host (replication.Peers).
 func (s *PeerServers) ByName(name string) (string, replication.Remote, bool) {
 	for _, h := range s.hosts {
 		if h.Name == name {
@@ -98,7 +101,7 @@ func (s *PeerServers) ByName(name string) (string, replication.Remote, bool) {
 	return "", nil, false
 }
 
-// Names are those of all hosts (Peers).
+// Names are the names of all hosts (replication.Peers).
 func (s *PeerServers) Names() []string {
 	names := make([]string, len(s.hosts))
 	for i, h := range s.hosts {
@@ -107,7 +110,7 @@ func (s *PeerServers) Names() []string {
 	return names
 }
 
-// NewSources says how this host replicates from another.
+// NewSources returns a function that says how this host's server replicates from the server of another host.
 func NewSources(c *config.Config) func(string) (replication.Source, bool) {
 	local := c.Local()
 	return func(name string) (replication.Source, bool) {
@@ -117,7 +120,7 @@ func NewSources(c *config.Config) func(string) (replication.Source, bool) {
 	}
 }
 
-// NewSite takes from the configuration what this host is.
+// NewSite is what the configuration says of this host.
 func NewSite(c *config.Config) Site {
 	local := c.Local()
 	s := Site{Host: local.Name, Slave: local.Mode == config.Slave,
@@ -130,12 +133,13 @@ func NewSite(c *config.Config) Site {
 	return s
 }
 
-// Asker sends one line to the agent at an address.
+// Asker sends one line to the agent at addr (ip:port) and returns its answer.
 type Asker interface {
 	Ask(ctx context.Context, addr, line string) (string, error)
 }
 
-// NewLeasing makes what a lease needs of a configuration; nil where it asks for none.
+// NewLeasing makes the Leasing of a configuration. It is made where writer_lease is 0 too: the agent then still answers
+// what others ask of it (PEER_STATUS, CHECK_HOST, RELAY), and obeys a monitor whose file has a lease.
 func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
 	local := c.Local()
 	l := &Leasing{StatePath: local.StatePath, Lease: cluster.Lease(c.WriterLease), Clock: clock}
@@ -155,8 +159,8 @@ func NewLeasing(c *config.Config, clock Clock, agents Asker) *Leasing {
 	return l
 }
 
-// greeted connects and waits for the first byte of the server's greeting: a server that hangs is connected to by the
-// kernel alone.
+// greeted connects to a server and waits for the first byte of its greeting. That it can connect is not enough: the
+// kernel takes connections for a server that hangs too.
 func greeted(ctx context.Context, addr string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -172,8 +176,8 @@ func greeted(ctx context.Context, addr string) error {
 	return err
 }
 
-// NewBlocking is how the agent of a configuration keeps new clients away: by a rule of its own that spares the cluster,
-// unless an admin has other commands for that.
+// NewBlocking is how the agent of a configuration keeps new clients away: by a firewall rule of its own that lets the
+// cluster's hosts in, unless the configuration has commands for that.
 func NewBlocking(c *config.Config) Blocking {
 	b := Blocking{Soft: c.Blocking == config.Soft, Block: c.BlockCommand, Unblock: c.UnblockCommand,
 		Grace: time.Duration(c.MaxKillRetries) * time.Second}
@@ -184,8 +188,8 @@ func NewBlocking(c *config.Config) Blocking {
 	return b
 }
 
-// NewFence is the firewall around the local server: the hosts of the configuration are let through, this one too, as
-// its agent connects by its address.
+// NewFence is the firewall around the local server's port. It lets the hosts of the configuration through, this one
+// too, as the agent connects to the host's own address.
 func NewFence(c *config.Config) fence.Port {
 	p := fence.Port{Number: uint16(c.Local().MySQLPort)}
 	for _, h := range c.Hosts {

@@ -21,13 +21,13 @@ type Site struct {
 // Facts is what this host is at one moment.
 type Facts struct {
 	Present  []netip.Addr // configured addresses on the interface
-	Unseen   bool         // the kernel did not say which: these are those of before, and others can't be ruled out
-	Writable wire.Tri     // whether the server takes writes; No as well where it certainly does not run
-	Down     bool         // the server certainly does not run
-	Gone     bool         // the process that it was is gone
-	Stalled  bool         // it answers, and has not written for stalledFor what it is to write
-	Fenced   bool         // it may take writes, and no client reaches it: its port is closed
-	Refused  bool         // the server answers, and this agent can neither open nor close it
+	Unseen   bool         // the kernel did not answer: Present is what was found before, and there may be others
+	Writable wire.Tri     // whether the server takes writes; No as well where Down
+	Down     bool         // the server's port refuses connections: it does not run
+	Gone     bool         // Down, and the process that answered last does not exist any more
+	Stalled  bool         // the server answers, and has written nothing for stalledFor though it has something to write
+	Fenced   bool         // the server may take writes and answers nobody; its port is closed, so no client reaches it
+	Refused  bool         // the server answers, and does not let this agent open or close it for writes
 }
 
 // Memory is what an agent knows beyond the facts.
@@ -35,16 +35,16 @@ type Memory struct {
 	// Opened: in the present holding of the active master role this host has caught up and been opened for writes, so
 	// that it may be opened again without catching up, and its address put back.
 	Opened bool
-	// holding is the one in which it was last opened, by the number of its first epoch; 0: none, or there are no
-	// epochs. A host whose lease was over for a while, and that nobody has replaced meanwhile, is opened again
-	// without catching up.
+	// holding is the holding in which this host was last opened, by the number of the holding's first epoch; 0: none, or
+	// there are no epochs. A host whose lease was over for a while, and that nobody has replaced meanwhile, is opened
+	// again without catching up.
 	holding uint64
-	Switch  cluster.Switch // where in the logs it took over
+	Switch  cluster.Switch // where in the logs this host took over
 	Port    Port           // whether the firewall keeps clients from the server
-	// portSeen: it was looked whether a former agent has left its rule.
+	// portSeen: this agent has looked whether a former agent has left the port closed.
 	portSeen bool
-	mine     []netip.Addr // addresses that this agent has added, or found when it first looked
-	looked   bool         // it has
+	mine     []netip.Addr // addresses that this agent has added, or may have inherited (Site.own)
+	looked   bool         // this agent has seen the addresses once, so that mine is complete
 	Closed   bool         // the server was closed when it last answered, and this agent has not begun to open it since
 
 	// notes are what this pass did that people should know, beside what has failed.
@@ -104,14 +104,14 @@ func (s Site) roles(ips []netip.Addr) []cluster.RoleIP {
 	})
 }
 
-// mustFlee: there is no time to close the server for writes before its address goes: the lease is over, or it does
-// not answer, or it does not write.
+// mustFlee says whether the writer's address has to go before the server is closed for writes: the lease is over, so
+// that there is no time left, or the server does not answer or does not write, so that closing it may take for ever.
 func mustFlee(f Facts, lapsed bool) bool { return lapsed || f.Writable == wire.Unsure || f.Stalled }
 
 // Plan lists the actions that make a host with these facts what the order says, in their order: writes are denied
 // before the address of the writer goes; what has to go goes before anything comes; the writer's address comes last,
 // after the server has caught up and been opened. At rest the list is empty. A host whose lease has lapsed, or whose
-// server does not answer, gives up its address first.
+// server does not answer or does not write, gives the writer's address up before it denies writes (mustFlee).
 func Plan(site Site, order cluster.Order, f Facts, m Memory, lapsed bool) []Action {
 	var plan []Action
 	writer := site.writer(order.Roles)
@@ -131,7 +131,7 @@ func Plan(site Site, order cluster.Order, f Facts, m Memory, lapsed bool) []Acti
 	var last []Action
 	for _, r := range order.Roles {
 		if !slices.Contains(site.Addresses, r) {
-			continue // reported as a problem
+			continue // pass reports it as a problem
 		}
 		present := slices.Contains(f.Present, r.IP)
 		add := Action{Kind: Add, Address: r}
@@ -148,13 +148,14 @@ func Plan(site Site, order cluster.Order, f Facts, m Memory, lapsed bool) []Acti
 	return append(plan, last...)
 }
 
-// openWriter opens the server. One that is open and has the address already is left alone: that is a writer at work,
-// found after a restart of the agent. One that has been opened and has died since is opened again when it is back.
+// openWriter lists the actions that open the writer's server. A server that is open beside the writer's address is left
+// alone: that is a writer at work, found after a restart of the agent. A server that was opened in this holding and has
+// died, or hangs, is opened again when it answers.
 func openWriter(f Facts, m Memory, present bool) []Action {
 	open := f.Writable == wire.Yes
 	switch {
 	case open && (m.Opened || present), m.Opened && (f.Down || f.Writable == wire.Unsure):
-		return nil // a server that hangs would only keep us waiting
+		return nil // a server that is down or hangs can't be opened now
 	case m.Opened:
 		return []Action{{Kind: Allow}}
 	}

@@ -40,7 +40,7 @@ func subsets(all []cluster.RoleIP) [][]cluster.RoleIP {
 	return sets
 }
 
-// machine is a host that the actions of a plan change; caughtUp says whether it has all that the old writer wrote.
+// machine is a host that the actions of a plan change; caughtUp says whether it has all that the former writer wrote.
 type machine struct {
 	facts    Facts
 	memory   Memory
@@ -77,7 +77,7 @@ func TestPlan(t *testing.T) {
 					for _, r := range present {
 						m.facts.Present = append(m.facts.Present, r.IP)
 					}
-					// A writer at work: open, with its address. It has nothing to catch up with.
+					// A server that is open beside the writer's address is a writer at work: it need not catch up.
 					m.caughtUp = opened || writable == wire.Yes && slices.Contains(present, writer)
 					cases++
 					t.Run(fmt.Sprintf("%v with %v, writable %v, opened %v", order, present, writable, opened),
@@ -102,7 +102,8 @@ func checkPlan(t *testing.T, order cluster.Order, m machine) {
 	start := m
 	plan := Plan(site(), order, m.facts, m.memory, false)
 	for i, a := range plan {
-		// A crash before this action, a new agent without memory: it must not open or serve what has not caught up.
+		// The agent crashes before this action, and a new one has no memory: it must not open the server, or add the
+		// writer's address, before the server has caught up.
 		crashed := m
 		crashed.memory = Memory{}
 		again := crashed
@@ -134,7 +135,7 @@ func checkPlan(t *testing.T, order cluster.Order, m machine) {
 	}
 }
 
-// checkWriter: the writer's address newly on the interface, or writes newly allowed, only on a server that has caught
+// checkWriter fails the test where the writer's address was added, or writes were allowed, before the server has caught
 // up.
 func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 	t.Helper()
@@ -147,8 +148,8 @@ func checkWriter(t *testing.T, m, start machine, order cluster.Order) {
 	}
 }
 
-// TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor says otherwise, and nothing
-// else is tried.
+// TestPlanOfDeadServer: a writer whose server has died keeps its address until the monitor takes the role away, and
+// nothing else is tried.
 func TestPlanOfDeadServer(t *testing.T) {
 	f := Facts{Present: []netip.Addr{writer.IP}, Writable: wire.No, Down: true}
 	if plan := Plan(site(), cluster.Order{Roles: []cluster.RoleIP{writer}}, f, Memory{Opened: true},
@@ -161,7 +162,7 @@ func TestPlanOfDeadServer(t *testing.T) {
 	}
 }
 
-// TestPlanOfUnknownRole: what the configuration of this host does not have is not added.
+// TestPlanOfUnknownRole: an address that the configuration of this host does not have is not added.
 func TestPlanOfUnknownRole(t *testing.T) {
 	order := cluster.Order{Roles: []cluster.RoleIP{role("reader", "10.9.9.9")}}
 	if plan := Plan(site(), order, Facts{Writable: wire.No}, Memory{}, false); len(plan) > 0 {
@@ -172,8 +173,8 @@ func TestPlanOfUnknownRole(t *testing.T) {
 	}
 }
 
-// A host that catches up is to stop that when it is told to open by force, and only then: once it is open the order
-// goes on without.
+// TestForceInterrupts: a round that catches up is interrupted when the order begins to say Forced, or Lacks changes.
+// That Forced ends interrupts nothing: the monitor leaves it out again once the writer is open.
 func TestForceInterrupts(t *testing.T) {
 	plain := cluster.Order{State: cluster.Online, Roles: []cluster.RoleIP{writer}}
 	forced := plain
@@ -189,8 +190,8 @@ func TestForceInterrupts(t *testing.T) {
 		{"force", plain, forced, false},
 		{"force that is repeated", forced, forced, true},
 		{"the end of force", forced, plain, true},
-		{"it is to wait for the word of the one before", plain, lacks, false},
-		{"it waits for that", lacks, lacks, true},
+		{"it is to wait for the former writer's word", plain, lacks, false},
+		{"it waits for that word", lacks, lacks, true},
 		{"it need not wait any more", lacks, plain, false},
 	} {
 		if got := sameOrder(c.now, c.next); got != c.sameAsBefore {

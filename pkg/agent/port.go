@@ -10,27 +10,27 @@ import (
 // Port is what is known of the firewall rule that keeps clients away from a server that can't be closed for writes.
 type Port uint8
 
-// An agent does not know at its start whether a former one has left the rule.
+// The states of the port.
 const (
-	PortUnknown Port = iota
+	PortUnknown Port = iota // as at the start of an agent: a former one may have left the rule
 	PortOpen
 	PortClosed
 )
 
-// mayBeOpen says whether a server that does not answer may take writes. It does not where it was closed for writes
-// when it last answered, this agent has not begun to open it since, and the process is still the one that answered: a
-// server opens itself only by starting anew.
+// mayBeOpen says whether a server that does not answer may take writes. It does not where three things hold: it was
+// closed for writes when it last answered, this agent has not begun to open it since, and its process is still the one
+// that answered. A server opens itself only by starting anew.
 func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProcess }
 
-// wantPort is what the port is to be; PortUnknown: as it is. It is closed only where writes may get to a server that
-// must not take any. Closing it costs readers their connections, so one that has merely missed a question is left
-// alone. That a server answers says that it lives, not that it is closed: one that does not let the agent in is closed
-// off like one that hangs, unless it is known to be closed for writes. One that lets it in is closed for writes
-// instead.
+// wantPort is what the port is to be; PortUnknown: it stays as it is. The port is closed only where clients could write
+// to a server that must not take writes. Closing it costs readers their connections, so the port of a server that was
+// closed for writes and has merely missed a question stays open. A server that answers with an error lives, but may
+// take writes: where it does not let the agent in, its port is closed as if it hung, unless it is known to be closed
+// for writes. A server that lets the agent in is closed for writes instead.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:
-		return PortOpen // what a former configuration has left is of no use
+		return PortOpen // no candidate: under a former configuration it may have been one, and left the port closed
 	case !writer && f.Writable == wire.Unsure && mayBeOpen(m, sameProcess):
 		return PortClosed
 	case !writer && f.Writable == wire.Yes && (f.Stalled || f.Refused || m.Port == PortClosed):
@@ -41,8 +41,9 @@ func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port 
 	return PortUnknown
 }
 
-// shut keeps clients away by the firewall from a server that may take writes and can't be asked, and lets them in
-// again once it has been closed for writes. A port that is shut counts as closed for writes: no client reaches it.
+// shut closes the port of a server that may take writes, must not, and can't be closed for writes; and opens the port
+// again once the server is closed for writes. A server behind a closed port counts as closed for writes
+// (Facts.Writable), since no client reaches it. The string is what has failed, or "".
 func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Facts, m Memory) (Facts, Memory, string) {
 	if h.fence == nil {
 		return f, m, ""
@@ -73,7 +74,8 @@ func (h *host) shut(ctx context.Context, site Site, writer bool, s stall, f Fact
 	}
 	open := f.Writable == wire.Unsure && mayBeOpen(m, same) || f.Writable == wire.Yes
 	if fenced := open && m.Port == PortClosed; !writer && (fenced || f.Writable == wire.Unsure && !open) {
-		f.Writable, f.Fenced = wire.No, fenced && !f.Refused // one that refuses this agent can be asked by others
+		// A server that only refuses this agent is not Fenced: a new writer can still ask it (cluster.Order.Cut).
+		f.Writable, f.Fenced = wire.No, fenced && !f.Refused
 	}
 	return f, m, ""
 }
@@ -88,7 +90,8 @@ func whyClosed(f Facts, s stall) string {
 	return "The server does not answer: its port is closed to clients until it does"
 }
 
-// stillClosed looks whether nobody has emptied the firewall since, as a reload of its service does.
+// stillClosed says whether the firewall still keeps clients from the port: a reload of the firewall's service may have
+// taken the rule away.
 func (h *host) stillClosed(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
 	defer cancel()
@@ -102,7 +105,8 @@ func (h *host) closePort(ctx context.Context) error {
 	if err := h.fence.Close(ctx); err != nil || h.clients == nil {
 		return err
 	}
-	// A client that waits for an answer would still get it, and take for committed what nobody else will have.
+	// A client that waits for the answer to a commit could still get it, and count on a transaction that no other host
+	// has.
 	if _, err := h.clients(ctx); err != nil {
 		h.log.Warn(fmt.Sprintf("Couldn't end the connections of clients to the server: %v", err))
 	}

@@ -20,7 +20,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// fakeFence is a firewall.
+// fakeFence is a firewall in memory.
 type fakeFence struct {
 	closed bool
 	fail   error
@@ -50,10 +50,10 @@ func TestWantPort(t *testing.T) {
 		writer   bool
 		writable wire.Tri
 		down     bool
-		closed   bool // when it last answered
-		same     bool // process as then
-		stalled  bool // it answers, and does not write
-		refused  bool // it answers, and does not let the agent in
+		closed   bool // the server was closed for writes when it last answered
+		same     bool // its process is still the one that answered
+		stalled  bool // the server answers, and does not write
+		refused  bool // the server answers, and does not let the agent in
 		port     Port
 		want     Port
 	}{
@@ -67,7 +67,7 @@ func TestWantPort(t *testing.T) {
 		"closed for writes": {writable: no, closed: true, want: PortOpen},
 		"does not run": {writable: no, down: true, closed: true,
 			want: PortUnknown},
-		// it is closed for writes instead
+		// the server is closed for writes, and its port stays
 		"open for writes and not the writer": {writable: yes, want: PortUnknown},
 		"refuses the agent, never heard":     {writable: hangs, refused: true, want: PortClosed},
 		"refuses the agent, was open": {writable: hangs, same: true, refused: true,
@@ -91,7 +91,7 @@ func TestWantPort(t *testing.T) {
 			want: PortOpen},
 		"closed, and can't write": {writable: no, stalled: true, want: PortOpen},
 		"the writer at work":      {writable: yes, writer: true, want: PortOpen},
-		// opened with the server
+		// the port is opened with the server (apply)
 		"the writer is yet closed":  {writable: no, writer: true, want: PortUnknown},
 		"a slave that takes writes": {slave: true, writable: yes, want: PortOpen},
 		"a slave that hangs":        {slave: true, writable: hangs, want: PortOpen},
@@ -109,15 +109,16 @@ func TestWantPort(t *testing.T) {
 	}
 }
 
-// oneProcess is a server's process.
+// oneProcess is the process of a server; same says whether it is still the one that answered last.
 type oneProcess struct{ same bool }
 
 func (oneProcess) Answered(context.Context) {}
 func (oneProcess) Gone() bool               { return false }
 func (p *oneProcess) Same() bool            { return p.same }
 
-// TestMissedQuestion: a candidate that was read-only a second ago and misses a question keeps its readers; one that
-// was open does not, nor one that this agent has begun to open since, nor one that may have been started anew.
+// TestMissedQuestion: the port of a candidate that was read-only a second ago stays open where its server misses a
+// question, so that readers keep their connections. It is closed where the server was open, where this agent has begun
+// to open it since, and where it may have been started anew.
 func TestMissedQuestion(t *testing.T) {
 	hangs := errors.New("no answer")
 	for name, c := range map[string]struct {
@@ -171,7 +172,7 @@ func TestMissedQuestion(t *testing.T) {
 				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
 					t.Errorf("it was closed %d times", n)
 				}
-				// It answers again, read-only: whatever was closed is open.
+				// The server answers again, read-only: its port is opened.
 				s.fail = map[string]error{}
 				if out = round(); f.closed || out.facts.Writable != wire.No {
 					t.Errorf("the port is closed: %v, the server takes writes: %v, when it answers again", f.closed,
@@ -182,9 +183,9 @@ func TestMissedQuestion(t *testing.T) {
 	}
 }
 
-// TestRefusedAgent: a healthy server that does not let its agent in is no reason to close its port, as long as it is
-// known to be closed for writes: from before, or by way of another account. A writer that has to go and can't be closed
-// is closed off.
+// TestRefusedAgent: the port of a healthy server that does not let its agent in stays open as long as the server is
+// known to be closed for writes, from before or by way of another account. The port of a former writer that can't be
+// closed for writes is closed.
 func TestRefusedAgent(t *testing.T) {
 	denied := fmt.Errorf("read variables: %w", &mysqlctl.ConnectError{Addr: "10.0.0.1:3306", User: "agent",
 		Err: &mysql.MySQLError{Number: 1045, Message: "Access denied"}})
@@ -257,7 +258,7 @@ func TestRefusedAgent(t *testing.T) {
 				if n := strings.Count(strings.Join(f.did, " "), "close"); n > 1 {
 					t.Errorf("it was closed %d times", n)
 				}
-				// The account is mended: whatever was closed off is closed for writes, and its port open.
+				// The account is mended: the server is closed for writes where it has to be, and its port is open.
 				s.fail = map[string]error{}
 				out = round(c.roles...)
 				if want := wire.TriOf(len(c.roles) > 0); f.closed || out.facts.Writable != want || out.facts.Refused ||
@@ -277,8 +278,8 @@ type counted struct {
 
 func (c *counted) Writable(context.Context) (bool, error) { c.asked++; return false, c.err }
 
-// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it; another failure is
-// none of its own.
+// TestSpareAccount: an account that is refused is left alone for a while, as its server may lock it. After another
+// failure it is tried again at once.
 func TestSpareAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counted{err: &mysqlctl.ConnectError{Err: &mysql.MySQLError{Number: 1045}}}
@@ -311,7 +312,8 @@ func TestSpareAccount(t *testing.T) {
 	}
 }
 
-// TestPortLeftClosed: what an agent that was killed has closed, the next one opens, as whatever it finds itself.
+// TestPortLeftClosed: a port that an agent has left closed when it was killed is opened by the next agent, whatever its
+// host is to be.
 func TestPortLeftClosed(t *testing.T) {
 	for name, c := range map[string]struct {
 		slave, open, present bool
@@ -342,7 +344,7 @@ func TestPortLeftClosed(t *testing.T) {
 }
 
 // TestRestartWhileFenced: an agent that is restarted while the server can't be closed for writes, as its disk hangs,
-// says at once that no client reaches it, and keeps it so until it is closed.
+// says at once that no client reaches the server, and keeps the port closed until the server is closed for writes.
 func TestRestartWhileFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{"deny": make(chan struct{})}, open: true,
@@ -390,14 +392,14 @@ func TestRestartWhileFenced(t *testing.T) {
 	})
 }
 
-// hostOf is db1 on a machine made of values.
+// hostOf is db1 on the machine s.
 func hostOf(s *sim) *host {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	return &host{site: site(), publisher: vips(s), announce: s, gate: s, log: log,
 		peers: s, catchUp: s.replicating(site()).CatchUp}
 }
 
-// vips publishes addresses on a machine made of values.
+// vips publishes addresses on a machine in memory.
 func vips(on interface {
 	endpoint.Addresses
 	endpoint.Announcer
@@ -407,7 +409,7 @@ func vips(on interface {
 
 func forEver(cluster.RoleIP) (time.Duration, error) { return 0, nil }
 
-// caughtUp is the replication of db1 from db2, of which it has executed all.
+// caughtUp is the replication of db1 from db2, where db1 has executed all that it has received.
 func caughtUp() mysqlctl.Replica {
 	return mysqlctl.Replica{SourceHost: "10.0.0.2", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
 		Executed: at(100)}

@@ -12,7 +12,7 @@ import (
 )
 
 // ServerProcess remembers which process the server was when it last answered, by the pid file that the server itself
-// names (@@pid_file). A server whose file can't be read is never said to be gone.
+// names (@@pid_file). Where that file could not be read, Gone and Same are false.
 type ServerProcess struct {
 	PIDFile func(ctx context.Context) (string, error)
 
@@ -22,7 +22,7 @@ type ServerProcess struct {
 	file fs.FileInfo // the pid file; nil where it can't be read
 }
 
-// Answered notes the server's process; it asks the server for its file only once.
+// Answered notes the server's process. It asks the server for the path of the pid file until it has been told once.
 func (p *ServerProcess) Answered(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +36,7 @@ func (p *ServerProcess) Answered(ctx context.Context) {
 	p.pid, p.file = p.read()
 }
 
-// read returns 0 and nil where the file says nothing.
+// read returns the process id in the pid file; 0 and nil where the file can't be read or has none.
 func (p *ServerProcess) read() (int, fs.FileInfo) {
 	file, err := os.Stat(p.path)
 	if err != nil {
@@ -53,16 +53,16 @@ func (p *ServerProcess) read() (int, fs.FileInfo) {
 	return pid, file
 }
 
-// Gone says that the process that answered last does not exist any more.
+// Gone says whether the process that answered last certainly does not exist any more.
 func (p *ServerProcess) Gone() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pid > 0 && errors.Is(syscall.Kill(p.pid, 0), syscall.ESRCH)
 }
 
-// Same says that the process that answered last is certainly still the server: it exists, and its file is the one that
-// it has written. A server writes the file anew when it starts, before it answers anybody; the number alone may be the
-// same again, in a container.
+// Same says whether the process that answered last is certainly still the server: it exists, and the pid file is the
+// same file, unchanged. A server writes that file anew when it starts, before it answers anybody. The process id alone
+// proves nothing: in a container a server that is started anew often gets the same one.
 func (p *ServerProcess) Same() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// TestServerProcess: gone and same are said only of what is certain.
+// TestServerProcess: Gone and Same are true only where that is certain.
 func TestServerProcess(t *testing.T) {
 	server := exec.Command("sleep", "60")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	end := func() {
-		_ = server.Process.Kill() // that it has ended is what is wanted
+		_ = server.Process.Kill() // an error says that it has ended already
 		_ = server.Wait()
 	}
 	defer end()

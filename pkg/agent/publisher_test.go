@@ -20,12 +20,12 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// directory is a Publisher without any address on any interface: a list in which clients look a role up.
+// directory is a Publisher that uses no interface: a list in which clients look up where a role is.
 type directory struct {
 	mu   sync.Mutex
-	list map[netip.Addr]time.Duration // with what is left, as last told
+	list map[netip.Addr]time.Duration // addresses with their lifetimes as last told; 0: for ever
 	did  []string
-	fail error // of withdrawals
+	fail error // what withdrawals return
 }
 
 func (d *directory) List(context.Context) ([]netip.Addr, error) {
@@ -83,8 +83,8 @@ func (d *directory) history() string {
 	return text
 }
 
-// TestAnotherPublisher: an agent sends clients by whatever Publisher it is given, in the order in which it opens and
-// closes its server, and says what is published and not what was ordered.
+// TestAnotherPublisher: an agent works with whatever Publisher it is given: it publishes and withdraws in step with
+// opening and closing its server, and its answers name what is published, not what was ordered.
 func TestAnotherPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{fail: map[string]error{}, block: map[string]chan struct{}{}, position: at(500),

@@ -7,13 +7,13 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// record keeps the state file in a goroutine of its own, so that a disk that hangs stops nothing that needs no disk:
-// the end of a lease, the giving up of the role, answers.
+// record writes the state file in a goroutine of its own, so that a disk that hangs does not stop what needs no disk:
+// ending a lease, giving the role up, answering.
 type record struct {
 	disk    Disk
 	path    string
-	wanted  chan lease.Saved // one slot; the newest wins
-	written chan written
+	wanted  chan lease.Saved // one slot; the newest state wins
+	written chan written     // how each attempt ended, for the owner
 }
 
 // written is how the writing of a state ended.
@@ -22,7 +22,7 @@ type written struct {
 	err   error
 }
 
-// retryRecord is the time to the next try where a disk has not taken a state.
+// retryRecord is the time to the next attempt after one that failed.
 const retryRecord = time.Second
 
 func newRecord(disk Disk, path string) *record {
@@ -38,7 +38,7 @@ func (r *record) want(s lease.Saved) {
 	r.wanted <- s
 }
 
-// Run writes until ctx ends: the newest that is wanted, again and again where the disk does not take it.
+// Run writes states until ctx ends: always the newest that is wanted, again and again where writing it fails.
 func (r *record) Run(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	<-retry.C

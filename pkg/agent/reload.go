@@ -10,9 +10,10 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// MayBeFollowed says whether an agent with the configuration next may take over from one with old, in the same process.
-// That is a restart: what is on the host stays as it is. It may not lose sight of an address that is there. The error
-// says why not, line by line.
+// MayBeFollowed says whether an agent with the configuration next may take over from one with the configuration old in
+// the same process. As with a restart, addresses and server stay as they are meanwhile. So next has to name each
+// virtual address that this host has now: an agent that does not know an address never takes it off. The error has a
+// line for each reason why not.
 func MayBeFollowed(ctx context.Context, old, next *config.Config, endpoints interface {
 	List(ctx context.Context) ([]netip.Addr, error)
 }) error {

@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// listed are addresses that are there.
+// listed is what List returns: the addresses that a host has.
 type listed struct {
 	ips []netip.Addr
 	err error

@@ -13,11 +13,11 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// renewalPeriod is how often the owner looks at its lease: often enough to tell the kernel at each whole second that is
-// left of it.
+// renewalPeriod is how often the owner looks at its lease at least: often enough to tell the kernel the new lifetime of
+// the writer's address when another whole second of the lease is over (keepUp).
 const renewalPeriod = 100 * time.Millisecond
 
-// newRenewals is the ticker of what the lease asks for by itself.
+// newRenewals is the ticker at which the owner looks at its lease (keepLease).
 func newRenewals(l *Leasing) *time.Ticker {
 	period := mendPeriod
 	if l != nil {
@@ -29,8 +29,9 @@ func newRenewals(l *Leasing) *time.Ticker {
 	return time.NewTicker(period)
 }
 
-// want is what this host is to be at the moment: its last order, as far as its lease allows. Without an order what is
-// there stays; a host that has lived through a restart of its agent by the promises of others is the writer it was.
+// want is what this host is to be at the moment: its last order, as far as its lease allows. Before the first order the
+// addresses that were found stay, and a host whose lease is live, by the promises of others, goes on as the writer that
+// it was before its agent was restarted.
 func (o *owner) want() cluster.Order {
 	switch {
 	case o.holder == nil && o.order == nil:
@@ -64,12 +65,14 @@ func (s Site) withWriter(roles []cluster.RoleIP) []cluster.RoleIP {
 	return all
 }
 
-// lapsed: the role is this host's, but what it is to be now leaves it out.
+// lapsed says whether the last order gives this host the writer role, and want leaves the role out, as the lease is
+// over.
 func (o *owner) lapsed(want cluster.Order) bool {
 	return o.order != nil && o.agent.site.writer(o.order.Roles) && !o.agent.site.writer(want.Roles)
 }
 
-// lifetime says what to tell the kernel of an address now.
+// lifetime returns a function that says what to tell the kernel of an address at the moment of the call; 0: it stays
+// for ever.
 func (o *owner) lifetime() func(cluster.RoleIP) (time.Duration, error) {
 	if o.holder == nil {
 		return func(cluster.RoleIP) (time.Duration, error) { return 0, nil }
@@ -82,7 +85,8 @@ func (o *owner) lifetime() func(cluster.RoleIP) (time.Duration, error) {
 	return func(r cluster.RoleIP) (time.Duration, error) { return t.lifetime(site, r, readers) }
 }
 
-// readerLease is how long addresses other than the writer's stay without anybody being heard; 0: for ever.
+// readerLease is how long addresses other than the writer's stay while this host hears neither the monitor nor another
+// agent; 0: for ever.
 func (o *owner) readerLease() cluster.Lease {
 	if o.order == nil {
 		return 0
@@ -90,13 +94,14 @@ func (o *owner) readerLease() cluster.Lease {
 	return o.order.Lease
 }
 
-// leased: something that this host has, or is to have, can run out.
+// leased says whether an address that this host has, or is to have, has a lease that can end.
 func (o *owner) leased() bool {
 	return o.holder != nil && (o.readerLease() > 0 || o.holder.lease.Wants() && o.holder.lease.Lease() > 0)
 }
 
-// grace is how long a statement that writes may go on: no longer than the lease, since another host may be open after
-// its end. A host that is to leave has until then; one that holds none, and is open, gives no time at all.
+// grace is how long a statement that writes may go on while the server is being closed: at most as configured, and no
+// longer than the lease, since another host may be the writer after the lease's end. That counts too for a host that is
+// to leave. A host without a lease whose server is open gives such statements no time at all.
 func (o *owner) grace() func(most time.Duration) time.Duration {
 	if o.holder == nil || o.order == nil || o.order.Lease == 0 {
 		return func(most time.Duration) time.Duration { return most }
@@ -105,7 +110,8 @@ func (o *owner) grace() func(most time.Duration) time.Duration {
 	return func(most time.Duration) time.Duration { return min(most, max(0, until-clock.Now())) }
 }
 
-// keepLease asks the other candidates where the lease runs low, and fences where it has run out.
+// keepLease asks the other candidates for promises where the lease runs low, and starts a round where the lease has
+// ended or come back.
 func (o *owner) keepLease(ctx context.Context) {
 	if !o.leased() {
 		return
@@ -126,8 +132,8 @@ func (o *owner) keepLease(ctx context.Context) {
 	o.company(ctx)
 	o.keepUp(ctx)
 	lost := o.lapsed(o.want())
-	if lost != o.unnerved {
-		o.unnerved = lost
+	if lost != o.wasLapsed {
+		o.wasLapsed = lost
 		if lost && t.lease.Saved.Taken != "" {
 			o.lapses++
 			o.agent.log.Log(ctx, levelFatal,
@@ -141,8 +147,8 @@ func (o *owner) keepLease(ctx context.Context) {
 	}
 }
 
-// keepUp tells the kernel of the writer's address anew when another whole second of its lease is over. The kernel's
-// lifetimes are rounded down, and what it was told before ends first.
+// keepUp tells the kernel the lifetime of the writer's address anew when another whole second of the lease is over.
+// Lifetimes are whole seconds, rounded down: without this the address would end up to a second before its lease.
 func (o *owner) keepUp(ctx context.Context) {
 	left := o.holder.lease.Left(o.holder.leasing.Clock.Now())
 	if left == lease.Forever || left <= 0 || left.Truncate(time.Second) >= o.toldKernel {
@@ -151,8 +157,8 @@ func (o *owner) keepUp(ctx context.Context) {
 	o.renew(ctx)
 }
 
-// company finds out whether a host that the monitor has not spoken to for a while is cut off from everybody: if another
-// agent answers it keeps its reader addresses.
+// company asks the other agents for a sign of life where this host has heard neither the monitor nor another agent for
+// half of the readers' lease. If one answers, this host is not cut off, and keeps its reader addresses.
 func (o *owner) company(ctx context.Context) {
 	t := o.holder
 	l := time.Duration(o.readerLease())
@@ -192,8 +198,8 @@ func (l Leasing) anybody(ctx context.Context, limit time.Duration) bool {
 	return found
 }
 
-// renew tells the kernel how long the addresses that this host is to have, and has, may stay: for ever where the
-// order is of a monitor that knows no leases. It never adds one.
+// renew tells the kernel how long the addresses may stay that this host has and is to have: for ever where the order is
+// of a monitor that knows no leases. It adds no address.
 func (o *owner) renew(ctx context.Context) {
 	if o.holder == nil || o.order == nil && !o.holder.holds(o.holder.leasing.Clock.Now()) {
 		return
@@ -203,7 +209,7 @@ func (o *owner) renew(ctx context.Context) {
 	}
 	for _, r := range o.want().Roles {
 		if o.order == nil && r.Role != o.agent.site.ActiveMasterRole {
-			continue // for how long it may stay nobody has said yet
+			continue // no order has said yet for how long a reader address may stay
 		}
 		if err := o.renewOne(ctx, r); err != nil && !errors.Is(err, endpoint.ErrTooShort) {
 			o.agent.log.Log(ctx, levelFatal, "Couldn't renew "+r.String()+": "+err.Error())
@@ -211,8 +217,8 @@ func (o *owner) renew(ctx context.Context) {
 	}
 }
 
-// renewOne sets one lifetime. Where too little is left of the lease what the kernel was told before stands; what it was
-// told too late is taken off.
+// renewOne sets the lifetime of one address. Where too little is left of the lease the lifetime that the kernel was
+// told before stands. An address whose lifetime was set too late may outlast its lease, and is taken off.
 func (o *owner) renewOne(ctx context.Context, r cluster.RoleIP) error {
 	lifetime := o.lifetime()
 	err := o.agent.host.publisher.Renew(ctx, r, func() (time.Duration, error) { return lifetime(r) })

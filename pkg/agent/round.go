@@ -27,7 +27,7 @@ type outcome struct {
 	interrupted bool // by an order that wants something else
 }
 
-// start begins a round, unless one is under way: then another follows it.
+// start begins a round. While one is under way it begins none; another one follows where an order waits for its answer.
 func (o *owner) start(ctx context.Context) {
 	if o.round != nil {
 		o.again = o.again || len(o.waiting) > 0
@@ -36,7 +36,7 @@ func (o *owner) start(ctx context.Context) {
 	want := o.want()
 	o.agent.writer.Store(o.agent.site.writer(want.Roles) || o.memory.Port == PortClosed)
 	if o.agent.site.writer(want.Roles) {
-		o.ending() // the connections of a writer are its own again
+		o.ending() // a host that is to be the writer keeps its clients
 	}
 	life := ctx
 	ctx, cancel := context.WithCancel(life)
@@ -54,12 +54,13 @@ func (o *owner) start(ctx context.Context) {
 	})
 }
 
-// unasked: nobody has ordered anything since the start, and no lease says that this host is the writer.
+// unasked says whether nobody has ordered anything since the start, and no live lease makes this host the writer.
 func (o *owner) unasked() bool {
 	return o.order == nil && (o.holder == nil || !o.holder.holds(o.holder.leasing.Clock.Now()))
 }
 
-// holding names the present holding of the role, where it is this host's by an epoch.
+// holding is the number of the first epoch of the holding, where the newest epoch gives this host the writer role; 0:
+// it does not, or there are no epochs.
 func (o *owner) holding() uint64 {
 	if o.holder == nil || !o.holder.lease.Wants() {
 		return 0
@@ -67,7 +68,7 @@ func (o *owner) holding() uint64 {
 	return o.holder.lease.Saved.Epoch.Since
 }
 
-// candidate: this host may be the writer, by its own file or by the newest decision that it knows.
+// candidate says whether this host may be the writer, by its own file or by the newest epoch that it knows.
 func (o *owner) candidate() bool {
 	return o.agent.site.MayWrite || o.holder != nil && o.holder.lease.Saved.Epoch.Terms.Candidate(o.agent.site.Host)
 }
@@ -76,31 +77,32 @@ func (o *owner) candidate() bool {
 type pass struct {
 	order  cluster.Order
 	memory Memory
-	before []netip.Addr // the addresses that were seen last
-	// a candidate that has not the writer's address is closed for writes, and no more is done
+	before []netip.Addr // the addresses that the last look found
+	// nothing is ordered: all that is done is to close the server of a candidate without the writer's address for writes
 	unasked   bool
 	candidate bool // this host may be the writer
 	// first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
 	holding   uint64
-	lapsed    bool             // the role is this host's, and its lease is not live
-	hangs     bool             // the server does not answer, or does not write: it can't be closed
-	refused   bool             // the server answers, and does not let this agent close it
+	lapsed    bool             // the order gives this host the writer role, and its lease is over
+	hangs     bool             // the server does not answer, or does not write: it can't be closed for writes
+	refused   bool             // the server answers, and does not let this agent close it for writes
 	stall     stall            // of the server, when the round began
-	borrowed  bool             // the writer's address is here for what is left of its lifetime, and no longer
-	strays    []cluster.RoleIP // addresses that can only have been added by somebody else, unless this agent has
-	inherited bool             // the writer's address, where it is found first, may be of an agent before this one
+	borrowed  bool             // see owner.borrowed
+	strays    []cluster.RoleIP // see owner.strays
+	inherited bool             // see owner.inherited
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
-	grace     func(most time.Duration) time.Duration // what statements that write may be left at this moment
-	later     func(task func(context.Context))       // runs what goes on when the round has ended
+	grace     func(most time.Duration) time.Duration // how long statements that write may go on now, at most
+	later     func(task func(context.Context))       // runs a task that goes on after the round
 }
 
-// planned: nothing forces this host to give the role up, and the monitor leaves it here where that fails. One that does
-// not understand what an answer says takes any for success.
+// planned says whether nothing forces this host to give the writer role up, so that the role stays here where closing
+// the server fails. That is only so under a monitor of ours: an original one does not understand that an answer says
+// so, and takes any answer for success.
 func (p pass) planned() bool {
 	return p.order.Extended && p.order.State == cluster.Online && !p.lapsed && !p.hangs && !p.refused
 }
 
-// pass observes, plans, applies and observes again.
+// pass is the work of one round: it observes, plans, applies and observes again.
 func (h *host) pass(ctx context.Context, p pass) outcome {
 	order, m := p.order, p.memory
 	writer := h.site.writer(order.Roles)
@@ -114,7 +116,7 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if h.fence != nil && !m.portSeen {
 		m.portSeen = true
 		if h.stillClosed(ctx) {
-			m.Port = PortClosed // by the agent before this one, of a server that could not be closed for writes
+			m.Port = PortClosed // by the former agent, as the server could not be closed for writes
 		}
 	}
 	if p.borrowed {
@@ -128,11 +130,12 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	site.MayWrite = p.candidate
 	plan := Plan(site, order, facts, m, p.lapsed)
 	if p.unasked {
-		adopted := h.site.writer(h.site.roles(facts.Present)) // a writer at work, as it seems: the monitor will say
+		// Who has the writer's address may be the writer at work: the monitor's order will say.
+		adopted := h.site.writer(h.site.roles(facts.Present))
 		plan = slices.DeleteFunc(plan, func(a Action) bool { return a.Kind != Deny || adopted })
 	}
 	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
-		m.Opened = true // adopted
+		m.Opened = true // it was the writer at work already: it counts as opened by this agent
 	}
 	m.conflict = false
 	p.hangs, p.refused = facts.Writable == wire.Unsure || facts.Stalled, facts.Refused
@@ -180,7 +183,8 @@ func ips(roles []cluster.RoleIP) []netip.Addr {
 	return list
 }
 
-// finish takes over what a round achieved, answers those who wait for it, and goes on if there is more to do.
+// finish takes over what a round achieved, answers the orders that wait for it, and starts another round if one is
+// needed.
 func (o *owner) finish(ctx context.Context, out outcome) {
 	ended := o.round.order
 	o.round = nil
@@ -202,7 +206,7 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 		return
 	}
 	if !sameOrder(ended, o.want()) {
-		o.start(ctx) // those who wait are answered when what they ordered has been tried
+		o.start(ctx) // the orders that wait are answered after a round that has tried the newest one
 		return
 	}
 	o.settled = true
@@ -212,12 +216,12 @@ func (o *owner) finish(ctx context.Context, out outcome) {
 	}
 }
 
-// classicMove is how long a move takes at most under an original monitor: it tells the new holder of an address first,
-// and the old one within its next rounds of 3 s.
+// classicMove is how long a move of an address takes at most under an original monitor: it tells the new holder first,
+// and the old one within its next rounds, of 3 s each.
 const classicMove = 10 * time.Second
 
-// complain logs problems that are new. That an address is still elsewhere is the order of things while an original
-// monitor moves it.
+// complain logs problems that are new as FATAL. An original monitor tells the new holder of an address before the old
+// one, so that a conflict over the address is ordinary at first: for classicMove it is only logged as information.
 func (o *owner) complain(ctx context.Context, problems []string) {
 	hushed := map[string]time.Time{}
 	for _, p := range problems {
@@ -236,11 +240,11 @@ func (o *owner) complain(ctx context.Context, problems []string) {
 	o.hushed = hushed
 }
 
-// noteTime is how long a note is told: whoever asks for an order's outcome may ask more than once, and hears of it once
-// at least.
+// noteTime is how long a note stays in the answers. A monitor repeats its order each second, so that at least one
+// answer that arrives has the note.
 const noteTime = 10 * time.Second
 
-// note keeps what people should know of, and is no problem.
+// note keeps, for the next answers, what people should know though nothing has failed. It drops notes that are old.
 func (o *owner) note(texts []string) {
 	o.notes = slices.DeleteFunc(o.notes, func(n note) bool { return time.Since(n.made) >= noteTime })
 	for _, text := range texts {

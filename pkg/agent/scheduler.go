@@ -9,29 +9,30 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Events is the local server's event scheduler: what writes there without a client.
+// Events is the local server's event scheduler, which writes without a client. Inside returns whether the server takes
+// writes, and whether the scheduler is on.
 type Events interface {
 	Inside(ctx context.Context) (writable, scheduler bool, err error)
 	SetEventScheduler(ctx context.Context, on bool) error
 }
 
-// schedulerTimeout bounds a change, which waits for the scheduler's thread to end.
+// schedulerTimeout bounds one look and change: turning the scheduler off waits for the end of its thread.
 const schedulerTimeout = 5 * time.Second
 
 // Scheduler hands the event scheduler over with the writer role ("event_scheduler"): on where writes are allowed, off
-// where they are denied. It goes by what it finds once a second, so that a server that was restarted is seen to as
-// well, and at once when the agent has opened or closed the server. Nothing of a role change waits for it.
+// where they are denied. It looks at the server once a second, so that a server that was restarted is put right too,
+// and at once when the agent has opened or closed the server. No role change waits for it.
 type Scheduler struct {
 	Gate
 	events   Events
 	mayWrite bool
 	log      *slog.Logger
 	changed  chan struct{} // one slot
-	problem  string        // as logged last; of Run alone
+	problem  string        // as logged last; only Run uses it
 }
 
-// NewScheduler makes a Scheduler, which takes the place of the gate that it is given. Where the host may not be the
-// writer no events run.
+// NewScheduler makes a Scheduler, to be used in place of gate. On a host that may not be the writer it keeps the event
+// scheduler off.
 func NewScheduler(gate Gate, events Events, mayWrite bool, log *slog.Logger) *Scheduler {
 	return &Scheduler{Gate: gate, events: events, mayWrite: mayWrite, log: log, changed: make(chan struct{}, 1)}
 }
@@ -39,13 +40,13 @@ func NewScheduler(gate Gate, events Events, mayWrite bool, log *slog.Logger) *Sc
 // String names the task.
 func (s *Scheduler) String() string { return "event scheduler" }
 
-// DenyWrites is the gate's.
+// DenyWrites calls the gate's, and has Run look at the scheduler at once.
 func (s *Scheduler) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	defer s.poke()
 	return s.Gate.DenyWrites(ctx, d)
 }
 
-// AllowWrites is the gate's.
+// AllowWrites calls the gate's, and has Run look at the scheduler at once.
 func (s *Scheduler) AllowWrites(ctx context.Context) error {
 	defer s.poke()
 	return s.Gate.AllowWrites(ctx)
@@ -58,7 +59,7 @@ func (s *Scheduler) poke() {
 	}
 }
 
-// Run keeps the scheduler as it is to be until ctx ends. It stays so then.
+// Run keeps the scheduler on or off until ctx ends, and leaves it as it is then.
 func (s *Scheduler) Run(ctx context.Context) error {
 	ticker := time.NewTicker(mendPeriod)
 	defer ticker.Stop()
@@ -73,7 +74,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-// mend looks and sets. A server that can't be asked is left alone: it is closed, or found, by others.
+// mend looks at the scheduler and sets it. A server that can't be asked is left alone: rounds see to it.
 func (s *Scheduler) mend(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, schedulerTimeout)
 	defer cancel()

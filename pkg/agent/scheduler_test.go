@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// inside is a server as its scheduler sees it.
+// inside is a server with its event scheduler.
 type inside struct {
 	mu           sync.Mutex
 	writable, on bool
@@ -47,21 +47,21 @@ func (i *inside) AllowWrites(context.Context) error {
 	return nil
 }
 
-// do looks at the server, or changes it, while nobody else does.
+// do runs f, which looks at the server or changes it, under the lock.
 func (i *inside) do(f func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	f()
 }
 
-// times is how often it was told anything.
+// times is how often the scheduler was set.
 func (i *inside) times() (n int) {
 	i.do(func() { n = i.set })
 	return n
 }
 
 // TestScheduler: events run where writes are allowed and nowhere else: at once after the agent has opened or closed the
-// server, after a restart of the server, and never on a host that may not be the writer. A refusal is said once.
+// server, after a restart of the server, and never on a host that may not be the writer. A refusal is logged once.
 func TestScheduler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &inside{on: true}

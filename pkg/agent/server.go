@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// patience is how long one of our monitors waits for an order to be carried out; then it is told that it goes on.
+	// patience is how long an order of a monitor of ours may take before it is answered with "busy", while it is carried
+	// out further.
 	patience = 2 * time.Second
-	// classicPatience is the same for an original monitor, which takes any answer for success.
+	// classicPatience is the same for an original monitor, which knows no "busy" and takes any answer for success.
 	classicPatience = 5 * time.Minute
 )
 
@@ -106,7 +107,7 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 		wait = patience
 	}
 	if order.Lease > 0 {
-		// an answer renews the lease, also that of a host that is still busy
+		// An answer brings the stamp that the next order echoes, and so prolongs the lease: also a busy host answers in time.
 		wait = min(wait, time.Duration(order.Lease)/4)
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
@@ -114,8 +115,8 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	r, err := a.ask(limited, &order)
 	switch {
 	case ctx.Err() != nil && !order.Extended:
-		return wire.Answer{Text: "ERROR: The agent is ending"} // nobody is left who could say how things are
-	case err != nil: // or the next agent in this process will say more
+		return wire.Answer{Text: "ERROR: The agent is ending"} // its owner has ended, and can't say how things are
+	case err != nil: // the order takes long, or this agent ends and the next one in this process carries it out
 		return a.stillBusy(ctx, order)
 	}
 	if !order.Extended {
@@ -135,8 +136,9 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
 }
 
-// heed notes where orders come from: the monitor's own connections to the server are not to be kept away. One that
-// comes by way of another host says nothing of that, and hosts of the configuration are never kept away.
+// heed notes the address from which orders come, the monitor's: its connections to the server are let in while new
+// clients are kept away. An order that another host relays comes from that host's address and says nothing of the
+// monitor's; hosts of the configuration are let in anyway.
 func (a *Agent) heed(monitor netip.Addr) {
 	of := func(name string) bool {
 		ip, _, known := a.peers.ByName(name)
@@ -147,7 +149,8 @@ func (a *Agent) heed(monitor netip.Addr) {
 	}
 }
 
-// stillBusy is the answer while an order is being carried out: what is there at the moment, and that more will come.
+// stillBusy is the answer while an order is being carried out: the addresses that the host has at this moment, what the
+// work waits for, and that it is not finished (Busy).
 func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer {
 	report := wire.Report{Extended: order.Extended, Seq: order.Seq, Busy: true}
 	present, err := a.host.present(context.WithoutCancel(ctx))
@@ -155,7 +158,7 @@ func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer 
 		report.Problems = []string{"Couldn't observe this host: " + err.Error()}
 		present = nil
 		for _, r := range a.site.Addresses {
-			present = append(present, r.IP) // what can't be ruled out is there
+			present = append(present, r.IP) // the kernel did not say, so the host may have any of them
 		}
 	}
 	report.Have = a.site.roles(present)
@@ -171,7 +174,8 @@ func (a *Agent) stillBusy(ctx context.Context, order cluster.Order) wire.Answer 
 	return wire.Answer{Text: "ERROR: Status is still being applied", Fields: report.Fields()}
 }
 
-// systemStatus is what is there. Without the addresses it would say that there are none: that is an error.
+// systemStatus is what this host has: addresses, and what its server says. Where the kernel does not name the addresses
+// it is an error, since an answer without them would say that there are none.
 func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err error) {
 	facts, err := a.host.observe(ctx)
 	if facts.Unseen {
@@ -184,7 +188,7 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 	switch {
 	case replicaErr == nil:
 		s.MasterIP = replica.SourceHost
-		if name, _, known := a.peers.Source(replica); known { // monitors compare it with the addresses of hosts
+		if name, _, known := a.peers.Source(replica); known { // monitors compare MasterIP with the ip of each host
 			s.MasterIP, _, _ = a.peers.ByName(name)
 		}
 	case errors.Is(replicaErr, syscall.ECONNREFUSED):
@@ -198,13 +202,14 @@ func (a *Agent) systemStatus(ctx context.Context) (s wire.SystemStatus, err erro
 	return s, nil
 }
 
-// clearBadRoles removes what is on the interface and not ordered. Our monitors don't ask: their orders do the same.
+// clearBadRoles removes the addresses of roles that the last order does not give this host (CLEAR_BAD_ROLES). Monitors
+// of ours don't ask it of this agent: carrying out their orders does the same.
 func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 	present, err := a.host.present(ctx)
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
-	last, err := a.ask(ctx, nil) // an order that has come since may have added one of them
+	last, err := a.ask(ctx, nil) // after the look: an order that came in between may have added an address
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + err.Error()}
 	}
@@ -222,7 +227,7 @@ func (a *Agent) clearBadRoles(ctx context.Context) wire.Answer {
 	return wire.Answer{Text: fmt.Sprintf("OK: Removed %d roles", removed)}
 }
 
-// Refuse is the answer to what can't be a request.
+// Refuse is the answer to a line that can't be a request, with the reason in why.
 func (a *Agent) Refuse(why string) string {
 	answer := wire.Answer{Text: "ERROR: " + why}
 	if up, err := a.uptime(); err == nil {

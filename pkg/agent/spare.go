@@ -14,8 +14,8 @@ type Asked interface {
 	Writable(ctx context.Context) (bool, error)
 }
 
-// sparePause is how long an account that is refused as well is left alone. Servers may lock accounts after failed
-// logins, and this one is what others replicate with.
+// sparePause is how long the spare account is left alone after the server has refused it too. Servers may lock an
+// account after failed logins, and this one is the account with which other hosts replicate.
 const sparePause = time.Minute
 
 // spare asks the local server by another account than the agent's, which may do nothing but ask.
@@ -23,11 +23,11 @@ type spare struct {
 	server Asked
 
 	mu    sync.Mutex
-	until time.Time // when it may be tried again
-	err   error     // why not before
+	until time.Time // when the account may be tried again
+	err   error     // why it was refused last
 }
 
-// newSpare gives nil where there is no other account.
+// newSpare returns nil where there is no other account.
 func newSpare(server Asked) *spare {
 	if server == nil {
 		return nil
@@ -35,7 +35,7 @@ func newSpare(server Asked) *spare {
 	return &spare{server: server}
 }
 
-// writable is an error at once while the account is left alone.
+// writable says whether the server takes writes. While the account is left alone it returns an error at once.
 func (s *spare) writable(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,9 +11,10 @@ import (
 )
 
 // A server may answer every question and write nothing: its disk hangs or is full, or nobody acknowledges what it
-// commits. What is seen of that is told to the monitor, which decides (docs/design.md, "A writer that can't write").
+// commits. The agent tells the monitor what it sees of that; the monitor decides (docs/design.md, "A writer that can't
+// write").
 
-// Commits are what the local server says of transactions that are to become durable.
+// Commits is what the local server says of writes that are to reach its disk.
 type Commits interface {
 	WaitingWrites(ctx context.Context) ([]mysqlctl.WriteWait, error)
 	FileWrites(ctx context.Context) (mysqlctl.FileWrites, error)
@@ -21,38 +22,40 @@ type Commits interface {
 }
 
 const (
-	stallPeriod = time.Second // of looking
-	// stalledFor: a server that has written nothing for so long is not asked to close itself. It would hang as well.
+	stallPeriod = time.Second // between two looks
+	// stalledFor: a server that has written nothing for so long counts as stalled. It is not asked to close itself for
+	// writes, as that would hang too.
 	stalledFor = 3 * time.Second
-	// sameStatement is how far the start of a statement may seem to move: servers count whole seconds.
+	// sameStatement is how far the start of one statement may seem to move from look to look: servers count whole seconds.
 	sameStatement = 1500 * time.Millisecond
-	// longStatement: what a statement waits for that runs for longer is looked at.
+	// longStatement: where a statement runs for so long and does not say that it waits for its commit, a block is written
+	// to the disk to see whether that is what it waits for.
 	longStatement = time.Second
-	// fullDisk: with less than InnoDB needs to let a table grow (an extent of 1 MiB) a disk counts as full.
+	// fullDisk: a disk with fewer bytes free counts as full. InnoDB lets a table grow by extents of 1 MiB.
 	fullDisk = 1 << 20
 )
 
-// stall is for how long nothing has been written though something is to be, and how that is known. The zero value is
-// none.
+// stall is for how long the server has written nothing though it has something to write, and how that is known. The
+// zero value is no stall.
 type stall struct {
 	lasts time.Duration
 	why   string
 }
 
-// writeWaits are the statements that were found to wait for their commit, or for a file that takes nothing, each by its
-// connection.
+// writeWaits are the statements that wait for their commit, or for a file that takes nothing, by the ids of their
+// connections.
 type writeWaits map[uint64]writeWait
 
 type writeWait struct {
-	since   time.Duration // when it was first found to wait
-	started time.Duration // when it began, by the server's count
-	state   string
-	commits bool
+	since   time.Duration // when the statement was first found to wait
+	started time.Duration // when the statement began, by the server's count
+	state   string        // as the server calls it
+	commits bool          // it waits for its commit; else for a file
 }
 
-// next takes in what was found now. A connection that waits each time with another statement makes progress. One that
-// does not wait for its commit counts for as long as no write of InnoDB has ended: it may have waited for a lock
-// before.
+// next takes in the waits that were found now. A connection that waits with another statement each time makes progress,
+// and its wait begins anew. A statement that does not wait for its commit counts only for the time in which no write of
+// InnoDB to a file has ended: before that it may have waited for a lock.
 func (w writeWaits) next(now time.Duration, found []mysqlctl.WriteWait, files fileWrites) writeWaits {
 	next := writeWaits{}
 	for _, c := range found {
@@ -73,7 +76,7 @@ func (w writeWaits) next(now time.Duration, found []mysqlctl.WriteWait, files fi
 	return next
 }
 
-// stall is the wait of the one that has waited longest.
+// stall is the longest of the waits.
 func (w writeWaits) stall(now time.Duration) stall {
 	var longest stall
 	for id, c := range w {
@@ -90,7 +93,7 @@ func (w writeWaits) stall(now time.Duration) stall {
 	return longest
 }
 
-// fileWrites is what InnoDB says of its writes, and since when it has said just that.
+// fileWrites is what InnoDB says of its writes to files, and since when writes have been under way and none has ended.
 type fileWrites struct {
 	said  mysqlctl.FileWrites
 	since time.Duration
@@ -107,14 +110,14 @@ func (f fileWrites) next(now time.Duration, found mysqlctl.FileWrites) fileWrite
 type stallWatch struct {
 	commits Commits
 	volume  Volume
-	watched *atomic.Bool // the server is the writer's, or was when it last wrote
+	watched *atomic.Bool // see Agent.writer; while it is false, and no stall lasts, nothing is looked at
 
-	began   time.Time
+	began   time.Time // times below count from here
 	waits   writeWaits
 	files   fileWrites
-	folders []string
-	asked   chan string   // the answer of a file system; nil: none has been asked
-	full    time.Duration // since when a folder takes nothing
+	folders []string      // to which every commit writes
+	asked   chan string   // for the file systems' answer; nil: they are not being asked
+	full    time.Duration // since when a folder takes nothing, for the reason fullWhy; 0: all of them take writes
 	fullWhy string
 	newest  atomic.Pointer[stall]
 }
@@ -147,7 +150,7 @@ func (w *stallWatch) Run(ctx context.Context) error {
 	}
 }
 
-// look looks once. A question that has no answer says nothing: that is another check's matter.
+// look looks once. A question without an answer proves no stall: rounds see to a server that does not answer.
 func (w *stallWatch) look(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -179,9 +182,9 @@ func (w *stallWatch) look(ctx context.Context) {
 	w.newest.Store(&s)
 }
 
-// unusable says why a folder that every commit writes to takes nothing, or "". One that this agent can't see says
-// nothing. Where a statement takes long and its state does not say that it waits for the disk, a block is written: a
-// server that writes as it should is left alone.
+// unusable says why a folder to which every commit writes takes nothing, or "". A folder that this agent can't see
+// proves nothing. With write it also writes a block there: that is done only where a statement takes long without
+// saying that it waits for the disk, so that a server at work is left alone.
 func (w *stallWatch) unusable(ctx context.Context, write bool) string {
 	if w.asked == nil {
 		w.asked = make(chan string, 1)

@@ -14,7 +14,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// TestWriteWaits: what counts is how long one statement waits, not how often somebody does.
+// TestWriteWaits: a stall is one statement that waits for long, not many that each wait for a moment.
 func TestWriteWaits(t *testing.T) {
 	const s = time.Second
 	commit := func(id uint64, lasts time.Duration) mysqlctl.WriteWait {
@@ -28,7 +28,7 @@ func TestWriteWaits(t *testing.T) {
 	goesOn := mysqlctl.FileWrites{UnderWay: 1, Count: "6"}
 	for name, c := range map[string]struct {
 		found [][]mysqlctl.WriteWait // one a second
-		files []mysqlctl.FileWrites  // none: idle
+		files []mysqlctl.FileWrites  // one a second; nil: InnoDB is idle
 		want  time.Duration
 	}{
 		"nobody": {
@@ -96,18 +96,18 @@ type words struct {
 func (w words) WaitingWrites(context.Context) ([]mysqlctl.WriteWait, error) { return w.waits() }
 func (w words) Folders(context.Context) ([]string, error)                   { return w.folders, nil }
 
-// FileWrites: InnoDB always waits for a file here.
+// FileWrites says that one write of InnoDB to a file is under way, and never ends.
 func (w words) FileWrites(context.Context) (mysqlctl.FileWrites, error) {
 	return mysqlctl.FileWrites{UnderWay: 1, Count: "5"}, nil
 }
 
-// volume is a file system.
+// volume is a file system with these properties.
 type volume struct {
 	free        uint64
 	readOnly    bool
 	err         error
 	stat, write func() // called before it answers
-	failure     error  // of a write
+	failure     error  // what a write returns
 }
 
 func (v volume) Stat(string) (uint64, bool, error) {
@@ -124,7 +124,7 @@ func (v volume) Write(string) error {
 	return v.failure
 }
 
-// sometimes is one file system or another.
+// sometimes is the file system ill while bad is set, and well else.
 type sometimes struct {
 	bad       *atomic.Bool
 	ill, well Volume
@@ -140,7 +140,7 @@ func (s sometimes) now() Volume {
 func (s sometimes) Stat(folder string) (uint64, bool, error) { return s.now().Stat(folder) }
 func (s sometimes) Write(folder string) error                { return s.now().Write(folder) }
 
-// TestStallWatch: each way in which a server answers and does not write is seen, and its end as well.
+// TestStallWatch: each way in which a server answers and does not write is seen, and so is its end.
 func TestStallWatch(t *testing.T) {
 	began := time.Now()
 	nobody := func() ([]mysqlctl.WriteWait, error) { return nil, nil }
@@ -205,7 +205,7 @@ func TestStallWatch(t *testing.T) {
 					!strings.Contains(got.why, strings.TrimSpace(why)) {
 					t.Errorf("after 12 s: %v", got)
 				}
-				watched.Store(false) // it is to leave, and is looked at until it is well
+				watched.Store(false) // the host is no writer any more: a stall is watched until it ends
 				time.Sleep(3 * time.Second)
 				if got := w.get(); (got.lasts >= 12*time.Second) != want {
 					t.Errorf("while it leaves: %v", got)

@@ -12,10 +12,10 @@ import (
 	"mysql-mmm/pkg/lease"
 )
 
-// The agent's state file has one line: the newest epoch, its terms, the boot in which the role was taken in it, the
-// lease in milliseconds, and released=1 where a monitor that knows no epochs has been obeyed since. Later versions may
-// add fields. It is on disk before the agent says that it knows the
-// epoch, and before it takes the role.
+// The agent's state file has one line: the newest epoch, its terms, the boot in which this host took the writer role in
+// the epoch's holding, the lease in milliseconds, and released=1 where the newest order was of a monitor that knows no
+// epochs. Later versions may add fields. The file is on disk before the agent says that it knows the epoch, and before
+// it takes the role.
 //
 //	epoch=7,db1,6,0,|terms=db1,db2;3000;3000|taken=8f3a…|lease=3000
 
@@ -29,9 +29,9 @@ const (
 	keyReleased = "released"
 )
 
-// loadState reads the state file. A missing one is an agent's first start; one that can't be understood is an error,
-// and what it had is kept beside it, as PATH.unreadable. The boot is for files of a version that did not note in
-// which one the role was taken.
+// loadState reads the state file. A missing one is an agent's first start. One that can't be understood is an error,
+// and its content is kept beside it, as PATH.unreadable. boot is the present boot: the oldest versions of the file say
+// that the role was taken, and not in which boot; it counts as taken in this one.
 func loadState(disk Disk, path, boot string) (lease.Saved, error) {
 	text, err := disk.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +80,7 @@ func parseState(text, boot string) (lease.Saved, error) {
 	return s, err
 }
 
-// parseOldState reads EPOCH|TAKEN|MILLISECONDS.
+// parseOldState reads a file of an older version: EPOCH|TAKEN|MILLISECONDS, TAKEN being 0 or 1.
 func parseOldState(line, boot string) (lease.Saved, error) {
 	fields := strings.Split(line, "|")
 	if len(fields) != 3 || fields[1] != "0" && fields[1] != "1" {

@@ -11,28 +11,29 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Status is what an agent knows of its host, for those who watch it. It never changes.
+// Status is what an agent knows of its host at one moment, for metrics, health checks and people. Once it is
+// published it never changes.
 type Status struct {
 	Host     string
-	State    cluster.HostState // as ordered; UNKNOWN where nothing was since the start
-	Ordered  []cluster.RoleIP  // as far as the lease allows
+	State    cluster.HostState // as ordered; UNKNOWN where nothing was ordered since the start
+	Ordered  []cluster.RoleIP  // roles of the last order, as far as the lease allows them
 	Known    []cluster.RoleIP  // all of the configuration
-	Present  []cluster.RoleIP  // on the interface when it was last looked
+	Present  []cluster.RoleIP  // found on the interface by the last look
 	Writable wire.Tri
 	Down     bool      // the server's port refuses
 	Refused  bool      // the server answers, and does not let the agent in
-	Opened   bool      // as far as the agent knows the server is open in the present holding of the writer role
+	Opened   bool      // the agent has opened the server, or found it open, in the present holding of the writer role
 	Observed time.Time // when Present, Writable and Down were found; zero: never yet
 	Heard    time.Time // when the newest order came; zero: never yet
-	Told     time.Time // when this was said; the agent says it at least every second
+	Told     time.Time // when this Status was made; the agent makes one at least every second
 	Problems []string
 	Fenced   bool // the server's port is closed to clients
 	Epoch    cluster.Epoch
 	Leased   bool          // the order comes with a lease
 	Left     time.Duration // of the lease on the writer role, at Told; 0: it has none
-	Lapses   int           // how often the lease has run out while it held the role
+	Lapses   int           // how often the lease has run out while this host held the writer role
 
-	ends time.Duration // the same on the agent's clock
+	ends time.Duration // when the lease ends, on the agent's monotonic clock; 0: there is none; may be lease.Forever
 }
 
 // publishStatus makes known what the owner knows.
@@ -59,7 +60,7 @@ func (o *owner) publishStatus() {
 	o.agent.status.Store(&s)
 }
 
-// Status is the newest; false before the agent runs.
+// Status is the newest Status; false before Run has made one.
 func (a *Agent) Status() (Status, bool) {
 	s := a.status.Load()
 	if s == nil {
@@ -68,18 +69,19 @@ func (a *Agent) Status() (Status, bool) {
 	return *s, true
 }
 
-// stale is how long what was found counts: the host is looked at every second.
+// stale is how old a Status may be and still count: the agent looks at its host every second.
 const stale = 5 * time.Second
 
-// Alive says whether the agent's owner is at work.
+// Alive says whether the agent's owner (the goroutine that decides) is at work.
 func (a *Agent) Alive() bool {
 	s, ok := a.Status()
 	return ok && time.Since(s.Told) < stale
 }
 
-// Serves says whether clients of the role can be sent to this host, and if not, why: it is to have one of the role's
-// addresses and has it, its server answers, and for the active master role takes writes, under a lease that is live at
-// this moment where there is one.
+// Serves says whether clients of the role can be sent to this host, and if not, why. They can where the host is to have
+// one of the role's addresses and has it, its server answers, and its port is open. For the active master role the
+// server has to take writes too, and the lease, where there is one, to be live at this moment. A server that answers
+// but refuses the agent counts as open for writes where the agent has opened it.
 func (a *Agent) Serves(role string) (ok bool, why string) {
 	s, ok := a.Status()
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// A load balancer is never sent to a host that can't do the role's work now.
+// TestServes: a load balancer is never told that a host serves a role whose work the host can't do now.
 func TestServes(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	writer := cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}

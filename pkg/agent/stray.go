@@ -9,8 +9,9 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// strays are the addresses that nobody but somebody else can have added, unless this agent has: all that it is not to
-// have. Before the first order nobody has said what it is to have; the writer's address needs a lease even then.
+// strays are the configured addresses that this host is not to have. Where one of them is on the interface and this
+// agent has not added it, somebody else has (evict). Before the first order it is not known what the host is to have,
+// so that only the writer's address counts, and only under leases: without one nobody may have it even then.
 func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 	leased := o.holder != nil && o.holder.leased()
 	return slices.DeleteFunc(slices.Clone(o.agent.site.Addresses), func(r cluster.RoleIP) bool {
@@ -18,9 +19,9 @@ func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 	})
 }
 
-// borrowed: nobody has ordered anything since the start, and nobody vouches for this host, which had the writer's role
-// under a lease, or may have had it by a record that can't be read: what it has of the address leaves when the lifetime
-// is over that an agent before this one has set.
+// borrowed says whether this host may have the writer's address only for what is left of the lifetime that a former
+// agent has set. That is so where nobody has ordered anything since the start, no lease is live, and the former agent
+// held the writer role under a lease, or may have, as its record can't be read.
 func (o *owner) borrowed() bool {
 	if o.holder == nil || !o.unasked() {
 		return false
@@ -28,8 +29,9 @@ func (o *owner) borrowed() bool {
 	return o.holder.lease.Saved.Taken != "" && o.holder.lease.Lease() > 0 || o.holder.unread && o.holder.leased()
 }
 
-// disclaim takes out of what this agent may have added all that has no end: somebody else has put it there. That it
-// can't be seen changes nothing.
+// disclaim takes the addresses without a lifetime out of those that this agent counts as its own: a former agent would
+// have given the writer's address a lifetime, so somebody else has added it. Where the kernel does not answer nothing
+// changes.
 func (h *host) disclaim(ctx context.Context, m *Memory) {
 	if h.lasting == nil {
 		return
@@ -43,19 +45,20 @@ func (h *host) disclaim(ctx context.Context, m *Memory) {
 	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return slices.Contains(there, ip) })
 }
 
-// own are those of the addresses that are found first which an agent of this host may have added: all but the writer's,
-// and that where it is inherited.
+// own are the addresses among those of the first look (present) that a former agent of this host may have added: all
+// but the writer's, and the writer's too where it is inherited (owner.inherited).
 func (s Site) own(present []netip.Addr, inherited bool) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(present), func(ip netip.Addr) bool {
 		return !inherited && s.writer(s.roles([]netip.Addr{ip}))
 	})
 }
 
-// evict removes what somebody else has added. Unlike an address that this host gives up it goes before the server is
-// asked anything: a server that hangs does not keep it here.
+// evict removes the strays that somebody else has added, and returns the addresses that are left. This happens before
+// the server is asked anything, unlike with an address that this host gives up: a server that hangs does not keep a
+// stray here.
 func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memory) (left []netip.Addr,
 	problems []string) {
-	if !m.looked { // the kernel did not say at the start
+	if !m.looked { // the kernel did not answer when the agent started
 		m.mine, m.looked = h.site.own(present, p.inherited), true
 	}
 	m.mine = slices.DeleteFunc(slices.Clone(m.mine), func(ip netip.Addr) bool { return !slices.Contains(present, ip) })

@@ -13,8 +13,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestStrayAddress: what somebody adds to a host that is not to have it goes at once, though its server hangs; what
-// this agent has added goes after its server was closed.
+// TestStrayAddress: an address that somebody else adds to a host that is not to have it goes at once, even where the
+// host's server hangs. An address that this agent has added goes after the server was closed for writes.
 func TestStrayAddress(t *testing.T) {
 	run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		say(order(reader1))
@@ -39,11 +39,11 @@ func TestStrayAddress(t *testing.T) {
 	})
 }
 
-// TestStrayBeforeTheFirstOrder: without a lease nobody has the writer's address, whoever adds it. Other addresses wait
-// for an order.
+// TestStrayBeforeTheFirstOrder: the writer's address goes from a host without a live lease, though nobody has ordered
+// anything yet. Other addresses stay until the first order.
 func TestStrayBeforeTheFirstOrder(t *testing.T) {
 	underLease(t, lease.Saved{}, func(l *leasedTest) {
-		time.Sleep(5 * time.Second) // the lifetime of what it finds is over
+		time.Sleep(5 * time.Second) // until the lifetime of the address that it has found is over
 		l.host.set(func() { l.host.present, l.host.ends = []netip.Addr{reader1.IP, writer.IP}, time.Time{} })
 		time.Sleep(2 * time.Second)
 		l.host.set(func() {
@@ -54,8 +54,9 @@ func TestStrayBeforeTheFirstOrder(t *testing.T) {
 	})
 }
 
-// TestStrayAtStart: an agent that starts with a record of its role, and not of having taken it since the boot, has not
-// added the writer's address that it finds. Without a record an original agent may have been the one before it.
+// TestStrayAtStart: where an agent starts with a record that does not say that its host took the writer role in this
+// boot, no agent of this host has added the writer's address that it finds, and the address goes. Without a record the
+// former agent may have been an original one, and the address stays.
 func TestStrayAtStart(t *testing.T) {
 	theirs := cluster.Epoch{Number: 5, Holder: "db1", Since: 5, Terms: threeSeconds}
 	for name, c := range map[string]struct {
@@ -75,7 +76,7 @@ func TestStrayAtStart(t *testing.T) {
 			Lease: threeSeconds.Lease}, 0, true},
 		"no record": {lease.Saved{}, threeSeconds.Lease, true},
 	} {
-		for _, hangs := range []bool{false, true} { // the kernel, when the agent starts
+		for _, hangs := range []bool{false, true} { // the kernel does not list addresses when the agent starts
 			t.Run(fmt.Sprintf("%s, hangs %v", name, hangs), func(t *testing.T) {
 				underFile(t, c.file, c.saved, func(l *leasedTest) {
 					l.host.set(func() { l.host.ends = time.Time{} })
@@ -103,11 +104,11 @@ func TestStrayAtStart(t *testing.T) {
 	}
 }
 
-// TestStrayBesideDamagedRecord: where there is a record that can't be read an agent of ours was here: what it has added
-// has a lifetime, and stays for that.
+// TestStrayBesideDamagedRecord: a record that can't be read says that an agent of ours was here. An address that it has
+// added has a lifetime and stays for as long; an address without one is somebody else's and goes.
 func TestStrayBesideDamagedRecord(t *testing.T) {
 	for name, c := range map[string]struct {
-		ends  time.Duration // of what it finds; 0: never
+		ends  time.Duration // lifetime of the address that the agent finds; 0: for ever
 		stays bool
 	}{
 		"somebody else's": {0, false},

@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// returned is the server of a host that is back.
+// returned is the server of a former writer that answers again.
 type returned struct {
 	deadRemote
 	end   mysqlctl.Position
@@ -22,8 +22,9 @@ type returned struct {
 func (r returned) Position(context.Context) (mysqlctl.Position, error) { return r.end, nil }
 func (r returned) GTIDs(context.Context) (string, error)               { return r.gtids, nil }
 
-// TestTrusted: replication from a former writer that is trusted goes on where its log still has the place to which it
-// has been read; not by itself in the new log of one that was set up anew, before somebody has said where.
+// TestTrusted: replication from a former writer that is trusted goes on where its log still has the place up to which
+// this host has read it. Where the former writer was set up anew and has a new log, replication does not go on before
+// somebody has said from which place.
 func TestTrusted(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer    replication.Remote
@@ -78,8 +79,8 @@ func TestTrusted(t *testing.T) {
 	}
 }
 
-// TestSourceSetUpAnew: a slave that is ahead, and whose source has a new log, is not started again: that log will have
-// such a place some day.
+// TestSourceSetUpAnew: a slave that is ahead of the new writer, and whose source has a new log, is not started again:
+// some day the new log will reach the slave's place, and the slave would go on there with other transactions.
 func TestSourceSetUpAnew(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
 		s.set(func() {

@@ -11,18 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Volume is the file system of a folder. It may never answer.
+// Volume asks the file system of a folder. A call may hang for ever, as the disk may.
 type Volume interface {
-	// Stat says what it has left, in bytes, for those who are not root, and whether it is read-only for everybody.
+	// Stat says how many bytes the file system has left for users other than root, and whether it is read-only for
+	// everybody.
 	Stat(folder string) (free uint64, readOnly bool, err error)
-	// Write writes a block through to the disk, into a file without a name, which nobody else sees. It returns nil also
-	// where this program may not do so.
+	// Write writes a block through to the disk, into a file without a name, which nobody else sees. It is an error where
+	// the disk is full or broken, and nil too where this program may not write there.
 	Write(folder string) error
 }
 
 // Disks are the file systems of this machine.
 type Disks struct {
-	Own string // a folder of this program's: where the server's may not be written to, and both are on one device
+	// Own is a folder of this program's. Write uses it in place of a folder that this program may not write to, where both
+	// are on the same device.
+	Own string
 }
 
 // Stat asks statfs(2), and the mounts for the options of the file system itself (proc_pid_mountinfo(5), field 11): a

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount mounts a small file system in memory, or another one.
+// mount mounts a file system until the end of the test.
 func mount(t *testing.T, source, dir, kind string, flags uintptr, data string) {
 	t.Helper()
 	if err := unix.Mount(source, dir, kind, flags, data); err != nil {
@@ -23,7 +23,8 @@ func mount(t *testing.T, source, dir, kind string, flags uintptr, data string) {
 	})
 }
 
-// TestDisks: a real file system that is well, seen read-only by us alone, full, and read-only for everybody.
+// TestDisks takes a real file system through four states: well, read-only for this process alone, full, and read-only
+// for everybody.
 func TestDisks(t *testing.T) {
 	data, seen := t.TempDir(), t.TempDir()
 	mount(t, "tmpfs", data, "tmpfs", 0, "size=64k")

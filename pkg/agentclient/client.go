@@ -18,10 +18,10 @@ const RenewalPeriod = time.Second
 
 const (
 	classicRenewal = 3 * time.Second         // of an original agent, which forks several processes for each order
-	orderTimeout   = 3500 * time.Millisecond // agents of ours answer within 2 s, done or not
-	classicTimeout = 20 * time.Second        // an original one answers when it is done
+	orderTimeout   = 3500 * time.Millisecond // an agent of ours answers within 2 s, whether the work is done or not
+	classicTimeout = 20 * time.Second        // an original agent answers when the work is done
 	queryTimeout   = 2 * time.Second
-	busyPause      = 20 * time.Millisecond // so that the next order echoes what this answer said
+	busyPause      = 20 * time.Millisecond // after a busy answer: time for the monitor to echo its stamp in the next order
 )
 
 // Asker sends one line to the agent at addr (ip:port) and returns its answer.
@@ -34,9 +34,9 @@ type Config struct {
 	Host    string         // the agent's
 	Addr    netip.AddrPort // where it listens
 	Agents  Asker
-	Repeats Asker         // for orders that are repeated, which nobody waits for; nil: Agents
+	Repeats Asker         // as Agents, for orders that the agent has answered before: it may keep connections; nil: Agents
 	Renewal time.Duration // from one order to its repetition; 0: RenewalPeriod
-	Relays  []Relay       // other hosts' agents, to be tried where this one does not answer
+	Relays  []Relay       // other hosts' agents, through which orders go where this agent does not answer
 	Answers chan<- cluster.Answer
 
 	// Observe hears of each order that was sent, how long its answer took and whether there was one; nil: nobody does.
@@ -56,15 +56,15 @@ type Client struct {
 	mailbox chan Message // one slot; the newest wins
 
 	// Run's own:
-	last    *cluster.Order // the order that was answered last
-	relayed bool           // the last order went through another host's agent
+	last    *cluster.Order // the order that was last sent, if it was answered; nil: it was not
+	relayed bool           // the last order went through another host's agent, or was tried so in vain
 }
 
-// Message is an order on its way to the agent, with what goes with it.
+// Message is an order on its way to the agent, and how it is to be sent.
 type Message struct {
-	Order  *cluster.Order // nil: nothing is to be told, and what was told is not repeated
-	Clear  bool           // CLEAR_BAD_ROLES afterwards
-	Repeat bool           // nothing is new but its echo: it goes with the next renewal
+	Order  *cluster.Order // nil: the agent is told nothing from now on, and the last order is not repeated
+	Clear  bool           // send CLEAR_BAD_ROLES after the order, to an original agent
+	Repeat bool           // only the echo is new: it is enough to send the order at the next renewal
 }
 
 // New makes a Client and starts nothing.
@@ -78,7 +78,8 @@ func New(c Config) *Client {
 	return &Client{cfg: c, mailbox: make(chan Message, 1)}
 }
 
-// Post hands over the newest message; only one goroutine may call it. A demand to clear that was not yet met stays.
+// Post hands over the newest message. It never blocks; only one goroutine may call it. Where the message before was not
+// taken yet, its Clear stays.
 func (c *Client) Post(m Message) {
 	select {
 	case old := <-c.mailbox:
@@ -89,7 +90,8 @@ func (c *Client) Post(m Message) {
 	c.mailbox <- m
 }
 
-// Run delivers until ctx ends.
+// Run delivers orders until ctx ends: each new one at once, and the newest again at each renewal. It puts how each
+// ended into Config.Answers.
 func (c *Client) Run(ctx context.Context) error {
 	var now Message
 	timeout := classicTimeout
@@ -131,8 +133,8 @@ func (c *Client) Run(ctx context.Context) error {
 			period = busyPause
 		}
 		if answer.Reached && now.Clear && !answer.Busy {
-			// Orders of ours clear by themselves. An agent that was restarted since it answered would have no roles
-			// yet, and take all addresses for bad ones.
+			// An agent of ours needs no CLEAR_BAD_ROLES: it takes off by itself what its order does not have. And one that
+			// was restarted since this answer would have no order yet, and take off all its addresses.
 			now.Clear = !answer.Extended && c.clear(ctx) != nil
 		}
 		select {
@@ -144,7 +146,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// deliver sends one order and waits for its answer. An order that says something else ends the wait, and is returned.
+// deliver sends the order of m and waits for its answer. A message with another order ends the wait, and is returned.
+// One with an equal order takes m's place, for the next renewal.
 func (c *Client) deliver(ctx context.Context, m *Message, timeout time.Duration) (cluster.Answer, *Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -190,7 +193,8 @@ func (c *Client) deliver(ctx context.Context, m *Message, timeout time.Duration)
 	}
 }
 
-// read turns what came back into an Answer. An answer that can't be understood is no answer.
+// read turns the line that came back, or the error, into an Answer. A line that can't be understood counts as no
+// answer.
 func read(line string, err error) (cluster.Answer, error) {
 	var a wire.Answer
 	if err == nil {
@@ -213,7 +217,7 @@ func read(line string, err error) (cluster.Answer, error) {
 	}, nil
 }
 
-// errLate is what people are told where a deadline has passed.
+// errLate is what people read where a deadline has passed.
 var errLate = errors.New("no answer in time")
 
 func plain(err error) string {

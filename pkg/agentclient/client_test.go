@@ -64,7 +64,8 @@ func (a *agent) states() string {
 	return b.String()
 }
 
-// A connection that is kept may have died unnoticed: only what the agent has been told already goes that way.
+// TestOnlyRepeatedOrdersUseKeptConnections: only an order that the agent has answered before goes on a connection that
+// was kept, since such a connection may have died unnoticed.
 func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fresh, kept := &agent{}, &agent{}
@@ -115,7 +116,7 @@ func TestOnlyRepeatedOrdersUseKeptConnections(t *testing.T) {
 	})
 }
 
-// replies answers for addresses, in the order in which it is asked; after the last one it hangs.
+// replies are the answers of the agents at some addresses, one after the other. After its last answer an agent hangs.
 type replies struct {
 	mu sync.Mutex
 	of map[string][]func() (string, error)
@@ -135,8 +136,8 @@ func (r *replies) Ask(ctx context.Context, addr, _ string) (string, error) {
 	return left[0]()
 }
 
-// TestAgentIsReloaded: an agent that ends the connection, as by a reload, is asked again at the next renewal, though
-// another host, through which it is tried meanwhile, hangs.
+// TestAgentIsReloaded: an agent that ends the connection, as when it is reloaded, is asked directly again at the next
+// renewal, though the relay that is tried meanwhile hangs.
 func TestAgentIsReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := func() (string, error) { return "", io.ErrUnexpectedEOF }

@@ -9,7 +9,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// query asks the agent something beside its orders. Queries may be made from any goroutine.
+// query asks the agent something beside its orders, within queryTimeout. It may be called from any goroutine.
 func (c *Client) query(ctx context.Context, r wire.Request) (wire.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -26,7 +26,8 @@ func (c *Client) Ping(ctx context.Context) bool {
 	return err == nil && a.OK()
 }
 
-// Announce tells the agent that one of its addresses is not found on the network (ANNOUNCE).
+// Announce asks the agent to announce an address of its host that the monitor does not reach (ANNOUNCE). The error says
+// that the agent did not answer; that it refused is none.
 func (c *Client) Announce(ctx context.Context, ip netip.Addr) error {
 	_, err := c.query(ctx, wire.NewRequest(wire.Announce, c.cfg.Host, ip.String()))
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -35,14 +36,14 @@ func (c *Client) Announce(ctx context.Context, ip netip.Addr) error {
 	return err
 }
 
-// Reaches asks the agent whether it reaches the server of another host (CHECK_HOST).
+// Reaches asks the agent whether it reaches the server of another host (CHECK_HOST). No answer counts as no.
 func (c *Client) Reaches(ctx context.Context, host string) bool {
 	a, err := c.query(ctx, wire.NewRequest(wire.CheckHost, c.cfg.Host, host))
 	return err == nil && a.OK()
 }
 
-// Found asks what the agent was told and what its host has, both at once: a host that is off costs the time of one
-// question (GET_AGENT_STATUS, GET_SYSTEM_STATUS).
+// Found asks what the agent was last ordered (GET_AGENT_STATUS) and what its host has (GET_SYSTEM_STATUS). It asks both
+// at the same time, so that a host that is off costs the time of one question.
 func (c *Client) Found(ctx context.Context) cluster.Found {
 	system := make(chan *cluster.SystemFound, 1)
 	go func() { system <- c.system(ctx) }()

@@ -9,9 +9,10 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// send brings a line to the agent: directly, and through other hosts' agents where that fails or failed last time. The
-// first answer counts: an order may come twice. While others are at it the direct way is tried again: an agent that is
-// reloaded ends a connection, and a relay may hang until the lease that the order prolongs is over.
+// send brings a line to the agent: directly, and through all other hosts' agents too where the direct way fails, or
+// failed last time. The first answer counts; the agent may get the order more than once. While the relays are asked the
+// direct way is tried again at each renewal: an agent that is reloaded ends the connection, and a relay that hangs must
+// not cost so much time that the lease ends which the order prolongs.
 func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, via string, err error) {
 	type result struct {
 		line, via string
@@ -25,7 +26,7 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 		waiting++
 		go func() {
 			line, err := direct.Ask(ctx, c.cfg.Addr.String(), line)
-			done <- result{line, "", err} // no more than one is on its way
+			done <- result{line, "", err} // never blocks: one direct question at a time is on its way
 		}()
 	}
 	askRelays := func() {
@@ -60,7 +61,7 @@ func (c *Client) send(ctx context.Context, direct Asker, line string) (answer, v
 		}
 		if r.via == "" {
 			err = r.err
-			// A port that refuses says that the host can be reached and its agent does not run.
+			// Where the port refuses, the host is reached and its agent does not run: no relay could reach the agent.
 			if !relaying && !errors.Is(r.err, syscall.ECONNREFUSED) && ctx.Err() == nil {
 				relaying = true
 				askRelays()

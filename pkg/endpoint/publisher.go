@@ -9,37 +9,41 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// Publisher sends the clients of a role to this host. One goroutine at a time publishes and withdraws; CONTRIBUTING.md
-// says what it takes to add one.
+// Publisher sends the clients of a role to this host. One goroutine at a time publishes and withdraws. CONTRIBUTING.md
+// says what it takes to add a Publisher.
 type Publisher interface {
-	// List tells which addresses clients reach here now, whoever has published them. Where it fails nothing is known:
-	// what was there may still be.
+	// List returns the addresses by which clients reach this host now, whoever has published them. An error says nothing
+	// of them: what was published before may still be.
 	List(ctx context.Context) ([]netip.Addr, error)
-	// Publish sends clients here for no longer than left says. After ErrLate they are sent here no more.
+	// Publish sends clients to this host, for no longer than left says. Where that may have come too late it withdraws
+	// the role again and returns ErrLate, joined with the error of Withdraw if that has failed.
 	Publish(ctx context.Context, r cluster.RoleIP, left Lifetime) error
-	// Renew tells how long what is published may stay; what is not is left alone. After ErrLate it may stay too long, and
-	// is to be withdrawn.
+	// Renew sets anew how long a role that is published may stay. It publishes nothing: a role that is not published is no
+	// error. After ErrLate the role may stay for too long, and the caller has to withdraw it.
 	Renew(ctx context.Context, r cluster.RoleIP, left Lifetime) error
-	// Withdraw returns when no client is sent here any more, or why that is not certain.
+	// Withdraw returns nil when no client is sent to this host any more. An error says why that is not certain.
 	Withdraw(ctx context.Context, r cluster.RoleIP) error
 }
 
-// Lifetime says for how long an endpoint may be published, from now on: 0 is for ever. It is asked when it is needed,
-// and may be asked again. Its error is a reason not to publish: ErrTooShort where too little is left.
+// Lifetime says for how long an endpoint may be published, from the moment of the call on; 0: for ever. A Publisher may
+// call it more than once. An error is a reason not to publish: ErrTooShort where too little of the lease is left.
 type Lifetime func() (time.Duration, error)
 
 var (
-	// ErrLate is of a publisher that may have been told a lifetime that ends after the lease.
-	ErrLate = errors.New("its lease is over, or this machine too slow for it")
-	// ErrTooShort is of a lease of which less is left than a lifetime of the kernel's would last.
+	// ErrLate says that an endpoint was published for a lifetime that may end after its lease.
+	ErrLate = errors.New("its lease is over, or this machine is too slow for it")
+	// ErrTooShort says that less of a lease is left than the shortest lifetime that can be set.
 	ErrTooShort = errors.New("too little is left of its lease")
 )
 
-// slowCall is how long setting a lifetime may take: the sums of the lease count on no more.
+// slowCall is how long setting a lifetime may take: the time after which a lease counts as over on every clock
+// (cluster.Lease.Over) allows for no more.
 const slowCall = 50 * time.Millisecond
 
-// inTime tells the kernel a lifetime. That counts from the moment in which the kernel hears of it, so a call that took
-// long is made again, with as much less as that one took.
+// inTime tells the kernel a lifetime. The lifetime counts from the moment in which the kernel hears of it, which may be
+// late in the call. So after a call that took long another one is made, with a lifetime that is shorter by the time
+// that the former call took, in whole seconds. It returns ErrLate where three calls took too long, or another one
+// failed.
 func inTime(lifetime Lifetime, tell func(time.Duration) error) error {
 	var spare time.Duration
 	for lap := range 3 {

@@ -10,14 +10,15 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// TestInTime: a kernel that is slow, as on a busy machine, is told a shorter lifetime, so that the address ends with
-// its lease and is not taken off; only where nothing is left of that it is.
+// TestInTime: a kernel that is slow, as on a busy machine, is told a shorter lifetime, so that the address ends no
+// later than its lease. Only where too little is left for that is the call late, so that the address has to be taken
+// off.
 func TestInTime(t *testing.T) {
 	const ms = time.Millisecond
 	for name, c := range map[string]struct {
 		left time.Duration   // of the lease; 0: it never ends
-		took []time.Duration // each call
-		told []time.Duration
+		took []time.Duration // by each call
+		told []time.Duration // lifetimes
 		err  error
 	}{
 		"quick": {5500 * ms, []time.Duration{10 * ms}, []time.Duration{5 * time.Second}, nil},

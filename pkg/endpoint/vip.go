@@ -15,18 +15,19 @@ import (
 // Addresses is the interface that carries the virtual addresses.
 type Addresses interface {
 	List(ctx context.Context) ([]netip.Addr, error)
-	Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error
+	Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // lifetime 0: for ever
 	Remove(ctx context.Context, ip netip.Addr) error
-	Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // never adds
+	Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error // never adds: vip.ErrNotPresent
 }
 
 // Announcer tells the network where an address is now. Its methods never block.
 type Announcer interface {
-	Announce(ip netip.Addr) // it has come
-	Forget(ip netip.Addr)
+	Announce(ip netip.Addr) // the address is on this host now
+	Forget(ip netip.Addr)   // the address leaves: it is announced no more
 }
 
-// Departures answers with a reset who still looks here for an address that has left.
+// Departures answers clients that still connect here to an address that has left with a TCP reset, from Refuse until
+// Welcome, or until the time during is over.
 type Departures interface {
 	Prepare(ctx context.Context) error
 	Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error
@@ -36,22 +37,23 @@ type Departures interface {
 const (
 	// kernelTimeout bounds each call that adds, renews, removes or lists addresses.
 	kernelTimeout = time.Second
-	// courtesyTimeout bounds what spares clients a timeout. The work that it goes with is done whether it succeeds,
-	// fails or hangs.
+	// courtesyTimeout bounds each step that only spares clients a timeout. The address comes or goes whether such a step
+	// succeeds, fails or hangs.
 	courtesyTimeout = 200 * time.Millisecond
-	// refuseTime is longer than a planned move takes, and shorter than anybody would look for the reason.
+	// refuseTime is how long clients of an address that has left are refused: longer than a planned move takes, and too
+	// short for anybody to wonder where the resets come from.
 	refuseTime = 2 * time.Second
-	// prepareTimeout bounds what is made ready at the start.
+	// prepareTimeout bounds Departures.Prepare.
 	prepareTimeout = 2 * time.Second
 )
 
-// VIP publishes a role by its virtual address: on an interface, announced to the neighbours; and when it goes, the
-// connections to it are ended, and who comes late is told.
+// VIP is the Publisher that puts the virtual address of a role on an interface and announces it to the neighbours. When
+// the address goes, VIP ends the connections to it, and has clients refused that still connect to it here.
 type VIP struct {
 	Addresses  Addresses
 	Announcer  Announcer
-	Departures Departures // nil: clients of an address that has left are not told
-	// Sockets ends the TCP connections to an address of this host; nil: they end by themselves.
+	Departures Departures // nil: clients of an address that has left wait for their timeouts
+	// Sockets ends the TCP connections to an address of this host, and counts them; nil: they end by themselves.
 	Sockets func(ctx context.Context, ip netip.Addr) (int, error)
 	Log     *slog.Logger
 }
@@ -59,7 +61,7 @@ type VIP struct {
 // String names the task.
 func (v *VIP) String() string { return "virtual addresses" }
 
-// Run makes ready what would cost time when an address leaves, and returns.
+// Run prepares Departures, which would cost time when an address leaves, and returns. A failure is only logged.
 func (v *VIP) Run(ctx context.Context) error {
 	if v.Departures == nil {
 		return nil
@@ -72,14 +74,14 @@ func (v *VIP) Run(ctx context.Context) error {
 	return nil
 }
 
-// List is Publisher's.
+// List implements Publisher.
 func (v *VIP) List(ctx context.Context) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	return v.Addresses.List(ctx)
 }
 
-// Publish is Publisher's.
+// Publish implements Publisher.
 func (v *VIP) Publish(ctx context.Context, r cluster.RoleIP, left Lifetime) error {
 	v.welcome(ctx, r.IP)
 	adding, cancel := context.WithTimeout(ctx, kernelTimeout)
@@ -95,7 +97,7 @@ func (v *VIP) Publish(ctx context.Context, r cluster.RoleIP, left Lifetime) erro
 	return nil
 }
 
-// Renew is Publisher's.
+// Renew implements Publisher.
 func (v *VIP) Renew(ctx context.Context, r cluster.RoleIP, left Lifetime) error {
 	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
@@ -106,11 +108,11 @@ func (v *VIP) Renew(ctx context.Context, r cluster.RoleIP, left Lifetime) error 
 	return err
 }
 
-// Withdraw is Publisher's.
+// Withdraw implements Publisher.
 func (v *VIP) Withdraw(ctx context.Context, r cluster.RoleIP) error {
 	v.Announcer.Forget(r.IP)
 	v.refuse(ctx, r.IP)
-	v.endSockets(ctx, r.IP, courtesyTimeout) // while a reset still finds its way
+	v.endSockets(ctx, r.IP, courtesyTimeout) // while resets can still be sent from the address
 	removing, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	err := v.Addresses.Remove(removing, r.IP)
@@ -118,7 +120,7 @@ func (v *VIP) Withdraw(ctx context.Context, r cluster.RoleIP) error {
 	return err
 }
 
-// refuse has clients of an address that leaves told that it is not here any more.
+// refuse has clients of an address that leaves answered with resets. A failure is only logged.
 func (v *VIP) refuse(ctx context.Context, ip netip.Addr) {
 	if v.Departures == nil {
 		return
@@ -130,7 +132,7 @@ func (v *VIP) refuse(ctx context.Context, ip netip.Addr) {
 	}
 }
 
-// welcome ends what refuse began. Should it fail, clients are refused for the seconds that refuse has asked for.
+// welcome ends what refuse began. Where it fails clients are refused until refuseTime is over.
 func (v *VIP) welcome(ctx context.Context, ip netip.Addr) {
 	if v.Departures == nil {
 		return
@@ -142,7 +144,7 @@ func (v *VIP) welcome(ctx context.Context, ip netip.Addr) {
 	}
 }
 
-// endSockets ends the connections to an address, so that clients hear of it at once. The address goes all the same.
+// endSockets ends the connections to an address, so that clients notice at once that it goes. A failure is only logged.
 func (v *VIP) endSockets(ctx context.Context, ip netip.Addr, within time.Duration) {
 	if v.Sockets == nil {
 		return

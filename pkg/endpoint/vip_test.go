@@ -19,12 +19,12 @@ import (
 
 var writer = cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
 
-// kernel is an interface with its neighbours. It keeps what was done, in order.
+// kernel is an interface with its neighbours, in memory. It keeps what was done, in order.
 type kernel struct {
 	did     []string
 	present []netip.Addr
-	slow    time.Duration // adding one
-	changed time.Time     // when one came or went
+	slow    time.Duration // how long adding an address takes
+	changed time.Time     // when an address was last added or removed
 }
 
 func (k *kernel) note(format string, args ...any) {
@@ -33,7 +33,7 @@ func (k *kernel) note(format string, args ...any) {
 
 func (k *kernel) List(context.Context) ([]netip.Addr, error) { return k.present, nil }
 
-// Add fails as the kernel would where there is no time left.
+// Add adds the address even where ctx has ended, and says so, as the kernel may.
 func (k *kernel) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	k.changed = time.Now()
 	time.Sleep(k.slow)
@@ -68,7 +68,7 @@ func (k *kernel) history() string {
 	return text
 }
 
-// clients are told, or not.
+// clients is the Departures and the Sockets of a test; answer is how each call ends.
 type clients struct {
 	*kernel
 	answer func(context.Context) error
@@ -92,12 +92,12 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 func lasts(d time.Duration) Lifetime { return func() (time.Duration, error) { return d, nil } }
 
-// TestVIP: what is done, and in which order; what clients are told is a courtesy, so that an address comes and goes
-// whatever becomes of that, and hardly later.
+// TestVIP: what is done, and in which order. What clients are told is a courtesy: an address comes and goes whether
+// that succeeds, fails or hangs, and hardly later.
 func TestVIP(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(context.Context) error
-		within time.Duration // when it came, and when it was gone
+		within time.Duration // the address comes, and goes, after this time at most
 	}{
 		"well":  {func(context.Context) error { return nil }, 0},
 		"fails": {func(context.Context) error { return errors.New("no such table") }, 0},
@@ -131,13 +131,14 @@ func TestVIP(t *testing.T) {
 				if took := k.changed.Sub(began); took > c.within {
 					t.Errorf("it was gone after %s", took)
 				}
-				expect(v.Renew(t.Context(), writer, lasts(time.Hour)), "") // it never adds
+				expect(v.Renew(t.Context(), writer, lasts(time.Hour)), "") // Renew never adds
 			})
 		})
 	}
 }
 
-// What came too late is taken off again, and nobody is told that it is here; what is not to come does not come.
+// TestTooLate: an address that was added too late is taken off again, and is not announced. One whose lease is over is
+// not added at all.
 func TestTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &kernel{slow: 900 * time.Millisecond}

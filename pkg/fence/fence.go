@@ -1,11 +1,11 @@
 // Package fence closes a TCP port of this host to clients with a firewall rule, and opens it again.
 //
-// It is for a database server that must not be reached any more, whatever the server itself still does: one that hangs
-// can't be told to deny writes, the kernel can be told to let nobody in. The package speaks nftables over netlink and
-// runs no commands. It does not decide when to close, and ends no connection that is idle: see Close.
+// Port is for a database server that no client may reach any more, whatever the server itself still does: a server that
+// hangs can't be told to deny writes, but the kernel can be told to let nobody in. The package speaks nftables over
+// netlink and runs no commands. It does not decide when to close, and ends no connection that is idle: see Port.Close.
 //
-// Departures is the friendly relative: a quick no for those who look for an address that has moved. Newcomers is
-// another: it keeps new clients away from a server that is about to give its role up.
+// Two more types are courtesies to clients. Departures answers those that still look here for an address that has moved
+// with a reset. Newcomers keeps new clients away from a server that is about to give its role up.
 package fence
 
 import (
@@ -24,15 +24,15 @@ import (
 
 const (
 	chainName = "input"
-	// Before the host's own filters (0), so that clients get a reset also where those would drop in silence.
+	// Before the host's own filters (priority 0), so that clients get a reset also where those filters drop in silence.
 	priority = -10
-	// The kernel answers netlink at once; this only bounds the day it does not.
+	// The kernel answers netlink at once; this bounds the wait should it ever not.
 	kernelTimeout = 5 * time.Second
 )
 
-// Port is one TCP port of this host, in the network namespace of the process. The rules are in an nftables table of
-// their own, "mmm_fence_" and the number (family inet), so that another process, or this one after a restart, finds
-// them again. Calls for one port are to be made one at a time.
+// Port is one TCP port of this host, in the network namespace of the process. Its rules are in an nftables table of
+// their own, named "mmm_fence_" and the number (family inet), so that another process, or this program after a restart,
+// finds them again. Only one call for a port may run at a time.
 //
 // All methods need CAP_NET_ADMIN and a kernel with nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NFT_REJECT_INET).
 type Port struct {
@@ -43,12 +43,11 @@ type Port struct {
 }
 
 // Close answers every TCP segment that comes to the port with a reset (RFC 9293 section 3.5.2), those of new and those
-// of established connections, unless it is for a loopback address or comes from one of Peers. A client notices with the
-// next thing it sends; one that only waits for an answer does not, and what the server writes still goes out until
-// then. Close again puts the rules of now in the place of those that are there, in one step.
+// of established connections, unless the segment is for a loopback address or comes from one of Peers. A client notices
+// when it next sends something. A client that only waits for an answer does not notice, and still gets what the server
+// writes. Another Close replaces the rules in one step, as when Peers has changed.
 //
-// Who empties the whole ruleset ("nft flush ruleset", as a reload of the nftables service does) opens the port: look
-// with Closed from time to time.
+// "nft flush ruleset", as a reload of the nftables service runs it, opens the port: call Closed from time to time.
 func (p Port) Close(ctx context.Context) error {
 	if p.Number == 0 {
 		return errors.New("close port: want a port from 1 to 65535, got 0")
@@ -58,7 +57,7 @@ func (p Port) Close(ctx context.Context) error {
 		return fmt.Errorf("close port %d: %w", p.Number, err)
 	}
 	err = do(ctx, func(c *nftables.Conn) error {
-		// One transaction. The first line is there so that the second can't fail.
+		// One transaction. Deleting a table that is not there would fail, so the table is added first.
 		c.AddTable(p.table())
 		c.DelTable(p.table())
 		table := c.AddTable(p.table())
@@ -78,7 +77,7 @@ func (p Port) Close(ctx context.Context) error {
 	return nil
 }
 
-// Open takes the rules away; that there are none, or that the kernel knows no such rules, is no error.
+// Open takes the rules away. It is no error where there are none, or where the kernel has no nf_tables.
 func (p Port) Open(ctx context.Context) error {
 	err := do(ctx, func(c *nftables.Conn) error {
 		c.DelTable(p.table())
@@ -95,7 +94,7 @@ func unknown(err error) bool {
 	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
 }
 
-// Closed looks whether the rules are in force, whoever put them there and for whichever peers.
+// Closed says whether the rules are in force, whichever process has made them and for whichever peers.
 func (p Port) Closed(ctx context.Context) (bool, error) {
 	closed := false
 	err := do(ctx, func(c *nftables.Conn) error {
@@ -125,14 +124,15 @@ func (p Port) table() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyINet, Name: fmt.Sprintf("mmm_fence_%d", p.Number)}
 }
 
-// dormant is true for a table that is there and does nothing: NFT_TABLE_F_DORMANT in linux/netfilter/nf_tables.h. The
-// kernel gives the flags in network order, the library (0.3.0) reads them in that of the machine.
+// dormant says whether a table is switched off, so that its rules do nothing: NFT_TABLE_F_DORMANT in
+// linux/netfilter/nf_tables.h. The kernel gives the flags in network byte order; the library (0.3.0) reads them in the
+// machine's.
 func dormant(t *nftables.Table) bool {
 	const flag = 1
 	return binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, t.Flags))&flag != 0
 }
 
-// do runs f with a connection to the kernel that keeps to the deadline.
+// do runs f with a connection to the kernel that keeps to the deadline of ctx, and to kernelTimeout.
 func do(ctx context.Context, f func(*nftables.Conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -156,7 +156,7 @@ func do(ctx context.Context, f func(*nftables.Conn) error) error {
 	return nil
 }
 
-// unmapped gives addresses as they are in packets.
+// unmapped returns the addresses as they are in packets: IPv4 in IPv6 form as IPv4. A zone is an error.
 func unmapped(peers []netip.Addr) ([]netip.Addr, error) {
 	var plain []netip.Addr
 	for _, ip := range peers {
@@ -168,13 +168,13 @@ func unmapped(peers []netip.Addr) ([]netip.Addr, error) {
 	return plain, nil
 }
 
-// rules lets in what may come in, then rejects the rest of the port.
+// rules are the rules of a closed port: they accept what may come in, then reject the rest.
 func rules(port uint16, peers []netip.Addr) [][]expr.Any {
 	reject := &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}
 	return append(spared(port, peers), append(toPort(port), reject))
 }
 
-// spared lets in who may always come in.
+// spared are the rules that accept what always may come in: segments for loopback addresses, and those from peers.
 func spared(port uint16, peers []netip.Addr) [][]expr.Any {
 	all := [][]expr.Any{
 		accept(port, destination, netip.MustParsePrefix("127.0.0.0/8")),
@@ -186,7 +186,7 @@ func spared(port uint16, peers []netip.Addr) [][]expr.Any {
 	return all
 }
 
-// side is where an address is in the IPv4 (RFC 791 section 3.1) and IPv6 (RFC 8200 section 3) header.
+// side is the offset in bytes of an address in the IPv4 (RFC 791 section 3.1) and IPv6 (RFC 8200 section 3) header.
 type side struct{ v4, v6 uint32 }
 
 var (

@@ -14,8 +14,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// world is this host with a server at every address of two ports, and a remote host with a client's and a peer's
-// address.
+// world is this host with a server that listens at a port of all its addresses, and a remote host with the addresses of
+// a client and of peers.
 type world struct {
 	t        *testing.T
 	r        *remote
@@ -103,7 +103,7 @@ func TestClose(t *testing.T) {
 		c, s := w.dial(p[0], p[1])
 		peers = append(peers, link{c, s})
 	}
-	for range 2 { // again changes nothing
+	for range 2 { // a second Close changes nothing
 		nstest.Must(t, w.port.Close(t.Context()))
 		w.wantClosed(true)
 		for _, p := range pairs() {
@@ -113,7 +113,7 @@ func TestClose(t *testing.T) {
 	}
 	for _, l := range clients {
 		_, err := l.client.Write([]byte("INSERT"))
-		nstest.Must(t, err) // the first goes out, and is answered with a reset
+		nstest.Must(t, err) // the segment goes out, and is answered with a reset
 		nstest.Must(t, l.client.SetReadDeadline(time.Now().Add(500*time.Millisecond)))
 		if _, err = l.client.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 			t.Errorf("client: %v, want ECONNRESET", err)
@@ -128,10 +128,10 @@ func TestClose(t *testing.T) {
 	}
 	for _, p := range [][2]string{{peer4, here4}, {peer6, here6}, {mapped4, here4}, {"", "127.0.0.1"},
 		{"", "127.1.2.3"}, {"", "::1"}} {
-		w.wantAlive(w.dial(p[0], p[1])) // new ones too
+		w.wantAlive(w.dial(p[0], p[1])) // new connections too
 	}
 
-	// loopback is where it goes, not where it comes from
+	// The rule for loopback goes by the destination address, whatever the source address is.
 	for _, p := range [][2]string{{here4, "127.0.0.1"}, {here6, "::1"}} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(p[0])}, Timeout: 2 * time.Second}
 		c, err := d.Dial("tcp", net.JoinHostPort(p[1], strconv.Itoa(int(w.at))))
@@ -155,7 +155,7 @@ func TestOtherPortStaysOpen(t *testing.T) {
 	nstest.Must(t, w.port.Close(t.Context()))
 	nstest.Must(t, Port{Number: other}.Close(t.Context()))
 	nstest.Must(t, Port{Number: other}.Open(t.Context()))
-	w.wantClosed(true) // opening one leaves the other
+	w.wantClosed(true) // opening one port leaves the other closed
 	for _, p := range pairs() {
 		c, err := w.r.dial(p.from, p.to, other)
 		nstest.Must(t, err)
@@ -175,7 +175,7 @@ func TestCloseTakesNewPeers(t *testing.T) {
 	w.wantRefused(peer4, here4)
 }
 
-// Closed tells what is in force, not what was asked for.
+// TestRulesTakenAwayByOthers: Closed says what is in force, not what was asked for.
 func TestRulesTakenAwayByOthers(t *testing.T) {
 	w := newWorld(t)
 	table := "mmm_fence_" + strconv.Itoa(int(w.at))

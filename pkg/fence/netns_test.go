@@ -43,7 +43,7 @@ func newRemote(t *testing.T) *remote {
 	return r
 }
 
-// dial connects from an address of the remote machine; from "" this one does.
+// dial connects from an address of the remote machine; where from is "", from this machine.
 func (r *remote) dial(from, to string, port uint16) (net.Conn, error) {
 	d := net.Dialer{Timeout: 2 * time.Second}
 	address := netip.AddrPortFrom(netip.MustParseAddr(to), port).String()
@@ -60,7 +60,8 @@ func (r *remote) dial(from, to string, port uint16) (net.Conn, error) {
 	return c, err
 }
 
-// listen starts a server at all addresses of this machine that keeps every connection open until the end.
+// listen starts a server at a port of all addresses of this machine. It keeps every connection open until the test
+// ends.
 func listen(t *testing.T) (uint16, <-chan net.Conn) {
 	t.Helper()
 	at, accepted := nstest.Listen(t, "tcp", "[::]:0")

@@ -14,23 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Newcomers keeps new connections from a port for a while, so that clients of a server that is about to give its role
-// up don't come back to it. Connections that are there go on, and hosts of the cluster may connect: a server that its
-// agent and its monitor can't reach would count as dead.
+// Newcomers refuses new connections to a port for a while, so that clients of a server that is about to give its role
+// up don't come back to it. Connections that exist go on. The hosts of the cluster may connect: a server that its agent
+// and its monitor can't reach would count as dead.
 //
-// It is a courtesy as Departures is: the kernel forgets it by itself when its time is over, so that it does not outlive
-// a process that was killed for long. The rules are in the nftables table "mmm_newcomers_" and the number (family
-// inet). Calls for one port are to be made one at a time. It needs what Port needs.
+// Newcomers is a courtesy as Departures is. The kernel ends the refusing by itself when its time is over, also where
+// the process that began it was killed. The rules are in the nftables table named "mmm_newcomers_" and the number
+// (family inet). Only one call for a port may run at a time. It needs what Port needs.
 type Newcomers struct {
 	Number uint16 // 1 to 65535
-	// Peers may connect, as those of Port.
+	// Peers may connect. They are addresses as in Port.Peers.
 	Peers []netip.Addr
 }
 
 const refusedPorts = "refused"
 
-// Refuse answers with a reset who wants to connect to the port within the given time, but for loopback addresses, Peers
-// and besides, who may be no valid address: nobody then. Refuse again begins anew.
+// Refuse answers with a reset whoever opens a connection to the port within the time during. Connections to loopback
+// addresses, and from Peers and the address besides, are let in; besides may be the zero Addr, for none. Another Refuse
+// replaces the rules, and the time begins anew.
 func (n Newcomers) Refuse(ctx context.Context, besides netip.Addr, during time.Duration) error {
 	peers := slices.Clone(n.Peers)
 	if besides.IsValid() {
@@ -51,7 +52,7 @@ func (n Newcomers) Refuse(ctx context.Context, besides netip.Addr, during time.D
 
 // refuse is one transaction.
 func (n Newcomers) refuse(c *nftables.Conn, peers []netip.Addr, during time.Duration) error {
-	c.AddTable(n.table()) // so that the next can't fail
+	c.AddTable(n.table()) // deleting a table that is not there would fail
 	c.DelTable(n.table())
 	table := c.AddTable(n.table())
 	set := &nftables.Set{Table: table, Name: refusedPorts, ID: 1, KeyType: nftables.TypeInetService, HasTimeout: true}
@@ -70,7 +71,7 @@ func (n Newcomers) refuse(c *nftables.Conn, peers []netip.Addr, during time.Dura
 	return c.Flush()
 }
 
-// Welcome ends what Refuse began, whoever did; that nobody is refused is no error.
+// Welcome ends what Refuse began, also in another process. It is no error where nobody is refused.
 func (n Newcomers) Welcome(ctx context.Context) error {
 	err := do(ctx, func(c *nftables.Conn) error {
 		c.DelTable(n.table())
@@ -86,7 +87,8 @@ func (n Newcomers) table() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyINet, Name: fmt.Sprintf("mmm_newcomers_%d", n.Number)}
 }
 
-// rejectNew answers the first segment of a connection (RFC 9293 section 3.5: SYN, and no ACK) to a port of the set.
+// rejectNew is the rule that answers the first segment of a connection to a port in the set with a reset. Such a
+// segment has SYN and no ACK (RFC 9293 section 3.5).
 func rejectNew(set *nftables.Set) []expr.Any {
 	const (
 		flagsAt          = 13

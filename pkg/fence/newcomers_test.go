@@ -11,8 +11,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// TestNewcomers: who connects anew is refused, over IPv4 and IPv6; who is connected stays, and the hosts of the
-// cluster, the monitor and this host itself come in.
+// TestNewcomers: new connections are refused, over IPv4 and IPv6. Connections that exist stay, and the hosts of the
+// cluster, the monitor and this host itself are let in.
 func TestNewcomers(t *testing.T) {
 	w := newWorld(t)
 	n := Newcomers{Number: w.at, Peers: []netip.Addr{netip.MustParseAddr(peer4), netip.MustParseAddr(here4)}}
@@ -41,7 +41,7 @@ func TestNewcomers(t *testing.T) {
 	}
 }
 
-// TestNewcomersEnd: the kernel forgets by itself, also where the process that asked for it is gone.
+// TestNewcomersEnd: the kernel ends the refusing by itself, without the process that began it.
 func TestNewcomersEnd(t *testing.T) {
 	w := newWorld(t)
 	n := Newcomers{Number: w.at}

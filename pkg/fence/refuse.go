@@ -12,17 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Departures answers those who still look for an address on this host that has just left it. Until the neighbours have
-// heard where it is now their connections come here, and would be dropped in silence: a client then waits for its own
-// timeout, or for the kernel's first retransmission, which is a second. With a reset it tries again at once.
+// Departures answers clients that still look on this host for an address that has just left it. Until the neighbours
+// have heard where the address is now, its packets come here and would be dropped in silence: a client then waits for
+// its own timeout, or for its kernel's first retransmission, after a second. With a reset it tries again at once.
 //
-// It is a courtesy, not a fence: the rules are in the nftables table "mmm_departures" (family inet), addresses in it
-// forget themselves, and nothing depends on it. It needs CAP_NET_ADMIN and Linux 5.9 (reject in prerouting).
+// Departures is a courtesy, not a fence: nothing depends on it. Its rules are in the nftables table "mmm_departures"
+// (family inet), and the kernel removes each address from that table when its time is over. It needs CAP_NET_ADMIN and
+// Linux 5.9 (reject in prerouting).
 type Departures struct{}
 
 const departures = "mmm_departures"
 
-// Prepare makes the rules, or makes them anew, so that Refuse is quick.
+// Prepare makes the rules, or makes them anew, so that Refuse has only to add an address.
 func (Departures) Prepare(ctx context.Context) error {
 	if err := do(ctx, prepareDepartures); err != nil {
 		return fmt.Errorf("prepare to refuse connections: %w", err)
@@ -30,8 +31,8 @@ func (Departures) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Refuse answers every TCP segment for ip with a reset during the given time, also while ip is still on this host: call
-// Welcome before it comes back. It prepares what is missing.
+// Refuse answers every TCP segment for ip with a reset for the time during, also where ip is on this host: call Welcome
+// before ip comes back. Where the rules are missing it prepares them.
 func (Departures) Refuse(ctx context.Context, ip netip.Addr, during time.Duration) error {
 	ip = ip.Unmap()
 	add := func(c *nftables.Conn) error {
@@ -76,7 +77,7 @@ func prepareDepartures(c *nftables.Conn) error {
 	return c.Flush()
 }
 
-// Welcome ends the refusing for ip; that nothing is refused is no error.
+// Welcome ends what Refuse began for ip. It is no error where ip was not refused.
 func (Departures) Welcome(ctx context.Context, ip netip.Addr) error {
 	ip = ip.Unmap()
 	err := do(ctx, func(c *nftables.Conn) error {
@@ -95,7 +96,7 @@ func (Departures) Welcome(ctx context.Context, ip netip.Addr) error {
 	return nil
 }
 
-// departureSets have their own numbers within a transaction.
+// departureSets are the table and its two sets. Rules of the same transaction refer to a set by its ID.
 func departureSets() (table *nftables.Table, v4, v6 *nftables.Set) {
 	table = &nftables.Table{Family: nftables.TableFamilyINet, Name: departures}
 	v4 = &nftables.Set{Table: table, Name: "v4", ID: 1, KeyType: nftables.TypeIPAddr, HasTimeout: true}

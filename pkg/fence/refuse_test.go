@@ -13,7 +13,8 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// TestDepartures: an address that has left is refused at once, to IPv4 and IPv6, and not when it is back.
+// TestDepartures: connections to an address that has left are refused at once, over IPv4 and IPv6, and are accepted
+// when the address is back.
 func TestDepartures(t *testing.T) {
 	w := newWorld(t)
 	var d Departures
@@ -27,7 +28,7 @@ func TestDepartures(t *testing.T) {
 		w.dial(vip.from, vip.ip)
 
 		nstest.Must(t, netlink.AddrDel(l, nstest.Address(t, vip.cidr)))
-		w.wantSilence(vip.from, vip.ip) // what happens without it
+		w.wantSilence(vip.from, vip.ip) // without Refuse
 		for range 2 {
 			nstest.Must(t, d.Refuse(t.Context(), ip, time.Minute))
 		}
@@ -39,7 +40,7 @@ func TestDepartures(t *testing.T) {
 	}
 }
 
-// TestDeparturesEnd: the kernel forgets an address by itself, and others are kept.
+// TestDeparturesEnd: the kernel removes an address by itself when its time is over, and keeps the others.
 func TestDeparturesEnd(t *testing.T) {
 	w := newWorld(t)
 	var d Departures

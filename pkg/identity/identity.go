@@ -1,6 +1,6 @@
-// Package identity says which configured host a server replicates from. A server is its server_id and its server_uuid:
-// an operator may have named a source by any of its addresses, or by a name. It is pure: who asks servers and resolves
-// names hands over what came of that.
+// Package identity says which configured host a server replicates from. It knows a server by its server_id and its
+// server_uuid, since an operator may have named a source by any of its addresses, or by a name. The package is pure:
+// its caller asks servers and resolves names, and hands over the answers.
 package identity
 
 import (
@@ -17,45 +17,45 @@ type Host struct {
 	IP   netip.Addr
 	Port int    // of its server; 0: not known
 	ID   uint32 // server_id; 0: not known
-	UUID string // server_uuid; "": not known, or it has none (MariaDB)
+	UUID string // server_uuid; "": not known, or the server has none (MariaDB)
 }
 
 // Source is what a replica says of the server that it replicates from.
 type Source struct {
 	Address string // a name or an address, as the replica was told
 	Port    int
-	ID      uint32 // 0: not known
-	UUID    string // "": not known
+	ID      uint32 // server_id; 0: not known
+	UUID    string // server_uuid; "": not known
 
-	// Live: the replica is connected, so that ID is of this very source. MariaDB keeps the ID of an older one until it
-	// connects.
+	// Live: the replica is connected, so that ID is certainly this source's. Until it connects MariaDB shows the ID of the
+	// source that it had before.
 	Live bool
 }
 
-// Names are what was learnt of the text of a source's address.
+// Names is what was learnt of the text of a source's address.
 type Names struct {
-	Met      string       // host that answered there when a replica was last connected to it; "": not known
-	Resolved []netip.Addr // addresses that the name stands for
+	Met      string       // host that a replica last found when it was connected to that address; "": not known
+	Resolved []netip.Addr // addresses to which that name resolves
 }
 
 // Known is all that is known of the servers of a cluster.
 type Known struct {
 	Hosts    []Host
-	Met      map[string]string       // host by the address at which it was met
-	Resolved map[string][]netip.Addr // by name
+	Met      map[string]string       // Names.Met by Source.Address
+	Resolved map[string][]netip.Addr // Names.Resolved by Source.Address
 }
 
-// Clone is a copy that can be changed while the other is read.
+// Clone is a copy that can be changed while the original is read.
 func (k Known) Clone() Known {
 	return Known{Hosts: slices.Clone(k.Hosts), Met: maps.Clone(k.Met), Resolved: maps.Clone(k.Resolved)}
 }
 
-// Of is Of with all that is known.
+// Of names the host that the source is, as the function Of does, by all that is known.
 func (k Known) Of(s Source) (name string, ok bool) {
 	return Of(k.Hosts, s, Names{Met: k.Met[s.Address], Resolved: k.Resolved[s.Address]})
 }
 
-// Introduce notes who the server of a host is.
+// Introduce notes the server_id and server_uuid of a host's server.
 func (k Known) Introduce(host string, id uint32, uuid string) {
 	for i := range k.Hosts {
 		if k.Hosts[i].Name == host {
@@ -64,7 +64,8 @@ func (k Known) Introduce(host string, id uint32, uuid string) {
 	}
 }
 
-// Meet notes who answers at an address that is not in the configuration, while a replica is connected to it.
+// Meet notes which host answers at the source's address, where that address is not in the configuration and the replica
+// is connected to it. Where it is no known host, Meet forgets which host was there before.
 func (k Known) Meet(s Source) {
 	if _, configured := Of(k.Hosts, Source{Address: s.Address, Port: s.Port}, Names{}); configured || !s.Live {
 		return
@@ -72,20 +73,21 @@ func (k Known) Meet(s Source) {
 	if name, ok := Of(k.Hosts, s, Names{}); ok {
 		k.Met[s.Address] = name
 	} else if s.ID != 0 {
-		delete(k.Met, s.Address) // somebody else is there now, or nobody knows
+		delete(k.Met, s.Address) // an unknown server is there now, or one of several with this id
 	}
 }
 
-// SourceOf reads a replica's status.
+// SourceOf is what a replica's status says of its source.
 func SourceOf(r mysqlctl.Replica) Source {
 	return Source{Address: r.SourceHost, Port: r.SourcePort, ID: r.SourceID, UUID: r.SourceUUID,
 		Live: r.IORunning == "Yes"}
 }
 
-// Of names the host that the source is; ok is false where it is none, or where that can't be told. The evidence in its
-// order: the host's own address; the uuid, which servers forget with the address; the id of a connection that stands;
-// who answered there before; what the name stands for. An id from before says nothing, as it may be another source's;
-// nor does what can be said of two hosts.
+// Of names the host that the source is; ok is false where it is no known host, or where that can't be told. Evidence
+// counts in this order: the host's own address; the uuid, which a replica drops when it is given another source; the
+// id, while the replica is connected; the host that was met at this address before; the addresses to which the name
+// resolves. The id of a replica that is not connected proves nothing, as it may be a former source's. Evidence that
+// fits more than one host proves nothing either.
 func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 	if ip, err := netip.ParseAddr(s.Address); err == nil {
 		if name, ok := at(hosts, ip.Unmap(), s.Port); ok {
@@ -111,7 +113,7 @@ func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 	return "", false
 }
 
-// at finds the host with an address; of several on one machine the one with the port.
+// at finds the host with the address ip: of several hosts with it the one whose server has the port, or else the first.
 func at(hosts []Host, ip netip.Addr, port int) (name string, ok bool) {
 	for _, h := range hosts {
 		if h.IP != ip {
@@ -127,7 +129,7 @@ func at(hosts []Host, ip netip.Addr, port int) (name string, ok bool) {
 	return name, ok
 }
 
-// only names the one host that fits.
+// only names the host that fits; ok is false where none does, or more than one.
 func only(hosts []Host, fits func(Host) bool) (name string, ok bool) {
 	for _, h := range hosts {
 		if !fits(h) {

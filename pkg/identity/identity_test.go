@@ -30,7 +30,7 @@ func TestOf(t *testing.T) {
 		{"another network, connected", Source{Address: "198.51.100.11", ID: 1, Live: true}, Names{}, "db1"},
 		{"another network, uuid", Source{Address: "198.51.100.11", UUID: "u1"}, Names{}, "db1"},
 		{"another network, not connected any more", Source{Address: "198.51.100.11", ID: 1}, Names{Met: "db1"}, "db1"},
-		{"another address than the one that gave its id", Source{Address: "198.51.100.11", ID: 1}, Names{}, ""},
+		{"another network, with the id of a former connection", Source{Address: "198.51.100.11", ID: 1}, Names{}, ""},
 		{"another network, after a restart", Source{Address: "198.51.100.11"}, Names{Met: "db1"}, "db1"},
 		{"another network, never met", Source{Address: "198.51.100.11"}, Names{}, ""},
 		{"a name that resolves", Source{Address: "db1.example.com"}, db1, "db1"},
@@ -58,7 +58,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestTwins: what fits two hosts names neither, and the port tells hosts on one machine apart.
+// TestTwins: evidence that fits two hosts names neither of them, and the port tells hosts on one machine apart.
 func TestTwins(t *testing.T) {
 	hosts := []Host{{Name: "db1", IP: ip("192.0.2.11"), Port: 3306, ID: 1, UUID: "u"},
 		{Name: "db2", IP: ip("192.0.2.11"), Port: 3307, ID: 1, UUID: "u"}}
@@ -76,6 +76,6 @@ func TestSourceOf(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if r.IORunning = "Connecting"; SourceOf(r).Live {
-		t.Error("who is connecting is connected")
+		t.Error("a replica that is connecting counts as connected")
 	}
 }
