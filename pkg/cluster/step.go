@@ -119,7 +119,8 @@ func mayOrder(s, next State) bool {
 	}
 	for name, h := range next.Hosts {
 		if old := s.Hosts[name]; old.State != h.State || old.Audit != h.Audit || old.Embargo != h.Embargo ||
-			old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp {
+			old.Writing.Fenced != h.Writing.Fenced || old.ServerGone != h.ServerGone || old.AgentUp != h.AgentUp ||
+			old.Classic != h.Classic {
 			return true
 		}
 	}
