@@ -253,7 +253,7 @@ func TestUnknownSource(t *testing.T) {
 			unknown(s)
 			s.set(func() { s.peer = returned{end: at(150)} })
 			answer := say(taking())
-			if !strings.Contains(answer.Text, "it can't be told whether it has all of 'db1'") ||
+			if !strings.Contains(answer.Text, "it can't be told whether this host has all of 'db1'") ||
 				strings.Contains(s.history(), "allow") {
 				t.Errorf("it says %s and did %s", answer.Text, s.history())
 			}

@@ -22,7 +22,7 @@ const (
 // Status is what one probe has found.
 type Status int
 
-// Unknown says that the probe could not tell, which changes no verdict.
+// The statuses. Unknown says that the probe could not tell, which changes no verdict.
 const (
 	OK Status = iota
 	Error
@@ -36,39 +36,39 @@ type Result struct {
 	Detail  string        // what Message has no room for, one line; mostly empty
 	Refused bool          // nobody listens on the server's port
 	Lag     time.Duration // how far replication is behind, of a rep_backlog that knows
-	Greeted bool          // of mysql: the server greeted a new connection, and then failed
-	Threads Threads       // of rep_threads
-	Living  bool          // of an UNKNOWN of mysql: the server answers, with an error
-	Refusal string        // what the server answers instead, and how a person mends that, where one has to
+	Greeted bool          // of mysql: the server greeted a new connection, and then did not answer
+	Threads Threads       // of rep_threads and rep_backlog
+	Living  bool          // of mysql, with UNKNOWN: the server is alive, as it answers with an error
+	Refusal string        // the server's error and how to mend it, where a person has to mend something; else ""
 
-	// For people only, of the checks of replication.
-	Source   identity.Source // whom it replicates from; without an address where that is not known
+	// Of the checks of replication. Nothing is decided by Measured.
+	Source   identity.Source // what the server replicates from; without an address where that is not known
 	Measured bool            // Lag is known
 }
 
 // Threads is what the two replication threads do.
 type Threads struct {
-	Known     bool          // the server told
+	Known     bool          // the server told; else the other fields mean nothing
 	Receiving bool          // the I/O thread is connected to the source
 	Stopped   bool          // the I/O thread does not run, and does not try to connect either
 	Executing bool          // the SQL thread runs
-	Delay     time.Duration // how far it is behind on purpose (SQL_Delay)
+	Delay     time.Duration // how far the replica is behind on purpose (SQL_Delay)
 }
 
 // Probe looks once at one thing. It belongs to one goroutine.
 type Probe interface {
-	// Probe returns soon after ctx has ended at the latest.
+	// Probe looks, and returns at the latest soon after ctx has ended.
 	Probe(ctx context.Context) Result
 	Close()
 }
 
-// watcher is a Probe that can wait for trouble.
+// watcher is a Probe that notices trouble between probes.
 type watcher interface {
 	// Broken returns nil when it is time to probe again, and an error when ctx ends before.
 	Broken(ctx context.Context) error
 }
 
-// Update tells of one probe.
+// Update is what a Runner emits after a probe.
 type Update struct {
 	Host      string
 	Name      Name
@@ -76,14 +76,15 @@ type Update struct {
 	Verdict   Verdict // after this probe
 	Change    Change
 	FailedFor time.Duration // how long the check has been failing; 0 where it is not
-	Took      time.Duration // by this probe
+	Took      time.Duration // how long this probe took
 }
 
-// maxText keeps a server's words, which may be long, in one line of a table. The longest useful one names a missing
-// privilege and the GRANT for it.
+// maxText is how many characters of a server's text are shown, in one line of a table. The longest useful text names a
+// missing privilege and the GRANT for it.
 const maxText = 300
 
-// oneLine makes text of others fit to be shown in a line.
+// oneLine makes a text of a server or of the system fit for one line: control characters and runs of blanks become one
+// blank, and the text is cut off at maxText.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -8,29 +8,32 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Heartbeat tells how far servers are behind by the beats that somebody writes on the active master, in a table that is
-// replicated (pt-heartbeat of the Percona Toolkit). A beat that a server has is compared with the newest one that any
-// server was seen to have: both bear the time of one clock, that of the program that writes them, so no other clock and
-// no time zone matters. What it assumes: one program at a time writes the row of a server, and its clock runs as fast
-// as others. As servers are looked at one after the other, a lag seems up to one check_period and one beat smaller than
-// it is.
+// Heartbeat tells how far servers are behind, by the beats that a program writes on the writer into a table that is
+// replicated (pt-heartbeat of the Percona Toolkit; docs/replication.md, "Heartbeats"). The beat that a server has is
+// compared with the newest one that any server was seen to have. Both bear the time of one clock, that of the program
+// that writes them, so no other clock and no time zone matters. It assumes that one program at a time writes the row of
+// a server, and that its clock runs as fast as the monitor's. As servers are looked at one after the other, a lag seems
+// up to one check_period and one beat smaller than it is.
 //
 // A Heartbeat is shared by the probes of all hosts, and safe for concurrent use.
 type Heartbeat struct {
-	Table string        // DB.TABLE
-	Stale time.Duration // without a newer beat anywhere for this long nothing is known; more than 0
+	Table string // DB.TABLE
+	// Stale bounds how old the newest beat may be, more than 0. When no server has had a newer one for longer, only a
+	// lag of at least Stale is still known.
+	Stale time.Duration
 
 	mu     sync.Mutex
-	newest map[uint32]newestBeat // by server_id, on whatever server it was seen
+	newest map[uint32]newestBeat // by server_id; the newest beat that any server was seen to have
 }
 
 // newestBeat is the newest row of one server_id.
 type newestBeat struct {
-	at       time.Time // as written
-	found    time.Time // monitor's clock, when there first was a row at all
-	advanced time.Time // monitor's clock, when it last became newer; zero: not yet
+	at       time.Time // the time in the row
+	found    time.Time // by the monitor's clock, when a row of this server_id was first seen
+	advanced time.Time // by the monitor's clock, when at last changed; zero: not yet
 }
 
+// since returns when at was first seen.
 func (b newestBeat) since() time.Time {
 	if b.advanced.IsZero() {
 		return b.found
@@ -38,18 +41,18 @@ func (b newestBeat) since() time.Time {
 	return b.advanced
 }
 
-// beatReader is what one probe has last read. A beat that goes back on one server tells that the clock was set back:
-// then what was seen before says nothing.
+// beatReader is what one probe has read last. A beat that goes back on one server says that the writing program's clock
+// was set back: then this beat becomes the newest one, and what was seen before counts no more.
 type beatReader struct {
 	heartbeat *Heartbeat
-	last      map[uint32]time.Time
+	last      map[uint32]time.Time // by server_id
 }
 
 func newBeatReader(h *Heartbeat) *beatReader {
 	return &beatReader{heartbeat: h, last: make(map[uint32]time.Time)}
 }
 
-// lag returns how far the server with these beats is behind. The error says why that is not known.
+// lag returns how far the server that has these beats is behind. The error says why that is not known.
 func (r *beatReader) lag(beats []mysqlctl.Beat, now time.Time) (time.Duration, error) {
 	r.heartbeat.mu.Lock()
 	defer r.heartbeat.mu.Unlock()
@@ -87,7 +90,9 @@ func (r *beatReader) note(b mysqlctl.Beat, now time.Time) {
 	r.last[b.ServerID], r.heartbeat.newest[b.ServerID] = b.At, n
 }
 
-// current is the server that is being written to: whose beats advanced last, else the newest.
+// current returns the server_id of the server that is being written to: the one whose beat advanced last or, where
+// several advanced at the same time or none has yet, the one with the newest beat. ok is false where there are no
+// beats.
 func (h *Heartbeat) current() (id uint32, ok bool) {
 	for candidate, b := range h.newest {
 		best, found := h.newest[id], ok

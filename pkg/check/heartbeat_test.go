@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// Each step is a second of the monitor's clock after the one before, unless it says how many, and reads the table of
-// one host. Beats are SERVER_ID:SECOND.
+// TestLag: each step reads the table of one host, one second of the monitor's clock after the step before unless the
+// step says how many. Beats are SERVER_ID:SECOND.
 func TestLag(t *testing.T) {
 	type step struct {
 		after int
@@ -78,7 +78,7 @@ func beats(t *testing.T, text string) (list []mysqlctl.Beat) {
 	return list
 }
 
-// The probes of two servers with one Heartbeat, on real ones.
+// TestBacklogByHeartbeat: the probes of two real servers share one Heartbeat.
 func TestBacklogByHeartbeat(t *testing.T) {
 	source := mysqltest.Start(t, mysqltest.Options{ServerID: 1, Args: []string{"--replicate-ignore-db=test"}})
 	replica := mysqltest.Start(t, mysqltest.Options{ServerID: 2})
@@ -86,7 +86,7 @@ func TestBacklogByHeartbeat(t *testing.T) {
 	source.Exec("CREATE TABLE test.heartbeat (ts VARCHAR(26) NOT NULL, server_id INT UNSIGNED NOT NULL PRIMARY KEY)")
 	account(source, "monitor", "SLAVE MONITOR, SELECT")
 	account(source, "nobody", "SLAVE MONITOR")
-	source.Follow(replica) // a probe of a server that replicates from nobody says so
+	source.Follow(replica) // else the probe of source would only say that it replicates from nobody
 	replica.Follow(source)
 	eventually(t, "the accounts are replicated",
 		func() bool { return replica.Query("SELECT user FROM mysql.user WHERE user='nobody'") != "" })
@@ -102,7 +102,7 @@ func TestBacklogByHeartbeat(t *testing.T) {
 	beat := func(ts string) { source.Exec("REPLACE INTO test.heartbeat VALUES ('" + ts + "', @@server_id)") }
 
 	expect(t, "an empty table", ask(here), Unknown, "UNKNOWN: Backlog is not known: test.heartbeat is empty")
-	beat("2031-01-01T00:00:00.000000") // what time it is does not matter
+	beat("2031-01-01T00:00:00.000000") // the real time does not matter
 	expect(t, "the source", ask(here), OK, "OK: Backlog is null")
 	eventually(t, "the replica has the beat", func() bool { return ask(there).Message == "OK: Backlog is null" })
 	replica.Exec("STOP SLAVE SQL_THREAD")

@@ -11,12 +11,12 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// NewMySQL asks over a kept connection whether the server answers, and hears at once when it breaks. The Probe owns
-// conn.
+// NewMySQL asks over a kept connection whether the server answers, and notices at once when that connection breaks. The
+// Probe owns conn.
 func NewMySQL(conn *mysqlctl.Conn) Probe { return mysqlProbe{conn} }
 
-// NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting does not run: the
-// trap period is the time it has. The Probe owns conn; user is conn's user.
+// NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting counts as one that
+// does not run: the trap period gives it time to connect. The Probe owns conn; user is conn's user.
 func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
 	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
 		r mysqlctl.Replica) Result {
@@ -24,8 +24,8 @@ func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
 	}}
 }
 
-// NewRepBacklog asks whether the server is at most max behind its source: by its own word (Seconds_Behind_Master) or,
-// where beats is not nil, by heartbeats. The Probe owns conn; user is conn's user.
+// NewRepBacklog asks whether the server is at most max behind its source, not counting SQL_Delay: by the server's own
+// word (Seconds_Behind_Master) or, where beats is not nil, by heartbeats. The Probe owns conn; user is conn's user.
 func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *Heartbeat) Probe {
 	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
 		r mysqlctl.Replica) Result {
@@ -72,8 +72,8 @@ func (p replicaProbe) Probe(ctx context.Context) Result {
 
 func (p replicaProbe) Close() { p.conn.Close() }
 
-// judgeServer: a server that answers with an error lives, whatever the error. To take a login that it refuses for its
-// death would take the roles from all hosts at once when somebody changes a password.
+// judgeServer judges the answer to the mysql check. A server that answers with an error is alive, whatever the error.
+// If a refused login counted as the server's death, a changed password would take the roles from all hosts at once.
 func judgeServer(err error) Result {
 	var failed *mysqlctl.ConnectError
 	sign := mysqlctl.SignOf(err)
@@ -96,9 +96,9 @@ func judgeServer(err error) Result {
 	return result(Error, "ERROR: SQL Query Error: %s", text(err))
 }
 
-// judgeReplicaError leaves a server that can't be reached, in time or at all, to the mysql check. One that lets the
-// monitor in and then does not answer has trouble with its replication: SHOW SLAVE STATUS waits for threads that hang.
-// That the monitor may not ask says nothing of the replication.
+// judgeReplicaError judges an error of a check of replication. A server that can't be reached, in time or at all, is
+// the mysql check's business. A server that lets the monitor in and then does not answer has trouble with its
+// replication: SHOW SLAVE STATUS waits for threads that hang. A missing privilege says nothing of the replication.
 func judgeReplicaError(err error, user, channel string) Result {
 	var failed *mysqlctl.ConnectError
 	switch {
@@ -125,8 +125,8 @@ func alive(err error, format string, args ...any) Result {
 	return r
 }
 
-// refusal is the result of a question that the server did not answer as it should. What a person has to mend is told
-// besides.
+// refusal is the result of a question that the server did not answer as it should. What a person has to mend stands in
+// Refusal as well.
 func refusal(err error, format string, args ...any) Result {
 	r := result(Unknown, format, args...)
 	if sign := mysqlctl.SignOf(err); sign.Alive() && sign != mysqlctl.Passing {
@@ -159,7 +159,7 @@ func judgeThreads(r mysqlctl.Replica) Result {
 
 func runs(r mysqlctl.Replica) bool { return r.IORunning == "Yes" && r.SQLRunning == "Yes" }
 
-// withoutQuery takes the replicated statement out of a server's error, as it may hold anything, passwords too.
+// withoutQuery takes the replicated statement out of a server's error, because the statement may hold a password.
 func withoutQuery(text string) string {
 	for _, mark := range []string{"Query: '", " near '"} {
 		if before, _, found := strings.Cut(text, mark); found {
@@ -169,7 +169,8 @@ func withoutQuery(text string) string {
 	return text
 }
 
-// judgeBacklog: a server that does not replicate has no backlog, as in the original; rep_threads tells of that.
+// judgeBacklog judges by Seconds_Behind_Master. A server whose replication does not run has no backlog, as in the
+// original monitor: rep_threads tells that it does not run.
 func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 	switch {
 	case r.Lag == nil && runs(r):
@@ -181,7 +182,7 @@ func judgeBacklog(r mysqlctl.Replica, max time.Duration) Result {
 	return judgeLag(*r.Lag, r.Delay, max)
 }
 
-// judgeLag does not count what a replica is behind on purpose.
+// judgeLag compares the lag with max, without the time that the replica is behind on purpose (delay).
 func judgeLag(lag, delay, max time.Duration) Result {
 	r := Result{Status: OK, Message: "OK"}
 	beyond := lag - delay
@@ -200,7 +201,8 @@ func judgeLag(lag, delay, max time.Duration) Result {
 	return r
 }
 
-// judgeBeats: without its table nothing is known of the backlog, which changes nothing.
+// judgeBeats judges by heartbeats. Where the heartbeat table can't be read the result is UNKNOWN, which changes no
+// verdict.
 func judgeBeats(r *beatReader, beats []mysqlctl.Beat, err error, delay, max time.Duration, now time.Time) Result {
 	switch {
 	case mysqlctl.IsMissingTable(err):
@@ -219,7 +221,8 @@ func connectError(e *mysqlctl.ConnectError) string {
 	return fmt.Sprintf("Connect error (host = %s, user = %s)! %s", e.Addr, e.User, oneLine(e.Cause()))
 }
 
-// text is what the server or the system said, with the remedy; who was asked is told beside it.
+// text returns what the server or the system said, with the remedy, and without the address and the user of a failed
+// login, which the messages name themselves.
 func text(err error) string {
 	var failed *mysqlctl.ConnectError
 	if errors.As(err, &failed) {

@@ -21,7 +21,7 @@ import (
 
 const password = "m0n-s3cret"
 
-// account makes a user with the rights ("" is none) and returns how to log in as it.
+// account makes a user with the rights ("" is none) and returns the Config to log in as that user.
 func account(i *mysqltest.Instance, user, rights string) mysqlctl.Config {
 	if rights == "" {
 		rights = "USAGE"
@@ -62,7 +62,7 @@ func probe(t *testing.T, p Probe, timeout time.Duration) Result {
 	return r
 }
 
-// expect compares with a message in which * stands for anything.
+// expect compares a result with a status and a message, in which * stands for anything.
 func expect(t *testing.T, what string, got Result, status Status, message string) {
 	t.Helper()
 	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(message), `\*`, `.+`) + "$"
@@ -93,7 +93,7 @@ func TestServerWithoutReplication(t *testing.T) {
 		expect(t, "mysql", probe(t, p[MySQL], 300*time.Millisecond), Error, "ERROR: Timeout")
 		expect(t, "rep_threads", probe(t, p[RepThreads], 300*time.Millisecond), Error, "ERROR: Timeout")
 		expect(t, "rep_backlog", probe(t, p[RepBacklog], 300*time.Millisecond), Error, "ERROR: Timeout")
-		// From now on not even a connection can be had.
+		// From now on no connection can be opened.
 		want := "UNKNOWN: Connect error (host = " + i.Addr + ", user = monitor)! *"
 		expect(t, "mysql", probe(t, p[MySQL], 300*time.Millisecond), Error, "ERROR: Timeout")
 		expect(t, "rep_threads", probe(t, p[RepThreads], 300*time.Millisecond), Unknown, want)
@@ -109,7 +109,8 @@ func TestServerWithoutReplication(t *testing.T) {
 	})
 }
 
-// TestRefusals: a server that refuses the monitor lives. Each refusal names its remedy, and the remedy works.
+// TestRefusals: a server that refuses the monitor's login is alive. Each refusal names its remedy, and the remedy
+// works.
 func TestRefusals(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) { testRefusals(t, kind) })
@@ -123,7 +124,7 @@ func testRefusals(t *testing.T, kind string) {
 	for name, c := range map[string]struct {
 		refuse, mend string // statements
 		number, says string
-		wrong        bool // password
+		wrong        bool // the monitor has a wrong password
 	}{
 		"wrong password": {number: "1045",
 			says: "make monitor_password the account's, or ALTER USER 'monitor'@'…' IDENTIFIED BY", wrong: true},
@@ -149,7 +150,7 @@ func testRefusals(t *testing.T, kind string) {
 			if c.refuse != "" {
 				i.Exec(c.refuse)
 			}
-			// A new connection each time, as after the old one has broken. Limits begin to count only with it.
+			// A new connection each time, as after the old one has broken: limits count from the next login on.
 			ask := func(n Name) Result { return probe(t, probes(t, cfg)[n], 5*time.Second) }
 			if strings.HasPrefix(name, "over") {
 				ask(MySQL)
@@ -167,13 +168,13 @@ func testRefusals(t *testing.T, kind string) {
 				return
 			}
 			i.Exec(c.mend)
-			i.Exec("FLUSH PRIVILEGES") // limits are counted anew
+			i.Exec("FLUSH PRIVILEGES") // makes the server count anew towards its limits
 			expect(t, "mended", ask(MySQL), OK, "OK")
 		})
 	}
 }
 
-// TestFarewell: what a server says as it ends a connection is no verdict; the next connection tells.
+// TestFarewell: the error that a server sends when it ends a connection is no verdict; the next connection tells.
 func TestFarewell(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestReplication(t *testing.T) {
 		t.Errorf("I/O thread connecting: %q", got)
 	}
 
-	// A statement that fails stops the SQL thread, and the detail says which.
+	// A statement that fails stops the SQL thread, and the message says why.
 	replica.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='repl-secret'", "INSERT INTO test.t VALUES (2)",
 		"START SLAVE")
 	source.Exec("INSERT INTO test.t VALUES (2)")
@@ -280,7 +281,7 @@ func TestReplication(t *testing.T) {
 	})
 }
 
-// The mysql check sees the end of a server when it happens, not at its next turn.
+// TestRunnerSeesKill: the mysql check notices the end of a server when it happens, not at its next slot.
 func TestRunnerSeesKill(t *testing.T) {
 	i := mysqltest.Start(t, mysqltest.Options{})
 	updates := make(chan Update, 100)
@@ -415,7 +416,7 @@ func TestJudgements(t *testing.T) {
 	}
 }
 
-// A port that nobody answers at, not even with a refusal.
+// TestServerThatIsNotThere: a port on which nothing answers, neither with a greeting nor with a refusal.
 func TestServerThatIsNotThere(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	fatal(t, err)

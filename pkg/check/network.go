@@ -14,8 +14,8 @@ type Network struct {
 	IPs      []netip.Addr  // at least one
 	Interval time.Duration // ping_interval, the pause between rounds; more than 0
 
-	// Doubt asks for a round at once: a host has just failed to answer, and it may be the monitor that is cut off.
-	// nil: nobody asks.
+	// Doubt asks for a round at once: a host has just failed to answer, and the reason may be that the monitor itself
+	// is cut off. nil: nobody asks.
 	Doubt <-chan struct{}
 
 	// Emit is called by Run's goroutine after each round.
@@ -28,10 +28,11 @@ func (n *Network) Run(ctx context.Context) error {
 		return errors.New("watch the network: no addresses to ping, or no interval")
 	}
 	up := true
-	last := n.IPs[0] // that answered
+	last := n.IPs[0] // the address that answered last
 	for {
 		up = up && n.Echo.Ping(ctx, last) == nil
-		// A lost packet is nothing, and what is lost at one time is lost together: only twice counts.
+		// The network is down only when no address has answered in two rounds: one packet may get lost, and packets
+		// that are sent at the same time may get lost together.
 		for tries := 0; !up && tries < 2 && ctx.Err() == nil; tries++ {
 			last, up = n.any(ctx, last)
 		}
@@ -68,7 +69,7 @@ func (n *Network) any(ctx context.Context, last netip.Addr) (netip.Addr, bool) {
 	}
 }
 
-// pause waits for the next round, and tells whether there is to be one.
+// pause waits until the next round is due, and tells whether there is one: not after the end of ctx.
 func (n *Network) pause(ctx context.Context) bool {
 	timer := time.NewTimer(n.Interval)
 	defer timer.Stop()

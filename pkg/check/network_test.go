@@ -96,7 +96,7 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// TestNetworkInDoubt: a host that does not answer any more has the network looked at, at once.
+// TestNetworkInDoubt: when Doubt asks, because a host has not answered, the network is looked at at once.
 func TestNetworkInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		doubt := make(chan struct{}, 1)
@@ -110,7 +110,7 @@ func TestNetworkInDoubt(t *testing.T) {
 	})
 }
 
-// While all is well only one address is pinged in each round: the one that answered last.
+// TestNetworkStartsFromTheLastAnswer: while the network is up each round pings one address, the one that answered last.
 func TestNetworkStartsFromTheLastAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &fakeEcho{answers: func(ip string, at time.Duration) bool {

@@ -10,7 +10,7 @@ type Echoer interface {
 	Ping(ctx context.Context, ip netip.Addr) error
 }
 
-// NewPing asks whether ip answers an echo request. Closing the Probe leaves e open.
+// NewPing asks whether ip answers an echo request. To close the Probe does not close e.
 func NewPing(e Echoer, ip netip.Addr) Probe { return pingProbe{e, ip} }
 
 type pingProbe struct {

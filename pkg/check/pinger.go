@@ -23,7 +23,7 @@ import (
 const echoTimeout = 500 * time.Millisecond
 
 // Pinger sends echo requests (RFC 792, RFC 4443 section 4) to any number of hosts over one raw socket for each address
-// family. Pings get answers while Run runs. It is safe for concurrent use.
+// family. Answers are received only while Run runs. It is safe for concurrent use.
 type Pinger struct {
 	v4, v6 *net.IPConn // v6 is nil where the kernel has no IPv6
 	id     uint16
@@ -39,7 +39,8 @@ type waiter struct {
 	answered chan struct{}
 }
 
-// NewPinger opens the sockets. It fails where the process has no right to (CAP_NET_RAW).
+// NewPinger opens the sockets. It fails where the process may not open raw sockets (CAP_NET_RAW). IPv6 is left out
+// where the kernel has none.
 func NewPinger() (*Pinger, error) {
 	v4, err := listen("ip4:icmp")
 	if err != nil {
@@ -82,8 +83,8 @@ func listen(network string) (*net.IPConn, error) {
 		return nil, errors.Join(fmt.Errorf("enlarge buffers: %w", err), conn.Close())
 	}
 	// Requests to dead neighbours stay in the send buffer for the seconds that ARP takes to give up, and must not fill
-	// it for the others; answers of many hosts can come all at once. Without CAP_NET_ADMIN the usual sizes have to do,
-	// which hold some 270 packets.
+	// the buffer for the others. Answers of many hosts can come all at once. Without CAP_NET_ADMIN the buffers keep
+	// their usual size, which is enough for some 270 packets.
 	const size = 4 << 20
 	_ = raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size)
@@ -113,7 +114,7 @@ func (p *Pinger) close() error {
 	return errors.Join(p.v4.Close(), p.v6.Close())
 }
 
-// receive reads answers; protocol is the number of ICMP in the family.
+// receive reads answers; protocol is the IP protocol number of ICMP in the address family.
 func (p *Pinger) receive(ctx context.Context, conn *net.IPConn, protocol int) error {
 	buf := make([]byte, 1500)
 	for {
@@ -126,7 +127,7 @@ func (p *Pinger) receive(ctx context.Context, conn *net.IPConn, protocol int) er
 		}
 		m, err := icmp.ParseMessage(protocol, buf[:n])
 		if err != nil {
-			continue // anybody can send us anything
+			continue // not ICMP: any host can send us anything
 		}
 		ip, _ := netip.AddrFromSlice(from.IP)
 		if echo, ok := m.Body.(*icmp.Echo); ok && (m.Type == ipv4.ICMPTypeEchoReply ||
@@ -136,7 +137,8 @@ func (p *Pinger) receive(ctx context.Context, conn *net.IPConn, protocol int) er
 	}
 }
 
-// answer wakes the one that waits for this echo. Other programs' answers, late ones and forged ones wake nobody.
+// answer wakes the Ping that waits for this echo reply. Replies to other programs, late ones and forged ones wake
+// nobody.
 func (p *Pinger) answer(from netip.Addr, echo *icmp.Echo) {
 	if echo.ID != int(p.id) || len(echo.Data) != 8 {
 		return
@@ -211,5 +213,5 @@ func (p *Pinger) send(ip netip.Addr, seq uint16, token uint64) error {
 	return err
 }
 
-// String names the task.
+// String returns the name of the Pinger in logs.
 func (p *Pinger) String() string { return "pinger" }

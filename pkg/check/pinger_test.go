@@ -126,7 +126,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// Many at once, of which some never answer: each gets its own answer, and the dead delay nobody.
+// TestPingManyAtOnce: of many pings at once, some are never answered. Each gets its own answer, and none delays
+// another.
 func TestPingManyAtOnce(t *testing.T) {
 	p := openPinger(t)
 	var group sync.WaitGroup
@@ -156,7 +157,7 @@ func TestPingEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Only the answer that was asked for counts.
+// TestPingBelievesOnlyItsAnswer: only the reply to its own request ends a Ping.
 func TestPingBelievesOnlyItsAnswer(t *testing.T) {
 	p := &Pinger{id: 7, waiting: make(map[uint16]waiter)}
 	ip := netip.MustParseAddr("192.0.2.1")
@@ -195,7 +196,7 @@ func TestPingBelievesOnlyItsAnswer(t *testing.T) {
 	p.answer(ip, &right) // a duplicate does no harm
 }
 
-// Whatever else comes in does not end the reading.
+// TestPingSurvivesNoise: other packets don't end Run.
 func TestPingSurvivesNoise(t *testing.T) {
 	p := openPinger(t)
 	for _, m := range []icmp.Message{
@@ -214,7 +215,7 @@ func TestPingSurvivesNoise(t *testing.T) {
 	}
 }
 
-// Without the right to open raw sockets the error says what is missing.
+// TestPingerWithoutRights: without the right to open raw sockets, NewPinger's error says what is missing.
 func TestPingerWithoutRights(t *testing.T) {
 	if os.Getenv("CHECK_TEST_UNPRIVILEGED") != "" {
 		_, err := NewPinger()

@@ -6,25 +6,26 @@ import (
 	"time"
 )
 
-// Runner runs one check on one host for as long as it is told to.
+// Runner runs one check of one host.
 type Runner struct {
 	Host            string
 	Name            Name
-	Probe           Probe         // the Runner's alone; closed by Run
+	Probe           Probe         // used by this Runner alone; Run closes it
 	Period, Timeout time.Duration // check_period, timeout; more than 0
 	Trap            time.Duration // trap_period; 0 or more
 
-	// Emit is called after each probe, by Run's goroutine. Time spent in it is time in which nobody probes.
+	// Emit is called after each probe, by Run's goroutine: the next probe waits until Emit has returned.
 	Emit func(Update)
 }
 
-// minInterval bounds how often a connection that breaks again and again is probed.
+// minInterval is the least time between the starts of two probes whose connection breaks again and again.
 const minInterval = 50 * time.Millisecond
 
-// lateness is how late a living process can be, even where its periods are short.
+// lateness is how late a process that was not stopped may be on a busy machine, even where its periods are short.
 const lateness = 250 * time.Millisecond
 
-// Run probes at once, then once in each Period counted from start to start, and whenever the probe's connection breaks.
+// Run probes at once, then once in each Period counted from start to start, and at once when the connection of a probe
+// that was OK breaks. While a failing check does not count as failed yet, a probe also ends when the trap period does.
 // It returns nil when ctx ends.
 func (r *Runner) Run(ctx context.Context) error {
 	defer r.Probe.Close()
@@ -42,7 +43,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		start := time.Since(origin)
 		result := r.probe(ctx)
 		if ctx.Err() != nil {
-			return nil // the result tells of the end of ctx, not of the host
+			return nil // the result says that ctx has ended, and nothing of the host
 		}
 		end := time.Now()
 		p := Probed{Start: start, End: end.Sub(origin), Rest: rest, Wall: end, Result: result}
@@ -76,7 +77,7 @@ func broken(ctx context.Context, w watcher, until time.Time) bool {
 	return w.Broken(ctx) == nil
 }
 
-// sleep tells whether it could sleep to the end.
+// sleep waits for d, and tells whether ctx lasted that long.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if ctx.Err() != nil {
 		return false

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// fakeProbe answers from a script of the time since its first probe; nobody uses sockets in a synctest bubble.
+// fakeProbe answers by a script. It uses no socket, which a synctest bubble could not wait for.
 type fakeProbe struct {
-	answer func(at time.Duration) (Result, time.Duration) // and how long it takes
+	// answer returns the result of a probe that starts at the time since the first probe, and how long that takes.
+	answer func(at time.Duration) (Result, time.Duration)
 
 	begun  time.Time
 	starts []time.Duration
@@ -40,7 +41,7 @@ func (f *fakeProbe) Close() { f.closed++ }
 // fragileProbe is a fakeProbe whose connection breaks when it is told to.
 type fragileProbe struct {
 	fakeProbe
-	breaks func(at time.Duration) time.Duration // how long after at; 0 is never
+	breaks func(at time.Duration) time.Duration // how long after at the connection breaks; 0 is never
 }
 
 func (f *fragileProbe) Broken(ctx context.Context) error {
@@ -104,7 +105,8 @@ func TestRunnerKeepsItsPeriod(t *testing.T) {
 	})
 }
 
-// The verdict turns when the trap period is over, whatever the period of the checks and however long a failure takes.
+// TestRunnerFailsWhenTrapIsOver: the check counts as failed when the trap period is over, whatever its period and
+// however long a failing probe takes.
 func TestRunnerFailsWhenTrapIsOver(t *testing.T) {
 	for _, tt := range []struct {
 		name                               string
@@ -215,7 +217,8 @@ func TestRunnerDoesNotSpinOnABreakingConnection(t *testing.T) {
 	})
 }
 
-// A process that was stopped finds itself late. Here a slow owner of the updates plays the pause.
+// TestRunnerDoesNotCountAPause: a process that was stopped finds its probes late, and counts no failures from before.
+// Here an Emit that takes long plays the pause.
 func TestRunnerDoesNotCountAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop, lost := seconds(60), seconds(62) // a single lost packet before, another after
@@ -265,8 +268,8 @@ func TestRunnerWantsAPeriod(t *testing.T) {
 	}
 }
 
-// TestHangingCounts: a check whose every probe ends in nothing has failed when the trap period is over, whatever the
-// settings are: what the runner waits on purpose is no time in which nobody looked.
+// TestHangingCounts: a check of which every probe ends without an answer counts as failed when the trap period is over,
+// whatever the settings: a wait that the Runner has planned does not count as a pause of the process.
 func TestHangingCounts(t *testing.T) {
 	for _, period := range []time.Duration{250 * time.Millisecond, time.Second, 5 * time.Second} {
 		for _, timeout := range []time.Duration{200 * time.Millisecond, time.Second, 2 * time.Second} {

@@ -33,7 +33,7 @@ func TestSlotAfter(t *testing.T) {
 		{3, 5, 0, 1, 3},
 		{3, 5, 3, 4, 8},
 		{3, 5, 2, 3, 3},
-		{3, 5, 7, 7, 8},   // off the grid
+		{3, 5, 7, 7, 8},   // the last probe did not start at a slot
 		{3, 5, 8, 13, 13}, // the probe ended just then
 		{3, 5, 8, 14, 18}, // the probe took too long
 		{3, 5, 0, 101, 103},

@@ -5,32 +5,31 @@ import (
 	"time"
 )
 
-// Effect is what it means for a host that a check of it has failed. Whoever decides looks at effects; names of checks
-// are for people.
+// Effect is what a failed check means for its host. Decisions look at effects; names of checks are for people.
 type Effect int
 
 // The effects.
 const (
 	HostDown          Effect = iota // the host itself does not answer
-	ServerDown                      // its server does not
-	ReplicationBroken               // it does not replicate
-	ReplicationLate                 // it replicates, and is too far behind
+	ServerDown                      // the host's server does not answer
+	ReplicationBroken               // the server does not replicate
+	ReplicationLate                 // the server replicates, and is too far behind
 	Advisory                        // people are told; nothing is decided by it
 )
 
-// Spec is one check: what it is called, what it means, how often it runs, and how it looks. CONTRIBUTING.md says what
-// it takes to add one.
+// Spec is one check: its name, what it means, how often it runs, and its probe. CONTRIBUTING.md says what it takes to
+// add a check.
 type Spec struct {
 	Name                  Name
 	Effect                Effect
-	Period, Timeout, Trap time.Duration // as of Runner
+	Period, Timeout, Trap time.Duration // as in Runner
 	New                   func(host string) Probe
 }
 
 // Registry are the checks that every host has, in the order in which they are shown. Names don't repeat.
 type Registry []Spec
 
-// Known are the checks that a configuration can name, without periods and probes.
+// Known returns the checks that a configuration can name, without periods and probes.
 func Known() Registry {
 	return Registry{
 		{Name: Ping, Effect: HostDown},
@@ -54,12 +53,13 @@ func (r Registry) Has(name Name) bool {
 	return slices.ContainsFunc(r, func(s Spec) bool { return s.Name == name })
 }
 
-// Good says whether no check with an effect has failed; good is the verdict of each.
+// Good says whether all checks with the effect e are good, also where there is none; good returns the verdict of a
+// check.
 func (r Registry) Good(e Effect, good func(Name) bool) bool {
 	return !slices.ContainsFunc(r, func(s Spec) bool { return s.Effect == e && !good(s.Name) })
 }
 
-// Runners are what runs the checks of hosts. Each calls emit after each of its probes.
+// Runners returns one Runner for each check of each host. Each calls emit after each of its probes.
 func (r Registry) Runners(hosts []string, emit func(Update)) []*Runner {
 	var all []*Runner
 	for _, h := range hosts {

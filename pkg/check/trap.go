@@ -4,29 +4,28 @@ import "time"
 
 // Trap says when a failing check counts as failed.
 type Trap struct {
-	// Period is how long the check must fail without a success (trap_period). One failure alone is enough only where
-	// Period is 0.
+	// Period is how long the check must fail without a success (trap_period). A single failure is enough where Period
+	// is 0, and for a check that has no verdict yet.
 	Period time.Duration
 
-	// MaxIdle is the longest believable time from the end of a probe to the start of the next, where not more was meant
-	// to be between them; MaxProbe from the start of a probe to its end. After more than that the whole process has
-	// been stopped: time in which nobody looked says
-	// nothing about a host, and a deadline that passed in it neither.
+	// MaxIdle is the longest believable time from the end of a probe to the start of the next, unless more was planned
+	// (Probed.Rest). MaxProbe is that from the start of a probe to its end. Where more time has passed, the whole
+	// process was stopped: such a time says nothing about a host, and neither does a deadline that passed in it.
 	MaxIdle, MaxProbe time.Duration
 }
 
 // Probed is a finished probe. Start and End are times of one monotonic clock.
 type Probed struct {
 	Start, End time.Duration
-	Rest       time.Duration // that was meant to be between the probe before and this one
-	Wall       time.Time     // at End, for display
+	Rest       time.Duration // the planned time between the end of the probe before and the start of this one
+	Wall       time.Time     // wall clock at End, for display
 	Result     Result
 }
 
-// Change says what a probe has changed for those who watch the log.
+// Change says what a probe has changed, for the log.
 type Change int
 
-// BecameOK is also the end of an unknown state, as in the original, whose log told of it.
+// The changes. BecameOK is also the end of an unknown state, as the original monitor's log told that too.
 const (
 	None Change = iota
 	BecameOK
@@ -34,18 +33,18 @@ const (
 	BecameUnknown
 )
 
-// Verdict is what is to be thought of one check of one host. The zero Verdict is that of a check that never ran.
+// Verdict says whether one check of one host counts as failed. The zero Verdict is that of a check that never ran.
 type Verdict struct {
 	Good    bool
 	Decided bool      // false until a probe has found OK, ERROR or a sign of life; Good is only assumed until then
-	Since   time.Time // when Good last changed
+	Since   time.Time // wall clock when Good last changed, or was first decided
 	Message string    // of the newest probe
 
 	probed       bool
 	status       Status        // of the newest probe
 	end          time.Duration // of the newest probe
-	failures     int           // since the last success or pause
-	failingSince time.Duration // start of the first of them
+	failures     int           // since the last success, sign of life or pause
+	failingSince time.Duration // start of the first of these failures; its end where it came after a pause
 }
 
 // Next is the verdict after one more probe (docs/replication.md, "What the checks say"): the first OK or ERROR is the
@@ -85,7 +84,8 @@ func (v Verdict) Next(p Probed, trap Trap) (Verdict, Change) {
 		}
 		return next, None
 	default:
-		if p.Result.Living { // what came before is no row any more: one lost probe later on would be enough
+		// A sign of life ends a row of failures: else a single lost probe, much later, would complete the row.
+		if p.Result.Living {
 			next.failures, next.Decided = 0, true
 		}
 		if v.probed && v.status == Unknown {
@@ -103,8 +103,8 @@ func (v Verdict) decide(good bool, wall time.Time) Verdict {
 	return v
 }
 
-// FailedFor is how long the check has been failing without a success, from the start of the first failed probe to the
-// end of the last.
+// FailedFor returns how long the check has been failing without a success, from the start of the first failed probe to
+// the end of the newest probe; 0 where it is not failing.
 func (v Verdict) FailedFor() time.Duration {
 	if v.failures == 0 {
 		return 0
@@ -112,7 +112,7 @@ func (v Verdict) FailedFor() time.Duration {
 	return v.end - v.failingSince
 }
 
-// suspected tells since when the check fails that does not count as failed yet.
+// suspected tells whether the newest probe failed and the check does not count as failed yet, and since when it fails.
 func (v Verdict) suspected() (since time.Duration, ok bool) {
 	return v.failingSince, v.Good && v.status == Error
 }

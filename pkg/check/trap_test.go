@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A trapStep is one probe and what is to be thought after it. Times are in seconds.
+// A trapStep is one probe and the verdict that is wanted after it. Times are in seconds.
 type trapStep struct {
 	start, end float64
 	status     Status
@@ -15,7 +15,7 @@ type trapStep struct {
 	failedFor  float64
 }
 
-// Period 10, probes at most 5+2.5 apart, at most 2+2.5 long.
+// testTrap has a trap period of 10 s, check_period 5 and timeout 2: probes are at most 5+2.5 s apart and 2+2.5 s long.
 var testTrap = Trap{Period: 10 * time.Second, MaxIdle: 7500 * time.Millisecond, MaxProbe: 4500 * time.Millisecond}
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -179,8 +179,8 @@ func TestTrap(t *testing.T) {
 	}
 }
 
-// Whatever comes, a verdict turns bad only after a row of probes without an OK that spans the trap period, none of it a
-// pause; it is checked against the whole history, which the filter does not keep.
+// FuzzTrap: a check counts as failed only after a row of probes without an OK that spans the trap period and has no
+// pause in it. Each verdict is compared with the whole history of probes, which Verdict does not keep.
 func FuzzTrap(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 50, 1, 10, 50, 1, 10, 50, 2, 0, 50, 1, 0, 50, 1, 10})
 	f.Add([]byte{0, 0, 0, 50, 1, 10, 90, 1, 10, 50, 1, 10})
@@ -236,8 +236,8 @@ func justified(history []Probed) bool {
 	return failures > 1 && history[last].End-since >= testTrap.Period
 }
 
-// TestSignOfLife: a server that was away, and then answers with errors for a long time, is not dead because of one lost
-// probe.
+// TestSignOfLife: a server that was away for a moment and then answers with errors for a long time does not count as
+// failed because of one lost probe.
 func TestSignOfLife(t *testing.T) {
 	unknown := func(living bool) Result { return Result{Status: Unknown, Living: living} }
 	away := Result{Status: Error}
@@ -256,7 +256,7 @@ func TestSignOfLife(t *testing.T) {
 			}
 		}
 	}
-	// What was dead stays so until it answers as it should.
+	// A check that counts as failed stays failed until a probe finds OK.
 	v := Verdict{}
 	for _, r := range []Result{away, unknown(true)} {
 		if v, _ = v.Next(Probed{Result: r}, testTrap); v.Good {

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// This file is what people are told to say to a server by hand. Every text was executed in a test, on servers with the
-// fault.
+// This file has the SQL that people are told to execute by hand. A test executes every text, on servers with the fault
+// that the text mends.
 
-// spoken is a statement with the channel where the dialect wants it, quoted.
+// spoken returns a statement with the quoted channel where the dialect wants it: MariaDB between head and tail, MySQL
+// at the end.
 func (f flavour) spoken(head, tail, channel string) string {
 	quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(channel) + "'"
 	switch {
@@ -33,15 +34,15 @@ func (f flavour) startText(channel string) string {
 }
 func (f flavour) stopText(channel string) string { return f.spoken(f.words("STOP SLAVE"), "", channel) }
 
-// FollowText are the statements that make this server replicate from a host whose data it has, by GTID or by file and
-// position. What they can't know is to be filled in. A server that has replication keeps its account, and everything
-// else that is not named.
+// FollowText returns the statements that make this server replicate from a host whose data it has, by GTID or by file
+// and position. A "…" stands for what the person has to fill in: an account, a position. A server on which replication
+// is set up already keeps its account, and every option that the statements don't name.
 func (s Setup) FollowText(channel, host string, port int, gtid bool) string {
 	f := detect(s.Version, "")
 	var texts []string
 	options := fmt.Sprintf("MASTER_HOST='%s', MASTER_PORT=%d", host, port)
 	if s.Replica != nil {
-		texts = append(texts, f.stopText(channel)) // else error 1198, or 3021
+		texts = append(texts, f.stopText(channel)) // while replication runs the next one fails (1198, 3021)
 	} else {
 		options += ", MASTER_USER='…', MASTER_PASSWORD='…'"
 	}
@@ -51,7 +52,7 @@ func (s Setup) FollowText(channel, host string, port int, gtid bool) string {
 	switch {
 	case f.dialect == mariaDB && gtid:
 		options += ", MASTER_USE_GTID=slave_pos"
-		if s.GTIDPosition == "" { // replication would begin with the first log of the source
+		if s.GTIDPosition == "" { // with no place replication would begin with the first log of the source
 			texts = append(texts, "SET GLOBAL gtid_slave_pos='…';")
 		}
 	case f.dialect == mariaDB:
@@ -80,9 +81,9 @@ func (s Setup) UseGTIDText(channel string) string {
 	return strings.Join([]string{f.stopText(channel), f.changeText(option, channel), f.startText(channel)}, " ")
 }
 
-// RetryText are the statements that make this server try a lost source for weeks. It is not 0, which a manual calls for
-// ever: a source that lets a replica in and then says nothing, twice in a row, ends its I/O thread then, without an
-// error (seen on MariaDB 10.11).
+// RetryText returns the statements that make this server try a lost source for weeks. The count is 86400 and not 0,
+// which the manual calls "for ever": with 0, a source that lets the replica in and then says nothing, twice in a row,
+// ends the replica's I/O thread without an error (seen on MariaDB 10.11).
 func (s Setup) RetryText(channel string) string {
 	f := detect(s.Version, "")
 	change := f.changeText("MASTER_RETRY_COUNT=86400", channel)
@@ -92,8 +93,9 @@ func (s Setup) RetryText(channel string) string {
 // StartText is the statement that starts replication.
 func (s Setup) StartText(channel string) string { return detect(s.Version, "").startText(channel) }
 
-// NotStarted names the option with which replication does not start with the server, where that is why it stands still;
-// "" where it is not. MariaDB has no variable for it, but knows no source's id before it has been connected.
+// NotStarted names the option that keeps replication from starting with the server, where replication stands still
+// because of it; "" where it runs, or stands still for another reason. MariaDB has no variable for that option: there a
+// replication that has never been connected since the start, and so knows no server_id of its source, tells.
 func (s Setup) NotStarted() string {
 	r := s.Replica
 	if r == nil || r.IORunning != "No" || r.SQLRunning != "No" || r.IOError != "" || r.SQLError != "" {

@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// obey says to a server what people are told to say. Each … is filled in with the next of the values; MariaDB's words
-// are the tests' own, not these.
+// obey executes a text for people on a server as it stands, each … filled in with the next of the values. It does not
+// use Instance.Exec, which would translate the words.
 func obey(t *testing.T, i *mysqltest.Instance, text string, values ...string) {
 	t.Helper()
 	db := i.DB("root", "")
@@ -27,7 +27,7 @@ func obey(t *testing.T, i *mysqltest.Instance, text string, values ...string) {
 	}
 }
 
-// TestAdvice: each text does on a real server what it is meant for, in both modes and with a channel.
+// TestAdvice: each text does on a real server what it is meant for, with and without GTIDs and with a channel.
 func TestAdvice(t *testing.T) { each(t, testAdvice) }
 
 func testAdvice(t *testing.T, kind string) {
@@ -90,13 +90,14 @@ func testAdvice(t *testing.T, kind string) {
 					return nil
 				}
 				if source.Kind.MySQL {
-					// it has the data
+					// The replica has the same data, and must not execute those transactions again.
 					replica.Exec("SET GLOBAL gtid_purged='" + source.Query("SELECT @@gtid_executed") + "'")
 				}
 				obey(t, replica, setup().FollowText(channel, "127.0.0.1", source.Port, gtid),
 					append(append(pos(), "repl", "replpw"), place()...)...)
 				running("it follows")
-				// On a busy machine a source may not have seen yet that the replica has left, and refuse it once.
+				// On a busy machine the source may not have noticed yet that the replica's old connection is gone, and
+				// refuse the new one once.
 				f := detect(setup().Version, "")
 				obey(t, replica, strings.Join([]string{f.stopText(channel),
 					f.changeText("MASTER_CONNECT_RETRY=1", channel), f.startText(channel)}, " "))
@@ -110,7 +111,7 @@ func testAdvice(t *testing.T, kind string) {
 					obey(t, replica, setup().RetryText(channel))
 					running("it tries for longer")
 				}
-				replica.Stop() // killed it can leave a temporary file that keeps its SQL thread from starting
+				replica.Stop() // a killed server can leave a temporary file that keeps its SQL thread from starting
 				replica.Restart()
 				want := map[bool]string{true: "skip_replica_start", false: "skip_slave_start"}[source.Kind.MySQL]
 				if got := setup().NotStarted(); got != want {

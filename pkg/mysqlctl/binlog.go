@@ -16,7 +16,8 @@ type Transaction struct {
 	GTID     string   // as the log has it; empty on MySQL without GTIDs
 }
 
-// ErrLogGone means that the binary log has no such place (any more): it has been purged, or is another server's.
+// ErrLogGone means that the binary log does not have a place, or has it no more: the log file was purged, the log was
+// begun anew, or the place is one of another server's log.
 var ErrLogGone = errors.New("the binary log does not have this position")
 
 var errEnough = errors.New("no more is wanted")
@@ -24,9 +25,11 @@ var errEnough = errors.New("no more is wanted")
 // logChunk is how many events are asked for at a time.
 const logChunk = 2000
 
-// Transactions reads the server's binary log from start, which must be where one begins or the log ends, or zero for
-// the first that there still is, up to end, and returns the transactions that begin in between, in order, the first
-// limit of them. It fails with ErrLogGone, and finds none on servers that mark no beginnings (MySQL before 5.7).
+// Transactions reads the server's own binary log from start up to end and returns the transactions that begin there, in
+// order, the first limit of them. start is a place where a transaction begins, or the end of the log; the zero Position
+// is the beginning of the oldest log file that the server still has. Without a log file it fails with ErrNoBinlog, and
+// with ErrLogGone where the log does not have start. It finds nothing on servers that don't mark where a transaction
+// begins (MySQL before 5.7).
 func (s *Server) Transactions(ctx context.Context, start, end Position, limit int) ([]Transaction, error) {
 	if start.IsZero() {
 		logs, err := s.ask(ctx, flavour.showLogs)
@@ -98,7 +101,7 @@ func (s *Server) walkLog(ctx context.Context, start, end Position, visit func(e 
 	}
 }
 
-// nextFile is the first place in the log file that follows p's: behind the four bytes that mark a log file.
+// nextFile returns the first place in the log file after p's: every log file begins with four bytes that mark it.
 func (p Position) nextFile() (Position, error) {
 	base, number, err := splitLogFile(p.File)
 	digits := len(p.File) - len(base) - len(".")
@@ -111,8 +114,7 @@ var (
 	mysqlGTID = regexp.MustCompile(`GTID_NEXT\s*=\s*'([0-9a-f-]+:.+)'`)
 )
 
-// beginning says whether a transaction begins with the event, and which ("SHOW BINLOG EVENTS", the manuals of both
-// servers).
+// beginning says whether a transaction begins with the event, and its GTID ("SHOW BINLOG EVENTS" in both manuals).
 func beginning(e row) (gtid string, begins bool) {
 	switch e["Event_type"] {
 	case "Gtid", "Anonymous_Gtid", "Gtid_tagged":
@@ -127,16 +129,16 @@ func beginning(e row) (gtid string, begins bool) {
 	return "", true
 }
 
-// Translate returns the place in the log of one server that means the same as the end of a stretch of another's: was is
-// what the other has logged from a place that means the same as the start of now, up to that end. now goes up to
-// its own end. It fails where the two did not log the same transactions: then there is no such place.
+// Translate compares a stretch of one server's log (was) with a stretch of another server's log (now). Both begin at
+// places that mean the same; end is where now ends. It returns the place in the other server's log that means the same
+// as the end of was, and fails where now does not begin with the transactions of was: then there is no such place.
 func Translate(was, now []Transaction, end Position) (Position, error) {
 	for i, t := range was {
 		if i >= len(now) {
-			return Position{}, fmt.Errorf("%s is not there", t)
+			return Position{}, fmt.Errorf("the other log does not have %s", t)
 		}
 		if now[i].ServerID != t.ServerID || now[i].GTID != t.GTID {
-			return Position{}, fmt.Errorf("%s is not there, but %s", t, now[i])
+			return Position{}, fmt.Errorf("the other log does not have %s, but %s", t, now[i])
 		}
 	}
 	if len(now) > len(was) {
@@ -182,7 +184,7 @@ func Describe(list []Transaction) string {
 	return strings.Join(texts, ", ")
 }
 
-// gtidNumber splits a GTID into what stays and what counts.
+// gtidNumber splits a GTID into the part before its last separator and the number after it, which counts up.
 func gtidNumber(gtid string) (head string, number uint64, ok bool) {
 	i := strings.LastIndexAny(gtid, ":-")
 	if i < 0 {

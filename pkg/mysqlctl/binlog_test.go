@@ -10,8 +10,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestTransactions: what a slave has logged of its master's transactions is what the master has logged, in another
-// place.
+// TestTransactions: a slave's log has the same transactions as its master's, at other places.
 func TestTransactions(t *testing.T) { each(t, transactions) }
 
 func transactions(t *testing.T, kind string) {
@@ -91,7 +90,7 @@ func TestTranslate(t *testing.T) {
 	foreign[0].ServerID = 1
 	for name, c := range map[string]struct {
 		was, now []Transaction
-		want     Position // zero is an error
+		want     Position // zero: an error is wanted
 	}{
 		"nothing":                  {nil, log("0-2-1"), at(0)},
 		"nothing, at the end":      {nil, nil, at(99)},

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// stuckAfter is how long a statement may take before it is looked what is in its way, and between two looks.
+// stuckAfter is how long a statement may take before change looks for what is in its way, and the time between two
+// looks.
 const stuckAfter = 100 * time.Millisecond
 
 // bounded gives a context that has a deadline: its own, or limit from now.
@@ -17,21 +18,21 @@ func bounded(ctx context.Context, limit time.Duration) (context.Context, context
 	return context.WithTimeout(ctx, limit)
 }
 
-// mopUp is the time kept back before the deadline of ctx for each of two things: to kill our own statement, and to
-// read what became of it.
+// mopUp returns how much time is kept back before the deadline of ctx for each of two things: to kill our own
+// statement, and to read what became of it.
 func mopUp(ctx context.Context) time.Duration {
 	deadline, _ := ctx.Deadline()
 	return min(500*time.Millisecond, time.Until(deadline)/8)
 }
 
-// during is what a caller of change does meanwhile; both may be nil.
+// during is what change calls while it works; both may be nil.
 type during struct {
-	ready func()                // once, when the connections are there, before the statement is sent
-	stuck func(context.Context) // again and again while the statement takes long
+	ready func()                // once, when both connections are open, before the statement is sent
+	stuck func(context.Context) // every stuckAfter while the statement runs
 }
 
-// change runs a statement that alters the server. Where it is not through shortly before the deadline of ctx, or when
-// ctx is cancelled, it is killed, so that it does not take effect when nobody expects it any more.
+// change runs a statement that alters the server. A statement that still runs shortly before the deadline of ctx, or
+// when ctx is cancelled, is killed, so that it does not take effect when nobody expects it any more.
 func (s *Server) change(ctx context.Context, build func(flavour) statement, do during) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -43,7 +44,8 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, do d
 		return err
 	}
 	defer s.release(sess)
-	// A second connection is had before it is needed: a server whose clients pile up has none left.
+	// The connection that would kill the statement is opened beforehand: while a statement blocks, clients pile up and
+	// the server may have no connection left.
 	second, err := s.acquire(ctx)
 	if err != nil {
 		return err
@@ -53,7 +55,7 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, do d
 		do.ready()
 	}
 
-	// The statement outlives ctx by as long as it takes to kill it, and so can say what became of it.
+	// The statement does not end with ctx: it is killed then, and its answer says what became of it.
 	running, abandon := context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(-spare))
 	defer abandon()
 	patience, stop := context.WithDeadline(ctx, deadline.Add(-2*spare))
@@ -80,7 +82,7 @@ func (s *Server) change(ctx context.Context, build func(flavour) statement, do d
 			context.AfterFunc(killing, abandon)
 			_, killErr := s.ask(killing, func(f flavour) statement { return f.kill(sess.id) })
 			if err := <-done; err == nil {
-				return nil // it got through in the last moment
+				return nil // the statement ended before the kill struck
 			}
 			sess.close()
 			what := build(sess.flavour).what

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// process is a line of SHOW PROCESSLIST. Of the statement itself only the digest is kept: it may hold data.
+// process is a line of SHOW PROCESSLIST. Of the statement only the digest is kept, as a statement may hold data.
 type process struct {
 	id        uint64
 	user      string
@@ -18,7 +18,7 @@ type process struct {
 	command   string
 	state     string
 	seconds   string
-	statement string // its digest; "" for none
+	statement string // its digest; "" where it runs none
 }
 
 func (p process) String() string {
@@ -29,14 +29,14 @@ func (p process) String() string {
 	return text
 }
 
-// since is for how long it has been doing what it does.
+// since returns for how many seconds the connection has been in its state.
 func (p process) since() int {
-	n, _ := strconv.Atoi(p.seconds) // what is no number is no long time
+	n, _ := strconv.Atoi(p.seconds) // a text that is no number counts as 0
 	return n
 }
 
-// inTheWay are connections of clients that run a statement, or are being ended and have yet to undo it. Those that are
-// likely to be what is waited for come first: the longest, and of those that only read the last.
+// inTheWay lists the connections of clients that run a statement, or were killed and still roll one back. The likeliest
+// cause of the wait comes first: statements that write before those that only read, and in each kind the longest first.
 func inTheWay(list []process, own map[uint64]bool) []process {
 	var busy []process
 	for _, p := range list {
@@ -92,7 +92,7 @@ func (p process) fate() fate {
 	return works
 }
 
-// sortOut tells whom to kill and who is in the way for now. own are spared.
+// sortOut tells which connections to kill, and which run a statement and still have their grace. own are spared.
 func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64, left []process) {
 	for _, p := range list {
 		f := p.fate()
@@ -107,16 +107,17 @@ func sortOut(list []process, own map[uint64]bool, graceOver bool) (kill []uint64
 	return kill, left
 }
 
-// EndClients ends the connections of clients that were there when it was called, and returns how many it has killed.
-// Idle ones are killed at once, others get the grace to become idle. Never ended: this Server's own connections,
-// replication in both directions, the event scheduler and other threads of the server itself (docs/concepts.md, "How a
-// role moves"). Without a deadline it ends Timeout after the grace. One that it may not kill saves no other one: that
-// error comes last.
+// EndClients ends the connections of the clients that are connected when it is called, and returns how many it has
+// killed. Idle connections are killed at once, others get the grace to become idle. Never ended: this Server's own
+// connections, replication in both directions, the event scheduler and other threads of the server itself
+// (docs/concepts.md, "How a role moves"). Without a deadline it ends Timeout after the grace. Where a privilege is
+// missing to kill a connection, all others are ended, and then that error is returned.
 func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed int, err error) {
 	ctx, cancel := bounded(ctx, grace+s.cfg.Timeout)
 	defer cancel()
 
-	// Clients that come later find a closed server; ending them too would never end with those that reconnect.
+	// Clients that connect later find a server that is closed for writes. Ending them too might never end, as clients
+	// reconnect.
 	present := make(map[uint64]bool)
 	graceEnds := time.Now().Add(grace)
 	var denied error
@@ -155,7 +156,7 @@ func (s *Server) EndClients(ctx context.Context, grace time.Duration) (killed in
 	}
 }
 
-// listProcesses fails where the user does not see others' connections: the server would show it its own ones only.
+// listProcesses fails where the user lacks PROCESS: the server would list the user's own connections only.
 func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 	if _, err := s.ask(ctx, flavour.proveProcess); IsMissingPrivilege(err) {
 		return nil, err
@@ -176,7 +177,7 @@ func (s *Server) listProcesses(ctx context.Context) ([]process, error) {
 	return list, nil
 }
 
-// killAll goes on after an error, and returns the first: one that can't be killed must not save the others.
+// killAll goes on after an error and returns the first one: a connection that can't be killed must not save the others.
 func (s *Server) killAll(ctx context.Context, ids []uint64) (killed int, err error) {
 	for _, id := range ids {
 		_, e := s.ask(ctx, func(f flavour) statement { return f.kill(id) })

@@ -20,27 +20,28 @@ type WriteWait struct {
 
 // commitStates are the thread states in which a transaction has been executed and waits to become durable: "General
 // Thread States" and "Replication Source Thread States" of the MySQL manual, "Thread States" of the MariaDB manual.
-// Waiting for somebody's lock is none of them.
+// States in which a statement waits for somebody's lock are not among them.
 var commitStates = []string{
 	"commit", "waiting for handler commit", "waiting for prior transaction to commit",
 	"waiting for semi-sync ack from slave", "waiting for semi-sync ack from replica",
 }
 
-// writeStates are those in which a statement writes rows, by the same pages. InnoDB holds up in them who waits for a
-// page, for room in its log, or for a file to grow; so does another's row lock.
+// writeStates are the thread states in which a statement writes rows, by the same pages. A statement stays in them also
+// while InnoDB waits for a page, for room in its log or for a file to grow, and while another's row lock holds it up.
 var writeStates = []string{
 	"update", "updating", "updating main table", "updating reference tables", "deleting from main table",
 	"deleting from reference tables", "end", "query end", "end of update loop",
 }
 
-// replicationUser is who the threads of replication belong to, by the lists of connections of both servers.
+// replicationUser is the user of the replication threads in SHOW PROCESSLIST of both servers.
 const replicationUser = "system user"
 
-// WaitingWrites lists the statements of clients that run at this moment. Replication is none: what a replica commits
-// may wait for an acknowledgement that its dead source was to give. It needs PROCESS for the connections of others.
+// WaitingWrites lists the statements of clients that run at this moment. The replication threads are left out: their
+// commits may wait for an acknowledgement that the dead source was to give. To see other users' connections it needs
+// PROCESS.
 //
-// It asks with SHOW PROCESSLIST, which opens no table: while a disk hangs, MySQL does not answer those who ask
-// information_schema, whose answer it writes into a temporary table first.
+// It asks with SHOW PROCESSLIST, which opens no table. A question to information_schema would not be answered while a
+// disk hangs: MySQL writes that answer into a temporary table first.
 func (s *Server) WaitingWrites(ctx context.Context) ([]WriteWait, error) {
 	rows, err := s.ask(ctx, flavour.showProcesses)
 	if err != nil {
@@ -58,17 +59,18 @@ func writeWaits(rows []row) []WriteWait {
 		if err != nil || r["User"] == replicationUser || r["Command"] != "Query" && r["Command"] != "Execute" {
 			continue
 		}
-		seconds, _ := strconv.Atoi(r["Time"]) // that of a thread of the server may be below 0
+		seconds, _ := strconv.Atoi(r["Time"]) // threads of the server may have a time below 0
 		list = append(list, WriteWait{ID: id, State: r["State"], For: time.Duration(max(seconds, 0)) * time.Second,
 			Commits: commits, Writes: slices.Contains(writeStates, state)})
 	}
 	return list
 }
 
-// FileWrites is what InnoDB says of its writes to files. MariaDB counts those of its log in none of these from 10.8 on.
+// FileWrites is what InnoDB's counters say of its writes to files. From MariaDB 10.8 on none of them counts the writes
+// to InnoDB's log.
 type FileWrites struct {
-	UnderWay uint64 // writes and flushes that have not ended
-	Count    string // of those that have been made: another one after each
+	UnderWay uint64 // writes and flushes that have begun and not ended
+	Count    string // the counters of those that were made: it changes with each
 }
 
 // FileWrites asks InnoDB for its counters ("InnoDB Status Variables" of both manuals).
@@ -101,7 +103,7 @@ var (
 	writesMade = []string{"innodb_data_writes", "innodb_data_fsyncs", "innodb_os_log_written", "innodb_os_log_fsyncs"}
 )
 
-// Folders are those that every commit writes to: the data's and the binary log's.
+// Folders returns the folders that every commit writes to: that of the data and that of the binary log.
 func (s *Server) Folders(ctx context.Context) ([]string, error) {
 	v, err := s.variables(ctx, "datadir", "log_bin_basename")
 	if err != nil {

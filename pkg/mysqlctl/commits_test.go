@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestWaitingWrites: who waits for an acknowledgement that nobody gives waits for a commit; who waits for a lock, or
-// sleeps, does not.
+// TestWaitingWrites: a statement that waits for an acknowledgement that nobody gives counts as committing; one that
+// waits for a lock, or sleeps, does not.
 func TestWaitingWrites(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
 		i := mysqltest.Start(t, mysqltest.Options{Server: kind, SemiSync: true})
@@ -96,8 +96,8 @@ func TestWaitingWrites(t *testing.T) {
 	})
 }
 
-// TestWriteWaits: of the connections only the statements of clients count. A replica's commit that waits for its dead
-// source to acknowledge it is no writer that can't write.
+// TestWriteWaits: only statements of clients count. A replication thread whose commit waits for an acknowledgement of
+// the dead source does not make this server a writer that can't write.
 func TestWriteWaits(t *testing.T) {
 	line := func(id, user, command, seconds, state string) row {
 		return row{"Id": id, "User": user, "Command": command, "Time": seconds, "State": state}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Conn is one kept connection to a server, for a check that asks again and again and wants to hear of its end at once;
-// or one for each question (Config.Brief). It belongs to one goroutine.
+// Conn is a connection to a server for a check that asks again and again. It is kept between the questions, so that
+// WaitBroken hears of its end at once, or opened anew for each question (Config.Brief). It belongs to one goroutine.
 type Conn struct {
 	cfg  Config
 	sess *session // nil where there is none
@@ -20,7 +20,7 @@ type Conn struct {
 // NewConn makes a Conn; it connects when it is first asked something.
 func NewConn(cfg Config) *Conn { return &Conn{cfg: cfg.withDefaults()} }
 
-// Channel is the replication channel of its Config.
+// Channel returns the replication channel of the Config.
 func (c *Conn) Channel() string { return c.cfg.Channel }
 
 // Greeted says whether the newest question opened a connection, and the server said something on it.
@@ -58,7 +58,7 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 		}
 	}()
 	c.greeted = false
-	// A server that shuts down may leave a farewell in the socket, which would be taken for the answer.
+	// A server that shuts down may leave a last error packet in the socket, which would be taken for the answer.
 	if c.sess != nil && !c.sess.alive(ctx) {
 		c.Close()
 	}
@@ -88,9 +88,10 @@ func (c *Conn) ask(ctx context.Context, build func(flavour) statement) ([]row, e
 	return rows, err
 }
 
-// WaitBroken blocks while the connection is open and nothing comes from it. It returns nil as soon as the server has
-// closed it, reset it or said something unasked (which is a farewell), at once where there is no connection though it
-// is kept, and ctx.Err() when ctx ends.
+// WaitBroken blocks while the kept connection is open and the server sends nothing on it. It returns nil as soon as the
+// server has closed or reset the connection, or has sent something unasked (the error packet with which it says that it
+// ends the connection), and ctx.Err() when ctx ends. Without a connection it returns nil at once; under Config.Brief,
+// where there is none between questions, it waits for the end of ctx.
 func (c *Conn) WaitBroken(ctx context.Context) error {
 	if c.sess == nil && !c.kept() {
 		<-ctx.Done()
@@ -107,11 +108,11 @@ func (c *Conn) WaitBroken(ctx context.Context) error {
 		c.Close()
 		return nil
 	}
-	// A deadline in the past is the only thing that wakes a reader without harm to the connection.
+	// Only a read deadline in the past wakes the reader without closing the connection.
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
-		_ = c.sess.socket.SetReadDeadline(time.Unix(1, 0)) // fails only where the socket is closed, which wakes too
+		_ = c.sess.socket.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed socket, which wakes the reader too
 	})
 	peeked := raw.Read(func(fd uintptr) (done bool) {
 		for {
@@ -125,7 +126,7 @@ func (c *Conn) WaitBroken(ctx context.Context) error {
 		<-woken
 	}
 	if peeked != nil && ctx.Err() != nil {
-		_ = c.sess.socket.SetReadDeadline(time.Time{}) // fails only where the next call finds the socket closed
+		_ = c.sess.socket.SetReadDeadline(time.Time{}) // fails only on a closed socket, which the next call finds
 		return ctx.Err()
 	}
 	c.Close()

@@ -15,7 +15,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestGrantedLater: who mends a missing privilege as the error says need not restart anything.
+// TestGrantedLater: the GRANT that an error names takes effect without a restart of anything.
 func TestGrantedLater(t *testing.T) { each(t, testGrantedLater) }
 
 func testGrantedLater(t *testing.T, kind string) {
@@ -98,7 +98,7 @@ func testWaitBroken(t *testing.T, kind string) {
 	fatal(t, c.Ping(ctx))
 	i.Stop()
 	i.Restart()
-	fatal(t, c.Ping(ctx)) // the kept connection is broken: it connects anew without a word
+	fatal(t, c.Ping(ctx)) // the kept connection is broken: Ping connects anew, and succeeds
 }
 
 // blockedIn tells whether some goroutine waits for the network in the function.
@@ -113,7 +113,7 @@ func blockedIn(function string) bool {
 	return false
 }
 
-// TestFewConnections: no connection stays behind where it would be counted as a client's.
+// TestFewConnections: with Brief no connection stays open after a question, where it would count as a client's.
 func TestFewConnections(t *testing.T) { each(t, testFewConnections) }
 
 func testFewConnections(t *testing.T, kind string) {
@@ -199,7 +199,8 @@ func testWrongPassword(t *testing.T, kind string) {
 	}
 }
 
-// Servers that misbehave before they are servers. The greeting is one of a real server, cut where it hurts.
+// TestBrokenServers: whatever a port does instead of what a database server does, each call ends with an error, in
+// time. The greeting is one of a real server, whole or cut off.
 func TestBrokenServers(t *testing.T) {
 	greeting := greetingOf(t, mysqltest.Start(t, mysqltest.Options{}))
 	hold := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) } // until the client goes
@@ -304,8 +305,8 @@ func answer(c net.Conn, text []byte) {
 	_, _ = c.Write(text)
 }
 
-// TestGreeted: a server that greets and then hangs is told from one that can't be connected to, and from one that has
-// not greeted.
+// TestGreeted: Greeted is true for a server that greets and then hangs, and false for one that can't be connected to or
+// does not greet.
 func TestGreeted(t *testing.T) {
 	for name, c := range map[string]struct {
 		says string
@@ -340,8 +341,8 @@ func TestGreeted(t *testing.T) {
 	}
 }
 
-// TestEndedQuestion: a question that the server ends, with its connection or without, says nothing of the server: it is
-// asked again.
+// TestEndedQuestion: a question that an operator kills, with its connection or without, is asked again: the kill says
+// nothing of the server.
 func TestEndedQuestion(t *testing.T) { each(t, testEndedQuestion) }
 
 func testEndedQuestion(t *testing.T, kind string) {
@@ -356,7 +357,7 @@ func testEndedQuestion(t *testing.T, kind string) {
 		for name, ask := range map[string]func(context.Context, func(flavour) statement) ([]row, error){"Conn": c.ask,
 			"Server": s.ask} {
 			n++
-			mark := fmt.Sprintf("question%d", n) // one that has been ended may still be listed
+			mark := fmt.Sprintf("question%d", n) // a killed question may still be listed
 			asked := 0
 			question := func(flavour) statement {
 				if asked++; asked > 1 {

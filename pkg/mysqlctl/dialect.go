@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// dialect is a set of words and of syntax.
+// dialect is the words and the syntax that a kind of server understands.
 type dialect uint8
 
 const (
 	mariaDB  dialect = iota
 	mysqlOld         // MASTER, SLAVE: MySQL 5.6 to 8.1
-	mysqlNew         // SOURCE, REPLICA, BINARY LOG STATUS: MySQL 8.2 and later; 8.4 knows nothing else
+	mysqlNew         // SOURCE, REPLICA, BINARY LOG STATUS: MySQL 8.2 and later; 8.4 knows only these
 )
 
 func (d dialect) String() string {
@@ -26,7 +26,8 @@ func (d dialect) String() string {
 	return fmt.Sprintf("dialect(%d)", uint8(d))
 }
 
-// flavour is what a server calls itself: it decides on words and on names of privileges.
+// flavour is the dialect and the version of a server, by what it says of itself. The words of statements and the names
+// of privileges follow from it.
 type flavour struct {
 	dialect dialect
 	version [3]int
@@ -36,7 +37,8 @@ type flavour struct {
 // REPLICATION SOURCE, 8.2.0 BINARY LOG STATUS) and lost the old ones at once (8.4.0); from 8.2 on it has all new ones.
 func detect(version, comment string) flavour {
 	var f flavour
-	// What can't be read stays zero, which is an old server; error 1064 leads to other words from there.
+	// A number that can't be read stays 0, as of an old server. Where its words are wrong (error 1064), session.ask
+	// tries others.
 	_, _ = fmt.Sscanf(version, "%d.%d.%d", &f.version[0], &f.version[1], &f.version[2])
 	switch {
 	case strings.Contains(strings.ToLower(version+comment), "mariadb"):
@@ -58,8 +60,8 @@ func (f flavour) atLeast(major, minor, patch int) bool {
 	return true
 }
 
-// others are the flavours to try where the server does not understand this one: proxies and forks call themselves
-// what they like.
+// others returns the flavours to try where the server does not understand this one: the version that a proxy or a fork
+// gives may mislead.
 func (f flavour) others() []flavour {
 	var list []flavour
 	for _, d := range []dialect{mysqlOld, mysqlNew, mariaDB} {
@@ -70,7 +72,7 @@ func (f flavour) others() []flavour {
 	return list
 }
 
-// need is what a statement needs the user to be allowed.
+// need is what the user has to be allowed for a statement.
 type need uint8
 
 const (
@@ -86,11 +88,11 @@ const (
 	setScheduler
 )
 
-// grant names the privilege, the least one the server has for it.
+// grant returns the name of the smallest privilege of this server that allows n.
 func (f flavour) grant(n need) string {
-	fine := f.atLeast(10, 5, 2) // MariaDB split SUPER
+	fine := f.atLeast(10, 5, 2) // the first MariaDB with parts of SUPER as privileges of their own
 	if f.dialect != mariaDB {
-		fine = f.atLeast(8, 0, 0) // MySQL got dynamic privileges
+		fine = f.atLeast(8, 0, 0) // the first MySQL with dynamic privileges
 	}
 	maria := f.dialect == mariaDB && fine
 	pick := func(onMariaDB, onMySQL, before string) string {
@@ -115,7 +117,8 @@ func (f flavour) grant(n need) string {
 		return pick("READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN", "SUPER")
 	case killOthers:
 		if f.dialect != mariaDB && f.atLeast(8, 0, 16) {
-			return "CONNECTION_ADMIN, SYSTEM_USER" // who has ALL has SYSTEM_USER, and is killed by nobody without
+			// An account with ALL has SYSTEM_USER, and only a user with SYSTEM_USER can kill its connections.
+			return "CONNECTION_ADMIN, SYSTEM_USER"
 		}
 		return pick("CONNECTION ADMIN", "CONNECTION_ADMIN", "SUPER")
 	case seeProcesses:

@@ -8,9 +8,9 @@ import (
 // digestLength is how much of a statement is shown: enough to know it again.
 const digestLength = 60
 
-// digest is the beginning of a statement as it may be shown to anybody: without comments, and with ? in the place of
-// each literal, which may be a secret. Where a literal ends depends on the sql_mode of its connection once there is a
-// backslash in it: what follows is left out then, as it is where the server has cut the statement off within one.
+// digest returns the beginning of a statement as it may be shown to anybody: without comments, and with ? in the place
+// of each literal, which may be a secret. Where a literal with a backslash ends depends on the sql_mode of its
+// connection: everything after that backslash is left out. So is the rest of a literal that the server has cut off.
 func digest(sql string) string {
 	var b strings.Builder
 	rest := []rune(sql)
@@ -49,8 +49,8 @@ func digest(sql string) string {
 	return text
 }
 
-// literal is the length of the quoted text that rest begins with. A doubled quote begins another one at once, which is
-// as good.
+// literal returns the length of the quoted text that rest begins with. A doubled quote counts as the end of one literal
+// and the beginning of the next, which hides just as much.
 func literal(rest []rune) int {
 	for i := 1; i < len(rest); i++ {
 		switch rest[i] {
@@ -63,7 +63,7 @@ func literal(rest []rune) int {
 	return len(rest)
 }
 
-// quoted is the length of a name in backticks.
+// quoted returns the length of the name in backticks that rest begins with.
 func quoted(rest []rune) int {
 	for i := 1; i < len(rest); i++ {
 		if rest[i] == '`' {
@@ -73,7 +73,7 @@ func quoted(rest []rune) int {
 	return len(rest)
 }
 
-// until is the length up to the end of a comment.
+// until returns the length of the comment that rest begins with, up to and with end.
 func until(rest []rune, end string) int {
 	if i := strings.Index(string(rest[1:]), end); i >= 0 {
 		return 1 + len([]rune(string(rest[1:])[:i])) + len([]rune(end))

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestDigest: what is shown of a statement tells which it is, and nothing of its values.
+// TestDigest: the digest of a statement tells which statement it is, and shows none of its values.
 func TestDigest(t *testing.T) {
 	for sql, want := range map[string]string{
 		"UPDATE app.t SET v=v+1+SLEEP(0.01)":                "UPDATE app.t SET v=v+?+SLEEP(?.?)",
@@ -31,7 +31,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// FuzzDigest: whatever is quoted is never shown, and what is shown is short.
+// FuzzDigest: no quoted value is ever shown, and the digest is short.
 func FuzzDigest(f *testing.F) {
 	for _, before := range []string{"", "SELECT ", "a'b", "/*", `'\`, "-- ", "#", "`", `"`, "$$", "x'\n"} {
 		f.Add(before, "z")
@@ -50,8 +50,8 @@ func FuzzDigest(f *testing.F) {
 	})
 }
 
-// TestInTheWay: what writes comes first, the longest before others, also what has been killed and is yet being undone;
-// who is idle or no client is not named.
+// TestInTheWay: statements that write come first, in each kind the longest first, killed ones that still roll back too.
+// Connections that are idle, or are no client's, are not named.
 func TestInTheWay(t *testing.T) {
 	list := []process{
 		{id: 1, user: "app", command: "Query", seconds: "900", statement: "SELECT ? FROM t"},

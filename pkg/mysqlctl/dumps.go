@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// EndDumps ends the connections by which a replica on that address reads this server's binary log, and returns how many
-// there were. A semi-synchronous source counts a replica for as long as its connection lasts, also one that is dead and
-// could not say so: what is committed waits for its acknowledgement. A replica that lives connects again. Where the
-// server knows its clients by name (skip_name_resolve is off) it may find none.
+// EndDumps ends the connections by which the replica at that address reads this server's binary log, and returns how
+// many it has ended. A semi-synchronous source counts a replica for as long as its connection lasts, also a replica
+// whose host is dead: commits wait for its acknowledgement. A replica that lives connects again. Where the server lists
+// its clients by name (skip_name_resolve is off) it may find none.
 func (s *Server) EndDumps(ctx context.Context, replica netip.Addr) (int, error) {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()

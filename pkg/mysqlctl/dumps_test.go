@@ -8,8 +8,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestEndDumps: what a replica on that address reads ends, and begins again, as the replica lives; others are left
-// alone.
+// TestEndDumps: the connection by which the replica at that address reads the log is ended, and the replica, which
+// lives, connects again. Replicas at other addresses are left alone.
 func TestEndDumps(t *testing.T) {
 	each(t, func(t *testing.T, kind string) {
 		source := mysqltest.Start(t, mysqltest.Options{Server: kind, Args: []string{"--skip-name-resolve"}})

@@ -8,7 +8,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// SSLMode says whether connections are encrypted, by the words of the server's own clients ("--ssl-mode" in the MySQL
+// SSLMode says whether connections are encrypted, in the words of MySQL's own clients ("--ssl-mode" in the MySQL
 // manual).
 type SSLMode string
 
@@ -17,7 +17,7 @@ const (
 	SSLDisabled  SSLMode = "disabled"
 	SSLPreferred SSLMode = "preferred" // where the server offers it
 	SSLRequired  SSLMode = "required"
-	SSLVerifyCA  SSLMode = "verify_ca" // and the server's certificate comes from one of CA
+	SSLVerifyCA  SSLMode = "verify_ca" // encrypted, and one of the authorities in CA signed the server's certificate
 )
 
 // Encryption is how connections to a server are protected. The zero value is SSLDisabled.
@@ -35,9 +35,10 @@ func (e Encryption) apply(d *mysql.Config) error {
 	case SSLVerifyCA:
 		authorities := x509.NewCertPool()
 		if !authorities.AppendCertsFromPEM([]byte(e.CA)) {
-			return errors.New("there is no certificate to verify the server's with")
+			return errors.New("there is no certificate of an authority to verify the server's certificate with")
 		}
-		// The default verification insists on a name.
+		// crypto/tls would also compare the name in the certificate, and hosts are known by their addresses: so its own
+		// verification is off, and this one looks at the authority alone.
 		d.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
 			others := x509.NewCertPool()
 			for _, c := range s.PeerCertificates[1:] {

@@ -58,7 +58,8 @@ func (a authority) arguments(t *testing.T) []string {
 	return []string{"--ssl-cert=" + dir + "/cert", "--ssl-key=" + dir + "/key"}
 }
 
-// An account that may only come encrypted is let in by the modes that encrypt; what is to be verified is.
+// TestEncryption: an account that requires encryption can log in with each mode that encrypts, and verify_ca refuses a
+// certificate of another authority.
 func TestEncryption(t *testing.T) { each(t, testEncryption) }
 
 func testEncryption(t *testing.T, kind string) {
@@ -85,7 +86,7 @@ func testEncryption(t *testing.T, kind string) {
 		{cfg, Encryption{Mode: SSLVerifyCA, CA: ours.pem}, ""},
 		{cfg, Encryption{Mode: SSLVerifyCA, CA: others.pem + ours.pem}, ""},
 		{cfg, Encryption{Mode: SSLVerifyCA, CA: others.pem}, "x509: certificate signed by unknown authority"},
-		{cfg, Encryption{Mode: SSLVerifyCA}, "there is no certificate to verify the server's with"},
+		{cfg, Encryption{Mode: SSLVerifyCA}, "there is no certificate of an authority"},
 		{cfg, Encryption{Mode: "perhaps"}, "unknown way to encrypt: perhaps"},
 		{cfgPlain, Encryption{Mode: SSLPreferred}, ""},
 		{cfgPlain, Encryption{Mode: SSLRequired}, "server does not support TLS"},
@@ -100,7 +101,7 @@ func testEncryption(t *testing.T, kind string) {
 		s.Close()
 	}
 
-	// Who waits for the end of an encrypted connection is not woken by what TLS has to say.
+	// Records of TLS that carry no answer of the server don't end WaitBroken.
 	cfg.Encryption.Mode = SSLRequired
 	c := NewConn(cfg)
 	defer c.Close()
@@ -120,7 +121,7 @@ func testEncryption(t *testing.T, kind string) {
 	i.Exec("ALTER USER monitor@'%' REQUIRE NONE", "SET GLOBAL require_secure_transport=1")
 	cfg.Encryption = Encryption{}
 	_, err := connect(ctx, cfg.withDefaults())
-	mute := !i.Kind.MySQL && strings.Contains(fmt.Sprint(err), "Access denied") // is all that an older MariaDB says
+	mute := !i.Kind.MySQL && strings.Contains(fmt.Sprint(err), "Access denied") // an older MariaDB says no more
 	if !mute && !strings.Contains(fmt.Sprint(err), "this mends it: mysql_ssl_mode required") {
 		t.Errorf("where the server wants encryption: %v", err)
 	}

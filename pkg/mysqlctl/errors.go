@@ -24,21 +24,22 @@ var (
 	ErrNoBinlog = errors.New("the server writes no binary log")
 )
 
-// ConnectError says that no connection could be had: refused, timed out, not let in, or nonsense instead of a greeting.
+// ConnectError says that no connection could be opened: it was refused, timed out, the login failed, or something other
+// than a database server answered.
 type ConnectError struct {
 	Addr string // ip:port
 	User string
 	Err  error  // the cause, in the words of the system or the server
 	Mend string // what lets the user in again, where that is known
 
-	Greeted bool // the server had said something before it failed
+	Greeted bool // the server had sent something before the attempt failed
 }
 
 func (e *ConnectError) Error() string {
 	return fmt.Sprintf("connect to %s as %s: %s", e.Addr, e.User, e.Cause())
 }
 
-// Cause is the error without who was asked, with the remedy.
+// Cause returns the error without the address and the user, and with the remedy.
 func (e *ConnectError) Cause() string {
 	if e.Mend == "" {
 		return e.Err.Error()
@@ -48,7 +49,7 @@ func (e *ConnectError) Cause() string {
 
 const mends = "; this mends it: "
 
-// CutMend parts the text of an error from the remedy that it ends with; "" where it has none.
+// CutMend parts the text of an error from the remedy that it ends with. mend is "" where the text has no remedy.
 func CutMend(text string) (what, mend string) {
 	what, mend, _ = strings.Cut(text, mends)
 	return what, mend
@@ -105,8 +106,8 @@ const (
 	errAccountLockedMariaDB = 4151
 )
 
-// IsMissingPrivilege tells that the user may not do what was asked. The text of such an error names the GRANT that
-// mends it.
+// IsMissingPrivilege tells that the user lacks a privilege for what was asked. The text of such an error from this
+// package ends with the GRANT that mends it.
 func IsMissingPrivilege(err error) bool { return SignOf(err) == Powerless }
 
 // IsMissingTable tells that the table, or its database, does not exist.
@@ -122,7 +123,8 @@ func isServerError(err error, numbers ...uint16) bool {
 	return errors.As(err, &e) && slices.Contains(numbers, e.Number)
 }
 
-// brief strips what the caller knows already ("dial tcp 10.0.0.1:3306: connect: connection refused").
+// brief shortens an error of the network to its cause: of "dial tcp 10.0.0.1:3306: connect: connection refused" the
+// address is said already.
 func brief(err error) error {
 	var errno syscall.Errno
 	switch {

@@ -7,24 +7,26 @@ import (
 	"strings"
 )
 
-// This file is about the event scheduler: what writes inside the server, without a client that could be ended.
+// This file is about the event scheduler, which writes inside the server without a client that could be ended
+// (docs/replication.md, "Events").
 
 // Event is one event of the scheduler.
 type Event struct {
 	Schema, Name string
 	Definer      string // USER@HOST
-	Enabled      bool   // it runs while the scheduler is on
-	Asleep       bool   // it came by replication, and is not to run here (DISABLE ON SLAVE)
+	Enabled      bool   // it runs on this server while the scheduler is on
+	Asleep       bool   // it came by replication and does not run on this server (DISABLE ON SLAVE)
 }
 
-// mostEvents bounds what is read; there are as many as people make.
+// mostEvents is how many events are read at most, as people may make any number.
 const mostEvents = 100
 
 // String names it for people.
 func (e Event) String() string { return e.Schema + "." + e.Name }
 
-// WakeText is the statement that lets an event run here. It keeps its definer, who is else whoever says it; where it
-// replicates, the event is put to sleep on all other hosts.
+// WakeText returns the statement that lets an event run on the server on which it is executed. It names the event's
+// definer, because ALTER EVENT would else make the account that executes it the definer. Where the statement is written
+// to the binary log, it puts the event to sleep on all other hosts.
 func (e Event) WakeText() string {
 	user, host, _ := cutLast(e.Definer, "@")
 	quote := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
@@ -32,7 +34,8 @@ func (e Event) WakeText() string {
 		quote(e.Name))
 }
 
-// events are those that the user may see: of schemas on which it has EVENT. grant is what it lacks to see them all.
+// events returns the events of the schemas on which the user has EVENT. grant is the statement that lets the user see
+// the events of all schemas; "" where it sees them already.
 func (s *Server) events(ctx context.Context) (events []Event, grant string, err error) {
 	rows, err := s.ask(ctx, flavour.showEventsOf)
 	if err != nil {
@@ -62,7 +65,7 @@ func (f flavour) showEventsOf() statement {
 	return statement{what: "list events", sql: fmt.Sprintf(list, mostEvents)}
 }
 
-// Inside tells whether ordinary users may write, and whether the event scheduler is on.
+// Inside tells whether the server takes writes of ordinary users, and whether its event scheduler is on.
 func (s *Server) Inside(ctx context.Context) (writable, scheduler bool, err error) {
 	v, err := s.variables(ctx, "read_only", "super_read_only", "event_scheduler")
 	if err != nil {
@@ -71,7 +74,7 @@ func (s *Server) Inside(ctx context.Context) (writable, scheduler bool, err erro
 	return isOff(v["read_only"]) && isOff(v["super_read_only"]), isOn(v["event_scheduler"]), nil
 }
 
-// SetEventScheduler lets events run, or keeps them from running. Those that run are not ended.
+// SetEventScheduler turns the event scheduler on or off. To turn it off does not end the events that are running.
 func (s *Server) SetEventScheduler(ctx context.Context, on bool) error {
 	return s.change(ctx, func(f flavour) statement { return f.setEventScheduler(on) }, during{})
 }

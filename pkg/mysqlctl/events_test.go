@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestEvents: an account that may sees what the scheduler runs, and what came by replication and sleeps; that wakes up
-// as people are told, with its definer. One that may not see them is told what it lacks.
+// TestEvents: an account with EVENT sees the events that run, and those that came by replication and sleep. WakeText
+// lets such an event run, and keeps its definer. An account without EVENT is told which GRANT it lacks.
 func TestEvents(t *testing.T) { each(t, testEvents) }
 
 func testEvents(t *testing.T, kind string) {

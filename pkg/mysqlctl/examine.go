@@ -15,9 +15,9 @@ type Purpose uint8
 // The accounts of MMM.
 const (
 	ForMonitor     Purpose = iota
-	ForAgent               // on the agent's own server
-	ForNeighbour           // of an agent on the other servers
-	ForReplication         // on the servers that others replicate from
+	ForAgent               // of the agent, on its own host's server
+	ForNeighbour           // of the agents of the other hosts, which ask this server
+	ForReplication         // of the replicas that read this server's binary log
 )
 
 // needs lists what the account has to be allowed.
@@ -51,8 +51,8 @@ func (f flavour) privileges(p Purpose) []string {
 	return names
 }
 
-// MissingGrant compares what the user of this Server may do with what the purpose needs, and returns the GRANT that
-// adds what is missing; "" where nothing is. Privileges by way of roles count as far as SHOW GRANTS tells of them.
+// MissingGrant compares what the user of this Server may do with what the purpose needs, and returns the GRANT for what
+// is missing; "" where nothing is. Privileges that come by way of an SQL role count as far as SHOW GRANTS lists them.
 func (s *Server) MissingGrant(ctx context.Context, p Purpose) (string, error) {
 	var f flavour
 	rows, err := s.ask(ctx, func(now flavour) statement { f = now; return now.showGrants() })
@@ -97,14 +97,14 @@ func grants(rows []row) []string {
 	return have
 }
 
-// missing lists what the purpose needs and the user has not.
+// missing lists the privileges that the purpose needs and the user does not have.
 func (f flavour) missing(have []string, p Purpose) []string {
 	return slices.DeleteFunc(f.privileges(p), func(want string) bool {
 		return slices.ContainsFunc(f.includedIn(want), func(name string) bool { return slices.Contains(have, name) })
 	})
 }
 
-// includedIn names the privileges of which each is enough for want: newer names and older, wider ones.
+// includedIn names the privileges of which each one is enough for want: want under its newer name, and wider ones.
 func (f flavour) includedIn(want string) []string {
 	names := []string{want, "ALL PRIVILEGES", "ALL"}
 	if f.dialect == mariaDB {
@@ -119,7 +119,8 @@ func (f flavour) includedIn(want string) []string {
 			names = append(names, "REPLICATION REPLICA")
 		}
 		switch {
-		// which took the new privileges out of SUPER
+		// SUPER never included the first two. From 11.0.1 on it includes none of the privileges that were split off it,
+		// and from 10.11 on not READ_ONLY ADMIN.
 		case want == "PROCESS", want == "REPLICATION SLAVE", f.atLeast(11, 0, 1):
 		case want == "READ_ONLY ADMIN" && f.atLeast(10, 11, 0):
 		default:
@@ -136,11 +137,11 @@ func (f flavour) includedIn(want string) []string {
 	return names
 }
 
-// Setup is how a server is set up, as far as MMM minds.
+// Setup is how a server is set up, as far as it matters to MMM.
 type Setup struct {
 	Version   string // as the server gives it
 	MySQL     bool   // else MariaDB
-	Supported bool   // it is of a version that this program has words for: MySQL 5.7, MariaDB 10.2 and later
+	Supported bool   // MySQL from 5.7 on, MariaDB from 10.2 on: the versions whose words this program knows
 
 	ServerID        uint32
 	UUID            string // MySQL only
@@ -150,22 +151,22 @@ type Setup struct {
 	AutoIncrementIncrement, AutoIncrementOffset int
 
 	ReadOnly       bool
-	GTIDMode       string // MySQL: ON, OFF and what lies between; "" on MariaDB
-	GTIDPosition   string // MariaDB: gtid_slave_pos, from where replication by GTID goes on
+	GTIDMode       string // MySQL's gtid_mode: ON, ON_PERMISSIVE, OFF_PERMISSIVE, OFF; "" on MariaDB
+	GTIDPosition   string // MariaDB: gtid_slave_pos, the place from which replication by GTID goes on
 	SkipStart      bool   // replication does not start with the server; MariaDB does not tell
-	SemiSyncSource bool   // rpl_semi_sync_source_enabled, or by its old name
-	SemiSync       bool   // rpl_semi_sync_replica_enabled
+	SemiSyncSource bool   // rpl_semi_sync_source_enabled, or rpl_semi_sync_master_enabled
+	SemiSync       bool   // rpl_semi_sync_replica_enabled, or rpl_semi_sync_slave_enabled
 
-	BindAddress string // of the server; "" or * is any
+	BindAddress string // bind_address; "" or * is every address
 
-	EventScheduler bool // events run by themselves
+	EventScheduler bool // it is on
 	Events         []Event
-	EventGrant     string // what this user lacks to see all of them; "" for nothing
+	EventGrant     string // the GRANT without which this user does not see all events; "" where it sees them
 
 	Replica    *Replica // nil where replication is not set up
-	SourceUser string
-	RetryCount int64 // how often a lost source is tried again; 0 is for ever, -1 where the server does not say
-	RetryPause int64 // seconds between
+	SourceUser string   // the account with which this server logs in to its source
+	RetryCount int64    // how often a lost source is tried again; 0 is for ever, -1 where the server does not say
+	RetryPause int64    // seconds between two tries; 0 where it can't be read
 }
 
 // Setup asks the server how it is set up. The user needs the privileges of ForMonitor.
@@ -199,7 +200,7 @@ func (s *Server) Setup(ctx context.Context) (Setup, error) {
 	return set, nil
 }
 
-// readRetries reads what Replica leaves out.
+// readRetries reads what Replica does not hold: the account, and how a lost source is tried again.
 func (s *Setup) readRetries(channel string, rows []row) {
 	s.RetryCount = -1
 	for _, r := range rows {
@@ -212,7 +213,7 @@ func (s *Setup) readRetries(channel string, rows []row) {
 				s.RetryCount = n
 			}
 		}
-		s.RetryPause, _ = strconv.ParseInt(r["Connect_Retry"], 10, 64) // 0 where it can't be read: then nothing is said
+		s.RetryPause, _ = strconv.ParseInt(r["Connect_Retry"], 10, 64)
 	}
 }
 
@@ -244,5 +245,6 @@ func readSetup(v map[string]string) (Setup, error) {
 	return set, errors.Join(err1, err2, err3)
 }
 
-// Privileges names what an account needs on a server of that version (as Setup.Version has it), the least there is.
+// Privileges names the smallest privileges that an account for the purpose needs on a server of that version
+// (Setup.Version).
 func Privileges(version string, p Purpose) []string { return detect(version, "").privileges(p) }

@@ -14,8 +14,8 @@ import (
 
 func TestMissingGrant(t *testing.T) { each(t, testMissingGrant) }
 
-// testMissingGrant takes the rights of each account away one by one: just that one is missed, and the statement that is
-// named brings it back.
+// testMissingGrant takes the privileges of each account away, one at a time: MissingGrant names just that one, and its
+// statement brings it back.
 func testMissingGrant(t *testing.T, kind string) {
 	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
 	for n, a := range []struct {
@@ -52,7 +52,7 @@ func testMissingGrant(t *testing.T, kind string) {
 	}
 }
 
-// SUPER stands for what it was taken apart into, as far as it still does.
+// SUPER counts for the privileges that were split off it, as far as the server's version still includes them in SUPER.
 func TestSuperIsEnough(t *testing.T) {
 	i := mysqltest.Start(t, mysqltest.Options{})
 	s := New(account(i, "old", "SUPER, PROCESS, READ_ONLY ADMIN"))

@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// Applied names by GTIDs what the server has executed of others, for Lacks of another server; "" where no GTIDs tell.
-// It is MariaDB's gtid_slave_pos, and MySQL's gtid_executed without what was committed on this very server, which it
-// keeps whomever it follows. Of a MySQL server with several sources it is what its channel has received, as far as
-// that is still known: what came from other sources the sources of this channel need not have.
+// Applied returns, as GTIDs, the transactions of other servers that this server has executed, for the Lacks and Lost of
+// another Server; "" where the server has no GTIDs that tell. On MariaDB it is gtid_slave_pos. On MySQL it is
+// gtid_executed without the server's own transactions, which it keeps whomever it follows. On a MySQL server with
+// several sources it is what the channel of the Config has received (Retrieved_Gtid_Set, which a server may forget):
+// a source of this channel need not have what came from other sources.
 func (s *Server) Applied(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "gtid_slave_pos", "gtid_mode", "gtid_executed", "server_uuid")
 	if err != nil {
@@ -40,12 +41,12 @@ func (s *Server) Applied(ctx context.Context) (string, error) {
 	return withoutUUID(set, v["server_uuid"]), nil
 }
 
-// withoutUUID takes what one server has committed out of a set, "UUID:1-5:7, UUID:TAG:1-3".
+// withoutUUID returns the set, such as "UUID:1-5:7, UUID:TAG:1-3", without the transactions of one server.
 func withoutUUID(set, uuid string) string {
 	return choose(set, func(by string) bool { return !strings.EqualFold(by, uuid) })
 }
 
-// ofUUID is the rest.
+// ofUUID returns only the transactions of one server in the set.
 func ofUUID(set, uuid string) string {
 	return choose(set, func(by string) bool { return strings.EqualFold(by, uuid) })
 }
@@ -61,8 +62,8 @@ func choose(set string, want func(uuid string) bool) string {
 	return strings.Join(chosen, ",")
 }
 
-// Lacks says what of a server's Applied this server does not have; "" for nothing. A slave with such transactions
-// can't replicate from it.
+// Lacks returns which transactions in another server's Applied this server does not have; "" where it has them all. A
+// slave that has executed transactions which this server lacks can't replicate from this server.
 func (s *Server) Lacks(ctx context.Context, applied string) (string, error) {
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.subtractGTIDs(applied) })
 	if err != nil {
@@ -81,8 +82,8 @@ func (s *Server) Lacks(ctx context.Context, applied string) (string, error) {
 	return missing, nil
 }
 
-// Lost says what of a server's Applied was committed on this server, and is not in its binary log, which was begun anew
-// then. "" for nothing.
+// Lost returns which transactions in another server's Applied were committed on this server, and are not in its binary
+// log: that log was begun anew. "" where there are none.
 func (s *Server) Lost(ctx context.Context, applied string) (string, error) {
 	v, err := s.variables(ctx, "server_id", "server_uuid", "gtid_binlog_state", "gtid_slave_pos")
 	if err != nil {
@@ -113,7 +114,7 @@ func (s *Server) Lost(ctx context.Context, applied string) (string, error) {
 	return strings.Join(lost, ","), nil
 }
 
-// gtid is MariaDB's: transactions of one server count up within a domain, and usually those of all servers do.
+// gtid is one of MariaDB. Within a domain the numbers of one server count up, and usually those of all servers do.
 type gtid struct {
 	domain, server uint32
 	number         uint64
@@ -143,10 +144,11 @@ func parseGTIDs(list string) ([]gtid, error) {
 	return all, nil
 }
 
-// lacking lists what of a slave's place a MariaDB server does not have, by its gtid_binlog_state (the last
-// transaction of each server in each domain) and its gtid_slave_pos. As the server itself does it ("Global
-// Transaction ID" in the MariaDB manual): a domain of which it knows nothing is another source's. A server of which
-// it has nothing in the domain may have been in a log that it has no more: then the numbers of the domain tell.
+// lacking lists which GTIDs in a slave's place (applied) a MariaDB server does not have, by that server's
+// gtid_binlog_state (the last transaction of each server in each domain) and gtid_slave_pos. It judges as the server
+// does when a slave connects ("Global Transaction ID" in the MariaDB manual). A domain in which the server has nothing
+// is left out: it belongs to another source. In a domain in which it has nothing of the server_id of a GTID, that
+// server_id's transactions may have been in a log file that was purged: then the highest number in the domain decides.
 func lacking(applied, binlogState, slavePos string) (string, error) {
 	want, err := parseGTIDs(applied)
 	if err != nil {

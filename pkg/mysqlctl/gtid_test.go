@@ -53,8 +53,8 @@ func TestWithoutUUID(t *testing.T) {
 	}
 }
 
-// TestLacks: a slave that has pulled in what its source committed after another had taken over has something that the
-// other lacks.
+// TestLacks: a slave that has replicated what its source committed after another server had taken over has transactions
+// that the new writer lacks. TestLacks also covers Lost, with a log that was begun anew.
 func TestLacks(t *testing.T) { each(t, testLacks) }
 
 func testLacks(t *testing.T, kind string) {
@@ -89,7 +89,7 @@ func testLacks(t *testing.T, kind string) {
 	fatal(t, err)
 	fatal(t, onNext.WaitExecuted(ctx, end))
 	if got := lacks(); got != "" {
-		t.Errorf("level, and it lacks %s", got)
+		t.Errorf("slave and new writer are level, and the new writer lacks %s", got)
 	}
 	next.Exec("STOP SLAVE", "INSERT INTO test.t VALUES (3)") // it has taken over
 	if got := lacks(); got != "" {

@@ -12,12 +12,12 @@ import (
 // written to.
 type Beat struct {
 	ServerID uint32
-	// At is when the row was written, by the clock and in the time zone of the program that wrote it: it may be
-	// compared with other beats of the same server, and with nothing else.
+	// At is when the row was written, by the clock and in the time zone of the program that wrote it. It can be
+	// compared with other beats of the same server_id, and with nothing else.
 	At time.Time
 }
 
-// maxBeats bounds what is read of a table that is something else.
+// maxBeats is how many rows are read at most, in case the table is no heartbeat table.
 const maxBeats = 100
 
 // Heartbeats reads the table, "DB.TABLE", with the kept connection as in Ping.
@@ -37,7 +37,8 @@ func (c *Conn) Heartbeats(ctx context.Context, table string) ([]Beat, error) {
 	return beats, nil
 }
 
-// readBeat: ts is a text such as 2026-11-21T08:38:25.001230, or of a type for times; older layouts have no fraction.
+// readBeat reads one row. The column ts is a text such as 2026-11-21T08:38:25.001230, or has a type for times. In the
+// layout of older versions of pt-heartbeat it has no fraction of a second.
 func readBeat(r row) (Beat, error) {
 	id, err := strconv.ParseUint(r["server_id"], 10, 32)
 	if err != nil {

@@ -52,7 +52,7 @@ func each(t *testing.T, test func(t *testing.T, kind string)) {
 	}
 }
 
-// account makes a user with the rights and returns how to log in as it.
+// account makes a user with the rights and returns the Config to log in as that user.
 func account(i *mysqltest.Instance, user, rights string) Config {
 	i.Exec(fmt.Sprintf("CREATE USER %s@'%%' IDENTIFIED BY '%s'", user,
 		strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(password)),

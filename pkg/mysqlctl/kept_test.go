@@ -8,8 +8,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestRepointKeeps: what an operator has set for replication is as it was when it has been pointed at another source,
-// and started. The heartbeat servers themselves would compute anew, and on MySQL it can be read only by who may.
+// TestRepointKeeps: Repoint changes none of the options that an operator has set for replication. The heartbeat period
+// is one that servers would compute anew, and that on MySQL only an account with a privilege can read.
 func TestRepointKeeps(t *testing.T) { each(t, testRepointKeeps) }
 
 func testRepointKeeps(t *testing.T, kind string) {
@@ -43,7 +43,7 @@ func testRepointKeeps(t *testing.T, kind string) {
 			fatal(t, err)
 			maps.Copy(all, rows[0])
 		}
-		// What is another, and what goes on.
+		// These differ: they name the source, or go on with time.
 		for _, name := range []string{"Master_Host", "Source_Host", "HOST", "Master_User", "Source_User", "USER",
 			"Master_Log_File", "Read_Master_Log_Pos", "Read_Source_Log_Pos",
 			"Exec_Master_Log_Pos", "Exec_Source_Log_Pos", "Relay_Log_File", "Relay_Log_Pos", "Relay_Log_Space",
@@ -73,7 +73,7 @@ func testRepointKeeps(t *testing.T, kind string) {
 	if got := after["Slave_heartbeat_period"] + after["HEARTBEAT_INTERVAL"]; got != "7.5" && got != "7.500" {
 		t.Errorf("the heartbeat is %s", got)
 	}
-	if replica.Kind.MySQL { // who may not read it can point it elsewhere all the same
+	if replica.Kind.MySQL { // without the privilege to read the heartbeat period, Repoint works all the same
 		replica.Exec("REVOKE SELECT ON performance_schema.replication_connection_configuration FROM agent@'%'")
 		fatal(t, s.Repoint(ctx, Source{Host: "127.0.0.1", Port: source.Port, User: "repl", Password: "repl-secret",
 			Start: end, GTID: !replica.Kind.MySQL}))

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// limits are what a server takes of a source, as tried on MySQL 9.7 and MariaDB 10.11. MySQL takes longer users, and
-// then has no account of such a name.
+// limits is how long the parts of a source may be, as tried on MySQL 9.7 and MariaDB 10.11. MySQL would also take a
+// longer user, but can have no account of such a name.
 type limits struct {
 	maker    string
 	password int // bytes
@@ -44,7 +44,8 @@ func (l limits) refuses(src Source) error {
 	return nil
 }
 
-// CheckSource says why the server would refuse to replicate from src, as far as that can be told without trying.
+// CheckSource returns why the server would refuse to replicate from src (ErrLimit, or that it does not answer), as far
+// as that can be told without trying; else nil.
 func (s *Server) CheckSource(ctx context.Context, src Source) error {
 	var l limits
 	_, err := s.ask(ctx, func(f flavour) statement { l = f.limits(); return f.ping() })

@@ -10,29 +10,32 @@ import (
 	"time"
 )
 
-// Waiter says whose waiting for a lock counts.
+// Waiter says whose waiting makes EndLocks act.
 type Waiter uint8
 
 const (
-	// Replication counts: the server's own threads, which execute what it has received, and what this Server asks.
+	// Replication is the server's own replication threads, which execute what it has received, and the connections of
+	// this Server.
 	Replication Waiter = iota
-	// Anybody counts, where a lock on the whole server is waited for.
+	// Anybody is every client that waits for a lock on the whole server.
 	Anybody
 )
 
 const (
-	// heldUpFor is how long somebody has to wait until that is more than the ordinary.
+	// heldUpFor is how long somebody has to wait for a lock until EndLocks acts: shorter waits are ordinary.
 	heldUpFor = 200 * time.Millisecond
-	// letGo is how long a connection that was killed may take to let go of what it has.
+	// letGo is how long a killed connection may take to release its locks.
 	letGo = 300 * time.Millisecond
 )
 
-// EndLocks ends the connections that hold a lock which others wait for, such as that of a backup (FLUSH TABLES WITH
-// READ LOCK, BACKUP STAGE, LOCK INSTANCE FOR BACKUP, LOCK TABLES), and says which; it does nothing while nobody waits.
-// Whose lock it is the server tells where it can: MySQL in performance_schema.metadata_locks, if this user may read
-// that, MariaDB in information_schema.METADATA_LOCK_INFO, if that plugin is there. Elsewhere it is tried: first who is
-// at work on a lock, then who is idle and then who runs a statement, the longest first and more at a time, until nobody
-// waits any more. Without a deadline it ends after Timeout.
+// EndLocks ends the connections that hold a lock for which others wait, such as the lock of a backup (FLUSH TABLES WITH
+// READ LOCK, BACKUP STAGE, LOCK INSTANCE FOR BACKUP, LOCK TABLES), and names those that it has ended. It does nothing
+// while nobody that counts (who) waits.
+//
+// MySQL tells who holds the lock in performance_schema.metadata_locks, if this user may read that table; MariaDB tells
+// it in information_schema.METADATA_LOCK_INFO, if that plugin is installed. Elsewhere EndLocks guesses, and ends more
+// and more connections at a time until nobody waits any more: first those whose statement takes a lock, then idle ones,
+// then those that run another statement, in each kind the longest first. Without a deadline it ends after Timeout.
 func (s *Server) EndLocks(ctx context.Context, who Waiter) (ended []string, err error) {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -74,7 +77,7 @@ func (s *Server) EndLocks(ctx context.Context, who Waiter) (ended []string, err 
 	return ended, nil
 }
 
-// waiting lists who waits, and all that are connected.
+// waiting returns the connections that wait and count (who), and all connections.
 func (s *Server) waiting(ctx context.Context, who Waiter) (held, list []process, err error) {
 	list, err = s.listProcesses(ctx)
 	own := s.owns()
@@ -86,7 +89,7 @@ func (s *Server) waiting(ctx context.Context, who Waiter) (held, list []process,
 	return held, list, err
 }
 
-// letsGo waits for a moment until nobody waits any more.
+// letsGo waits, for letGo at most, until nobody that counts (who) waits any more, and says whether that is so.
 func (s *Server) letsGo(ctx context.Context, who Waiter) (free bool, err error) {
 	for deadline := time.Now().Add(letGo); ; {
 		held, _, err := s.waiting(ctx, who)
@@ -108,8 +111,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// The states in which a connection waits for a lock on the whole server ("General Thread States" in the MySQL manual
-// and that of MariaDB), and for one on a table.
+// The thread states in which a connection waits for a lock on the whole server, and for one on a table or a schema
+// ("General Thread States" in both manuals).
 var (
 	serverLocks = []string{"Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock"}
 	tableLocks  = []string{
@@ -128,7 +131,7 @@ func (p process) heldUp(who Waiter, own map[uint64]bool) bool {
 	return p.waits() && (p.user == "system user" || own[p.id])
 }
 
-// locks: by its first words the statement takes a lock on the server or on tables.
+// locks says whether the statement, by its first words, takes a lock on the server or on tables.
 func (p process) locks() bool {
 	words := strings.Fields(strings.ToUpper(p.statement))
 	if len(words) < 2 {
@@ -139,8 +142,9 @@ func (p process) locks() bool {
 		first == "LOCK" && slices.Contains([]string{"TABLES", "TABLE", "INSTANCE", "BINLOG"}, second)
 }
 
-// suspects are the connections of clients that may hold what others wait for, the likeliest first. Where holders are
-// known it is those. The account of the agents, this one and others, takes no locks.
+// suspects returns the connections of clients that may hold the lock for which others wait, the likeliest first. Where
+// the server has named holders it returns only those. Connections of the agents' account are left out: agents take no
+// locks.
 func suspects(list []process, holders map[uint64]bool, agents string) []process {
 	var all []process
 	rank := func(p process) int {
@@ -157,7 +161,7 @@ func suspects(list []process, holders map[uint64]bool, agents string) []process 
 		client := p.user != agents && (f == idle || f == works)
 		switch {
 		case !client, len(holders) > 0 && !holders[p.id]:
-		case len(holders) == 0 && p.waits() && !p.locks(): // it is held up itself
+		case len(holders) == 0 && p.waits() && !p.locks(): // it waits itself
 		default:
 			all = append(all, p)
 		}
@@ -168,7 +172,8 @@ func suspects(list []process, holders map[uint64]bool, agents string) []process 
 	return all
 }
 
-// batches of one, two, four and so on: the first is likely to be enough, and many are no long work.
+// batches parts the list into one, two, four and so on: the first is likely to be enough, and a long list is still done
+// in a few steps.
 func batches(all []process) [][]process {
 	var parts [][]process
 	for n := 1; len(all) > 0; n *= 2 {
@@ -178,13 +183,14 @@ func batches(all []process) [][]process {
 	return parts
 }
 
-// holders are the connections of which the server says that they hold what these wait for; none where it does not tell.
+// holders returns the connections of which the server says that they hold the lock for which the others wait; none
+// where the server does not tell.
 func (s *Server) holders(ctx context.Context, waiting []process) (map[uint64]bool, error) {
 	var f flavour
 	rows, err := s.ask(ctx, func(now flavour) statement { f = now; return now.showLocks() })
 	switch {
 	case IsMissingPrivilege(err), IsMissingTable(err), isServerError(err, errUnknownTable):
-		return nil, nil // the processes themselves are looked at then
+		return nil, nil // then EndLocks guesses from the list of connections
 	case err != nil:
 		return nil, err
 	}
@@ -198,7 +204,7 @@ func (s *Server) holders(ctx context.Context, waiting []process) (map[uint64]boo
 // lock is a metadata lock ("Metadata Locking" in the MySQL manual).
 type lock struct {
 	connection uint64
-	object     string // what it is on
+	object     string // what is locked
 	mode       string // in MySQL's words
 	granted    bool
 }
@@ -209,11 +215,11 @@ func readLocks(f flavour, rows []row) []lock {
 	for _, r := range rows {
 		id, err := strconv.ParseUint(r["id"], 10, 64)
 		if err != nil {
-			continue // a thread that nobody is connected with
+			continue // a thread of the server, which is no connection
 		}
 		object := strings.Join([]string{r["type"], r["db"], r["name"]}, "\x00")
 		l := lock{connection: id, object: object, mode: r["mode"], granted: r["status"] == "GRANTED"}
-		if f.dialect == mariaDB { // it does not tell who waits
+		if f.dialect == mariaDB { // it lists granted locks only
 			l.mode, l.granted = strings.TrimPrefix(l.mode, "MDL_"), true
 		}
 		locks = append(locks, l)
@@ -221,7 +227,7 @@ func readLocks(f flavour, rows []row) []lock {
 	return locks
 }
 
-// holders are the connections with a granted lock that one which these wait for does not go with.
+// holders returns the connections with a granted lock that conflicts with a lock for which one of waiting waits.
 func holders(locks []lock, waiting []process) map[uint64]bool {
 	found := map[uint64]bool{}
 	for _, wanted := range locks {
@@ -238,15 +244,16 @@ func holders(locks []lock, waiting []process) map[uint64]bool {
 	return found
 }
 
-// backupModes are those of BACKUP STAGE, BACKUP LOCK and FLUSH TABLES WITH READ LOCK on MariaDB (sql/mdl.h).
+// backupModes are the modes of the locks of BACKUP STAGE, BACKUP LOCK and FLUSH TABLES WITH READ LOCK on MariaDB
+// (sql/mdl.h in its source).
 var backupModes = []string{
 	"BACKUP_START", "BACKUP_FLUSH", "BACKUP_WAIT_FLUSH", "BACKUP_WAIT_DDL", "BACKUP_WAIT_COMMIT", "BACKUP_FTWRL1",
 	"BACKUP_FTWRL2", "BACKUP_BLOCK_DDL",
 }
 
-// BackupLock names a connection that holds the lock of a backup on the whole server: LOCK INSTANCE FOR BACKUP, BACKUP
-// STAGE, or FLUSH TABLES WITH READ LOCK; 0 is none. A server that does not tell has none: MariaDB does with the plugin
-// metadata_lock_info, MySQL with performance_schema and the right to read it.
+// BackupLock returns the number of a connection that holds the lock of a backup on the whole server (LOCK INSTANCE FOR
+// BACKUP, BACKUP STAGE, or FLUSH TABLES WITH READ LOCK); 0 where there is none, and where the server does not tell.
+// MariaDB tells with the plugin metadata_lock_info, MySQL with performance_schema and the right to read it.
 func (s *Server) BackupLock(ctx context.Context) (uint64, error) {
 	rows, err := s.ask(ctx, flavour.showBackupLock)
 	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownTable) {
@@ -272,8 +279,9 @@ func (f flavour) showBackupLock() statement {
 	return st
 }
 
-// barring are the connections with a lock that keeps others from writing, on the whole server or on a table, for
-// MariaDB, which does not tell who waits for what. Those who write have a backup lock too, of other modes.
+// barring returns the connections with a lock that keeps others from writing, on the whole server or on a table. It is
+// for MariaDB, which does not tell who waits for what. Connections that write hold a backup lock as well, but in modes
+// that are not in backupModes.
 func barring(locks []lock, server bool) map[uint64]bool {
 	modes := []string{"SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE", "EXCLUSIVE"}
 	if server {
@@ -288,12 +296,13 @@ func barring(locks []lock, server bool) map[uint64]bool {
 	return found
 }
 
-// collide says whether a lock of mode wanted can't be given beside one of mode had (the tables in sql/mdl.cc of MySQL).
+// collide says whether a lock of mode wanted conflicts with a granted lock of mode had, by the compatibility tables in
+// sql/mdl.cc of MySQL's source.
 func collide(wanted, had string) bool {
 	const (
-		share, intent, sole           = "SHARED", "INTENTION_EXCLUSIVE", "EXCLUSIVE"
-		read, write, upgradable       = "SHARED_READ", "SHARED_WRITE", "SHARED_UPGRADABLE"
-		readOnly, noWrite, noReadWite = "SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE"
+		share, intent, sole            = "SHARED", "INTENTION_EXCLUSIVE", "EXCLUSIVE"
+		read, write, upgradable        = "SHARED_READ", "SHARED_WRITE", "SHARED_UPGRADABLE"
+		readOnly, noWrite, noReadWrite = "SHARED_READ_ONLY", "SHARED_NO_WRITE", "SHARED_NO_READ_WRITE"
 	)
 	if had == sole || wanted == sole {
 		return true
@@ -301,17 +310,17 @@ func collide(wanted, had string) bool {
 	return slices.Contains(map[string][]string{
 		share:                   {intent},
 		intent:                  {share},
-		read:                    {noReadWite},
-		write:                   {readOnly, noWrite, noReadWite},
-		"SHARED_WRITE_LOW_PRIO": {readOnly, noWrite, noReadWite},
-		upgradable:              {upgradable, noWrite, noReadWite},
-		readOnly:                {write, noReadWite},
-		noWrite:                 {write, upgradable, noWrite, noReadWite},
-		noReadWite:              {read, write, upgradable, readOnly, noWrite, noReadWite},
+		read:                    {noReadWrite},
+		write:                   {readOnly, noWrite, noReadWrite},
+		"SHARED_WRITE_LOW_PRIO": {readOnly, noWrite, noReadWrite},
+		upgradable:              {upgradable, noWrite, noReadWrite},
+		readOnly:                {write, noReadWrite},
+		noWrite:                 {write, upgradable, noWrite, noReadWrite},
+		noReadWrite:             {read, write, upgradable, readOnly, noWrite, noReadWrite},
 	}[wanted], had)
 }
 
-// showLocks asks for metadata locks, with the connection of each. MariaDB tells only of those that are granted.
+// showLocks asks for metadata locks, with the connection of each. MariaDB lists only the granted ones.
 func (f flavour) showLocks() statement {
 	if f.dialect == mariaDB {
 		return statement{what: "list locks", sql: "SELECT THREAD_ID AS id, LOCK_TYPE AS type, TABLE_SCHEMA AS db, " +

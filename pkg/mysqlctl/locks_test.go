@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestEndLocks: whatever lock keeps replication from going on, its holder is ended and named, and others are not; while
-// nothing waits nobody is.
+// TestEndLocks: whatever lock holds replication up, the connection that has it is ended and named, and no other one is.
+// While nothing waits, none is ended.
 func TestEndLocks(t *testing.T) { each(t, testEndLocks) }
 
 func testEndLocks(t *testing.T, kind string) {
@@ -25,7 +25,7 @@ func testEndLocks(t *testing.T, kind string) {
 		"INSERT INTO test.t (n) VALUES (1), (2), (3)",
 		"CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
 	ctx := within(t, 2*time.Minute)
-	accounts := map[bool]Config{ // whether it may be told of locks; MariaDB here has not the plugin for that
+	accounts := map[bool]Config{ // true: it may read who holds locks; MariaDB here lacks the plugin for that
 		false: account(slave, "guesses", slave.Kind.AgentRights()),
 		true:  account(slave, "told", slave.Kind.AgentRights()),
 	}
@@ -34,7 +34,7 @@ func testEndLocks(t *testing.T, kind string) {
 	onSlave := New(accounts[false])
 	end, err := onMaster.Position(ctx)
 	fatal(t, err)
-	fatal(t, onSlave.WaitExecuted(ctx, end)) // else what is still being replicated would wait for the first lock
+	fatal(t, onSlave.WaitExecuted(ctx, end)) // else these statements would wait for the first lock
 	onSlave.Close()
 	backups, apps := slave.DB("backup", ""), slave.DB("app", "")
 	backups.SetMaxIdleConns(0)
@@ -47,7 +47,7 @@ func testEndLocks(t *testing.T, kind string) {
 	for i, c := range []struct {
 		told bool
 		lock []string
-		held string // what is replicated meanwhile
+		held string // the statement that is replicated meanwhile
 	}{
 		{false, []string{"FLUSH TABLES WITH READ LOCK"}, "INSERT INTO test.t (n) VALUES (1)"},
 		{true, []string{"FLUSH TABLES WITH READ LOCK"}, "INSERT INTO test.t (n) VALUES (1)"},
@@ -60,7 +60,7 @@ func testEndLocks(t *testing.T, kind string) {
 		name := fmt.Sprintf("%d: %s", i, c.lock[len(c.lock)-1])
 		holder, other := dbConn(t, backups), dbConn(t, apps)
 		held, id := connectionID(t, holder), connectionID(t, other)
-		// Who guesses ends who is idle for longest, who is told does not.
+		// An account that has to guess ends the connection that is idle for longest; one that is told does not.
 		told := c.told && slave.Kind.MySQL
 		if told {
 			eventually(t, "another one is idle", func() bool { return idleSince(id) == "1" })
@@ -112,7 +112,8 @@ func testEndLocks(t *testing.T, kind string) {
 		s.Close()
 	}
 
-	// Clients who wait for a table are an application's own business; for the whole server they count.
+	// Clients that wait for a lock on a table are left to the application; those that wait for one on the whole server
+	// count.
 	s := New(accounts[false])
 	defer s.Close()
 	for lock, counts := range map[string]bool{"LOCK TABLES test.t READ": false, "FLUSH TABLES WITH READ LOCK": true} {
@@ -148,8 +149,8 @@ func connectionID(t *testing.T, c *sql.Conn) string {
 	return id
 }
 
-// TestHolders: who is in the way by the server's own word, on MySQL by what is waited for, on MariaDB by what keeps
-// from writing.
+// TestHolders: the connections in the way by the server's own word: on MySQL those whose lock conflicts with the one
+// that is waited for, on MariaDB those whose lock keeps others from writing.
 func TestHolders(t *testing.T) {
 	locks := []lock{
 		{1, "GLOBAL", "SHARED", true}, {2, "GLOBAL", "INTENTION_EXCLUSIVE", true},
@@ -178,8 +179,9 @@ func TestHolders(t *testing.T) {
 	}
 }
 
-// TestSuspects: where the server does not say who it is, who locks by its statement comes first, then who is idle, then
-// who works, the longest first. Who waits itself is none, nor who is no client.
+// TestSuspects: where the server does not name the holder, connections whose statement takes a lock come first, then
+// idle ones, then those that run a statement, in each kind the longest first. Connections that wait themselves, or are
+// no client's, are left out.
 func TestSuspects(t *testing.T) {
 	list := []process{
 		{id: 1, user: "app", command: "Query", seconds: "50", statement: "SELECT ?"},

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Position is a place in the binary log of one server. Positions of different servers say nothing about each other.
+// Position is a place in the binary log of one server. It can't be compared with a position in another server's log.
 type Position struct {
 	File   string // name of the log file without folder, such as "mysql-bin.000012"
 	Offset uint64 // bytes from its start
@@ -21,10 +21,10 @@ func (p Position) String() string {
 	return p.File + ":" + strconv.FormatUint(p.Offset, 10)
 }
 
-// IsZero tells that there is no position: a replica that has not read anything yet has none.
+// IsZero tells that there is no position: a replica that has not read anything yet has the zero Position.
 func (p Position) IsZero() bool { return p == Position{} }
 
-// ParsePosition reads what Position.String writes, except nothing.
+// ParsePosition reads FILE:OFFSET, as Position.String writes it. The empty text of the zero Position is an error.
 func ParsePosition(s string) (Position, error) {
 	file, offset, ok := cutLast(s, ":")
 	n, err := strconv.ParseUint(offset, 10, 64)
@@ -34,8 +34,8 @@ func ParsePosition(s string) (Position, error) {
 	return Position{File: file, Offset: n}, nil
 }
 
-// Compare returns -1, 0 or 1 as p lies before, at or after q. It fails where the files are not of one log: their names
-// must be equal up to the number after the last dot.
+// Compare returns -1, 0 or 1 as p lies before, at or after q. It fails where the two files do not belong to one log:
+// their names must be equal up to the number after the last dot.
 func (p Position) Compare(q Position) (int, error) {
 	pBase, pNumber, err := splitLogFile(p.File)
 	if err != nil {

@@ -2,7 +2,8 @@ package mysqlctl
 
 import "strings"
 
-// Printable keeps what a stranger sent from breaking the answer's line or a terminal.
+// Printable makes a text that a stranger sent fit for one line of an answer and for a terminal: control characters and
+// broken UTF-8 become "?", and a text of more than 200 bytes is cut off.
 func Printable(s string) string {
 	const most = 200
 	s = strings.Map(func(r rune) rune {

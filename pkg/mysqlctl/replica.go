@@ -12,34 +12,34 @@ import (
 type Replica struct {
 	SourceHost string
 	SourcePort int
-	// server_id of the source; 0 before the first connection to it. MariaDB keeps that of an older source until it
-	// connects
+	// SourceID is the server_id of the source; 0 before the first connection to it. MariaDB keeps the server_id of the
+	// former source until it has connected to the new one.
 	SourceID   uint32
 	SourceUUID string // server_uuid of the source, MySQL only; "" before the first connection to it
 
 	// IORunning and SQLRunning are the words of the server: Yes, No, Connecting, Preparing.
 	IORunning, SQLRunning string
 	IOError, SQLError     string // last error of the thread, empty where there is none
-	IOErrno, SQLErrno     uint64 // its number, 0 where there is none
+	IOErrno, SQLErrno     uint64 // number of that error, 0 where there is none
 
-	// Retries is how often the I/O thread tries to connect before it gives up (MySQL's SOURCE_RETRY_COUNT), RetryEvery
-	// the pause between. 0 retries: it goes on for ever, or, before MariaDB 12, does not say.
+	// Retries is how often the I/O thread tries to connect before it gives up (SOURCE_RETRY_COUNT), RetryEvery the
+	// pause between two tries. 0 retries: it goes on for ever, or the server does not say (MariaDB before 12).
 	Retries    uint64
 	RetryEvery time.Duration
 
-	Drained bool // the SQL thread has nothing more to read (with parallel workers these may still be at work)
+	Drained bool // the SQL thread has read all that was received; parallel workers may still be executing it
 
 	Lag *time.Duration // Seconds_Behind_Master; nil where the server says NULL: it does not know
 
-	Delay time.Duration // SQL_Delay: how long what has been received is kept before it is executed, on purpose
+	Delay time.Duration // SQL_Delay: how long a transaction waits on purpose, after the source committed it
 
 	Received Position // how far the I/O thread has read the log of the source
-	Executed Position // how far the SQL thread has executed it
+	Executed Position // how far the SQL thread has executed the log of the source
 	UsesGTID bool     // positions are found by GTID, not by file and offset
 }
 
-// PlaceGone says that replication has ended because the source does not have the place in its log from which it was to
-// go on: it was purged, or the source was set up anew (error 1236, which newer versions of MySQL number 13114).
+// PlaceGone says that replication has ended because the source's log does not have the place from which replication was
+// to go on: that log file was purged, or the source was set up anew (error 1236; in newer versions of MySQL 13114).
 func (r Replica) PlaceGone() bool { return r.IOErrno == 1236 || r.IOErrno == 13114 }
 
 // Replica returns the state of replication, or ErrNotReplica.
@@ -70,7 +70,7 @@ func readReplica(cfg Config, rows []row, err error) (Replica, error) {
 	return Replica{}, fmt.Errorf("read the state of replication on %s: %w", cfg.Addr, ErrNotReplica)
 }
 
-// noChannel adds ErrNotReplica to what servers say where the channel, or replication at all, is not set up.
+// noChannel adds ErrNotReplica to the errors of servers on which the channel, or replication at all, is not set up.
 func noChannel(err error) error {
 	if isServerError(err, errNoConnectionName, errNoChannel, errNotConfigured) {
 		return fmt.Errorf("%w: %w", ErrNotReplica, err)

@@ -48,7 +48,7 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 		fatal(t, err)
 		err = s.WaitExecuted(ctx, end)
 		cause := "Duplicate entry"
-		if slave.Kind.MySQL { // a thread that leads others does not know more
+		if slave.Kind.MySQL { // the thread that coordinates parallel workers knows no more of a worker's error
 			cause = "Worker 1 failed executing transaction 'ANONYMOUS' at source log bin.000001"
 		}
 		if !errors.Is(err, ErrNotReplicating) || !strings.Contains(err.Error(), cause) {
@@ -83,7 +83,7 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 
 	t.Run("parallel workers that don't say how far they are", func(t *testing.T) {
 		if !slave.Kind.MySQL {
-			return // MariaDB's say it at once
+			return // MariaDB's workers say it at once
 		}
 		slave.Exec("SET GLOBAL replica_checkpoint_period=3600000")
 		defer slave.Exec("SET GLOBAL replica_checkpoint_period=DEFAULT")
@@ -98,7 +98,7 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 				t.Errorf("replication afterwards: %+v", rep)
 			}
 		}
-		// What comes later than a checkpoint is due, as on a busy machine, is asked for as well.
+		// A transaction that is executed only after the first restart of the SQL thread, as on a busy machine.
 		slave.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=2", "START SLAVE")
 		defer slave.Exec("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY=0", "START SLAVE")
 		master.Exec("INSERT INTO test.t VALUES (15)")
@@ -128,7 +128,7 @@ func testReplicaOfRealPair(t *testing.T, kind string) {
 		eventually(t, "the server has stopped waiting", func() bool {
 			return slave.Query("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT MASTER_POS_WAIT%'") == "0"
 		})
-		// MASTER_POS_WAIT itself says it has reached a position of no log at all; the status knows better.
+		// MASTER_POS_WAIT says that a position in a log that does not exist is reached; the status says that it is not.
 		if err := s.WaitExecuted(ctx, Position{"other.000001", 4}); err == nil {
 			t.Error("waiting for a position of another log is a success")
 		}
@@ -182,14 +182,14 @@ func TestRepoint(t *testing.T) { each(t, testRepoint) }
 func testRepoint(t *testing.T, kind string) {
 	a, onA := server(t, mysqltest.Options{Server: kind, ServerID: 1, GTID: true})
 	var plain []string
-	if a.Kind.MySQL { // logging in with caching_sha2_password then takes the source's public key
+	if a.Kind.MySQL { // without TLS, a login with caching_sha2_password needs the source's public key
 		plain = []string{"--tls-version="}
 	}
 	b, onB := server(t, mysqltest.Options{Server: kind, ServerID: 2, GTID: true, Args: plain})
 	c, onC := server(t, mysqltest.Options{Server: kind, ServerID: 3, GTID: true})
 	ctx := within(t, time.Minute)
 	if a.Kind.MySQL {
-		c.Exec("CHANGE MASTER TO MASTER_SSL=0") // Repoint leaves it at that
+		c.Exec("CHANGE MASTER TO MASTER_SSL=0") // which Repoint does not change
 	}
 	for _, i := range []*mysqltest.Instance{a, b, c} {
 		i.Exec("CREATE USER repl@'%' IDENTIFIED BY 'it''s \\\\ \"quoted\"'",
@@ -294,7 +294,7 @@ func testRepoint(t *testing.T, kind string) {
 	})
 }
 
-// has is the statement that makes c believe to have executed all that b has.
+// has returns the statement that makes server c count all that b has committed as executed.
 func has(c, b *mysqltest.Instance) string {
 	if b.Kind.MySQL {
 		lacks := c.Query(fmt.Sprintf("SELECT GTID_SUBTRACT('%s', @@gtid_executed)", b.Query("SELECT @@gtid_executed")))
@@ -303,7 +303,8 @@ func has(c, b *mysqltest.Instance) string {
 	return fmt.Sprintf("SET GLOBAL gtid_slave_pos='%s'", b.Query("SELECT @@gtid_binlog_pos"))
 }
 
-// MariaDB under a false name is told MySQL's new words, and others when it does not know them.
+// TestFallbackToOtherWords: a MariaDB that calls itself MySQL 8.4 is asked in MySQL's new words first, and in other
+// words where it does not understand those.
 func TestFallbackToOtherWords(t *testing.T) {
 	i, s := server(t, mysqltest.Options{Args: []string{"--version=8.4.0"}})
 	ctx := within(t, time.Minute)
@@ -319,7 +320,7 @@ func TestFallbackToOtherWords(t *testing.T) {
 	}
 	fatal(t, s.DenyWrites(ctx, Deny{}))
 	fatal(t, s.AllowWrites(ctx))
-	i.Follow(i) // it points to itself, which it finds out only in the threads
+	i.Follow(i) // the server replicates from itself, which only the replication threads notice
 	if _, err := s.Replica(ctx); err != nil {
 		t.Error(err)
 	}

@@ -13,13 +13,14 @@ type Source struct {
 	Host           string
 	Port           int
 	User, Password string
-	Start          Position // where to start in its binary log; not used with GTID
+	Start          Position // where to start in the source's binary log; not used with GTID
 	GTID           bool     // start by GTID (MariaDB: slave_pos, MySQL: auto position)
 }
 
-// Repoint makes the server replicate from src and returns once both threads run. What it had received of its former
-// source but not executed is dropped: wait first. After an error replication is stopped, so that nothing is executed
-// that was not meant to be, or it points to src already; Replica tells which.
+// Repoint makes the server replicate from src and returns once both threads run. What the server has received from its
+// former source and not executed is dropped: call WaitExecuted first. Where the server would refuse src (CheckSource)
+// it fails and changes nothing. After any other error replication goes on as before, is stopped, or points to src;
+// Replica tells which.
 func (s *Server) Repoint(ctx context.Context, src Source) error {
 	if !src.GTID && src.Start.IsZero() {
 		return fmt.Errorf("repoint %s to %s: no position to start at", s.cfg.Addr, src.Host)
@@ -38,8 +39,8 @@ func (s *Server) Repoint(ctx context.Context, src Source) error {
 	return nil
 }
 
-// Aim stops replication and points it at src, as Repoint does, and leaves it stopped. What the server would refuse
-// anyway leaves replication as it is.
+// Aim stops replication, points it at src and leaves it stopped. Where the server would refuse src (CheckSource) it
+// fails and leaves replication as it is.
 func (s *Server) Aim(ctx context.Context, src Source) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -56,9 +57,10 @@ func (s *Server) Aim(ctx context.Context, src Source) error {
 	return s.change(ctx, func(f flavour) statement { return f.changeSource(s.cfg.Channel, src, beat) }, during{})
 }
 
-// heartbeat reads how often the source is to say that it is there, in seconds as a text; "" where that is not known. It
-// is the one setting of replication that servers compute anew when the source's address changes, though somebody may
-// have set it. On MySQL only who may read that table knows it; it is no reason not to follow another source.
+// heartbeat reads after how many silent seconds the source sends a heartbeat (MASTER_HEARTBEAT_PERIOD), as a text; ""
+// where that is not known. Servers compute this one setting anew when the source's address changes, though an operator
+// may have set it. On MySQL a user without a privilege on the table can't read it: then the source is changed all the
+// same.
 func (s *Server) heartbeat(ctx context.Context) (string, error) {
 	rows, err := s.ask(ctx, flavour.showHeartbeat)
 	if IsMissingPrivilege(err) || IsMissingTable(err) || isServerError(err, errUnknownColumn) {
@@ -79,8 +81,8 @@ func (s *Server) heartbeat(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// awaitRunning wants to see both threads run twice in a row: a source that has no such position says so only after the
-// I/O thread has called itself running.
+// awaitRunning waits until it has seen both threads run twice in a row: where the source's log does not have the
+// position, the I/O thread says that it runs before the source says so.
 func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 	const apart = 100 * time.Millisecond
 	var last Replica
@@ -97,7 +99,7 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 			return fmt.Errorf("%w: I/O thread: %s, SQL thread: %s: %w", ErrNotReplicating, last.IORunning,
 				last.SQLRunning, ctx.Err())
 		case last.SourceHost != src.Host || last.SourcePort != src.Port:
-			return fmt.Errorf("it follows %s:%d instead", last.SourceHost, last.SourcePort)
+			return fmt.Errorf("the server replicates from %s:%d instead", last.SourceHost, last.SourcePort)
 		case last.IOError != "":
 			return fmt.Errorf("%w: I/O thread: %s: %s", ErrNotReplicating, last.IORunning, last.IOError)
 		case last.SQLError != "":
@@ -115,20 +117,19 @@ func (s *Server) awaitRunning(ctx context.Context, src Source) error {
 	return nil
 }
 
-// StopReplication stops both threads. That they are stopped already is no error; that there is no such channel is
-// ErrNotReplica.
+// StopReplication stops both threads. Where they are stopped already it does nothing; where the channel does not exist
+// it fails with ErrNotReplica.
 func (s *Server) StopReplication(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReplica(s.cfg.Channel) }, during{}))
 }
 
-// StopReceiving stops the I/O thread alone: what has been received is still executed. Its other results are those of
-// StopReplication.
+// StopReceiving stops the I/O thread alone: what has been received is still executed. It fails as StopReplication does.
 func (s *Server) StopReceiving(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.stopReceiving(s.cfg.Channel) }, during{}))
 }
 
-// StartReplication starts both threads. That they run already is no error; that replication is not set up is
-// ErrNotReplica.
+// StartReplication starts both threads. Where they run already it does nothing; where replication is not set up it
+// fails with ErrNotReplica.
 func (s *Server) StartReplication(ctx context.Context) error {
 	return noChannel(s.change(ctx, func(f flavour) statement { return f.startReplica(s.cfg.Channel) }, during{}))
 }

@@ -40,7 +40,7 @@ func TestDetect(t *testing.T) {
 	}
 }
 
-// What each dialect is told. The new words were tried on MySQL 9.7, MariaDB's on 10.11.
+// TestGoldenSQL: the statements of each dialect. Those of new MySQL were tried on MySQL 9.7, MariaDB's on 10.11.
 func TestGoldenSQL(t *testing.T) {
 	flavours := []flavour{
 		{mariaDB, [3]int{10, 11, 19}},
@@ -146,7 +146,7 @@ func TestPosition(t *testing.T) {
 		{"bin.000001:4", "bin.000001:4", 0},
 		{"bin.000001:5", "bin.000001:4", 1},
 		{"bin.000001:5", "bin.000002:4", -1},
-		{"bin.999999:5", "bin.1000000:4", -1}, // more digits, not less
+		{"bin.999999:5", "bin.1000000:4", -1}, // numbers are compared, not texts
 	} {
 		p, _ := ParsePosition(c.p)
 		q, _ := ParsePosition(c.q)
@@ -286,7 +286,7 @@ func recorded(t *testing.T, name string) (rows []row) {
 	return rows
 }
 
-// TestWithhold: nothing of a password is shown, and nothing else is kept back.
+// TestWithhold: no part of a password is shown, and no other text is withheld.
 func TestWithhold(t *testing.T) {
 	const secret, withheld = `qx7#Zw'9\k-longer-than-32-characters-is`,
 		"text withheld, as it may quote the statement, which holds a password"
@@ -333,7 +333,7 @@ func TestWithhold(t *testing.T) {
 	}
 }
 
-// TestLimits: what a server would refuse when slaves are to follow a new writer is known before.
+// TestLimits: a source that a server would refuse is refused before replication is touched, and the reason is named.
 func TestLimits(t *testing.T) {
 	source := Source{Host: "10.0.0.2", Port: 3306, User: "repl", Password: "p"}
 	of := func(change func(*Source)) Source { s := source; change(&s); return s }
@@ -367,7 +367,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestLimitsOfServers: the limits are those that servers have, and what is past them leaves replication as it is.
+// TestLimitsOfServers: our limits are those of the servers, and a source past them leaves replication as it is.
 func TestLimitsOfServers(t *testing.T) { each(t, testLimitsOfServers) }
 
 func testLimitsOfServers(t *testing.T, kind string) {
@@ -395,7 +395,7 @@ func testLimitsOfServers(t *testing.T, kind string) {
 		t.Errorf("a long password: %v", err)
 	}
 	runs("after a refusal", "Yes")
-	// The server itself draws the line at the same place, and says so.
+	// The server itself has the same limit, and says so.
 	fatal(t, s.StopReplication(ctx))
 	change := func(src Source) error {
 		return s.change(ctx, func(f flavour) statement { return f.changeSource("", src, "") }, during{})
@@ -406,7 +406,7 @@ func testLimitsOfServers(t *testing.T, kind string) {
 	}
 	src.Password = src.Password[:l.password]
 	fatal(t, change(src))
-	if l.maker == "MariaDB" { // MySQL takes any here, and has no such accounts
+	if l.maker == "MariaDB" { // MySQL takes a user of any length, and can have no account of such a name
 		src.User = strings.Repeat("u", l.user+1)
 		if err := change(src); err == nil || !strings.Contains(err.Error(),
 			"String '(withheld)' is too long for MASTER_USER") {

@@ -15,22 +15,22 @@ import (
 type Config struct {
 	Addr           string // ip:port
 	User, Password string
-	PasswordName   string // the variable that Password comes from, for remedies
+	PasswordName   string // the variable of the configuration that has Password, for remedies in errors
 	Channel        string // replication channel (MariaDB: connection name); empty is the default one
 	Encryption     Encryption
 	ConnectTimeout time.Duration // for connecting and logging in; default 2 s
 
-	// Timeout bounds each call that asks a question, and is the deadline of those that change or wait where their
-	// context has none; default 5 s.
+	// Timeout bounds each call that asks a question. Calls that change something or wait take it as their deadline
+	// where their context has none. Default 5 s.
 	Timeout time.Duration
 
-	// Brief says whether a Conn is to close its connection after each question; nil: it keeps it.
+	// Brief says whether a Conn is to close its connection after each question; nil: the Conn keeps its connection.
 	Brief func() bool
 
-	several bool // a question may be several statements
+	several bool // one question may have several statements
 }
 
-// mend is the remedy for what keeps the user out.
+// mend returns what a person has to do so that the server lets the user in; "" where err is about something else.
 func (cfg Config) mend(err error) string {
 	return Mend(err, "'"+cfg.User+"'@'…'", cmp.Or(cfg.PasswordName, "the password"))
 }
@@ -52,8 +52,9 @@ type Server struct {
 	busy   map[*session]bool
 }
 
-// maxIdle is what DenyWrites needs: one connection that waits, one that clears its way, had before a server is full, or
-// closed to all that is new; and one for who else asks something meanwhile.
+// maxIdle is how many idle connections are kept. DenyWrites needs two of them before the server is full, or new
+// connections to it are blocked: one whose statement waits, and one that ends what is in its way. The third is for
+// another question meanwhile.
 const maxIdle = 3
 
 // New makes a Server and starts nothing.
@@ -101,13 +102,13 @@ func position(file, offset string) (Position, error) {
 	return Position{File: file, Offset: n}, nil
 }
 
-// ServerID is the number that the server puts on what it commits itself (server_id).
+// ServerID returns the server_id, with which the server marks the transactions that it commits itself.
 func (s *Server) ServerID(ctx context.Context) (uint32, error) {
 	id, _, err := s.Identity(ctx)
 	return id, err
 }
 
-// Identity is what tells the server from all others, wherever it can be reached: server_id and, on MySQL, server_uuid.
+// Identity returns what tells the server from all others, whatever its address: server_id and, on MySQL, server_uuid.
 func (s *Server) Identity(ctx context.Context) (id uint32, uuid string, err error) {
 	v, err := s.variables(ctx, "server_id", "server_uuid")
 	if err != nil {
@@ -120,8 +121,7 @@ func (s *Server) Identity(ctx context.Context) (id uint32, uuid string, err erro
 	return uint32(n), v["server_uuid"], nil
 }
 
-// PIDFile is where the server has written the number of its process (MariaDB and MySQL manual, pid_file), made
-// absolute.
+// PIDFile returns the absolute path of the file with the number of the server's process ("pid_file" in both manuals).
 func (s *Server) PIDFile(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "pid_file", "datadir")
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Server) PIDFile(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// variables reads global variables; those that the server does not know are missing.
+// variables reads global variables; those that the server does not know are not in the map.
 func (s *Server) variables(ctx context.Context, names ...string) (map[string]string, error) {
 	rows, err := s.ask(ctx, func(f flavour) statement { return f.showVariables(names...) })
 	if err != nil {
@@ -148,8 +148,8 @@ func (s *Server) ask(ctx context.Context, build func(flavour) statement) ([]row,
 	return s.askFor(ctx, s.cfg.Timeout, build)
 }
 
-// askFor asks once more where the connection breaks: a kept one may do so at any time, and all that is asked here can
-// be asked twice.
+// askFor asks once more where the connection breaks. A kept connection may break at any time, and every question that
+// comes this way may be asked twice.
 func (s *Server) askFor(ctx context.Context, limit time.Duration, build func(flavour) statement) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -166,7 +166,7 @@ func (s *Server) askFor(ctx context.Context, limit time.Duration, build func(fla
 	}
 }
 
-// acquire returns a connection for the caller alone, a kept one if one lives.
+// acquire returns a connection for the caller alone: one that is kept and still alive, or a new one.
 func (s *Server) acquire(ctx context.Context) (*session, error) {
 	s.mu.Lock()
 	s.dropDead()
@@ -193,7 +193,7 @@ func (s *Server) release(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.busy, sess)
-	if sess.powerless { // and so are those that logged in when it did
+	if sess.powerless { // the idle ones logged in earlier as well, and would not have a privilege that is granted now
 		for _, other := range s.idle {
 			other.close()
 		}
@@ -209,7 +209,7 @@ func (s *Server) release(sess *session) {
 	s.idle = append(s.idle, sess)
 }
 
-// Rest closes the connections that nobody has used for so long.
+// Rest closes the idle connections that nobody has used for that long or longer.
 func (s *Server) Rest(long time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

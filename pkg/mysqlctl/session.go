@@ -15,22 +15,22 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// session is one connection, logged in. It stands on the driver itself, not on database/sql, for two things that the
-// latter hides: the server's number for each connection (so that it can be killed, or spared) and the socket.
+// session is one connection, logged in. It uses the driver itself and not database/sql, which hides two things: the
+// server's number of each connection (so that it can be killed, or spared) and the socket.
 type session struct {
 	conn    driverConn
 	socket  net.Conn
 	id      uint64
 	addr    string
-	account string // 'user'@'host' as the server matched it, for GRANT; "" before it has let the user in
+	account string // 'user'@'host' as the server matched it, for GRANT; "" before the login has succeeded
 	mend    func(error) string
 	flavour flavour
 
-	// powerless: a privilege is missing. That it has been granted since counts from the next login ("When Privilege
-	// Changes Take Effect" in the MySQL manual), so this one is not kept.
+	// powerless says that a privilege was missing. When it is granted, that counts only from the next login ("When
+	// Privilege Changes Take Effect" in the MySQL manual), so this connection is not kept.
 	powerless bool
 
-	idle time.Time // since when nobody uses it; of the Server that keeps it
+	idle time.Time // since when nobody uses it; set by the Server that keeps it
 }
 
 type driverConn interface {
@@ -40,7 +40,7 @@ type driverConn interface {
 	driver.Validator
 }
 
-// connect logs in within the connect timeout and asks the server who it is.
+// connect logs in within the ConnectTimeout and asks the server for its version and the number of the connection.
 func connect(ctx context.Context, cfg Config) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
 	err = shielded(func() error { conn, err = connector.Connect(ctx); return err })
 	if err != nil {
 		if s.socket != nil {
-			_ = s.socket.Close() // after a panic the driver has left it open
+			_ = s.socket.Close() // after a panic in the driver the socket is still open
 		}
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
 	return s, nil
 }
 
-// listener notes that the server has said something.
+// listener notes that the server has sent something.
 type listener struct {
 	*net.TCPConn
 	heard *bool
@@ -127,10 +127,11 @@ func (s *session) alive(ctx context.Context) bool {
 
 func (s *session) close() { _ = s.conn.Close() } // there is nobody to tell that a goodbye did not arrive
 
-// row maps column names to values; a NULL is missing.
+// row maps column names to values; a column that is NULL is not in it.
 type row map[string]string
 
-// any returns the first column that is there: MariaDB keeps the old names of columns under the new words.
+// any returns the value of the first of these columns that the row has. A statement in new words may answer with old
+// column names, as on MariaDB.
 func (r row) any(names ...string) (value string, ok bool) {
 	for _, n := range names {
 		if v, ok := r[n]; ok {
@@ -140,7 +141,8 @@ func (r row) any(names ...string) (value string, ok bool) {
 	return "", false
 }
 
-// ask runs a statement in the words of the server; where those turn out wrong (error 1064), in others.
+// ask runs a statement in the words of the server's dialect; where the server does not understand them (error 1064), in
+// those of the other dialects.
 func (s *session) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {
 	rows, err := s.query(ctx, build(s.flavour))
 	if !isServerError(err, errSyntax) {
@@ -170,12 +172,12 @@ func (s *session) query(ctx context.Context, st statement) ([]row, error) {
 	}
 	if IsMissingPrivilege(err) && st.need != nothing {
 		if st.need != killOthers && st.need != seeProcesses {
-			s.powerless = true // those two are tried in a hurry
+			s.powerless = true // with those two, connections are ended: there is no time for a new login
 		}
 		return nil, fmt.Errorf("%s on %s: %w"+mends+"GRANT %s ON %s TO %s",
 			st.what, s.addr, err, s.flavour.grant(st.need), cmp.Or(st.on, "*.*"), s.account)
 	}
-	if mend := s.mend(err); mend != "" && s.account != "" { // before, the failed login tells it
+	if mend := s.mend(err); mend != "" && s.account != "" { // of a login that fails, ConnectError names the remedy
 		return nil, fmt.Errorf("%s on %s: %w"+mends+"%s", st.what, s.addr, err, mend)
 	}
 	return nil, fmt.Errorf("%s on %s: %w", st.what, s.addr, brief(err))
@@ -221,8 +223,9 @@ func (s *session) rawQuery(ctx context.Context, st statement) (_ []row, err erro
 
 var errNonsense = errors.New("the server does not speak the MySQL protocol")
 
-// shielded calls the driver. The driver trusts the lengths that a server sends, and panics where they are wrong: a port
-// of another service must not end the program. A panic while logging in leaves one goroutine of the driver behind.
+// shielded calls the driver and turns a panic into an error. The driver trusts the lengths that a server sends, and
+// panics where they are wrong: another service that listens on the port must not end the program. A panic while logging
+// in leaves one goroutine of the driver behind.
 func shielded(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -232,13 +235,13 @@ func shielded(call func() error) (err error) {
 	return call()
 }
 
-// withhold takes the text out of an error that quotes the statement, such as 1064 (near '…'), or whose text has the
-// secret in it. Of a value that is too long (1470) it leaves out the value. All other texts say what is wrong, and are
-// shown.
+// withhold replaces the text of an error that quotes the statement, such as 1064 (near '…'), or that has a part of the
+// secret in it. From a text that quotes a value that is too long (1470) it takes the value. All other texts say what is
+// wrong, and are shown.
 func withhold(err error, secret string) error {
 	said, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
-		return err // of the driver or the context: it does not know the statement
+		return err // of the driver or the context, which don't quote the statement
 	}
 	shown := *said
 	switch said.Number {
@@ -250,7 +253,7 @@ func withhold(err error, secret string) error {
 		1777, // MASTER_AUTO_POSITION needs gtid_mode
 		3021, // stop the I/O thread first
 		3056: // the password is too long
-		return &shown // sentences of the server's own, whatever the password is
+		return &shown // sentences of the server that never quote the statement
 	case errTooLong: // String '…' is too long for MASTER_USER (should be no longer than 128)
 		if at := strings.LastIndex(said.Message, "' is too long for "); at >= 0 {
 			shown.Message = "String '(withheld)" + said.Message[at:]
@@ -266,11 +269,11 @@ func withhold(err error, secret string) error {
 	return &shown
 }
 
-// secretPart is how much of a secret must not be shown.
+// secretPart is how many bytes of a secret in a row are too many to show.
 const secretPart = 6
 
-// quotes tells that a text has a part of the secret in it, whatever has cut it or put signs of escape into it. The
-// server's own sentences may happen to have the same letters: then they are withheld for nothing.
+// quotes tells that the text has a part of the secret in it, also where the server has cut the secret off or escaped a
+// character of it. A sentence that happens to have the same letters is withheld for nothing.
 func quotes(text, secret string) bool {
 	if len(secret) <= secretPart {
 		return secret != "" && strings.Contains(text, secret)
@@ -283,9 +286,8 @@ func quotes(text, secret string) bool {
 	return false
 }
 
-// lost tells that the connection broke, or was ended with a farewell, so that the answer, if there was one, is not
-// known. What was only interrupted is asked again on a new connection all the same: it can't be told which of them a
-// server means.
+// lost tells that the server ended the connection, so that the answer is not known, or interrupted the question. Both
+// are asked again on a new connection: a server's error does not always say which of the two it means.
 func lost(err error) bool {
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, errLost) || SignOf(err) == Passing
 }

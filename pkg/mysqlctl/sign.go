@@ -18,14 +18,17 @@ type Sign uint8
 // The signs. All verdicts on errors of servers are taken from SignOf: a server that answers with an error is no less
 // alive than one that answers with rows, whatever the error.
 const (
-	Silent    Sign = iota // nothing that a server says came back: no connection, no answer, none in time, or nonsense
-	Refused               // nobody listens on the port
-	Denied                // it does not let the account in, or lets it do nothing, until a person mends that
-	Full                  // it has no connection left
-	Powerless             // the account lacks a privilege for what was asked
-	// it can't answer now, as it shuts down or has ended the connection or the question; nobody has to do anything
+	// Silent: no answer of a database server came back: no connection, nothing in time, or something else than the
+	// protocol.
+	Silent    Sign = iota
+	Refused        // nobody listens on the port
+	Denied         // the server does not let the account in, or lets it do nothing, until a person mends that
+	Full           // the server has no connection left
+	Powerless      // the account lacks a privilege for what was asked
+	// Passing: the server can't answer now, as it shuts down or has ended the connection or the question. Nobody has to
+	// mend anything.
 	Passing
-	Odd // it answers with another error
+	Odd // the server answers with another error
 )
 
 // Alive tells that the server has answered.
@@ -61,8 +64,8 @@ func signOf(number uint16) Sign {
 	return Odd
 }
 
-// mendOf says what lets an account in again that the server has refused with this number; "" where the number is about
-// something else. ACCOUNT and PASSWORD stand for the account and for the variable with its password.
+// mendOf returns what lets an account in again that the server has refused with this error number; "" where the number
+// is about something else. ACCOUNT and PASSWORD stand for the account and for the variable with its password.
 func mendOf(number uint16) string {
 	switch number {
 	case errAccessDenied, errAccessDeniedNoPassword:
@@ -91,14 +94,14 @@ func mendOf(number uint16) string {
 	return ""
 }
 
-// clientMend is the same for logins that fail on this side: the server has greeted, and how it wants the account to log
-// in is not to be had.
+// clientMend returns the remedy for a login that the driver gave up after the server's greeting, because it can't log
+// in or encrypt as the server demands; "" for other errors.
 func clientMend(err error) string {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
 	said, _ := errors.AsType[*net.OpError](err)
-	handshake := said != nil && said.Op == "remote error" // as crypto/tls calls what the other side says
+	handshake := said != nil && said.Op == "remote error" // so crypto/tls names an alert of the other side
 	switch {
 	case errors.Is(err, mysql.ErrNoTLS):
 		return "give the server a certificate (ssl_cert, ssl_key), or mysql_ssl_mode preferred"
@@ -114,13 +117,14 @@ func clientMend(err error) string {
 	return ""
 }
 
-// IsWrongAccount tells that there is no such account for this password and this address, as far as the server says.
+// IsWrongAccount tells that the server, as far as it says, has no account of this name with this password for this
+// client's address.
 func IsWrongAccount(err error) bool {
 	return isServerError(err, errAccessDenied, errAccessDeniedNoPassword, errHostDenied)
 }
 
-// Mend says what a person has to do so that the server lets the account in again; "" where the error is about something
-// else, or names its remedy itself. password is the variable that has the account's password.
+// Mend returns what a person has to do so that the server lets the account in again; "" where the error is about
+// something else, or names its remedy itself. password is the name of the variable that has the account's password.
 func Mend(err error, account, password string) string {
 	mend := clientMend(err)
 	if said, ok := errors.AsType[*mysql.MySQLError](err); ok {
@@ -130,8 +134,8 @@ func Mend(err error, account, password string) string {
 		"PASSWORD EXPIRE", "PASSWORD EXPIRE", "PASSWORD", password).Replace(mend)
 }
 
-// ReadError is the error of a server in the text of an error, as another program has sent it ("Error 1045 (28000): …");
-// without one it is an error that says nothing of a server.
+// ReadError returns the error of a server ("Error 1045 (28000): …") that is in the text of an error from another
+// program. Where the text has none it returns an error with the text, of which SignOf says Silent.
 func ReadError(text string) error {
 	_, said, _ := strings.Cut(text, "Error ")
 	head, message, found := strings.Cut(said, ": ")

@@ -14,7 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// TestSignOf: whatever error a server answers with, it answers.
+// TestSignOf: every error that a server answers with is a sign that it is alive.
 func TestSignOf(t *testing.T) {
 	of := map[uint16]Sign{
 		1040: Full,
@@ -73,8 +73,8 @@ func TestSignOf(t *testing.T) {
 	}
 }
 
-// TestMend: each refusal of an account has a remedy that names what is to be changed, and nothing is left to be filled
-// in that is known.
+// TestMend: each refusal of an account has a remedy, and the remedy names the account and the variable with its
+// password.
 func TestMend(t *testing.T) {
 	for number := range uint16(5000) {
 		err := &mysql.MySQLError{Number: number}

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// statement is SQL with what an error about it needs. Values are put in by the driver, which quotes them as the
-// connection's sql_mode demands; no text of a user is ever pasted into sql.
+// statement is SQL, with what is needed for an error about it. The driver puts in the values (args) and quotes them as
+// the connection's sql_mode demands; no text of a user is ever pasted into sql.
 type statement struct {
 	what   string // verb phrase for errors
 	sql    string
 	args   []driver.Value
 	need   need
-	on     string // what need is needed on; "" is everything, *.*
-	secret string // a password among args: the server's error text may quote it
+	on     string // the object on which the privilege is needed; "" is *.*
+	secret string // a password among args, which the server's error may quote
 }
 
-// words replaces SLAVE and MASTER by what the dialect says for them.
+// words replaces SLAVE and MASTER by the dialect's words for them.
 func (f flavour) words(sql string) string {
 	if f.dialect != mysqlNew {
 		return sql
@@ -43,7 +43,7 @@ func (f flavour) showReplica(channel string) statement {
 	return statement{what: "read the state of replication", sql: sql, args: args, need: seeReplica}
 }
 
-// showHeartbeat: MariaDB tells it with all connections, MySQL in a table alone (since 5.7).
+// showHeartbeat asks for the heartbeat period: MariaDB shows it with all connections, MySQL (from 5.7 on) in a table.
 func (f flavour) showHeartbeat() statement {
 	st := statement{what: "read the heartbeat of replication", sql: "SHOW ALL SLAVES STATUS", need: seeReplica}
 	if f.dialect != mariaDB {
@@ -77,8 +77,8 @@ func (f flavour) startReplica(channel string) statement {
 	return statement{what: "start replication", sql: sql, args: args, need: runReplica}
 }
 
-// changeSource names what has to change; servers keep everything else. beat is the heartbeat to be kept, "" for the
-// server's own.
+// changeSource names the options that have to change; servers keep all others. beat is the heartbeat period that is to
+// stay, in seconds; "" leaves it to the server.
 func (f flavour) changeSource(channel string, src Source, beat string) statement {
 	set := "MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?"
 	args := []driver.Value{src.Host, int64(src.Port), src.User, src.Password}
@@ -96,8 +96,8 @@ func (f flavour) changeSource(channel string, src Source, beat string) statement
 	case mysqlOld:
 		set += map[bool]string{true: ", MASTER_AUTO_POSITION=1", false: ", MASTER_AUTO_POSITION=0"}[src.GTID]
 		if f.atLeast(8, 0, 4) {
-			// caching_sha2_password, the default since 8.0.4, does not log in without TLS unless it may ask for the
-			// key.
+			// Without TLS an account with caching_sha2_password, the default since 8.0.4, can log in only where the
+			// replica may ask the source for its public key.
 			set += ", GET_MASTER_PUBLIC_KEY=1"
 		}
 	case mysqlNew:
@@ -110,7 +110,7 @@ func (f flavour) changeSource(channel string, src Source, beat string) statement
 		secret: src.Password}
 }
 
-// waitExecuted waits in the server, for whole seconds; 0 would be for ever.
+// waitExecuted waits in the server, for whole seconds and at least 1: 0 would be for ever.
 func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) statement {
 	marks := "?, ?, ?"
 	args := []driver.Value{p.File, p.Offset, max(1, int64(limit/time.Second))}
@@ -122,14 +122,14 @@ func (f flavour) waitExecuted(channel string, p Position, limit time.Duration) s
 		args: args}
 }
 
-// waitGTIDs waits in the server, for whole seconds; its answer is 0 when all are executed.
+// waitGTIDs waits in the server, for whole seconds; the answer is 0 when the whole set has been executed.
 func (f flavour) waitGTIDs(set string, limit time.Duration) statement {
 	return statement{what: "wait for GTIDs", sql: "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?) AS missing",
 		args: []driver.Value{set, max(1, int64(limit/time.Second))}}
 }
 
-// subtractGTIDs asks what of a set is not executed. MariaDB has no such function: there it asks for what the server
-// has.
+// subtractGTIDs asks which GTIDs of a set the server has not executed. MariaDB has no function for that: there it asks
+// for the GTIDs that the server has.
 func (f flavour) subtractGTIDs(set string) statement {
 	if f.dialect == mariaDB {
 		return f.showVariables("gtid_binlog_state", "gtid_slave_pos")
@@ -150,13 +150,13 @@ func (f flavour) showLogs() statement {
 	return statement{what: "list the binary logs", sql: "SHOW BINARY LOGS", need: seePosition}
 }
 
-// showEvents reads the server's own log from a place where an event begins.
+// showEvents reads limit events of the server's own log, from a place where an event begins.
 func (f flavour) showEvents(from Position, limit int) statement {
 	return statement{what: "read the binary log", sql: "SHOW BINLOG EVENTS IN ? FROM ? LIMIT ?",
 		args: []driver.Value{from.File, from.Offset, int64(limit)}, need: seeEvents}
 }
 
-// denyWrites: MySQL's super_read_only sets read_only too, and binds administrators as well.
+// denyWrites sets read_only, on MySQL by super_read_only, which binds administrators as well.
 func (f flavour) denyWrites() statement {
 	if f.dialect == mariaDB {
 		return f.denyOrdinaryWrites()
@@ -169,12 +169,12 @@ func (f flavour) denyOrdinaryWrites() statement {
 	return statement{what: "deny writes", sql: "SET GLOBAL read_only=1", need: setReadOnly}
 }
 
-// allowWrites clears super_read_only too where there is one.
+// allowWrites clears read_only; where there is a super_read_only, the server clears that with it.
 func (f flavour) allowWrites() statement {
 	return statement{what: "allow writes", sql: "SET GLOBAL read_only=0", need: setReadOnly}
 }
 
-// showVariables works for variables that the server does not know: they are missing in the answer.
+// showVariables may name variables that the server does not know: they are missing in the answer.
 func (f flavour) showVariables(names ...string) statement {
 	args := make([]driver.Value, len(names))
 	for i, n := range names {
@@ -185,7 +185,7 @@ func (f flavour) showVariables(names ...string) statement {
 		args: args}
 }
 
-// showRunning asks for how long the server has run, and what its semi-synchronous replication does, if it has any.
+// showRunning asks how long the server has run, and for the state of its semi-synchronous replication, if it has any.
 func (f flavour) showRunning() statement {
 	return statement{what: "read the state of semi-synchronous replication",
 		sql: "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Rpl_semi_sync%' OR Variable_name = 'Uptime'"}
@@ -195,7 +195,7 @@ func (f flavour) showProcesses() statement {
 	return statement{what: "list connections", sql: "SHOW PROCESSLIST", need: seeProcesses}
 }
 
-// showFileWrites works also for servers that don't know some of the names.
+// showFileWrites may name counters that the server does not know: they are missing in the answer.
 func (f flavour) showFileWrites() statement {
 	names := slices.Concat(writesUnderWay, writesMade)
 	args := make([]driver.Value, len(names))
@@ -213,7 +213,7 @@ func (f flavour) kill(id uint64) statement {
 
 func (f flavour) ping() statement { return statement{what: "ping", sql: "SELECT 1"} }
 
-// proveProcess fails where the user lacks PROCESS; other answers mean nothing.
+// proveProcess fails for want of a privilege where the user lacks PROCESS. Its other answers and errors mean nothing.
 func (f flavour) proveProcess() statement {
 	return statement{what: "list connections", sql: "SELECT 1 FROM information_schema.INNODB_CMP", need: seeProcesses}
 }

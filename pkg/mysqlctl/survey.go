@@ -12,9 +12,9 @@ import (
 type Survey struct {
 	Settings
 	SemiSync SemiSync
-	Replica  *Replica // nil: it replicates from nobody, or does not tell this user
+	Replica  *Replica // nil: the server replicates from nobody, or does not tell this user
 
-	Uptime time.Duration // since its start, in whole seconds that are over; 0: it does not say
+	Uptime time.Duration // since the server's start, rounded down to whole seconds; 0 also where it does not say
 }
 
 // Settings are the variables that must suit each other between hosts.
@@ -35,14 +35,14 @@ type Settings struct {
 // SemiSync is semi-synchronous replication ("Semisynchronous Replication" in both manuals): the source's half, and
 // the replica's.
 type SemiSync struct {
-	Enabled bool // it is to wait for acknowledgements; false also where the plugin is missing
-	Waiting bool // it does wait: it has not fallen back to asynchronous replication
-	Clients int  // replicas that acknowledge
-	Acks    bool // as a replica, it acknowledges what it receives
+	Enabled bool // the server is set up to wait for acknowledgements; false also where the plugin is missing
+	Waiting bool // the server does wait now: it has not fallen back to asynchronous replication
+	Clients int  // how many connected replicas acknowledge
+	Acks    bool // as a replica, the server acknowledges what it receives
 }
 
-// Survey asks for everything at once, within the Timeout, with the kept connection as in Ping. It needs no privilege
-// but that to see replication, without which Replica is nil.
+// Survey asks for all of it within the Timeout, with the kept connection as in Ping. It needs no privilege; without the
+// one to see replication, Replica is nil.
 func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -72,7 +72,7 @@ func (c *Conn) Survey(ctx context.Context) (Survey, error) {
 	return s, nil
 }
 
-// readSurvey makes sense of variables; those that a server does not know are missing.
+// readSurvey makes sense of variables and status; what the server does not know is missing in them.
 func readSurvey(variables, status row) (Survey, error) {
 	get := func(r row, names ...string) string { v, _ := r.any(names...); return v }
 	var s Survey

@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// What servers of each dialect answer to SHOW VARIABLES and SHOW STATUS, as far as it is asked for.
+// TestReadSurvey: answers of servers of each dialect to SHOW VARIABLES and SHOW STATUS, as far as Survey asks for them.
 func TestReadSurvey(t *testing.T) {
 	for name, c := range map[string]struct {
 		variables, status string

@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// waitSlice is how long the server is told to wait at a time: what a caller that gives up leaves behind in the server
-// is over this soon, and needs no killing.
+// waitSlice is how long the server is told to wait at a time. When a caller gives up, the statement goes on in the
+// server for that long at most, and so needs no kill.
 const waitSlice = time.Second
 
-// WaitExecuted returns nil once replication has executed the log of its source up to p. It fails with ErrNotReplica,
-// with ErrNotReplicating and the text of the server where the SQL thread does not run short of p, and at the deadline
-// with context.DeadlineExceeded and how far it came. Without a deadline it waits for Timeout.
+// WaitExecuted returns nil once replication has executed the log of its source up to p. It fails with ErrNotReplica
+// where replication is not set up, with ErrNotReplicating and the server's error where the SQL thread does not run and
+// has not reached p, and at the deadline with context.DeadlineExceeded and how far replication came. Without a deadline
+// it waits for Timeout.
 //
-// The wait is the server's (MASTER_POS_WAIT), but its result is not taken for an answer: that is what the status says.
-// MySQL's status says only every replica_checkpoint_period how far parallel workers have come, and at once where the
-// SQL thread ends: one that has nothing more to read is begun anew, and again later where that did not tell.
+// The server does the waiting (MASTER_POS_WAIT), but only the status (SHOW REPLICA STATUS) says whether p is reached.
+// MySQL's parallel workers update the status only every replica_checkpoint_period, and when the SQL thread stops. So an
+// SQL thread that has read all that was received is stopped and started, which updates the status at once; where it
+// still does not show p, that is done again later.
 func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 	if p.IsZero() {
 		return fmt.Errorf("wait for a position on %s: there is none to wait for", s.cfg.Addr)
@@ -27,7 +29,7 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 	deadline, _ := ctx.Deadline()
 	var far Replica
 	began := time.Now()
-	restart, again := began, waitSlice // from when on the SQL thread may be begun anew, and how long after that again
+	restart, again := began, waitSlice // when the SQL thread may be restarted next, and the pause before the one after
 	for {
 		now, err := s.Replica(ctx)
 		if ctx.Err() != nil {
@@ -50,8 +52,8 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 		}
 		switch at := time.Now(); {
 		case far.SourceUUID != "" && far.Drained && far.hasReceived(p) && !at.Before(restart):
-			// Where that fails, on a server without a connection to spare say, it is waited for; where it has only
-			// stopped, the next look says so.
+			// Where the restart fails (say the server has no connection left), the loop goes on waiting. Where the
+			// thread has stopped and not started, the next look at the status says so.
 			_ = s.restartExecuting(ctx)
 			restart, again = time.Now().Add(again), 2*again
 		case far.SourceUUID != "" && restart == began && at.Sub(began) < checkpoint:
@@ -72,12 +74,13 @@ func (s *Server) WaitExecuted(ctx context.Context, p Position) error {
 }
 
 const (
-	checkpoint = 300 * time.Millisecond // replica_checkpoint_period where nobody has set it
+	checkpoint = 300 * time.Millisecond // the default of replica_checkpoint_period
 	lookAgain  = 10 * time.Millisecond
 )
 
-// restartExecuting stops the SQL thread and starts it. Both are one question to the server, which goes on to the second
-// one whatever becomes of us meanwhile: a thread that stays stopped would be our doing, and nobody would know.
+// restartExecuting stops the SQL thread and starts it again. Both statements go to the server in one question, so that
+// it executes the second one also where this program ends in between: else the thread would stay stopped, and nobody
+// would know why.
 func (s *Server) restartExecuting(ctx context.Context) error {
 	cfg := s.cfg
 	cfg.several = true
@@ -90,8 +93,8 @@ func (s *Server) restartExecuting(ctx context.Context) error {
 	return err
 }
 
-// GTIDs returns what the server has committed (gtid_executed), on MySQL with GTIDs; "" elsewhere, where no such set
-// tells what has been executed.
+// GTIDs returns all transactions that the server has committed, its own and replicated ones: gtid_executed of a MySQL
+// server with GTIDs. It returns "" for all other servers, where no such set tells what has been executed.
 func (s *Server) GTIDs(ctx context.Context) (string, error) {
 	v, err := s.variables(ctx, "gtid_mode", "gtid_executed")
 	if err != nil || v["gtid_mode"] != "ON" {
@@ -100,8 +103,8 @@ func (s *Server) GTIDs(ctx context.Context) (string, error) {
 	return strings.ReplaceAll(v["gtid_executed"], "\n", ""), nil
 }
 
-// WaitGTIDs returns nil once the server has executed a set of GTIDs that another one gave. It fails as WaitExecuted
-// does. Where transactions are executed in parallel it knows at once, the position only every
+// WaitGTIDs returns nil once the server has executed a set of GTIDs, such as another server's GTIDs. It fails as
+// WaitExecuted does. With parallel workers it knows at once, while the position is updated only every
 // replica_checkpoint_period.
 func (s *Server) WaitGTIDs(ctx context.Context, set string) error {
 	ctx, cancel := bounded(ctx, s.cfg.Timeout)
@@ -130,7 +133,7 @@ func (s *Server) WaitGTIDs(ctx context.Context, set string) error {
 	}
 }
 
-// hasExecuted is exact: a replica that has executed nothing yet has reached nothing.
+// hasExecuted says whether the log up to p has been executed. A replica that has executed nothing yet has not.
 func (r Replica) hasExecuted(p Position) (bool, error) {
 	if r.Executed.IsZero() {
 		return false, nil
@@ -139,7 +142,7 @@ func (r Replica) hasExecuted(p Position) (bool, error) {
 	return c >= 0, err
 }
 
-// hasReceived says whether all up to p is here, executed or not.
+// hasReceived says whether the log up to p has been received, executed or not.
 func (r Replica) hasReceived(p Position) bool {
 	c, err := r.Received.Compare(p)
 	return err == nil && c >= 0

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Writable tells whether the server takes writes of ordinary users: neither read_only nor super_read_only.
+// Writable tells whether the server takes writes of ordinary users: neither read_only nor super_read_only is set.
 func (s *Server) Writable(ctx context.Context) (bool, error) {
 	v, err := s.variables(ctx, "read_only", "super_read_only")
 	if err != nil {
@@ -17,10 +17,10 @@ func (s *Server) Writable(ctx context.Context) (bool, error) {
 	return isOff(v["read_only"]) && isOff(v["super_read_only"]), nil
 }
 
-// isOff takes every value it does not know for on: newer MariaDB has several degrees of read_only.
+// isOff counts every value that it does not know as on: newer versions of MariaDB have several degrees of read_only.
 func isOff(value string) bool { return value == "" || value == "0" || strings.EqualFold(value, "OFF") }
 
-// isClosed tells whether the server is closed as far as it can be: with super_read_only where it has one.
+// isClosed tells whether read_only is set, and super_read_only as well where the server has it.
 func (s *Server) isClosed(ctx context.Context) (bool, error) {
 	v, err := s.variables(ctx, "read_only", "super_read_only")
 	if err != nil {
@@ -47,23 +47,23 @@ func (s *Server) AllowWrites(ctx context.Context) error {
 	return nil
 }
 
-// Deny says how DenyWrites treats clients that are in its way.
+// Deny says how DenyWrites treats the clients that keep it from closing the server.
 type Deny struct {
-	// Grace is how long a statement that is in the way may go on before its connection is killed. Connections that are
-	// idle, in LOCK TABLES or in a transaction, get none.
+	// Grace is how long a running statement may go on before its connection is killed. Connections that are idle, in
+	// LOCK TABLES or in a transaction, get no grace.
 	Grace time.Duration
 
-	// Ready is called once the connections that it takes are had, before anything is changed: the place to keep new
-	// clients away by means that would keep this program away too. It is not called where no connection can be had.
-	// nil: nothing.
+	// Ready is called once DenyWrites has the connections that it needs, and before it changes anything: the place to
+	// keep new clients away by means that would keep this program away too. Where no connection can be opened it is not
+	// called. It may be nil.
 	Ready func()
 }
 
 // DenyWrites closes the server for writes and reads back that it is closed: no transaction of an ordinary user is
 // committed after it has returned without an error. Setting read_only waits for every LOCK TABLES and every running
-// write ("read_only" in the MariaDB and MySQL manuals); what is still in the way after a tenth of a second is killed as
-// Deny says. With an error the server may be closed or not, but nothing is left behind that closes it later, unless the
-// error says so.
+// write ("read_only" in the MariaDB and MySQL manuals); connections that are still in the way after a tenth of a second
+// are killed as Deny says. After an error the server may be closed or not, but no statement is left behind that closes
+// it later, unless the error says so. Without a deadline it ends Timeout after the grace.
 func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 	ctx, cancel := bounded(ctx, opts.Grace+s.cfg.Timeout)
 	defer cancel()
@@ -75,7 +75,8 @@ func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 		err = s.change(ctx, flavour.denyOrdinaryWrites, during{stuck: way.clear})
 	}
 
-	// What the server says now is the truth, whatever became of the statement, and wanted also by who has cancelled.
+	// What counts is what the server says now, whatever became of the statement. Where ctx was cancelled, the caller
+	// wants to know it all the same.
 	reading := ctx
 	if errors.Is(ctx.Err(), context.Canceled) {
 		var cancel context.CancelFunc
@@ -100,16 +101,16 @@ func (s *Server) DenyWrites(ctx context.Context, opts Deny) error {
 	return err
 }
 
-// way is what is in the way of setting read_only.
+// way clears the way for a statement that sets read_only.
 type way struct {
 	server  *Server
 	started time.Time
 	grace   time.Duration
-	left    []process // those in the way at the last look
-	err     error     // why nothing could be done
+	left    []process // the connections in the way at the last look
+	err     error     // why the last look could not be taken, or a connection not be killed
 }
 
-// clear looks once at who is connected and kills who must go.
+// clear looks once at the connections and kills the idle ones, and those that run a statement when their grace is over.
 func (w *way) clear(ctx context.Context) {
 	list, err := w.server.listProcesses(ctx)
 	if err == nil {
@@ -118,12 +119,12 @@ func (w *way) clear(ctx context.Context) {
 		w.left = inTheWay(list, w.server.owns())
 		_, err = w.server.killAll(ctx, kill)
 	}
-	if ctx.Err() == nil { // else it says no more than that time is over
+	if ctx.Err() == nil { // else err says no more than that the time is over
 		w.err = err
 	}
 }
 
-// describe names whom the statement may have waited for.
+// describe names the connections for which the statement may have waited; nil where there are none, and no error.
 func (w *way) describe() error {
 	if len(w.left) == 0 {
 		return w.err

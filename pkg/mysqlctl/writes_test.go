@@ -32,7 +32,7 @@ func pair(t *testing.T, kind string) (master *mysqltest.Instance, onMaster *Serv
 	return master, onMaster, slave, master.DB("app", "")
 }
 
-// session takes a connection of its own out of the pool.
+// dbConn takes a connection of its own out of the pool.
 func dbConn(t *testing.T, db *sql.DB) *sql.Conn {
 	t.Helper()
 	c, err := db.Conn(t.Context())
@@ -46,7 +46,7 @@ func TestWritable(t *testing.T) { each(t, testWritable) }
 func testWritable(t *testing.T, kind string) {
 	i, s := server(t, mysqltest.Options{Server: kind})
 	ctx := within(t, 30*time.Second)
-	for _, want := range []bool{false, false, true, true, false} { // each twice: nothing to do is no error
+	for _, want := range []bool{false, false, true, true, false} { // the second time there is nothing to do: no error
 		set, err := s.AllowWrites, error(nil)
 		if !want {
 			set = func(ctx context.Context) error { return s.DenyWrites(ctx, Deny{}) }
@@ -60,8 +60,8 @@ func testWritable(t *testing.T, kind string) {
 	}
 }
 
-// TestDenyWritesClearsItsWay: what blocks read_only is killed, and replication survives, its dump threads
-// too.
+// TestDenyWritesClearsItsWay: connections that block read_only are killed, and replication goes on, with the same dump
+// threads.
 func TestDenyWritesClearsItsWay(t *testing.T) { each(t, testDenyWritesClearsItsWay) }
 
 func testDenyWritesClearsItsWay(t *testing.T, kind string) {
@@ -78,8 +78,8 @@ func testDenyWritesClearsItsWay(t *testing.T, kind string) {
 
 	for _, c := range []struct {
 		name       string
-		before     []string // on one connection, which then is idle
-		running    string   // then this, which does not end by itself
+		before     []string // executed on one connection, which then is idle
+		running    string   // then executed on it; does not end by itself
 		grace      time.Duration
 		atMost     time.Duration
 		mustBeGone bool
@@ -149,8 +149,8 @@ func testDenyWritesClearsItsWay(t *testing.T, kind string) {
 	}
 }
 
-// TestDenyWritesAtOnce: without a grace the server is closed within a second, also by who has little time, and what a
-// statement has done by then is undone.
+// TestDenyWritesAtOnce: without a grace the server is closed within a second, also with a deadline of two seconds, and
+// a statement that is running is rolled back.
 func TestDenyWritesAtOnce(t *testing.T) { each(t, testDenyWritesAtOnce) }
 
 func testDenyWritesAtOnce(t *testing.T, kind string) {
@@ -185,7 +185,7 @@ func testDenyWritesAtOnce(t *testing.T, kind string) {
 	}
 }
 
-// Once it has what it needs, nothing that keeps new connections away keeps it from its work.
+// TestDenyWritesBehindClosedDoors: once DenyWrites has called Ready it needs no new connection.
 func TestDenyWritesBehindClosedDoors(t *testing.T) { each(t, denyWritesBehindClosedDoors) }
 
 func denyWritesBehindClosedDoors(t *testing.T, kind string) {
@@ -216,7 +216,7 @@ func denyWritesBehindClosedDoors(t *testing.T, kind string) {
 	}
 }
 
-// door leads to an address until it is shut; who is in stays in.
+// door forwards connections to an address. After shut it takes no new ones, and those that are open stay open.
 func door(t *testing.T, to string) (addr string, shut func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -296,7 +296,7 @@ func testDenyWritesUnderLoad(t *testing.T, kind string) {
 	}
 	stop()
 	wg.Wait()
-	fatal(t, s.DenyWrites(ctx, Deny{})) // the server goes on with statements that the writers have given up
+	fatal(t, s.DenyWrites(ctx, Deny{})) // the server may still execute statements whose clients have given up
 	end, err := s.Position(ctx)
 	fatal(t, err)
 	onSlave := agent(t, slave, "agent2")
@@ -318,7 +318,8 @@ func inTransaction(ctx context.Context, db *sql.DB, query string, args ...any) e
 	return tx.Commit()
 }
 
-// What is in the way may not be killed: the deadline must hold, and the statement must not strike later.
+// TestDenyWritesGivesUp: where the grace forbids to kill the statement in the way, DenyWrites ends by its deadline, and
+// the server is not closed later.
 func TestDenyWritesGivesUp(t *testing.T) { each(t, testDenyWritesGivesUp) }
 
 func testDenyWritesGivesUp(t *testing.T, kind string) {
@@ -421,10 +422,10 @@ func testEndClients(t *testing.T, kind string) {
 	}
 }
 
-// On MySQL who has all privileges has SYSTEM_USER, and is killed by nobody without. That saves nobody else, and is
-// said.
+// TestEndClientsMayNotEndAll: on MySQL an account with all privileges has SYSTEM_USER, and an account without it can't
+// kill its connections. The other connections are ended all the same, and the error names the GRANT.
 func TestEndClientsMayNotEndAll(t *testing.T) {
-	i := mysqltest.Start(t, mysqltest.Options{Server: "mysql-9.7"}) // root, who has it, is connected
+	i := mysqltest.Start(t, mysqltest.Options{Server: "mysql-9.7"}) // root, who has SYSTEM_USER, is connected
 	s := New(account(i, "agent", strings.Replace(i.Kind.AgentRights(), "SYSTEM_USER, ", "", 1)))
 	defer s.Close()
 	i.Exec("CREATE TABLE test.t (id INT)", "CREATE USER app@'%'", "GRANT ALL ON test.* TO app@'%'")
@@ -449,7 +450,7 @@ func TestEndClientsMayNotEndAll(t *testing.T) {
 	}
 }
 
-// A stopped server answers nothing; each call must be back by its deadline.
+// TestStoppedServer: a stopped server answers nothing, and each call returns by its deadline.
 func TestStoppedServer(t *testing.T) { each(t, testStoppedServer) }
 
 func testStoppedServer(t *testing.T, kind string) {

@@ -16,7 +16,8 @@ type OwnLog interface {
 	ServerID(ctx context.Context) (uint32, error)
 }
 
-// audit looks for what this host has committed beyond the place in its log up to which its successor has it.
+// audit looks in a former writer's binary log for transactions of its own beyond at, the place up to which its
+// successor has that log (FILE:OFFSET).
 func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 	found := cluster.Audit{At: at, Done: true}
 	from, err := mysqlctl.ParsePosition(at)
@@ -32,7 +33,7 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 		return found, err
 	}
 	if c, err := end.Compare(from); err == nil && c < 0 {
-		// A server never pulls in its own transactions, so what it has lost it will not get back by replication.
+		// A server skips its own transactions when it replicates, so it never gets back what it has lost of them.
 		own, err := ownTransactions(ctx, log, mysqlctl.Position{}, end, self)
 		if err != nil {
 			return found, err
@@ -40,7 +41,7 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 		if len(own) > 0 {
 			found.Finding = fmt.Sprintf("its binary log ends at %s, but the others have it up to %s: it has lost transactions that they have", end, from)
 		}
-		return found, nil // a server that was set up anew begins a new log
+		return found, nil // nothing of its own in the whole log: it was set up anew, and began a new log
 	}
 	own, err := ownTransactions(ctx, log, from, end, self)
 	if errors.Is(err, mysqlctl.ErrLogGone) {
@@ -59,7 +60,8 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 	return found, nil
 }
 
-// ownTransactions are those that this server has committed itself, and not replicated.
+// ownTransactions returns, of the first mostBeyond transactions between from and end, those that the server self has
+// committed itself, and not replicated.
 func ownTransactions(ctx context.Context, log OwnLog, from, end mysqlctl.Position, self uint32) ([]mysqlctl.Transaction,
 	error) {
 	all, err := log.Transactions(ctx, from, end, mostBeyond)

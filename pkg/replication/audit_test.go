@@ -10,7 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// ownLog is a binary log of the server with server_id 1 that begins at its first transaction and ends at end.
+// ownLog is a binary log of the server with server_id 1. It begins at the first transaction in list and ends at end. It
+// does not heed the limit of Transactions.
 type ownLog struct {
 	list []mysqlctl.Transaction
 	end  mysqlctl.Position
@@ -35,7 +36,7 @@ func logged(file string, offset uint64, server uint32, gtid string) mysqlctl.Tra
 	return mysqlctl.Transaction{At: mysqlctl.Position{File: file, Offset: offset}, ServerID: server, GTID: gtid}
 }
 
-// TestAudit: what a former writer has beyond the place that its successor knows.
+// TestAudit: what is found in a former writer's log beyond the place up to which its successor has it.
 func TestAudit(t *testing.T) {
 	both := []mysqlctl.Transaction{logged("bin.000002", 4, 1, "0-1-1"), logged("bin.000002", 100, 1, "0-1-2"),
 		logged("bin.000002", 200, 1, "0-1-3"), logged("bin.000002", 300, 2, "0-2-3")}
@@ -45,7 +46,7 @@ func TestAudit(t *testing.T) {
 		end    uint64
 		at     string
 		beyond int
-		want   string // in the finding; "" is none
+		want   string // in the finding; "": no finding
 	}{
 		"nothing beyond":              {both, 400, "bin.000002:400", 0, ""},
 		"only what it has replicated": {both, 400, "bin.000002:300", 0, ""},
@@ -75,7 +76,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// TestEmbargo: it outlives the agent, and a broken file is named.
+// TestEmbargo: an embargo outlives the agent, and the error about a broken file names the file.
 func TestEmbargo(t *testing.T) {
 	path := t.TempDir() + "/state.embargo"
 	first := newEmbargo(path, durable.Disk{}, isDB1)

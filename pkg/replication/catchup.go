@@ -14,7 +14,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Replicating is the local server's replication, as far as looking on goes.
+// Replicating reads the state of the local server's replication, and waits for it.
 type Replicating interface {
 	Replica(ctx context.Context) (mysqlctl.Replica, error)
 	WaitExecuted(ctx context.Context, p mysqlctl.Position) error
@@ -43,25 +43,26 @@ type Remote interface {
 type Log interface {
 	Position(ctx context.Context) (mysqlctl.Position, error)
 	Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction, error)
-	GTIDs(ctx context.Context) (string, error) // "" where they don't tell
+	GTIDs(ctx context.Context) (string, error) // "" where GTIDs don't tell what was committed
 }
 
 // Peers are the servers of the other hosts.
 type Peers interface {
-	// Source says whom a server replicates from, without asking anybody; ok is false where that is no configured host,
-	// as far as is known.
+	// Source returns the host that a server with this state replicates from, without asking anybody. ok is false where
+	// the source is not known to be a host of the configuration.
 	Source(r mysqlctl.Replica) (name string, server Remote, ok bool)
 	ByName(name string) (ip string, server Remote, ok bool)
 	Names() []string
 }
 
-// unheardTimeout is the PeerTimeout of a server whose agent could not even say that it has given the role up.
+// unheardTimeout is used instead of PeerTimeout for the server of a former writer whose agent has not said that it has
+// given the role up, or says that its server does not run: that server will hardly answer, and clients are waiting.
 const unheardTimeout = 250 * time.Millisecond
 
 // catchUpTimeout bounds one attempt to catch up.
 const catchUpTimeout = 10 * time.Minute
 
-// catchUp brings a server that is about to be opened up to date with the old master.
+// catchUp brings a server that is about to be opened for writes up to date with the former writer.
 type catchUp struct {
 	self     string
 	local    Following
@@ -69,19 +70,20 @@ type catchUp struct {
 	peers    Peers
 	sources  func(string) (Source, bool)
 	embargo  *embargo
-	patience time.Duration // for fetching what others have received ("catch_up_timeout")
+	patience time.Duration // bounds the fetching of what others have received ("catch_up_timeout")
 	log      *slog.Logger
 
-	stopping *sync.WaitGroup // what still goes on when run has returned
-	dumps    Dumps           // nil: they are left alone
-	// connections ends this host's TCP connections to an address; nil: they end by themselves.
+	stopping *sync.WaitGroup // attempts to stop receiving, which may go on after run has returned
+	dumps    Dumps           // nil: the connections by which a former writer replicates from here are left alone
+	// connections ends this host's TCP connections to an address; nil: they are left alone.
 	connections func(ctx context.Context, to netip.AddrPort) (int, error)
-	progress    *atomic.Pointer[string] // what is waited for, for people; "" for nothing
+	progress    *atomic.Pointer[string] // what run waits for, for people; "" for nothing
 }
 
-// run waits until the local server has executed all that the old master wrote, or all that it and others have received
-// where the old master does not answer (docs/replication.md). It returns where it took over. Forced,
-// it does not wait for what is not executed: that is lost, and said.
+// run waits until the local server has executed all that the former writer wrote or, where that one's server does not
+// answer, all that this host and others have received of it (docs/replication.md). It returns the places in both logs
+// at which this host takes over. Under a forced order it does not wait: what has not been executed is lost, and a FATAL
+// line says so.
 func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
@@ -113,7 +115,7 @@ func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, erro
 	}
 	start, err := c.own.Position(ctx)
 	if errors.Is(err, mysqlctl.ErrNoBinlog) {
-		return sw, nil // it can have no slaves
+		return sw, nil // a server without a binary log has no slaves that would need the place
 	}
 	if err != nil {
 		return sw, err
@@ -122,9 +124,10 @@ func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, erro
 	return sw, nil
 }
 
-// takesOverFrom names the host that this one replicates from. Where that can't be told, what comes from there counts as
-// that of the writer before, if this host takes over without its word: then nothing more of it comes in before that
-// one's log has been looked at. While the writer before answers it could be the wrong log that is caught up with.
+// takesOverFrom returns the name of the host that this one replicates from. A source that is no known host is taken for
+// the former writer, so that nothing more comes in from it before the former writer's log has been looked at. Unless
+// the order is forced, takesOverFrom fails where the former writer answers: this host could catch up with the wrong
+// log.
 func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluster.Order) (string, error) {
 	if name, _, known := c.peers.Source(r); known {
 		return name, nil
@@ -139,7 +142,7 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 		cancel()
 		if err == nil {
 			return "",
-				fmt.Errorf("%s: it can't be told whether it has all of '%s' (move_role --force takes over all the same)",
+				fmt.Errorf("%s: it can't be told whether this host has all of '%s' (move_role --force takes over all the same)",
 					stranger(r), former)
 		}
 	}
@@ -152,21 +155,21 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 	return former, nil
 }
 
-// wordless is why a host that is known to lack something is not opened: only the writer before it has that, and can say
-// up to where it goes.
+// wordless is why a host that is known to lack something is not opened: only the former writer has what is lacking, and
+// it has not said how far its log goes.
 func wordless(former, why string) error {
-	return fmt.Errorf("%s, and only '%s' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)",
-		why, former)
+	return fmt.Errorf("%s, and only '%s' has what this host lacks: this host is not opened before the server of '%s' has answered it (move_role --force opens it all the same)",
+		why, former, former)
 }
 
-// stranger says that it is not known whom a server replicates from.
+// stranger says that this server replicates from a source that is no known host.
 func stranger(r mysqlctl.Replica) string {
 	return fmt.Sprintf("this host replicates from %s:%d (server_id %d), no known host",
 		mysqlctl.Printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
-// level returns the position in the source's log up to which all has been executed. A source that does not answer is
-// cut off for good: nothing more of it comes in before the monitor trusts it again.
+// level executes what is to be executed of the source's log, and returns the position in that log up to which it has. A
+// source that does not answer is put under an embargo: nothing more of it comes in before the monitor trusts it again.
 func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position,
 	error) {
 	if o.Forced {
@@ -194,7 +197,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 		target, set, known = c.source(ctx, r, limit)
 	}
 	if known {
-		if o.Switch.From == from { // else it was no writer, and has nothing that was not somebody else's first
+		if o.Switch.From == from { // any other source was no writer: all that it has came from another host
 			if err := c.unbroken(ctx, r, from, target); err != nil {
 				return mysqlctl.Position{}, err
 			}
@@ -217,7 +220,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	if o.Lacks {
 		return mysqlctl.Position{}, wordless(from, fmt.Sprintf("the server of '%s' does not answer", from))
 	}
-	// it is known where from when all that came has been executed
+	// The embargo has no position yet: that is known when all that was received has been executed (cutOff).
 	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil {
 		return mysqlctl.Position{}, err
 	}
@@ -239,14 +242,14 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	return after, c.cutOff(ctx, from, after)
 }
 
-// catchesUp is how long a source may take to commit what it has sent already: it waits for acknowledgements.
+// catchesUp is how long a source may take to commit what it has sent already, while it waits for acknowledgements.
 const catchesUp = time.Second
 
-// unbroken refuses a source whose log does not go on from what this host has of it. Where it ends was asked after
-// what was received: to be beyond that end, or to have transactions of the source's own that it has not, is possible
-// only if the log was begun anew.
+// unbroken fails where the source's log was begun anew since this host has read it. end, where the log ends, was asked
+// after r was read. So only with a new log can this host be beyond end, or have transactions of the source's own that
+// the source lacks.
 func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, end mysqlctl.Position) error {
-	const reset = "it was reset, and what it has been given since is not here: set this host up anew, or take over with move_role --force"
+	const reset = "that log was reset, and what was written to it since is not on this host: set this host up anew, or take over with move_role --force"
 	for _, had := range []mysqlctl.Position{r.Received, r.Executed} {
 		if had.IsZero() {
 			continue
@@ -269,7 +272,7 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 		lost, err := source.Lost(asking, applied)
 		cancel()
 		switch {
-		case err != nil || lost == "": // an error: its position is enough
+		case err != nil || lost == "": // where Lost fails, the comparison of positions is enough
 			return nil
 		case !time.Now().Before(deadline):
 			return fmt.Errorf("'%s' has lost its own transactions %s from its binary log: %s", from, shorten(lost),
@@ -283,8 +286,9 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 	}
 }
 
-// tookOver says up to where this host had followed a former writer when it took over from it; zero: it has not. The
-// monitor knows it too: what it was told is forgotten as soon as anybody else is made the writer.
+// tookOver returns up to where this host had executed the log of the former writer from when it took over from it
+// before; the zero Embargo where it never did. Where this host's own note is gone, the order tells: the monitor keeps
+// the last takeover until another host is made the writer.
 func (c catchUp) tookOver(o cluster.Order, from string) cluster.Embargo {
 	if old := c.embargo.get(); old.Host == from && from != "" && old.At != "" {
 		return old
@@ -295,9 +299,9 @@ func (c catchUp) tookOver(o cluster.Order, from string) cluster.Embargo {
 	return cluster.Embargo{}
 }
 
-// again returns where this host took over before, in the same way: it is opened anew, after a restart perhaps. Nothing
-// of the old writer comes in any more before that has been looked at, so that its end is not waited for. What came in
-// at a restart of the server, before it could be stopped, is executed.
+// again returns the place at which this host took over before, for a writer that is opened anew, say after a restart of
+// its server. It does not wait for the end of the former writer's log, because nothing of that log comes in before it
+// has been looked at. What the restarted server received before its replication could be stopped is executed.
 func (c catchUp) again(ctx context.Context, r mysqlctl.Replica, took cluster.Embargo) (mysqlctl.Position, error) {
 	if !r.Executed.IsZero() && r.Executed.String() != took.At {
 		if _, err := c.drain(ctx, took.Host); err != nil {
@@ -307,7 +311,8 @@ func (c catchUp) again(ctx context.Context, r mysqlctl.Replica, took cluster.Emb
 	return mysqlctl.ParsePosition(took.At)
 }
 
-// resume lets replication from a source go on that an attempt before this one had given up, and that answers again.
+// resume lets replication from a source go on: an earlier attempt to take over had given the source up, and it answers
+// again. resumed is false where there was no such attempt.
 func (c catchUp) resume(ctx context.Context, from string) (resumed bool, err error) {
 	if e := c.embargo.get(); e.Host == "" || e.Host != from || e.At != "" {
 		return false, nil
@@ -318,9 +323,9 @@ func (c catchUp) resume(ctx context.Context, from string) (resumed bool, err err
 	return true, c.embargo.set(cluster.Embargo{})
 }
 
-// receives sees to it that what is waited for can come in. A former agent may have stopped the receiving, and its note
-// of that may be lost: where the monitor has found the source's log to be in order, it goes on. Else somebody has
-// stopped it who knows why.
+// receives sees to it that the log up to target can come in. Where the I/O thread is stopped, an earlier agent may have
+// stopped it, and its note of that may be lost: the thread is started if the monitor trusts the source's log. Else an
+// operator has stopped it and knows why: then receives fails.
 func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, target mysqlctl.Position,
 	trust string) error {
 	if here, err := reached(r.Received, target); err != nil || here || r.IORunning != "No" ||
@@ -335,20 +340,20 @@ func (c catchUp) receives(ctx context.Context, r mysqlctl.Replica, from string, 
 		target, from, mysqlctl.ErrNotReplicating, r.Received)
 }
 
-// cutOff notes that nothing more is to be had from a former writer.
+// cutOff puts the former writer from under an embargo: nothing beyond the place at in its log is replicated.
 func (c catchUp) cutOff(ctx context.Context, from string, at mysqlctl.Position) error {
-	if from == "" || at.IsZero() { // nothing was ever had from it
+	if from == "" || at.IsZero() { // nothing was ever received from it
 		_, err := c.resume(ctx, from)
 		return err
 	}
 	if err := c.embargo.set(cluster.Embargo{Host: from, At: at.String()}); err != nil {
 		return fmt.Errorf("note that nothing more is replicated from '%s': %w", from, err)
 	}
-	c.log.Info(fmt.Sprintf("Host '%s' does not answer: nothing beyond %s of it is replicated until it has been looked at", from, at))
+	c.log.Info(fmt.Sprintf("Nothing of host '%s' beyond %s is replicated until its log has been looked at", from, at))
 	return nil
 }
 
-// force takes over from wherever this server stands.
+// force stops the replication at once, and takes over at the place that this server has executed by then.
 func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (mysqlctl.Position, error) {
 	if err := c.local.StopReplication(ctx); err != nil {
 		return mysqlctl.Position{}, err
@@ -365,8 +370,8 @@ func (c catchUp) force(ctx context.Context, r mysqlctl.Replica, from string) (my
 	return r.Executed, c.cutOff(ctx, from, r.Executed)
 }
 
-// wait returns the position in the source's log up to which all that has been received has been executed, target at
-// least.
+// wait waits until the source's log has been executed up to target, and up to all that has been received by then. It
+// returns that position.
 func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.Position) (mysqlctl.Position, error) {
 	for {
 		if done, err := reached(r.Executed, target); err != nil {
@@ -382,7 +387,7 @@ func (c catchUp) wait(ctx context.Context, r mysqlctl.Replica, target mysqlctl.P
 		if err != nil {
 			return target, err
 		}
-		// More may have come in while it waited.
+		// More may have been received meanwhile.
 		if done, err := reached(next.Executed, next.Received); err != nil {
 			return target, err
 		} else if done {
@@ -398,13 +403,14 @@ func (c catchUp) say(text string) {
 	}
 }
 
-// unfinished is how long a replication has to stand still, with nothing to read, until what it has begun is given up:
-// parallel workers report their progress only from time to time.
+// unfinished is how long the SQL thread has to stand still, with nothing more to read, until a transaction of which
+// only a part was received is given up. It is longer than a moment because parallel workers report their progress only
+// from time to time.
 const unfinished = time.Second
 
-// drain waits until all that was received has been executed, and returns up to where. The receiving has ended, perhaps
-// in the middle of a transaction of which the rest will never come: that one is rolled back, as nobody has ever seen
-// it.
+// drain waits until all that was received has been executed, and returns the position up to which that is so. Receiving
+// has ended, perhaps in the middle of a transaction whose rest will never come: that transaction is rolled back, as
+// nobody has ever seen it.
 func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
 	var last mysqlctl.Position
 	moved := time.Now()
@@ -438,8 +444,8 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 	}
 }
 
-// breakOff ends the execution of what was received, and says up to where it came. What is only waiting to be committed,
-// for an acknowledgement of the dead writer maybe, is committed by that: the place is the one afterwards.
+// breakOff stops the replication and returns up to where it has executed. To stop it commits a transaction that only
+// waited to be committed, say for an acknowledgement of the dead writer: so the position is read afterwards.
 func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, error) {
 	if err := c.local.StopReplication(ctx); err != nil {
 		return mysqlctl.Position{}, err
@@ -458,7 +464,8 @@ func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, 
 
 const drainPause = 10 * time.Millisecond
 
-// source asks the source for the end of its log, and what it has committed.
+// source asks the source for the end of its log, and for the GTIDs that it has committed ("" where they don't tell).
+// known is false where it does not answer.
 func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position,
 	set string, known bool) {
 	_, source, ok := c.peers.Source(r)
@@ -478,7 +485,7 @@ func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Dura
 	return p, set, true
 }
 
-// reached says whether executed is at or past target. Nothing to reach is reached.
+// reached says whether executed is at or past target. The zero target is always reached.
 func reached(executed, target mysqlctl.Position) (bool, error) {
 	if target.IsZero() {
 		return true, nil

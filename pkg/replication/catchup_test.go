@@ -16,19 +16,19 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// committing is a server that executes no more of what it has received before it is told to stop, as one whose commit
-// waits for an acknowledgement.
+// committing is a server whose last transactions wait for an acknowledgement, and are committed when it is told to
+// stop.
 type committing struct {
 	*sim
-	then mysqlctl.Position // up to where it has executed when it has stopped
+	then mysqlctl.Position // up to where it has executed once it has stopped
 }
 
 func (c committing) StopReplication(ctx context.Context) error {
 	return c.op(ctx, "stop replication", func() { c.replica.Executed = c.then })
 }
 
-// TestDrain: the place up to which the dead writer's log has been executed is the one after the end of the execution,
-// whatever that finishes.
+// TestDrain: drain returns the place up to which the dead writer's log has been executed once the SQL thread has
+// stopped, with what was committed by stopping it.
 func TestDrain(t *testing.T) {
 	for name, c := range map[string]struct {
 		executed, then uint64
@@ -60,12 +60,11 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// reset is the server of a writer whose binary log was begun anew, or is as it was: what it has lost of its own it
-// finds again at some time.
+// reset is the server of a writer whose binary log was begun anew, or is as it was.
 type reset struct {
 	returned
 	lost  string
-	found time.Time
+	found time.Time // from then on nothing is lost: the server has committed the rest; zero: never
 	fail  error
 }
 
@@ -76,9 +75,10 @@ func (r reset) Lost(context.Context, string) (string, error) {
 	return r.lost, r.fail
 }
 
-// TestResetLog: to have executed more of a log than there is means that it is another log, and not to have caught up.
+// TestResetLog: a host that has executed more of the source's log than there is has not caught up: the source has a new
+// log.
 func TestResetLog(t *testing.T) {
-	const wasReset = "it was reset, and what it has been given since is not here: set this host up anew, or take over with move_role --force"
+	const wasReset = "that log was reset, and what was written to it since is not on this host: set this host up anew, or take over with move_role --force"
 	for name, c := range map[string]struct {
 		end     mysqlctl.Position
 		gtids   string
@@ -132,8 +132,8 @@ func TestResetLog(t *testing.T) {
 	}
 }
 
-// TestTakenOverBefore: a writer that took over from a dead one and is opened anew, while that one is back and not yet
-// looked at, does not wait for the end of its log: nothing of it comes in.
+// TestTakenOverBefore: a writer is opened anew that took over from a dead one, which is back and has not been looked
+// at. It does not wait for the end of the former writer's log, because nothing of that log comes in.
 func TestTakenOverBefore(t *testing.T) {
 	noted := cluster.Embargo{Host: "db1", At: at(100).String()}
 	for name, c := range map[string]struct {
@@ -168,8 +168,8 @@ func TestTakenOverBefore(t *testing.T) {
 	}
 }
 
-// TestReceivingStopped: what is waited for can come in only while it is received. A source that has been looked at is
-// received from again; of any other one it is said at once, and not after ten minutes of waiting.
+// TestReceivingStopped: where the I/O thread is stopped, what CatchUp waits for can't come in. The thread is started
+// for a source that the monitor trusts; for any other one CatchUp fails at once, and not after ten minutes of waiting.
 func TestReceivingStopped(t *testing.T) {
 	const stopped = "receive up to bin.000001:900 of 'db1': replication does not run: the I/O thread is stopped at bin.000001:100: " +
 		"START SLAVE IO_THREAD, or take over with move_role --force"
@@ -207,10 +207,10 @@ func TestReceivingStopped(t *testing.T) {
 	}
 }
 
-// TestLacks: a host that is known to lack something is not opened before the only one that has it has answered: it
-// gives nothing up meanwhile, so that it goes on when that one does.
+// TestLacks: a host that is known to lack something is not opened before the only host that has it has answered. It
+// keeps its replication and has no embargo meanwhile, so that it can go on once that host answers.
 func TestLacks(t *testing.T) {
-	const only = ", and only 'db1' has what this host lacks: it is not opened before that has answered it (move_role --force opens it all the same)"
+	const only = ", and only 'db1' has what this host lacks: this host is not opened before the server of 'db1' has answered it (move_role --force opens it all the same)"
 	from1 := mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Received: at(100),
 		Executed: at(100)}
 	nobody := from1
@@ -267,7 +267,7 @@ func TestLacks(t *testing.T) {
 	}
 }
 
-// dumpsOf notes whose reading was ended.
+// dumpsOf notes of which replicas the connections were ended.
 type dumpsOf struct {
 	ended []string
 	fail  error
@@ -278,8 +278,9 @@ func (d *dumpsOf) EndDumps(_ context.Context, replica netip.Addr) (int, error) {
 	return len(d.ended), d.fail
 }
 
-// TestUnhook: a writer that takes over from one that does not answer ends what that one reads here, and takes over
-// though it can't. One that answers goes on reading.
+// TestUnhook: a host that takes over from a writer that does not answer ends the connections by which that writer
+// replicates from here. Where they can't be ended it takes over all the same. A writer that answers keeps its
+// connections.
 func TestUnhook(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer Remote

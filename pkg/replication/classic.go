@@ -8,25 +8,26 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// This file is about former writers that don't look at their own logs. An original agent can't; then the agent that
-// has taken over looks, and tells the monitor. An original monitor knows nothing of embargoes: it neither has a
-// former writer's log looked at nor says whom to trust. Under its orders the agent that has taken over does both
-// itself; else it would replicate nothing from that host for ever, and lack all that is written there after the role
-// has moved back (docs/migration.md).
+// This file is about former writers that don't look at their own logs. An original agent can't; then the agent of the
+// host that has taken over looks, and tells the monitor. An original monitor knows nothing of embargoes: it neither has
+// a former writer's log looked at nor says whom to trust. Under its orders the agent that has taken over does both
+// itself. Else its host would never replicate from the former writer again, and would lack all that is written there
+// after the role has moved back (docs/migration.md).
 
-// formerLog is the log of a former writer, read from here.
+// formerLog is the log of a former writer, read over the network.
 type formerLog struct {
 	Remote
-	id uint32
+	id uint32 // the former writer's server_id
 }
 
 func (l formerLog) ServerID(context.Context) (uint32, error) { return l.id, nil }
 
-// lookAcross ends the embargo where the former writer is back, is closed for writes, and has nothing that this host
-// lacks; or where somebody has started the replication from it, who has looked. Else it says what that one has.
+// lookAcross is for orders of an original monitor. It lifts the embargo where the former writer is back, is closed for
+// writes, and has nothing that this host lacks; or where somebody has started the replication from it, which means that
+// this person has looked. Else it logs what the former writer has.
 func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.Order) error {
 	if e.At == "" && f.writer(o) {
-		return nil // it is being taken over from
+		return nil // this host is taking over from that writer
 	}
 	r, err := f.local.Replica(ctx)
 	if err != nil {
@@ -45,7 +46,7 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.
 	asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 	defer cancel()
 	if open, err := former.Writable(asking); err != nil || open {
-		return nil // it is not back yet, or not closed yet
+		return nil // the former writer is not back yet, or not closed yet
 	}
 	if e.At != "" {
 		found, err := audit(ctx, formerLog{former, r.SourceID}, e.At)
@@ -69,8 +70,8 @@ func (f *follower) lookAcross(ctx context.Context, e cluster.Embargo, o cluster.
 	return f.embargo.set(cluster.Embargo{})
 }
 
-// lookFor looks at the log of the former writer for the monitor, once it is back and closed for writes. Where
-// something was found it looks again after a while.
+// lookFor looks at the log of the former writer for the monitor, once that server is back and closed for writes. Where
+// it has found something it looks again after lookAgain.
 func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
 	last := f.across.Load()
 	if last.Host == e.Host && last.Audit.At == e.At && (last.Audit.Finding == "" || time.Since(f.crossed) < lookAgain) {
@@ -88,7 +89,7 @@ func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
 	defer cancel()
 	open, err := former.Writable(asking)
 	if err != nil {
-		return nil // it is not back yet
+		return nil // the former writer is not back yet
 	}
 	if open {
 		return fmt.Errorf("host '%s' was the writer and takes writes, and its agent can't close it: nothing is replicated from it "+
@@ -103,8 +104,8 @@ func (f *follower) lookFor(ctx context.Context, e cluster.Embargo) error {
 	return nil
 }
 
-// sayAcross says once what keeps a former writer's transactions away. It is no problem of an order's: an original
-// monitor would take it for one.
+// sayAcross logs, once for each text, what keeps the embargo up. It is not reported as a problem in the answer to an
+// order, because an original monitor would take that for a failed order.
 func (f *follower) sayAcross(ctx context.Context, text string) {
 	if text != f.told {
 		f.log.Log(ctx, levelFatal, text)

@@ -11,19 +11,22 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about former writers: what this host looks for in its own log when it was one, and when another is
-// replicated from again.
+// This file is about former writers: what this host looks for in its own log when it was the writer, and when it
+// replicates from another former writer again.
 
-// lookAgain: a server that was not in order may have been set up anew, under the same agent, in a way that its log does
-// not show.
+// lookAgain is how long a finding about a log counts. A server with a finding may be set up anew, under the same agent,
+// in a way that the end of its log does not show.
 const lookAgain = time.Minute
 
-// lookBack audits this server's own log for each place that the monitor names. Where something was found it looks
-// again: at once when the log ends before where it did, as that of a server that was set up anew.
+// lookBack audits this server's own log beyond the place that the monitor names (o.Left), once for each place. Where it
+// found something it looks again after lookAgain, and at once when the log has become shorter: then the server was set
+// up anew.
 func (f *follower) lookBack(ctx context.Context, o cluster.Order) error {
 	last := f.audit.Load()
 	if o.Left == "" {
-		f.audit.Store(&cluster.Audit{}) // should it be asked again, it has been the writer since, and has written more
+		// When the monitor names a place again, this host has been the writer since, and has written more: what was
+		// found says nothing then.
+		f.audit.Store(&cluster.Audit{})
 		return nil
 	}
 	if last.At == o.Left && last.Finding == "" {
@@ -31,7 +34,7 @@ func (f *follower) lookBack(ctx context.Context, o cluster.Order) error {
 	}
 	found, err := f.look(ctx, o.Left, last)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil // it does not run yet
+		return nil // the server does not run yet
 	}
 	if err != nil {
 		return fmt.Errorf("look for transactions that only this host has: %w", err)
@@ -43,7 +46,8 @@ func (f *follower) lookBack(ctx context.Context, o cluster.Order) error {
 	return nil
 }
 
-// look returns what it found last where that still holds: to read the log takes long on a busy server.
+// look audits the own log. It returns the last result where that is younger than lookAgain and the log has not become
+// shorter: to read the log takes long on a busy server.
 func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (cluster.Audit, error) {
 	end, err := f.own.Position(ctx)
 	if err != nil {
@@ -61,8 +65,8 @@ func (f *follower) look(ctx context.Context, left string, last *cluster.Audit) (
 	return found, err
 }
 
-// keepAway sees to it that nothing comes in from a former writer before the monitor trusts it, and everything
-// afterwards.
+// keepAway carries the embargo out: nothing is replicated from the former writer before the monitor trusts its log, and
+// replication from it is started and the embargo lifted when the monitor does.
 func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	e := f.embargo.get()
 	asked := e.At != "" && cluster.Trusts(o.Across, e)
@@ -85,24 +89,24 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 		return err
 	}
 	source, _, known := f.peers.Source(replica)
-	strange := err == nil && !known // it may be the very one
+	strange := err == nil && !known // an unknown source may be the former writer, by another address
 	trusted := cluster.Trusts(o.Trust, e)
 	if e.At == "" {
 		if f.writer(o) {
-			return nil // it is being taken over from
+			return nil // this host is taking over from the former writer
 		}
-		trusted = true // that has come to nothing
+		trusted = true // that takeover has come to nothing
 	}
 	if e.At == "" && strange {
-		source = e.Host // it was taken for that one
+		source = e.Host // takesOverFrom took the unknown source for the former writer
 	}
 	switch {
 	case strange && e.At != "" && replica.IORunning != "No":
-		f.log.Warn(fmt.Sprintf("Replication was started: stopping it, as it may be from host '%s', which has not been looked at yet",
+		f.log.Warn(fmt.Sprintf("Replication was started, perhaps from host '%s', whose log has not been looked at yet: stopping it",
 			e.Host))
 		return f.local.StopReceiving(ctx)
 	case strange && e.At != "" && trusted:
-		return fmt.Errorf("%s: nothing is replicated before it is pointed at one (CHANGE MASTER TO)", stranger(replica))
+		return fmt.Errorf("%s: nothing is replicated before this host is pointed at a known one (CHANGE MASTER TO)", stranger(replica))
 	case trusted && source == e.Host && o.State != cluster.AdminOffline:
 		if err := f.reaches(ctx, replica); err != nil {
 			return err
@@ -115,16 +119,16 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	case trusted && source != e.Host:
 		return f.embargo.set(cluster.Embargo{})
 	case source == e.Host && replica.IORunning != "No":
-		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started, which has not been looked at yet: stopping it",
+		f.log.Warn(fmt.Sprintf("Replication from host '%s' was started, whose log has not been looked at yet: stopping it",
 			e.Host))
 		return f.local.StopReceiving(ctx)
 	}
 	return nil
 }
 
-// reaches looks whether the source's log still goes to where this server has read it. It does not where the source has
-// been set up anew: to go on at that place would break at best, and else begin anywhere in the new log. MySQL's GTIDs
-// find the place in any log.
+// reaches fails where the source's log no longer goes up to the place to which this server has read it: the source has
+// been set up anew. To go on at that place would fail at best, and else begin at a wrong place in the new log. With
+// MySQL's GTIDs the place is found in any log.
 func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
 	name, source, known := f.peers.Source(r)
 	if !known || r.Received.IsZero() {

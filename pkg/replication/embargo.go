@@ -11,14 +11,15 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// embargo remembers from which former writer this host replicates nothing more, until the monitor trusts it: what that
-// one has beyond the place up to which its log was read here, nobody may pull in unseen. It has no position while the
-// taking over is under way. It outlives the agent, in a file of one line, HOST|POSITION. It is safe for concurrent use.
+// embargo remembers from which former writer this host replicates nothing more until the monitor trusts that one's log:
+// what the former writer has beyond the place up to which this host has executed its log is not replicated unseen.
+// While this host is taking over, the embargo has no position yet. It outlives the agent, in a file of one line,
+// HOST|POSITION. It is safe for concurrent use.
 type embargo struct {
-	path    string // "": it is not kept
+	path    string // "": no file is kept
 	disk    Disk
 	known   func(host string) bool
-	writing chan struct{} // one slot: who writes the file has it
+	writing chan struct{} // one slot, which is held while the file is written
 
 	mu  sync.Mutex // guards now, and is never held while the disk is waited for
 	now cluster.Embargo
@@ -28,7 +29,7 @@ func newEmbargo(path string, disk Disk, known func(host string) bool) *embargo {
 	return &embargo{path: path, disk: disk, known: known, writing: make(chan struct{}, 1)}
 }
 
-// load reads what a former agent noted.
+// load reads what the agent that ran before this one noted.
 func (e *embargo) load() error {
 	if e.path == "" {
 		return nil
@@ -70,7 +71,7 @@ func (e *embargo) get() cluster.Embargo {
 	return e.now
 }
 
-// set notes it, and has it on disk when it returns without an error. The zero Embargo lifts it.
+// set replaces the embargo; the zero Embargo lifts it. When set returns without an error it is on disk.
 func (e *embargo) set(to cluster.Embargo) error {
 	if e.path == "" {
 		e.note(to)

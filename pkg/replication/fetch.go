@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,20 +10,20 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// fetchAsk bounds the question to the other slaves: the dead writer's clients are waiting.
+// fetchAsk bounds the question to the other hosts: the dead writer's clients are waiting.
 const fetchAsk = 250 * time.Millisecond
 
-// more is another host that has received more of a dead writer.
+// more is another host that has received more of the dead writer's log than this one.
 type more struct {
 	name   string
 	server Remote
-	up     mysqlctl.Position // to where it has received the dead writer's log
+	up     mysqlctl.Position // up to where it has received the dead writer's log
 }
 
-// fetch gets from another host what it has received of the dead writer from and this host has not, where GTIDs find
-// the place; by file and position there is no way, and that host is set aside. It returns up to where this host has the
-// dead writer's log then: after, where nobody has more of it or it can't be had, which is said. The local replication
-// is left stopped, and aimed at from; an error says that it is not.
+// fetch gets from another host what that host has received of the dead writer from and this host has not. That needs
+// GTIDs: by file and position the place in the other host's log can't be found, and nothing is fetched. It returns up
+// to where this host has the dead writer's log then; that is after where nobody has more, or where it can't be fetched,
+// which a FATAL line says. After an error the local replication may be running, or aimed at another host than from.
 func (c catchUp) fetch(
 	ctx context.Context, r mysqlctl.Replica, from string, after mysqlctl.Position,
 ) (mysqlctl.Position, error) {
@@ -45,8 +44,8 @@ func (c catchUp) fetch(
 	return up, c.aimBack(ctx, from)
 }
 
-// aimBack has this host follow the former writer again, stopped: the monitor says when that one is trusted. Opened
-// while it follows another host, it would pull in what is its own.
+// aimBack points the local replication at the former writer again and leaves it stopped, until the monitor trusts that
+// one. Were this host opened while it follows another host, it would replicate its own transactions from there.
 func (c catchUp) aimBack(ctx context.Context, from string) error {
 	old, ok := c.sources(from)
 	if !ok {
@@ -61,8 +60,8 @@ func (c catchUp) aimBack(ctx context.Context, from string) error {
 	return nil
 }
 
-// strayed says whether this host follows another one than the writer that it was taking over from, by GTID: an attempt
-// that fetched from there was broken off before it aimed back.
+// strayed says whether this host follows, by GTID, another host than the writer that it was taking over from: an
+// earlier attempt fetched from that host, and was broken off before aimBack.
 func (c catchUp) strayed(r mysqlctl.Replica, o cluster.Order) bool {
 	e := c.embargo.get()
 	if e.Host == "" || e.At != "" || !r.UsesGTID || o.Switch.To == c.self && o.Switch.From != e.Host {
@@ -72,14 +71,15 @@ func (c catchUp) strayed(r mysqlctl.Replica, o cluster.Order) bool {
 	return known && name != e.Host
 }
 
-// fetchFrom returns up to where the other host has the dead writer's log, and so this one now.
+// fetchFrom replicates from the other host what that host has executed of the dead writer's log, and returns up to
+// where both hosts now have that log.
 func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position, err error) {
 	src, ok := c.sources(best.name)
 	if !ok {
-		return up, errors.New("it is not in this host's configuration")
+		return up, fmt.Errorf("host '%s' is not in this host's configuration", best.name)
 	}
-	// No newer order breaks it off half-way: the replication would be left pointing at a host that never was the
-	// writer.
+	// A newer order must not break this off half-way: the replication would be left pointing at a host that never was
+	// the writer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.patience)
 	defer cancel()
 	at, err := executesAll(ctx, best)
@@ -96,8 +96,9 @@ func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position
 	return at.old, c.local.StopReplication(ctx)
 }
 
-// executesAll waits until the other host has executed, and so logged, what it has received, and returns where it stands
-// in the dead writer's log and in its own. The last of what the dead one has sent may still be coming in there.
+// executesAll waits until the other host has executed, and so logged, what it has received, and returns its places in
+// the dead writer's log and in its own. It waits until both places stand still, as the last of what the dead writer has
+// sent may still be coming in there.
 func executesAll(ctx context.Context, best more) (place, error) {
 	var last place
 	for {
@@ -123,7 +124,7 @@ func executesAll(ctx context.Context, best more) (place, error) {
 	}
 }
 
-// sameSource says whether two servers replicate from the same one, by whatever address.
+// sameSource says whether two servers replicate from the same source, by whatever addresses.
 func sameSource(p Peers, a, b mysqlctl.Replica) bool {
 	one, _, known := p.Source(a)
 	other, _, too := p.Source(b)
@@ -133,7 +134,8 @@ func sameSource(p Peers, a, b mysqlctl.Replica) bool {
 	return known == too && a.SourceHost == b.SourceHost && a.SourcePort == b.SourcePort
 }
 
-// mostAdvanced asks all other hosts at once who has received more of the same source.
+// mostAdvanced asks all other hosts at the same time how much they have received of this host's source, and returns the
+// one that has received most, if that is more than this host has.
 func (c catchUp) mostAdvanced(ctx context.Context, r mysqlctl.Replica, from string) (best more, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, fetchAsk)
 	defer cancel()

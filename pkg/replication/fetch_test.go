@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// holder is the server of a slave that has received more of db1.
+// holder is the server of a slave that has received more of db1's log than db2.
 type holder struct {
 	returned
 	replica mysqlctl.Replica
@@ -21,7 +21,7 @@ type holder struct {
 
 func (h holder) Replica(context.Context) (mysqlctl.Replica, error) { return h.replica, nil }
 
-// trio are the peers of db2: db1, which is dead, and db3, which has received more of it.
+// trio are the peers of db2: db1, which is dead, and db3, which has received more of db1's log.
 type trio struct {
 	*sim
 	db3 Remote
@@ -43,17 +43,18 @@ func (p trio) ByName(name string) (string, Remote, bool) {
 	return p.sim.ByName(name)
 }
 
-// TestFetch: what a slave has received more of the dead writer is fetched from it, and the host is opened only when it
-// follows the dead writer again, stopped: from anybody else it would pull in what is its own. What can't be fetched is
-// lost, and said.
+// TestFetch: what a slave has received more of the dead writer's log is fetched from the slave. The host is opened only
+// when its replication is stopped and aimed at the dead writer again: from another host it would replicate its own
+// transactions. What can't be fetched is lost, and a log line says so.
 func TestFetch(t *testing.T) {
 	const fetches = "stop receiving, repoint 10.0.0.3 , wait bin.000003:900, "
 	for name, c := range map[string]struct {
-		fail      map[string]error
-		follows   string // at the start
-		did, want string // want: the error
-		after     uint64
-		lost      bool
+		fail    map[string]error
+		follows string // at the start
+		did     string
+		want    string // the error; "": none
+		after   uint64
+		lost    bool
 	}{
 		"as it should be": {follows: "10.0.0.1", did: fetches + "stop replication, aim 10.0.0.1", after: 200},
 		"it can't follow the slave": {follows: "10.0.0.1", fail: map[string]error{"repoint 10.0.0.3 ": errGone},
@@ -107,14 +108,14 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// tracking is a server that shows what it has of the one that it follows: of another one's log nothing.
+// tracking is a server that has executed nothing of the log of the host from which it fetches.
 type tracking struct{ *sim }
 
 func (f tracking) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 	return f.op(ctx, "wait "+p.String(), func() {})
 }
 
-// TestSameSource: two servers replicate from the same one by whatever address; of two unknown ones by the text.
+// TestSameSource: known sources are the same by whatever address; unknown ones only where their addresses are equal.
 func TestSameSource(t *testing.T) {
 	from := func(host string, id uint32) mysqlctl.Replica {
 		return mysqlctl.Replica{SourceHost: host, SourcePort: 3306, SourceID: id, IORunning: "Yes"}

@@ -14,12 +14,12 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Following is the local server's replication, as far as steering it goes.
+// Following is the local server's replication, to read and to change.
 type Following interface {
 	Replicating
 	Steering
 	Applied(ctx context.Context) (string, error)
-	// CheckSource says why the server would refuse to replicate from there, as far as that is known before.
+	// CheckSource says why the server would refuse to replicate from s, as far as that can be told without trying.
 	CheckSource(ctx context.Context, s mysqlctl.Source) error
 }
 
@@ -30,44 +30,46 @@ type Source struct {
 	User, Password string
 }
 
-// follower keeps the local replication as ordered: stopped while ADMIN_OFFLINE, and on a slave pointed at the active
-// master. It works apart from addresses and writes, which never wait for it.
+// follower keeps the local replication as ordered: stopped while the host is ADMIN_OFFLINE, and on a slave pointed at
+// the writer. It works in a goroutine of its own, so that addresses and writes never wait for it.
 type follower struct {
 	slave     bool
 	writer    func(o cluster.Order) bool
-	addresses []netip.Addr // the virtual ones
+	addresses []netip.Addr // the addresses of the roles
 	local     Following
 	own       OwnLog
 	peers     Peers
 	sources   func(host string) (Source, bool)
 	embargo   *embargo
-	stopped   *stopped // of the attempts alone, one at a time
+	stopped   *stopped // only try uses it
 	log       *slog.Logger
 
-	wanted chan wish                     // one slot; the newest wins
-	status atomic.Pointer[string]        // what is wrong at the moment; "" for nothing
-	astray atomic.Bool                   // this slave has what the writer lacks, as far as was found
-	audit  atomic.Pointer[cluster.Audit] // what was found in the own log
-	looked time.Time                     // when; of the attempts alone, one at a time, as the next three
-	end    mysqlctl.Position             // of the own log at that time
-	told   string                        // what was last said of a former writer's log, under an original monitor
+	wanted chan wish                      // one slot; the newest wins
+	status atomic.Pointer[string]         // what is wrong at the moment; "" for nothing
+	astray atomic.Bool                    // this slave was last found to have transactions that the writer lacks
+	audit  atomic.Pointer[cluster.Audit]  // what was found in the own log
+	across atomic.Pointer[cluster.Across] // what was found in the log of a former writer whose agent can't look
 
-	across  atomic.Pointer[cluster.Across] // what was found in a former writer's log, whose agent can't look
-	crossed time.Time                      // when; of the attempts alone
+	// Only try uses these, and one attempt runs at a time.
+	looked  time.Time         // when the own log was audited
+	end     mysqlctl.Position // where the own log ended when try last looked
+	crossed time.Time         // when the former writer's log was audited
+	told    string            // the newest text of sayAcross
 }
 
-// wish is what an order wants of the replication. tried is closed once it has been attempted or given up for a newer
-// one.
+// wish is what an order wants of the replication. tried is closed once the wish has been attempted, or dropped for a
+// newer one.
 type wish struct {
 	order cluster.Order
 	tried chan struct{}
 }
 
-// errNotYet: the new writer has yet to say where in its log it took over. It will, with the next order.
+// errNotYet means that the new writer has yet to say at which place in its log it took over. A later order names the
+// place.
 var errNotYet = errors.New("the new writer has not yet taken over")
 
-// tryTimeout bounds one attempt to change the active master. A slave with much left to execute gets as many as it
-// needs.
+// tryTimeout bounds one attempt to carry an order out. A slave with much left to execute gets as many attempts as it
+// needs, because orders are repeated.
 const tryTimeout = 10 * time.Second
 
 func newFollower(c Config, e *embargo, s *stopped) *follower {
@@ -80,8 +82,8 @@ func newFollower(c Config, e *embargo, s *stopped) *follower {
 	return f
 }
 
-// want hands over the newest order; only one goroutine may call it. The channel it returns is closed when it has been
-// tried.
+// want hands over the newest order; only one goroutine may call it. The channel that it returns is closed when the
+// order has been tried, or dropped for a newer one.
 func (f *follower) want(o cluster.Order) <-chan struct{} {
 	w := wish{order: o, tried: make(chan struct{})}
 	select {
@@ -95,7 +97,7 @@ func (f *follower) want(o cluster.Order) <-chan struct{} {
 
 func (f *follower) problem() string { return *f.status.Load() }
 
-// Run tries each wish until a newer one comes.
+// Run tries the newest wish, once. It gives the attempt up when a wish comes that wants something else.
 func (f *follower) Run(ctx context.Context) error {
 	last := cluster.Unknown
 	var now wish
@@ -111,7 +113,7 @@ func (f *follower) Run(ctx context.Context) error {
 		next, newer, err := f.await(ctx, now, done)
 		cancel()
 		if newer && err == nil {
-			err = <-done // it was given up for another order; it must have ended before that one is tried
+			err = <-done // the attempt was given up for a newer wish, and must end before that one is tried
 		}
 		f.note(now.order, err, newer)
 		close(now.tried)
@@ -133,7 +135,8 @@ func (f *follower) Run(ctx context.Context) error {
 	}
 }
 
-// await waits for the attempt. An order that wants the same does not disturb it; a different one ends the wait.
+// await waits until the attempt at now has ended. A wish that wants the same does not disturb it, and counts as tried
+// with it; a wish that wants something else ends the wait and is returned as next.
 func (f *follower) await(ctx context.Context, now wish, done <-chan error) (next wish, newer bool, err error) {
 	var same []wish
 	defer func() {
@@ -162,7 +165,7 @@ func sameFollowing(a, b cluster.Order) bool {
 		a.Left == b.Left && a.Trust == b.Trust && a.Across == b.Across
 }
 
-// note keeps and logs what went wrong, once for each new text.
+// note keeps what went wrong, and logs it once for each new text.
 func (f *follower) note(o cluster.Order, err error, newer bool) {
 	text := ""
 	if err != nil && !newer && !errors.Is(err, errNotYet) {
@@ -172,7 +175,7 @@ func (f *follower) note(o cluster.Order, err error, newer bool) {
 		}
 		text = what + err.Error()
 		if errors.Is(err, errAstray) && f.astray.Load() && strings.HasPrefix(f.problem(), what) {
-			text = f.problem() // it goes on as before, and so does its place; what there is to do does not change
+			text = f.problem() // only the place in the text has changed, as replication goes on
 		}
 	}
 	if text != "" && text != f.problem() {
@@ -195,14 +198,14 @@ func (f *follower) try(ctx context.Context, o cluster.Order, last cluster.HostSt
 	if err := f.keepAway(ctx, o); err != nil {
 		return err
 	}
-	// Whatever the state: a slave that stands still may be in no other for it. What an embargo has stopped is started
-	// when that is lifted.
+	// This does not depend on the host's state: a slave may be in REPLICATION_FAIL because its agent has stopped the
+	// replication. What an embargo has stopped is started when the embargo is lifted.
 	if f.stopped.why != runs && o.State != cluster.AdminOffline && f.embargo.get().Host == "" {
 		if err := f.goOn(ctx); err != nil {
 			return err
 		}
 	}
-	if f.slave && o.State == cluster.Online && o.Master != "" && !f.writer(o) { // as the writer it follows nobody new
+	if f.slave && o.State == cluster.Online && o.Master != "" && !f.writer(o) { // as the writer it keeps its source
 		if err := f.repoint(ctx, o); err != nil {
 			return err
 		}
@@ -213,8 +216,8 @@ func (f *follower) try(ctx context.Context, o cluster.Order, last cluster.HostSt
 	return nil
 }
 
-// rest stops the replication while the host is ADMIN_OFFLINE. What stands still already an operator has stopped, who
-// will start it again.
+// rest stops the replication while the host is ADMIN_OFFLINE. A replication that stands still already was stopped by an
+// operator, who will start it again: it is left alone.
 func (f *follower) rest(ctx context.Context) error {
 	if f.stopped.why == runs {
 		r, err := f.local.Replica(ctx)

@@ -1,6 +1,6 @@
-// Package replication brings the local server's replication into line with the orders: whom it follows, from where in
-// that one's log, and what it still has to execute before it is opened for writes (docs/replication.md). It knows
-// servers and their logs, and nothing of addresses, firewalls or leases.
+// Package replication brings the local server's replication into line with the orders: which source it follows, from
+// which place in the source's log, and what it still has to execute before it is opened for writes
+// (docs/replication.md). It knows servers and their logs, and nothing of addresses, firewalls or leases.
 package replication
 
 import (
@@ -18,7 +18,7 @@ import (
 
 const levelFatal = slog.Level(12) // as in pkg/daemon
 
-// PeerTimeout bounds a question to another host's server: one that is dead must not hold up the new writer.
+// PeerTimeout bounds a question to another host's server: a dead server must not hold up the new writer.
 const PeerTimeout = time.Second
 
 // Server is the local database server.
@@ -36,20 +36,21 @@ type Disk interface {
 // Config is what a Replication is made of.
 type Config struct {
 	Host      string       // this host's name
-	Slave     bool         // it follows the active master
-	Addresses []netip.Addr // the cluster's virtual ones: nobody is to replicate from those
+	Slave     bool         // this host is a slave: it follows whoever is the writer
+	Addresses []netip.Addr // the addresses of the roles: nobody is to replicate from those
 	// Writer says whether an order makes this host the writer.
 	Writer  func(o cluster.Order) bool
 	Local   Server
 	Peers   Peers
 	Sources func(host string) (Source, bool) // how this host replicates from another
-	// for fetching what others have received of a dead writer ("catch_up_timeout")
+	// Patience bounds the fetching of what other hosts have received of a dead writer ("catch_up_timeout").
 	Patience time.Duration
-	Dumps    Dumps // nil: those of a former writer are left alone
-	// HangUp ends this host's TCP connections to an address; nil: they end by themselves.
+	Dumps    Dumps // nil: the connections by which a former writer replicates from this host are left alone
+	// HangUp ends this host's TCP connections to an address and returns how many it has ended; nil: they are left
+	// alone.
 	HangUp    func(ctx context.Context, to netip.AddrPort) (int, error)
 	Disk      Disk
-	StatePath string // its notes are beside this file; "": nothing is kept
+	StatePath string // the notes are kept in files beside this one; "": they don't outlive the agent
 	Log       *slog.Logger
 }
 
@@ -81,51 +82,51 @@ func New(c Config) *Replication {
 	}
 }
 
-// Load reads what a former agent noted, before anything else is called. What can't be read is logged, and counts as
-// nothing.
+// Load reads the notes of the agent that ran before this one. It is called before anything else. A note that can't be
+// read is logged, and counts as if there were none.
 func (r *Replication) Load(ctx context.Context) {
 	if err := durable.Within(ctx, r.embargo.load); err != nil {
 		r.log.Log(ctx, levelFatal,
-			fmt.Sprintf("Couldn't read from whom nothing may be replicated: %v. Going on as if from nobody", err))
+			fmt.Sprintf("Couldn't read from which former writer nothing may be replicated: %v. Going on as if there were none", err))
 	}
 	r.follower.stopped.load(ctx, r.log)
 }
 
-// Run follows whom the newest order names until ctx ends.
+// Run carries the orders out that Follow is given, until ctx ends.
 func (r *Replication) Run(ctx context.Context) error {
 	return r.follower.Run(ctx)
 }
 
-// Wait returns when all that Run and CatchUp have begun has ended; both have returned before.
+// Wait returns when everything that CatchUp left running has ended. It is called after Run and CatchUp have returned.
 func (r *Replication) Wait() { r.catchUp.stopping.Wait() }
 
 // Follow hands over the newest order; only one goroutine may call it. The channel is closed when the replication has
-// been brought into line with it, or that has failed.
+// been brought into line with the order, when that has failed, or when it was given up for a newer order.
 func (r *Replication) Follow(o cluster.Order) <-chan struct{} { return r.follower.want(o) }
 
-// CatchUp executes what the writer before this host has written, as far as it can be had, and returns where this host
-// takes over. An error says why it must not be opened.
+// CatchUp executes what the former writer has written, as far as that can be had, and returns the places in both logs
+// at which this host takes over. An error says why this host must not be opened for writes.
 func (r *Replication) CatchUp(ctx context.Context, o cluster.Order) (cluster.Switch, error) {
 	return r.catchUp.run(ctx, o)
 }
 
-// State is what there is to report.
+// State is what the agent reports of the replication.
 type State struct {
 	Problem string // what is wrong; "" for nothing
 	Embargo cluster.Embargo
-	Audit   cluster.Audit  // of the own log
-	Across  cluster.Across // of a former writer's log, whose agent can't look
-	Astray  bool           // this server has executed what the writer lacks
+	Audit   cluster.Audit  // what was found in the own log
+	Across  cluster.Across // what was found in the log of a former writer whose agent can't look
+	Astray  bool           // this server has executed transactions that the writer lacks
 }
 
-// State is how things are now; any goroutine may ask.
+// State returns the present state; any goroutine may call it.
 func (r *Replication) State() State {
 	f := r.follower
 	return State{Problem: f.problem(), Embargo: r.embargo.get(), Audit: *f.audit.Load(), Across: *f.across.Load(),
 		Astray: f.astray.Load()}
 }
 
-// Progress says what the catching up waits for; "" while it does not.
+// Progress says, for people, what CatchUp waits for; "" while it waits for nothing.
 func (r *Replication) Progress() string {
 	if text := r.progress.Load(); text != nil {
 		return *text

@@ -12,9 +12,9 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about following another writer than before, at exactly the right place.
+// This file is about following a new writer, from exactly the right place in its log.
 
-// errAstray: this slave has executed what the writer lacks.
+// errAstray means that this slave has executed transactions that the writer lacks.
 var errAstray = errors.New("must be set up anew")
 
 // repoint makes this slave follow the active master, exactly or not at all: it never skips or repeats a transaction.
@@ -61,8 +61,9 @@ func (f *follower) repoint(ctx context.Context, o cluster.Order) error {
 	return f.stopped.set(runs, "")
 }
 
-// settle executes what has been received, and stops. It refuses, and goes on as before, where this slave has what the
-// new writer lacks: GTIDs find the place for one that is level or behind.
+// settle executes what has been received, and stops the replication, so that this slave can follow the new writer by
+// GTID. GTIDs find the place for a slave that is level with the new writer or behind it. Where this slave has
+// transactions that the new writer lacks, settle fails, and replication goes on as before.
 func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch, known bool) error {
 	if !r.Received.IsZero() {
 		if err := f.local.WaitExecuted(ctx, r.Received); err != nil {
@@ -75,22 +76,22 @@ func (f *follower) settle(ctx context.Context, r mysqlctl.Replica, master string
 	if err := f.halt(ctx, following, "to follow "+master); err != nil {
 		return err
 	}
-	// More may have come in until it stood still.
+	// More may have been executed before the replication stood still.
 	if err := f.contained(ctx, r, master, sw, known); err != nil {
 		return errors.Join(err, f.goOn(ctx))
 	}
 	return nil
 }
 
-// What this slave has executed may still be on its way to the new writer, where the old one is alive and both
-// replicate from it.
+// While the former writer is alive, and this slave and the new writer replicate from it, what this slave has executed
+// may still be on its way to the new writer.
 const (
-	onItsWay = 2 * time.Second
-	lookWay  = 100 * time.Millisecond
+	onItsWay = 2 * time.Second        // how long contained waits for that
+	lookWay  = 100 * time.Millisecond // between two looks
 )
 
-// contained looks whether the new writer has all that this slave has executed, by GTID, or, where none tell, by the
-// place in the old writer's log.
+// contained fails where the new writer lacks something that this slave has executed. It compares GTIDs or, where there
+// are none that tell, the places in the former writer's log, if the order has told them (known).
 func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master string, sw cluster.Switch,
 	known bool) error {
 	applied, err := f.local.Applied(ctx)
@@ -126,7 +127,8 @@ func (f *follower) contained(ctx context.Context, r mysqlctl.Replica, master str
 	}
 }
 
-// beyond says what a slave has that the new writer lacks, and what becomes of that.
+// beyond returns the error that names the transactions that the new writer lacks: this slave waits where the new writer
+// may still get them from their common source, and else must be set up anew.
 func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string, to Remote, missing string) error {
 	missing = shorten(missing)
 	other, err := to.Replica(ctx)
@@ -138,7 +140,7 @@ func (f *follower) beyond(ctx context.Context, r mysqlctl.Replica, master string
 	return fmt.Errorf("this slave has transactions that '%s' lacks (GTID %s): it %w", master, missing, errAstray)
 }
 
-// shorten makes a set of GTIDs fit to be read.
+// shorten cuts a long set of GTIDs off, so that a line with it can be read.
 func shorten(set string) string {
 	const most = 200
 	if len(set) > most {
@@ -147,11 +149,11 @@ func shorten(set string) string {
 	return set
 }
 
-// notAhead refuses where this slave has executed more of a dead writer's log than the new one had when it took over.
+// notAhead fails where this slave has executed more of a dead writer's log than the new writer had when it took over.
 func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 	after, err := mysqlctl.ParsePosition(sw.After)
 	if err != nil {
-		return nil // the new writer had executed nothing of the old one: nothing to be ahead of
+		return nil // the new writer had executed nothing of the former writer's log: there is no place to compare with
 	}
 	r, err := f.local.Replica(ctx)
 	if err != nil {
@@ -163,8 +165,9 @@ func (f *follower) notAhead(ctx context.Context, sw cluster.Switch) error {
 	return nil
 }
 
-// answers says whether the old writer is alive. Then its log goes on with what the new writer writes, and to be further
-// in it means nothing.
+// answers says whether the former writer, from which this slave replicates, is alive. Then its log goes on with what
+// the new writer writes, and a slave that is further in that log does not have to have anything that the new writer
+// lacks.
 func (f *follower) answers(ctx context.Context, r mysqlctl.Replica) bool {
 	_, old, known := f.peers.Source(r)
 	if !known {
@@ -174,7 +177,8 @@ func (f *follower) answers(ctx context.Context, r mysqlctl.Replica) bool {
 	return err == nil
 }
 
-// atSwitch brings this slave to where the new writer took over: the same place in the old writer's log.
+// atSwitch brings this slave, by file and position, to the place in the former writer's log at which the new writer
+// took over, and stops it there. It returns the place in the new writer's log from which to go on.
 func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Position, error) {
 	after, err := mysqlctl.ParsePosition(sw.After)
 	if err != nil {
@@ -196,13 +200,14 @@ func (f *follower) atSwitch(ctx context.Context, sw cluster.Switch) (mysqlctl.Po
 	return start, err
 }
 
-// mostBeyond is how many transactions a slave that hears late may be beyond the place where the new writer took over:
-// half a minute of a busy one.
+// mostBeyond is how many transactions are read of a log at most. A slave that hears late of a new writer may be that
+// far beyond the place where the new writer took over: half a minute of a busy writer.
 const mostBeyond = 100_000
 
-// translate finds the place in the new writer's log for a slave that has executed more of the old writer's than there
-// was when the new one took over. Where that is what the new writer has written since, and the old one replicates, its
-// logs tell.
+// translate finds the place in the new writer's log for a slave that has executed more of the former writer's log than
+// the new writer had when it took over. There is such a place where the former writer replicates from the new one, and
+// what the slave has executed beyond is what the new writer has written since: then both logs have the same
+// transactions.
 func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	executed mysqlctl.Position) (mysqlctl.Position, error) {
 	_, from, okFrom := f.peers.ByName(sw.From)
@@ -212,7 +217,7 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	}
 	was, err := from.Transactions(ctx, took.old, executed, mostBeyond)
 	if err != nil {
-		return mysqlctl.Position{}, fmt.Errorf("%w (looked what they are: %w)", ahead(executed, sw), err)
+		return mysqlctl.Position{}, fmt.Errorf("%w (couldn't look what they are: %w)", ahead(executed, sw), err)
 	}
 	if len(was) == 0 || len(was) == mostBeyond {
 		return mysqlctl.Position{}, fmt.Errorf("%w (found %d transactions)", ahead(executed, sw), len(was))
@@ -232,8 +237,8 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	return start, nil
 }
 
-// isVirtual says whether an address is that of a role: who replicates from it follows the role without the agent's
-// help, and so not always at the right place.
+// isVirtual says whether an address is one of a role. A slave that replicates from such an address follows the role
+// without the agent's help, and so not always from the right place.
 func (f *follower) isVirtual(address string) bool {
 	return slices.ContainsFunc(f.addresses, func(ip netip.Addr) bool { return ip.String() == address })
 }
@@ -243,15 +248,17 @@ func ahead(executed mysqlctl.Position, sw cluster.Switch) error {
 		executed, sw.From, sw.After, sw.To, errAstray)
 }
 
-// stopAt stops the replication. Where it does not stand at p, elsewhere decides: after an error it goes on as before.
+// stopAt stops the replication. Where it then does not stand at p, elsewhere is called with the place at which it
+// stands. After an error replication goes on as before, except where the source's log no longer has that place: then it
+// stays stopped.
 func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere func(mysqlctl.Position) error) error {
 	if err := f.halt(ctx, following, "to follow another writer"); err != nil {
 		return err
 	}
 	r, err := f.local.Replica(ctx)
 	if err == nil && r.Executed != p && r.PlaceGone() {
-		// It stays stopped. Started again it would go on at that place in a log that is another one, as soon as that
-		// one is long enough.
+		// The note is removed, so that no agent starts the replication again: the source has a new log, and once that
+		// is long enough, replication would go on at this place in the wrong log.
 		if err := f.stopped.set(runs, ""); err != nil {
 			return err
 		}
@@ -266,8 +273,8 @@ func (f *follower) stopAt(ctx context.Context, p mysqlctl.Position, elsewhere fu
 	return nil
 }
 
-// goOn starts the replication again that an attempt has left stopped, and right: a newer order has ended it half-way,
-// or it has failed.
+// goOn starts the replication again that an attempt to follow a new writer has left stopped: the attempt has failed, or
+// was ended half-way by a newer order.
 func (f *follower) goOn(ctx context.Context) error {
 	if err := ignoreNotReplica(f.local.StartReplication(context.WithoutCancel(ctx))); err != nil {
 		return err

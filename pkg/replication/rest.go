@@ -8,10 +8,11 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// atRest finds the place in the new master's log for a slave that nobody told where the new master took over: an
-// original monitor, or a first start. The original reads the new master's position at some moment and loses or repeats
-// what is written meanwhile. Here the position is only taken when the old and the new master stand still and level with
-// each other, and this slave with them; otherwise the slave stays where it is and says why.
+// atRest finds the place in the new master's log for a slave that is not told where the new master took over, because
+// the monitor is an original one or this is a first start. The original agent reads the new master's position at some
+// moment, and loses or repeats what is written meanwhile. Here the position is only taken when the old and the new
+// master stand still and level with each other, and this slave with them; otherwise the slave stays where it is and
+// says why.
 func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string) (mysqlctl.Position, error) {
 	none := mysqlctl.Position{}
 	_, to, ok := f.peers.ByName(master)
@@ -40,7 +41,7 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 	}
 	after, err := f.standing(ctx, to, from, alive, master)
 	if err == nil && after != before {
-		err = errors.New("it is being written to")
+		err = errors.New("the new master is being written to")
 	}
 	if err != nil {
 		return none, errors.Join(fmt.Errorf("find the place in the log of '%s': %w", master, err), f.goOn(ctx))
@@ -51,8 +52,8 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 // place is a pair of positions that mean the same: in the old master's log and in the new one's.
 type place struct{ old, new mysqlctl.Position }
 
-// standing reads where the new master stands. It counts only while both masters are level, or, with the old one
-// gone, while the new one is still closed for writes.
+// standing reads the new master's place in both logs. It fails where the two masters are not level with each other or,
+// with the old master gone, where the new one is open for writes already.
 func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, master string) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*PeerTimeout)
 	defer cancel()
@@ -68,7 +69,7 @@ func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, ma
 	if !alive {
 		open, err := to.Writable(ctx)
 		if err == nil && open {
-			err = errors.New("the old master is gone and it is open for writes already: set this slave up by hand")
+			err = errors.New("the old master is gone and the new one is open for writes already: set this slave up by hand")
 		}
 		return p, err
 	}

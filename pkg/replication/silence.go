@@ -10,24 +10,27 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// This file is about a source that says nothing: what this host still waits for from it, and what it is told of here.
+// This file is about a source that says nothing: how this host stops to receive from it, and to send to it.
 
-// Dumps are the connections by which others read the local server's binary log.
+// Dumps are the connections by which replicas read the local server's binary log.
 type Dumps interface {
 	EndDumps(ctx context.Context, replica netip.Addr) (int, error)
 }
 
-// unhookTimeout: a semi-synchronous server that can't be asked waits longer than this for its first commit.
+// unhookTimeout bounds unhook. A semi-synchronous server would wait longer than that for an acknowledgement of its
+// first commit.
 const unhookTimeout = 500 * time.Millisecond
 
-// Stopping is quick, unless the I/O thread waits for a source that says nothing: that can take seconds, and need not be
-// waited for, as a thread that has been told to stop takes nothing from its source any more.
+// To stop the I/O thread is quick, unless the thread waits for a source that says nothing. Then it can take seconds,
+// which need not be waited for: a thread that has been told to stop takes nothing from its source any more.
 const (
 	stopPatience = 200 * time.Millisecond
-	hangUpAfter  = 20 * time.Millisecond // by then it has been told to stop, and does not connect anew
+	hangUpAfter  = 20 * time.Millisecond // by then the thread has been told to stop, and does not connect anew
 	stopTimeout  = 5 * time.Second
 )
 
+// stopReceiving tells the I/O thread to stop, and waits for that for stopPatience at most. It ends the thread's
+// connection to the source meanwhile, so that the thread notices.
 func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error {
 	stopped := make(chan error, 1)
 	c.stopping.Go(func() {
@@ -51,8 +54,8 @@ func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error
 	}
 }
 
-// hangUp ends this host's connections to a source that says nothing: the thread that reads from it hears of that at
-// once, and of its end only when it looks next.
+// hangUp ends this host's connections to a source that says nothing: the I/O thread notices that at once, and an order
+// to stop only when it looks next.
 func (c catchUp) hangUp(ctx context.Context, source netip.AddrPort) {
 	if c.connections == nil || !source.IsValid() {
 		return
@@ -64,7 +67,8 @@ func (c catchUp) hangUp(ctx context.Context, source netip.AddrPort) {
 	}
 }
 
-// connectionTo is where this host's replication from a host goes to; not valid where that is not known.
+// connectionTo returns the address and port to which this host's replication from a host connects; it is not valid
+// where that is not known.
 func (c catchUp) connectionTo(from string, r mysqlctl.Replica) netip.AddrPort {
 	for _, address := range []string{r.SourceHost, c.address(from)} {
 		if ip, err := netip.ParseAddr(address); err == nil && r.SourcePort > 0 && r.SourcePort <= math.MaxUint16 {
@@ -79,8 +83,9 @@ func (c catchUp) address(host string) string {
 	return ip
 }
 
-// unhook ends what a former writer that does not answer still reads here: a semi-synchronous server would wait for it,
-// with the last that it executes of that one's as with its own first commit. One that lives connects again.
+// unhook ends the connections by which a former writer that does not answer reads this server's log. A semi-synchronous
+// server would wait for its acknowledgements, both when it executes the last of what it has received and with its own
+// first commit. A former writer that lives connects again.
 func (c catchUp) unhook(ctx context.Context, from string) {
 	ip, err := netip.ParseAddr(c.address(from))
 	if c.dumps == nil || err != nil {
@@ -93,13 +98,13 @@ func (c catchUp) unhook(ctx context.Context, from string) {
 	}
 }
 
-// Times of quiet: what a source had committed before its clients were cut off may still be on its way.
+// What a source committed before its clients were cut off may still be on its way to this host.
 const (
-	quietFor  = 100 * time.Millisecond
-	quietMost = time.Second
+	quietFor  = 100 * time.Millisecond // for how long nothing must have come in
+	quietMost = time.Second            // how long quiet waits at most
 )
 
-// quiet waits until nothing has come in for a moment.
+// quiet waits until nothing has been received for quietFor.
 func (c catchUp) quiet(ctx context.Context) error {
 	var last mysqlctl.Position
 	began := time.Now()

@@ -11,8 +11,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// sim is the local server made of values, with the others as its peers: every operation can be made to fail or to block
-// by its name.
+// sim is a made-up local server, and its peers. Each operation can be made to fail or to block, by its name.
 type sim struct {
 	mu       sync.Mutex
 	fail     map[string]error
@@ -23,7 +22,7 @@ type sim struct {
 	log      []mysqlctl.Transaction
 	peer     Remote   // the other host's server; nil: it is gone
 	next     Remote   // the new writer's server; nil: it is gone
-	applied  []string // what it has by GTID, of one question after the other; the last stays
+	applied  []string // the answers of Applied, one after the other; the last one repeats
 }
 
 func (s *sim) op(ctx context.Context, name string, f func()) error {

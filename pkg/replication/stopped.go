@@ -12,26 +12,27 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// stopped remembers that this agent has stopped the replication, and has yet to start it again: what an operator has
-// stopped is not started. It outlives the agent, in a file of one line, REASON|TEXT, which is on disk before the
-// replication is stopped. Its one user is the follower.
+// stopped remembers that the agent has stopped the replication, and has yet to start it again. A replication that an
+// operator has stopped is not noted, and so not started. The note outlives the agent, in a file of one line,
+// REASON|TEXT, which is on disk before the replication is stopped. Only the follower uses it.
 type stopped struct {
-	path string // "": it is not kept
+	path string // "": no file is kept
 	disk Disk
 	why  stopReason
 }
 
-// stopReason is why replication was stopped.
+// stopReason is why the agent has stopped the replication.
 type stopReason string
 
 // The reasons, as they are in the file.
 const (
-	runs      stopReason = ""
-	offline   stopReason = "offline"
-	following stopReason = "following"
+	runs      stopReason = ""          // the agent has not stopped it
+	offline   stopReason = "offline"   // the host is ADMIN_OFFLINE
+	following stopReason = "following" // this slave is being pointed at a new writer
 )
 
-// load reads what a former agent noted. What can't be read stops nothing: then replication stays as it is.
+// load reads the note of the agent that ran before this one. Where the note can't be read, a warning says so and the
+// replication stays as it is.
 func (s *stopped) load(ctx context.Context, log *slog.Logger) {
 	if s.path == "" {
 		return
@@ -61,7 +62,8 @@ func (s *stopped) load(ctx context.Context, log *slog.Logger) {
 	log.Warn(fmt.Sprintf("Can't tell whether this agent has stopped the replication (%v): start it by hand if it stands still (START SLAVE)", err))
 }
 
-// set notes it, and has it on disk when it returns without an error.
+// set notes why the agent has stopped the replication, or that it has not (runs). When set returns without an error the
+// note is on disk.
 func (s *stopped) set(why stopReason, text string) error {
 	if s.why == why {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// files is a disk made of values.
+// files is a made-up disk.
 type files struct {
 	content map[string]string
 	fail    error
@@ -34,7 +34,7 @@ func (d *files) Replace(path string, content []byte) error {
 	return d.fail
 }
 
-// life is what a slave's agent is between two restarts.
+// life is a slave's agent from one restart to the next.
 type life struct {
 	*follower
 	last cluster.HostState
@@ -51,7 +51,7 @@ func born(s *sim, d *files, said *strings.Builder) *life {
 	return &life{f, cluster.Unknown}
 }
 
-// told is what Run does with an order.
+// told does with an order what Run does.
 func (l *life) told(ctx context.Context, state cluster.HostState, sw cluster.Switch) error {
 	err := l.try(ctx, cluster.Order{State: state, Master: sw.To, Extended: true, Switch: sw}, l.last)
 	if err == nil {
@@ -65,8 +65,8 @@ func running() *sim {
 		SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
 }
 
-// TestStoppedOutlivesTheAgent: what the agent has stopped, the next one starts; what an operator has stopped, none
-// does.
+// TestStoppedOutlivesTheAgent: a replication that one agent has stopped, the next agent starts. One that an operator
+// has stopped, no agent starts.
 func TestStoppedOutlivesTheAgent(t *testing.T) {
 	moved := cluster.Switch{From: "db1", After: "bin.000001:100", To: "db2", Start: "bin.000001:500"}
 	const repoint = "repoint 10.0.0.2 bin.000001:500"
@@ -153,7 +153,7 @@ func TestStoppedOutlivesTheAgent(t *testing.T) {
 	}
 }
 
-// TestForeignNote: a file that says nothing starts nothing, ends no agent, and is no obstacle afterwards.
+// TestForeignNote: a file that holds no note starts no replication, ends no agent, and later notes replace it.
 func TestForeignNote(t *testing.T) {
 	for name, c := range map[string]struct {
 		disk *files

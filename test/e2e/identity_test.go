@@ -99,7 +99,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 			b.must(db2.Agent.Kill()) // the next one can't ask the dead server who it is
 			b.must(db2.Agent.Start())
 			b.told("db2 to be the writer", func(string) bool { return b.writer() == "db2" })
-			b.logged(db2.Agent, "Host 'db1' does not answer: nothing beyond ")
+			b.logged(db2.Agent, "Nothing of host 'db1' beyond ")
 			b.must(db1.Server.Start(b.ctx))
 			b.told("the transactions to be named, and db1 to stay out", func(show string) bool {
 				return strings.Contains(show, "# Warning: host db1: it has 2 transactions that nobody else has: ") &&

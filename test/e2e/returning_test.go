@@ -92,7 +92,7 @@ func TestOldWriterRejoins(t *testing.T) {
 	l := b.load()
 	b.must(l.Between(b.Node("db1").Server.Kill))
 	b.must(l.WaitServer(b.ctx, 2))
-	b.logged(b.Node("db2").Agent, "Host 'db1' does not answer: nothing beyond ")
+	b.logged(b.Node("db2").Agent, "Nothing of host 'db1' beyond ")
 	b.must(b.Node("db1").Server.Start(b.ctx))
 	b.logged(b.Monitor, "Host 'db1' has no transactions that others lack")
 	b.logged(b.Node("db2").Agent, "Host 'db1' has been looked at: replicating from it again")

@@ -29,8 +29,8 @@ const startLimit = 30 * time.Second
 type Options struct {
 	Server   string   // name of the kind of server; "" is the MariaDB that is installed
 	ServerID int      // default 1; must differ between servers that replicate
-	GTID     bool     // MySQL: gtid_mode; MariaDB always has them
-	SemiSync bool     // wait for acknowledgements, and give them
+	GTID     bool     // MySQL: gtid_mode=ON; MariaDB always has GTIDs
+	SemiSync bool     // as a source wait for acknowledgements, as a replica give them
 	Args     []string // further arguments of the server, such as "--read-only=1"
 }
 
@@ -74,7 +74,7 @@ func Start(t testing.TB, opts Options) *Instance {
 	if err := kind.Lay(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
-	// The port is free now and may be another's in a moment: then try the next.
+	// Another process may take the free port before the server does: then the next port is tried.
 	for try := 1; ; try++ {
 		i.Port = freePort(t)
 		i.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(i.Port))
@@ -113,13 +113,13 @@ func (i *Instance) Signal(sig syscall.Signal) {
 	if sig != syscall.SIGSTOP {
 		return
 	}
-	// The signal is only on its way: some of the threads would still answer.
+	// The signal takes a moment, in which some of the server's threads would still answer.
 	if err := unix.Waitid(unix.P_PID, i.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
 		i.t.Fatalf("wait for %s to stop: %v", i.Kind, err)
 	}
 }
 
-// Exec runs statements as root, each on any connection. They are in MariaDB's words; MySQL is told its own.
+// Exec runs statements as root, each on any connection. They are in MariaDB's words, and translated for MySQL.
 func (i *Instance) Exec(statements ...string) {
 	i.t.Helper()
 	for _, s := range statements {
@@ -185,7 +185,7 @@ func (i *Instance) launch() error {
 		return err
 	}
 	i.cmd.Stdout, i.cmd.Stderr = log, log
-	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an aborted test leaves none behind
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an aborted test leaves no server behind
 	started := make(chan error, 1)
 	gone := make(chan struct{})
 	i.gone = gone
