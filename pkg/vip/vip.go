@@ -20,7 +20,8 @@ import (
 var (
 	// ErrNoInterface means that no interface of the name exists at the moment.
 	ErrNoInterface = errors.New("no such interface")
-	// ErrNotPresent means that the address is not on the interface, so that Renew has nothing to renew.
+	// ErrNotPresent means that the address is not on the interface, or is about to leave it: Renew has nothing to
+	// renew.
 	ErrNotPresent = errors.New("address is not present")
 )
 
@@ -185,8 +186,8 @@ func (i *Interface) find(h *netlink.Handle) (netlink.Link, error) {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: i.name, Index: int(request.Uint32())}}, nil
 }
 
-// conn is a netlink socket and the interface it is used for, for the length of one call. Only the name and the index of
-// link are filled in.
+// conn is a netlink socket and the interface it is used for, for the length of one call. Of link only the name and the
+// index are certain to be filled in.
 type conn struct {
 	h    *netlink.Handle
 	link netlink.Link
