@@ -12,7 +12,7 @@ import (
 // Severity is how much a finding matters.
 type Severity uint8
 
-// The severities, the worst last. OK says that something was looked at and is as it should be.
+// The severities, the worst last. OK means that something was looked at and is as it should be.
 const (
 	OK Severity = iota
 	Note
@@ -35,7 +35,7 @@ func (s Severity) String() string {
 	panic(fmt.Sprintf("impossible severity %d", s))
 }
 
-// MarshalText makes JSON say the word.
+// MarshalText writes the word of String into JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MonitorHost is the Host of findings about the configuration and the monitor.
@@ -44,21 +44,21 @@ const MonitorHost = "monitor"
 // Finding is one thing that was found.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	Name     string   `json:"name"` // of the kind of finding, as in docs/doctor.md
-	Host     string   `json:"host"` // a host of the configuration, or MonitorHost
-	What     string   `json:"what"` // one sentence
-	Mend     string   `json:"mend,omitempty"`
+	Name     string   `json:"name"`           // of the kind of finding, as in docs/doctor.md
+	Host     string   `json:"host"`           // a host of the configuration, or MonitorHost
+	What     string   `json:"what"`           // one sentence; "it" and "its" mean Host
+	Mend     string   `json:"mend,omitempty"` // what to do about it; "" for OK
 }
 
-// Report is everything found.
+// Report is the result of an examination.
 type Report struct {
 	Errors   int       `json:"errors"`
 	Warnings int       `json:"warnings"`
 	Findings []Finding `json:"findings"`
 }
 
-// NewReport sorts findings by host, the monitor first, and the worst first within a host. OKs are left out unless they
-// are wanted.
+// NewReport sorts findings by host, the monitor first, and the worst first within a host. Findings with severity OK are
+// left out unless verbose.
 func NewReport(all []Finding, verbose bool) Report {
 	r := Report{Findings: []Finding{}}
 	for _, f := range all {
@@ -85,10 +85,10 @@ func NewReport(all []Finding, verbose bool) Report {
 	return r
 }
 
-// Healthy says that nothing is wrong: notes are no fault.
+// Healthy says whether there are neither errors nor warnings. Notes don't count.
 func (r Report) Healthy() bool { return r.Errors+r.Warnings == 0 }
 
-// WriteJSON writes one document.
+// WriteJSON writes the report as one JSON document (docs/api/schema/doctor.json).
 func (r Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -96,10 +96,10 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// width is that of a terminal in which the report is to be readable.
+// width is where lines of the report are wrapped, in bytes.
 const width = 100
 
-// WriteText writes the report for people: sentences are wrapped, what is to be copied is not.
+// WriteText writes the report for people. Sentences are wrapped. Remedies are not, so that they can be copied.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	host := ""
@@ -126,7 +126,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// wrap breaks a line between words; what follows is indented.
+// wrap breaks a line between words. All lines but the first begin with indent.
 func wrap(line, indent string) string {
 	var b strings.Builder
 	for len(line) > width {

@@ -16,21 +16,22 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Deadlines of questions. All are asked at once, so the longest is how long a doctor takes.
+// Deadlines of questions. All but the names of sources are asked at once, so the longest is about how long Gather
+// takes.
 const (
 	connectTimeout = 2 * time.Second
 	serverTimeout  = 4 * time.Second
 	agentTimeout   = 6 * time.Second // an examination takes up to 3 s, and may have to wait for another one
 	controlTimeout = 3 * time.Second
-	kernelTimeout  = time.Second // for a connection that only the other side's kernel has to take
+	kernelTimeout  = time.Second // for a connection that only the other side's kernel has to accept, not the server
 	pingTries      = 3
 )
 
-// settleTime is how long a cluster may be in the middle of something.
+// settleTime is the time between two looks at a cluster that may be in the middle of a move.
 const settleTime = time.Second
 
-// Examine gathers and judges; where it finds what a cluster in the middle of a move shows for a moment, it does so
-// twice.
+// Examine gathers facts and judges them. Where it finds something that a cluster shows for a moment in the middle of a
+// move of a role, it gathers and judges once more, and leaves out what has passed. version is that of this program.
 func Examine(ctx context.Context, c *config.Config, version string) ([]Finding, error) {
 	f, err := Gather(ctx, c, version)
 	if err != nil {
@@ -51,7 +52,8 @@ func Examine(ctx context.Context, c *config.Config, version string) ([]Finding, 
 	return settled(first, Judge(f)), nil
 }
 
-// Gather learns what there is to know about the cluster of a configuration. It needs root, or CAP_NET_RAW, for pings.
+// Gather asks for all facts about the cluster of a configuration. It needs root, or CAP_NET_RAW, for pings. Hosts that
+// don't answer are facts; an error means that pings can't be sent, or that ctx has ended.
 func Gather(ctx context.Context, c *config.Config, version string) (Facts, error) {
 	nonce := wire.NewNonce()
 	f := Facts{Config: c, Digests: c.Digests(nonce), Version: version, Now: time.Now(), Hosts: map[string]HostFacts{},
@@ -113,7 +115,7 @@ func Gather(ctx context.Context, c *config.Config, version string) (Facts, error
 	return f, errors.Join(<-ended, ctx.Err())
 }
 
-// resolve looks what the names stand for that servers have for their sources. One that can't be resolved is left out.
+// resolve looks up the names by which servers know their sources. A name that can't be resolved is left out.
 func resolve(ctx context.Context, hosts map[string]HostFacts) map[string][]netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -141,7 +143,7 @@ func resolve(ctx context.Context, hosts map[string]HostFacts) map[string][]netip
 	return found
 }
 
-// ping gives an address more than one chance: a lost packet is nothing.
+// ping pings an address up to pingTries times, as one lost packet means nothing.
 func ping(ctx context.Context, p *check.Pinger, ip netip.Addr) (err error) {
 	for range pingTries {
 		if err = p.Ping(ctx, ip); err == nil {
@@ -151,8 +153,8 @@ func ping(ctx context.Context, p *check.Pinger, ip netip.Addr) (err error) {
 	return err
 }
 
-// askServer talks to a server as the monitor does. It always logs in: a server counts connections that break off
-// before, and shuts out who makes many of them (max_connect_errors in the MySQL manual).
+// askServer talks to a server as the monitor does. It always logs in: a server counts connections that end before the
+// login, and blocks a host that makes many of them (max_connect_errors in the MySQL manual).
 func askServer(ctx context.Context, h config.Host) ServerFacts {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -169,7 +171,7 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 		}
 		return f
 	}
-	// What can be read in spite of a missing privilege is there beside the error.
+	// Where a privilege is missing Setup returns an error, and beside it what could be read all the same.
 	set, err := s.Setup(ctx)
 	if f.Err = err; set.Version != "" {
 		f.Setup = &set
@@ -177,8 +179,8 @@ func askServer(ctx context.Context, h config.Host) ServerFacts {
 	return f
 }
 
-// unconnected gives the reason of a failed login where it was that the port can't be connected to. A server that hangs,
-// or has no time, is still connected to by its kernel.
+// unconnected returns why the port can't be connected to, if that is why the login failed, else nil. The port of a
+// server that hangs, or has no time, can be connected to: its kernel accepts the connection.
 func unconnected(ctx context.Context, addr string, login error) error {
 	var errno syscall.Errno
 	if errors.As(login, &errno) {
@@ -195,7 +197,7 @@ func unconnected(ctx context.Context, addr string, login error) error {
 	return nil
 }
 
-// askAgent has an agent examine its host.
+// askAgent asks an agent to examine its host. While the agent is busy with another examination it asks again.
 func askAgent(ctx context.Context, dialer wire.Dialer, h config.Host, nonce string) AgentFacts {
 	ctx, cancel := context.WithTimeout(ctx, agentTimeout)
 	defer cancel()
@@ -223,7 +225,8 @@ func askAgent(ctx context.Context, dialer wire.Dialer, h config.Host, nonce stri
 		if err != nil {
 			return AgentFacts{Refusal: a.Text}
 		}
-		// The request came somewhere within what the examination did not take.
+		// The time that the examination did not take was spent on the way, about half of it before the agent read its
+		// clock.
 		travel := max(took-e.Took, 0)
 		return AgentFacts{Exam: &e, Ahead: e.At.Sub(began.Add(travel / 2)), Unsure: travel/2 + time.Millisecond}
 	}

@@ -66,7 +66,7 @@ const monitorSection = `<monitor>
 </monitor>
 `
 
-// loaded reads a configuration as a program does.
+// loaded reads a configuration from a file, as the program p does.
 func loaded(t *testing.T, p config.Program, text string) *config.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "mmm.conf")
@@ -135,18 +135,18 @@ func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func mac(n int) string { return fmt.Sprintf("02:00:00:00:00:%02x", n) }
 
-// with changes what is known of a host.
+// with changes the facts about a host.
 func (f *Facts) with(host string, change func(*HostFacts)) {
 	h := f.Hosts[host]
 	change(&h)
 	f.Hosts[host] = h
 }
 
-// exam and server are those of a host, to be changed.
+// exam and server return the facts about a host, so that they can be changed.
 func (f *Facts) exam(host string) *wire.Examination { return f.Hosts[host].Agent.Exam }
 func (f *Facts) server(host string) *mysqlctl.Setup { return f.Hosts[host].Server.Setup }
 
-// logins changes the outcome of an agent's logins.
+// logins changes the outcome of the logins of the agent at a host; to is the host of the server, "" for all.
 func (f *Facts) logins(at, to string, account wire.Account, o wire.Outcome, text string) {
 	for i, l := range f.exam(at).Logins {
 		if l.Account == account && (to == "" || l.Host == to) {

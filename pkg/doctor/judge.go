@@ -14,7 +14,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Judge makes findings of facts.
+// Judge makes findings of facts. It is pure.
 func Judge(f Facts) []Finding {
 	j := &judge{facts: f}
 	j.configuration()
@@ -28,7 +28,7 @@ func Judge(f Facts) []Finding {
 	return j.findings
 }
 
-// Unusable makes findings of what keeps a configuration from being loaded.
+// Unusable makes findings of err, the error with which a configuration could not be loaded.
 func Unusable(err error) []Finding {
 	var list []Finding
 	errs, ok := errors.AsType[config.Errors](err)
@@ -46,7 +46,8 @@ func Unusable(err error) []Finding {
 	return list
 }
 
-// passing tells that a finding may be of a cluster that is just changing: hosts are not all asked at the same moment.
+// passing says whether a finding may come from a cluster in the middle of a change, as hosts are not all asked at the
+// same moment.
 func passing(f Finding) bool {
 	switch f.Name {
 	case "address-conflict", "address-twice", "address-stray", "address-unordered", "role-vacant", "agent-problem",
@@ -56,8 +57,9 @@ func passing(f Finding) bool {
 	return false
 }
 
-// settled leaves out of the later findings those that may pass and were not there before. What is said of one address
-// says nothing of another one, which may be on its way to the same host.
+// settled returns the later findings without those that may pass and that were not among the earlier ones. Findings
+// about addresses count as the same only if they are about the same address: another one may be moving to the same
+// host.
 func settled(earlier, later []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(later), func(f Finding) bool {
 		return passing(f) && !slices.ContainsFunc(earlier, func(e Finding) bool {
@@ -79,10 +81,10 @@ func (j *judge) add(s Severity, name, host, mend, what string, args ...any) {
 
 func (j *judge) ok(name, host, what string, args ...any) { j.add(OK, name, host, "", what, args...) }
 
-// exam is what the agent of a host said; nil where it said nothing.
+// exam is what the agent of a host found out; nil where the agent sent no examination.
 func (j *judge) exam(host string) *wire.Examination { return j.facts.Hosts[host].Agent.Exam }
 
-// holders are the hosts that have an address, wherever on the host.
+// holders are the hosts that have an address, on whichever interface.
 func (j *judge) holders(ip netip.Addr) []string {
 	var names []string
 	for _, h := range j.facts.Config.Hosts {
@@ -97,7 +99,8 @@ func has(e *wire.Examination, ip netip.Addr) bool {
 	return slices.ContainsFunc(e.Addresses, func(a wire.HostAddress) bool { return a.Prefix.Addr() == ip })
 }
 
-// writer is the host that has the writer's address, or has the role by the monitor's word; "" where nobody is known to.
+// writer is the only host that has the writer's address, or else the host that has the role as the monitor says; ""
+// where no host is known to be the writer.
 func (j *judge) writer() string {
 	role, ok := j.role(j.facts.Config.ActiveMasterRole)
 	if !ok || len(role.IPs) == 0 {
@@ -116,7 +119,7 @@ func (j *judge) writer() string {
 	return ""
 }
 
-// onWriter says where an account is to be mended: what is done there replicates.
+// onWriter begins a remedy for an account: accounts are changed on the writer, from where the change replicates.
 func (j *judge) onWriter() string {
 	if w := j.writer(); w != "" {
 		return "on " + w + ": "
@@ -132,13 +135,13 @@ func (j *judge) role(name string) (config.Role, bool) {
 	return j.facts.Config.Roles[i], true
 }
 
-// candidates are the hosts that may be the writer.
+// candidates are the hosts that may have the active master role.
 func (j *judge) candidates() []string {
 	r, _ := j.role(j.facts.Config.ActiveMasterRole)
 	return r.Hosts
 }
 
-// state is what a running monitor thinks of a host; "" where none was asked.
+// state is the state in which the monitor has a host; "" where no monitor has answered.
 func (j *judge) state(host string) cluster.HostState {
 	if j.facts.Monitor.View == nil {
 		return ""
@@ -160,7 +163,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// plain is the error in few words: who was asked is known.
+// plain is the error in few words, without the names and addresses that the finding has already.
 func plain(err error) string {
 	var errno syscall.Errno
 	switch {

@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// mostAhead is how far clocks may differ: logs of different hosts are to be read side by side.
+// mostAhead is how far clocks may differ, so that logs of different hosts can be read side by side.
 const mostAhead = time.Second
 
 func isAuth(err error) bool {
@@ -31,11 +31,11 @@ func (j *judge) examination(h config.Host, a AgentFacts) {
 	}
 	if differ := differences(j.facts.Digests, e.Settings); len(differ) > 0 {
 		j.add(Error, "config-differs", h.Name,
-			fmt.Sprintf("make them equal in %s here and %s on %s, then restart what was wrong", j.facts.Config.File,
-				e.File, h.Name),
-			"its configuration is not the monitor's: %s", list(differ))
+			fmt.Sprintf("make them equal in %s here and %s on %s, then restart the program whose file was wrong",
+				j.facts.Config.File, e.File, h.Name),
+			"its configuration differs from the monitor's: %s", list(differ))
 	} else {
-		j.ok("config-differs", h.Name, "its configuration is the monitor's")
+		j.ok("config-differs", h.Name, "its configuration is the same as the monitor's")
 	}
 	if ahead := a.Ahead.Abs() - a.Unsure; ahead > mostAhead {
 		way := "ahead of"
@@ -53,7 +53,7 @@ func (j *judge) examination(h config.Host, a AgentFacts) {
 	j.lines(h, e)
 }
 
-// machine judges what the agent may do on its host.
+// machine judges what the agent can do on its host.
 func (j *judge) machine(h config.Host, e *wire.Examination) {
 	if len(e.Lacks) > 0 {
 		j.add(Error, "capability", h.Name,
@@ -69,21 +69,21 @@ func (j *judge) machine(h config.Host, e *wire.Examination) {
 	}{
 		{wire.FaultState, Error, "state-path",
 			"make the folder of state_path there, and let its agent write in it: mkdir -p; df -h; mount",
-			"its agent can't keep what was decided, and can't become the writer: %s"},
+			"its agent can't save decisions, so the host can't become the writer: %s"},
 		{wire.FaultNftables, Warning, "nftables",
 			"modprobe nf_tables, with a kernel that has CONFIG_NF_TABLES_INET and CONFIG_NFT_REJECT_INET; run the agent as root", "the port of a server that hangs can't be closed: %s"},
 		{wire.FaultSockDiag, Warning, "sock-diag",
 			"modprobe tcp_diag, with a kernel that has CONFIG_INET_DIAG_DESTROY; run the agent as root",
-			"clients of an address that leaves can't be told: %s"},
+			"connections to an address that leaves the host can't be ended: %s"},
 		{wire.FaultListen, Note, "listen", "modprobe tcp_diag, with a kernel that has CONFIG_INET_TCP_DIAG",
-			"it could not be seen where its server listens: %s"},
+			"its agent could not find out where its server listens: %s"},
 		{wire.FaultFence, Warning, "fence-closed",
-			"see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: it did not answer when it was to be closed for writes"},
+			"see why the server does not answer; the agent opens the port when it does. Without an agent: nft delete table inet mmm_fence_" + fmt.Sprint(h.MySQLPort), "the server's port is %s to clients: the server did not answer when it was to be closed for writes"},
 		{wire.FaultSource, Error, "replication-limit", "a shorter password or name for the account: " + j.onWriter() +
 			"ALTER USER … IDENTIFIED BY '…'; then in the agents' files, and reload them",
 			"its server could not follow a new writer: %s"},
 		{wire.FaultARP, Note, "arp", "run the agent as root, with cluster_interface up",
-			"it could not be asked who has which address: %s"},
+			"its agent could not ask the network who has which address: %s"},
 	}
 	for _, f := range faults {
 		if why, ok := e.Faults[f.fault]; ok {
@@ -94,7 +94,8 @@ func (j *judge) machine(h config.Host, e *wire.Examination) {
 	}
 }
 
-// differences names the variables of which two programs have not read the same.
+// differences names the variables for which two programs have read different values, and the sections that one of them
+// lacks.
 func differences(ours, theirs map[string]map[string]string) []string {
 	var names []string
 	for _, section := range slices.Sorted(maps.Keys(ours)) {
@@ -116,7 +117,8 @@ func differences(ours, theirs map[string]map[string]string) []string {
 	return names
 }
 
-// logins judges with which accounts an agent can log in where. What is wrong with a server itself is said there.
+// logins judges to which servers an agent can log in with its accounts. Where a server itself does not answer, the
+// findings of that server's host say so.
 func (j *judge) logins(h config.Host, e *wire.Examination) {
 	local := map[wire.Account]struct {
 		variable string
@@ -163,7 +165,7 @@ func (j *judge) logins(h config.Host, e *wire.Examination) {
 	}
 }
 
-// quotedUser takes the user out of what a server says: Access denied for user 'x'@'y'.
+// quotedUser takes the user, in quotes, out of the message of a server: Access denied for user 'x'@'y'.
 func quotedUser(text string) string {
 	_, rest, _ := strings.Cut(text, "for user ")
 	user, _, _ := strings.Cut(rest, "@")
@@ -175,7 +177,8 @@ func (j *judge) serverPort(host string) int {
 	return h.MySQLPort
 }
 
-// grant says once for each server what an account lacks: its own agent, where it can say, says it best.
+// grant adds one finding for each server and what an account lacks there. Where the server's own agent reports it too,
+// only that agent's report counts, as it names all that is missing.
 func (j *judge) grant(h config.Host, name, variable string, l wire.Login) {
 	if l.Host != h.Name {
 		own := j.exam(l.Host)
@@ -199,15 +202,15 @@ func grantee(statement string) string {
 	return who
 }
 
-// lines judges which other agents an agent reaches.
+// lines judges whether an agent reaches the other agents.
 func (j *judge) lines(h config.Host, e *wire.Examination) {
 	for _, other := range j.facts.Config.Hosts {
 		why, asked := e.Agents[other.Name]
 		if !asked || why == "" || j.exam(other.Name) == nil {
-			continue // an agent that nobody reaches is named already
+			continue // an agent that the doctor does not reach has a finding already
 		}
 		if strings.Contains(why, "signature") {
-			continue // so is one with another agent_secret
+			continue // an agent with another agent_secret has a finding already
 		}
 		severity, harm := Warning, ""
 		if c := j.candidates(); slices.Contains(c, h.Name) && slices.Contains(c, other.Name) {
@@ -219,7 +222,7 @@ func (j *judge) lines(h config.Host, e *wire.Examination) {
 	}
 }
 
-// agents compares the agents with each other, in what the monitor does not read.
+// agents compares the accounts that the agents have. The monitor's configuration has none to compare them with.
 func (j *judge) agents() {
 	for _, v := range []string{"agent_user", "agent_password", "replication_user", "replication_password"} {
 		hosts := map[string][]string{} // by digest
@@ -242,7 +245,7 @@ func (j *judge) agents() {
 				j.add(Warning, "agents-differ", name,
 					fmt.Sprintf("make %s in %s what it is on %s, unless it is meant to differ", v, j.exam(name).File,
 						hosts[most][0]),
-					"its %s is not that of %s", v, list(hosts[most]))
+					"its %s differs from that of %s", v, list(hosts[most]))
 			}
 		}
 	}

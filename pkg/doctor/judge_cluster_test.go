@@ -64,7 +64,8 @@ func agentRows() []judged {
 			f.logins("db3", "db1", wire.AgentAccount, wire.LoginDenied,
 				"Error 3118 (HY000): Access denied for user 'mmm_agent'@'192.0.2.13'. Account is locked.; this mends it: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK")
 		}, "error agent-login db3", "on db1: ALTER USER 'mmm_agent'@'…' ACCOUNT UNLOCK"},
-		// Said by the own agent with all that is missing, and not again by the others with their part of it.
+		// The server's own agent reports all that is missing; reports of other agents, about a part of it, are left
+		// out.
 		{func(f *Facts) {
 			f.logins("db3", "db3", wire.AgentAccount, wire.LoginGrant,
 				"GRANT PROCESS, BINLOG MONITOR ON *.* TO 'mmm_agent'@'%'")
@@ -84,7 +85,7 @@ func agentRows() []judged {
 	}
 }
 
-// reread are the digests of an agent whose file has more lines.
+// reread returns the digests of an agent whose file has additional lines.
 func reread(host, lines string) map[string]map[string]string {
 	file, err := os.CreateTemp("", "mmm")
 	if err == nil {
@@ -184,7 +185,8 @@ func serverRows() []judged {
 			"use GTIDs on all; on db3: STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE;"},
 		{func(f *Facts) { f.server("db2").Replica = nil }, "error replication-missing db2",
 			"CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_USER='…', MASTER_PASSWORD='…', MASTER_USE_GTID=slave_pos; START SLAVE;"},
-		// What is said fits how the host, or the others where it does not replicate, finds its place, and its channel.
+		// The statement replicates by GTID or by position as the host does, or as the others do where the host does not
+		// replicate, and names the host's channel.
 		{func(f *Facts) { byPosition(f); f.server("db2").Replica.SourceHost = "192.0.2.13" },
 			"error replication-source db2",
 			"on db2, once it has the data of db1: STOP SLAVE; CHANGE MASTER TO MASTER_HOST='192.0.2.11', MASTER_PORT=3306, MASTER_LOG_FILE='…', MASTER_LOG_POS=…, MASTER_USE_GTID=no; START SLAVE;"},
@@ -220,7 +222,7 @@ func serverRows() []judged {
 			"MASTER_HOST='192.0.2.11'"},
 		{func(f *Facts) { f.server("db3").Replica.SourceHost = "192.0.2.12" }, "error replication-source db3",
 			"mmm_control show says why"},
-		// The source is the right host by whatever address, or it is not.
+		// A source with another address or a name is recognised as the right host or as another one.
 		{func(f *Facts) {
 			f.server("db2").Replica.SourceHost, f.Resolved = "db1.example.com",
 				map[string][]netip.Addr{"db1.example.com": {ip("192.0.2.11")}}
@@ -247,7 +249,7 @@ func serverRows() []judged {
 			f.server("db1").ReadOnly = true
 			f.server("db3").Replica.SourceHost = "192.0.2.12"
 		}, "", ""},
-		// Nobody is told to start a replication that is stopped for a reason.
+		// No remedy starts replication where it is stopped for a reason.
 		{func(f *Facts) { f.server("db2").Replica.IORunning = "No"; f.exam("db2").Embargo = "db1" },
 			"note replication-embargo db2", "mmm_control show"},
 		{func(f *Facts) {
@@ -259,7 +261,7 @@ func serverRows() []judged {
 		{func(f *Facts) {
 			r := f.server("db2").Replica
 			r.IORunning, r.IOError = "Connecting", "error\nconnecting"
-		}, "error replication-stopped db2", "mend that"},
+		}, "error replication-stopped db2", "mend the cause of the error"},
 		{func(f *Facts) {
 			f.server("db3").Replica.SQLRunning = "No"
 			f.Monitor.View.Hosts[2].State = cluster.AdminOffline
@@ -269,7 +271,7 @@ func serverRows() []judged {
 			f.Monitor.View.Hosts[1].Lacks = "'db2' did not replicate from 'db1' when 'db1' last answered"
 		},
 			"warning takeover-loss db2", "mmm_control checks db2"},
-		// What listens elsewhere than on the addresses of roles.
+		// Servers that don't listen on the addresses of roles.
 		{func(f *Facts) { f.server("db2").BindAddress = "192.0.2.12" }, "error bind-address db2",
 			"my.cnf of db2, [mysqld]: bind-address = 0.0.0.0; then restart"},
 		{func(f *Facts) { f.server("db3").BindAddress = "192.0.2.13,192.0.2.101" }, "error bind-address db3", ""},
@@ -307,7 +309,7 @@ func serverRows() []judged {
 	}
 }
 
-// events are four, that run or sleep.
+// events are four events, enabled if run, else disabled because they came by replication.
 func events(run bool) (list []mysqlctl.Event) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		list = append(list, mysqlctl.Event{Schema: "app", Name: name, Definer: "u@%", Enabled: run, Asleep: !run})
@@ -343,7 +345,7 @@ func TestReferencePage(t *testing.T) {
 		}
 		explained[m[1]] = true
 	}
-	found := map[string]bool{"config-readable": true, "config-invalid": true} // TestUnusable
+	found := map[string]bool{"config-readable": true, "config-invalid": true} // these two are found in TestUnusable
 	for _, rows := range [][]judged{configRows(), hostRows(), agentRows(), networkRows(), serverRows()} {
 		for name := range run(t, rows) {
 			found[name] = true
@@ -361,7 +363,7 @@ func TestReferencePage(t *testing.T) {
 	}
 }
 
-// TestJSONIsAsDescribed: it fits docs/api/schema.
+// TestJSONIsAsDescribed: the report in JSON fits docs/api/schema/doctor.json.
 func TestJSONIsAsDescribed(t *testing.T) {
 	full := NewReport([]Finding{
 		{Severity: Error, Name: "config-invalid", Host: MonitorHost, What: "wrong", Mend: "mend"},

@@ -11,10 +11,11 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// soon is how long before its end a certificate is named.
+// soon is how long before the end of a certificate there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// audit: a former writer is back. What it alone has must not come in unseen, so its host is not just set online.
+// audit judges a former writer that is back. It may have transactions that no other host has, which must not get into
+// the cluster unseen: so the remedy is not to set it online at once.
 func (j *judge) audit(h cluster.HostView) {
 	if !h.Audit.Looked {
 		j.add(Warning, "audit", h.Name,
@@ -23,15 +24,17 @@ func (j *judge) audit(h cluster.HostView) {
 		return
 	}
 	j.add(Error, "audit", h.Name,
-		fmt.Sprintf("save its log with mysqlbinlog, and set it up anew from the writer; or, to let all of that in everywhere: mmm_control set_online %s", h.Name),
-		"it was the writer and is not what the others know: %s", h.Audit.Finding)
+		fmt.Sprintf("save its log with mysqlbinlog, and set it up anew from the writer; or, to let it in as it is: "+
+			"mmm_control set_online %s", h.Name),
+		"it was the writer, and its log is not what the others have: %s", h.Audit.Finding)
 }
 
 // configuration judges what the monitor's files say, and this machine.
 func (j *judge) configuration() {
 	c := j.facts.Config
 	for _, w := range c.Warnings {
-		j.add(Warning, "config-odd", MonitorHost, fmt.Sprintf("correct %s, then reload what reads it", w.File), "%s", w)
+		j.add(Warning, "config-odd", MonitorHost,
+			fmt.Sprintf("correct %s, then reload the programs that read it", w.File), "%s", w)
 	}
 	candidates := j.candidates()
 	switch {
@@ -105,7 +108,7 @@ func (j *judge) tls() {
 	}
 }
 
-// pingIPs: they tell the monitor whether its own network works.
+// pingIPs judges ping_ips, the addresses by which the monitor knows whether its own network works.
 func (j *judge) pingIPs() {
 	var silent, own []string
 	for _, ip := range j.facts.Config.Monitor.PingIPs {
@@ -131,7 +134,8 @@ func (j *judge) pingIPs() {
 	if len(own) > 0 {
 		j.add(Warning, "ping-ips-own", MonitorHost,
 			"ping_ips in mmm_mon.conf: gateways or other machines that always answer pings",
-			"some of ping_ips say nothing about the network, as they are this machine's own, or move from host to host: %s", list(own))
+			"some of ping_ips say nothing about the network, as they are this machine's own or addresses of roles: %s",
+			list(own))
 	}
 }
 
@@ -171,13 +175,13 @@ func (j *judge) monitor() {
 		}
 		switch h.State {
 		case cluster.Online:
-			j.ok("host-state", h.Name, "the monitor has it ONLINE")
+			j.ok("host-state", h.Name, "it is ONLINE")
 		case cluster.AwaitingRecovery, cluster.AdminOffline:
 			j.add(Warning, "host-state", h.Name, "mmm_control set_online "+h.Name,
-				"the monitor has it %s: it gets no roles", h.State)
+				"it is %s: the monitor gives it no roles", h.State)
 		default:
 			j.add(Warning, "host-state", h.Name, "mmm_control checks "+h.Name,
-				"the monitor has it %s: it gets no roles", h.State)
+				"it is %s: the monitor gives it no roles", h.State)
 		}
 		if h.Lacks != "" && h.State != cluster.HardOffline && h.State != cluster.AdminOffline {
 			j.add(Warning, "takeover-loss", h.Name, "mmm_control checks "+h.Name+

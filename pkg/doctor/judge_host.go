@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// host judges what of a host can be seen from the monitor.
+// host judges what can be seen of a host from this machine: pings, the server's port, the agent.
 func (j *judge) host(h config.Host) {
 	f := j.facts.Hosts[h.Name]
 	if !f.reached() {
@@ -37,7 +37,7 @@ func (j *judge) host(h config.Host) {
 	j.agent(h, f.Agent)
 }
 
-// reachedBy lists the hosts whose agents reach the server of another.
+// reachedBy lists the other hosts whose agents reach the server of host.
 func (j *judge) reachedBy(host string) []string {
 	var names []string
 	for _, h := range j.facts.Config.Hosts {
@@ -85,7 +85,8 @@ func (j *judge) login(h config.Host, f HostFacts) {
 	}
 }
 
-// serverError tells of a server that lives and answers the monitor with an error that no remedy is known for.
+// serverError judges a server that lives and answers the monitor with an error that is not about the account. The error
+// may name its remedy.
 func (j *judge) serverError(h config.Host, err error) {
 	what, mend := mysqlctl.CutMend(plain(err))
 	if mend == "" {
@@ -95,12 +96,13 @@ func (j *judge) serverError(h config.Host, err error) {
 		said(what))
 }
 
-// refusal parts what a server says to an account that it refuses from what mends that.
+// refusal splits the message of a server that refuses an account into the error and the remedy. password names the
+// variable that has the account's password, server the host of the server.
 func (j *judge) refusal(password, text, user, server string, p mysqlctl.Purpose) (what, mend string) {
 	what, mend = mysqlctl.CutMend(text)
 	err := mysqlctl.ReadError(what)
 	if full := mysqlctl.Mend(err, "'"+user+"'@'…'", password); full != "" && user != "" {
-		mend = full // the text of another program may have been cut
+		mend = full // the remedy in the text of an agent may have been cut
 	}
 	switch {
 	case mend == "" || mysqlctl.IsWrongAccount(err):
@@ -113,7 +115,7 @@ func (j *judge) refusal(password, text, user, server string, p mysqlctl.Purpose)
 	return said(what), mend
 }
 
-// port judges a server that can't be connected to. What listens there only its own agent knows.
+// port judges a server that can't be connected to. Only the host's own agent knows on which addresses a server listens.
 func (j *judge) port(h config.Host, f HostFacts) {
 	addr := fmt.Sprintf("%s:%d", h.IP, h.MySQLPort)
 	e := f.Agent.Exam
@@ -183,8 +185,8 @@ func (j *judge) silent(h config.Host, err error, addr, same string) {
 	}
 }
 
-// account says how to mend an account that can't log in. The server names the machine that wanted to, not the account,
-// which may be for many.
+// account says how to mend an account that can't log in. The message of the server names the machine that tried, which
+// need not be the Host of the account: that may be a pattern for many machines.
 func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose) string {
 	who := "'" + user + "'@'%'"
 	if at := strings.Index(text, "'@'"); at >= 0 {
@@ -201,7 +203,7 @@ func (j *judge) account(password, text, user, server string, p mysqlctl.Purpose)
 	return mend + fmt.Sprintf(" where there is none: CREATE USER %s IDENTIFIED BY '…';", who)
 }
 
-// said leaves out who was asked.
+// said returns the error of a server without the words before it that name the server and the account.
 func said(text string) string {
 	if at := strings.Index(text, "Error "); at >= 0 {
 		return text[at:]

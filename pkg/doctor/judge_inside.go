@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// bound: an address of a role is of use only where the server listens on it. A server that listens on its host's own
-// address is given the role, and nobody can connect.
+// bound judges whether the server listens on the addresses of the roles that its host may have. A host whose server
+// listens only on the host's own address would be given a role, and no client could connect.
 func (j *judge) bound(h config.Host, s *mysqlctl.Setup) {
 	var deaf []string
 	all := "0.0.0.0"
@@ -36,8 +36,8 @@ func (j *judge) bound(h config.Host, s *mysqlctl.Setup) {
 	j.ok("bind-address", h.Name, "its server listens on the addresses of its roles")
 }
 
-// listens says whether a bind_address includes an address. It may be a list, and on MySQL each with a network
-// namespace.
+// listens says whether a server with the bind_address bind listens on ip. bind may be a list, and on MySQL each address
+// of it may have a network namespace after a slash.
 func listens(bind string, ip netip.Addr) bool {
 	if bind == "" {
 		return true
@@ -54,7 +54,8 @@ func listens(bind string, ip netip.Addr) bool {
 	return false
 }
 
-// events: they write inside the server, where no address leads. On the writer they are to run, and nowhere else.
+// events judges the event scheduler. Events write inside the server, whatever addresses the host has: they must run on
+// the writer, and nowhere else.
 func (j *judge) events(h config.Host, s *mysqlctl.Setup) {
 	if s.EventScheduler && s.EventGrant != "" {
 		j.add(Note, "event-unseen", h.Name, j.onWriter()+s.EventGrant+";",
@@ -69,18 +70,18 @@ func (j *judge) events(h config.Host, s *mysqlctl.Setup) {
 	switch {
 	case h.Name != writer && s.EventScheduler && len(enabled) > 0:
 		j.add(Warning, "event-running", h.Name, dynamic(h.Name, "event_scheduler = OFF"),
-			"its event_scheduler runs %s, past read_only where the definer may, and the writer is %s", some(enabled),
-			writer)
+			"its event_scheduler runs %s, though the writer is %s; read_only does not stop events whose definer may "+
+				"write in spite of it", some(enabled), writer)
 	case h.Name == writer && len(asleep) > 0:
 		wake := ""
 		for _, e := range asleep {
 			wake += " " + e.WakeText()
 		}
-		if h.EventScheduler { // each host has them, awake, and the scheduler is handed over
+		if h.EventScheduler { // events are enabled on all hosts then, and the agents switch the schedulers on and off
 			wake = " SET sql_log_bin = 0;" + wake
 		}
 		j.add(Warning, "event-asleep", h.Name, "on "+h.Name+":"+wake,
-			"it is the writer, and %s of it came by replication and don't run", some(asleep))
+			"it is the writer, and does not run %s: events that come by replication are disabled", some(asleep))
 	case h.Name == writer && len(enabled) > 0 && !s.EventScheduler:
 		const mend = "on %s: SET GLOBAL event_scheduler = ON; for good: event_scheduler 1 in <host default> of mmm_common.conf"
 		j.add(Warning, "event-asleep", h.Name, fmt.Sprintf(mend, h.Name),
@@ -88,7 +89,7 @@ func (j *judge) events(h config.Host, s *mysqlctl.Setup) {
 	}
 }
 
-// some names events, and says how many there are where they are many.
+// some names events; where there are more than three it names the first three and the number of all.
 func some(events []mysqlctl.Event) string {
 	const most = 3
 	var names []string

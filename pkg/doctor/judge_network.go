@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// addresses judges interfaces, and who has which address.
+// addresses judges the interfaces, and which host has which address.
 func (j *judge) addresses() {
 	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil {
@@ -28,7 +28,7 @@ func (j *judge) addresses() {
 	}
 }
 
-// nic judges the cluster's interface on one host.
+// nic judges the cluster_interface of one host, and the addresses of roles that the host has.
 func (j *judge) nic(h config.Host, e *wire.Examination) {
 	variable := fmt.Sprintf("cluster_interface of <host %s> in %s on %s", h.Name, e.File, h.Name)
 	switch e.Link {
@@ -71,7 +71,8 @@ func (j *judge) roleOf(ip netip.Addr) string {
 	return ""
 }
 
-// subnets: an address outside of the networks of the interface is reached by nobody without a route.
+// subnets judges whether the addresses of h's roles are in a network of its interface: other machines reach an address
+// outside of these networks only if they have a route to it.
 func (j *judge) subnets(h config.Host, e *wire.Examination) {
 	for _, r := range j.facts.Config.Roles {
 		if !slices.Contains(r.Hosts, h.Name) {
@@ -91,22 +92,23 @@ func (j *judge) subnets(h config.Host, e *wire.Examination) {
 	}
 }
 
-// held judges an address that a host has.
+// held judges an address of a role that a host has.
 func (j *judge) held(h config.Host, e *wire.Examination, a wire.HostAddress, r cluster.RoleIP) {
 	remove := fmt.Sprintf("on %s: ip addr del %s dev %s", h.Name, a.Prefix, a.Interface)
 	switch {
 	case a.Interface != e.Interface:
-		j.add(Error, "address-elsewhere", h.Name, remove, "it has %s on %s, where its agent does not take it off", r,
+		j.add(Error, "address-elsewhere", h.Name, remove,
+			"it has %s on %s, which is not its cluster_interface: its agent does not take the address off there", r,
 			a.Interface)
 	case e.State == cluster.Unknown:
 		j.add(Warning, "address-unordered", h.Name, "start the monitor, which decides about it; or "+remove,
-			"it has %s, and no monitor has ordered anything since its agent's start", r)
+			"it has %s, and no monitor has sent its agent an order since the agent's start", r)
 	case !slices.Contains(e.Ordered, r):
-		j.add(Error, "address-stray", h.Name, remove, "it has %s and is not to have it", r)
+		j.add(Error, "address-stray", h.Name, remove, "it has %s, but by the monitor's order it must not have it", r)
 	}
 }
 
-// address judges who has, or answers for, an address of a role.
+// address judges which hosts and other machines have an address of a role, or answer for it (ARP).
 func (j *judge) address(r config.Role, ip netip.Addr) {
 	role := cluster.RoleIP{Role: r.Name, IP: ip}
 	holders := j.holders(ip)
@@ -121,7 +123,7 @@ func (j *judge) address(r config.Role, ip netip.Addr) {
 		case owner == "":
 			j.add(Error, "address-conflict", MonitorHost,
 				fmt.Sprintf("find %s in the switches' tables, and on that machine: ip addr del %s dev …", mac, ip),
-				"the machine %s answers for %s, and is none of the cluster", mac, role)
+				"the machine %s answers for %s, and is no host of the cluster", mac, role)
 		case slices.Contains(holders, owner):
 			j.ok("address-conflict", owner, "only %s answers for %s", owner, role)
 		case j.exam(owner) == nil:
@@ -135,7 +137,7 @@ func (j *judge) address(r config.Role, ip netip.Addr) {
 	}
 }
 
-// answering lists the hardware addresses that answered for an address.
+// answering lists the hardware addresses that answered for an address when agents asked the network.
 func (j *judge) answering(ip netip.Addr) []string {
 	macs := map[string]bool{}
 	for _, h := range j.facts.Config.Hosts {
@@ -146,7 +148,8 @@ func (j *judge) answering(ip netip.Addr) []string {
 	return slices.Sorted(maps.Keys(macs))
 }
 
-// owner is the host with a hardware address: by its own word, or because it answers with it for its own ip.
+// owner is the host with the hardware address mac: its agent says so, or mac answers for the host's own ip. "" for
+// none.
 func (j *judge) owner(mac string) string {
 	for _, h := range j.facts.Config.Hosts {
 		if e := j.exam(h.Name); e != nil && e.Hardware == mac {

@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// enoughRetries is for how long, in seconds, a slave has to try to find its source again.
+// enoughRetries is for how long a slave has to try to connect to its source again, in seconds.
 const enoughRetries = 24 * 3600
 
 // servers judges the servers that could be asked, each and all together.
@@ -28,14 +28,14 @@ func (j *judge) servers() {
 		for _, o := range asked[:i] {
 			j.pair(h, s, o, j.setup(o.Name))
 		}
-		if j.facts.Hosts[h.Name].Server.Err == nil { // else its replication could not be asked for
+		if j.facts.Hosts[h.Name].Server.Err == nil { // after an error what Setup says of replication may be missing
 			j.replication(h, s)
 		}
 	}
 	j.alike(asked)
 }
 
-// alike judges what all servers are to have in common: the odd ones out are named.
+// alike judges what all servers must have in common. The findings name the servers that differ from most others.
 func (j *judge) alike(asked []config.Host) {
 	makes := odd(asked, func(h config.Host) (bool, bool) { return j.setup(h.Name).MySQL, true })
 	for name, usual := range makes {
@@ -69,8 +69,8 @@ func (j *judge) alike(asked []config.Host) {
 	}
 }
 
-// odd gives the hosts whose value is not the most common one, each with a host that has that. Of values as common as
-// each other the first counts.
+// odd returns the hosts whose value is not the most common one, each with a host that has the most common value. Of
+// several values that are equally common the zero value of T counts as the most common, or else the first.
 func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bool)) map[string]string {
 	count, first := map[T]int{}, map[T]string{}
 	var most T
@@ -98,12 +98,12 @@ func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bo
 
 func (j *judge) setup(host string) *mysqlctl.Setup { return j.facts.Hosts[host].Server.Setup }
 
-// mycnf says what is to stand in a server's file.
+// mycnf is a remedy: lines that a server's option file must have.
 func mycnf(host, lines string) string {
 	return fmt.Sprintf("my.cnf of %s, [mysqld]: %s; then restart the server", host, lines)
 }
 
-// dynamic says how a variable is set in a server that runs, and for good.
+// dynamic is a remedy: how variables are set in a running server, and in its option file for the time after a restart.
 func dynamic(host string, assignments ...string) string {
 	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "),
 		strings.Join(assignments, ", "))
@@ -129,7 +129,7 @@ func (j *judge) server(h config.Host, s *mysqlctl.Setup) {
 	j.events(h, s)
 }
 
-// master judges what masters need so that others can replicate from them.
+// master judges what a master needs so that other hosts can replicate from it.
 func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 	if !s.LogBin {
 		j.add(Error, "log-bin", h.Name, mycnf(h.Name, "log_bin = mysql-bin"),
@@ -161,11 +161,11 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 				source, replica, strings.Join(enable, ", ")))
 		}
 		j.add(Warning, "semi-sync", h.Name, mend,
-			"it does not replicate semi-synchronously: what it has acknowledged can be lost with it")
+			"it does not replicate semi-synchronously: commits that it has confirmed to clients can be lost with it")
 	}
 }
 
-// readOnly: only the writer is open for writes.
+// readOnly judges whether a server that takes writes is the writer.
 func (j *judge) readOnly(h config.Host, s *mysqlctl.Setup) {
 	writer := j.writer()
 	switch {
@@ -183,7 +183,7 @@ func (j *judge) readOnly(h config.Host, s *mysqlctl.Setup) {
 	j.add(severity, "read-only", h.Name, dynamic(h.Name, "read_only = 1"), "its server takes writes, and %s", why)
 }
 
-// pair judges what two servers must not, or must, have in common.
+// pair judges what two servers must, or must not, have in common.
 func (j *judge) pair(h config.Host, s *mysqlctl.Setup, o config.Host, t *mysqlctl.Setup) {
 	if s.ServerID == t.ServerID && s.ServerID != 0 {
 		j.add(Error, "server-id", h.Name, mycnf(h.Name, fmt.Sprintf("server_id = %d", j.freeID())),
@@ -266,7 +266,8 @@ func (j *judge) replication(h config.Host, s *mysqlctl.Setup) {
 	}
 }
 
-// byGTID says how a server is to find its place: as it does, or, where it does not replicate, as the others do.
+// byGTID says whether a server is to replicate by GTID: as it does now, or, where it does not replicate, as most others
+// do.
 func (j *judge) byGTID(s *mysqlctl.Setup) bool {
 	if s.Replica != nil {
 		return s.Replica.UsesGTID
@@ -283,7 +284,7 @@ func (j *judge) byGTID(s *mysqlctl.Setup) bool {
 	return by[true] > by[false]
 }
 
-// embargo names the former writer that a host may not replicate from yet.
+// embargo names the former writer from which a host must not replicate before the audit of that one's log; "" for none.
 func (j *judge) embargo(h config.Host) string {
 	if e := j.exam(h.Name); e != nil && e.Embargo != "" {
 		return e.Embargo
@@ -319,7 +320,7 @@ func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
 			s.StartText(h.ReplicationChannel), option),
 			"its replication was not started with the server, as by %s", option)
 	case len(errs) > 0:
-		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend that, then on %s: %s", h.Name,
+		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("mend the cause of the error, then on %s: %s", h.Name,
 			s.StartText(h.ReplicationChannel)), "its replication does not run: %s", strings.Join(errs, "; "))
 	default:
 		j.add(Error, "replication-stopped", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.StartText(h.ReplicationChannel)),
@@ -327,7 +328,8 @@ func (j *judge) threads(h config.Host, s *mysqlctl.Setup) {
 	}
 }
 
-// source is the host that another is to replicate from: a master from its peer, a slave from the writer.
+// source is the host from which h is to replicate: the peer of a master, for a slave the writer, or the first master if
+// no host is known to be the writer.
 func (j *judge) source(h config.Host) config.Host {
 	name := h.Peer
 	if h.Mode == config.Slave {
@@ -340,8 +342,8 @@ func (j *judge) source(h config.Host) config.Host {
 	return source
 }
 
-// from is the host that a server replicates from, by whatever address; without a name where it is none, as far as is
-// known.
+// from is the host that a server replicates from, by whatever address or name. It has no Name where the source is no
+// host of the configuration, as far as is known.
 func (j *judge) from(r *mysqlctl.Replica) config.Host {
 	known := identity.Known{Resolved: j.facts.Resolved}
 	for _, h := range j.facts.Config.Hosts {

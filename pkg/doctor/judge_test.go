@@ -18,12 +18,11 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// judged is a row: what is changed about a healthy cluster, the findings that this leads to ("SEVERITY NAME HOST"),
-// notes left out where none is named, and a part of the first one's remedy.
+// judged is a row of the tables: a change of the facts about a healthy cluster, and what Judge finds then.
 type judged struct {
 	change func(f *Facts)
-	want   string
-	mend   string
+	want   string // the findings, each as "SEVERITY NAME HOST"; notes are left out unless want has one
+	mend   string // a part of one of their remedies
 }
 
 func run(t *testing.T, rows []judged) (names map[string]bool) {
@@ -53,7 +52,7 @@ func run(t *testing.T, rows []judged) (names map[string]bool) {
 	return names
 }
 
-// TestHealthy: nothing is said, and with --verbose what was looked at.
+// TestHealthy: a healthy cluster has no findings, and with --verbose those with severity OK.
 func TestHealthy(t *testing.T) {
 	f := healthy(t)
 	if r := NewReport(Judge(*f), false); len(r.Findings) != 0 {
@@ -213,8 +212,8 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// TestSettled: what a cluster in the middle of a move shows for a moment is left out, also where another address is on
-// its way to the same host at the second look.
+// TestSettled: a finding that may pass is left out unless both looks have it. An address that moves to the same host at
+// the second look does not count as the one of the first look.
 func TestSettled(t *testing.T) {
 	conflict := func(role string) Finding {
 		return Finding{Severity: Error, Name: "address-conflict", Host: "db3", What: "it answers for " + role}

@@ -21,7 +21,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// local looks at this machine.
+// local gathers the facts about this machine.
 func (f *Facts) local() {
 	if addrs, err := net.InterfaceAddrs(); err == nil {
 		for _, a := range addrs {
@@ -49,7 +49,7 @@ func lookAtTLS(s config.Socket) TLSFacts {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return t // loading it says what is wrong
+		return t // wire.ClientTLS, which loads the file in Gather, says what is wrong with it
 	}
 	if c, err := x509.ParseCertificate(block.Bytes); err == nil {
 		t.Expires = c.NotAfter
@@ -69,7 +69,7 @@ func askMonitor(ctx context.Context, dialer wire.Dialer, c *config.Config) Monit
 	case err != nil:
 		return MonitorFacts{Err: err}
 	case strings.TrimSpace(pong) != "OK: Pinged successfully!":
-		return MonitorFacts{Err: errors.New("it does not answer as a monitor does")}
+		return MonitorFacts{Err: errors.New("its answer to a ping is not that of a monitor")}
 	}
 	m := MonitorFacts{Running: true}
 	// An original monitor knows no --json: then there is no view.

@@ -8,11 +8,12 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// maxRelays is through how many other hosts an agent is tried at once.
+// maxRelays is the number of other agents through which an order goes, at the same time, to an agent that the monitor
+// can't reach directly.
 const maxRelays = 3
 
-// connectAgents makes a client for each agent. Under leases it has the pace of the lease, and other agents to go
-// through: first those of hosts that may be the writer.
+// connectAgents makes a client for each agent. With a lease the clients renew orders at the pace of the lease, and have
+// other agents as relays: first those of candidates.
 func (m *Monitor) connectAgents() {
 	t := m.cfg.Topology
 	r, _ := t.Role(t.ActiveMasterRole)

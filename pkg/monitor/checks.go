@@ -53,7 +53,7 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	}
 }
 
-// newRegistry gives each check that there is its periods and its way of looking.
+// newRegistry returns all checks, each with its configured times and its probe.
 func newRegistry(c *config.Config, pinger check.Echoer,
 	login func(config.Host, time.Duration) *mysqlctl.Conn) check.Registry {
 	var beats *check.Heartbeat
@@ -93,7 +93,7 @@ func timing(c *config.Config, name check.Name) config.Check { return c.Checks[st
 // else is configured.
 const surveyEvery = 2
 
-// minStale is how long no heartbeat may come at all, at least, before that is found odd: pt-heartbeat can be told to
+// minStale is how old the newest heartbeat may be, at least, before it counts as stale: pt-heartbeat can be told to
 // beat seldom.
 const minStale = 30 * time.Second
 
@@ -107,7 +107,8 @@ func account(h config.Host, timeout time.Duration) mysqlctl.Config {
 	}
 }
 
-// Warnings says which protections the configuration leaves out, and what in it is likely not meant so.
+// Warnings returns a text for each protection that the configuration leaves out, and for each setting that is likely to
+// be a mistake.
 func Warnings(c *config.Config) []string {
 	warnings := c.Warnings.Texts()
 	if c.WriterLease == 0 {

@@ -17,13 +17,14 @@ type checkKey struct {
 	name check.Name
 }
 
-// checkEntry is the newest that is known of one check.
+// checkEntry is what is known of one check: its verdict, and the result of its newest probe.
 type checkEntry struct {
 	check.Verdict
 	result check.Result
 }
 
-// checkTable holds the newest of every check. Copies are cheap to read and never change.
+// checkTable holds the newest entry of every check. A table never changes once it is made, so that all goroutines may
+// read it; with makes a new one.
 type checkTable map[checkKey]checkEntry
 
 // with returns the table with one more verdict in it.
@@ -39,7 +40,8 @@ func (b checkTable) with(u check.Update) checkTable {
 // complete says whether every check of every host has a verdict.
 func (b checkTable) complete(r check.Registry, hosts int) bool { return len(b) == hosts*len(r) }
 
-// verdicts is what the brain sees of the table: what the checks mean, whatever they are called.
+// verdicts is what the brain sees of the table: for each host which effects its checks have. The brain does not know
+// the names of checks.
 func (b checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
@@ -52,7 +54,7 @@ func (b checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cl
 	return all
 }
 
-// logCheck writes the classic line for what a result changed.
+// logCheck writes the classic log line where a result has changed the verdict of its check.
 func logCheck(log *slog.Logger, u check.Update) {
 	switch u.Change {
 	case check.BecameOK:
@@ -73,10 +75,11 @@ type CheckLine struct {
 	Good       bool      `json:"good"`
 	LastChange time.Time `json:"last_change"`
 	Message    string    `json:"message"`
-	Failing    bool      `json:"failing"` // the newest probe, whatever the verdict
+	Failing    bool      `json:"failing"` // the newest probe failed, whatever the verdict
 }
 
-// lines picks checks; "all" is every host or every check. A remark is added to the message of its check.
+// lines returns the checks of the named host and name; "all" is every host or every check. A remark is added to the
+// message of its check.
 func (b checkTable) lines(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host,
 	name string) []CheckLine {
 	lines := []CheckLine{}
@@ -121,7 +124,7 @@ func (b checkTable) text(r check.Registry, t cluster.Topology, remarks map[check
 	return out.String()
 }
 
-// complaints are the messages of a host's checks that fail now, with the names of the checks.
+// complaints returns the names and messages of a host's checks that fail now.
 func (b checkTable) complaints(r check.Registry, host string) []string {
 	var all []string
 	for _, n := range r.Names() {

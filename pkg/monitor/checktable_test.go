@@ -19,7 +19,7 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// Every check that there is can be configured, and every one that can be configured is there.
+// The checks of the registry and the checks that can be configured are the same.
 func TestEveryCheckIsConfigured(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mmm.conf")
 	text := `active_master_role writer
@@ -64,7 +64,7 @@ func TestEveryCheckIsConfigured(t *testing.T) {
 	}
 }
 
-// said is a probe that finds what it is told to.
+// said is a probe that fails while bad is true.
 type said struct{ bad *atomic.Bool }
 
 func (s said) Probe(context.Context) check.Result {
@@ -76,8 +76,8 @@ func (s said) Probe(context.Context) check.Result {
 
 func (said) Close() {}
 
-// A check that is added to the registry runs on every host, is shown and kept, and has its effect; one that advises
-// has none.
+// A check that is added to the registry runs on every host, is shown, is kept in the history, and has its effect on the
+// state. An advisory check has no effect on the state.
 func TestAddedCheck(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestAddedCheck(t *testing.T) {
 		expect("show", "db3(10.0.0.3) slave/ONLINE")
 		expect("checks db3 disk", "ERROR: bad")
 		expect("history", "Check 'disk' on 'db3' fails: ERROR: bad")
-		time.Sleep(time.Minute) // replication says nothing of a host whose writer has only just come
+		time.Sleep(time.Minute) // so that hosts are judged by replication again: not in the first minute of a writer
 		late.Store(true)
 		expect("show", "db3(10.0.0.3) slave/REPLICATION_DELAY")
 		expect("show", "db1(10.0.0.1) master/ONLINE")

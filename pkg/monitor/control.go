@@ -12,11 +12,11 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// moveTimeout is how long move_role waits for a move to have happened before it says that it has not yet.
+// moveTimeout is how long move_role waits for the move to end before it answers that the role is still on its way.
 const moveTimeout = 30 * time.Second
 
-// Handle answers one line of mmm_control (mmm_control(1)). It is safe for concurrent use: what only asks is answered
-// from the newest snapshot, what changes something goes through the owner.
+// Handle answers one line of mmm_control (mmm_control(1)). It is safe for concurrent use: commands that only ask are
+// answered from the newest snapshot, commands that change something go through the owner.
 func (m *Monitor) Handle(ctx context.Context, line string) string {
 	words := strings.Fields(line)
 	if len(words) == 0 || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") ||
@@ -86,8 +86,8 @@ func (m *Monitor) checks(snap *Snapshot, args []string, asJSON bool) string {
 	return snap.checkTable.text(m.cfg.Checks.Registry, m.cfg.Topology, snap.remarks, host, name)
 }
 
-// change runs a command that may change something. Agents of hosts that it names are pinged first, outside of the
-// owner.
+// change runs a command that may change something. The agents of the hosts that the command names are pinged before it
+// goes to the owner, so that the owner waits for none of them.
 func (m *Monitor) change(ctx context.Context, words []string) string {
 	if no := m.objection(ctx, words); no != "" {
 		return "ERROR: " + no
@@ -109,7 +109,8 @@ func (m *Monitor) change(ctx context.Context, words []string) string {
 	}
 }
 
-// prepare makes a command of words, with what the agents of the hosts in it say now.
+// prepare makes a command of words. It notes which agents of the hosts in words answer now, and for move_role how far
+// the replication of these hosts is behind.
 func (m *Monitor) prepare(ctx context.Context, words []string) cluster.Command {
 	c := cluster.Command{Words: words, AgentUp: map[string]bool{}, Behind: map[string]time.Duration{}}
 	if name := words[0]; strings.HasPrefix(name, "set_o") || name == "move_role" {
@@ -125,7 +126,7 @@ func (m *Monitor) prepare(ctx context.Context, words []string) cluster.Command {
 	return c
 }
 
-// awaitMove answers once the role is where it was to go, or somewhere else.
+// awaitMove answers once the role has arrived where it was to go, or is somewhere else for good, or after moveTimeout.
 func (m *Monitor) awaitMove(ctx context.Context, move cluster.Move) string {
 	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()

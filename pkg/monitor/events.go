@@ -9,26 +9,26 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// This file is about who is told of events (package event), and about those that the brain does not decide.
+// This file is about who is told of events (package event), and about the events that the brain does not make itself.
 
-// Subscriber hears of events. Hear is called by the owner, in the order of what happens, and never waits.
+// Subscriber hears of events. Hear is called by the owner, in the order in which events happen, and must not wait.
 type Subscriber interface {
 	Hear(e event.Event)
 }
 
-// Approver has a say in planned moves. Approve may take its time; it returns "" where nothing is against the move, else
-// why not, as a sentence.
+// Approver has a say in planned moves. Approve may take any time. It returns "" where nothing is against the move, else
+// a sentence that says why not.
 type Approver interface {
 	Approve(ctx context.Context, e event.Event) (objection string)
 }
 
-// exposure is how badly the writer role lacks somebody who could take it.
+// exposure says whether another host could take the writer role over if the writer died now.
 type exposure int
 
 const (
-	covered  exposure = iota
-	noSpare           // the writer is the only one
-	noWriter          // there is nobody at all
+	covered  exposure = iota // another host could
+	noSpare                  // no host but the writer can have the role
+	noWriter                 // no host can have the role
 )
 
 func exposureOf(t cluster.Topology, s cluster.State) (exposure, string) {
@@ -42,7 +42,7 @@ func exposureOf(t cluster.Topology, s cluster.State) (exposure, string) {
 	}
 }
 
-// expose says when the writer role comes to lack somebody who could take it, and when that is over.
+// expose reports when no host can take the writer role over any more, and when one can again.
 func (o *owner) expose(ctx context.Context) {
 	was := o.exposed
 	now, why := exposureOf(o.m.cfg.Topology, o.state)
@@ -64,7 +64,7 @@ func (o *owner) expose(ctx context.Context) {
 	o.record(e)
 }
 
-// lastExposure is how things were when Run returned: that is not told again.
+// lastExposure is the exposure when Run returned. The monitor that follows does not report it again.
 func (m *Monitor) lastExposure() exposure {
 	snap := m.snapshot.Load()
 	if snap == nil {
@@ -74,9 +74,9 @@ func (m *Monitor) lastExposure() exposure {
 	return e
 }
 
-// objection asks whether a planned move of the active master role may be made, where the command is one and would be
-// carried out. While it waits everything goes on; what is true then is looked at anew when the command itself is
-// carried out.
+// objection asks the Approver, if the command is a planned move of the active master role that would be carried out,
+// and returns the answer. Everything else goes on while it waits, so the owner judges the command anew when it carries
+// it out.
 func (m *Monitor) objection(ctx context.Context, words []string) string {
 	if m.cfg.Approver == nil || len(words) != 3 || words[0] != "move_role" ||
 		words[1] != m.cfg.Topology.ActiveMasterRole {

@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/event"
 )
 
-// hall is a subscriber and an approver that keeps what it heard.
+// hall is a subscriber and an approver that keeps what it was told and asked.
 type hall struct {
 	mu    sync.Mutex
 	heard []string
@@ -45,11 +45,11 @@ func (h *hall) take() []string {
 	return heard
 }
 
-// runHeard is run with somebody who listens.
+// runHeard is run with a subscriber and approver.
 func runHeard(t *testing.T, f func(m *Monitor, a *agents, h *hall)) {
 	run(t, func(m *Monitor, a *agents) {
 		h := &hall{no: func() string { return "" }}
-		// The owner is at rest in virtual time, and what starts it again comes after this.
+		// No data race: in virtual time the owner is at rest here, and goes on only after this.
 		m.cfg.Subscribers, m.cfg.Approver, m.cfg.Cluster = []Subscriber{h}, h, "c1"
 		f(m, a, h)
 	})
@@ -88,8 +88,8 @@ func TestPromotionsAreHeard(t *testing.T) {
 	})
 }
 
-// A no stops the move and says why; what can't be moved anyway is not asked about, nor is what is forced or is
-// another's role.
+// An objection stops the move, and mmm_control says why. The approver is not asked about a move that is refused anyway,
+// nor about a forced move, nor about a role other than the active master role.
 func TestObjection(t *testing.T) {
 	runHeard(t, func(m *Monitor, a *agents, h *hall) {
 		say := func(line string) string { return m.Handle(context.Background(), line) }
@@ -108,7 +108,7 @@ func TestObjection(t *testing.T) {
 		if len(h.asked) != asked {
 			t.Errorf("asked %+v", h.asked[asked:])
 		}
-		// What has changed while it was asked counts: the target is gone.
+		// The target's agent goes down while the approver is asked: the command is judged by what is true afterwards.
 		h.no = func() string { a.set(a.down, "db2", true); return "" }
 		if got := say("move_role writer db2"); got != "ERROR: Can't reach agent daemon on 'db2'! Can't move roles there!" {
 			t.Error(got)

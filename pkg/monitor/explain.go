@@ -9,10 +9,10 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// lastRecords is how many records `history` shows unless it is told.
+// lastRecords is how many records `history` shows unless N is given.
 const lastRecords = 20
 
-// showHistory answers `history [N]`.
+// showHistory answers `history [N]`. It shows fewer records where the answer would be longer than longestHistory.
 func showHistory(snap *Snapshot, args []string, asJSON bool) string {
 	n := lastRecords
 	if len(args) > 0 {
@@ -37,7 +37,7 @@ func showHistory(snap *Snapshot, args []string, asJSON bool) string {
 // longestHistory is half of what mmm_control takes for an answer, in bytes.
 const longestHistory = 512 << 10
 
-// newest are the last n records; never nil, so that JSON has a list.
+// newest returns the last n records. The result is never nil, so that JSON has a list and no null.
 func newest(records []history.Record, n int) []history.Record {
 	if len(records) == 0 {
 		return []history.Record{}
@@ -52,8 +52,8 @@ type explained struct {
 	Checks []CheckLine     `json:"checks"`
 }
 
-// explain answers `explain HOST`: what the rules say, what the history says of how it came to be, and what the checks
-// say now.
+// explain answers `explain HOST`: what the rules say of the host's state, how the history says that it came to be, and
+// what the checks of the host say now.
 func (m *Monitor) explain(snap *Snapshot, host string, asJSON bool) string {
 	e, known := cluster.Explain(m.cfg.Topology, snap.State, host)
 	if !known {

@@ -19,7 +19,7 @@ import (
 type finding struct {
 	text   string
 	quiet  bool     // for the log only: it does no harm as long as only one host is written to
-	fickle bool     // a switch, or a moment's load, can cause it: it counts once it has lasted
+	fickle bool     // a move of a role, or a moment's load, can cause it: people are told of it once it has lasted
 	of     checkKey // check to whose message remark belongs, if any
 	remark string
 }
@@ -28,8 +28,8 @@ type finding struct {
 // is at work on.
 const enoughRetries = 24 * time.Hour
 
-// findings judges what the servers said; one that could not be asked is missing. They come in the same order each time.
-// known is what is known of all servers, of those that could not be asked too.
+// findings judges what the servers said. A server that could not be asked is missing in servers. Findings come in the
+// same order each time. known is what is known of the identity of all servers, also of those that could not be asked.
 func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed, known identity.Known) []finding {
 	e := examiner{t: t, servers: servers, known: known}
 	var masters []cluster.Host
@@ -56,9 +56,9 @@ func findings(t cluster.Topology, s cluster.State, servers map[string]Surveyed, 
 	return e.found
 }
 
-// refusals judges the newest results of the checks: a server that answers and does not let the monitor ask is alive,
-// and whether it works nobody knows until a person has mended that. One check of a host tells it: the same is in the
-// way of the others, mostly.
+// refusals looks for servers that answer and refuse the monitor's account. Such a server is alive, and nobody knows
+// whether it works until a person has mended the account. There is one finding for each host, for the first check that
+// is refused: mostly the others are refused for the same reason.
 func refusals(r check.Registry, t cluster.Topology, b checkTable) []finding {
 	var found []finding
 	for _, h := range t.Hosts {
@@ -74,7 +74,7 @@ func refusals(r check.Registry, t cluster.Topology, b checkTable) []finding {
 	return found
 }
 
-// settledWriter is the host that has the active master role, unless that is on its way.
+// settledWriter is the host that has the active master role; false where the role is moving or the monitor is passive.
 func settledWriter(t cluster.Topology, s cluster.State) (cluster.Host, bool) {
 	for _, a := range s.Addresses {
 		if a.Role == t.ActiveMasterRole && a.Confirmed && a.Leaving == "" && s.Mode != cluster.Passive {
@@ -96,7 +96,7 @@ func (e *examiner) add(format string, args ...any) *finding {
 	return &e.found[len(e.found)-1]
 }
 
-// master looks at settings that a master needs, alone and beside its peer.
+// master looks at settings that a master needs, and compares them with those of its peer.
 func (e *examiner) master(h cluster.Host) {
 	s, ok := e.servers[h.Name]
 	if !ok {
@@ -144,7 +144,8 @@ func (e *examiner) serverIDs() {
 	}
 }
 
-// gtidModes: replication between servers of different modes stops, or starts from the wrong place after a switch.
+// gtidModes warns of servers with different GTID modes: replication between them stops, or starts from the wrong place
+// after the writer role has moved.
 func (e *examiner) gtidModes() {
 	for _, mariaDB := range []bool{true, false} {
 		users := map[string][]string{}
@@ -165,13 +166,13 @@ func (e *examiner) gtidModes() {
 	}
 }
 
-// retries: MySQL's default is 10 since 8.4, one each minute.
+// retries warns of a replica that gives up early. MySQL's default is 10 retries since 8.4, one each minute.
 func (e *examiner) retries(h cluster.Host) {
 	s := e.servers[h.Name]
 	if s.Replica == nil || s.Replica.Retries == 0 {
 		return
 	}
-	// Floating point, as the product of what servers allow does not fit into a Duration.
+	// In floating point, as the product of the highest values that servers allow does not fit into a Duration.
 	if limit := float64(s.Replica.Retries) * s.Replica.RetryEvery.Seconds(); limit < enoughRetries.Seconds() {
 		e.add("'%s' gives up after it has tried %d times, for %s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400", h.Name,
 			s.Replica.Retries, time.Duration(limit*float64(time.Second)))
@@ -193,11 +194,12 @@ func (e *examiner) semiSync() {
 		slices.Sort(without)
 		f := e.add("semi-synchronous replication is off on %s: what the writer commits just before it dies may be lost",
 			quoted(without))
-		f.quiet = len(without) == len(r.Hosts) // somebody has chosen so, and need not be told for ever
+		f.quiet = len(without) == len(r.Hosts) // off everywhere: that is somebody's choice, and no warning for `show`
 	}
 }
 
-// acknowledged: a source that replicates asynchronously for the moment gives clients promises that only it knows of.
+// acknowledged warns of a writer with semi-synchronous replication that replicates asynchronously now: it confirms
+// commits to clients that no other host has.
 func (e *examiner) acknowledged(writer cluster.Host) {
 	s, ok := e.servers[writer.Name]
 	switch {
@@ -211,7 +213,8 @@ func (e *examiner) acknowledged(writer cluster.Host) {
 	}
 }
 
-// source: masters replicate from their peers, slaves from the writer.
+// source warns of a master that does not replicate from its peer, and of a slave that does not replicate from the
+// writer.
 func (e *examiner) source(h, writer cluster.Host) {
 	want, whose := writer, "the active master"
 	if h.Master {
@@ -222,7 +225,7 @@ func (e *examiner) source(h, writer cluster.Host) {
 	if s.Replica == nil || h.Name == want.Name || e.same(s, want) {
 		return
 	}
-	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // one line, whatever it is
+	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // on one line, whatever the server says
 	if name, ok := e.from(s); ok {
 		from = fmt.Sprintf("'%s' (%s)", name, from)
 	}
@@ -234,8 +237,9 @@ func (e *examiner) source(h, writer cluster.Host) {
 	f.fickle, f.of, f.remark = true, checkKey{h.Name, check.RepThreads}, remark
 }
 
-// same: where that can't be told, nothing is said. A source that is connected, and is not the one that is wanted, is
-// another.
+// same says whether the source of s is the host want. Where that can't be told the answer is yes, so that nobody is
+// warned: of the source only a name is known, and either the replica is not connected to it or want was never asked. A
+// source that is given by an address, or that is connected, would be known if it were want.
 func (e *examiner) same(s Surveyed, want cluster.Host) bool {
 	if name, ok := e.from(s); ok {
 		return name == want.Name
@@ -251,14 +255,15 @@ func (e *examiner) from(s Surveyed) (name string, ok bool) {
 
 func quoted(names []string) string { return "'" + strings.Join(names, "', '") + "'" }
 
-// notices are the findings that people are told of. They belong to the owner.
+// notices keep track of the findings that people have been told of. They belong to the owner.
 type notices struct {
 	grace time.Duration            // how long a fickle finding must last
-	since map[string]time.Duration // when each text was first found, monitor's clock
+	since map[string]time.Duration // when each text was first found, by the monitor's clock
 	told  []finding
 }
 
-// update takes what is found now, and returns what is new and what is over for people.
+// update takes the findings of now. It returns those that people are to be told of, and those that they were told of
+// and that are over.
 func (n *notices) update(found []finding, now time.Duration) (came, gone []finding) {
 	since := make(map[string]time.Duration, len(found))
 	var told []finding
@@ -279,7 +284,7 @@ func without(list, other []finding) []finding {
 	return slices.DeleteFunc(slices.Clone(list), func(f finding) bool { return slices.Contains(other, f) })
 }
 
-// shown are the lines for `show` and the remarks for `checks`.
+// shown returns the warnings for `show` and the remarks for `checks`.
 func (n *notices) shown() (warnings []string, remarks map[checkKey]string) {
 	remarks = map[checkKey]string{}
 	for _, f := range n.told {
@@ -293,7 +298,7 @@ func (n *notices) shown() (warnings []string, remarks map[checkKey]string) {
 	return warnings, remarks
 }
 
-// allRemarks adds to those of the findings what is wrong with a former writer's log.
+// allRemarks returns the remarks of the findings, and for former writers what the audit of their logs has found.
 func (o *owner) allRemarks() map[checkKey]string {
 	all := maps.Clone(o.remarks)
 	for name, h := range o.state.Hosts {

@@ -43,10 +43,10 @@ func writerOn(host string) cluster.State {
 		Holder: host, Confirmed: true}}}
 }
 
-// knownFrom is what a monitor knows that was told all that.
+// knownFrom is what a monitor knows of the identity of the servers after these surveys.
 func knownFrom(servers map[string]Surveyed) identity.Known {
 	r := newReceptions(topology())
-	for range 2 { // whom a server has met is known once all have said who they are
+	for range 2 { // twice, as the source of a server can be named only once all servers have said who they are
 		for _, s := range servers {
 			r.survey(s, 1)
 		}
@@ -57,7 +57,7 @@ func knownFrom(servers map[string]Surveyed) identity.Known {
 func TestFindings(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s map[string]Surveyed, st *cluster.State)
-		want   string // of all findings; those for the log only in brackets, those that have to last with a tilde
+		want   string // the texts of all findings; quiet ones in brackets, fickle ones with a tilde
 	}{
 		"nothing":               {func(map[string]Surveyed, *cluster.State) {}, ""},
 		"nobody could be asked": {func(s map[string]Surveyed, _ *cluster.State) { clear(s) }, ""},
@@ -213,7 +213,7 @@ func edit(host string, f func(s *Surveyed)) func(map[string]Surveyed, *cluster.S
 	}
 }
 
-// A finding that a switch can cause is told of once it has lasted, and not before.
+// People are told of a fickle finding once it has lasted for the grace, and not before.
 func TestNotices(t *testing.T) {
 	n := notices{grace: 10 * time.Second}
 	calm, fickle := finding{text: "calm"}, finding{text: "fickle", fickle: true}
@@ -245,8 +245,8 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// TestRefusals: what keeps the monitor from asking a server is told once for each host, in `show` and in the log, for
-// as long as it lasts.
+// TestRefusals: a server that refuses the monitor is reported once for each host, in `show` and in the log, for as long
+// as it refuses.
 func TestRefusals(t *testing.T) {
 	var log strings.Builder
 	o := &owner{m: New(Config{Topology: topology(), Checks: Checks{Registry: check.Known()},
@@ -275,7 +275,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What a server said before it died is no warning, and neither is what is seen while the monitor's own network is down.
+// What a server said before it died is no warning. While the monitor's own network is down the warnings don't change.
 func TestOnlyTheLivingAreJudged(t *testing.T) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	o := &owner{m: New(Config{Topology: topology(), Log: quiet}), state: writerOn("db1"), up: true,
@@ -302,12 +302,13 @@ type task func(ctx context.Context) error
 
 func (f task) Run(ctx context.Context) error { return f(ctx) }
 
-// A slave that goes astray is told of in `show`, in `checks` and in the log, until it is back; a switch alone is not.
+// A slave with the wrong source is reported in `show`, in `checks` and in the log until it has the right one. A move of
+// the writer role alone is not reported.
 func TestWrongSourceIsShown(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
 		const text = "'db3' replicates from 'db2' (10.0.0.2), not from the active master 'db1' (10.0.0.1)"
-		var log strings.Builder // of one goroutine, and read when that rests
+		var log strings.Builder // written by one goroutine, and read while that is at rest
 		told := make(chan Surveyed)
 		a := &agents{hang: map[string]bool{}, down: map[string]bool{}}
 		top := topology()

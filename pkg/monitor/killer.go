@@ -11,10 +11,11 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// killTimeout bounds the kill_host program: a power switch that hangs has not switched anything off.
+// killTimeout is how long the kill_host program may run. After that it counts as failed: a power switch that hangs has
+// not switched anything off.
 const killTimeout = 30 * time.Second
 
-// killable says whether there is a program for killing hosts.
+// killable returns an error if there is no program at path that can be run.
 func killable(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -26,8 +27,8 @@ func killable(path string) error {
 	return nil
 }
 
-// killHost runs `kill_host HOST PING` (docs/concepts.md, "States of a host"). Only its exit status 0 means that the
-// host is off.
+// killHost runs `kill_host HOST PING` (docs/security.md, "What the programs may"); PING is 1 if the host answers pings,
+// else 0. Only exit status 0 means that the host is off.
 func killHost(ctx context.Context, path string, k cluster.Kill) cluster.KillResult {
 	r := cluster.KillResult{Host: k.Host}
 	if err := killable(path); err != nil {

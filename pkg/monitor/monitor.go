@@ -19,7 +19,7 @@ import (
 
 const (
 	tick          = 250 * time.Millisecond // for what the state machine does because of time alone
-	saveTimeout   = time.Second            // a disk slower than this is not waited for, unless for an epoch
+	saveTimeout   = time.Second            // orders wait for the status file this long, those with a new epoch longer
 	repeatWarning = 10 * time.Second
 	levelFatal    = slog.Level(12) // as in pkg/daemon
 )
@@ -29,9 +29,11 @@ type Checks struct {
 	Registry check.Registry // what Hosts checks
 	Network  func(doubt <-chan struct{}, emit func(up bool)) Task
 	Hosts    func(emit func(check.Update)) []Task
-	Servers  func(emit func(Surveyed)) []Task // what only warnings follow from; nil: none
-	Lasting  time.Duration                    // how long what a switch can cause must last before it is warned of
-	// whether connections to a host's server are made for each question; nil: all are kept
+	Servers  func(emit func(Surveyed)) []Task // surveys of the servers; nil: none
+	// Lasting is how long a finding that a move of a role can cause must last before people are warned of it.
+	Lasting time.Duration
+	// Brief sets whether each question to a host's server gets a connection of its own, which is closed after the
+	// answer. nil: connections are always kept.
 	Brief func(host string, brief bool)
 }
 
@@ -47,25 +49,26 @@ type Config struct {
 	StatusPath string       // the status file's, for people too
 	Store      Store
 	KillBin    string // kill_host program, absolute
-	// takes the place of KillBin; nil: that is run
+	// Kill switches a host off; nil: by running KillBin.
 	Kill       func(ctx context.Context, k cluster.Kill) cluster.KillResult
 	AgentPorts map[string]int
 	Agents     agentclient.Asker
 	Repeats    agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
-	PingIPs    []netip.Addr // what Checks.Network pings, for people
-	// to look for the addresses of the roles; nil: nobody looks
+	PingIPs    []netip.Addr // the addresses that Checks.Network pings, to name them in messages
+	// Echo pings the addresses of the roles; nil: they are not pinged.
 	Echo check.Echoer
-	// how far a host's replication is behind; 0 where that is not known
+	// Behind asks how far a host's replication is behind; 0 where that is not known.
 	Behind   func(ctx context.Context, host string) time.Duration
 	Warnings []string // about the configuration, logged at start
-	// results of checks from before the start: the others are waited for
+	// Known are results of checks from before the start. The start waits for all other checks to run once.
 	Known []check.Update
-	// the one that this one takes over from, whose Run has returned before ours begins; nil: none
+	// After is the monitor that this one takes over from; its Run must have returned before that of the new one begins.
+	// nil: none.
 	After       *Monitor
 	History     *history.Book // nil: in memory only
 	Observer    Observer      // nil: nobody
-	Cluster     string        // its name in events; "" for none
+	Cluster     string        // the cluster's name in events; "" for none
 	Subscribers []Subscriber  // who hears of events
 	Approver    Approver      // who is asked before planned moves; nil: nobody
 	Log         *slog.Logger
@@ -73,19 +76,20 @@ type Config struct {
 
 // Store keeps what must outlive the monitor (package store). CONTRIBUTING.md says what it takes to add one.
 type Store interface {
-	// Load returns what was saved last, with warnings about what of it can't be read. known says which hosts there are.
+	// Load returns what was saved last, with warnings about the parts of it that can't be read. known says whether the
+	// configuration has a host of that name.
 	Load(known func(host string) bool) (cluster.Durable, []string, error)
-	// Save asks for d to be kept. It waits for nothing, and returns a number that rises, and whether d is news. The owner
-	// alone calls it.
+	// Save asks for d to be kept. It does not wait for that. It returns the number of this save, which rises, and
+	// whether d differs from what was to be saved before. The owner alone calls it.
 	Save(d cluster.Durable) (number uint64, changed bool)
-	// Saved tells which number is kept now, or why it could not be: nobody hears of a decision before (R2 in
-	// docs/design.md).
+	// Saved tells the number of the newest save that is kept, or why it could not be kept. No agent hears of a decision
+	// about the writer before it is kept (docs/design.md, "Never two writers").
 	Saved() <-chan store.Saved
 	// Run does the work until ctx ends.
 	Run(ctx context.Context) error
 }
 
-// Snapshot is what everybody but the owner sees. It never changes.
+// Snapshot is the state as everybody but the owner sees it. A Snapshot never changes; the owner publishes a newer one.
 type Snapshot struct {
 	State      cluster.State
 	checkTable checkTable
@@ -102,15 +106,15 @@ type Monitor struct {
 	answers  chan cluster.Answer
 	updates  chan check.Update
 	network  chan bool
-	doubt    chan struct{} // one slot: a host has become suspect, and the network is to be looked at
+	doubt    chan struct{} // one slot: a host has become suspect, and this monitor's own network is to be checked now
 	killed   chan cluster.KillResult
 	commands chan command
 	seen     chan reachability
 	surveys  chan Surveyed
 	store    Store
 	snapshot atomic.Pointer[Snapshot]
-	awaited  atomic.Pointer[string] // what the start waits for, for people
-	begin    time.Time
+	awaited  atomic.Pointer[string] // what the start waits for, for messages
+	begin    time.Time              // the zero of the monitor's clock
 }
 
 // command is an operator's command on its way to the owner.
@@ -151,10 +155,10 @@ func New(c Config) *Monitor {
 // String names the task.
 func (m *Monitor) String() string { return "monitor" }
 
-// now is the monitor's clock; it is never 0, which in a State means "before".
+// now is the monitor's clock. It is never 0, as a time of 0 in a State means "before this monitor began".
 func (m *Monitor) now() time.Duration { return time.Since(m.begin) + 1 }
 
-// Run monitors until ctx ends. Roles stay where they are then.
+// Run monitors until ctx ends. It leaves all roles where they are when it returns.
 func (m *Monitor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.cfg.Checks.Network(m.doubt, send(ctx, m.network)).Run(ctx) })
@@ -183,27 +187,27 @@ type owner struct {
 	group      *errgroup.Group
 	state      cluster.State
 	checkTable checkTable
-	good       map[string]cluster.Verdicts // of the check table; made anew when a verdict changes
-	up         bool
+	good       map[string]cluster.Verdicts // what the check table says of each host; made anew when a verdict changes
+	up         bool                        // this monitor's own network is up
 	pending    *pending
 	sent       uint64 // Seq of the orders that are out
 	clear      bool   // the next orders are to be followed by CLEAR_BAD_ROLES
 
 	out        map[string]cluster.Order // what every agent is being told
 	outSeq     uint64
-	savedEpoch cluster.Epoch // as last handed to the store
+	savedEpoch cluster.Epoch // the epoch that was last handed to the store
 	suspects   *suspects
-	refused    map[string]bool // hosts whose server's port refused when last tried
+	refused    map[string]bool // hosts whose server's port refused the newest connection
 	lags       map[string]time.Duration
 	received   *receptions
-	told       map[string]cluster.Verdicts // what the brain knows of the hosts
+	told       map[string]cluster.Verdicts // the verdicts that the brain was given in the newest step
 
 	surveys  map[string]Surveyed // newest of each host
 	notices  notices
 	warnings []string
 	remarks  map[checkKey]string
 
-	exposed exposure // as last said
+	exposed exposure // as it was last reported
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
@@ -268,15 +272,15 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
-// disturbLess keeps no connections to a server whose agent is an original one: with blocking_type soft that waits for
-// all clients to go before it gives the writer's role up, ours among them.
+// disturbLess sees to it that no connections to the server of an original agent are kept: with blocking_type soft such
+// an agent waits until all clients are gone before it gives the writer role up, and this monitor is one of the clients.
 func (o *owner) disturbLess(host string) {
 	if o.m.cfg.Checks.Brief != nil {
 		o.m.cfg.Checks.Brief(host, o.state.Hosts[host].Classic)
 	}
 }
 
-// seeNetwork takes in whether this monitor's own network is there.
+// seeNetwork takes in whether this monitor's own network is up.
 func (o *owner) seeNetwork(up bool) {
 	o.up = up
 	if up {
@@ -293,7 +297,7 @@ func (o *owner) note(u check.Update) {
 	if o.suspects.note(u) {
 		select {
 		case o.m.doubt <- struct{}{}:
-		default: // it is to be looked at anyway
+		default: // a check of the network is due already
 		}
 	}
 	o.received.note(u, o.m.now())
@@ -301,7 +305,7 @@ func (o *owner) note(u check.Update) {
 		o.refused[u.Host] = u.Result.Refused
 		o.good = nil
 		if order, ok := o.out[u.Host]; ok && u.Result.Refused && o.m.cfg.Topology.FastFailover {
-			o.m.agents[u.Host].Post(o.message(order)) // its agent knows more
+			o.m.agents[u.Host].Post(o.message(order)) // the agent's answer says whether the server's process is gone
 		}
 	}
 	if u.Name == check.RepBacklog && u.Result.Lag != o.lags[u.Host] {
@@ -317,7 +321,7 @@ func (o *owner) note(u check.Update) {
 	}
 }
 
-// verdicts are what the brain is told of the hosts now.
+// verdicts returns what the brain is told of all hosts now.
 func (o *owner) verdicts() map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(o.good))
 	for host := range o.good {
@@ -332,8 +336,8 @@ func (o *owner) verdict(host string) cluster.Verdicts {
 	return v
 }
 
-// news says whether the brain has to be told of a host before the next tick. Most checks find what the last ones found;
-// when they did it hears soon enough.
+// news says whether the brain has to be told of a host before the next tick. Most checks find what the checks before
+// them found. Where nothing but the times of the newest answers has changed the next tick is soon enough.
 func (o *owner) news(host string) bool {
 	now, told := o.verdict(host), o.told[host]
 	for _, v := range []*cluster.Verdicts{&now, &told} {
@@ -342,7 +346,7 @@ func (o *owner) news(host string) bool {
 	return now != told
 }
 
-// step lets the brain decide and sees to what follows.
+// step gives in to the brain, keeps the state that the brain returns, and does what the decision asks for.
 func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	in.Now, in.NetworkUp, in.Verdicts = o.m.now(), o.up, o.verdicts()
 	in.Warnings, o.told = o.warnings, in.Verdicts
@@ -356,8 +360,8 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	return out
 }
 
-// settle does what a decision asks for, in this order: log, save, publish, send orders. Most steps change nothing that
-// is worth saving.
+// settle does what a decision asks for, in this order: log, start kill_host, save, publish, send orders. changed is
+// false where a step, as most do, has changed nothing that is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
 		if e.Text != "" {
@@ -392,7 +396,7 @@ func levelOf(l cluster.Level) slog.Level {
 	panic(fmt.Sprintf("impossible level %d", l))
 }
 
-// sendOrders posts every agent its order, when the orders have changed and what they follow from is saved.
+// sendOrders posts every agent its order, if the orders have changed and the decisions that they follow from are saved.
 func (o *owner) sendOrders() {
 	if o.pending != nil || o.state.Seq == o.sent && !o.clear && o.state.NetworkUp {
 		return
@@ -400,7 +404,7 @@ func (o *owner) sendOrders() {
 	orders := cluster.Orders(o.m.cfg.Topology, o.state)
 	if !o.state.NetworkUp {
 		orders = nil
-		o.sent = 0 // told again when the network is back
+		o.sent = 0 // so that all orders are sent again when the network is back
 	} else {
 		o.sent = o.state.Seq
 	}
@@ -418,9 +422,9 @@ func (o *owner) sendOrders() {
 	o.clear = false
 }
 
-// withdraw stops telling: nothing is decided now. The writer is still vouched for, as far as it can be reached: its
-// lease must not run out because an operator wants the monitor to be passive, or because the addresses in ping_ips
-// don't answer.
+// withdraw stops sending orders, because nothing is decided now. The writer alone is sent its order as before, which
+// vouches for it: its lease must not run out because an operator wants the monitor to be passive, or because the
+// addresses in ping_ips don't answer.
 func (o *owner) withdraw() {
 	for name, c := range o.m.agents {
 		if order, told := o.out[name]; told && order.Epoch == o.state.Epoch && order.Epoch.Grants(name) {
@@ -431,13 +435,15 @@ func (o *owner) withdraw() {
 	}
 }
 
-// message carries an order, with the newest stamp of its host as far as that may be echoed.
+// message makes the message that carries order. It echoes the newest stamp of the order's host if the rules of the
+// lease allow that.
 func (o *owner) message(order cluster.Order) agentclient.Message {
 	order.Extended, order.Seq, order.Echo = true, o.outSeq, o.state.Echo(o.m.cfg.Topology, order.Host, order.Epoch)
 	return agentclient.Message{Order: &order}
 }
 
-// refresh lets the next renewal of a host's order echo its newest stamp, also while newer orders wait for the disk.
+// refresh lets the next renewal of a host's order echo the newest stamp of that host. It does so also while newer
+// orders wait for the disk.
 func (o *owner) refresh(host string) {
 	order, told := o.out[host]
 	if !told || order.Lease == 0 && order.Epoch.Number == 0 {

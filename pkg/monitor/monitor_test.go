@@ -23,12 +23,12 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// agents answers for all agents as they are told; one that hangs says nothing.
+// agents answers for all agents. An agent in hang says nothing, one in down can't be connected to.
 type agents struct {
 	mu    sync.Mutex
 	hang  map[string]bool
 	down  map[string]bool
-	plain map[string]bool // speaks the original's protocol only
+	plain map[string]bool // agents that speak only the protocol of the original
 	heard []string
 }
 
@@ -97,7 +97,7 @@ func goodChecks(t cluster.Topology, emit func(check.Update)) []Task {
 	return tasks
 }
 
-// upAlways is a network that is there whenever it is asked for.
+// upAlways is a network that is up whenever it is checked.
 type upAlways struct {
 	doubt <-chan struct{}
 	emit  func(bool)
@@ -206,7 +206,7 @@ func TestControl(t *testing.T) {
 	})
 }
 
-// TestHungAgent: an agent that says nothing is found out, and nobody waits for it meanwhile.
+// TestHungAgent: the monitor notices an agent that says nothing, and nothing else waits for that agent.
 func TestHungAgent(t *testing.T) {
 	run(t, func(m *Monitor, a *agents) {
 		a.set(a.hang, "db3", true)
@@ -235,9 +235,9 @@ func TestHungAgent(t *testing.T) {
 	})
 }
 
-// TestPassiveSendsNothing: no order leaves while the monitor is passive, and original agents are told to clean up when
-// it ends. Ours are not: their orders do that, and one that was restarted since its order would take all it has for
-// bad.
+// TestPassiveSendsNothing: no order leaves while the monitor is passive. When passive mode ends, original agents are
+// told to clear bad roles. Our agents are not told: their orders do that, and an agent of ours that was restarted since
+// its newest order would take all roles that it has for bad ones.
 func TestPassiveSendsNothing(t *testing.T) {
 	run(t, func(m *Monitor, a *agents) {
 		a.mu.Lock()

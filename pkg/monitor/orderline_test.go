@@ -16,8 +16,8 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// TestEveryOrderFits: whatever configuration is accepted, the longest order that can come of it is one that agents
-// read, also where it goes by way of another agent.
+// TestEveryOrderFits: for every configuration that is accepted, the longest possible order is short enough for agents
+// to read, also where it is relayed by another agent.
 func TestEveryOrderFits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	accepted, refused, fullest := 0, 0, 0
@@ -43,7 +43,7 @@ func TestEveryOrderFits(t *testing.T) {
 	}
 	t.Logf("%d accepted, %d refused, the longest order has %d bytes", accepted, refused, fullest)
 	if accepted < 50 || refused < 50 || fullest < wire.MaxLine*3/4 {
-		t.Error("too few are near the limit: this proves nothing")
+		t.Error("too few configurations are near the limit: this test proves nothing")
 	}
 	if _, err := (crowd{hosts: 3, roles: 1, addresses: 250, host: "db", role: "reader"}).load(t); err != nil {
 		t.Errorf("250 reader addresses are refused: %v", err)
@@ -107,7 +107,7 @@ func (w crowd) load(t *testing.T) (*config.Config, error) {
 	return config.Load(config.Monitor, config.Source{Dir: dir})
 }
 
-// longestOrder has every address and every field, and the longest values.
+// longestOrder is an order with every address, and with the longest value in every field.
 func longestOrder(c *config.Config, to string) string {
 	most := func(names []string) string {
 		longest := ""
@@ -122,7 +122,7 @@ func longestOrder(c *config.Config, to string) string {
 	place := strings.Repeat("b", 79) + ":" + fmt.Sprint(uint64(math.MaxUint64))
 	for _, h := range c.Hosts {
 		names = append(names, h.Name)
-		if len(trust) < 2 { // those that may be the writer
+		if len(trust) < 2 { // the first two hosts are the candidates
 			trust = append(trust, h.Name+"@"+place)
 		}
 	}

@@ -10,34 +10,34 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// A link is not a host: before a host that this monitor can't ping is condemned, the other agents are asked whether
-// they reach it.
+// A link is not a host: before a host that this monitor can't ping, or whose server does not answer, counts as dead,
+// the other agents are asked whether they reach it.
 
 const (
 	askAgain        = 500 * time.Millisecond
-	reachabilityTTL = 3 * time.Second // what was seen longer ago says nothing
+	reachabilityTTL = 3 * time.Second // an answer that is older says nothing
 )
 
-// reachability is what one round of questions about a host has found.
+// reachability is the result of one round of questions about a host.
 type reachability struct {
 	host string
-	by   string // host that reaches its server; "" for nobody
+	by   string // another host that reaches the server of host; "" for none
 }
 
 // suspects are the hosts that this monitor can't ping, or whose server does not answer it. They belong to the owner.
 type suspects struct {
-	mute   map[string]bool      // newest ping failed
-	greets map[string]bool      // newest try of the server was greeted, and came to nothing
-	hung   map[string]bool      // newest try of the server ended in nothing; a port that refuses is an answer
-	since  map[string]time.Time // when it became suspect
+	mute   map[string]bool      // the newest ping failed
+	greets map[string]bool      // the server greeted the newest mysql check, and then did not answer
+	hung   map[string]bool      // the newest mysql check failed, and not because the port refused
+	since  map[string]time.Time // when the host became suspect
 	pinged map[string]time.Time // when the newest ping ended
-	back   map[string]time.Time // when pings came through again
-	grace  time.Duration        // how long what failed before that says nothing
-	asking map[string]bool      // questions are out
-	asked  map[string]time.Time // when they were last sent
+	back   map[string]time.Time // when a ping came through again after one that failed
+	grace  time.Duration        // after back, failures from before may still show in verdicts for this long
+	asking map[string]bool      // the other agents are being asked about the host
+	asked  map[string]time.Time // when they were last asked
 	seen   map[string]reachability
-	at     map[string]time.Time // when that was
-	up     time.Time            // when this monitor's own network was last seen
+	at     map[string]time.Time // when the entry in seen arrived
+	up     time.Time            // when this monitor's own network was last seen to be up
 }
 
 func newSuspects(grace time.Duration) *suspects {
@@ -49,7 +49,7 @@ func newSuspects(grace time.Duration) *suspects {
 
 func (s *suspects) suspect(host string) bool { return s.mute[host] || s.hung[host] }
 
-// note takes in the result of a probe, and says whether that has made the host suspect.
+// note takes in the result of a probe, and says whether the host has become suspect by it.
 func (s *suspects) note(u check.Update) (became bool) {
 	before := s.suspect(u.Host)
 	switch failed := u.Result.Status == check.Error; u.Name {
@@ -73,8 +73,9 @@ func (s *suspects) note(u check.Update) (became bool) {
 	return !before && s.suspect(u.Host)
 }
 
-// judge adds to verdicts of a host what a suspicion is worth: it is not condemned before the others were asked, it was
-// pinged once more, and this monitor has seen its own network since.
+// judge adds to the verdicts of a host what is known of it as a suspect. While v.Asking is set the host does not count
+// as dead: that is until, since it became suspect, the other agents have been asked, it has been pinged once more, and
+// this monitor has seen its own network.
 func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
 	if !s.suspect(host) {
 		return v
@@ -86,15 +87,16 @@ func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
 	return v
 }
 
-// receive takes in what was found and returns who is vouched for now.
+// receive takes in what the other agents said of a host and returns what reachedBy returns.
 func (s *suspects) receive(w reachability) map[string]string {
 	s.asking[w.host] = false
 	s.seen[w.host], s.at[w.host] = w, time.Now()
 	return s.reachedBy()
 }
 
-// reachedBy are the hosts that others reach and this monitor doesn't. A server that takes this monitor's connections
-// and then does not answer hangs: another host's connection, of which it knows no more, proves nothing.
+// reachedBy returns, for each host that this monitor can't ping and another host reaches, the name of that other host.
+// A server that greets this monitor and then does not answer hangs: it is left out, as another host's connection to it
+// proves nothing.
 func (s *suspects) reachedBy() map[string]string {
 	all := map[string]string{}
 	for host, w := range s.seen {
@@ -105,8 +107,8 @@ func (s *suspects) reachedBy() map[string]string {
 	return all
 }
 
-// question asks the other agents about the hosts that can't be pinged, each again after a while. A host that can be
-// pinged again needs no reachability.
+// question asks the other agents about each suspect host, and again after askAgain as long as it is suspect. What they
+// said of a host that is not suspect any more is dropped.
 func (o *owner) question(ctx context.Context) {
 	for _, h := range o.m.cfg.Topology.Hosts {
 		s := o.suspects
@@ -152,7 +154,7 @@ func askAll(ctx context.Context, others map[string]*agentclient.Client, host str
 	return ""
 }
 
-// tick is how often the state machine is asked because of time alone.
+// tick is how often the brain is asked when nothing but time has passed.
 func (m *Monitor) tick() time.Duration {
 	if l := m.cfg.Topology.Lease; l > 0 {
 		return min(tick, l.Heartbeat())

@@ -9,12 +9,13 @@ import (
 	"mysql-mmm/pkg/identity"
 )
 
-// receptions are what was seen of each host's part in replication, for the brain. They belong to the owner.
+// receptions collect what checks and surveys have found out about each host's replication, for the brain. They belong
+// to the owner.
 type receptions struct {
 	t  cluster.Topology
 	of map[string]cluster.Reception
 
-	servers identity.Known // by what surveys and probes have said; of dead ones too
+	servers identity.Known // what surveys and probes have said of the identity of all servers, dead ones too
 }
 
 func newReceptions(t cluster.Topology) *receptions {
@@ -29,7 +30,7 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 		s.Ended = now
 	case u.Name == check.MySQL && u.Result.Status != check.Error:
 		s.Answered = now
-	case u.Name != check.RepThreads || u.Result.Status == check.Unknown: // that it can't be asked says nothing
+	case u.Name != check.RepThreads || u.Result.Status == check.Unknown: // a check that can't ask says nothing
 		return
 	case th.Receiving || u.Result.Status == check.OK:
 		s.Lost, s.Received = 0, now
@@ -47,9 +48,9 @@ func (r *receptions) note(u check.Update, now time.Duration) {
 // survey takes in what a server has said of itself.
 func (r *receptions) survey(v Surveyed, now time.Duration) {
 	s := r.of[v.Host]
-	// It was started since the last survey, and no check has found its port closed meanwhile: that was over too soon, or
-	// on the other side of a line that was cut. Of its seconds one more may be over. (A server whose wall clock was set
-	// back seems to have been started, too.)
+	// The server was started since the last survey, and no check has found its port closed meanwhile: the restart took
+	// too little time, or happened while the line to the host was cut. Uptime is in whole seconds, rounded down, so up
+	// to one second more may have passed. (A server whose wall clock was set back seems to have been started, too.)
 	since := now - s.Surveyed
 	if v.Uptime > 0 && s.Surveyed > 0 && v.Uptime+time.Second <= since && s.Ended <= s.Surveyed {
 		s.Ended = now
@@ -79,7 +80,7 @@ func (r *receptions) from(s *cluster.Reception, source identity.Source) {
 	}
 }
 
-// unasked are the servers of a topology, of which nothing but the address is known.
+// unasked is what is known of the servers of a topology before any was asked: their addresses.
 func unasked(t cluster.Topology) identity.Known {
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
 	for _, h := range t.Hosts {

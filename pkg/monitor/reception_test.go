@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// TestReceptions: what the brain is told of a host's part in replication, probe by probe.
+// TestReceptions: what the brain is told of a host's replication after each probe.
 func TestReceptions(t *testing.T) {
 	runs := check.Threads{Known: true, Receiving: true, Executing: true}
 	stuck := check.Threads{Known: true, Receiving: true}
@@ -63,7 +63,8 @@ func TestReceptions(t *testing.T) {
 	}
 }
 
-// TestServerEnds: a port that refuses says that the server has ended; a server that only does not answer may go on.
+// TestServerEnds: a port that refuses means that the server has ended; a server that only does not answer may still
+// run.
 func TestServerEnds(t *testing.T) {
 	r := newReceptions(topology())
 	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error}}, 1)
@@ -74,8 +75,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestServerRestarted: that a server was started since it was last asked is known by how long it has run, where no
-// check has found its port closed meanwhile.
+// TestServerRestarted: where no check has found a server's port closed, its uptime tells whether it was started since
+// it was last asked.
 func TestServerRestarted(t *testing.T) {
 	const first, second = time.Minute, time.Minute + 10*time.Second
 	for name, c := range map[string]struct {
@@ -108,8 +109,8 @@ func TestServerRestarted(t *testing.T) {
 	}
 }
 
-// TestStrangerIsTold: that a server is connected to one that is no host is known by ids, and a name of a dead host by
-// what it stands for.
+// TestStrangerIsTold: a source that is no host of the configuration is recognised by its ids, and the name of a dead
+// host by the addresses that it resolves to.
 func TestStrangerIsTold(t *testing.T) {
 	r := newReceptions(topology())
 	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 7, UUID: "u7"}}}, 1)
@@ -155,7 +156,8 @@ func TestHungServerIsNotReached(t *testing.T) {
 	}
 }
 
-// TestNews: the brain is told at once of what a check has changed, and not of one that found what it knows.
+// TestNews: the brain is told at once when a check has changed something, and not when the check found what the brain
+// knows already.
 func TestNews(t *testing.T) {
 	o := &owner{m: &Monitor{}, suspects: newSuspects(0), received: newReceptions(cluster.Topology{}),
 		good: map[string]cluster.Verdicts{"db1": {Ping: true, MySQL: true}}}

@@ -11,8 +11,9 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// record puts events into the history and tells the observer and the subscribers. The history keeps no decision to
-// promote a host: what comes of it is told when it has come.
+// record puts events into the history and tells the observer and the subscribers of them. A decision to promote a host
+// (BeforePromotion) is for subscribers only: the history and the observer get the promotion itself, once it has
+// happened.
 func (o *owner) record(events ...event.Event) {
 	at := time.Now()
 	for _, e := range events {
@@ -27,7 +28,7 @@ func (o *owner) record(events ...event.Event) {
 	}
 }
 
-// recordOf is how the history keeps an event.
+// recordOf turns an event into a record of the history.
 func recordOf(e event.Event) history.Record {
 	r := history.Record{At: e.At, Kind: history.Note, Level: e.Level, Host: e.Host, From: e.From, To: e.To, Text: e.Text,
 		Cause: e.Cause, Evidence: e.Evidence, Planned: e.Planned, Seconds: e.Seconds}
@@ -49,12 +50,13 @@ func recordOf(e event.Event) history.Record {
 	return r
 }
 
-// recordNote keeps what is only said.
+// recordNote records a text that no other event stands for.
 func (o *owner) recordNote(l cluster.Level, text string) {
 	o.record(event.Event{Name: event.Note, Level: levelName(l), Text: text})
 }
 
-// recordCheck keeps a verdict that has changed. That a check that never failed is OK says nothing.
+// recordCheck records a verdict that has changed. It is to be called before u is in the check table. The first verdict
+// of a check is not recorded if it is OK.
 func (o *owner) recordCheck(u check.Update) {
 	e := event.Event{Name: event.Check, Host: u.Host}
 	last, known := o.checkTable[checkKey{u.Host, u.Name}]
@@ -71,7 +73,8 @@ func (o *owner) recordCheck(u check.Update) {
 	o.record(e)
 }
 
-// recordStep keeps what a step has decided and found: first what the log tells, which is the cause of the rest.
+// recordStep records the events of a step. Events with a text of their own come first, as they are the cause of the
+// moves of roles.
 func (o *owner) recordStep(out cluster.Output) {
 	var said, roles []event.Event
 	complaints := func(host string) []string { return o.checkTable.complaints(o.m.cfg.Checks.Registry, host) }
@@ -91,8 +94,8 @@ func (o *owner) recordStep(out cluster.Output) {
 	o.record(append(said, roles...)...)
 }
 
-// told is how programs, and people who are not looking, are told of an event. It is false for what they are not. What
-// the failing checks of a host say is the evidence for what becomes of it.
+// told turns an event of the brain into the event that subscribers and the history get; false where they get none.
+// complaints returns what the failing checks of a host say: that is the evidence for a change of the host's state.
 func told(e cluster.Event, activeMasterRole string, complaints func(host string) []string) (event.Event, bool) {
 	t := event.Event{Name: event.Note, Level: levelName(e.Level), Host: e.Host, Text: strings.TrimSpace(e.Text)}
 	moved := func(role cluster.RoleIP, from, to string, planned bool) {
@@ -141,8 +144,8 @@ func told(e cluster.Event, activeMasterRole string, complaints func(host string)
 	return t, true
 }
 
-// causeFor is what a step says of why a host loses an address: what became of the host, or else the last that was
-// decided.
+// causeFor returns the text of the event that explains why a host loses an address: the change of the host's state, or,
+// where that did not change, the last other decision in the same step.
 func causeFor(host string, events []cluster.Event) string {
 	cause := ""
 	for _, e := range events {

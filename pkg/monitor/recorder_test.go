@@ -14,7 +14,7 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// TestTold: how programs are told of what the brain decides, and how the history keeps that.
+// TestTold: which events of the brain programs are told of, in which words, and how the history keeps them.
 func TestTold(t *testing.T) {
 	writer := cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
 	reader := cluster.RoleIP{Role: "reader", IP: netip.MustParseAddr("fd00::1")}
@@ -104,7 +104,7 @@ func TestTold(t *testing.T) {
 	}
 }
 
-// What became of a host is the cause for its losing an address; else the last that was decided is.
+// The cause for the loss of an address is the change of the host's state, or else the last decision of the step.
 func TestCause(t *testing.T) {
 	died := cluster.Event{Host: "db1", Text: "down",
 		Fact: cluster.StateChanged{From: cluster.Online, To: cluster.HardOffline}}

@@ -14,15 +14,17 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// A reload is a restart within the process: the monitor ends, roles stay where they are, and one with the new
-// configuration starts from the status file and from what the agents say. It is allowed only where that moves nothing.
+// A reload is a restart within the process: the monitor ends, roles stay where they are, and a monitor with the new
+// configuration starts from the status file and from what the agents say. A reload is allowed only where it moves no
+// role.
 
 // trialSlack is what a first round of checks may take beyond the longest timeout.
 const trialSlack = 2 * time.Second
 
-// MayBeFollowed says whether a monitor with the configuration next may take over from this one, which has old and goes
-// on; the error says why not, line by line. It runs all checks of next once, and returns their results for
-// Config.Known: a password that is wrong must not take roles from healthy hosts.
+// MayBeFollowed says whether a monitor with the configuration next may take over from this one, which has the
+// configuration old and goes on meanwhile. The error says why not, one reason a line. MayBeFollowed runs all checks of
+// next once, as a wrong password in next must not take roles from healthy hosts, and returns their results for
+// Config.Known.
 func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) ([]check.Update, error) {
 	if err := m.settled(old, next); err != nil {
 		return nil, err
@@ -35,12 +37,13 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 	if snap := m.snapshot.Load(); snap != nil {
 		worse = snap.checkTable.worse(results)
 	}
-	// Things may have begun to move meanwhile.
+	// A role may have begun to move while the checks ran.
 	return results, errors.Join(append(worse, m.settled(old, next))...)
 }
 
-// worse tells which checks would fail that are ok now, or would be refused what they are not refused now: that takes no
-// roles, but the monitor would not see any more what becomes of the server.
+// worse returns an error for each check that is ok now and would fail, or would be refused by the server, with the new
+// configuration. A refusal takes no roles from the host, but the monitor would not see any more whether its server
+// works.
 func (b checkTable) worse(results []check.Update) []error {
 	var errs []error
 	for _, u := range results {
@@ -62,14 +65,15 @@ func (m *Monitor) settled(old, next *config.Config) error {
 	return errors.Join(reasons...)
 }
 
-// fixed are the changes that only a restart can make.
+// fixed returns an error for each changed setting that only a restart can change.
 func fixed(old, next *config.Config) []error {
 	return config.NeedRestart(old, next,
 		config.Setting{Name: "pid_path", Changed: old.Monitor.PIDPath != next.Monitor.PIDPath},
 		config.Setting{Name: "status_path", Changed: old.Monitor.StatusPath != next.Monitor.StatusPath})
 }
 
-// inUse are the changes that what is there stands in the way of.
+// inUse returns an error for everything in the state s that stands in the way of a reload: what moves now, what is not
+// saved, and roles that their holders could not keep with the configuration next.
 func inUse(old, next *config.Config, s cluster.State) []error {
 	var reasons []error
 	if s.Mode == cluster.Passive {

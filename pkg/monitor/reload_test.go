@@ -85,8 +85,8 @@ func TestReloadsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestWorse: a reload must not make the monitor blind, nor take anything from a host; what it does not make worse it
-// may keep.
+// TestWorse: a reload is refused if a check that is ok would fail or be refused with the new configuration. A check
+// that fails or is refused already is no reason.
 func TestWorse(t *testing.T) {
 	good, bad := check.Verdict{Good: true}, check.Verdict{}
 	ok, failed := check.Result{Message: "OK"}, check.Result{Status: check.Error, Message: "ERROR: x"}

@@ -10,22 +10,23 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// Report is all that a monitor tells those who watch it. It belongs to one snapshot and never changes.
+// Report is what a monitor tells those who watch it over HTTP (package web). It belongs to one snapshot and never
+// changes.
 type Report struct {
 	cluster.View
-	Network bool   `json:"network"`          // the monitor's own is up
-	Epoch   uint64 `json:"epoch,omitempty"`  // the newest decision about the writer
+	Network bool   `json:"network"`          // the monitor's own network is up
+	Epoch   uint64 `json:"epoch,omitempty"`  // number of the newest decision about the writer
 	Writer  string `json:"writer,omitempty"` // host that is told to have the active master role
-	Role    string `json:"writer_role"`      // the active master role
-	Lease   bool   `json:"lease"`            // the writer has one
-	// when each host came to its state; hosts that are in it for longer than this monitor runs are missing
+	Role    string `json:"writer_role"`      // name of the active master role
+	Lease   bool   `json:"lease"`            // writer_lease is above 0
+	// when each host came to its state; a host that was in its state before this monitor began is missing
 	Since   map[string]time.Time `json:"since"`
 	Remarks []string             `json:"remarks"` // the lines of `show` that begin with #
 	Checks  []CheckLine          `json:"checks"`
 	Links   []Link               `json:"links"`
 	History []history.Record     `json:"history"`
 
-	// how long it takes at most until the role of a writer that can't be reached may move
+	// if the writer can't be reached: how long it takes, at most, until its role may move
 	LeaseLeft time.Duration `json:"-"`
 }
 
@@ -38,8 +39,8 @@ type Link struct {
 	Lag   float64 `json:"lag_seconds"`
 }
 
-// Report tells how things are, and gives what is closed once they may be different. It is false while the monitor
-// starts.
+// Report returns the newest report, and a channel that is closed when there is a newer one. ok is false while the
+// monitor starts.
 func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	snap := m.snapshot.Load()
 	if snap == nil {
@@ -65,17 +66,18 @@ func (m *Monitor) Report() (r Report, changed <-chan struct{}, ok bool) {
 	return r, snap.changed, true
 }
 
-// Fresh says whether the owner is at work: it publishes something at least four times a second. A monitor that starts
-// may wait for its network.
+// Fresh says whether the owner is at work, which publishes a snapshot at least four times a second. It is true while
+// the monitor starts, as that may wait for the network for any time.
 func (m *Monitor) Fresh() bool {
 	snap := m.snapshot.Load()
 	return snap == nil || time.Since(snap.at) < staleAfter
 }
 
-// staleAfter is longer than a busy machine makes anything wait.
+// staleAfter is the age of the newest snapshot from which on the owner counts as stuck. Even on a busy machine the
+// owner waits for less.
 const staleAfter = 10 * time.Second
 
-// links says who replicates from whom, as far as the checks of replication know.
+// links returns which host replicates from which, as far as the checks of replication know.
 func (b checkTable) links(t cluster.Topology) []Link {
 	links := []Link{}
 	for _, h := range t.Hosts {
@@ -94,7 +96,7 @@ func (b checkTable) links(t cluster.Topology) []Link {
 	return links
 }
 
-// nameOf is the host that has an address, or the address.
+// nameOf is the name of the host whose address source is, or source itself.
 func nameOf(t cluster.Topology, source string) string {
 	ip, err := netip.ParseAddr(source)
 	for _, h := range t.Hosts {

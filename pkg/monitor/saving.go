@@ -9,16 +9,17 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// This file is about what must be on the disk before anybody hears of it.
+// This file sees to it that decisions are on the disk before agents hear of them.
 
 // pending are orders that wait for the status file.
 type pending struct {
 	version  uint64
 	deadline time.Time
-	epoch    bool // an epoch is among what is to be saved: nobody hears of it before (R2)
+	epoch    bool // a new epoch is to be saved: no agent hears of it before (docs/design.md, "Never two writers")
 }
 
-// save hands what must outlive the monitor to the store, when it has changed. In passive mode the file stays as it is.
+// save hands the part of the state that must outlive the monitor to the store, if it has changed. In passive mode the
+// status file stays as it is.
 func (o *owner) save() {
 	if o.state.Mode == cluster.Passive {
 		return
@@ -32,8 +33,8 @@ func (o *owner) save() {
 	o.pending = &pending{version: number, deadline: time.Now().Add(saveTimeout), epoch: epoch}
 }
 
-// saved releases the orders that waited for the file. A disk that is full or broken is logged and does not stop the
-// cluster.
+// saved releases the orders that waited for the status file. Where the file can't be written that is logged, and orders
+// go out all the same, unless they depend on a new epoch.
 func (o *owner) saved(s store.Saved) {
 	if s.Err != nil {
 		o.m.cfg.Log.Log(context.Background(), levelFatal,
@@ -45,7 +46,7 @@ func (o *owner) saved(s store.Saved) {
 	o.sendOrders()
 }
 
-// overdue stops waiting for a disk that hangs.
+// overdue stops waiting for a disk that hangs, unless a new epoch is to be saved: then it repeats a warning.
 func (o *owner) overdue() {
 	if o.pending != nil && time.Now().After(o.pending.deadline) {
 		if o.pending.epoch {

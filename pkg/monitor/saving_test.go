@@ -13,12 +13,12 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// memory is a Store that is no file. It keeps what it is given, and says so, when it is free to.
+// memory is a Store that is no file. It says that it has kept something only once free is closed.
 type memory struct {
-	kept  *cluster.Durable // of all that are made of it
+	kept  *cluster.Durable // shared with the memory of the next monitor
 	saved chan store.Saved
 	asked chan uint64
-	free  chan struct{} // closed: what is asked for is kept
+	free  chan struct{} // closed: saves succeed
 	last  uint64
 }
 
@@ -63,8 +63,8 @@ func (m *memory) Run(ctx context.Context) error {
 	}
 }
 
-// A store of another kind holds every order about the writer back until it has kept the decision, and what it has kept
-// is what the next monitor goes by.
+// With a Store that is no file, too, every order about the writer waits until the decision is kept, and the next
+// monitor starts from what was kept.
 func TestAnotherStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept cluster.Durable

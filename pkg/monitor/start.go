@@ -13,10 +13,10 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// This file is about how a monitor comes to its first state: from the checks, the status file, what agents say, and the
-// monitor before it.
+// This file is about how a monitor comes to its first state: from the checks, the status file, what the agents say, and
+// the monitor that it takes over from (Config.After).
 
-// start brings the monitor to its first state. It is false when ctx ended before.
+// start brings the monitor to its first state. It returns false when ctx ended before that.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var silent map[string]bool
 	if o.m.cfg.After != nil {
@@ -80,20 +80,20 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	return out, ctx.Err() == nil
 }
 
-// longWait is how long a network takes to come up after a boot, at most; who waits for longer waits for addresses that
-// nobody has.
+// longWait is how long a network takes to come up after a boot, at most. A monitor that waits for longer is likely to
+// have ping_ips that no machine has, and logs a warning.
 const longWait = 10 * time.Second
 
-const noNetwork = "an address of ping_ips (%s) answers a ping: until then its own network counts as down. If none ever does, name others there, " +
-	"such as a gateway's, and restart it"
+const noNetwork = "an address of ping_ips (%s) answers a ping: until then its own network counts as down. " +
+	"If none ever answers, put other addresses into ping_ips, such as that of a gateway, and restart the monitor"
 
-// await makes known what the start waits for: a condition.
+// await makes known the condition that the start waits for.
 func (m *Monitor) await(until string, args ...any) {
 	text := fmt.Sprintf(until, args...)
 	m.awaited.Store(&text)
 }
 
-// waiting is a remark about the start, for answers to commands.
+// waiting is a remark about what the start waits for, for answers to commands.
 func (m *Monitor) waiting() string {
 	if text := m.awaited.Load(); text != nil {
 		return "\n# It waits until " + *text
@@ -109,8 +109,8 @@ func list(ips []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
-// standing is the order of the writer that the saved decision names, which is told from the very start: checks and
-// questions may take longer than its lease.
+// standing is the order for the writer that the saved decision names. It is sent from the very start, because checks
+// and questions to agents may take longer than the writer's lease.
 type standing struct{ order *cluster.Order }
 
 // renewStanding begins to send the saved writer its order.
@@ -125,8 +125,9 @@ func (o *owner) renewStanding(stored cluster.Durable) *standing {
 	return &standing{order: &order}
 }
 
-// heard takes in an answer from before there is a state. A lease that is live is prolonged. One that has lapsed is
-// not: this monitor does not know yet whether its disk has the newest decision.
+// heard takes in an agent's answer while there is no state yet. A lease that is live is prolonged. A lease that has
+// lapsed is not revived, because this monitor does not know yet whether its disk has the newest decision. Once the
+// writer knows a decision that the disk lacks, its order is not sent any more.
 func (s *standing) heard(o *owner, a cluster.Answer) {
 	if s.order == nil || a.Host != s.order.Host || !a.Reached {
 		return
@@ -163,10 +164,11 @@ func (m *Monitor) silent() map[string]bool {
 	return hosts
 }
 
-// loadTimeout bounds reading the status file: a disk that hangs must not keep the monitor from seeing to its hosts.
+// loadTimeout is how long the start waits for the status file: a disk that hangs must not keep the monitor from its
+// work.
 const loadTimeout = 2 * time.Second
 
-// load reads the status file; without one, or with a broken one, the vote has less to go by.
+// load reads the status file. Where it is missing or broken, the monitor starts from what the agents and checks say.
 func (o *owner) load(ctx context.Context) cluster.Durable {
 	known := func(host string) bool { _, ok := o.m.cfg.Topology.Host(host); return ok }
 	type result struct {
@@ -203,8 +205,8 @@ func (o *owner) load(ctx context.Context) cluster.Durable {
 	return d
 }
 
-// ask asks all agents at once, but for those that are known not to answer: a lease may end while they are waited for.
-// It is false when ctx ended before.
+// ask asks all agents at once what they have. It does not ask the agents in silent, which did not answer the monitor
+// before this one: a lease may end while they are waited for. It returns false when ctx ended before all have answered.
 func (o *owner) ask(ctx context.Context, stored cluster.Durable, silent map[string]bool,
 	vouched *standing) (map[string]cluster.Found, bool) {
 	type answer struct {

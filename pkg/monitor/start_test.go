@@ -35,8 +35,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// TestStartSaysWhatItWaitsFor: a monitor whose ping_ips nobody has starts never, and says why; so does one that waits
-// for a check.
+// TestStartSaysWhatItWaitsFor: a monitor whose ping_ips no machine has never starts, and says why. A monitor that waits
+// for its first checks says that.
 func TestStartSaysWhatItWaitsFor(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {

@@ -17,19 +17,22 @@ type Surveyed struct {
 	Channel string // replication channel that was asked for
 	mysqlctl.Survey
 
-	Resolved []netip.Addr // what the name of its source stands for, here; nil where it has none, or nobody knows
+	// Resolved are the addresses that this machine finds for the name of the server's source; nil where the source has
+	// no name, or it can't be resolved.
+	Resolved []netip.Addr
 }
 
 // surveyor asks one server about its settings and its replication, again and again. It has its own connection and
-// goroutine, so that one that hangs delays nobody. That a server does not answer is told by its checks.
+// goroutine, so that a server that hangs delays nobody. It reports no errors: the checks tell that a server does not
+// answer.
 type surveyor struct {
 	host   string
-	conn   *mysqlctl.Conn // the surveyor's alone; closed by Run
+	conn   *mysqlctl.Conn // used by nobody else; closed by Run
 	period time.Duration
 	emit   func(Surveyed)
 }
 
-// Run asks at once and in every period, until ctx ends.
+// Run asks at once and then once every period, until ctx ends.
 func (s surveyor) Run(ctx context.Context) error {
 	defer s.conn.Close()
 	ticker := time.NewTicker(s.period)
@@ -47,11 +50,11 @@ func (s surveyor) Run(ctx context.Context) error {
 	}
 }
 
-// resolveTimeout bounds looking for the addresses of a name.
+// resolveTimeout is how long the lookup of a name may take.
 const resolveTimeout = time.Second
 
-// resolve looks what the name of a source stands for. That it can't be told is nothing: the server says who it is, once
-// it is connected to.
+// resolve looks up the addresses of the name of a source. It is no error if there are none: the source itself says who
+// it is once the replica is connected to it.
 func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 	if r == nil {
 		return nil
@@ -68,15 +71,15 @@ func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 	return found
 }
 
-// survey keeps what a server said.
+// survey takes in what a server said.
 func (o *owner) survey(s Surveyed) {
 	o.surveys[s.Host] = s
 	o.received.survey(s, o.m.now())
 	o.look()
 }
 
-// look sees what there is to warn of now, and logs what has changed. Servers that don't answer, and everything while
-// the monitor's own network is down, are left as they are.
+// look finds out what there is to warn of now, and logs what has changed. Servers that don't answer are not judged:
+// what they said before is no warning any more. While the monitor's own network is down the warnings stay as they are.
 func (o *owner) look() {
 	if !o.up {
 		return

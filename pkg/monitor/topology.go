@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// releaseSlack is the time for a host to give up an address, beyond max_kill_retries.
+// releaseSlack is the time that a host has to give up an address, beyond the seconds of max_kill_retries.
 const releaseSlack = 5 * time.Second
 
 // Topology takes from the configuration what the brain needs.

@@ -9,7 +9,8 @@ import (
 	"mysql-mmm/pkg/config"
 )
 
-// TestReleaseTimeout: a host may take as long to give a role up as its agent takes to stop writes, by the same file.
+// TestReleaseTimeout: the time that a host has to give a role up covers the time that its agent has to stop writes
+// (max_kill_retries).
 func TestReleaseTimeout(t *testing.T) {
 	const text = `active_master_role writer
 <monitor>

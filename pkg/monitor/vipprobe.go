@@ -11,18 +11,18 @@ import (
 	"mysql-mmm/pkg/check"
 )
 
-// vipProbePeriod is how often the addresses of the roles are looked for.
+// vipProbePeriod is the time from one ping of the addresses of the roles to the next.
 const vipProbePeriod = 5 * time.Second
 
-// vipProbe pings the addresses of the roles. One that does not answer, while its host does, is announced again by its
-// agent: a switch, a gateway or a neighbour may think that it is elsewhere.
+// vipProbe pings the addresses of the roles. An address that does not answer, while its host does, is announced again
+// by the agent of that host: a switch, a gateway or a neighbour may think that the address is elsewhere.
 type vipProbe struct {
 	monitor *Monitor
 	echo    check.Echoer
-	missing map[netip.Addr]bool // as logged
+	missing map[netip.Addr]bool // addresses that the log says don't answer
 }
 
-// Run looks until ctx ends.
+// Run pings all addresses every vipProbePeriod until ctx ends.
 func (l *vipProbe) Run(ctx context.Context) error {
 	ticker := time.NewTicker(vipProbePeriod)
 	defer ticker.Stop()
@@ -68,7 +68,7 @@ func (l *vipProbe) look(ctx context.Context) {
 			return nil
 		})
 	}
-	_ = group.Wait() // there are no errors
+	_ = group.Wait() // the functions above return no errors
 	for range asked {
 		f := <-results
 		if ctx.Err() != nil {

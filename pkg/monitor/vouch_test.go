@@ -19,18 +19,19 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// leasedAgents answer as agents with leases do: with what they know, and a clock. A host that is dark is switched off.
+// leasedAgents answer as agents with leases do: with the epoch and the lease that they know, and a stamp of their
+// clock. A host that is dark is switched off.
 type leasedAgents struct {
 	mu    sync.Mutex
 	began time.Time
 	dark  map[string]bool
 	epoch map[string]cluster.Epoch
-	until map[string]time.Duration // end of the lease, on the clock that all share
+	until map[string]time.Duration // end of each host's lease, on the clock that all agents share
 }
 
 func (a *leasedAgents) now() time.Duration { return time.Hour + time.Since(a.began) }
 
-// Ask answers for the agent that a line is for.
+// Ask answers for the agent of the host that is named in line.
 func (a *leasedAgents) Ask(ctx context.Context, _, line string) (string, error) {
 	r, err := wire.ParseRequest(line)
 	if err != nil {
@@ -110,7 +111,7 @@ func (p probing) Probe(ctx context.Context) check.Result {
 
 func (probing) Close() {}
 
-// pingIPs answer until they are told not to, or to say nothing.
+// pingIPs are addresses in ping_ips. They answer until fail is closed. While hang is in use nothing is known of them.
 type pingIPs struct{ fail, hang chan struct{} }
 
 func (p pingIPs) task(doubt <-chan struct{}, emit func(bool)) Task {
@@ -138,8 +139,8 @@ func (u upUntil) Run(ctx context.Context) error {
 	}
 }
 
-// underLease runs f with a monitor whose writer db1 has a lease of three seconds, while checks take their usual time.
-// start makes another monitor that goes on from the same status file.
+// underLease runs f with a monitor whose writer db1 has a lease of three seconds. The checks have the usual period,
+// timeout and trap period. start starts another monitor with the same status file.
 func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, stop func(),
 	start func() (*Monitor, func()))) {
 	status := filepath.Join(t.TempDir(), "status")
@@ -188,7 +189,7 @@ func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, sto
 	})
 }
 
-// alwaysLive watches the lease of db1 for so long.
+// alwaysLive fails the test if the lease of db1 ends within d.
 func alwaysLive(t *testing.T, a *leasedAgents, d time.Duration, what string) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -199,7 +200,7 @@ func alwaysLive(t *testing.T, a *leasedAgents, d time.Duration, what string) {
 	}
 }
 
-// TestNetworkDown: a writer that is reached is vouched for, whatever becomes of the addresses in ping_ips.
+// TestNetworkDown: the monitor vouches for a writer that it reaches, also while no address in ping_ips answers.
 func TestNetworkDown(t *testing.T) {
 	underLease(t, func(a *leasedAgents, p pingIPs, m *Monitor, stop func(), _ func() (*Monitor, func())) {
 		a.switchOff("db2")
@@ -230,7 +231,7 @@ func TestMonitorCutOff(t *testing.T) {
 	})
 }
 
-// TestPassive: nor what an operator does with the monitor's mode.
+// TestPassive: the monitor vouches for the writer also in passive mode.
 func TestPassive(t *testing.T) {
 	underLease(t, func(a *leasedAgents, _ pingIPs, m *Monitor, stop func(), _ func() (*Monitor, func())) {
 		a.switchOff("db2")
@@ -246,8 +247,8 @@ func TestPassive(t *testing.T) {
 	})
 }
 
-// TestMonitorStartsWhilePeerIsOff: a monitor vouches for the writer of its saved decision before it has checked
-// anything, as checks of a host that is off take longer than a lease.
+// TestMonitorStartsWhilePeerIsOff: a monitor that starts vouches for the writer of its saved decision before it has
+// checked anything, because checks of a host that is off take longer than a lease.
 func TestMonitorStartsWhilePeerIsOff(t *testing.T) {
 	underLease(t, func(a *leasedAgents, _ pingIPs, m *Monitor, stop func(), start func() (*Monitor, func())) {
 		a.switchOff("db2")
@@ -259,8 +260,8 @@ func TestMonitorStartsWhilePeerIsOff(t *testing.T) {
 	})
 }
 
-// TestLapsedWriterIsNotRevivedAtOnce: the monitor may have been put back to a decision before the newest one. What
-// has lapsed meanwhile waits until nobody else can be the writer.
+// TestLapsedWriterIsNotRevivedAtOnce: the status file of a monitor that starts may hold an older decision than the
+// newest one. So a lease that has lapsed is revived only when no other host can be the writer any more.
 func TestLapsedWriterIsNotRevivedAtOnce(t *testing.T) {
 	underLease(t, func(a *leasedAgents, _ pingIPs, _ *Monitor, stop func(), start func() (*Monitor, func())) {
 		a.switchOff("db2")

@@ -1,5 +1,5 @@
-// Package nstest lets tests work on a real kernel's network without touching that of the machine: in network namespaces
-// of their own. It needs root, and is for tests only.
+// Package nstest lets tests work on a real kernel's network, in network namespaces of their own, so that the network of
+// the machine is not touched. It needs root, and is for tests only.
 package nstest
 
 import (
@@ -20,11 +20,12 @@ import (
 
 const inside = "NSTEST_INSIDE"
 
-// Main runs the tests of a package in a namespace of their own, by starting the test binary once more in there: so
-// every goroutine is in it. prepare is done in the namespace first; nil: nothing is. It returns the exit code.
+// Main runs the tests of a package in a network namespace of their own. It starts the test binary once more in the
+// namespace, so that every goroutine is in it. prepare, unless it is nil, runs in the namespace before the tests. Main
+// returns the exit code.
 func Main(m *testing.M, prepare func() error) int {
 	if os.Getenv(inside) != "" {
-		err := up("lo") // without ::1 the net package would think that there is no IPv6
+		err := up("lo") // package net would think that there is no IPv6 if ::1 were missing
 		if err == nil && prepare != nil {
 			err = prepare()
 		}
@@ -34,7 +35,7 @@ func Main(m *testing.M, prepare func() error) int {
 		}
 		return m.Run()
 	}
-	runtime.LockOSThread() // Pdeathsig counts from the death of this thread
+	runtime.LockOSThread() // the kernel sends Pdeathsig when this thread ends, not the process
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -56,7 +57,7 @@ func up(link string) error {
 	return netlink.LinkSetUp(l)
 }
 
-// New makes a namespace, which stands for another machine. It goes with the test.
+// New makes a network namespace, which stands for another machine. It ends with the test.
 func New(t *testing.T) netns.NsHandle {
 	t.Helper()
 	var ns netns.NsHandle
@@ -68,7 +69,7 @@ func New(t *testing.T) netns.NsHandle {
 	return ns
 }
 
-// Do runs f on a thread of the namespace. What f opens belongs to the namespace; goroutines that it starts do not.
+// Do runs f on a thread in the namespace ns. Sockets that f opens belong to ns; goroutines that f starts do not.
 func Do(t *testing.T, ns netns.NsHandle, f func() error) {
 	t.Helper()
 	onThread(t, func() error {
@@ -89,7 +90,7 @@ func onThread(t *testing.T, f func() error) {
 	Must(t, <-result)
 }
 
-// Must ends the test where there is an error.
+// Must ends the test if err is not nil.
 func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -108,7 +109,7 @@ func Veth(t *testing.T, name, peer string) (netlink.Link, netlink.Link) {
 	t.Cleanup(func() {
 		for _, end := range []string{name, peer} { // one may be in another namespace, or both gone
 			if l, err := netlink.LinkByName(end); err == nil {
-				// the end of a namespace takes links along
+				// ENODEV: the link has gone with its namespace
 				if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 					t.Error(err)
 				}
@@ -118,7 +119,8 @@ func Veth(t *testing.T, name, peer string) (netlink.Link, netlink.Link) {
 	return a, b
 }
 
-// Address reads "10.0.0.5/24"; IPv6 addresses do without duplicate address detection.
+// Address reads an address with its prefix length, such as "10.0.0.5/24". An IPv6 address is marked so that the kernel
+// does no duplicate address detection for it, and it can be used at once.
 func Address(t *testing.T, cidr string) *netlink.Addr {
 	t.Helper()
 	a, err := netlink.ParseAddr(cidr)
@@ -129,7 +131,8 @@ func Address(t *testing.T, cidr string) *netlink.Addr {
 	return a
 }
 
-// Listen starts a server on a TCP address that keeps every connection open until the end of the test.
+// Listen starts a server on a TCP address. It keeps every connection open until the end of the test, and returns the
+// address that it listens on and a channel of the connections that it has accepted.
 func Listen(t *testing.T, network, address string) (netip.AddrPort, <-chan net.Conn) {
 	t.Helper()
 	l, err := net.Listen(network, address)

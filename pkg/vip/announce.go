@@ -11,18 +11,19 @@ import (
 )
 
 const (
-	// An announcement that hangs for longer has missed its time.
+	// An announcement that hangs is given up after this, as the next one is due.
 	announceTimeout = time.Second
-	// How often an address is announced while it is held, if not told otherwise.
+	// Announcer.Refresh, unless the caller sets it.
 	defaultRefresh = 30 * time.Second
 )
 
-// Announcer tells the neighbours on one interface that an address is here now, so that they send to this machine
-// and not to the one that had it before. It announces only what is on the interface at that moment.
+// Announcer tells the neighbours on one interface that an address is on this machine now, so that they send to this
+// machine and not to the one that had the address before. It announces only addresses that are on the interface at that
+// moment.
 type Announcer struct {
-	// Refresh is how often an address is announced after the first seconds, for as long as it is held: it mends what
-	// a second host with the address, a switch or a gateway that lost or mixed up its tables left behind. 30 seconds
-	// unless it is set before Run; 0 is never.
+	// Refresh is the time between announcements of an address after the first five seconds, for as long as the address
+	// is on the interface. It corrects neighbours that were misled by a second host with the address, and switches and
+	// gateways that lost their tables. 30 seconds unless it is set before Run; 0 is never.
 	Refresh time.Duration
 
 	iface string
@@ -32,7 +33,7 @@ type Announcer struct {
 	send func(context.Context, netip.Addr) error     // one announcement
 
 	mu    sync.Mutex
-	inbox map[netip.Addr]word // what Run has yet to hear: the last word on each address
+	inbox map[netip.Addr]word // what Run has yet to read: the newest word on each address
 	wake  chan struct{}
 }
 
@@ -61,23 +62,23 @@ func NewAnnouncer(iface string, log *slog.Logger) *Announcer {
 }
 
 // Announce has ip announced at once, again for five seconds, and then every Refresh until it is forgotten or has left
-// the interface; if it is being announced already this begins anew. It never blocks. An announcement that cannot be
-// sent is logged, as is the next that can, and the repeats are still tried.
+// the interface. If ip is being announced already this begins anew. It never blocks. An announcement that can't be sent
+// is logged, and so is the first one after it that can; the repeats are tried in any case.
 func (a *Announcer) Announce(ip netip.Addr) { a.queue(ip, announce) }
 
-// Hold has ip, which is here and has been, announced once and then every Refresh until it is forgotten or has left the
-// interface; if it is being announced already nothing changes. So what is on the interface goes on being announced when
-// an Announcer takes over from another one. It never blocks.
+// Hold has ip, which has been on the interface for some time, announced once and then every Refresh until it is
+// forgotten or has left the interface. If ip is being announced already nothing changes. It is for an Announcer that
+// takes over from another one: the addresses on the interface go on being announced. It never blocks.
 func (a *Announcer) Hold(ip netip.Addr) { a.queue(ip, hold) }
 
-// Forget ends the announcing of ip, because the address has left. It never blocks: an announcement that is being
-// written at this moment may still go out, none after it.
+// Forget ends the announcing of ip, because ip has left this machine. It never blocks: an announcement that is being
+// sent at this moment may still go out, and no other after that.
 func (a *Announcer) Forget(ip netip.Addr) { a.queue(ip, forget) }
 
 func (a *Announcer) queue(ip netip.Addr, w word) {
 	ip = ip.Unmap()
 	a.mu.Lock()
-	if w != hold || a.inbox[ip] != announce { // to announce it is more
+	if w != hold || a.inbox[ip] != announce { // announce includes what hold asks for
 		a.inbox[ip] = w
 	}
 	a.mu.Unlock()
@@ -110,7 +111,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		}
 		ip, when, any := p.next()
 		if any && !when.After(time.Now()) {
-			// One address at a time: a Forget is heard before the next.
+			// One address at a time, so that a Forget is read before the next one is announced.
 			a.repeat(ctx, p, ip)
 			if ctx.Err() != nil {
 				return nil
@@ -130,7 +131,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-// repeat announces ip once if it is still here.
+// repeat announces ip once if it is still on the interface.
 func (a *Announcer) repeat(ctx context.Context, p plan, ip netip.Addr) {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()

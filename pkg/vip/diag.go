@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listeners are the addresses at which a TCP port of this network namespace takes connections, each of them once;
-// "::" stands for IPv4 too, but where the socket is for IPv6 alone. None and no error: nothing listens. It needs no
-// capability, but a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (sock_diag(7)).
+// Listeners returns the addresses at which a TCP port of this network namespace takes connections, each once; an empty
+// list means that nothing listens on port. "::" stands for IPv4 too, unless the socket is for IPv6 alone (which
+// Listeners can't tell). It needs no capability, but a kernel with CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG
+// (sock_diag(7)).
 func Listeners(ctx context.Context, port uint16) ([]netip.AddrPort, error) {
 	found, err := listeners(ctx, port)
 	if err != nil {
@@ -48,8 +49,8 @@ func listeners(ctx context.Context, port uint16) ([]netip.AddrPort, error) {
 	return found, nil
 }
 
-// CanDestroySockets tells whether DestroySockets would work, by asking for the end of a connection between ports that
-// nobody can have; nothing is ended. nil where it would.
+// CanDestroySockets returns nil where DestroySockets would work. It finds out by asking for the end of a connection
+// between ports that nobody can have (0); nothing is ended.
 func CanDestroySockets(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -12,8 +12,9 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// Whoever has put the address on the interface once more, or instead, with another prefix length or a peer: it must
-// not be there for longer than the lease. The host's own address may hang on such an entry, and stays.
+// Somebody has put the address on the interface with another prefix length or a peer, beside the entry of Add or
+// instead of it: after Renew no entry of the address outlives the lease. The host's own address may be a secondary of
+// such an entry, and stays.
 func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 	const own4, own6 = "10.0.0.1/24", "fd00::1/64"
 	for _, tc := range []struct {
@@ -29,7 +30,7 @@ func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 		{"ours without a lifetime", vip4, []string{"10.0.0.5/32"}, "", "10.0.0.5/32"},
 		{"another alone", vip4, []string{"10.0.0.5/24"}, "", "10.0.0.5/32"},
 		{"with a peer", vip4, []string{"10.0.0.5/32"}, "10.9.0.1/32", "10.0.0.5/32"},
-		// on an interface once, with whichever
+		// an IPv6 address has one entry on an interface, and keeps its prefix length
 		{"IPv6 with another prefix length", vip6, []string{"fd00::5/64"}, "", "fd00::5/64"},
 		{"IPv6 without a lifetime", vip6, []string{"fd00::5/128"}, "", "fd00::5/128"},
 	} {
@@ -54,7 +55,8 @@ func TestRenewLeavesNothingThatOutlivesTheLease(t *testing.T) {
 	}
 }
 
-// TestRenewForEver: what had a lease stays; what somebody else has put there stays as it is.
+// TestRenewForEver: with lifetime 0 the entry of Add stays for ever, and an IPv4 entry with another prefix length,
+// which somebody else has made, stays as it is.
 func TestRenewForEver(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
 	i := Open("eth0")
@@ -104,14 +106,15 @@ func TestLasting(t *testing.T) {
 	want("taken over", "10.0.0.1")
 }
 
-// What is over is over: an entry that the kernel is about to take away is no reason to bring the address back.
+// An entry whose lifetime is over, and which the kernel has yet to remove, is no reason for Renew to bring the address
+// back.
 func TestRenewDoesNotReviveWhatIsOver(t *testing.T) {
 	l, _ := eth0(t)
 	other := nstest.Address(t, "10.0.0.5/24")
 	other.ValidLft, other.PreferedLft = 1, 1
 	nstest.Must(t, netlink.AddrAdd(l, other))
 	added := time.Now()
-	time.Sleep(950 * time.Millisecond) // the kernel looks now, and then for a second not again
+	time.Sleep(950 * time.Millisecond) // the Add below has the kernel look for expired addresses, and not again for 1 s
 	nstest.Must(t, Open("eth0").Add(t.Context(), netip.MustParseAddr("10.0.0.6"), 0))
 	time.Sleep(time.Until(added.Add(1200 * time.Millisecond)))
 	if entries := entriesOf(t, l); len(entries) != 2 {

@@ -11,19 +11,19 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// kernelLate is how long after its lifetime, in whole seconds, the kernel may leave an address on the interface: what
-// the sums of the lease allow it (docs/design.md, "Never two writers"), 1.25 s without the 50 ms that setting one may
-// take. A kernel at rest needs 0.98 s, one on a busy machine a little more.
+// kernelLate is how long the kernel may leave an address on the interface after its lifetime (in whole seconds) has
+// ended. The rules of the lease allow 1.25 s (docs/design.md, "Never two writers"), of which 50 ms are for setting a
+// lifetime. A kernel at rest needs 0.98 s, one on a busy machine a little more.
 const kernelLate = 1200 * time.Millisecond
 
-// The kernel looks for addresses whose time is over whenever one is added, and then for a second not again: an address
-// that ends just after such a look stays longest. So others are added shortly before the ends of some.
+// The kernel looks for addresses whose lifetime is over whenever an address is added, and then not again for a second:
+// an address that ends just after such a look stays longest. So this test adds addresses shortly before others end.
 func TestHowLateTheKernelTakesAddressesOff(t *testing.T) {
 	l, _ := eth0(t)
 	i := Open("eth0")
 	const rounds, lifetime = 3, time.Second
 	const ms = time.Millisecond
-	before := []time.Duration{10 * ms, 40 * ms, 100 * ms, 400 * ms} // from the look to an end
+	before := []time.Duration{10 * ms, 40 * ms, 100 * ms, 400 * ms} // from the kernel's look to the end of a lifetime
 	worst := time.Duration(0)
 	for round := range rounds {
 		look := time.Now().Add(lifetime)
@@ -48,7 +48,7 @@ func TestHowLateTheKernelTakesAddressesOff(t *testing.T) {
 			for _, ip := range list {
 				if end, ok := ends[ip]; ok {
 					left = true
-					worst = max(worst, began.Sub(end)) // it was there at that time, if not longer
+					worst = max(worst, began.Sub(end)) // ip was still on the interface at began
 				}
 			}
 			return !left

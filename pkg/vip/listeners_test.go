@@ -19,7 +19,7 @@ import (
 func TestListeners(t *testing.T) {
 	_, r := eth0(t, "10.0.0.1/24", "fd00::1/64")
 	r.add("10.0.0.100/24")
-	// Sockets that may have one address together, as servers with a thread for each have.
+	// Several sockets may share one address (SO_REUSEPORT), as in servers that have one for each thread.
 	sharing := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var set error
 		err := c.Control(func(fd uintptr) {
@@ -75,7 +75,8 @@ func TestListenersMapped(t *testing.T) {
 	}
 }
 
-// TestListenersOfOthers: neither connections nor what listens on other ports or in another network namespace counts.
+// TestListenersOfOthers: connections don't count, and neither do listeners on other ports or in another network
+// namespace.
 func TestListenersOfOthers(t *testing.T) {
 	_, r := eth0(t, "10.0.0.1/24")
 	r.add("10.0.0.100/24")
@@ -100,7 +101,7 @@ func TestListenersOfOthers(t *testing.T) {
 	}
 }
 
-// TestListenersWithoutRights: the systemd unit grants no more than what other tasks need.
+// TestListenersWithoutRights: Listeners works without any capability, as the systemd unit grants none for it.
 func TestListenersWithoutRights(t *testing.T) {
 	at, _ := listen(t, "tcp6", "[::]:0")
 	var got []netip.AddrPort

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// announce sends one announcement of ip, now. On a loopback interface there is nobody to tell, and it does nothing.
-// It does not look whether ip is on the interface. It needs CAP_NET_RAW.
+// announce sends one announcement of ip, now. On a loopback interface there is nobody to tell, and announce does
+// nothing. It does not look whether ip is on the interface. It needs CAP_NET_RAW.
 func (i *Interface) announce(ctx context.Context, ip netip.Addr) error {
 	ifi, err := i.hardware(ctx)
 	if err != nil {
@@ -41,7 +41,7 @@ func (i *Interface) hardware(ctx context.Context) (*net.Interface, error) {
 		}
 		l := link.Attrs()
 		*ifi = net.Interface{Index: l.Index, Name: l.Name, MTU: l.MTU, HardwareAddr: l.HardwareAddr, Flags: l.Flags}
-		// The kernel takes up to a second to call a link without a carrier not running.
+		// The kernel clears the flag "running" up to a second after the carrier is lost; LOWER_UP goes at once.
 		if l.RawFlags&unix.IFF_LOWER_UP == 0 {
 			ifi.Flags &^= net.FlagRunning
 		}
@@ -82,9 +82,9 @@ func broadcast(ctx context.Context, ifi *net.Interface, ip netip.Addr) error {
 	return nil
 }
 
-// gratuitousARP builds a request and a reply in which ip speaks of itself (RFC 826; RFC 5227 section 3 for the
-// request with an empty target). Some systems heed only one of the two. The reply names this machine as its own
-// target too, as Linux takes no other for gratuitous (RFC 5944 section 4.6).
+// gratuitousARP builds a request and a reply with ip as both sender and target (RFC 826; RFC 5227 section 3 for the
+// request with an empty target hardware address). Some systems heed only one of the two. The reply has mac as its
+// target hardware address too, because Linux regards no other reply as gratuitous (RFC 5944 section 4.6).
 func gratuitousARP(mac net.HardwareAddr, ip netip.Addr) ([][]byte, error) {
 	var payloads [][]byte
 	for _, p := range []struct {
@@ -108,7 +108,7 @@ func gratuitousARP(mac net.HardwareAddr, ip netip.Addr) ([][]byte, error) {
 }
 
 // unsolicitedAdvertisement builds the IPv6 packet of RFC 4861 section 7.2.6: to all nodes, with the override flag
-// and this machine's link-layer address. It comes from ip itself, so that the interface needs no other address.
+// and this machine's link-layer address. Its source is ip itself, so that the interface needs no other address.
 func unsolicitedAdvertisement(mac net.HardwareAddr, ip netip.Addr) ([][]byte, error) {
 	body, err := ndp.MarshalMessageChecksum(&ndp.NeighborAdvertisement{
 		Override:      true,
@@ -121,7 +121,7 @@ func unsolicitedAdvertisement(mac net.HardwareAddr, ip netip.Addr) ([][]byte, er
 	return [][]byte{icmpv6Packet(ip, netip.IPv6LinkLocalAllNodes(), body)}, nil
 }
 
-// RFC 8200 section 3. Neighbours drop any hop limit but 255 (RFC 4861 section 7.1).
+// The IPv6 header of RFC 8200 section 3. Neighbours drop packets with any hop limit but 255 (RFC 4861 section 7.1).
 const (
 	ipv6HeaderLen    = 40
 	nextHeaderICMPv6 = 58
@@ -138,10 +138,10 @@ func icmpv6Packet(from, to netip.Addr, body []byte) []byte {
 	return append(b, body...)
 }
 
-// allNodesHardware is the Ethernet group of ff02::1.
+// allNodesHardware is the Ethernet group address for all nodes (ff02::1).
 func allNodesHardware() net.HardwareAddr { return groupHardware(netip.IPv6LinkLocalAllNodes()) }
 
-// groupHardware is the Ethernet group of an IPv6 group (RFC 2464 section 7).
+// groupHardware is the Ethernet group address for an IPv6 multicast group (RFC 2464 section 7).
 func groupHardware(group netip.Addr) net.HardwareAddr {
 	b := group.As16()
 	return append(net.HardwareAddr{0x33, 0x33}, b[12:]...)

@@ -17,18 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLinkDown means that the interface is there but can't reach anybody: it is set down or has no carrier.
+// ErrLinkDown means that the interface exists but can't reach anybody: it is set down or has no carrier.
 var ErrLinkDown = errors.New("link is down")
 
-// Probe asks the network whether somebody else has ip, before it is put on this interface. It sends two probes in the
-// course of wait and returns the hardware address of the first that has ip or is probing for it too; nil if nobody
-// spoke up: RFC 5227 section 2.1 for IPv4, duplicate address detection of RFC 4862 section 5.4 for IPv6. What this
-// interface itself sends does not count, so ip may be on it already. On a loopback interface there is nobody to ask.
+// Probe asks the network whether somebody else has ip, before ip is put on this interface: by RFC 5227 section 2.1 for
+// IPv4, by the duplicate address detection of RFC 4862 section 5.4 for IPv6. It sends two probes in the course of wait
+// and returns the hardware address of the first machine that has ip or is probing for it too, or nil if no machine
+// spoke up. What this interface itself sends does not count, so ip may be on it already. On a loopback interface there
+// is nobody to ask, and the answer is nil.
 //
-// wait is far shorter than the seconds of the RFCs: it has to be above zero, 50 ms is plenty between healthy hosts on
-// one switch. Silence therefore is a good sign, not a proof. It needs CAP_NET_RAW; the error is ErrLinkDown
-// if nobody could have answered, at the start or at the end of wait; that a link is up again the kernel says up to a
-// second later.
+// wait has to be above zero. It may be far shorter than the seconds of the RFCs: 50 ms is plenty between healthy hosts
+// on one switch. For that reason silence is a good sign and not a proof. Probe needs CAP_NET_RAW. It returns
+// ErrLinkDown if the link was down at the start or at the end of wait, as nobody could have answered then. The kernel
+// reports up to a second late that a link is up again.
 func (i *Interface) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -62,7 +63,7 @@ func (i *Interface) probe(ctx context.Context, ip netip.Addr, wait time.Duration
 	if err != nil || mac != nil {
 		return mac, err
 	}
-	// Nobody answered: was there anybody to hear the question?
+	// Nobody answered. That counts only if the link was up to carry the question.
 	after, err := i.hardware(ctx)
 	if err != nil {
 		return nil, err
@@ -94,8 +95,7 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	// Closing waits until no packet is under way to the socket, some 20 ms, which nobody who waits for the answer has
-	// to.
+	// Close takes some 20 ms, until no packet is under way to the socket. The caller need not wait for that.
 	defer func() { go c.Close() }()
 	for _, group := range q.groups {
 		if err := c.JoinGroup(group); err != nil {
@@ -103,7 +103,7 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 		}
 	}
 	start := time.Now()
-	// wait may be over before this process gets to run
+	// A limit of its own for sending: on a busy machine wait may be over before this process gets to run.
 	if err := c.SetWriteDeadline(start.Add(kernelTimeout)); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func askQuestion(ctx context.Context, ifi *net.Interface, q question, wait time.
 	return nil, nil
 }
 
-// answer waits for a claim of somebody else; nil is the end of the time.
+// answer waits for somebody else's claim and returns the hardware address in it; nil if there was none before until.
 func answer(ctx context.Context, c *packet.Conn, own net.HardwareAddr, until time.Time, claims claim) (net.HardwareAddr,
 	error) {
 	if err := c.SetReadDeadline(until); err != nil {
@@ -151,11 +151,11 @@ func answer(ctx context.Context, c *packet.Conn, own net.HardwareAddr, until tim
 	}
 }
 
-// claim reads a packet: the hardware address of whoever claims the address in it, nil if nobody does.
-// from is the sender of the frame.
+// claim reads a packet and returns the hardware address of the machine that claims the address in it, nil where the
+// packet claims nothing. from is the sender of the frame.
 type claim func(b []byte, from net.HardwareAddr) net.HardwareAddr
 
-// question is what a probe sends and how it is answered.
+// question is what a probe sends, and which packets count as an answer.
 type question struct {
 	protocol ethernet.EtherType
 	to       net.HardwareAddr
@@ -174,7 +174,7 @@ func questionFor(own net.HardwareAddr, ip netip.Addr) (question, error) {
 	return ndpQuestion(ip)
 }
 
-// arpQuestion is the probe of RFC 5227 section 2.1.1: it comes from no address, so that it changes no cache.
+// arpQuestion is the probe of RFC 5227 section 2.1.1: its sender address is 0.0.0.0, so that it changes no ARP cache.
 func arpQuestion(own net.HardwareAddr, ip netip.Addr) (question, error) {
 	msg, err := arp.NewPacket(arp.OperationRequest, own, netip.IPv4Unspecified(), make(net.HardwareAddr, len(own)), ip)
 	if err != nil {
@@ -190,7 +190,7 @@ func arpQuestion(own net.HardwareAddr, ip netip.Addr) (question, error) {
 	}, nil
 }
 
-// arpClaim: any packet from ip, whatever it asks or answers, and any probe for it.
+// arpClaim takes any ARP packet from ip for a claim, be it a request or a reply, and any probe for ip.
 func arpClaim(b []byte, ip netip.Addr) net.HardwareAddr {
 	var p arp.Packet
 	if p.UnmarshalBinary(b) != nil {
@@ -203,8 +203,9 @@ func arpClaim(b []byte, ip netip.Addr) net.HardwareAddr {
 	return nil
 }
 
-// ndpQuestion is the solicitation of RFC 4862 section 5.4.2. Switches that snoop on MLD may keep other hosts' probes
-// from us, as we only listen at the interface and do not report the group; advertisements go to all nodes.
+// ndpQuestion is the solicitation of RFC 4862 section 5.4.2. A switch with MLD snooping may withhold other hosts'
+// probes from this one, which listens at the interface and does not report that it joined the group. The answer of a
+// host that has the address arrives all the same: it goes to all nodes.
 func ndpQuestion(ip netip.Addr) (question, error) {
 	group, err := ndp.SolicitedNodeMulticast(ip)
 	if err != nil {
@@ -223,7 +224,8 @@ func ndpQuestion(ip netip.Addr) (question, error) {
 	}, nil
 }
 
-// ndpClaim: an advertisement of ip, or a solicitation for it that comes from no address (RFC 4862 section 5.4.3).
+// ndpClaim takes an advertisement of ip for a claim, and a solicitation for ip whose source is the unspecified address,
+// which is another host's probe (RFC 4862 section 5.4.3).
 func ndpClaim(b []byte, from net.HardwareAddr, ip netip.Addr) net.HardwareAddr {
 	if len(b) < ipv6HeaderLen || b[6] != nextHeaderICMPv6 || b[7] != ndpHopLimit {
 		return nil

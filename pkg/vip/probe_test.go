@@ -155,7 +155,7 @@ func TestProbeErrors(t *testing.T) {
 			return err == nil
 		})
 
-		// It goes while the probe waits for answers.
+		// The carrier is lost while the probe waits for answers.
 		lost := make(chan error)
 		go func() {
 			_, err := i.Probe(t.Context(), ip, 300*time.Millisecond)

@@ -6,21 +6,21 @@ import (
 )
 
 // schedule says when an address is announced, counted from Announce: a burst, as a single announcement may be
-// lost, then once a second for the switches and neighbours that were busy with the same failure.
-// MMM 2.2 sends five.
+// lost, then once a second for switches and neighbours that are busy with the failure that moved the address.
+// MMM 2.2 sends five announcements.
 func schedule() []time.Duration {
 	const ms = time.Millisecond
 	return []time.Duration{0, 100 * ms, 300 * ms, 1000 * ms, 2000 * ms, 3000 * ms, 4000 * ms, 5000 * ms}
 }
 
-// plan is what is left to be announced. It does not read the clock.
+// plan holds the announcements that are still to be made. It does not read the clock.
 type plan map[netip.Addr]*announcement
 
 type announcement struct {
 	start  time.Time
-	due    time.Time // the next one
-	done   int       // how many entries of the schedule are behind it
-	failed bool      // the last one failed
+	due    time.Time // when the address is announced next
+	done   int       // how many entries of the schedule have been announced or have passed
+	failed bool      // the newest announcement failed
 }
 
 // begin has ip announced from now on, at once.
@@ -33,7 +33,8 @@ func (p plan) goOn(ip netip.Addr, now time.Time) {
 	}
 }
 
-// next is the address to be announced first, and when. One that nobody has heard of yet goes before all repeats.
+// next is the address to be announced next, and when. An address that has not been announced at all goes before all
+// repeats. false means that the plan is empty.
 func (p plan) next() (netip.Addr, time.Time, bool) {
 	var first netip.Addr
 	var when time.Time
@@ -52,8 +53,9 @@ func (a *announcement) before(b *announcement) bool {
 	return a.due.Before(b.due)
 }
 
-// advance takes the announcements of ip up to now off the plan. All that are overdue count as one: what was
-// missed in a sleep is not made up for in a burst. After the schedule ip is due every refresh.
+// advance takes the announcements of ip that are due by now off the plan. All that are overdue count as one: what was
+// missed while the machine was asleep or busy is not made up for in a burst. After the schedule ip is due every
+// refresh.
 func (p plan) advance(ip netip.Addr, now time.Time, refresh time.Duration) {
 	a := p[ip]
 	times := schedule()

@@ -176,7 +176,8 @@ func TestAnnouncerRefresh(t *testing.T) {
 	}
 }
 
-// An announcer that takes over knows nothing of what is on the interface but what it is told, again and again.
+// An announcer that takes over from another one knows no addresses on the interface but those that it is told to hold.
+// It is told of them again and again.
 func TestAnnouncerHold(t *testing.T) {
 	burst := []int{0, 100, 300, 1000, 2000, 3000, 4000, 5000}
 	for _, tc := range []struct {
@@ -228,7 +229,7 @@ func plus(ms []int, more int) []int {
 	return sum
 }
 
-// What has just come is announced as that, even if it is said to be here before anybody has listened.
+// A Hold that arrives before Run has read the Announce of the same address does not replace it.
 func TestHoldDoesNotReplaceAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(vip4)
@@ -244,7 +245,8 @@ func TestHoldDoesNotReplaceAnnounce(t *testing.T) {
 	})
 }
 
-// Many addresses are due and slow to send: one that is new on this machine need not wait for their repeats.
+// Many addresses are due, and each takes long to send: an address that is new on this machine need not wait for the
+// repeats of the others.
 func TestNewAddressGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var others []netip.Addr
@@ -273,7 +275,7 @@ func TestNewAddressGoesFirst(t *testing.T) {
 	})
 }
 
-// A failure of the refresh is told, as is its end, once each.
+// A refresh that begins to fail is logged once, and so is the first one that works again.
 func TestAnnouncerFailureOfRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(vip4)
@@ -299,7 +301,7 @@ func TestAnnouncerFailureOfRefresh(t *testing.T) {
 	})
 }
 
-// An announcement that fails is tried to the end of its schedule, no oftener, and logged once.
+// An address whose announcements fail is tried as often as its schedule says, and the failure is logged once.
 func TestAnnouncerFailure(t *testing.T) {
 	for _, where := range []string{"held", "send"} {
 		t.Run(where, func(t *testing.T) {

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deleteAlone removes one entry and nothing else.
+// deleteAlone removes the entry e and nothing else. all are the entries of the interface.
 //
 // Linux takes the secondaries of an IPv4 subnet away with its primary unless the sysctl promote_secondaries is set
-// (Documentation/networking/ip-sysctl.rst). A VIP put there by hand as 10.0.0.5/24 before the host's own address
-// is such a primary: removing it plainly would take the host off the network, gateway routes included. So each
-// secondary is held by a /32 of the same address while its primary goes, and is put back afterwards; connections
-// and routes through it live on. With promote_secondaries set this changes nothing.
+// (Documentation/networking/ip-sysctl.rst). A VIP put on the interface by hand as 10.0.0.5/24 before the host's own
+// address is such a primary: if it were removed without care, the host would be off the network, without its gateway
+// routes. So each secondary is held by a /32 of the same address while its primary is removed, and is put back
+// afterwards; its connections and routes live on. With promote_secondaries set this changes nothing.
 //
-// The entry goes first in importance: a secondary that can't be held or put back is an error, but no reason
-// to keep an address that another host may be about to take.
+// To remove e matters most: a secondary that can't be held or put back is an error, but no reason to keep an
+// address that another host may be about to take.
 func (c conn) deleteAlone(e netlink.Addr, all []netlink.Addr) error {
 	var failed error
 	others := secondaries(e, all)
@@ -28,7 +28,7 @@ func (c conn) deleteAlone(e netlink.Addr, all []netlink.Addr) error {
 		switch err := c.h.AddrAdd(c.link, &hold); {
 		case err == nil:
 			holds = append(holds, hold)
-		case !errors.Is(err, unix.EEXIST): // a /32 that was there before serves as well, and stays
+		case !errors.Is(err, unix.EEXIST): // a /32 that is there already serves as well, and stays
 			failed = errors.Join(failed, fmt.Errorf("hold %s: %w", o.IPNet, err))
 		}
 	}
@@ -49,7 +49,7 @@ func (c conn) deleteAlone(e netlink.Addr, all []netlink.Addr) error {
 
 // secondaries are the entries that the kernel removes together with e.
 func secondaries(e netlink.Addr, all []netlink.Addr) []netlink.Addr {
-	// In IPv6 the same bit means a temporary address (RFC 8981), which hangs on no other.
+	// In IPv6 the same bit means a temporary address (RFC 8981), which depends on no other address.
 	if local(e).Is6() || e.Flags&unix.IFA_F_SECONDARY != 0 {
 		return nil
 	}
@@ -69,11 +69,11 @@ func held(o netlink.Addr) netlink.Addr {
 	}
 }
 
-// restored is o as it has to be asked for to get it as it was.
+// restored is the request that makes the entry o again as it was.
 func restored(o netlink.Addr) netlink.Addr {
-	o.Flags &^= unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT // the kernel's own findings
+	o.Flags &^= unix.IFA_F_SECONDARY | unix.IFA_F_PERMANENT // the kernel sets these two by itself
 	if o.Broadcast == nil {
-		o.Broadcast = net.IPv4zero // none; nil would have one computed
+		o.Broadcast = net.IPv4zero // none: for nil the library computes one
 	}
 	return o
 }

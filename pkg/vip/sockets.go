@@ -16,16 +16,17 @@ import (
 
 // DestroySockets ends every TCP connection of this network namespace whose local address is ip, IPv4 sockets and
 // IPv6 sockets that carry IPv4 (a server that listens on "::") alike, and returns how many it ended. The owner of such
-// a socket gets ECONNABORTED, the client a reset at once, also while it waits for an answer and sends nothing itself.
+// a socket gets ECONNABORTED. The client gets a reset at once, even if it only waits for an answer and sends nothing.
 // Listening sockets are not touched, nor are connections that are closed already (TIME_WAIT).
 //
 // Call it while ip is still on the interface: in IPv4 the kernel can't send the reset from an address that it no
 // longer has, and the client would hang until its own timeout. Clients may connect again before the address is gone,
-// so close the port to them first (package fence), then destroy, then remove. Where the address is gone already, by the
-// end of its lifetime, call it all the same: it frees the server from connections that nobody can reach.
+// so close the port to them first (package fence), then destroy the sockets, then remove the address. Call it as well
+// where the address is gone already because its lifetime has ended: it frees the server from connections that nobody
+// can reach.
 //
-// It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (sock_diag(7), Linux 4.9). A connection that can't
-// be ended does not keep it from the others; the first such error is returned.
+// It needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (sock_diag(7), Linux 4.9). Where a connection can't
+// be ended the others are ended all the same; the first such error is returned.
 func DestroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -38,8 +39,9 @@ func DestroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	return n, nil
 }
 
-// DestroyClients ends every TCP connection to a port of this network namespace in the same way, but those of peers and
-// those of this machine with itself by a loopback address. Close the port to clients first: else they come back.
+// DestroyClients ends TCP connections to a port of this network namespace in the same way, and returns how many it
+// ended. Connections from peers stay, and so do connections of this machine to a loopback address of its own. Close the
+// port to clients first, or they connect again.
 func DestroyClients(ctx context.Context, port uint16, peers []netip.Addr) (int, error) {
 	n, err := destroy(ctx, []uint8{unix.AF_INET, unix.AF_INET6}, func(local, remote netip.AddrPort) bool {
 		return local.Port() == port && !local.Addr().IsLoopback() && !slices.Contains(peers, remote.Addr())
@@ -50,8 +52,8 @@ func DestroyClients(ctx context.Context, port uint16, peers []netip.Addr) (int, 
 	return n, nil
 }
 
-// DestroyTo ends every TCP connection of this network namespace to a remote address and port: whoever waits for a
-// machine that says nothing gets ECONNABORTED at once.
+// DestroyTo ends every TCP connection of this network namespace to a remote address and port, and returns how many it
+// ended: a process that waits for a machine that says nothing gets ECONNABORTED at once.
 func DestroyTo(ctx context.Context, to netip.AddrPort) (int, error) {
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	n, err := destroy(ctx, []uint8{unix.AF_INET, unix.AF_INET6}, func(_, remote netip.AddrPort) bool {
@@ -71,7 +73,7 @@ func destroySockets(ctx context.Context, ip netip.Addr) (int, error) {
 	return destroy(ctx, families, func(local, _ netip.AddrPort) bool { return local.Addr() == ip })
 }
 
-// destroy ends the connections that chosen names by their ends.
+// destroy ends the connections for whose two ends chosen returns true, and returns how many it ended.
 func destroy(ctx context.Context, families []uint8, chosen func(local, remote netip.AddrPort) bool) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -104,7 +106,8 @@ func destroy(ctx context.Context, families []uint8, chosen func(local, remote ne
 	return n, failed
 }
 
-// diag is a pair of sock_diag sockets for the length of one call: the library lists, but destroys IPv4 sockets only.
+// diag is a pair of sock_diag sockets for the length of one call. The library's handle lists sockets of both families,
+// but destroys IPv4 sockets only; destroyer is for both.
 type diag struct {
 	lister    *netlink.Handle
 	destroyer *nl.NetlinkSocket
@@ -140,7 +143,7 @@ func (d *diag) close() {
 	d.destroyer.Close()
 }
 
-// list gives all TCP sockets of one family.
+// list returns all TCP sockets of one address family.
 func (d *diag) list(ctx context.Context, family uint8) ([]*netlink.Socket, error) {
 	all, err := d.lister.SocketDiagTCP(family)
 	for errors.Is(err, netlink.ErrDumpInterrupted) && ctx.Err() == nil {
@@ -149,7 +152,7 @@ func (d *diag) list(ctx context.Context, family uint8) ([]*netlink.Socket, error
 	return all, err
 }
 
-// connections lists the chosen sockets of one family that are connections.
+// connections returns the chosen sockets of one address family that are open connections.
 func (d *diag) connections(ctx context.Context, family uint8,
 	chosen func(local, remote netip.AddrPort) bool) ([]*netlink.Socket, error) {
 	all, err := d.list(ctx, family)
@@ -180,8 +183,8 @@ func (d *diag) destroy(s *netlink.Socket) error {
 	return err
 }
 
-// destroyRequest is struct inet_diag_req_v2 (linux/inet_diag.h). The cookie names this very socket, so that no later
-// one of the same ports is hit.
+// destroyRequest is struct inet_diag_req_v2 (linux/inet_diag.h). The cookie names this very socket, so that a later
+// socket with the same addresses and ports is not hit.
 func destroyRequest(s *netlink.Socket) []byte {
 	b := []byte{s.Family, unix.IPPROTO_TCP, 0, 0}
 	b = binary.NativeEndian.AppendUint32(b, 1<<s.State)

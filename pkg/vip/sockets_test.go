@@ -159,7 +159,8 @@ func TestDestroySocketsArguments(t *testing.T) {
 	}
 }
 
-// TestDestroyClients: who waits for an answer from the port hears that there will be none; peers and other ports stay.
+// TestDestroyClients: a client that waits for an answer from the port is told that there will be none. Connections of
+// peers and to other ports stay.
 func TestDestroyClients(t *testing.T) {
 	own4, own6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
 	_, r := eth0(t, "10.0.0.1/24", "fd00::1/64")
@@ -192,8 +193,8 @@ func TestDestroyClients(t *testing.T) {
 	}
 }
 
-// TestDestroyTo: who waits for a machine that says nothing hears that there will be no answer; connections to others
-// stay.
+// TestDestroyTo: a process that waits for a machine that says nothing is told that there will be no answer. Connections
+// to other ports stay.
 func TestDestroyTo(t *testing.T) {
 	_, r := eth0(t, "10.0.0.1/24")
 	r.add("10.0.0.100/24")

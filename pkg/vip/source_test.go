@@ -12,9 +12,10 @@ import (
 	"mysql-mmm/pkg/nstest"
 )
 
-// TestRoleAddressIsNoSource: the host goes on talking to others from its own address while it has that of a role,
-// however often that is renewed, and also where its own one is put there later, as by a network service that restarts.
-// Else its connections, such as that of its replication, would break when the role leaves.
+// TestRoleAddressIsNoSource: the host's own address stays the source of its connections to others while the host has
+// the address of a role, however often the role's address is renewed, and also where the own address is added later, as
+// by a network service that restarts. Otherwise its connections, such as that of its replication, would break when the
+// role leaves.
 func TestRoleAddressIsNoSource(t *testing.T) {
 	for name, c := range map[string]struct {
 		vip             netip.Addr
@@ -57,8 +58,8 @@ func TestRoleAddressIsNoSource(t *testing.T) {
 	}
 }
 
-// TestSourceOfAHandMadeAddress: an IPv6 address that somebody has put there as any other is no source any more from the
-// first renewal on.
+// TestSourceOfAHandMadeAddress: an IPv6 role address that somebody has added by hand, without marking it deprecated, is
+// not used as a source any more from the first renewal on.
 func TestSourceOfAHandMadeAddress(t *testing.T) {
 	eth0(t, "fd00::1/64", "fd00::5/64")
 	i := Open("eth0")

@@ -1,7 +1,7 @@
 // Package vip puts virtual addresses on this machine, takes them off again and tells the neighbours.
 //
-// It speaks rtnetlink for addresses and packet sockets for announcements; it runs no commands. It keeps no idea
-// of which addresses ought to be here: that is for the caller to decide, from its orders and from List.
+// It speaks rtnetlink for addresses and packet sockets for announcements; it runs no commands. It does not know which
+// addresses ought to be on this machine: the caller decides that, from its orders and from List.
 package vip
 
 import (
@@ -20,16 +20,17 @@ import (
 var (
 	// ErrNoInterface means that no interface of the name exists at the moment.
 	ErrNoInterface = errors.New("no such interface")
-	// ErrNotPresent means that there is no entry of the address that Renew could renew.
+	// ErrNotPresent means that the address is not on the interface, or is about to leave it: Renew has nothing to
+	// renew.
 	ErrNotPresent = errors.New("address is not present")
 )
 
-// The kernel answers netlink at once; this only bounds the day it does not.
+// The kernel answers netlink requests at once. This is how long a call waits when it does not.
 const kernelTimeout = 5 * time.Second
 
 // Interface is one network interface, known by its name ("cluster_interface"). The interface may vanish and come
-// back: every call looks the name up again. Calls may be made from several goroutines, but two of them about the
-// same address have no defined order.
+// back: every call looks the name up again. Calls may be made from several goroutines, but two calls about the
+// same address at the same time have no defined order.
 //
 // Addresses are IPv4 or IPv6 without a zone; IPv4 in IPv6 form counts as IPv4.
 // All errors name the interface; they are ErrNoInterface when it is missing.
@@ -40,9 +41,9 @@ type Interface struct {
 // Open only remembers the name; the interface need not exist.
 func Open(name string) *Interface { return &Interface{name: name} }
 
-// List returns the addresses on the interface, sorted, each once whatever its prefix length, and whether the link
-// is up or down. An IPv6 address that the kernel found in use elsewhere (dadfailed, RFC 4862 section 5.4) is not
-// usable and is left out.
+// List returns the addresses on the interface, sorted. An address with several entries (prefix lengths) is listed once.
+// The link may be up or down. An IPv6 address that the kernel found in use elsewhere (dadfailed, RFC 4862 section 5.4)
+// is not usable and is left out.
 func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	err := i.do(ctx, func(c conn) (err error) {
@@ -55,8 +56,8 @@ func (i *Interface) List(ctx context.Context) ([]netip.Addr, error) {
 	return ips, nil
 }
 
-// Lasting returns those of the addresses on the interface that stay until somebody takes them off: they have an entry
-// without a lifetime.
+// Lasting returns the addresses on the interface that stay until somebody takes them off: each has at least one entry
+// without a lifetime. They are sorted, each listed once.
 func (i *Interface) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	err := i.do(ctx, func(c conn) error {
@@ -77,16 +78,17 @@ func (i *Interface) Lasting(ctx context.Context) ([]netip.Addr, error) {
 
 // Add puts ip on the interface as /32 or /128, an IPv6 address without duplicate address
 // detection, so that it can be used at once. After lifetime the kernel removes the address by itself, up to a second
-// late; 0 is for ever. Add again renews the lifetime. The kernel counts in whole seconds: give it those. A fraction
-// is cut off, so that the address never stays for longer than it was given, but what is below a second is one.
+// late; lifetime 0 is for ever. A second Add of the address sets its lifetime anew. The kernel counts in whole seconds,
+// so give whole seconds. A fraction is cut off, so that the lifetime is never longer than asked for; a lifetime below
+// one second becomes one second.
 //
-// An IPv6 address is deprecated from the start (preferred_lft 0, RFC 4862 section 5.5.4): it serves whoever connects to
-// it, and the host does not choose it as its own for what it connects to, such as its replication, while it has
-// another. For an IPv4 address the prefix of /32 has that effect.
+// An IPv6 address is deprecated from the start (preferred_lft 0, RFC 4862 section 5.5.4): clients can connect to it,
+// but the host does not use it as the source of its own connections, such as that of its replication, while it has
+// another address. For an IPv4 address the prefix of /32 has that effect.
 //
 // An address that is present with another prefix length, put there by hand, counts as present and is left as it is
-// when lifetime is 0. With a lifetime it is replaced by the /32 or /128, an IPv6 address for a moment absent, as an
-// entry that never ends would outlive the lease.
+// when lifetime is 0. With a lifetime it is replaced by the /32 or /128, because an entry that never ends would outlive
+// the lease. An IPv6 address is absent for a moment while it is replaced.
 func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -102,14 +104,16 @@ func (i *Interface) Add(ctx context.Context, ip netip.Addr, lifetime time.Durati
 	return nil
 }
 
-// Renew gives ip, which is on the interface, a new lifetime from now, of whole seconds as that of Add; 0: for ever.
-// Afterwards nothing of ip is there for longer: an IPv4 address that somebody has put there with another prefix
-// length or a peer, instead of ours or beside it, is ours from now on, as /32, without a moment in which it is
-// absent. (An IPv6 address is on an interface once; it keeps its prefix length.)
+// Renew gives ip, which is on the interface, a new lifetime that begins now, in whole seconds as for Add; 0 is for
+// ever. Where lifetime is above 0 no entry of ip outlives it afterwards: entries of an IPv4 address that somebody has
+// made with another prefix length or a peer, instead of Add's /32 or beside it, are replaced by the /32, and the
+// address is never absent meanwhile. (An IPv6 address has one entry on an interface; it keeps its prefix length.) With
+// lifetime 0 such entries stay as they are.
 //
-// It returns ErrNotPresent if ip is not on the interface, or if the kernel is about to take it away because its time is
-// over: it never adds an address, also not one that leaves between the look and the call. (Where only somebody else's
-// entry was there, one that leaves in those microseconds does come back, for lifetime.)
+// It returns ErrNotPresent if ip is not on the interface, or if the kernel is about to remove it because its lifetime
+// is over. Renew never adds an address, not even one that leaves between the look at the interface and the change. One
+// exception: where the only entry was somebody else's, and it leaves in those microseconds, the address comes back for
+// lifetime.
 func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	ip = ip.Unmap()
 	if err := check(ip); err != nil {
@@ -126,7 +130,7 @@ func (i *Interface) Renew(ctx context.Context, ip netip.Addr, lifetime time.Dura
 }
 
 // Remove takes every entry of exactly this address off the interface, whatever its prefix length, and looks again:
-// nil means that the address is not on the interface. An address that was not there is no error.
+// nil means that the address is not on the interface. It is no error if the address was not there before.
 // Other addresses stay, also those that the kernel would remove together with ip.
 func (i *Interface) Remove(ctx context.Context, ip netip.Addr) error {
 	ip = ip.Unmap()
@@ -164,12 +168,12 @@ func (i *Interface) do(ctx context.Context, f func(conn) error) error {
 	return explain(f(conn{h, link}), "CAP_NET_ADMIN")
 }
 
-// find looks the name up. The index is all that addresses need, and is had without the description of the interface
-// (netdevice(7)): an agent asks several times a second.
+// find looks the name up. Calls about addresses need the index of the interface and nothing else. An agent asks for it
+// several times a second, so find doesn't fetch the whole description of the interface (netdevice(7)).
 func (i *Interface) find(h *netlink.Handle) (netlink.Link, error) {
 	request, err := unix.NewIfreq(i.name)
 	if err != nil {
-		return h.LinkByName(i.name) // too long a name: it has another one besides
+		return h.LinkByName(i.name) // longer than the kernel's short names: it may be an alternative name (ip-link(8))
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -182,8 +186,8 @@ func (i *Interface) find(h *netlink.Handle) (netlink.Link, error) {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: i.name, Index: int(request.Uint32())}}, nil
 }
 
-// conn is a netlink socket and the interface it is used for, for the length of one call. Of the interface it knows the
-// name and the index.
+// conn is a netlink socket and the interface it is used for, for the length of one call. Of link only the name and the
+// index are certain to be filled in.
 type conn struct {
 	h    *netlink.Handle
 	link netlink.Link
@@ -193,7 +197,7 @@ type conn struct {
 func (c conn) entries(ctx context.Context) ([]netlink.Addr, error) {
 	for {
 		entries, err := c.h.AddrList(c.link, netlink.FAMILY_ALL)
-		// Addresses changed while the kernel was telling them: the list may lack some.
+		// Addresses changed while the kernel was listing them: the list may lack some.
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return entries, err
 		}
@@ -203,7 +207,7 @@ func (c conn) entries(ctx context.Context) ([]netlink.Addr, error) {
 	}
 }
 
-// addresses are those that can be used, sorted, each once.
+// addresses returns the addresses that can be used, sorted, each once.
 func (c conn) addresses(ctx context.Context) ([]netip.Addr, error) {
 	entries, err := c.entries(ctx)
 	if err != nil {
@@ -229,7 +233,7 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 		switch {
 		case local(e) != ip:
 		case dadFailed(e):
-			// Replacing would keep the mark, and the address would stay unusable.
+			// Replacing the entry would keep the flag dadfailed, and the address would stay unusable.
 			if err := c.delete(e); err != nil {
 				return err
 			}
@@ -238,7 +242,8 @@ func (c conn) add(ctx context.Context, ip netip.Addr, lifetime time.Duration) er
 		case lifetime == 0:
 			foreign = true
 		case ip.Is6():
-			// It goes first: the address is on an interface once, and replacing would keep its prefix.
+			// An IPv6 address has one entry on an interface, and replacing that would keep its prefix length: so it is
+			// deleted first.
 			if err := c.delete(e); err != nil {
 				return fmt.Errorf("replace %s: %w", e.IPNet, err)
 			}
@@ -260,7 +265,7 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 	}
 	there := false
 	for _, e := range entries {
-		// Nothing left of its lifetime: it is over, only the kernel's timer has not come round yet.
+		// ValidLft 0: the lifetime is over, and the kernel's timer has yet to remove the entry.
 		if local(e) != ip || dadFailed(e) || e.ValidLft == 0 {
 			continue
 		}
@@ -269,7 +274,8 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 			return c.lease(ctx, ip, lifetime, entries, slices.ContainsFunc(entries, ours))
 		}
 		there = true
-		// An entry with another prefix length is somebody else's, and stays as it is; an IPv6 address has but one.
+		// An entry with another prefix length is somebody else's, and stays as it is. An IPv6 address has one entry
+		// only, so that is always made permanent.
 		if (single(e) || ip.Is6()) && e.ValidLft != forever {
 			return c.h.AddrReplace(c.link, entry(ip, 0))
 		}
@@ -280,7 +286,8 @@ func (c conn) renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) 
 	return ErrNotPresent
 }
 
-// lease puts ip there for lifetime, or leaves it there, and takes away what would stay for longer.
+// lease gives the entry that is ours the lifetime: it adds that entry, or, where there says that it is on the
+// interface, prolongs it. Then it deletes all other entries of an IPv4 address, as they may stay for longer.
 func (c conn) lease(ctx context.Context, ip netip.Addr, lifetime time.Duration, entries []netlink.Addr,
 	there bool) error {
 	put := func(ip netip.Addr, lifetime time.Duration) error { return c.h.AddrReplace(c.link, entry(ip, lifetime)) }
@@ -302,11 +309,14 @@ func (c conn) lease(ctx context.Context, ip netip.Addr, lifetime time.Duration, 
 	return failed
 }
 
-// prolong sets the lifetime of an entry that is there, in one call: the kernel has no flag that says so (NLM_F_REPLACE
-// adds what is missing), and so it is asked for something else that it does for new addresses only, and can't do. It
-// joins the multicast group of an address that is marked autojoin (IFA_F_MCAUTOJOIN, ip-address(8)), which this one is
-// not. Kernels before 4.1 don't know the flag: there an address may come back that has just left. One that refuses it
-// for an address that is there is asked without: a renewal that fails for good would end a healthy writer's lease.
+// prolong sets the lifetime of an entry that is present, in one request, and does not add the address if the entry has
+// just left. The kernel has no flag for that: NLM_F_REPLACE adds an entry that is missing. So the request also asks for
+// autojoin (IFA_F_MCAUTOJOIN, ip-address(8)), which the kernel does for new addresses only: it joins the multicast
+// group of the address, and fails with EINVAL, as ip is no multicast address.
+//
+// Kernels before 4.1 don't know the flag: there an address that has just left may come back. A kernel that refuses the
+// flag although the address is present is asked again without it: a renewal that fails for good would end a healthy
+// writer's lease.
 func (c conn) prolong(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	e := entry(ip, lifetime)
 	e.Flags |= unix.IFA_F_MCAUTOJOIN
@@ -350,7 +360,7 @@ func (c conn) remove(ctx context.Context, ip netip.Addr) error {
 	return nil
 }
 
-// delete removes one entry; one that has gone already is no error.
+// delete removes one entry. It is no error if the entry has gone already.
 func (c conn) delete(e netlink.Addr) error {
 	if err := c.h.AddrDel(c.link, &e); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
@@ -358,24 +368,26 @@ func (c conn) delete(e netlink.Addr) error {
 	return nil
 }
 
-// forever is the lifetime of an address that stays, as the kernel tells it.
+// forever is what the kernel says for the lifetime of an address that stays.
 const forever = math.MaxUint32
 
 // entry is what Add puts on the interface.
 func entry(ip netip.Addr, lifetime time.Duration) *netlink.Addr {
-	// To the kernel zero seconds are "not given", and the highest number is for ever.
+	// The library sends no lifetime at all where both are 0, which the kernel takes for "for ever", as it does the
+	// highest number.
 	seconds := 0
 	if lifetime > 0 {
 		seconds = int(min(max(lifetime/time.Second, 1), math.MaxUint32-1))
 	}
 	if ip.Is6() {
 		if seconds == 0 {
-			seconds = forever // said in so many words, as the preferred lifetime would be taken for it
+			seconds = forever // not 0: the library would leave the preferred lifetime of 0 out as well
 		}
 		return &netlink.Addr{
 			IPNet: netlink.NewIPNet(ip.AsSlice()), ValidLft: seconds, PreferedLft: 0,
-			// An entry that somebody has made with the prefix of the network keeps it when it is replaced, and would
-			// give its end to the route that all of the host's addresses there share.
+			// NOPREFIXROUTE: an entry that somebody has made with the prefix length of the network keeps that length
+			// when it is replaced. Without the flag the kernel would give its lifetime to the route of that network,
+			// which all addresses of the host there share.
 			Flags: unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE,
 		}
 	}
@@ -400,7 +412,7 @@ func prefix(e netlink.Addr) netip.Prefix {
 	return netip.PrefixFrom(ip.Unmap(), bits).Masked()
 }
 
-// single is true for an entry that covers its own address and nothing else, like those of Add.
+// single is true for an entry that covers its own address and nothing else (/32 or /128), like those of Add.
 func single(e netlink.Addr) bool {
 	ip := local(e)
 	return prefix(e) == netip.PrefixFrom(ip, ip.BitLen())
@@ -415,7 +427,7 @@ func check(ip netip.Addr) error {
 	return nil
 }
 
-// explain makes errors of the kernel readable; capability is what a refusal lacks.
+// explain makes errors of the kernel readable. capability names what this process lacks where the kernel refuses.
 func explain(err error, capability string) error {
 	var notFound netlink.LinkNotFoundError
 	switch {

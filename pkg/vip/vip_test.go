@@ -122,7 +122,7 @@ func TestForeignPrefixLength(t *testing.T) {
 	}
 }
 
-// The host's own address hangs on the foreign entry and must not go with it.
+// The host's own address is a secondary of the entry with the foreign prefix length and must not go with it.
 func TestLeaseReplacesAPrimaryAlone(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.5/24", "10.0.0.1/24", "10.0.0.5/32")
 	nstest.Must(t, Open("eth0").Add(t.Context(), vip4, time.Minute))
@@ -237,7 +237,7 @@ func TestRenew(t *testing.T) {
 	i := Open("eth0")
 	for _, ip := range []netip.Addr{vip4, vip6} {
 		before := entriesOf(t, l)
-		for range 2 { // never there, then there no more
+		for range 2 { // in the first round the address was never on the interface, in the second it has been removed
 			if err := i.Renew(t.Context(), ip, time.Minute); !errors.Is(err, ErrNotPresent) {
 				t.Errorf("%s: Renew of a missing address: %v, want ErrNotPresent", ip, err)
 			}
@@ -262,8 +262,9 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-// An address that leaves between the look and the call, because the agent was stopped there, is not brought back; what
-// is renewed so keeps everything but its lifetime.
+// An address may leave between Renew's look at the interface and its request to the kernel, as when the agent is
+// stopped in between: the request does not bring the address back. An entry that is renewed keeps everything but its
+// lifetime.
 func TestRenewalAddsNothing(t *testing.T) {
 	l, _ := eth0(t, "10.0.0.1/24", "fd00::1/64")
 	i := Open("eth0")
@@ -293,7 +294,8 @@ func TestRenewalAddsNothing(t *testing.T) {
 	}
 }
 
-// Renewed several times a second, an address stays; one that is not renewed goes, and is not brought back.
+// An address that is renewed several times a second stays; one that is not renewed goes, and Renew does not bring it
+// back.
 func TestRenewKeepsTheAddress(t *testing.T) {
 	l, _ := eth0(t)
 	i := Open("eth0")

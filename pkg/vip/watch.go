@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A subscription that breaks (too many messages at once, no file descriptors left) is made anew after this.
+// A netlink subscription that breaks (too many messages at once, no file descriptors left) is made anew after this.
 const resubscribePause = 200 * time.Millisecond
 
-// Watch signals whenever the link of the interface or what List tells of it changes, by whomever, and once when it
-// begins to listen (again), as it has not seen what came before. An address that leaves is signalled even if it is
-// back at once; one that only gets a new lifetime is not. A signal says only "look": it is a send to changed that does
-// not wait, so give changed a buffer of one. Watch returns when ctx ends: nil, or what kept it from listening then.
+// Watch signals whenever the link of the interface or the result of List changes, whoever changed it. It also signals
+// each time it begins to listen, as it may have missed changes before. An address that leaves is signalled even if it
+// is back at once; an address that only gets a new lifetime is not. A signal says nothing but "look": it is a send to
+// changed that does not wait, so give changed a buffer of one. Watch returns when ctx ends: nil, or the error that kept
+// it from listening at that time.
 func (i *Interface) Watch(ctx context.Context, changed chan<- struct{}) error {
 	for {
 		err := i.follow(ctx, changed)
@@ -34,7 +35,7 @@ func (i *Interface) Watch(ctx context.Context, changed chan<- struct{}) error {
 	}
 }
 
-// follow is Watch until the first error.
+// follow does what Watch does, and returns at the first error.
 func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 	sock, err := nl.Subscribe(unix.NETLINK_ROUTE,
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
@@ -51,7 +52,7 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 		}
 	}()
 
-	// Subscribed first, looked up second: what happens in between is in both.
+	// The subscription comes before the look, so that no change in between is missed.
 	seen, err := i.look(ctx)
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 					continue
 				}
 			case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-				// The name may have come to, or gone from, an interface: created, deleted, renamed.
+				// An interface was created, deleted or renamed, and may have got or lost the name that is watched.
 				about = int(nl.DeserializeIfInfomsg(m.Data).Index)
 			default:
 				continue
@@ -92,7 +93,8 @@ func (i *Interface) follow(ctx context.Context, changed chan<- struct{}) error {
 	}
 }
 
-// renews says whether a message is of an address that was there, and can be used: nothing but its lifetime has changed.
+// renews says whether m is about an address that is in there and can be used: then nothing but its lifetime has
+// changed.
 func renews(m syscall.NetlinkMessage, there []netip.Addr) bool {
 	about := nl.DeserializeIfAddrmsg(m.Data)
 	if m.Header.Type != unix.RTM_NEWADDR || about.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
@@ -102,7 +104,8 @@ func renews(m syscall.NetlinkMessage, there []netip.Addr) bool {
 	if err != nil {
 		return false
 	}
-	// IPv4 has the address in IFA_LOCAL and the peer's in IFA_ADDRESS, IPv6 its own in IFA_ADDRESS (rtnetlink(7)).
+	// An IPv4 message has the address in IFA_LOCAL and that of its peer in IFA_ADDRESS; an IPv6 message has the address
+	// in IFA_ADDRESS (rtnetlink(7)).
 	kind := uint16(unix.IFA_ADDRESS)
 	if about.Family == unix.AF_INET {
 		kind = unix.IFA_LOCAL

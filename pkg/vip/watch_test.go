@@ -132,8 +132,8 @@ func TestWatchLink(t *testing.T) {
 	wantSignal(t, changed, "renamed back")
 }
 
-// More messages than the socket can hold break the subscription: Watch makes another and signals, as it has missed
-// some. They are about another interface, so no signal but that one can come of them.
+// More messages than the socket can hold break the subscription: Watch makes another one and signals, as it has missed
+// some. The messages are about another interface, so they cause no signal themselves.
 func TestWatchSurvivesOverflow(t *testing.T) {
 	l, _ := eth0(t)
 	other, _ := nstest.Veth(t, "eth1", "peer1")

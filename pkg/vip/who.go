@@ -13,10 +13,10 @@ import (
 	"github.com/mdlayher/ethernet"
 )
 
-// Who asks the network which hardware address answers for ip, as any host does that wants to send to it (RFC 826): from
-// is an address of this interface. nil where nobody has answered after wait; what this interface itself answers does
-// not count. Unlike a probe it claims nothing, so that it never stands in the way of a host that is about to take the
-// address. IPv4 only. It needs CAP_NET_RAW.
+// Who asks the network which hardware address answers for ip, as any host does that wants to send to ip (RFC 826). from
+// is an address of this interface, wait is above zero. It returns nil where nobody has answered after wait; answers of
+// this interface itself do not count. Unlike Probe it does not claim ip, so that it never stands in the way of a host
+// that is about to take ip. It is for IPv4 only and needs CAP_NET_RAW. It returns ErrLinkDown if the link is down.
 func (i *Interface) Who(ctx context.Context, ip, from netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	ip, from = ip.Unmap(), from.Unmap()
 	if !ip.Is4() || !from.Is4() || wait <= 0 {
@@ -45,7 +45,7 @@ func (i *Interface) Who(ctx context.Context, ip, from netip.Addr, wait time.Dura
 	return mac, nil
 }
 
-// whoQuestion is answered by whoever sends an ARP packet from ip.
+// whoQuestion is a plain ARP request for ip. Any ARP packet that another machine sends from ip counts as an answer.
 func whoQuestion(own net.HardwareAddr, ip, from netip.Addr) (question, error) {
 	msg, err := arp.NewPacket(arp.OperationRequest, own, from, make(net.HardwareAddr, len(own)), ip)
 	if err != nil {

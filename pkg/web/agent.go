@@ -9,7 +9,7 @@ import (
 	"mysql-mmm/pkg/agent"
 )
 
-// AgentSource is an agent, as far as it can be watched.
+// AgentSource is what this package needs of an agent (agent.Agent).
 type AgentSource interface {
 	Status() (agent.Status, bool)
 	Alive() bool
@@ -17,14 +17,14 @@ type AgentSource interface {
 	KnowsRole(role string) bool
 }
 
-// Agent serves an agent's metrics and health checks. version is the program's.
+// Agent serves an agent's metrics and health checks. version is that of the program.
 func Agent(a AgentSource, version string) http.Handler {
 	registry := newRegistry("mmm_agentd", version)
 	registry.MustRegister(newAgentMetrics(a))
 	return serve(agentRoutes(a, registry))
 }
 
-// agentRoutes are all that docs/api/agent.openapi.json describes.
+// agentRoutes are the routes that docs/api/agent.openapi.json describes.
 func agentRoutes(a AgentSource, registry *prometheus.Registry) []route {
 	return []route{
 		{"/metrics", metricsHandler(registry)},

@@ -39,7 +39,7 @@ func full() monitor.Report {
 	return r
 }
 
-// document is an OpenAPI document, as far as tests ask.
+// document holds the parts of an OpenAPI document that the tests look at.
 type document struct {
 	Paths      map[string]map[string]operation
 	Components struct{ Responses map[string]response }
@@ -69,10 +69,10 @@ func describedIn(t *testing.T, file string) document {
 	return d
 }
 
-// path is a route's as OpenAPI writes it.
+// describedPath is the path of a route as OpenAPI writes it.
 func (r route) describedPath() string { return strings.ReplaceAll(r.path, "{$}", "") }
 
-// TestEveryRouteIsDescribed: there are no others, and each has its parameters.
+// TestEveryRouteIsDescribed: the documents describe all routes, with their parameters, and no others.
 func TestEveryRouteIsDescribed(t *testing.T) {
 	for file, routes := range map[string][]route{
 		"monitor.openapi.json": monitorRoutes(well(), NewMetrics("")),
@@ -106,14 +106,14 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	}
 }
 
-// answers collects which of the described answers were seen.
+// answers collects which of the answers in an OpenAPI document were seen.
 type answers struct {
 	file string
 	doc  document
 	seen map[string]bool // "PATH STATUS"
 }
 
-// take holds an answer against the description of its path.
+// take compares an answer with the description of its path.
 func (a *answers) take(t *testing.T, path string, got *http.Response, body []byte) {
 	t.Helper()
 	status := fmt.Sprint(got.StatusCode)
@@ -142,7 +142,7 @@ func (a *answers) ask(t *testing.T, h http.Handler, path, url string) {
 	a.take(t, path, rec.Result(), rec.Body.Bytes())
 }
 
-// expectAll fails where an answer that is described was not seen, those named apart.
+// expectAll fails where an answer that is described was not seen, unless it is in apart.
 func (a *answers) expectAll(t *testing.T, apart ...string) {
 	t.Helper()
 	for path, methods := range a.doc.Paths {
@@ -196,10 +196,10 @@ func TestMonitorAnswersAsDescribed(t *testing.T) {
 	report, got := firstEvent(t, start(t, h))
 	a.take(t, "/api/v1/events", got, nil)
 	apitest.Check(t, "monitor.openapi.json#/components/schemas/report", "an event", report)
-	a.expectAll(t, "/api/v1/events 503", "/metrics 503") // TestEvents; and of the library
+	a.expectAll(t, "/api/v1/events 503", "/metrics 503") // TestEvents sees the first, the second comes from the library
 }
 
-// firstEvent is the data of the first event that a server sends.
+// firstEvent returns the data of the first event that a server sends.
 func firstEvent(t *testing.T, addr string) ([]byte, *http.Response) {
 	t.Helper()
 	r, err := http.Get("http://" + addr + "/api/v1/events")
@@ -219,7 +219,7 @@ func firstEvent(t *testing.T, addr string) ([]byte, *http.Response) {
 	return nil, nil
 }
 
-// TestWordsAreDescribed: every state, mode, check, kind and topic that there is may be in an answer.
+// TestWordsAreDescribed: the schemas allow every state, mode, check, kind and topic.
 func TestWordsAreDescribed(t *testing.T) {
 	source := well()
 	source.report = full()
@@ -253,7 +253,7 @@ func TestWordsAreDescribed(t *testing.T) {
 	try(func(r *monitor.Report) { r.Checks[0].LastChange = time.Time{} })
 }
 
-// TestSchemasAreStrict: a schema that lets more in than it has would let a new field pass.
+// TestSchemasAreStrict: no schema allows fields that it does not describe, as a new field would pass unseen.
 func TestSchemasAreStrict(t *testing.T) {
 	names, err := api.Files.ReadDir("schema")
 	if err != nil || len(names) < 8 {
@@ -274,7 +274,7 @@ func TestSchemasAreStrict(t *testing.T) {
 	}
 }
 
-// strict counts the schemas of objects in one.
+// strict fails where an object in the schema s may have other fields, and returns the number of objects.
 func strict(t *testing.T, at string, s any) int {
 	t.Helper()
 	n := 0

@@ -16,7 +16,7 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// exported are the names of all our metrics with their help.
+// exported returns the names of all metrics of the programs with their help.
 func exported(t *testing.T) map[string]string {
 	t.Helper()
 	m := NewMetrics("")
@@ -51,7 +51,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The page of the documentation has every metric, and no others.
+// docs/monitoring.md has every metric, and no others.
 func TestDocumented(t *testing.T) {
 	page := read(t, "../../docs/monitoring.md")
 	metrics := exported(t)
@@ -72,8 +72,8 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
-// Each alert has a section in the documentation, which begins with its severity and to which its runbook_url leads.
-// There are no other sections.
+// Each alert has a section in docs/monitoring.md. The section begins with the severity of the alert, and the
+// runbook_url of the alert leads to it. No other alerts have sections.
 func TestAlertsAreDocumented(t *testing.T) {
 	page := read(t, "../../docs/monitoring.md")
 	_, rules, _ := strings.Cut(read(t, "../../packaging/prometheus/mysql-mmm.rules.yml"), "\n    rules:\n")
@@ -88,7 +88,7 @@ func TestAlertsAreDocumented(t *testing.T) {
 		if !strings.Contains(page, "\n#### "+name+"\n\n**"+severity[1]+"**: ") {
 			t.Errorf("alert %s is not documented, or not as %s", name, severity[1])
 		}
-		// the anchor that the heading gets
+		// ends with the anchor of the heading
 		url := "          runbook_url: file:///usr/share/doc/mysql-mmm/docs/monitoring.md#" + strings.ToLower(name) + "\n"
 		if strings.Count(rule, "runbook_url") != 1 || !strings.Contains(rule, url) {
 			t.Errorf("alert %s lacks %s", name, url)
@@ -99,7 +99,7 @@ func TestAlertsAreDocumented(t *testing.T) {
 	}
 }
 
-// What is shipped for Prometheus and Grafana asks for metrics that exist.
+// The rules for Prometheus and the dashboard for Grafana that are shipped use only metrics that exist.
 func TestShippedFilesFit(t *testing.T) {
 	metrics := exported(t)
 	for _, file := range []string{"../../packaging/prometheus/mysql-mmm.rules.yml",

@@ -11,23 +11,23 @@ import (
 	"mysql-mmm/pkg/monitor"
 )
 
-// What watching costs at most.
+// Limits of the feed.
 const (
-	maxWatchers  = 64
-	pagePace     = 100 * time.Millisecond // between two events
-	pageRecords  = 60                     // of the history
-	sign         = 5 * time.Second        // of life, when nothing changes: the page calls itself stale without
+	maxWatchers  = 64                     // clients at the same time
+	pagePace     = 100 * time.Millisecond // at least, between two events
+	pageRecords  = 60                     // of the history in each event, at most
+	sign         = 5 * time.Second        // between signs of life: the page is stale after 12 s without a word
 	watchTimeout = 5 * time.Second        // for a client to take an event
 )
 
 // feed sends the whole report as a server-sent event, at once and whenever it has changed (HTML standard, "Server-sent
-// events"). A report is encoded once for all who watch.
+// events"). A report is encoded once for all clients.
 type feed struct {
 	source MonitorSource
 	places chan struct{}
 
-	mu      sync.Mutex // guards the encoded report
-	of      <-chan struct{}
+	mu      sync.Mutex      // guards of and encoded
+	of      <-chan struct{} // that came with the report which is in encoded
 	encoded []byte
 }
 
@@ -35,7 +35,8 @@ func newFeed(source MonitorSource) *feed {
 	return &feed{source: source, places: make(chan struct{}, maxWatchers)}
 }
 
-// latest is the newest report, encoded, and what is closed once there may be a newer one; nil while the monitor starts.
+// latest returns the newest report, encoded, and a channel that is closed once there may be a newer one. Both are nil
+// while the monitor starts.
 func (f *feed) latest() ([]byte, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +70,7 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		defer func() { <-f.places }()
 	default:
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, "Too many are watching.", http.StatusServiceUnavailable)
+		http.Error(w, "Too many clients are watching.", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -87,7 +88,7 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method == http.MethodHead {
 		return
 	}
-	if out.SetReadDeadline(time.Time{}) != nil { // that of the request would end the watching
+	if out.SetReadDeadline(time.Time{}) != nil { // else readTimeout would end the connection
 		return
 	}
 	if !write([]byte("retry: 1000\n\n")) {
@@ -127,7 +128,7 @@ func (f *feed) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// starting makes the loop look again soon while there is no report to wait for.
+// starting makes the loop of ServeHTTP look again soon while the monitor starts, and has no channel to wait for.
 func starting(changed <-chan struct{}) <-chan time.Time {
 	if changed != nil {
 		return nil

@@ -13,19 +13,20 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// states are those that a host can be in.
+// states are the states that a host can be in.
 func states() []cluster.HostState {
 	return []cluster.HostState{cluster.Online, cluster.AdminOffline, cluster.HardOffline, cluster.AwaitingRecovery,
 		cluster.ReplicationFail, cluster.ReplicationDelay}
 }
 
-// monitorGauges read a monitor's newest report whenever they are asked for: nothing has to be kept in step.
+// monitorGauges are metrics that are made from a monitor's newest report whenever they are scraped, so that no value
+// has to be kept up to date.
 type monitorGauges struct{ source MonitorSource }
 
-// Describe says nothing, so that Collect may give what it finds (client_golang, "unchecked Collector").
+// Describe says nothing, so that Collect may give other metrics each time (client_golang, "unchecked Collector").
 func (g monitorGauges) Describe(chan<- *prometheus.Desc) {}
 
-// Collect gives everything that a report has.
+// Collect gives the metrics of the newest report.
 func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 	gauge := func(name, help string, value float64, pairs ...string) {
 		emit(out, prometheus.GaugeValue, name, help, value, pairs)
@@ -43,7 +44,8 @@ func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 	gauge("mmm_epoch", "Number of the newest decision about the writer.", float64(r.Epoch))
 	if r.Lease {
 		gauge("mmm_writer_lease_remaining_seconds",
-			"How long the writer is certain to be vouched for: the time until its role may move should nothing more be heard of it.", r.LeaseLeft.Seconds())
+			"The time until the writer role may move if nothing more is heard of the writer. "+
+				"Until then the writer is certain to be vouched for.", r.LeaseLeft.Seconds())
 	}
 	for _, h := range r.Hosts {
 		for _, s := range states() {
@@ -52,8 +54,8 @@ func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge("mmm_host_agent_up", "1 while the host's agent answers.", number(h.AgentUp), "host", h.Name)
 		gauge("mmm_host_flapping", "1 while the host is flapping.", number(h.Flapping), "host", h.Name)
-		gauge("mmm_host_agent_problems", "What the host's agent could not do.", float64(len(h.Problems)), "host",
-			h.Name)
+		gauge("mmm_host_agent_problems", "Number of things that the host's agent could not do.",
+			float64(len(h.Problems)), "host", h.Name)
 		gauge("mmm_host_own_transactions", "Transactions that only this former writer has.", transactions(h), "host",
 			h.Name)
 		if at, ok := r.Since[h.Name]; ok {
@@ -99,7 +101,7 @@ func number(b bool) float64 {
 	return 0
 }
 
-// emit gives one value; pairs are labels and their values.
+// emit sends one value; pairs are label, value, label, value and so on.
 func emit(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, value float64, pairs []string) {
 	var labels, values []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -108,15 +110,15 @@ func emit(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help st
 	out <- prometheus.MustNewConstMetric(describe(name, help, labels...), kind, value, values...)
 }
 
-// agentMetrics read an agent's newest status whenever they are asked for.
+// agentMetrics are made from an agent's newest status whenever they are scraped.
 type agentMetrics struct{ source AgentSource }
 
 func newAgentMetrics(a AgentSource) agentMetrics { return agentMetrics{a} }
 
-// Describe says nothing: as in monitorGauges.
+// Describe says nothing, as in monitorGauges.
 func (g agentMetrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect gives everything that a status has.
+// Collect gives the metrics of the newest status; none before there is one.
 func (g agentMetrics) Collect(out chan<- prometheus.Metric) {
 	s, ok := g.source.Status()
 	if !ok {
@@ -139,8 +141,9 @@ func (g agentMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge("mmm_agent_server_down", "1 while the server's port refuses.", number(s.Down))
 	gauge("mmm_agent_fence_closed",
-		"1 while the server's port is closed to clients because it could not be closed for writes.", number(s.Fenced))
-	gauge("mmm_agent_problems", "What the agent could not do.", float64(len(s.Problems)))
+		"1 while the server's port is closed to clients because the server could not be closed for writes.",
+		number(s.Fenced))
+	gauge("mmm_agent_problems", "Number of things that the agent could not do.", float64(len(s.Problems)))
 	gauge("mmm_agent_epoch", "Number of the newest decision about the writer that the agent knows.",
 		float64(s.Epoch.Number))
 	gauge("mmm_agent_lease_remaining_seconds",

@@ -13,7 +13,7 @@ import (
 	"mysql-mmm/pkg/monitor"
 )
 
-// newRegistry has what every Go program can say of itself, and which program it is.
+// newRegistry makes a registry with the metrics of the Go runtime and the process, and mmm_build_info.
 func newRegistry(program, version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mmm_build_info",
@@ -25,8 +25,8 @@ func newRegistry(program, version string) *prometheus.Registry {
 	return r
 }
 
-// Metrics counts what happens in a monitor (monitor.Observer). What is, and not what happens, is read when it is asked
-// for: see monitorGauges.
+// Metrics counts what happens in a monitor (monitor.Observer). Metrics of the present state are made when they are
+// scraped: see monitorGauges.
 type Metrics struct {
 	registry  *prometheus.Registry
 	durations *prometheus.HistogramVec
@@ -48,7 +48,7 @@ const (
 	switchover = "switchover"
 )
 
-// NewMetrics makes the metrics of a monitor, in a registry of their own. version is the program's.
+// NewMetrics makes the metrics of a monitor, in a registry of their own. version is that of the program.
 func NewMetrics(version string) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -67,11 +67,12 @@ func NewMetrics(version string) *Metrics {
 		killed: counter("mmm_kill_host_total", "Runs of kill_host by whether the host is off for certain.", "host",
 			"result"),
 		moves: histogram("mmm_role_move_duration_seconds",
-			"From the decision to take a role from its host to the word of the next that it has it. A failover follows from trouble, a switchover was wanted.",
+			"Time from the decision to take a role from its host until the next host's agent says that it has the role. "+
+				"A failover follows from trouble, a switchover was planned.",
 			[]float64{.05, .1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120}, "role", "kind"),
 		back:    counter("mmm_role_moves_failed_total", "Moves of a role that ended where they began.", "role"),
 		changes: counter("mmm_host_state_changes_total", "Changes of a host's state by the new one.", "host", "state"),
-		events:  counter("mmm_events_total", "What the history has, by level.", "level"),
+		events:  counter("mmm_events_total", "Events that the history has kept, by level.", "level"),
 	}
 	m.registry.MustRegister(m.durations, m.probes, m.asked, m.silent, m.killed, m.moves, m.back, m.changes, m.events)
 	return m
@@ -95,7 +96,7 @@ func statusName(s check.Status) string {
 	panic(fmt.Sprintf("impossible status %d", s))
 }
 
-// Asked counts an order to an agent.
+// Asked counts an order to an agent, and how long the answer took if there was one.
 func (m *Metrics) Asked(host string, took time.Duration, answered bool) {
 	if !answered {
 		m.silent.WithLabelValues(host).Inc()
@@ -120,7 +121,7 @@ func (m *Metrics) Happened(e event.Event) {
 	case e.Name == event.State:
 		m.changes.WithLabelValues(e.Host, e.To).Inc()
 	case e.Role == "" || e.From == "" || e.To != e.Host:
-		// it has left, or it was nowhere before
+		// not about a role, or the role has only begun to leave, or no host had it before
 	case e.From == e.To:
 		m.back.WithLabelValues(e.Role).Inc()
 	case e.Planned:

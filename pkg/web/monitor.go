@@ -13,19 +13,20 @@ import (
 //go:embed page.html
 var page []byte
 
-// MonitorSource is a monitor, as far as it can be watched.
+// MonitorSource is what this package needs of a monitor (monitor.Monitor).
 type MonitorSource interface {
 	Report() (r monitor.Report, changed <-chan struct{}, ok bool)
 	Fresh() bool
 }
 
-// Monitor serves a monitor's status page, API, metrics and health checks. m counts for it: see NewMetrics.
+// Monitor serves a monitor's status page, API, metrics and health checks. m has the metrics that are counted while the
+// monitor runs: see NewMetrics.
 func Monitor(source MonitorSource, m *Metrics) http.Handler {
 	m.registry.MustRegister(monitorGauges{source})
 	return serve(monitorRoutes(source, m))
 }
 
-// monitorRoutes are all that docs/api/monitor.openapi.json describes.
+// monitorRoutes are the routes that docs/api/monitor.openapi.json describes.
 func monitorRoutes(source MonitorSource, m *Metrics) []route {
 	return []route{
 		{"/{$}", http.HandlerFunc(statusPage)},
@@ -74,7 +75,7 @@ func ready(source MonitorSource) http.HandlerFunc {
 	}
 }
 
-// newest picks the records of the history that a request wants.
+// newest picks the records of the history that a request asks for: the newest n, or all without n.
 func newest(r monitor.Report, req *http.Request) (any, string) {
 	n := len(r.History)
 	if text := req.URL.Query().Get("n"); text != "" {
@@ -86,7 +87,8 @@ func newest(r monitor.Report, req *http.Request) (any, string) {
 	return r.History[max(0, len(r.History)-n):], ""
 }
 
-// answer answers with JSON, or with what is wrong with the request.
+// answer makes a handler that answers with the value that pick takes from the newest report, as JSON. wrong says what
+// is wrong with the request; "": nothing.
 func answer(source MonitorSource,
 	pick func(monitor.Report, *http.Request) (value any, wrong string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
@@ -102,7 +104,7 @@ func answer(source MonitorSource,
 		}
 		text, err := json.MarshalIndent(value, "", "  ")
 		if err != nil {
-			http.Error(w, "It can't be encoded.", http.StatusInternalServerError)
+			http.Error(w, "The answer can't be encoded as JSON.", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

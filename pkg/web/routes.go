@@ -6,13 +6,13 @@ import (
 	"mysql-mmm/docs/api"
 )
 
-// route is a path, as http.ServeMux writes it, and what answers there.
+// route is a pattern of http.ServeMux without its method, and the handler for it.
 type route struct {
 	path    string
 	handler http.Handler
 }
 
-// serve makes one handler of routes. HEAD is answered too.
+// serve makes one handler of routes, for GET and HEAD.
 func serve(routes []route) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {
@@ -21,7 +21,7 @@ func serve(routes []route) http.Handler {
 	return mux
 }
 
-// described gives one of the descriptions of what is served.
+// described serves a file of docs/api, which describe the API.
 func described(file, contentType string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := api.Files.ReadFile(file)
@@ -34,7 +34,7 @@ func described(file, contentType string) http.HandlerFunc {
 	}
 }
 
-// schema gives a JSON Schema where monitor.openapi.json, which is /openapi.json here, looks for it.
+// schema serves a JSON Schema at the path by which monitor.openapi.json (served as /openapi.json) refers to it.
 func schema(w http.ResponseWriter, r *http.Request) {
 	described("schema/"+r.PathValue("name"), "application/schema+json")(w, r)
 }

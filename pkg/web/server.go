@@ -14,19 +14,19 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// What a client may cost.
+// Limits of what clients may use, and times of the server.
 const (
 	maxConns     = 200
-	maxHeader    = 8 << 10
-	readTimeout  = 5 * time.Second // of a whole request
+	maxHeader    = 8 << 10         // bytes
+	readTimeout  = 5 * time.Second // for a whole request
 	writeTimeout = 10 * time.Second
 	idleTimeout  = 30 * time.Second
-	retryListen  = 10 * time.Second
-	goodbye      = time.Second // for answers that are on their way at the end
+	retryListen  = 10 * time.Second // until Run tries again to listen
+	goodbye      = time.Second      // for requests that are being answered when Run ends
 )
 
-// Server serves a handler on one address, as a task. An address that can't be had is logged and tried again: it stops
-// nothing else.
+// Server serves a handler on one address, as a task. If it can't listen on the address it logs that and tries again: it
+// stops nothing else.
 type Server struct {
 	Addr    netip.AddrPort
 	Handler http.Handler
@@ -38,7 +38,7 @@ type Server struct {
 // String names the task.
 func (s Server) String() string { return "HTTP on " + s.Addr.String() }
 
-// Run serves until ctx ends. It never fails.
+// Run serves until ctx ends. It always returns nil.
 func (s Server) Run(ctx context.Context) error {
 	retry, said := cmp.Or(s.retry, retryListen), false
 	for {
@@ -47,7 +47,8 @@ func (s Server) Run(ctx context.Context) error {
 			return nil
 		}
 		if !said {
-			s.Log.Error(fmt.Sprintf("No HTTP on metrics_listen %s; everything else goes on, and it is tried again every %s", s.Addr, retry), "cause", err)
+			s.Log.Error(fmt.Sprintf("No HTTP on metrics_listen %s: everything else works, and listening is tried again "+
+				"every %s", s.Addr, retry), "cause", err)
 			said = true
 		}
 		select {
@@ -71,7 +72,7 @@ func (s Server) serve(ctx context.Context) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		// strangers don't write into our log
+		// strangers must not be able to fill our log
 		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -93,12 +94,13 @@ func (s Server) serve(ctx context.Context) error {
 	return err
 }
 
-// guard lets in what only reads, and nothing that a browser was tricked into asking for another site.
+// guard refuses requests that are not GET or HEAD, and sets headers by which browsers neither show our pages inside of
+// other sites, nor load anything from other sites into our pages, nor keep answers.
 func guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "This only reads.", http.StatusMethodNotAllowed)
+			http.Error(w, "Only GET and HEAD are allowed here.", http.StatusMethodNotAllowed)
 			return
 		}
 		r.Body = http.NoBody
@@ -112,7 +114,7 @@ func guard(h http.Handler) http.Handler {
 	})
 }
 
-// healthy answers 200 with what is well, or 503 with what is not.
+// healthy answers a health check with text: with status 200 if ok, else with 503.
 func healthy(w http.ResponseWriter, ok bool, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !ok {

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// watched is a monitor made of a report.
+// watched is a MonitorSource with a report that tests change.
 type watched struct {
 	mu      sync.Mutex
 	report  monitor.Report
@@ -128,7 +128,7 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-// watchedAgent is an agent made of a status.
+// watchedAgent is an AgentSource with a status that tests change.
 type watchedAgent struct {
 	status agent.Status
 	up     bool
@@ -200,7 +200,7 @@ func runServer(t *testing.T, s Server) {
 	})
 }
 
-// TestPortInUse: it is said once, nothing fails, and the port is taken once it is free.
+// TestPortInUse: a port in use is logged once, Run does not end, and the port is served once it is free.
 func TestPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -211,7 +211,7 @@ func TestPortInUse(t *testing.T) {
 	runServer(t, Server{Addr: netip.MustParseAddrPort(addr), Handler: http.NotFoundHandler(),
 		Log: slog.New(slog.NewTextHandler(log, nil)), retry: time.Millisecond})
 	until(t, "the complaint", func() bool { return strings.Contains(log.String(), "address already in use") })
-	time.Sleep(20 * time.Millisecond) // many tries
+	time.Sleep(20 * time.Millisecond) // enough for many tries
 	l.Close()
 	until(t, "the port", func() bool {
 		r, err := http.Get("http://" + addr)
@@ -227,7 +227,7 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// TestRudeClients: whatever strangers send, others are answered.
+// TestRudeClients: whatever some clients send, others are answered.
 func TestRudeClients(t *testing.T) {
 	addr := start(t, Monitor(well(), NewMetrics("")))
 	say := func(text string) string {
@@ -255,7 +255,7 @@ func TestRudeClients(t *testing.T) {
 			t.Errorf("%.40q: %q, want %q", text, got, want)
 		}
 	}
-	for range maxConns { // half a request each, and not a byte more
+	for range maxConns { // clients that send half a request each, and then nothing
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -268,7 +268,7 @@ func TestRudeClients(t *testing.T) {
 	}
 }
 
-// TestEvents: each change is told, once, also beside a client that reads nothing; too many watchers are sent away.
+// TestEvents: each change is sent once, also while another client reads nothing. A client above maxWatchers is refused.
 func TestEvents(t *testing.T) {
 	source := well()
 	addr := start(t, Monitor(source, NewMetrics("")))
@@ -304,7 +304,7 @@ func TestEvents(t *testing.T) {
 	if r := next(in); r.Writer != "db1" || len(r.History) != 2 {
 		t.Errorf("%+v", r)
 	}
-	source.change(func(*monitor.Report) {}) // nothing that anybody would see
+	source.change(func(*monitor.Report) {}) // a new snapshot with the same report
 	source.change(func(r *monitor.Report) {
 		r.Writer = "db2"
 		r.History = append(r.History, make([]history.Record, 100)...)
@@ -331,7 +331,7 @@ func TestEvents(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 }
 
-// TestEventsFromTheStart: who watches a monitor that starts sees it come up.
+// TestEventsFromTheStart: a client that watches a monitor which starts gets the first report.
 func TestEventsFromTheStart(t *testing.T) {
 	source := well()
 	source.up = false
@@ -416,7 +416,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// ours leaves out what Go says of itself.
+// ours returns the metrics of this program, without those of the Go runtime and the process.
 func ours(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

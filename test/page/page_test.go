@@ -160,7 +160,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until(`document.body.classList.contains("stale")`, "true")
-	b.until(`document.getElementById("verdict").textContent`, "The monitor can't be seen")
+	b.until(`document.getElementById("verdict").textContent`, "The monitor can't be reached")
 	w.picture(b, "gone")
 	if err := w.Monitor.Start(); err != nil {
 		t.Fatal(err)
