@@ -10,8 +10,7 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// ownLog is a binary log of the server with server_id 1. It begins at the first transaction in list and ends at end. It
-// does not heed the limit of Transactions.
+// ownLog is a binary log of the server with server_id 1. It begins at the first transaction in list and ends at end.
 type ownLog struct {
 	list []mysqlctl.Transaction
 	end  mysqlctl.Position
@@ -19,7 +18,7 @@ type ownLog struct {
 
 func (l ownLog) Position(context.Context) (mysqlctl.Position, error) { return l.end, nil }
 func (l ownLog) ServerID(context.Context) (uint32, error)            { return 1, nil }
-func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ int) (found []mysqlctl.Transaction,
+func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, limit int) (found []mysqlctl.Transaction,
 	err error) {
 	if !start.IsZero() && start.File < l.list[0].At.File {
 		return nil, mysqlctl.ErrLogGone
@@ -27,6 +26,9 @@ func (l ownLog) Transactions(_ context.Context, start, _ mysqlctl.Position, _ in
 	for _, t := range l.list {
 		if c, err := t.At.Compare(start); start.IsZero() || err == nil && c >= 0 {
 			found = append(found, t)
+		}
+		if len(found) == limit {
+			break
 		}
 	}
 	return found, nil
@@ -41,6 +43,13 @@ func TestAudit(t *testing.T) {
 	both := []mysqlctl.Transaction{logged("bin.000002", 4, 1, "0-1-1"), logged("bin.000002", 100, 1, "0-1-2"),
 		logged("bin.000002", 200, 1, "0-1-3"), logged("bin.000002", 300, 2, "0-2-3")}
 	foreign := both[3:]
+	long := func(list []mysqlctl.Transaction, n int) []mysqlctl.Transaction { // as many more, replicated, before it
+		var all []mysqlctl.Transaction
+		for i := range n {
+			all = append(all, logged("bin.000001", uint64(4+i), 2, ""))
+		}
+		return append(all, list...)
+	}
 	for name, c := range map[string]struct {
 		list   []mysqlctl.Transaction
 		end    uint64
@@ -58,7 +67,13 @@ func TestAudit(t *testing.T) {
 			"it has lost transactions that they have"},
 		"set up anew, with a younger log":           {foreign, 400, "bin.000009:900", 0, ""},
 		"the place is purged":                       {both, 400, "bin.000001:900", 0, "is not known"},
-		"purged, and nothing of its own in the log": {foreign, 400, "bin.000001:900", 0, ""},
+		"purged, and nothing of its own in the log": {foreign, 400, "bin.000001:900", 0, "is not known"},
+		"the first ones are not its own": {long(both, mostBeyond+1), 400, "bin.000001:4", 3,
+			"3 transactions that nobody else has: 0-1-1 to 0-1-3"},
+		"it has lost its tail, and replicated much before": {long(both, mostBeyond), 400, "bin.000002:900", 0,
+			"it has lost transactions that they have"},
+		"a younger log that is too long": {long(foreign, mostRead+mostBeyond), 400, "bin.000009:900", 0, "is not known"},
+		"more than is read":              {long(foreign, mostRead+mostBeyond), 400, "bin.000001:4", 0, "is not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := audit(t.Context(), ownLog{c.list, mysqlctl.Position{File: "bin.000002", Offset: c.end}}, c.at)
