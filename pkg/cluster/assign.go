@@ -53,14 +53,12 @@ func (x *stepper) orphan(r Role, a *Address) {
 	x.out.detail(host, "Orphaned role '%s' has been assigned to '%s'", a.RoleIP, host)
 }
 
-// fewest picks the host for a free address; "" where no host may have it. The preferred host comes first, unless it is
-// taken last (lastChoice). Then, for the writer role, come hosts whose server can write, hosts that have more of a dead
-// writer's log, and hosts that agree with this monitor on the candidates. Then, for every role, come hosts that are not
-// taken last, hosts with fewer addresses of the role, hosts with less load, and the first by name.
+// fewest picks the host for a free address; "" where no host may have it. For the writer role, hosts whose server can
+// write come first, and hosts that have more of a dead writer's log. Then, for every role, comes the preferred host,
+// unless it is taken last (lastChoice). Then come, for the writer role, hosts that agree with this monitor on the
+// candidates, and for every role hosts that are not taken last, hosts with fewer addresses of the role, hosts with less
+// load, and the first by name.
 func (x *stepper) fewest(r Role) string {
-	if r.Prefer != "" && x.may(r, r.Prefer) && x.mayTakeOver(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" {
-		return r.Prefer
-	}
 	best := ""
 	for _, h := range x.t.Hosts {
 		if x.may(r, h.Name) && x.mayTakeOver(r, h.Name) && (best == "" || x.better(r, h.Name, best)) {
@@ -85,19 +83,29 @@ func (s State) lastChoice(host string) string {
 	return ""
 }
 
-// better says whether a is picked before b. For the writer role, of hosts that have as much of the log, one whose own
-// configuration names the same candidates as this monitor's comes first. One that names others is safe too, but an
-// operator is at work on it.
+// better says whether a is picked before b. For the writer role, of hosts that have as much of the log and none of which
+// is preferred, one whose own configuration names the same candidates as this monitor's comes first. One that names
+// others is safe too, but an operator is at work on it.
 func (x *stepper) better(r Role, a, b string) bool {
-	if sa, sb := x.stalls(a), x.stalls(b); r.Name == x.t.ActiveMasterRole && sa != sb {
+	writer := r.Name == x.t.ActiveMasterRole
+	if sa, sb := x.stalls(a), x.stalls(b); writer && sa != sb {
 		return sb
 	}
-	if r.Name == x.t.ActiveMasterRole && x.fuller(a, b) == 0 {
-		if ca, cb := x.agrees(a), x.agrees(b); ca != cb {
-			return ca
-		}
+	if c := x.fuller(a, b); writer && c != 0 {
+		return c < 0
+	}
+	if pa, pb := x.preferred(r, a), x.preferred(r, b); pa != pb {
+		return pa
+	}
+	if ca, cb := x.agrees(a), x.agrees(b); writer && ca != cb {
+		return ca
 	}
 	return x.lighter(r, a, b)
+}
+
+// preferred: the role prefers the host, and nothing speaks against it.
+func (x *stepper) preferred(r Role, host string) bool {
+	return host == r.Prefer && x.s.lastChoice(host) == ""
 }
 
 // agrees: the host's own configuration names the same candidates as this monitor's, or its agent does not say.
@@ -167,8 +175,8 @@ func (x *stepper) prefer() {
 			continue
 		}
 		good := x.s.Hosts[r.Prefer].Good
-		if x.may(r, r.Prefer) && x.s.lastChoice(r.Prefer) == "" && good.replicates() &&
-			(r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp) {
+		if x.may(r, r.Prefer) && x.preferred(r, r.Prefer) && good.replicates() &&
+			(r.Name != x.t.ActiveMasterRole || good.Lag <= caughtUp && !x.stalls(r.Prefer)) {
 			x.out.add(Info, r.Prefer, "Moving role '%s' from host '%s' to preferred host '%s'", a.RoleIP, a.Holder,
 				r.Prefer)
 			x.move(a, r.Prefer)

@@ -81,3 +81,41 @@ func TestAstray(t *testing.T) {
 		t.Errorf("after it was set up anew db3 has %v", got)
 	}
 }
+
+// TestPreferredLast: of hosts that may be the writer the preferred one comes first, but not before one that can write
+// where it can't, nor before one that has more of what the dead writer wrote.
+func TestPreferredLast(t *testing.T) {
+	well := HostInfo{State: Online, AgentUp: true, Good: Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}
+	lacking, stalled, backedUp := well, well, well
+	lacking.Lack = Lack{Missed: true, Of: "db1", For: time.Minute}
+	stalled.Writing = Writing{Stalled: time.Minute, Stall: "the disk hangs"}
+	backedUp.Backup = "mariadb-backup"
+	for name, c := range map[string]struct {
+		db2, db3 HostInfo
+		want     string
+	}{
+		"both are well":             {well, well, "db3"},
+		"it lacks something":        {well, lacking, "db2"},
+		"both lack something":       {lacking, lacking, "db3"},
+		"it can't write":            {well, stalled, "db2"},
+		"it is being backed up":     {well, backedUp, "db2"},
+		"it alone has everything":   {lacking, backedUp, "db3"},
+		"it alone can write":        {stalled, lacking, "db3"},
+		"the other one backs up":    {backedUp, well, "db3"},
+		"the other one can't write": {stalled, well, "db3"},
+	} {
+		topology := lab()
+		topology.FailoverLoss = LossAny
+		topology.Roles[1].Hosts, topology.Roles[1].Prefer = []string{"db1", "db2", "db3"}, "db3"
+		s := State{LastWriter: "db1", NetworkUp: true, Hosts: map[string]HostInfo{
+			"db1": {State: HardOffline}, "db2": c.db2, "db3": c.db3}}
+		x := stepper{t: topology, s: &s, in: Input{Now: time.Hour}, out: &Output{}}
+		if got := x.fewest(topology.Roles[1]); got != c.want {
+			t.Errorf("%s: %q is the next writer, want %q", name, got, c.want)
+		}
+		s.Addresses = []Address{{RoleIP: RoleIP{Role: "writer", IP: topology.Roles[1].IPs[0]}, Holder: "db2"}}
+		if x.prefer(); (s.Addresses[0].Next == "db3") != (c.db3.Writing == Writing{} && c.db3.Backup == "") {
+			t.Errorf("%s: as db2 is the writer, the role is to go to %q", name, s.Addresses[0].Next)
+		}
+	}
+}
