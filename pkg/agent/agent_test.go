@@ -706,6 +706,38 @@ func TestFollowByGTID(t *testing.T) {
 	}
 }
 
+// TestClosingInterrupted: where a newer order interrupts a round that has closed the server, the clients of a former
+// writer are ended all the same, and those of a host that is the writer again are left alone.
+func TestClosingInterrupted(t *testing.T) {
+	for name, c := range map[string]struct {
+		next cluster.Order
+		want string
+	}{
+		"still no writer": {order(), "deny, end clients, remove 10.0.0.100, end clients"},
+		"writer again":    {order(writer), "deny, end clients, remove 10.0.0.100, allow, add 10.0.0.100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, false, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {
+				say(order(writer))
+				s.set(func() { s.done, s.block["add 10.0.0.101"] = nil, make(chan struct{}) })
+				interrupted := make(chan struct{})
+				go func() {
+					defer close(interrupted)
+					say(order(reader1))
+				}()
+				synctest.Wait()
+				say(c.next)
+				<-interrupted
+				time.Sleep(5 * time.Second) // virtual
+				synctest.Wait()
+				if got := s.history(); got != c.want {
+					t.Errorf("it did %s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 // TestRepointInterrupted: a slave whose repointing ended half-way does not stay stopped.
 func TestRepointInterrupted(t *testing.T) {
 	run(t, true, func(s *sim, say func(cluster.Order) wire.Answer, _ *Agent) {

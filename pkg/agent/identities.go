@@ -32,6 +32,8 @@ const (
 	resolveTimeout = 2 * time.Second
 )
 
+var errDiskHangs = errors.New("the disk hangs")
+
 // Identities knows the server_id and server_uuid of all hosts' servers, so that the source of a replica is recognised
 // by more than the text of its address, above all when the source is dead. It learns in its own goroutine, and answers
 // without asking anybody. What it knows is kept in a file (state_path and ".servers"), since a dead server can't be
@@ -235,22 +237,24 @@ func (a *Identities) save(ctx context.Context) error {
 	select {
 	case a.writing <- struct{}{}:
 	default:
-		return errors.New("the disk hangs")
+		return errDiskHangs
 	}
 	written := make(chan error, 1)
 	go func() {
 		defer func() { <-a.writing }()
 		written <- a.disk.Replace(a.path, []byte(text))
 	}()
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-	defer cancel()
+	late := time.NewTimer(saveTimeout)
+	defer late.Stop()
 	select {
 	case err := <-written:
 		if err == nil {
 			a.saved = text
 		}
 		return err
+	case <-late.C:
+		return errDiskHangs
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil
 	}
 }

@@ -155,7 +155,8 @@ func TestIdentitiesDisk(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if c := strings.Count(said.String(), "the disk hangs"); c != 1 {
+		if c := strings.Count(said.String(), "Couldn't note who the servers are: the disk hangs"); c != 1 ||
+			strings.Count(said.String(), "Couldn't") != 1 {
 			t.Errorf("said %d times: %s", c, said.String())
 		}
 	})

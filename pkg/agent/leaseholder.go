@@ -120,7 +120,8 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 // goOn makes the lease holder of the agent that follows this one's in the same process. Its lease goes on unchanged.
 func (t *leaseHolder) goOn(l Leasing, disk Disk) *leaseHolder {
 	next := &leaseHolder{
-		leasing: l, self: t.self, lease: t.lease, saved: t.saved, record: newRecord(disk, l.StatePath), log: t.log,
+		leasing: l, self: t.self, lease: t.lease, saved: t.saved, unread: t.unread, log: t.log,
+		record:  newRecord(disk, l.StatePath),
 		contact: t.contact, pauses: t.pauses, asking: map[string]bool{}, answered: make(chan vouch),
 	}
 	next.publish()

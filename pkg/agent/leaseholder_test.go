@@ -149,6 +149,7 @@ type leasedTest struct {
 	silent   atomic.Bool // db1 answers only after longer than anybody waits
 	asked    int         // questions to db1
 	end      func()
+	after    *Agent // the one that start reloads; nil: it starts anew
 }
 
 const statePath = "/state"
@@ -190,7 +191,7 @@ func (l *leasedTest) start() {
 			Everybody: []string{"db1"},
 			Clock:     bubbleClock{time.Now()}, Ask: l.ask},
 		Replication: replication.New(r),
-		Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0",
+		Uptime:      func() (float64, error) { return 77.5, nil }, Version: "1.0", After: l.after,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

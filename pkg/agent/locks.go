@@ -75,6 +75,10 @@ func (h *host) endLocks(ctx context.Context, who mysqlctl.Waiter) (notes []strin
 		if ctx.Err() != nil {
 			err = nil
 		}
+		if err == nil {
+			failed = ""
+			h.heldUp.Store(nil)
+		}
 		if len(ended) > 0 {
 			note := fmt.Sprintf("Ended %d connections whose locks kept this host from taking over, such as %s",
 				len(ended), lastFew(ended))

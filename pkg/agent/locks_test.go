@@ -96,5 +96,10 @@ func TestLockStays(t *testing.T) {
 		if !r.Busy || len(r.Problems) == 0 || !strings.Contains(r.Problems[0], "12 (backup, Sleep") {
 			t.Errorf("busy %v, problems %q", r.Busy, r.Problems)
 		}
+		s.set(func() { s.locked = nil }) // whoever had it has let go
+		time.Sleep(time.Second)          // virtual
+		if r := wire.ParseReport(say(order(writer))); !r.Busy || strings.Contains(strings.Join(r.Problems, ";"), "12 (backup") {
+			t.Errorf("without the lock: busy %v, problems %q", r.Busy, r.Problems)
+		}
 	})
 }

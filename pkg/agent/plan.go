@@ -49,7 +49,7 @@ type Memory struct {
 
 	// notes are what this pass did that people should know, beside what has failed.
 	notes []string
-	// endClients: this pass took the writer role away, so client connections are to be ended.
+	// endClients: the writer role was taken away, so client connections are to be ended once a round is not interrupted.
 	endClients bool
 	// conflict: this pass found another machine that has an address which it was to add.
 	conflict bool

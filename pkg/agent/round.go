@@ -108,10 +108,12 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	writer := h.site.writer(order.Roles)
 	was := m.Opened
 	if !writer {
+		// endClients and notes are there where a round was interrupted that would have seen to them.
 		m = Memory{Port: m.Port, portSeen: m.portSeen, Closed: m.Closed, holding: m.holding, mine: m.mine,
-			looked: m.looked}
-	} else if p.holding > 0 && m.holding == p.holding {
-		m.Opened = true
+			looked: m.looked, endClients: m.endClients, notes: m.notes}
+	} else {
+		m.endClients = false
+		m.Opened = m.Opened || p.holding > 0 && m.holding == p.holding
 	}
 	if h.fence != nil && !m.portSeen {
 		m.portSeen = true

@@ -108,16 +108,24 @@ func TestStrayAtStart(t *testing.T) {
 // added has a lifetime and stays for as long; an address without one is somebody else's and goes.
 func TestStrayBesideDamagedRecord(t *testing.T) {
 	for name, c := range map[string]struct {
-		ends  time.Duration // lifetime of the address that the agent finds; 0: for ever
-		stays bool
+		ends    time.Duration // lifetime of the address that the agent finds; 0: for ever
+		reloads bool          // it is there after a reload, and was not before
+		stays   bool
 	}{
-		"somebody else's": {0, false},
-		"its own":         {3 * time.Second, true},
+		"somebody else's":                {0, false, false},
+		"somebody else's after a reload": {0, true, false},
+		"its own":                        {3 * time.Second, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			underLease(t, lease.Saved{}, func(l *leasedTest) {
 				l.end()
 				l.disk.files[statePath] = "epoch=rubbish\n"
+				if c.reloads {
+					l.host.set(func() { l.host.present = nil })
+					l.start()
+					l.end()
+					l.after = l.agent
+				}
 				l.host.set(func() {
 					l.host.present, l.host.ends = []netip.Addr{writer.IP}, time.Time{}
 					if c.ends > 0 {
