@@ -235,8 +235,12 @@ func (j *judge) agents() {
 		if len(hosts) < 2 {
 			continue
 		}
-		most := slices.MaxFunc(slices.Sorted(maps.Keys(hosts)),
-			func(a, b string) int { return len(hosts[a]) - len(hosts[b]) })
+		most := ""
+		for _, h := range j.facts.Config.Hosts { // of two digests that are as common, the first host's counts
+			if e := j.exam(h.Name); e != nil && len(hosts[e.Settings[config.OwnSection][v]]) > len(hosts[most]) {
+				most = e.Settings[config.OwnSection][v]
+			}
+		}
 		for digest, names := range hosts {
 			if digest == most {
 				continue

@@ -25,7 +25,17 @@ func agentRows() []judged {
 	fault := func(name string) func(f *Facts) {
 		return func(f *Facts) { f.exam("db3").Faults[name] = "why" }
 	}
+	two := func(password string) func(f *Facts) {
+		return func(f *Facts) {
+			reconfigured(f, "db3", "<host default>\n replication_password "+password+"\n</host>\n")
+			delete(f.exam("db1").Settings[config.OwnSection], "replication_password")
+		}
+	}
 	return []judged{
+		{two("a"), "warning agents-differ db3", "what it is on db2"},
+		{two("b"), "warning agents-differ db3", "what it is on db2"},
+		{two("c"), "warning agents-differ db3", "what it is on db2"},
+		{two("d"), "warning agents-differ db3", "what it is on db2"},
 		{func(f *Facts) { reconfigured(f, "db3", "writer_lease 9\n<host db2>\n mysql_port 3307\n</host>\n") },
 			"error config-differs db3", "mmm_agent.conf on db3"},
 		{func(f *Facts) { reconfigured(f, "db3", "<host db4>\n ip 192.0.2.14\n mode slave\n</host>\n") },

@@ -70,10 +70,9 @@ func (j *judge) alike(asked []config.Host) {
 }
 
 // odd returns the hosts whose value is not the most common one, each with a host that has the most common value. Of
-// several values that are equally common the zero value of T counts as the most common, or else the first.
+// several values that are equally common the first host's counts as the most common.
 func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bool)) map[string]string {
 	count, first := map[T]int{}, map[T]string{}
-	var most T
 	for _, h := range hosts {
 		if v, ok := of(h); ok {
 			if first[v] == "" {
@@ -82,9 +81,11 @@ func odd[T comparable](hosts []config.Host, of func(config.Host) (value T, ok bo
 			count[v]++
 		}
 	}
+	var most T
+	found := false
 	for _, h := range hosts {
-		if v, ok := of(h); ok && count[v] > count[most] {
-			most = v
+		if v, ok := of(h); ok && (!found || count[v] > count[most]) {
+			most, found = v, true
 		}
 	}
 	others := map[string]string{}

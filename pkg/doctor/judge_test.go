@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -237,5 +238,34 @@ func TestSettled(t *testing.T) {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestOdd: of values that are equally common the first host's is the usual one, whatever the values are.
+func TestOdd(t *testing.T) {
+	for _, c := range []struct {
+		values string // of db1, db2 and so on; a space: not known
+		want   map[string]string
+	}{
+		{"ab", map[string]string{"db2": "db1"}},
+		{"ba", map[string]string{"db2": "db1"}},
+		{"\x00a", map[string]string{"db2": "db1"}},
+		{"a\x00", map[string]string{"db2": "db1"}},
+		{"abb", map[string]string{"db1": "db2"}},
+		{" ba", map[string]string{"db3": "db2"}},
+		{"aa", map[string]string{}},
+		{"  ", map[string]string{}},
+	} {
+		var hosts []config.Host
+		for i := range c.values {
+			hosts = append(hosts, config.Host{Name: fmt.Sprintf("db%d", i+1)})
+		}
+		got := odd(hosts, func(h config.Host) (byte, bool) {
+			v := c.values[h.Name[2]-'1']
+			return v, v != ' '
+		})
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%q: %v, want %v", c.values, got, c.want)
+		}
 	}
 }
