@@ -1,4 +1,4 @@
-# What each target installs it says; everything else is Go.
+# Each target says what it installs; everything else is Go.
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -6,7 +6,7 @@ BIN      ?= $(CURDIR)/build/bin
 PROGRAMS := mmm_mond mmm_agentd mmm_control
 SERVER_PACKAGES := mariadb-server-core mariadb-client-core iptables nftables
 
-# Database servers that are fetched and not installed; those of every-server besides.
+# Database servers that are fetched and not installed: for all tests, and besides for every-server alone.
 SERVERS      := mysql-9.7
 MORE_SERVERS := mariadb-11.8 mariadb-10.5
 export MMM_SERVERS := $(CURDIR)/build/servers
@@ -32,7 +32,7 @@ server: ## MariaDB, iptables and nft, installed where they are missing (needs ro
 		echo "installing mariadb-server, iptables-nft, nftables with dnf"; dnf -q -y install mariadb-server iptables-nft nftables; \
 	else echo "install mariadbd, mariadb-install-db, iptables and nft first" >&2; exit 1; fi
 
-servers: server ## those that tests run on besides MariaDB as installed, in build/servers (Debian's packages, unpacked; no root)
+servers: server ## the servers that tests run on besides the installed MariaDB, in build/servers (Debian's packages, unpacked; no root)
 	@test/servers/fetch $(MMM_SERVERS) $(SERVERS)
 
 lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a case out
@@ -42,17 +42,17 @@ lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a 
 	$(GO) tool exhaustive -default-signifies-exhaustive ./...
 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
-	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # which waits for servers longer than all others take
+	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # mysqlctl first: it waits for servers longer than all others take
 
-# Packages without goroutines of their own: what they compute takes ten times as long under the race detector. Package
-# mysqlctl waits for servers, so that it takes its turn among the end-to-end tests.
+# Packages that are tested without the race detector. cluster and config have no goroutines of their own, and take ten
+# times as long under it. mysqlctl waits for servers most of the time: make test runs it among the end-to-end tests.
 UNRACED = -e /pkg/mysqlctl$$ -e /pkg/cluster$$ -e /pkg/config$$
 
 race: servers compiler ## the packages' own tests, and some hundred worlds, under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./pkg/... | grep -v $(UNRACED))
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m -run 'TestOneFault|TestUnwriting' ./test/bubble
 
-compiler: # the race detector is C
+compiler: # the race detector needs a C compiler
 	@if command -v gcc >/dev/null; then :; \
 	elif command -v apt-get >/dev/null; then \
 		echo "installing gcc and libc6-dev with apt-get"; \
@@ -60,7 +60,8 @@ compiler: # the race detector is C
 	elif command -v dnf >/dev/null; then echo "installing gcc with dnf"; dnf -q -y install gcc; \
 	else echo "install a C compiler first" >&2; exit 1; fi
 
-# Packages of tests only, beside test/e2e; those for which a browser or a balancer is installed have targets of their own.
+# The packages of test/ that run beside test/e2e. test/page needs a browser and test/balancer HAProxy: they have targets
+# of their own.
 TEST_PACKAGES = $(shell $(GO) list ./test/... | grep -v -e /e2e$$ -e /page$$ -e /balancer$$)
 
 e2e: build servers ## the real programs on real servers in network namespaces
@@ -91,7 +92,7 @@ SIM_ABILITIES ?= proven
 sim: ## the real monitor and agents in made-up worlds, searched on all cores for SIM_FOR, from where the last search ended
 	@mkdir -p build/sim
 	$(GO) test -c -o build/sim/worlds ./test/bubble
-	@cd build/sim && ./worlds -test.run 'TestWorlds$$' -worlds 300 -from 1000000000 -test.cpuprofile profile >/dev/null # a sixth more worlds for half a minute
+	@cd build/sim && ./worlds -test.run 'TestWorlds$$' -worlds 300 -from 1000000000 -test.cpuprofile profile >/dev/null # half a minute for a profile makes the search a sixth faster
 	$(GO) test -c -pgo=build/sim/profile -o build/sim/worlds ./test/bubble
 	cd build/sim && ./worlds -test.run 'TestWorlds$$' -test.v -test.timeout 0 -for $(SIM_FOR) -most 0 -abilities $(SIM_ABILITIES) \
 		-progress next-$(SIM_ABILITIES) -stories .

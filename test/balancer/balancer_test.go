@@ -51,7 +51,7 @@ func sample(t *testing.T, c *lab.Cluster) string {
 	return file
 }
 
-// balance starts HAProxy on the client's host. It goes with the test.
+// balance starts HAProxy on the client's host. HAProxy ends with the test.
 func balance(t *testing.T, c *lab.Cluster) {
 	t.Helper()
 	program, err := exec.LookPath("haproxy")
@@ -74,7 +74,7 @@ func balance(t *testing.T, c *lab.Cluster) {
 	})
 }
 
-// readerIs is the id of the server that a reader gets.
+// readerIs is the server_id of the server to which HAProxy sends a reader.
 func readerIs(ctx context.Context, c *lab.Cluster) (id int, err error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.Timeout = "app", "apppw", "lab", reader, time.Second
@@ -90,8 +90,8 @@ func readerIs(ctx context.Context, c *lab.Cluster) (id int, err error) {
 	return id, err
 }
 
-// TestHAProxy: writes go to the writer only, wherever it goes, and what was acknowledged is there; readers are served
-// by those that have the role.
+// TestHAProxy: HAProxy sends writes to the writer alone, through a move and a failover, and no acknowledged row is
+// lost. It sends readers to the hosts that have the reader role.
 func TestHAProxy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -164,7 +164,7 @@ func TestHAProxy(t *testing.T) {
 		lost, err := l.Lost(ctx, n.Server)
 		must(err)
 		if len(lost) > 0 {
-			t.Errorf("%s has not %d rows that were acknowledged, the first %d", n.Name, len(lost), lost[0])
+			t.Errorf("%s lacks %d rows that were acknowledged, the first %d", n.Name, len(lost), lost[0])
 		}
 	}
 }

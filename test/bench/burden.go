@@ -11,7 +11,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// burdens make a change of the writer harder than it need be.
+// burdens measures changes of the writer that something makes hard: a lock, an open transaction and busy clients, or a
+// slave that is a minute behind and whose agent is stopped.
 func (b *bench) burdens(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	for _, m := range []struct {
@@ -41,7 +42,8 @@ func (b *bench) burdens(ctx context.Context) ([]figure, error) {
 	return figures, nil
 }
 
-// burdened changes the writer of a new, burdened cluster, and measures the write gap and the slowest show.
+// burdened puts a burden on a new cluster, changes its writer, and measures the write gap and the slowest
+// `mmm_control show`, both in milliseconds.
 func (b *bench) burdened(ctx context.Context, burden, change func(context.Context, *lab.Cluster) error) (gap,
 	slowest float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -113,7 +115,7 @@ func encumber(ctx context.Context, c *lab.Cluster) error {
 	return db1.OpenTransaction(ctx)
 }
 
-// delaySlave lets db3 fall behind by a minute, and stops its agent.
+// delaySlave makes db3 execute everything a minute late, and stops its agent.
 func delaySlave(ctx context.Context, c *lab.Cluster) error {
 	if err := c.DBs[2].Server.Delay(ctx, time.Minute); err != nil {
 		return err

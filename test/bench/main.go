@@ -17,13 +17,13 @@ import (
 
 func main() { os.Exit(lab.Main(run)) }
 
-// figure is one row of the table.
+// figure is one row of the table: all values that were measured for it.
 type figure struct {
-	Name   string    `json:"name"`
-	Unit   string    `json:"unit"`
-	Target string    `json:"target,omitempty"`
-	Values []float64 `json:"values"`
-	judge  func(sorted []float64) bool
+	Name   string                      `json:"name"`
+	Unit   string                      `json:"unit"`
+	Target string                      `json:"target,omitempty"`
+	Values []float64                   `json:"values"`
+	judge  func(sorted []float64) bool // whether they are good; a row that is not has a "!". nil: nothing to judge
 }
 
 func (f figure) row() string {
@@ -51,7 +51,7 @@ func allAtMost(limit float64) func([]float64) bool {
 
 func run(ctx context.Context) int {
 	out := flag.String("json", "", "write the figures to this `file`, too")
-	n := flag.Int("n", 10, "how often to measure the fast events; the slow ones take a third of that")
+	n := flag.Int("n", 10, "how often to measure the fast events; slow ones are measured a third as often")
 	only := flag.String("only", "", "only measurements with this `text` in their name")
 	flag.Parse()
 	b := &bench{bin: os.Getenv("MMM_BIN"), n: *n}

@@ -18,9 +18,9 @@ type bench struct {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// cluster starts one, with a client that writes 200 rows a second.
+// cluster starts a cluster, and a client that writes 200 rows a second to it.
 func (b *bench) cluster(ctx context.Context, o lab.Options) (*lab.Cluster, *lab.Load, error) {
-	o.Bin, o.AutoSetOnline, o.Mon = b.bin, 1, " flap_count 0\n"+o.Mon // the same host dies again and again here
+	o.Bin, o.AutoSetOnline, o.Mon = b.bin, 1, " flap_count 0\n"+o.Mon // the same hosts die again and again here
 	c, err := lab.New(ctx, o)
 	if err != nil {
 		return nil, nil, err
@@ -35,7 +35,8 @@ func (b *bench) cluster(ctx context.Context, o lab.Options) (*lab.Cluster, *lab.
 	return c, l, l.WaitServer(ctx, 1)
 }
 
-// kill measures kill -9 of the writer's server, n times to and fro.
+// kill measures the write gaps of kill -9 of the writer's server, n times, on db1 and db2 in turn. It stops before that
+// where a server comes back with a transaction that no other has: its host would have to be set up anew.
 func (b *bench) kill(ctx context.Context, c *lab.Cluster, l *lab.Load, n int) ([]float64, error) {
 	var gaps []float64
 	for i := range n {
@@ -97,10 +98,12 @@ func (b *bench) fast(ctx context.Context) ([]figure, error) {
 		Values: gaps, judge: medianAtMost(800)}}, nil
 }
 
-// sample is the configuration of the samples, with checks as often as they say for fast failover.
+// sample has the lease and fast_failover of the samples in etc/mysql-mmm, and checks every 0.25 s with a trap_period of
+// 1 s.
 func sample() lab.Options { return lab.Options{TrapPeriod: time.Second, Lease: 3, FastFailover: true} }
 
-// lost measures what only the end of the lease can prove: the writer's host cut off, and its agent and server killed.
+// lost measures faults after which only the end of its lease proves that the writer is none any more: its host is cut
+// off, or its agent and server are killed.
 func (b *bench) lost(ctx context.Context) ([]figure, error) {
 	var figures []figure
 	for _, f := range []struct {
@@ -128,7 +131,7 @@ func (b *bench) lost(ctx context.Context) ([]figure, error) {
 	return figures, nil
 }
 
-// once lets something happen to the writer of a new cluster and measures the write gap.
+// once strikes the writer of a new cluster, and measures the write gap in milliseconds.
 func (b *bench) once(ctx context.Context, strike func(c *lab.Cluster) error) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -228,7 +231,7 @@ func (b *bench) move(ctx context.Context) ([]figure, error) {
 	}, c.Close()
 }
 
-// usage is what a daemon has resident, and how much of a core it used over a while.
+// usage returns how much memory a daemon has resident (MB), and how much of one core it used over a while (per cent).
 func usage(ctx context.Context, d *lab.Daemon, over time.Duration) (mb, percent float64, err error) {
 	before, err := d.Usage()
 	if err != nil {
@@ -246,7 +249,7 @@ func usage(ctx context.Context, d *lab.Daemon, over time.Duration) (mb, percent 
 func (b *bench) cost(ctx context.Context) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	// as in etc/mysql-mmm
+	// the periods and the lease of etc/mysql-mmm
 	c, l, err := b.cluster(ctx, lab.Options{CheckPeriod: 5 * time.Second, TrapPeriod: 10 * time.Second, Lease: 3})
 	if err != nil {
 		return nil, err
@@ -284,7 +287,7 @@ func (b *bench) swarm(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	select {
-	case <-time.After(10 * time.Second): // the first checks of all at once
+	case <-time.After(10 * time.Second): // let the first checks pass, which all come at once
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -20,7 +20,8 @@ const (
 	metricsAt    = "10.77.0.10:9990"
 )
 
-// watched measures what it costs the monitor that ten have its page open, and as many fetch its metrics.
+// watched measures how much more CPU the monitor needs while ten clients read its stream of events, as open status
+// pages do, and ten more fetch its metrics.
 func (b *bench) watched(ctx context.Context) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -58,7 +59,7 @@ func (b *bench) watched(ctx context.Context) ([]figure, error) {
 	}
 	for _, n := range events {
 		if n < 1000 {
-			return nil, fmt.Errorf("a watcher got %d bytes in %s", n, watchedFor)
+			return nil, fmt.Errorf("a watcher got only %d bytes of events in %s", n, watchedFor)
 		}
 	}
 	return []figure{
@@ -68,7 +69,8 @@ func (b *bench) watched(ctx context.Context) ([]figure, error) {
 	}, c.Close()
 }
 
-// fetch reads what comes until that ends, or ctx does.
+// fetch gets a path and returns how many bytes the answer has. A stream of events does not end: it is read until ctx
+// ends, which is no error.
 func fetch(ctx context.Context, client *http.Client, path string) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+metricsAt+path, nil)
 	if err != nil {

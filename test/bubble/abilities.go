@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// Abilities are the kinds of trouble that a world may have beyond the plain ones: cut lines, and machines, programs
-// and servers that die.
+// Abilities are the kinds of trouble that a world may have. Every world may have the plain ones besides: cut lines, and
+// machines, programs and servers that die.
 type Abilities uint32
 
 // The abilities.
 const (
 	Operators      Abilities = 1 << iota // commands and modes at any time, kill_host
-	Pauses                               // programs and machines that stand still, also with their clocks
+	Pauses                               // programs and machines that stand still, machines also with their clocks
 	BadNetwork                           // loss, delay, requests that arrive late or twice
 	BadDisks                             // disks that hang, fail, or are full
 	SlowKernels                          // calls to the kernel that block
-	LateKernels                          // addresses that leave up to 1 s late
-	ForeignHands                         // others add and flush addresses, and flush the firewall
-	BadReplication                       // candidates that do not replicate, or late
+	LateKernels                          // addresses that go off up to 1 s after their lifetime
+	ForeignHands                         // somebody adds and flushes addresses, and flushes the firewall
+	BadReplication                       // hosts that do not replicate, or late
 	Old                                  // clocks, promises and epochs of any age
 	LostState                            // state files lost, or older than they should be
-	Reconfigured                         // members restarted with another lease, other candidates, other periods
+	Reconfigured                         // programs restarted with another lease, other candidates, other periods
 	Resets                               // RESET MASTER
-	Liars                                // kill_host says that it worked, and it did not
+	Liars                                // a kill_host that says that it worked, and did nothing
 	Stalls                               // disks of servers that hang while the server answers
-	SlaveWriters                         // where a slave may be the writer, its writes are not to be lost either
+	SlaveWriters                         // a lost write is wrong also in worlds in which a slave may be the writer
 	end
 )
 
@@ -34,16 +34,15 @@ var abilityNames = []string{"operators", "pauses", "network", "disks", "slow-ker
 	"replication", "old", "lost-state",
 	"reconfigured", "resets", "liars", "stalls", "slave-writers"}
 
-// Proven are the abilities in which the programs are to hold. Beyond them are two logs that are reset at once, which
-// only an operator can mend, a kill_host that lies, and slaves that may be the writer, of which the others do not
-// replicate.
+// Proven are the abilities in which the programs must do nothing wrong. It leaves out Resets (two logs that are reset
+// are for an operator to mend), Liars, and SlaveWriters (only slaves replicate from a slave that is the writer).
 const Proven = Operators | Pauses | BadNetwork | BadDisks | SlowKernels | LateKernels | ForeignHands |
 	BadReplication | Old | LostState | Reconfigured | Stalls
 
 // Has says whether all of b are among a.
 func (a Abilities) Has(b Abilities) bool { return a&b == b }
 
-// String lists the names.
+// String lists the names of the abilities, with commas between them.
 func (a Abilities) String() string {
 	var names []string
 	for i, name := range abilityNames {
@@ -57,7 +56,8 @@ func (a Abilities) String() string {
 	return strings.Join(names, ",")
 }
 
-// ParseAbilities reads a list of names; "proven", "all" and "none" stand for several.
+// ParseAbilities reads a list of names with commas between them. "proven", "all" and "none" stand for several
+// abilities, and a name with a minus before it takes one out again.
 func ParseAbilities(text string) (Abilities, error) {
 	var a Abilities
 	for _, name := range strings.Split(text, ",") {

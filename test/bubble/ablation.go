@@ -8,23 +8,24 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// Ablation is a rule of the lease that a world leaves out, to show that it is needed. The programs keep to their
-// rules; it is the world around them that makes a rule worth nothing.
+// Ablation is a rule of the lease that a world leaves out, to show that the rule is needed. R1 to R14 are the rules in
+// docs/design.md, "Never two writers". The programs keep to the rules: the world around them makes one worth nothing,
+// by changing what they say to each other, or what they read.
 type Ablation struct {
-	Echo           bool // R1: orders seem to echo the moment at which they arrive
+	Echo           bool // R1: the agent finds in an order, as the echoed moment, the moment at which the order arrives
 	Wait           bool // R6: the monitor counts a shorter lease than the agents are given
 	Numbers        bool // R2: agents take older epochs
-	Promise        bool // R5: promises are given in the name of agents that do not hear of them
+	Promise        bool // R5: a promise is answered in the name of an agent that is not asked, and so does not keep it
 	PromiseAtStart bool // R5: an agent that starts believes that it started an hour ago
-	Slack          bool // the whole seconds of the kernel are not reckoned with: leases are longer by as much
+	Slack          bool // K: agents are given leases that are longer by K, as if no time were reckoned for the kernel
 	Lifetime       bool // R8: addresses stay for ever
-	BootID         bool // R1: every boot has the same name
-	Gone           bool // R5: whoever is gone counts as the one who was promised to
+	BootID         bool // R1: every boot has the same id
+	Gone           bool // R5: whichever host is gone, the epoch names the one to which its holder has promised
 	Saved          bool // R2: the monitor's disk says that it has written before it has
-	OwnTerms       bool // R2: whatever the terms of an epoch, each machine reads in it those of its own configuration
-	Settled        bool // R12: a monitor that starts reads that whoever had a longer lease knows the present one
-	Endless        bool // R13: a monitor that starts reads that whoever holds the role has a lease
-	Heard          bool // R14: agents that a monitor can't reach at its start seem to answer that they know nothing
+	OwnTerms       bool // R2: instead of an epoch's terms each agent reads those of its own configuration
+	Settled        bool // R12: a monitor that starts reads in its file that nobody has a lease longer than the present
+	Endless        bool // R13: a monitor that starts reads in its file that nobody may hold the role without a lease
+	Heard          bool // R14: agents that the monitor can't reach seem to answer that they know no epoch
 	Ignorance      bool // R14: a monitor that finds no status file reads one that says that nobody had the role
 	Adds           bool // R8: the kernel adds an address that is to be renewed, where it has ended
 
@@ -33,14 +34,15 @@ type Ablation struct {
 
 // rewritten is what an ablation remembers of the lines that it changes.
 type rewritten struct {
-	gone   map[uint64]string            // by the number of the epoch: who is said to be gone
-	was    map[uint64]string            // and who was
-	local  map[string]map[uint64]uint64 // by host: the numbers under which it knows epochs
-	top    map[string]uint64
-	last   map[string]uint64 // the number of the epoch that the host heard of last
-	epochs map[uint64]cluster.Epoch
-	terms  map[string]map[uint64]cluster.Terms // by host: those that it read in an epoch
-	// epochs whose terms a monitor has read as settled: its agents say so too
+	gone   map[uint64]string                   // by the number of the epoch: the host that agents hear is gone
+	was    map[uint64]string                   // and the host that the monitor says is gone
+	local  map[string]map[uint64]uint64        // by host: its own number of each epoch, by the monitor's number
+	top    map[string]uint64                   // by host: the highest of its own numbers
+	last   map[string]uint64                   // by host: the monitor's number of the epoch that it heard of last
+	epochs map[uint64]cluster.Epoch            // the epochs as the monitor has them
+	terms  map[string]map[uint64]cluster.Terms // by host: the terms that it has read in each epoch
+	// settled are the epochs of which a monitor has read that nobody has a longer lease. The answers of agents say so
+	// too.
 	settled map[uint64]bool
 }
 
@@ -50,10 +52,11 @@ func (a *Ablation) prepare() {
 		terms: map[string]map[uint64]cluster.Terms{}, settled: map[uint64]bool{}}
 }
 
-// rewrites says whether epochs on the wire are not those of the monitor.
+// rewrites says whether agents are sent other epochs than the monitor has decided.
 func (a Ablation) rewrites() bool { return a.Gone || a.Numbers || a.Saved || a.OwnTerms || a.Settled }
 
-// request changes a line on its way to an agent; an answer is given in its place.
+// request changes a line on its way to an agent. Where answer is not "" it is returned to the asker, and the agent is
+// not asked.
 func (a Ablation) request(w *World, from string, to *host, line string) (changed, answer string) {
 	if !a.Echo && !a.Wait && !a.Slack && !a.Promise && !a.rewrites() {
 		return line, ""
@@ -91,6 +94,7 @@ func (a Ablation) request(w *World, from string, to *host, line string) (changed
 	return line, ""
 }
 
+// order changes an order on its way to an agent.
 func (a Ablation) order(w *World, to *host, o *cluster.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,7 +102,7 @@ func (a Ablation) order(w *World, to *host, o *cluster.Order) {
 		o.Echo.At = to.clock.now()
 	}
 	if (a.Wait || a.Slack) && o.Epoch.Terms.Lease > 0 {
-		o.Lease, o.Epoch.Terms = o.Epoch.Terms.Lease, cluster.Terms{} // as a monitor of before there were terms
+		o.Lease, o.Epoch.Terms = o.Epoch.Terms.Lease, cluster.Terms{} // as a version of the monitor that knows no terms
 	}
 	if a.OwnTerms && o.Epoch.Number > 0 {
 		a.state.epochs[o.Epoch.Number] = o.Epoch
@@ -128,7 +132,7 @@ func (a Ablation) order(w *World, to *host, o *cluster.Order) {
 			delete(a.state.numbers(to.name), n)
 		}
 		if a.state.last[to.name] > n {
-			w.note("network", "%s takes epoch %d for new", to.name, n)
+			w.note("network", "%s takes epoch %d for a new one", to.name, n)
 		}
 		a.state.last[to.name] = n
 		o.Epoch.Since = a.state.to(to.name, o.Epoch.Since)
@@ -181,8 +185,8 @@ func (a Ablation) answer(w *World, to string, by *host, answer, line string) str
 	return ans.String()
 }
 
-// own are the terms of a host's configuration, for as long as it knows an epoch the same ones. The zero Terms are those
-// of a version that knows none.
+// own are the terms of a host's configuration at the time at which it first heard of an epoch. The zero Terms stay:
+// they are those of a version that knows no terms.
 func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
 	if e.Terms == (cluster.Terms{}) {
 		return e.Terms
@@ -198,8 +202,9 @@ func (r *rewritten) own(h *host, e cluster.Epoch) cluster.Terms {
 	return r.terms[h.name][e.Number]
 }
 
-// stored changes what a monitor that starts reads in its status file (pkg/monitor, store.go): the line of the terms has
-// CANDIDATES;LEASE;LONGEST, the successors, and whether somebody may hold the role without a lease.
+// stored changes what a monitor that starts reads in its status file (package store). The line of the terms is
+// #terms|CANDIDATES;LEASE;LONGEST|SUCCESSORS|ENDLESS, where ENDLESS says whether somebody may hold the role without a
+// lease.
 func (a Ablation) stored(text string) string {
 	if a.Ignorance && text == "" {
 		return "#epoch|1,,1,0,\n#terms|db1,db2,db3;1000;1000|db1,db2,db3|0\n"
@@ -231,7 +236,7 @@ func (a Ablation) stored(text string) string {
 	return strings.Join(lines, "")
 }
 
-// instead is the answer of an agent that can't be reached.
+// instead is the made-up answer of an agent that the monitor can't reach; ok is false where there is none.
 func (a Ablation) instead(from, line string) (answer string, ok bool) {
 	req, err := wire.ParseRequest(line)
 	if !a.Heard || err != nil || from != monitorName || req.Command != wire.GetAgentStatus {
@@ -241,7 +246,7 @@ func (a Ablation) instead(from, line string) (answer string, ok bool) {
 	return wire.Answer{Text: "OK: Returning status!", Uptime: 1000, Fields: nothing.Fields()}.String(), true
 }
 
-// numbers are those under which a host knows epochs.
+// numbers are a host's own numbers of epochs, by the monitor's.
 func (r *rewritten) numbers(host string) map[uint64]uint64 {
 	if r.local[host] == nil {
 		r.local[host] = map[uint64]uint64{}
@@ -249,7 +254,7 @@ func (r *rewritten) numbers(host string) map[uint64]uint64 {
 	return r.local[host]
 }
 
-// to is the number under which a host knows an epoch: a new one for an epoch that it has not heard of.
+// to is a host's own number of the epoch that the monitor calls n: a new, higher one where the host has none yet.
 func (r *rewritten) to(host string, n uint64) uint64 {
 	m := r.numbers(host)
 	if m[n] == 0 {
@@ -259,7 +264,7 @@ func (r *rewritten) to(host string, n uint64) uint64 {
 	return m[n]
 }
 
-// from is the monitor's number of what a host knows under another.
+// from is the monitor's number of the epoch that a host calls n; 0: there is none.
 func (r *rewritten) from(host string, n uint64) uint64 {
 	for number, local := range r.numbers(host) {
 		if local == n {

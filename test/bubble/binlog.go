@@ -13,12 +13,12 @@ import (
 type txn struct {
 	origin uint32 // server_id of the server that committed it first
 	number int    // counts those of the origin
-	write  int    // which of the clients' writes
+	write  int    // which of the clients' writes it is
 }
 
 func (t txn) gtid() string { return fmt.Sprintf("0-%d-%d", t.origin, t.number) }
 
-// logged is a transaction in a binary log.
+// logged is a transaction in a binary log, with the places of its beginning and its end.
 type logged struct {
 	txn
 	at, end mysqlctl.Position
@@ -26,16 +26,16 @@ type logged struct {
 
 // binlog is a server's binary log.
 type binlog struct {
-	base string
-	file int
-	name string // of the file
-	tail uint64
-	list []logged
+	base string   // of the files' names
+	file int      // number of the present file
+	name string   // its name
+	tail uint64   // its length
+	list []logged // the transactions of all files
 }
 
 const (
-	logHead = 4
-	logStep = 100
+	logHead = 4   // length of a file without a transaction
+	logStep = 100 // length of a transaction
 )
 
 func newBinlog(host string) binlog {
@@ -44,7 +44,7 @@ func newBinlog(host string) binlog {
 	return b
 }
 
-// begin begins a file.
+// begin begins a new file.
 func (b *binlog) begin(file int) {
 	b.file, b.name, b.tail = file, fmt.Sprintf("%s.%06d", b.base, file), logHead
 }
@@ -63,7 +63,7 @@ func (b *binlog) append(t txn) mysqlctl.Position {
 	return b.end()
 }
 
-// rotate begins another file, as every start of a server does.
+// rotate begins the next file, as every start of a server does.
 func (b *binlog) rotate() { b.begin(b.file + 1) }
 
 // reset is RESET MASTER.
@@ -72,7 +72,8 @@ func (b *binlog) reset() {
 	b.list = nil
 }
 
-// index is of the first transaction at or behind a place; false where the log does not reach there.
+// index is the index of the first transaction that begins at or after a place. It returns false where the log does not
+// reach as far as that place.
 func (b *binlog) index(p mysqlctl.Position) (int, bool) {
 	if p.IsZero() {
 		return 0, true
@@ -87,7 +88,7 @@ func (b *binlog) index(p mysqlctl.Position) (int, bool) {
 	return i, true
 }
 
-// between are the transactions from a place to another.
+// between are the transactions that begin at or after from, and before to.
 func (b *binlog) between(from, to mysqlctl.Position) ([]logged, error) {
 	i, ok := b.index(from)
 	if !ok {
@@ -115,7 +116,8 @@ func (s set) add(t txn) {
 
 func (s set) has(t txn) bool { return s[t.origin][t.number] }
 
-// String lists all numbers, ORIGIN:N+N,ORIGIN:N: no server writes it like that, and the programs don't look into it.
+// String lists all numbers, as in ORIGIN:N+N,ORIGIN:N. No server writes a set like that; the programs pass such texts
+// on without reading them.
 func (s set) String() string {
 	var origins []string
 	for o, numbers := range s {

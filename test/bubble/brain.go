@@ -19,14 +19,14 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// brain is the monitor's machine. The world is locked.
+// brain is the monitor's machine. Its methods are called with the world locked.
 type brain struct {
 	w     *World
 	dice  *dice
 	disk  *disk
 	setup setup
 	life  *monitorProcess // nil: none runs
-	mode  cluster.Mode
+	mode  cluster.Mode    // in which the monitor starts
 }
 
 // monitorProcess is one life of the monitor.
@@ -34,7 +34,7 @@ type monitorProcess struct {
 	*process
 	m     *monitor.Monitor
 	ended chan struct{}
-	again func() // tells the owner the newest of a check once more; nil: there is none yet
+	again func() // reports the newest result of a check once more; nil: there is none yet
 }
 
 const monitorState = "monitor.state"
@@ -80,6 +80,7 @@ func (b *brain) start() {
 	b.run(nil)
 }
 
+// run begins a life of the monitor; after is the life before it in the same process, nil for a new process.
 func (b *brain) run(after *monitorProcess) {
 	w := b.w
 	p := w.process(monitorName)
@@ -146,7 +147,7 @@ func (b *brain) run(after *monitorProcess) {
 	})
 }
 
-// kill ends it as SIGKILL does.
+// kill ends the monitor as SIGKILL does.
 func (b *brain) kill() {
 	if b.life == nil {
 		return
@@ -155,7 +156,8 @@ func (b *brain) kill() {
 	b.life = nil
 }
 
-// stop makes it stand still: its owner waits in the observer, which hears of every probe; so it is told of one again.
+// stop makes the monitor stand still, as SIGSTOP does. The goroutine that owns its state stops in its observer
+// (watcher), which is called for every result of a check: so a result is reported once more at once.
 func (b *brain) stop() {
 	if b.life == nil {
 		return
@@ -172,7 +174,7 @@ func (b *brain) cont() {
 	}
 }
 
-// watcher keeps the owner of a monitor that is stopped from going on.
+// watcher is the monitor's observer. It keeps a monitor that is stopped from going on: each call waits until it is not.
 type watcher struct{ p *process }
 
 func (o watcher) Probed(check.Update)               { _ = o.p.pass() }
@@ -180,7 +182,7 @@ func (o watcher) Asked(string, time.Duration, bool) { _ = o.p.pass() }
 func (o watcher) Killed(string, bool)               { _ = o.p.pass() }
 func (o watcher) Happened(event.Event)              { _ = o.p.pass() }
 
-// killer is kill_host: it works, fails, or says that it has worked.
+// killer is kill_host: it works, fails, or says that it has worked and has not.
 func (b *brain) killer(p *process) func(context.Context, cluster.Kill) cluster.KillResult {
 	return func(ctx context.Context, k cluster.Kill) cluster.KillResult {
 		r := cluster.KillResult{Host: k.Host}
@@ -209,7 +211,7 @@ func (b *brain) killer(p *process) func(context.Context, cluster.Kill) cluster.K
 	}
 }
 
-// echo pings for the monitor.
+// echo sends pings for the monitor.
 type echo struct {
 	w *World
 	p *process
@@ -237,7 +239,7 @@ func (e echo) Ping(ctx context.Context, ip netip.Addr) error {
 	return os.ErrDeadlineExceeded
 }
 
-// probe is a check of a host.
+// probe is one check of one host.
 type probe struct {
 	w    *World
 	p    *process
@@ -275,10 +277,10 @@ func (c probe) Probe(ctx context.Context) check.Result {
 
 const maxBacklog = 10 * time.Second
 
-// watching is a probe that keeps a connection, and so hears at once when the server dies.
+// watching is a probe that keeps a connection to the server, and so learns at once when the server dies.
 type watching struct{ probe }
 
-// Broken waits for that.
+// Broken waits until the server has died. Where the monitor can't learn of that, it waits until ctx ends.
 func (c watching) Broken(ctx context.Context) error {
 	c.w.mu.Lock()
 	died := c.h.server.died

@@ -15,22 +15,23 @@ import (
 var (
 	worlds    = flag.Uint64("worlds", 150, "how many worlds to search")
 	from      = flag.Uint64("from", 1, "the first seed")
-	seed      = flag.Uint64("seed", 0, "live through this one world and tell its story")
+	seed      = flag.Uint64("seed", 0, "run only the world of this seed and print its story")
 	abilities = flag.String("abilities", "proven",
-		"what may go wrong: proven, all, none, or a list of names, those with a minus are left out")
-	single   = flag.Bool("single", false, "worlds with one fault each, to measure how long they are without a writer")
+		"what may go wrong: proven, all, none, or a list of names; a name with a minus before it is left out")
+	single   = flag.Bool("single", false, "run worlds with one fault each, to measure how long they are without a writer")
 	during   = flag.Duration("for", 0, "how long to search, instead of -worlds")
-	progress = flag.String("progress", "", "file that remembers the next seed")
+	progress = flag.String("progress", "", "file with the seed to go on with")
 	stories  = flag.String("stories", "", "folder for the stories of all worlds with something wrong")
 	most     = flag.Int("most", 1, "stop after so many worlds with something wrong; 0: go on")
 )
 
-// TestMain leaves the garbage of small worlds alone.
+// TestMain makes garbage collections rare: worlds are small.
 func TestMain(m *testing.M) {
 	debug.SetGCPercent(800)
 	m.Run()
 }
 
+// chosen are the abilities of the flag -abilities.
 func chosen(t *testing.T) Abilities {
 	a, err := ParseAbilities(*abilities)
 	if err != nil {
@@ -39,7 +40,8 @@ func chosen(t *testing.T) Abilities {
 	return a
 }
 
-// TestWorlds: never two writers, no write lost in silence, nothing unreadable, and a writer in the end.
+// TestWorlds searches worlds. In none there may be two writers, an acknowledged write that is lost without a word, or a
+// line that its receiver can't read, and each must have a writer in the end.
 func TestWorlds(t *testing.T) {
 	if *seed > 0 {
 		o := Search{Abilities: chosen(t), Single: *single}.World(t, *seed, true)
@@ -73,15 +75,15 @@ func TestWorlds(t *testing.T) {
 	t.Logf("\n%s", found)
 }
 
-// TestEachRuleIsNeeded: in a world that makes a rule worth nothing the search finds two writers. A search that finds
-// nothing would prove nothing.
+// TestEachRuleIsNeeded: in worlds that make one rule worth nothing the search finds two writers. This shows that the
+// rule is needed, and that the search would find two writers if the programs broke it.
 func TestEachRuleIsNeeded(t *testing.T) {
 	for _, c := range []struct {
 		rule    string
 		without Ablation
-		story   func(*World, *dice) // in which the rule counts
-		bound   uint64              // worlds in which it is found
-		besides Abilities
+		story   func(*World, *dice) // a mishap against which the rule stands; nil: chance decides
+		bound   uint64              // two writers must be found within so many worlds
+		besides Abilities           // further abilities of the worlds
 	}{
 		{"lease from the echo", Ablation{Echo: true}, lateGone, 400, 0},
 		{"the monitor waits for the old lease", Ablation{Wait: true}, hostGone, 200, 0},
@@ -114,8 +116,9 @@ func TestEachRuleIsNeeded(t *testing.T) {
 	}
 }
 
-// TestLostDecisions: a monitor whose disk says that it has written, and loses it, makes no two writers: one that has
-// just started revives no lease before it has heard all who may hold another one.
+// TestLostDecisions: a monitor's disk says that a decision is written, and loses it when the monitor crashes. That
+// alone makes no two writers: a monitor that has just started revives no lease before it has heard all candidates
+// (R14).
 func TestLostDecisions(t *testing.T) {
 	found := Search{From: *from, To: *from + 149, Abilities: Operators | Pauses | BadNetwork | SlowKernels,
 		Without: Ablation{Saved: true}, Story: lostDecision, Enough: twoWriters}.Run(t)
@@ -129,7 +132,8 @@ func TestLostDecisions(t *testing.T) {
 
 func twoWriters(o Outcome) bool { return strings.Contains(o.Wrong, "the writer's address is on") }
 
-// TestOneFault: what does not concern the writer costs it nothing, and what does costs a failover at most.
+// TestOneFault: in worlds with one fault, a fault that does not concern the writer costs no time without a writer, and
+// another one costs a failover at most.
 func TestOneFault(t *testing.T) {
 	found := Search{From: *from, To: *from + 99, Abilities: Pauses, Single: true}.Run(t)
 	for _, o := range found.Wrong {
@@ -138,8 +142,8 @@ func TestOneFault(t *testing.T) {
 	t.Logf("\n%s", found)
 }
 
-// TestUnwriting: a writer whose disk hangs is replaced, and what it commits when its disk goes on is lost to nobody who
-// was told so, or is named.
+// TestUnwriting: a writer whose disk hangs is replaced. What it commits when its disk goes on was acknowledged to no
+// client, or is named.
 func TestUnwriting(t *testing.T) {
 	replaced := 0
 	s := Search{From: *from, To: *from + 99, Abilities: Stalls, Story: cantWrite}
@@ -153,7 +157,7 @@ func TestUnwriting(t *testing.T) {
 		t.Errorf("world %d: %s\n%s", o.Seed, o.Wrong, o.Story)
 	}
 	if replaced < 20 {
-		t.Errorf("in %d worlds alone a writer that can't write was replaced", replaced)
+		t.Errorf("a writer that can't write was replaced in only %d worlds", replaced)
 	}
 	t.Logf("%d replaced\n%s", replaced, found)
 }

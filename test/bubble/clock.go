@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// clock is a machine's monotonic clock, with its own speed, and what its wall clock does besides. The world is locked.
+// clock has a machine's monotonic clock, with its own speed, and how far the wall clock has run ahead of it. Its
+// methods are called with the world locked.
 type clock struct {
-	rate   float64
-	booted time.Time
-	base   time.Duration // at booted
-	boots  int
-	id     string // of the boot
+	rate   float64       // seconds of this clock in a second
+	booted time.Time     // when the machine was booted
+	base   time.Duration // what the clock showed then
+	boots  int           // how often the machine was booted
+	id     string        // of the boot
 
 	frozen time.Time     // since when the machine is suspended; zero: it is not
 	ahead  time.Duration // how far the wall clock has run ahead of the monotonic one
@@ -25,7 +26,7 @@ func (c *clock) now() time.Duration {
 	return c.base + time.Duration(float64(at.Sub(c.booted))*c.rate)
 }
 
-// boot begins anew.
+// boot sets the clock to at, under a new boot id.
 func (c *clock) boot(host string, at time.Duration) {
 	c.boots++
 	c.id = fmt.Sprintf("boot-%s-%d", host, c.boots)
@@ -40,12 +41,12 @@ func (c *clock) resume() {
 	c.ahead += slept
 }
 
-// machineClock is the clock as an agent sees it.
+// machineClock is a machine's clock as one life of an agent sees it.
 type machineClock struct {
 	h    *host
 	p    *process
-	seen *time.Duration // how far ahead the wall clock was when it was last asked
-	read *bool          // the clock was read since the program began
+	seen *time.Duration // how far ahead the wall clock was when Jumped was last called
+	read *bool          // the program has read the clock
 }
 
 func newMachineClock(h *host, p *process) machineClock {

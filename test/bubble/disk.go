@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// disk keeps a machine's small files, with all their versions. The world is locked where it does not say otherwise.
+// disk keeps the state files of a machine's programs, with their last versions. Its methods are called with the world
+// locked, but for write.
 type disk struct {
 	w     *World
 	owner string
 	dice  *dice
 	files map[string][]string // the newest version last
-	slow  time.Duration       // most that a write takes
+	slow  time.Duration       // longest time that a write takes
 	hangs time.Time           // until when nothing is written
 	fails time.Time           // until when every write is an error
-	loses bool                // says that it has written, and has not yet
-	lands time.Time           // when the newest of that will have been
+	loses bool                // it says at once that it has written, and writes later
+	lands time.Time           // when the newest content of which it has said that will be written
 }
 
 func newDisk(w *World, owner string) *disk {
@@ -26,14 +27,14 @@ func newDisk(w *World, owner string) *disk {
 		slow: 20 * time.Millisecond}
 }
 
-// rollBack forgets the newest n versions of a file; all where it has no more.
+// rollBack forgets the newest n versions of a file, as if a backup were restored; all where it has no more.
 func (d *disk) rollBack(path string, n int) {
 	v := d.files[path]
 	d.files[path] = v[:max(len(v)-n, 0)]
 }
 
-// spoil leaves of a file what somebody or a full disk made of it: nothing, a part, what is no text, or what was meant
-// for another cluster.
+// spoil damages a file: it is empty, or a part of it is left, with or without bytes that are no text, or it is that of
+// another cluster.
 func (d *disk) spoil(path string, how *dice) {
 	v := d.files[path]
 	if len(v) == 0 {
@@ -70,7 +71,7 @@ func (f filesOf) ReadFile(path string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// Replace has the content on disk when it returns.
+// Replace writes a new version of a file, and returns when that is on disk; where the disk loses writes, before.
 func (f filesOf) Replace(path string, content []byte) error {
 	if err := f.p.pass(); err != nil {
 		return err
@@ -95,7 +96,7 @@ func (f filesOf) Replace(path string, content []byte) error {
 	slow := d.slow
 	d.w.mu.Unlock()
 	if err := f.p.sleep(f.p.ctx, d.dice.between(time.Millisecond, slow)); err == errDead && d.dice.one(2) {
-		d.write(path, string(content)) // it was on its way
+		d.write(path, string(content)) // the process died after the write had begun
 		return err
 	}
 	for {
@@ -122,7 +123,7 @@ func (f filesOf) Replace(path string, content []byte) error {
 	return nil
 }
 
-// write takes the lock of the world.
+// write adds a version to a file. It locks the world itself.
 func (d *disk) write(path, content string) {
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// fault is something that goes wrong at a time, and is mended later. Both are done with the world locked.
+// fault is something that goes wrong at a time, and is mended later. strike and mend are called with the world locked.
 type fault struct {
 	kind         string
 	what         string
 	whom         harm
-	at, long     time.Duration
-	strike, mend func() // mend may be nil
+	at, long     time.Duration // when it strikes, and for how long it lasts
+	strike, mend func()        // mend may be nil
 }
 
 // kind makes faults of one kind.
 type kind struct {
 	name  string
-	needs Abilities
-	often int
+	needs Abilities // of the world
+	often int       // how likely it is, compared with other kinds
 	whom  harm
 	make  func(w *World, d *dice) (what string, strike, mend func())
 }
 
-// harm is whom a fault of a kind can cost the writer, in a cluster that is well besides.
+// harm is how long clients may be without a writer for a fault, in a cluster in which all else is well.
 type harm uint8
 
 const (
-	anybody harm = iota // may cost the writer, for as long as a failover takes
-	nobody              // must cost nothing
-	hard                // may take as long as it takes
+	anybody harm = iota // as long as a failover takes
+	nobody              // not at all
+	hard                // without a limit
 )
 
-// trouble makes up what goes wrong in this world, lets it happen, and mends all in the end.
+// trouble plans at random what goes wrong in this world, lets it happen, and mends everything in the end.
 func (w *World) trouble() {
 	d := newDice(w.Seed, "faults")
 	var plan []fault
@@ -49,7 +49,7 @@ func (w *World) trouble() {
 	default:
 		plan = w.someFaults(d, 2+d.n(10))
 	}
-	if !mishap { // all is mended once nothing more happens
+	if !mishap { // all can be mended soon after the last fault of the plan
 		length = 0
 		for _, f := range plan {
 			length = min(faultTime, max(length, f.at+f.long+lull))
@@ -92,7 +92,7 @@ func (w *World) someFaults(d *dice, n int) (plan []fault) {
 	return plan
 }
 
-// anyFault is one that this world may have.
+// anyFault makes a fault of a random kind that this world may have.
 func (w *World) anyFault(d *dice, at time.Duration) fault {
 	var may []kind
 	for _, k := range allKinds() {
@@ -135,7 +135,7 @@ func (w *World) names() []string {
 	return list
 }
 
-// any is one of the hosts.
+// any is a random host.
 func (w *World) any(d *dice) *host { return w.hosts[d.n(len(w.hosts))] }
 
 func (w *World) anyDisk(d *dice) *disk {
@@ -145,7 +145,7 @@ func (w *World) anyDisk(d *dice) *disk {
 	return w.any(d).disk
 }
 
-// two are different machines, of which one is a host.
+// two are two different random machines, of which at least one is a database host.
 func (w *World) two(d *dice) (a, b string) {
 	a = w.any(d).name
 	others := slices.DeleteFunc(append(w.names(), monitorName, monitorName), func(n string) bool { return n == a })
@@ -156,7 +156,7 @@ func (w *World) two(d *dice) (a, b string) {
 	return a, b
 }
 
-// heal mends everything.
+// heal mends everything, and starts everything that does not run.
 func (w *World) heal() {
 	w.mu.Lock()
 	w.healed = true

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// machineFaults are those of hosts, their kernels and disks, and of those who log in there.
+// machineFaults are the faults of hosts, of their kernels and disks, and of people who log in there.
 func machineFaults() []kind {
 	return []kind{
 		{"host stands still", Pauses, 2, anybody, func(w *World, d *dice) (string, func(), func()) {

@@ -1,6 +1,6 @@
 package bubble
 
-// networkFaults are those of lines and of machines that nobody reaches.
+// networkFaults are cut lines, and machines that are cut off.
 func networkFaults() []kind {
 	return []kind{
 		{"line one way", 0, 2, nobody, func(w *World, d *dice) (string, func(), func()) {

@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// operatorFaults are what people do, and what time does, to a cluster that has been configured once.
+// operatorFaults are commands, changes of the configuration, and long times that pass.
 func operatorFaults() []kind {
 	return []kind{
 		{"command", Operators, 6, anybody, func(w *World, d *dice) (string, func(), func()) {
@@ -35,7 +35,7 @@ func operatorFaults() []kind {
 		}},
 		{"time passes", Old, 4, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h, by := w.any(d), d.between(time.Hour, 60*24*time.Hour)
-			return by.String() + " pass on " + h.name + ", if it need not be there", func() { w.age(h, by) }, nil
+			return by.String() + " pass on " + h.name + ", if nothing depends on it", func() { w.age(h, by) }, nil
 		}},
 		{"reconfigured", Reconfigured, 4, hard, func(w *World, d *dice) (string, func(), func()) {
 			next := setup{lease: cluster.Lease(pick(d, 0, 1000, 2000, 6000, 30000)) * cluster.Lease(time.Millisecond),
@@ -58,7 +58,7 @@ func operatorFaults() []kind {
 				next = w.brain.setup
 				next.secret = 1 + d.n(1000)
 			}
-			return "members restarted with another configuration", func() {
+			return "monitor and agents restarted with another configuration", func() {
 				for i, n := range whom {
 					w.later(time.Duration(i)*apart, func() { w.reconfigure(n, next) })
 				}
@@ -67,8 +67,8 @@ func operatorFaults() []kind {
 	}
 }
 
-// age lets a long time pass on a host's clock, where nothing depends on that: it is not the writer, and all that it
-// has promised is over.
+// age lets a long time pass on a host's clock. It does nothing where something depends on the host: where it is the
+// writer or to be it, or has promised something that may not be over.
 func (w *World) age(h *host, by time.Duration) {
 	over := 2 * h.setup.lease.Over()
 	if !h.on || h.frozen || h.kernel.has(writerIP) || h.server.open() || time.Since(h.since) < over ||
@@ -80,7 +80,8 @@ func (w *World) age(h *host, by time.Duration) {
 	h.kernel.flush(netip.Addr{})
 }
 
-// agree has those restarted whose secret is not the monitor's: they can't hear each other.
+// agree gives all hosts the secret of the monitor, as agents with another one could not be asked. The agent of a host
+// whose secret changes is killed.
 func (w *World) agree() {
 	for _, h := range w.hosts {
 		if h.setup.secret != w.brain.setup.secret {
@@ -90,7 +91,7 @@ func (w *World) agree() {
 	}
 }
 
-// reconfigure restarts a member with another configuration.
+// reconfigure restarts the monitor, or the agent of a host, with another configuration.
 func (w *World) reconfigure(name string, next setup) {
 	if w.healed {
 		return

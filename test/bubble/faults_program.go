@@ -2,7 +2,7 @@ package bubble
 
 import "time"
 
-// programFaults are those of agents, the monitor and servers.
+// programFaults are the faults of agents, of the monitor and of servers.
 func programFaults() []kind {
 	return []kind{
 		{"agent killed", 0, 3, anybody, func(w *World, d *dice) (string, func(), func()) {
@@ -58,7 +58,7 @@ func programFaults() []kind {
 	}
 }
 
-// reload lets another configuration, which is the same, take over in the same process.
+// reload reloads the agent: a new life with the same configuration takes over in the same process.
 func (h *host) reload() {
 	old := h.agent
 	if old == nil || h.frozen {
@@ -75,6 +75,7 @@ func (h *host) reload() {
 	})
 }
 
+// reload reloads the monitor in the same way.
 func (b *brain) reload() {
 	old := b.life
 	if old == nil {

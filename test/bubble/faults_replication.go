@@ -2,7 +2,7 @@ package bubble
 
 import "time"
 
-// replicationFaults are those of logs and threads.
+// replicationFaults are the faults of binary logs and of replication threads.
 func replicationFaults() []kind {
 	return []kind{
 		{"receiving stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
@@ -49,7 +49,7 @@ func replicationFaults() []kind {
 	}
 }
 
-// receiveAgain ends what a fault has done to the I/O thread, and nothing that the agent has.
+// receiveAgain starts the I/O thread again where a fault has stopped it, and not where the agent has.
 func (s *server) receiveAgain() {
 	if s.replica.halted {
 		s.replica.io, s.replica.halted = s.replica.source != "", false

@@ -2,7 +2,7 @@ package bubble
 
 import "time"
 
-// stateFaults are those of the files that outlive the programs.
+// stateFaults are the faults of state files.
 func stateFaults() []kind {
 	return []kind{
 		{"monitor state lost", LostState, 1, hard, func(w *World, d *dice) (string, func(), func()) {

@@ -2,7 +2,7 @@ package bubble
 
 import "context"
 
-// Applied is what has been executed of others, where GTIDs tell.
+// Applied is the set of transactions of other servers that this one has executed; "" where replication is by position.
 func (c connection) Applied(ctx context.Context) (string, error) {
 	if err := c.query(ctx); err != nil {
 		return "", err
@@ -20,16 +20,18 @@ func (c connection) Applied(ctx context.Context) (string, error) {
 	return others.String(), nil
 }
 
-// Lacks is what of another server's Applied this one does not have.
+// Lacks is the part of another server's Applied that this server does not have.
 func (c connection) Lacks(ctx context.Context, applied string) (string, error) {
 	return c.without(ctx, applied, func(txn) bool { return true })
 }
 
-// Lost is what of another server's Applied was committed here and is here no more.
+// Lost is the part of another server's Applied that was first committed on this server, which does not have it any
+// more.
 func (c connection) Lost(ctx context.Context, applied string) (string, error) {
 	return c.without(ctx, applied, func(t txn) bool { return t.origin == c.s.id })
 }
 
+// without is the part of applied that counts and that this server does not have.
 func (c connection) without(ctx context.Context, applied string, counts func(txn) bool) (string, error) {
 	if err := c.query(ctx); err != nil {
 		return "", err

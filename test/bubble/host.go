@@ -13,7 +13,8 @@ import (
 	"mysql-mmm/pkg/replication"
 )
 
-// host is a database host: a machine with a kernel, a server, a disk and an agent. The world is locked.
+// host is a database host: a machine with a kernel, a server, a disk and an agent. Its methods are called with the
+// world locked.
 type host struct {
 	w      *World
 	name   string
@@ -29,16 +30,16 @@ type host struct {
 	server *server
 	agent  *agentProcess // nil: none runs
 
-	setup setup // what its agent is configured with
-	since time.Time
+	setup setup     // what its agent is configured with
+	since time.Time // when the machine was booted
 }
 
-// setup is what a member's configuration file says, as far as members may differ.
+// setup is the part of the configuration in which the files of the monitor and of the agents may differ.
 type setup struct {
 	lease      cluster.Lease
 	candidates []string
 	period     time.Duration // of checks
-	secret     int           // that it signs with
+	secret     int           // with which the program signs what it says; others must have the same
 }
 
 // agentProcess is one life of an agent.
@@ -46,8 +47,8 @@ type agentProcess struct {
 	*process
 	a       *agent.Agent
 	ended   chan struct{}
-	ordered bool // it has taken an order: before, what it finds stays
-	looked  bool // it has seen what the interface has: what comes later was not there at its start
+	ordered bool // it has executed an order; before that it leaves addresses that it finds alone
+	looked  bool // it has listed the addresses: those that it has not seen by then were not there at its start
 }
 
 const agentState = "agent.state"
@@ -61,10 +62,11 @@ func newHost(w *World, i int, name string) *host {
 	return h
 }
 
-// answers says whether the machine's kernel answers others.
+// answers says whether the machine's kernel answers packets.
 func (h *host) answers() bool { return h.on && !h.frozen }
 
-// unattended is the last moment at which no agent could see to the addresses of the machine.
+// unattended is the last moment at which no agent of the machine could remove an address: it did not run, or its calls
+// to the kernel did not return.
 func (h *host) unattended() time.Time {
 	if h.agent == nil || !h.answers() {
 		return time.Now()
@@ -76,7 +78,7 @@ func (h *host) unattended() time.Time {
 	return idle
 }
 
-// boot switches the machine on; its clock starts at the given age.
+// boot switches the machine on. Its clock shows age then.
 func (h *host) boot(age time.Duration) {
 	if h.on {
 		return
@@ -88,7 +90,7 @@ func (h *host) boot(age time.Duration) {
 	h.startAgent()
 }
 
-// off switches the machine off.
+// off switches the machine off, as a power cut does.
 func (h *host) off() {
 	if !h.on {
 		return
@@ -103,7 +105,8 @@ func (h *host) off() {
 	h.w.check()
 }
 
-// freeze stops all that runs on the machine; with its clock where it is a virtual one that is suspended.
+// freeze stops everything that runs on the machine; with clockToo also its clock, as when a virtual machine is
+// suspended.
 func (h *host) freeze(clockToo bool) {
 	if !h.on || h.frozen {
 		return
@@ -120,6 +123,7 @@ func (h *host) freeze(clockToo bool) {
 	h.w.check()
 }
 
+// resume ends freeze.
 func (h *host) resume() {
 	if !h.frozen {
 		return
@@ -145,7 +149,7 @@ func (h *host) startAgent() {
 	h.run(nil)
 }
 
-// run begins a life; after is the one in the same process before it.
+// run begins a life of the agent; after is the life before it in the same process, nil for a new process.
 func (h *host) run(after *agentProcess) {
 	w := h.w
 	p := w.process(h.name)
@@ -212,7 +216,8 @@ func (h *host) run(after *agentProcess) {
 	})
 }
 
-// cut ends the connections of clients, all of which come by the writer's address.
+// cut ends the connections of clients. writers says that the address is the writer's: all clients of a world use that
+// one.
 func (h *host) cut(p *process, writers bool) (int, error) {
 	if err := p.pass(); err != nil || !writers {
 		return 0, err
@@ -223,7 +228,7 @@ func (h *host) cut(p *process, writers bool) (int, error) {
 	return 0, nil
 }
 
-// killAgent ends it as SIGKILL does.
+// killAgent ends the agent as SIGKILL does.
 func (h *host) killAgent() {
 	if h.agent == nil {
 		return
@@ -232,7 +237,7 @@ func (h *host) killAgent() {
 	h.agent = nil
 }
 
-// source is how a host replicates from another.
+// source is what another host needs to replicate from a host.
 func (w *World) source(name string) (replication.Source, bool) {
 	h := w.host(name)
 	return replication.Source{Host: h.ip.String(), Port: 3306, User: "replication", Password: "secret"}, true

@@ -10,39 +10,39 @@ import (
 	"mysql-mmm/pkg/wire"
 )
 
-// judge holds the world to what must never be.
+// judge notes the first thing in a world that must never happen, and what excuses it.
 type judge struct {
 	w        *World
-	wrong    string
-	forgiven map[string]time.Time // hosts that were suspended, which no lease can help, and until when
-	lied     bool                 // kill_host has
-	classic  bool                 // there was no lease at some time, which is known to give two writers
-	gaveIn   bool                 // the last writer was waited for in vain
-	excused  bool                 // an operator lets go what may be lost
-	lost     bool                 // state was lost, or is older than it should be: numbers of epochs may come twice
+	wrong    string               // what has happened; "": nothing
+	forgiven map[string]time.Time // by host that was suspended, where no lease can help: until when it is excused
+	lied     bool                 // kill_host has said that it worked, and had not
+	classic  bool                 // there was no lease at some time: two writers are possible then
+	gaveIn   bool                 // the last writer was waited for in vain: a host that lacks something was promoted
+	excused  bool                 // a log was reset: acknowledged writes may be lost
+	lost     bool                 // a state file was lost, or put back to an older one: epochs may have the same number
 
 	epochs map[uint64]cluster.Epoch
 	forced map[string]bool   // hosts whose newest order to be the writer is forced
 	newest map[string]uint64 // epoch of that order; older ones may arrive late
 	vows   map[string]vow    // the newest promise of each host
-	named  map[string]bool   // hosts of which somebody has said that they have what nobody else has, or may have
+	named  map[string]bool   // hosts of which a log has said that they have, or may have, what no other host has
 
-	noWriter  time.Time // since when there is no writer; zero: there is one
-	gap       time.Duration
-	gaps      bool // gaps count
-	twoOpen   time.Time
-	openFor   time.Duration
-	faults    map[string]int
-	only      string
-	whom      harm
-	lasts     time.Duration // the only fault
-	healed    bool          // nothing more goes wrong
-	appointed string        // by the newest order of anybody
-	revivals  int           // how often a stopped agent added an address too late
-	replaced  bool          // a writer that could not write has been
+	noWriter  time.Time      // since when there is no writer; zero: there is one
+	gap       time.Duration  // the longest time without a writer
+	gaps      bool           // times without a writer count
+	twoOpen   time.Time      // since when two servers are open for writes; zero: they are not
+	openFor   time.Duration  // for how long two were
+	faults    map[string]int // how many there were of each kind
+	only      string         // the kind of the only fault of a world
+	whom      harm           // of that fault
+	lasts     time.Duration  // how long that fault lasts
+	healed    bool           // all is mended, and nothing more goes wrong
+	appointed string         // the host that the newest order to any agent names as the writer
+	revivals  int            // how often a stopped agent added an address too late
+	replaced  bool           // a writer that could not write was replaced
 }
 
-// vow is a promise to vouch for a host.
+// vow is a promise, to the host that asked for it.
 type vow struct {
 	to string
 	at time.Time
@@ -62,15 +62,15 @@ func (w *World) fail(format string, args ...any) {
 	}
 }
 
-// failed locks the world for that.
+// failed is fail for callers that have not locked the world.
 func (w *World) failed(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fail(format, args...)
 }
 
-// forgive does not count a host for as long as a machine that was suspended may have the address: for the longest lease
-// that an epoch has given, or for what is left of a longer one, of before its configuration has changed.
+// forgive excuses a host that was suspended for as long as it may still have the writer's address: for the longest
+// lease that an epoch allows, or for as long as the kernel still has the address, if that is longer.
 func (w *World) forgive(h *host) {
 	lease := h.setup.lease
 	for _, e := range w.epochs {
@@ -85,7 +85,8 @@ func (w *World) forgive(h *host) {
 	w.forgiven[h.name] = until
 }
 
-// holders are the hosts that have the writer's address by our doing.
+// holders are the hosts that have the writer's address, but for those that are excused, or where somebody else has
+// added it.
 func (w *World) holders() []string {
 	var list []string
 	for _, h := range w.hosts {
@@ -108,7 +109,7 @@ func (w *World) writers() []string {
 	return list
 }
 
-// exposed are the hosts on which clients that come by the host's own address can write.
+// exposed are the hosts on which clients can write by the host's own address.
 func (w *World) exposed() []string {
 	var list []string
 	for _, h := range w.hosts {
@@ -119,7 +120,8 @@ func (w *World) exposed() []string {
 	return list
 }
 
-// check looks at what has changed. The world is locked.
+// check looks for two holders, and for changes in who can write where. It is called after every change, with the world
+// locked.
 func (w *World) check() {
 	if list := w.holders(); len(list) > 1 && !w.lied && !w.classic {
 		w.fail("the writer's address is on %s", strings.Join(list, " and "))
@@ -146,7 +148,7 @@ func (w *World) closeGap() {
 	w.noWriter = time.Time{}
 }
 
-// ordered holds everybody to it that the number of an epoch has one content.
+// ordered notes an order. It is wrong where one number stands for two different epochs.
 func (w *World) ordered(to string, o cluster.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -167,7 +169,7 @@ func (w *World) ordered(to string, o cluster.Order) {
 	w.epochs[o.Epoch.Number] = o.Epoch
 }
 
-// promised notes whom a host vouches for.
+// promised notes a promise: line is the question that the host has answered with it.
 func (w *World) promised(line string, by *host) {
 	req, err := wire.ParseRequest(line)
 	if err != nil {
@@ -182,7 +184,7 @@ func (w *World) promised(line string, by *host) {
 	w.vows[by.name] = vow{q.From, time.Now()}
 }
 
-// heardOf takes in what a program logs. The world is locked.
+// heardOf notes what a program's log says of losses and of hosts. The world is locked.
 func (w *World) heardOf(text string) {
 	w.replaced = w.replaced || strings.Contains(text, "because it answers and can't write")
 	w.gaveIn = w.gaveIn || strings.Contains(text, "has not come back for")
@@ -197,23 +199,24 @@ func (w *World) heardOf(text string) {
 	}
 }
 
+// outcome is what became of the world so far.
 func (w *World) outcome() Outcome {
 	return Outcome{Seed: w.Seed, Wrong: w.wrong, Faults: w.faults, Gap: w.gap, Open: w.openFor, Lost: len(w.missing),
 		Only: w.only, Replaced: w.replaced, Revived: w.revivals > 0}
 }
 
-// bounded: a fault that is the only one costs nothing, or a failover: a lease, and what it takes to believe that a
-// server is dead.
+// bounded compares the time without a writer, in a world with one fault, with what that may cost: nothing, or a
+// failover, which is a lease and the time until a server counts as dead.
 func (w *World) bounded() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	most := w.lease().Over() + w.trap + 2*w.brain.setup.period + w.timeout + time.Second
-	if w.only == "reboot" { // back before its lease ends it keeps the role, and waits as any host does after its start
+	if w.only == "reboot" { // a host that is back before its lease ends keeps the role, and waits after its start
 		most += min(w.lasts, w.lease().Over())
 	}
 	switch {
 	case !w.Single || w.whom == hard:
-	case w.whom == nobody && w.gap > 0 && !w.replaced: // who waits for an acknowledgement for write_timeout is replaced
+	case w.whom == nobody && w.gap > 0 && !w.replaced: // a writer whose commits wait for write_timeout is replaced
 		w.fail("no writer for %.2f s, for a fault that is to cost nothing: %s", w.gap.Seconds(), w.only)
 	case w.gap > most:
 		w.fail("no writer for %.2f s, more than %.2f s: %s", w.gap.Seconds(), most.Seconds(), w.only)

@@ -11,28 +11,29 @@ import (
 	"mysql-mmm/pkg/vip"
 )
 
-// kernel has the addresses of a machine, with their lifetimes, and its firewall. The world is locked.
+// kernel has the addresses of a machine, with their lifetimes, and its firewall. Its methods are called with the world
+// locked.
 type kernel struct {
 	h        *host
 	dice     *dice
 	entries  map[netip.Addr][]*entry
 	watchers map[chan<- struct{}]bool
-	late     time.Duration              // most that an address leaves too late
-	slow     time.Duration              // most that a call takes
+	late     time.Duration              // an address goes off at most so long after its lifetime
+	slow     time.Duration              // longest time that a call takes
 	stalled  time.Time                  // until when no call returns
-	closed   bool                       // clients are kept from the server's port
+	closed   bool                       // the server's port is closed to clients
 	renewing func()                     // called once, between look and call of a renewal of the writer's address; nil: not
-	revived  map[netip.Addr]time.Time   // addresses that do not count as ours until then
-	departed map[netip.Addr]*time.Timer // addresses of which clients are refused, until the timer ends that
+	revived  map[netip.Addr]time.Time   // by address: until when it does not count as ours, see revive
+	departed map[netip.Addr]*time.Timer // by address whose clients are refused: the timer that ends that
 }
 
-// entry is an address with a prefix.
+// entry is an address with a prefix length on the interface.
 type entry struct {
 	bits    int
-	foreign bool // put there by somebody else, and our agent has had no time to take it away
-	ends    time.Time
-	timer   *time.Timer   // nil: for ever
-	left    time.Duration // while the machine is suspended
+	foreign bool          // somebody else has added it, and our agent has had no time to remove it
+	ends    time.Time     // when its lifetime ends
+	timer   *time.Timer   // that ends it; nil: it has no lifetime
+	left    time.Duration // what is left of the lifetime while the machine is suspended
 }
 
 func newKernel(h *host) *kernel {
@@ -44,7 +45,7 @@ func newKernel(h *host) *kernel {
 
 func (k *kernel) has(ip netip.Addr) bool { return len(k.entries[ip]) > 0 }
 
-// ours says whether our agent has put the address there, or has left it there though it could take it away.
+// ours says whether our agent has added the address, or has left it there although it had the time to remove it.
 func (k *kernel) ours(ip netip.Addr) bool {
 	mine := func(e *entry) bool { return !e.foreign }
 	return !time.Now().Before(k.revived[ip]) && slices.ContainsFunc(k.entries[ip], mine)
@@ -60,7 +61,7 @@ func (k *kernel) changed() {
 	}
 }
 
-// set gives the /32 of ip a lifetime from now; 0 is for ever.
+// set gives ip, with prefix length 32, a lifetime from now on; 0 is none. It adds the address where it is missing.
 func (k *kernel) set(ip netip.Addr, lifetime time.Duration) {
 	was := k.has(ip)
 	i := slices.IndexFunc(k.entries[ip], func(e *entry) bool { return e.bits == 32 })
@@ -70,7 +71,7 @@ func (k *kernel) set(ip netip.Addr, lifetime time.Duration) {
 	}
 	e := k.entries[ip][i]
 	e.foreign = false
-	// A renewal takes away what is there beside it.
+	// A renewal removes the same address with other prefix lengths (rule R8 in docs/design.md).
 	for _, other := range k.entries[ip] {
 		if other != e && other.timer != nil {
 			other.timer.Stop()
@@ -91,6 +92,7 @@ func (k *kernel) set(ip netip.Addr, lifetime time.Duration) {
 	k.h.w.check()
 }
 
+// expire ends an entry after d.
 func (k *kernel) expire(ip netip.Addr, e *entry, d time.Duration) {
 	e.ends = time.Now().Add(d)
 	var timer *time.Timer
@@ -115,7 +117,7 @@ func (k *kernel) drop(ip netip.Addr, e *entry) {
 	k.entries[ip] = slices.DeleteFunc(k.entries[ip], func(x *entry) bool { return x == e })
 }
 
-// flush takes an address off, or all for an invalid one.
+// flush removes an address, or all of them for the zero Addr.
 func (k *kernel) flush(ip netip.Addr) {
 	for at, list := range k.entries {
 		if ip.IsValid() && at != ip {
@@ -129,10 +131,10 @@ func (k *kernel) flush(ip netip.Addr) {
 	k.h.w.check()
 }
 
-// admits says whether clients of an address come through the firewall.
+// admits says whether the firewall lets clients of an address through.
 func (k *kernel) admits(ip netip.Addr) bool { return !k.closed && k.departed[ip] == nil }
 
-// welcome ends the refusal of an address's clients.
+// welcome ends it that clients of an address are refused.
 func (k *kernel) welcome(ip netip.Addr) {
 	if timer := k.departed[ip]; timer != nil {
 		timer.Stop()
@@ -149,7 +151,7 @@ func (k *kernel) flushRules() {
 	k.h.w.check()
 }
 
-// suspend stops the timers.
+// suspend stops the lifetimes of addresses.
 func (k *kernel) suspend() {
 	for _, list := range k.entries {
 		for _, e := range list {
@@ -161,6 +163,7 @@ func (k *kernel) suspend() {
 	}
 }
 
+// resume lets the lifetimes go on.
 func (k *kernel) resume() {
 	for ip, list := range k.entries {
 		for _, e := range list {
@@ -171,26 +174,28 @@ func (k *kernel) resume() {
 	}
 }
 
-// Times in which an agent that is at work takes away what somebody else has put there: in its next round, which follows
-// one that may be waiting for a server that hangs; or, where it was there when the agent started, as a role that it
-// gives up, once it has an order.
+// Times in which an agent that is at work must remove an address that somebody else has added.
 const (
-	tidy     = 2 * time.Second
+	// tidy is for an agent that was at work then: it does so in its next round, and the present one may be waiting for
+	// a server that hangs.
+	tidy = 2 * time.Second
+	// tidyLate is for an agent that found the address when it started: it gives the address up like a role, after its
+	// first order.
 	tidyLate = 3 * time.Second
 )
 
-// relook is how long an agent may leave an address that it has added too late, as it was stopped between looking and
-// adding. By then it has looked again.
+// relook is how long an agent may leave an address that it has added too late, because it was stopped between its last
+// look and the call that adds the address. By then it must have looked again.
 const relook = 100 * time.Millisecond
 
-// revive does not count an address for so long.
+// revive excuses an address for relook.
 func (k *kernel) revive(ip netip.Addr) {
 	k.revived[ip] = time.Now().Add(relook)
 	k.h.w.revivals++
 	k.h.w.later(relook+time.Millisecond, k.h.w.check)
 }
 
-// foreign puts the address there as somebody else would.
+// foreign adds an address as somebody else would.
 func (k *kernel) foreign(ip netip.Addr, bits int) {
 	if slices.ContainsFunc(k.entries[ip], func(e *entry) bool { return e.bits == bits }) {
 		return
@@ -199,15 +204,15 @@ func (k *kernel) foreign(ip netip.Addr, bits int) {
 	k.entries[ip] = append(k.entries[ip], e)
 	by := k.h.agent
 	if by != nil && !by.looked {
-		by = nil // it finds the address at its start, as one of an agent before it may be
+		by = nil // it finds the address at its start, and can't tell it from one that an earlier agent has added
 	}
 	k.tolerate(ip, e, by)
 	k.changed()
 	k.h.w.check()
 }
 
-// tolerate counts an address of somebody else's as ours once an agent has been at work beside it for long enough. by is
-// the one that was at work when it was put there; nil: none.
+// tolerate counts an address that somebody else has added as ours once an agent has been at work for long enough and
+// has not removed it. by is the agent that was at work when the address was added; nil: none was.
 func (k *kernel) tolerate(ip netip.Addr, e *entry, by *agentProcess) {
 	began, agent, wait := time.Now(), k.h.agent, tidy
 	if agent == nil || agent != by {
@@ -233,7 +238,7 @@ type netlink struct {
 	p *process
 }
 
-// goOn ends what keeps calls waiting.
+// goOn ends a stall, and makes calls fast again.
 func (k *kernel) goOn() {
 	if now := time.Now(); k.stalled.After(now) {
 		k.stalled = now
@@ -241,11 +246,10 @@ func (k *kernel) goOn() {
 	k.slow = 20 * time.Millisecond
 }
 
-// callTimeout is how long an agent waits for a call: one that began while the kernel was stalled may keep it for so
-// long.
+// callTimeout is how long an agent waits for a call that does not return.
 const callTimeout = time.Second
 
-// call waits as long as a call takes; a kernel that is stalled answers nobody.
+// call waits for as long as a call takes. It returns only when the kernel is not stalled any more, or with ctx.
 func (n netlink) call(ctx context.Context) error {
 	n.k.h.w.mu.Lock()
 	slow := n.k.slow
@@ -281,7 +285,7 @@ func (n netlink) List(ctx context.Context) ([]netip.Addr, error) {
 	return list, nil
 }
 
-// Lasting are the addresses without a lifetime.
+// Lasting lists the addresses that have no lifetime.
 func (n netlink) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	if err := n.call(ctx); err != nil {
 		return nil, err
@@ -297,7 +301,7 @@ func (n netlink) Lasting(ctx context.Context) ([]netip.Addr, error) {
 	return list, nil
 }
 
-// Add puts the /32 there, in the place of other prefixes where it has a lifetime.
+// Add adds ip with prefix length 32. With a lifetime it replaces the same address with other prefix lengths.
 func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("add %s: negative lifetime %v", ip, lifetime)
@@ -321,8 +325,8 @@ func (n netlink) Add(ctx context.Context, ip netip.Addr, lifetime time.Duration)
 	return nil
 }
 
-// Renew lists first and sets then. What is gone by then stays so. Where only what others have put there is left, that
-// becomes ours.
+// Renew gives ip a new lifetime. It lists the addresses first and sets the lifetime then: an address that has gone in
+// between stays away. Where the address is there only with other prefix lengths, it is added with 32.
 func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duration) error {
 	if lifetime < 0 {
 		return fmt.Errorf("renew %s: negative lifetime %v", ip, lifetime)
@@ -389,7 +393,7 @@ func (netlink) Announce(netip.Addr) {}
 func (netlink) Hold(netip.Addr)     {}
 func (netlink) Forget(netip.Addr)   {}
 
-// Probe looks for another machine that has the address, on the same network.
+// Probe looks for another machine on the network that has the address, and returns its hardware address, or nil.
 func (n netlink) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (net.HardwareAddr, error) {
 	if err := n.p.call(ctx, wait); err != nil {
 		return nil, err
@@ -405,7 +409,7 @@ func (n netlink) Probe(ctx context.Context, ip netip.Addr, wait time.Duration) (
 	return nil, nil
 }
 
-// firewall is the rule around the server's port as one life of an agent sees it.
+// firewall is the rule that closes the server's port to clients, as one life of an agent sees it.
 type firewall netlink
 
 func (f firewall) set(ctx context.Context, closed bool) error {
@@ -435,7 +439,7 @@ func (f firewall) Closed(ctx context.Context) (bool, error) {
 	return f.k.closed, nil
 }
 
-// farewell refuses the clients of an address that has left, as one life of an agent sees it.
+// farewell is the rule that refuses clients of an address that has moved away, as one life of an agent sees it.
 type farewell netlink
 
 func (f farewell) Prepare(ctx context.Context) error { return netlink(f).call(ctx) }
@@ -460,7 +464,7 @@ func (f farewell) Welcome(ctx context.Context, ip netip.Addr) error {
 	return f.change(ctx, func() { f.k.welcome(ip) })
 }
 
-// change does something to the rules, as a call to the kernel.
+// change changes the rules, in a call to the kernel.
 func (f farewell) change(ctx context.Context, do func()) error {
 	if err := netlink(f).call(ctx); err != nil {
 		return err

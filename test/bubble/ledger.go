@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// ledger is what the clients know of their writes. The world is locked.
+// ledger is what the clients know of their writes. It is used with the world locked.
 type ledger struct {
-	next    int
-	acked   []int          // in the order in which they were acknowledged
-	by      map[int]string // host that acknowledged it
-	missing map[int]bool   // acknowledged, and not in a server that was opened later
+	next    int            // number of the newest write
+	acked   []int          // the acknowledged writes, in the order of their acknowledgements
+	by      map[int]string // by write: the host that acknowledged it
+	missing map[int]bool   // acknowledged writes that a server lacked when it was opened, or the last writer lacks
 }
 
 func newLedger() ledger { return ledger{by: map[int]string{}, missing: map[int]bool{}} }
 
-// writeAll is the clients: one write after the other, each on a new connection to the writer's address.
+// writeAll is the clients: it begins one write after the other, each on a new connection to the writer's address.
 func (w *World) writeAll(ctx context.Context) {
 	d := newDice(w.Seed, "clients")
 	for {
@@ -45,7 +45,7 @@ func (w *World) writeAll(ctx context.Context) {
 	}
 }
 
-// write is one transaction of a client.
+// write is one transaction of a client, which takes a while before it commits.
 func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 	w.mu.Lock()
 	if s.closing > 0 || s.readOnly || s.health != well {
@@ -88,7 +88,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 		w.mu.Unlock()
 		select {
 		case <-moved:
-		case <-st.ended: // it is in the log, and its client hears of an error
+		case <-st.ended: // the write is in the log, and its client gets an error
 			return
 		case <-ctx.Done():
 			return
@@ -97,7 +97,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 	}
 	waited := s.running[st]
 	delete(s.running, st)
-	s.turn() // who closes the server waits for it
+	s.turn() // DenyWrites may wait for this statement
 	if waited && s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well &&
 		!st.cut {
 		w.acked, w.by[id] = append(w.acked, id), s.h.name
@@ -105,7 +105,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 	w.mu.Unlock()
 }
 
-// opened: what was acknowledged is in the server that is opened now. The world is locked.
+// opened looks whether a server that is opened has all acknowledged writes. The world is locked.
 func (w *World) opened(s *server) {
 	var lost []int
 	for _, id := range w.acked {
@@ -120,8 +120,8 @@ func (w *World) opened(s *server) {
 	for _, id := range lost {
 		w.missing[id] = true
 	}
-	// Acknowledged is what one other server had received: where that one dies as well, and the writer does not come
-	// back, it is lost.
+	// A write is acknowledged when one other server has received it. It may be lost where that server dies too before
+	// it has executed the write, and the writer does not come back.
 	lost = slices.DeleteFunc(lost, func(id int) bool { return w.gaveIn && slices.Contains(s.replica.shed, id) })
 	if len(lost) > 0 && w.semi && w.judgesData() && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
 		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name,
@@ -129,13 +129,14 @@ func (w *World) opened(s *server) {
 	}
 }
 
-// judgesData: a slave that has been the writer is followed by nobody but other slaves, so what it wrote is lost with
-// it.
+// judgesData says whether lost writes count. They don't where a slave may be the writer: the masters do not replicate
+// from a slave, so that its writes are lost with it.
 func (w *World) judgesData() bool {
 	return w.Abilities.Has(SlaveWriters) || !slices.Contains(w.first, slaveName)
 }
 
-// audit: what is lost in the end was named by somebody, or is once the host that has it has been looked at.
+// audit waits until every acknowledged write that the last writer lacks is named in some log: of a host that is back
+// this may take until its log has been looked at.
 func (w *World) audit() {
 	began := time.Now()
 	for {
@@ -144,15 +145,15 @@ func (w *World) audit() {
 			return
 		}
 		if time.Since(began) > settleTime {
-			w.failed("%d acknowledged writes are lost, and nobody has said so: %v", len(silent), silent)
+			w.failed("%d acknowledged writes are lost, and no log has said so: %v", len(silent), silent)
 			return
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
 }
 
-// silent are the acknowledged writes that the only writer does not have, and of which nobody has said whose they are.
-// It is not known while there is no one writer.
+// silent are the acknowledged writes that the writer lacks, and that were acknowledged by a host of which no log has
+// said that it has what others lack. They are known only while there is exactly one writer.
 func (w *World) silent() (silent []int, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

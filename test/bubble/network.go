@@ -22,23 +22,23 @@ const (
 	gatewayName = "gateway"
 )
 
-// network is what lies between the machines.
+// network connects the machines.
 type network struct {
 	w     *World
 	dice  *dice
 	cut   map[[2]string]bool // one way
-	loss  float64            // part of the messages that have to be sent again
-	tails float64            // part that take long
-	late  float64            // part of the requests that arrive although nobody waits any more, or twice
+	loss  float64            // the part (0 to 1) of segments that are lost, and sent again
+	tails float64            // the part that take up to 2 s
+	late  float64            // the part of requests that also arrive a second time, up to 5 s later
 }
 
-// passes says whether something that is sent now arrives. The world is locked.
+// passes says whether the line is not cut in this direction. The world is locked.
 func (n *network) passes(from, to string) bool { return !n.cut[[2]string{from, to}] }
 
-// both says whether question and answer pass. The world is locked.
+// both says whether the line is cut in neither direction. The world is locked.
 func (n *network) both(a, b string) bool { return n.passes(a, b) && n.passes(b, a) }
 
-// line cuts or mends one way between two machines. The world is locked.
+// line cuts or mends one direction of the line between two machines. The world is locked.
 func (n *network) line(from, to string, cut bool) { n.cut[[2]string{from, to}] = cut }
 
 // alone cuts a machine off from all others, or mends that. The world is locked.
@@ -58,9 +58,11 @@ func (n *network) weather() (loss, tails, late float64) {
 	return n.loss, n.tails, n.late
 }
 
+// dialTimeout is how long a program tries to connect.
 const dialTimeout = time.Second
 
-// travel is the way of a segment that TCP sends until it arrives or the sender gives up. It is an error of ctx.
+// travel waits until a segment has arrived that TCP sends again and again. It returns the error of ctx, or errDead,
+// where that comes first.
 func (n *network) travel(ctx context.Context, p *process, from, to string) error {
 	again := 200 * time.Millisecond
 	for {
@@ -84,7 +86,8 @@ func (n *network) travel(ctx context.Context, p *process, from, to string) error
 	}
 }
 
-// ask brings a line from a process to the agent of a host, and its answer back.
+// ask sends a line from a process to the agent of a host, and returns the agent's answer. kept says that the connection
+// is there already.
 func (n *network) ask(ctx context.Context, p *process, from string, to *host, line string, kept bool) (string, error) {
 	if err := p.pass(); err != nil {
 		return "", err
@@ -155,7 +158,7 @@ func ctxOr(ctx context.Context, err error) error {
 	return err
 }
 
-// ghost is a request that arrives although nobody waits for its answer.
+// ghost delivers a request up to 5 s later, when nobody waits for the answer any more.
 func (n *network) ghost(from string, to *host, agent *agentProcess, line string) {
 	d := n.dice.between(0, 5*time.Second)
 	n.w.crowd.Go(func() {
@@ -163,7 +166,7 @@ func (n *network) ghost(from string, to *host, agent *agentProcess, line string)
 			return
 		}
 		n.w.mu.Lock()
-		ok := n.w.answers(to.name) // it is behind whatever is cut by now
+		ok := n.w.answers(to.name) // it has passed the line, which may be cut by now
 		if ok {
 			n.w.note("network", "%s hears late from %s: %s", to.name, from, line)
 		}
@@ -174,7 +177,7 @@ func (n *network) ghost(from string, to *host, agent *agentProcess, line string)
 	})
 }
 
-// deliver gives a line to an agent; "" is no answer.
+// deliver gives a line to an agent and returns its answer; "": the agent has died.
 func (n *network) deliver(from string, to *host, agent *agentProcess, line string) string {
 	if agent.pass() != nil {
 		return ""
@@ -196,12 +199,12 @@ func (n *network) deliver(from string, to *host, agent *agentProcess, line strin
 	return answer
 }
 
-// phone asks agents for a process on a machine; it knows them by their addresses.
+// phone is how the monitor asks agents, by their addresses.
 type phone struct {
 	n    *network
 	p    *process
-	from string
-	kept bool
+	from string // the machine of process p
+	kept bool   // over a connection that is kept
 }
 
 func (f phone) Ask(ctx context.Context, addr, line string) (string, error) {
@@ -216,7 +219,7 @@ func (f phone) Ask(ctx context.Context, addr, line string) (string, error) {
 	return f.n.ask(ctx, f.p, f.from, f.n.w.hosts[i], line, f.kept)
 }
 
-// readable: whatever one side sends, the other can read.
+// readable: it is wrong where a program sends a line that can't be read.
 func (w *World) readable(from, to, line string) {
 	req, err := wire.ParseRequest(line)
 	if err == nil {
@@ -235,7 +238,7 @@ func (w *World) readable(from, to, line string) {
 	}
 }
 
-// understood: whatever an agent answers can be read.
+// understood: it is wrong where an agent's answer to a line can't be read.
 func (w *World) understood(from string, to *host, line, answer string) {
 	a, err := wire.ParseAnswer(answer)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// command gives one to the monitor as an operator does, and tells its answer. It waits for that.
+// command gives the monitor a command, as an operator does, waits for the answer and notes it in the story.
 func (w *World) command(words string) string {
 	w.mu.Lock()
 	life := w.brain.life
@@ -23,10 +23,10 @@ func (w *World) command(words string) string {
 	return answer
 }
 
-// order lets an operator give a command, without waiting for its answer. The world is locked.
+// order gives the monitor a command without waiting for the answer. The world is locked.
 func (w *World) order(words string) { w.crowd.Go(func() { w.command(words) }) }
 
-// putRight is what an operator does in the end: everything automatic again, and all hosts in.
+// putRight is what an operator does in the end, until there is a writer: set_active, and set_online for all hosts.
 func (w *World) putRight() {
 	for range 6 {
 		time.Sleep(8 * time.Second)

@@ -12,16 +12,16 @@ import (
 // to the world outside waits while it is stopped, and does nothing once it is dead.
 type process struct {
 	name   string
-	secret int             // that it signs with; set before it runs
+	secret int             // with which it signs; set before it runs
 	ctx    context.Context // ends when the program is told to end, and when it is killed
 	cancel context.CancelFunc
 
-	runs   atomic.Bool // it is neither dead nor stopped: what most calls need to know
+	runs   atomic.Bool // it is neither dead nor stopped; most calls need to know no more
 	mu     sync.Mutex
 	dead   chan struct{} // closed when it is killed
 	killed bool
 	going  chan struct{} // not nil while it is stopped; closed when it goes on
-	since  time.Time     // it has run since then
+	since  time.Time     // since when it has run
 	stops  int           // how often it was stopped
 }
 
@@ -34,7 +34,7 @@ func newProcess(name string) *process {
 	return p
 }
 
-// pass waits while the process is stopped. It is an error when it is dead.
+// pass waits while the process is stopped. It returns errDead where the process is dead.
 func (p *process) pass() error {
 	for {
 		if p.runs.Load() {
@@ -56,7 +56,7 @@ func (p *process) pass() error {
 	}
 }
 
-// call is a call to the world outside that takes d.
+// call waits for d, as a call to the world outside that takes so long.
 func (p *process) call(ctx context.Context, d time.Duration) error {
 	if err := p.pass(); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (p *process) call(ctx context.Context, d time.Duration) error {
 	return p.pass()
 }
 
-// short is what may be slept through though ctx ends meanwhile.
+// short: a sleep that is shorter does not end when ctx does.
 const short = 20 * time.Millisecond
 
 // sleep waits for d, unless ctx ends or the process is killed.
@@ -78,7 +78,7 @@ func (p *process) sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	if d < short { // a search does it a million times
+	if d < short { // it is cheaper without a timer, and a search does it a million times
 		time.Sleep(d)
 		if !p.alive() {
 			return errDead
@@ -117,7 +117,7 @@ func (p *process) cont() {
 	}
 }
 
-// stopped says how often it was stopped.
+// stopped is how often the process was stopped so far.
 func (p *process) stopped() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"mysql-mmm/pkg/replication"
 )
 
-// dialect is how replicas find their place.
+// dialect is how replicas find their place in a source's log: by position, or by the GTIDs of MariaDB or of MySQL.
 type dialect uint8
 
 const (
@@ -21,39 +21,39 @@ const (
 	mysqlGTID
 )
 
-// replica is the replication of one server. The world is locked.
+// replica is the replication of one server. It is used with the world locked.
 type replica struct {
-	source       string // name of the host; "": it is no replica
-	io, sql      bool   // the threads are to run
-	connected    bool
-	retry        time.Time // the next attempt to connect
+	source       string    // name of the host; "": the server is no replica
+	io, sql      bool      // the threads have been started
+	connected    bool      // the I/O thread is connected to the source
+	retry        time.Time // when it tries to connect again
 	heard        time.Time // when the source last answered
 	ioError      string
 	ioErrno      uint64
 	sqlError     string
-	byGTID       bool // has no place in the source's log yet
-	relay        []relayed
-	shed         []int // writes that were in the relay log when the server died
-	received     mysqlctl.Position
-	acknowledged mysqlctl.Position // what the source has heard that it has received
-	executed     mysqlctl.Position
-	life         int           // changes with everything that ends what is under way
-	denied       bool          // the source does not let it in
-	halted       bool          // a fault has stopped receiving
-	behind       time.Duration // that the SQL thread is late
+	byGTID       bool              // it has no place in the source's log yet, and finds it by GTID
+	relay        []relayed         // what is received and not executed
+	shed         []int             // writes that were in the relay log when the server died
+	received     mysqlctl.Position // how far the source's log is received
+	acknowledged mysqlctl.Position // how far the source knows that it is received
+	executed     mysqlctl.Position // how far the source's log is executed
+	life         int               // changes when what is on its way from the source must not arrive any more
+	denied       bool              // the source refuses the replication account
+	halted       bool              // a fault has stopped the I/O thread
+	behind       time.Duration     // how late the SQL thread executes
 }
 
 // relayed is a transaction in the relay log.
 type relayed struct {
 	txn
-	end mysqlctl.Position
-	at  time.Time
+	end mysqlctl.Position // its end in the source's log
+	at  time.Time         // when it was received
 }
 
 func newReplica() replica { return replica{} }
 
-// restart is what a start of the server makes of it: the relay log is read anew, and what it had not executed is
-// nowhere but at its source.
+// restart is what the start of the server does: it throws the relay log away, and receives what is not executed from
+// the source again.
 func (r *replica) restart() {
 	r.life++
 	for _, t := range r.relay {
@@ -75,7 +75,7 @@ const (
 	netTimeout   = 5 * time.Second // slave_net_timeout
 )
 
-// replicate is the I/O thread and the SQL thread.
+// replicate runs the I/O thread and the SQL thread until ctx ends.
 func (s *server) replicate(ctx context.Context) {
 	w := s.h.w
 	for {
@@ -98,7 +98,7 @@ func (s *server) replicate(ctx context.Context) {
 	}
 }
 
-// io does what the I/O thread can do now, and returns how long it may wait.
+// io does what the I/O thread can do now, and returns how long it need not look again unless something has changed.
 func (s *server) io() time.Duration {
 	const long = time.Hour
 	w, r := s.h.w, &s.replica
@@ -182,7 +182,7 @@ func (s *server) io() time.Duration {
 	return 100 * time.Millisecond
 }
 
-// firstMissing is the first transaction in another's log that this server has not.
+// firstMissing is the index of the first transaction in another server's log that this server does not have.
 func (s *server) firstMissing(from *server) int {
 	for i, l := range from.log.list {
 		if !s.done.has(l.txn) {
@@ -192,7 +192,7 @@ func (s *server) firstMissing(from *server) int {
 	return len(from.log.list)
 }
 
-// sql executes one transaction, and returns how long there is nothing more to do.
+// sql executes at most one transaction, and returns how long it need not look again unless something has changed.
 func (s *server) sql() time.Duration {
 	r := &s.replica
 	switch {
@@ -220,7 +220,7 @@ func (s *server) sql() time.Duration {
 			s.turn()
 			return time.Hour
 		}
-	case next.origin == s.id: // it has lost it, and never takes its own back
+	case next.origin == s.id: // the server has lost this transaction, and skips it as it has its own server_id
 	default:
 		s.execute(next.txn)
 	}
@@ -233,8 +233,7 @@ func (s *server) sql() time.Duration {
 	return 0
 }
 
-// called is how replicas have been told of a source: in every other world not by the address that is in the
-// configuration.
+// called is how replicas name a source: by its address in the configuration, and in every other world by a host name.
 func (w *World) called(h *host) string {
 	if w.Seed%2 == 1 {
 		return h.name + ".example.com"
@@ -281,7 +280,7 @@ func (c connection) Replica(ctx context.Context) (mysqlctl.Replica, error) {
 	return c.s.status()
 }
 
-// wait waits until done says so. It fails where the SQL thread does not run short of that.
+// wait waits until done returns true. It is an error where the SQL thread does not run before.
 func (c connection) wait(ctx context.Context, what string, done func() bool) error {
 	for {
 		if err := c.query(ctx); err != nil {
@@ -307,7 +306,7 @@ func (c connection) wait(ctx context.Context, what string, done func() bool) err
 	}
 }
 
-// WaitExecuted waits for a place in the source's log.
+// WaitExecuted waits until the source's log is executed up to a place.
 func (c connection) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 	if p.IsZero() {
 		return errors.New("wait for a position: there is none to wait for")
@@ -318,7 +317,7 @@ func (c connection) WaitExecuted(ctx context.Context, p mysqlctl.Position) error
 	})
 }
 
-// WaitGTIDs waits for a set.
+// WaitGTIDs waits until all transactions of a set are executed.
 func (c connection) WaitGTIDs(ctx context.Context, text string) error {
 	list := parseSet(text)
 	return c.wait(ctx, "GTIDs", func() bool {
@@ -331,7 +330,7 @@ func (c connection) WaitGTIDs(ctx context.Context, text string) error {
 	})
 }
 
-// change changes the replication.
+// change changes the replication of a server that is a replica.
 func (c connection) change(ctx context.Context, what string, f func(r *replica)) error {
 	if err := c.query(ctx); err != nil {
 		return err
@@ -346,12 +345,11 @@ func (c connection) change(ctx context.Context, what string, f func(r *replica))
 	return nil
 }
 
-// StopReceiving stops the I/O thread: at once for the source, though the answer may take as long as the source says
-// nothing.
+// StopReceiving stops the I/O thread. Where the source says nothing the answer takes up to 3 s.
 func (c connection) StopReceiving(ctx context.Context) error {
 	mute := false
 	err := c.change(ctx, "stop receiving", func(r *replica) {
-		r.halted = false // whoever stops it knows why
+		r.halted = false // from now on the agent has stopped the thread, and no fault
 		mute = r.connected && !c.s.h.w.host(r.source).server.answering()
 		r.disconnect()
 		r.io = false
@@ -378,7 +376,7 @@ func (c connection) StartReplication(ctx context.Context) error {
 	})
 }
 
-// Aim points the replication at another source, and leaves it stopped: the relay log goes.
+// Aim points the replication at another source, and leaves it stopped. The relay log is thrown away.
 func (c connection) Aim(ctx context.Context, src mysqlctl.Source) error {
 	if err := c.query(ctx); err != nil {
 		return err
@@ -399,9 +397,10 @@ func (c connection) Aim(ctx context.Context, src mysqlctl.Source) error {
 	return errNoHost
 }
 
-// Repoint aims, starts, and waits until it runs.
+// CheckSource finds nothing wrong with a source.
 func (c connection) CheckSource(context.Context, mysqlctl.Source) error { return nil }
 
+// Repoint points the replication at another source (Aim), starts it, and waits until both threads run.
 func (c connection) Repoint(ctx context.Context, src mysqlctl.Source) error {
 	if !src.GTID && src.Start.IsZero() {
 		return errors.New("repoint: no position to start at")
@@ -440,7 +439,7 @@ type peers struct {
 	from string
 }
 
-// remote is another host's server. It is asked for no longer than connecting to it may take.
+// remote is another host's server, as an agent asks it.
 type remote struct{ connection }
 
 func (s peers) Source(r mysqlctl.Replica) (string, replication.Remote, bool) {

@@ -13,34 +13,35 @@ import (
 	"time"
 )
 
-// Search is what to look for and where.
+// Search says which worlds to run, and when to stop.
 type Search struct {
 	From, To  uint64 // seeds, the last one too
 	Abilities Abilities
-	Single    bool
-	Without   Ablation
+	Single    bool                // see World
+	Without   Ablation            // see World
 	Story     func(*World, *dice) // see World
-	Until     time.Time           // zero: no bound
+	Until     time.Time           // no world is begun after that; zero: no bound
 	Most      int                 // stop after so many worlds with something wrong; 0: never
 	Enough    func(Outcome) bool  // stop after such a world; nil: never
-	Progress  string              // file that remembers the seed to go on with; "": none
-	Tell      func(Outcome)
+	Progress  string              // file with the seed to go on with; "": none
+	Tell      func(Outcome)       // called with each outcome; nil: nothing is called
 }
 
 // Found is what a search has found.
 type Found struct {
-	Worlds  int
-	Took    time.Duration
-	Next    uint64
-	Wrong   []Outcome
-	Faults  map[string]int
+	Worlds  int                      // how many worlds were run
+	Took    time.Duration            // how long that took
+	Next    uint64                   // the next seed
+	Wrong   []Outcome                // of the worlds with something wrong
+	Faults  map[string]int           // how many faults of each kind there were
 	Open    time.Duration            // longest time that two servers were open at once in a world
-	Revived int                      // worlds in which a stopped agent brought an address back
+	Revived int                      // worlds in which an agent that was stopped added an address too late
 	Lost    int                      // worlds with acknowledged writes that are not in the last writer
 	Gaps    map[string]time.Duration // longest time without a writer, by the kind of the only fault
 }
 
-// World runs the world of a seed in a bubble of its own. Told, its outcome has its story.
+// World runs the world of a seed in a bubble of its own. With told the outcome has the world's story, also if nothing
+// is wrong.
 func (s Search) World(t *testing.T, seed uint64, told bool) (o Outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(seed, s.Abilities, s.Single, s.Without)
@@ -50,13 +51,13 @@ func (s Search) World(t *testing.T, seed uint64, told bool) (o Outcome) {
 	return o
 }
 
-// Run searches on all cores. A bubble is an island: several in one process do not meet.
+// Run searches on all cores. Bubbles know nothing of each other, so that several can run in one process.
 func (s Search) Run(t *testing.T) Found {
 	began := time.Now()
 	found := Found{Faults: map[string]int{}, Gaps: map[string]time.Duration{}, Next: s.resume()}
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	under := map[uint64]bool{} // way
+	under := map[uint64]bool{} // the seeds of worlds that are running
 	enough := false
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() {
@@ -109,7 +110,7 @@ func (f *Found) add(o Outcome) {
 	}
 }
 
-// resume is the seed to begin with.
+// resume is the seed to begin with: the one in the file Progress, where there is one and it is higher than From.
 func (s Search) resume() uint64 {
 	text, err := os.ReadFile(s.Progress)
 	if err != nil {
@@ -122,7 +123,7 @@ func (s Search) resume() uint64 {
 	return max(n, s.From)
 }
 
-// remember notes the lowest seed that has not been searched.
+// remember writes the lowest seed whose world has not been run to its end into the file Progress.
 func (s Search) remember(t *testing.T, next uint64, under map[uint64]bool) {
 	if s.Progress == "" {
 		return
@@ -135,15 +136,15 @@ func (s Search) remember(t *testing.T, next uint64, under map[uint64]bool) {
 	}
 }
 
-// String is the result for people.
+// String is the result as a text for people.
 func (f Found) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d worlds in %.1f s, %.1f a second; %d wrong; next seed %d\n", f.Worlds, f.Took.Seconds(),
 		float64(f.Worlds)/f.Took.Seconds(), len(f.Wrong), f.Next)
 	fmt.Fprintf(&b,
-		"acknowledged writes were lost, and that was said, in %d worlds; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
-	fmt.Fprintf(&b, "an agent that was stopped while it added an address had it too late, "+
-		"for less than %v, in %d worlds\n",
+		"in %d worlds acknowledged writes were lost, and named; two servers were open for writes at once for at most %.1f s, one of them without the address\n", f.Lost, f.Open.Seconds())
+	fmt.Fprintf(&b, "an agent that was stopped while it added an address added it too late, "+
+		"and had it for less than %v, in %d worlds\n",
 		relook, f.Revived)
 	for _, k := range sorted(f.Faults) {
 		fmt.Fprintf(&b, "%8d %s\n", f.Faults[k], k)

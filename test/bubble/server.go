@@ -14,32 +14,32 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// health is what a server does with who connects.
+// health is how a server treats a connection.
 type health uint8
 
 const (
 	down   health = iota // its port refuses
 	well                 // it answers
-	silent               // it hangs before its greeting
-	stuck                // it hangs behind its greeting
+	silent               // it hangs, and sends no greeting
+	stuck                // it hangs after its greeting
 )
 
-// server is the database server of a machine. The world is locked where it does not say otherwise.
+// server is the database server of a machine. Its methods are called with the world locked.
 type server struct {
 	h        *host
 	dice     *dice
 	id       uint32
 	health   health
-	stalled  bool          // its disk hangs: it answers, and commits nothing
+	stalled  bool          // its disk hangs: it answers, and can't commit
 	died     chan struct{} // closed when it dies
 	readOnly bool
-	closing  int // DenyWrites that wait for running statements
-	running  map[*statement]bool
+	closing  int                 // calls of DenyWrites that wait for running statements
+	running  map[*statement]bool // the writes of clients that are not committed, or not acknowledged
 	log      binlog
-	done     set          // GTIDs of what is committed
-	data     map[int]bool // writes that are committed
-	next     int          // number of its next transaction
-	moved    chan struct{}
+	done     set           // the transactions that are committed
+	data     map[int]bool  // the writes that are committed
+	next     int           // number of its own next transaction
+	moved    chan struct{} // closed when something changes that others may wait for, see turn
 	replica  replica
 }
 
@@ -48,11 +48,11 @@ type statement struct {
 	ended   chan struct{} // closed when it is killed
 	id      uint64
 	began   time.Time
-	commits bool // it waits for its commit: it can't be killed while the disk hangs
+	commits bool // it waits for its commit: while the disk hangs it can't be killed
 	cut     bool // its client has gone
 }
 
-// stall lets the disk hang, or go on.
+// stall makes the server's disk hang, or go on.
 func (s *server) stall(on bool) {
 	s.stalled = on
 	s.turn()
@@ -84,7 +84,7 @@ func newServer(h *host, id uint32) *server {
 	return s
 }
 
-// turn tells all who wait for anything of this server to look again.
+// turn makes everybody who waits for a change of this server look again.
 func (s *server) turn() {
 	close(s.moved)
 	s.moved = make(chan struct{})
@@ -124,6 +124,7 @@ func (s *server) hang(how health) {
 	}
 }
 
+// goOn ends hang.
 func (s *server) goOn() {
 	if s.health == silent || s.health == stuck {
 		s.health = well
@@ -132,19 +133,20 @@ func (s *server) goOn() {
 	}
 }
 
-// answering: it executes what it is told now.
+// answering says whether the server executes statements now.
 func (s *server) answering() bool { return s.health == well && s.h.answers() }
 
-// open: it takes writes, perhaps only once it goes on.
+// open says whether the server takes writes: now, or when it does not hang any more.
 func (s *server) open() bool { return s.health != down && !s.readOnly }
 
-// commit writes a transaction of its own.
+// commit commits a client's write as a transaction of this server, and returns its end in the log.
 func (s *server) commit(write int) mysqlctl.Position {
 	t := txn{origin: s.id, number: s.next, write: write}
 	s.next++
 	return s.execute(t)
 }
 
+// execute commits a transaction, also one of another server, and returns its end in the log.
 func (s *server) execute(t txn) mysqlctl.Position {
 	s.done.add(t)
 	s.data[t.write] = true
@@ -158,8 +160,8 @@ func (s *server) execute(t txn) mysqlctl.Position {
 	return end
 }
 
-// received: another server that may be the writer has the log up to there, which is what semi-synchronous replication
-// waits for.
+// received says whether a master has acknowledged this server's log up to a place: semi-synchronous replication waits
+// for that.
 func (s *server) received(p mysqlctl.Position) bool {
 	return slices.ContainsFunc(s.h.w.hosts, func(o *host) bool {
 		r := &o.server.replica
@@ -171,7 +173,7 @@ func (s *server) received(p mysqlctl.Position) bool {
 	})
 }
 
-// line is a connection from a process on a machine to a server.
+// connection is a connection from a process on a machine (from) to a server.
 type connection struct {
 	s    *server
 	p    *process
@@ -181,7 +183,7 @@ type connection struct {
 // sqlTimeout is how long a question waits for its answer (mysqlctl's default).
 const sqlTimeout = 5 * time.Second
 
-// query waits until the server answers. The world is locked when it returns without an error.
+// query waits until the server answers, for at most sqlTimeout. Where it returns no error the world is locked.
 func (c connection) query(ctx context.Context) error {
 	if err := c.p.call(ctx, c.s.dice.between(100*time.Microsecond, 3*time.Millisecond)); err != nil {
 		return c.explain(ctx, err)
@@ -204,7 +206,7 @@ func (c connection) query(ctx context.Context) error {
 	}
 }
 
-// try locks the world where the server answers now.
+// try locks the world if the server answers now. It is an error where the server's port refuses.
 func (c connection) try() (locked bool, err error) {
 	w := c.s.h.w
 	w.mu.Lock()
@@ -219,7 +221,7 @@ func (c connection) try() (locked bool, err error) {
 	return false, err
 }
 
-// await waits until the server has moved, for at most d.
+// await waits until moved is closed, for at most d.
 func (c connection) await(ctx context.Context, moved <-chan struct{}, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -234,6 +236,7 @@ func (c connection) await(ctx context.Context, moved <-chan struct{}, d time.Dur
 	return c.p.pass()
 }
 
+// explain makes a driver's error of err, or of the error of ctx where that has ended.
 func (c connection) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = ctx.Err()
@@ -252,7 +255,7 @@ func (c connection) Writable(ctx context.Context) (bool, error) {
 	return !c.s.readOnly, nil
 }
 
-// AllowWrites opens it.
+// AllowWrites opens the server for writes.
 func (c connection) AllowWrites(ctx context.Context) error {
 	if err := c.query(ctx); err != nil {
 		return err
@@ -268,7 +271,7 @@ func (c connection) AllowWrites(ctx context.Context) error {
 	return nil
 }
 
-// DenyWrites waits for running statements, for as long as they have grace, and kills them then.
+// DenyWrites waits for running statements, kills those that still run after d.Grace, and closes the server for writes.
 func (c connection) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	if err := c.query(ctx); err != nil {
 		return err
@@ -316,7 +319,7 @@ func (c connection) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	return nil
 }
 
-// EndClients ends those that run nothing: in this world they would only connect again.
+// EndClients does nothing: clients of a world have no connections on which nothing runs.
 func (c connection) EndClients(ctx context.Context, _ time.Duration) (int, error) {
 	if err := c.query(ctx); err != nil {
 		return 0, err
@@ -325,7 +328,7 @@ func (c connection) EndClients(ctx context.Context, _ time.Duration) (int, error
 	return 0, nil
 }
 
-// Position is the end of the binary log.
+// Position is the end of the server's binary log.
 func (c connection) Position(ctx context.Context) (mysqlctl.Position, error) {
 	if err := c.query(ctx); err != nil {
 		return mysqlctl.Position{}, err
@@ -343,7 +346,7 @@ func (c connection) ServerID(ctx context.Context) (uint32, error) {
 	return c.s.id, nil
 }
 
-// GTIDs is what has been committed, where the server is MySQL with GTIDs.
+// GTIDs is the set of committed transactions where the server is MySQL with GTIDs, else "".
 func (c connection) GTIDs(ctx context.Context) (string, error) {
 	if err := c.query(ctx); err != nil {
 		return "", err
@@ -355,7 +358,7 @@ func (c connection) GTIDs(ctx context.Context) (string, error) {
 	return c.s.done.String(), nil
 }
 
-// Transactions reads the binary log.
+// Transactions lists the transactions in the binary log from start to end, at most limit.
 func (c connection) Transactions(ctx context.Context, start, end mysqlctl.Position, limit int) ([]mysqlctl.Transaction,
 	error) {
 	if err := c.query(ctx); err != nil {
@@ -394,7 +397,7 @@ func (c connection) WaitingWrites(ctx context.Context) ([]mysqlctl.WriteWait, er
 	return list, nil
 }
 
-// FileWrites says nothing: who waits here waits for a commit.
+// FileWrites says nothing: statements of a world only wait for their commits.
 func (c connection) FileWrites(ctx context.Context) (mysqlctl.FileWrites, error) {
 	if err := c.query(ctx); err != nil {
 		return mysqlctl.FileWrites{}, err
@@ -403,7 +406,7 @@ func (c connection) FileWrites(ctx context.Context) (mysqlctl.FileWrites, error)
 	return mysqlctl.FileWrites{}, nil
 }
 
-// Folders is where the data is.
+// Folders are the folders of the server's data.
 func (c connection) Folders(ctx context.Context) ([]string, error) {
 	if err := c.query(ctx); err != nil {
 		return nil, err
@@ -412,13 +415,13 @@ func (c connection) Folders(ctx context.Context) ([]string, error) {
 	return []string{"/data"}, nil
 }
 
-// roomy is a file system with room: one that is full is as one that hangs.
+// roomy is a file system that has room and does not hang: a world's server can't write only because its commits wait.
 type roomy struct{}
 
 func (roomy) Stat(string) (free uint64, readOnly bool, err error) { return 1 << 40, false, nil }
 func (roomy) Write(string) error                                  { return nil }
 
-// reach is a connection without a login: the greeting is enough.
+// reach connects to a host's server and waits for its greeting, without logging in.
 func (w *World) reach(ctx context.Context, p *process, from string, to *host) error {
 	if err := p.call(ctx, w.network.dice.between(100*time.Microsecond, 3*time.Millisecond)); err != nil {
 		return err
@@ -440,26 +443,28 @@ func (w *World) reach(ctx context.Context, p *process, from string, to *host) er
 
 var errNoHost = errors.New("no such host")
 
-// pidFile tells whether the server's process is gone, as one life of an agent sees it.
+// pidFile tells one life of an agent whether the server's process is gone.
 type pidFile struct {
 	s    *server
 	p    *process
-	seen *chan struct{} // of the life of the server that answered last
+	seen *chan struct{} // the channel died of the life of the server that last answered
 }
 
+// Answered notes that the present process of the server has answered.
 func (f pidFile) Answered(context.Context) {
 	f.s.h.w.mu.Lock()
 	defer f.s.h.w.mu.Unlock()
 	*f.seen = f.s.died
 }
 
-// Same says whether the process that answered last is still there.
+// Same says whether the process that last answered still runs.
 func (f pidFile) Same() bool {
 	f.s.h.w.mu.Lock()
 	defer f.s.h.w.mu.Unlock()
 	return *f.seen == f.s.died && f.s.health != down
 }
 
+// Gone says whether the server's process has ended, where one has answered before.
 func (f pidFile) Gone() bool {
 	if f.p.pass() != nil {
 		return false

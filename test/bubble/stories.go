@@ -6,10 +6,10 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// Against some accidents rules stand that chance alone seldom arranges. Every other world has one of these, with
-// times and lengths that are left to chance. All of them are called with the world locked.
+// Some rules stand against accidents that random faults seldom bring about. The mishaps below are such accidents, with
+// random times and lengths. Every other world has one. They are called with the world locked.
 
-// mishap lets one of them happen.
+// mishap lets one of the mishaps happen: the one that the world is to have, or a random one.
 func (w *World) mishap(d *dice) {
 	at := d.between(0, faultTime/3)
 	tell := pick(d, forgetfulPeer, thirdHost, lostDecision, blockedKernel, oldPromise, staleAnswers, lateOrders,
@@ -20,7 +20,7 @@ func (w *World) mishap(d *dice) {
 	w.later(at, func() { tell(w, d) })
 }
 
-// lateGone: the writer is cut off while orders that it is to have are still on their way.
+// lateGone: the writer is cut off while orders to it are still on their way.
 func lateGone(w *World, d *dice) {
 	if !w.Abilities.Has(BadNetwork) {
 		hostGone(w, d)
@@ -35,8 +35,8 @@ func lateGone(w *World, d *dice) {
 	})
 }
 
-// rebooted: the writer boots, and is cut off soon afterwards. It has been on for about as long as it had been when it
-// went down, so that stamps of before look as if they were of now.
+// rebooted: the writer reboots, and is cut off soon afterwards. Its clock shows about the same after the boot as
+// before, so that stamps from before the boot look like new ones.
 func rebooted(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -50,7 +50,7 @@ func rebooted(w *World, d *dice) {
 	w.later(soon+d.between(50*time.Millisecond, 3*time.Second), func() { w.alone(writer, true) })
 }
 
-// hostGone: the writer is cut off from all others, and back later.
+// hostGone: the writer is cut off from all others, and connected again later.
 func hostGone(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -60,7 +60,8 @@ func hostGone(w *World, d *dice) {
 	w.later(w.leases(d, 1, 2)+2*time.Second, func() { w.alone(writer, false) })
 }
 
-// agentGone: the same, and its agent dies, so that nobody but the kernel takes the address off.
+// agentGone: the writer is cut off from all others and its agent dies, so that only the kernel can take the address
+// off.
 func agentGone(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -74,7 +75,7 @@ func agentGone(w *World, d *dice) {
 	})
 }
 
-// cantWrite: the writer's disk hangs, and goes on about when the role is being taken from it.
+// cantWrite: the writer's disk hangs, and goes on at about the time at which the role is taken from the writer.
 func cantWrite(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Stalls) {
@@ -86,7 +87,7 @@ func cantWrite(w *World, d *dice) {
 	w.later(d.between(4*time.Second, 14*time.Second), func() { writer.server.stall(false) })
 }
 
-// holder is the host that has the address, or nil.
+// holder is a host that has the writer's address, or nil.
 func (w *World) holder() *host {
 	for _, h := range w.hosts {
 		if h.kernel.has(writerIP) {
@@ -96,6 +97,7 @@ func (w *World) holder() *host {
 	return nil
 }
 
+// bothWays cuts the line between two machines in both directions, or mends it.
 func (w *World) bothWays(a, b string, cut bool) {
 	if w.healed && cut {
 		return
@@ -105,6 +107,7 @@ func (w *World) bothWays(a, b string, cut bool) {
 	w.network.line(b, a, cut)
 }
 
+// alone cuts a host off from all others, or connects it again.
 func (w *World) alone(h *host, cut bool) {
 	if w.healed && cut {
 		return
@@ -113,21 +116,22 @@ func (w *World) alone(h *host, cut bool) {
 	w.network.alone(h.name, cut)
 }
 
-// crash kills an agent and starts it again at once.
+// crash kills an agent and starts it again at most 200 ms later.
 func (w *World) crash(d *dice, h *host) {
 	w.note("FAULT", "agent of %s crashes", h.name)
 	h.killAgent()
 	w.later(d.between(20*time.Millisecond, 200*time.Millisecond), h.startAgent)
 }
 
-// leases is a time in lengths of the lease.
+// leases is a random time from so many leases to so many.
 func (w *World) leases(d *dice, from, to float64) time.Duration {
 	l := float64(w.lease())
 	return d.between(time.Duration(from*l), time.Duration(to*l))
 }
 
-// forgetfulPeer: the writer lives by the promises of the others, which the monitor does not hear of; then one of them
-// crashes, and the monitor hears it just when it knows of no promise any more.
+// forgetfulPeer: the monitor reaches no host, so that the writer keeps the role by the promises of the others, of which
+// the monitor does not hear. Then the agents of the others crash, and the monitor reaches them when they remember no
+// promise.
 func forgetfulPeer(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -147,8 +151,8 @@ func forgetfulPeer(w *World, d *dice) {
 	})
 }
 
-// thirdHost: of three hosts the second is appointed while the first lives by promises, and gives the role up before
-// it has had it; it is gone, and the third has promised to the first.
+// thirdHost: of three hosts, the first is the writer and keeps the role by promises. The second one is appointed, and
+// gives the role up before it has had it: it is the one that is gone, while the third one has promised to the first.
 func thirdHost(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || len(w.hosts) < 3 {
@@ -176,8 +180,8 @@ func thirdHost(w *World, d *dice) {
 	})
 }
 
-// lostDecision: a monitor with a slow disk crashes right after the role has moved; the new writer is cut off, and the
-// old one may not have heard of it.
+// lostDecision: the monitor, whose disk is slow, crashes right after the writer role has moved. The new writer is cut
+// off, and the old one may not have heard of the move.
 func lostDecision(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil {
@@ -214,7 +218,7 @@ func lostDecision(w *World, d *dice) {
 	wait()
 }
 
-// lateOrders: the role moves while orders take their time, and come twice.
+// lateOrders: the writer role moves while orders arrive late, and twice.
 func lateOrders(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(BadNetwork) {
@@ -237,7 +241,7 @@ func lateOrders(w *World, d *dice) {
 	}
 }
 
-// blockedKernel: setting a lifetime takes long just when the writer is cut off.
+// blockedKernel: calls to the writer's kernel block at about the time at which the writer is cut off.
 func blockedKernel(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(SlowKernels) {
@@ -250,8 +254,8 @@ func blockedKernel(w *World, d *dice) {
 	w.later(w.leases(d, 2, 4), func() { w.alone(writer, false) })
 }
 
-// oldPromise: the monitor is away so long that the peer vouches; much later that promise is still in its answers, and
-// then the writer dies.
+// oldPromise: the monitor is away for so long that the other candidate has to promise. Much later its answers still
+// have that promise, and then the writer is cut off.
 func oldPromise(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Old) {
@@ -271,8 +275,8 @@ func oldPromise(w *World, d *dice) {
 	w.later(d.between(15*time.Second, 22*time.Second), func() { w.alone(writer, true) })
 }
 
-// staleAnswers: the agent's disk hangs while it is told of another epoch, so that it can only say that it is busy;
-// then its host goes.
+// staleAnswers: the disk of the writer's agent hangs while the agent is told of another epoch, so that it can only
+// answer that it is busy. Then the writer is cut off.
 func staleAnswers(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(BadDisks) {
@@ -286,8 +290,8 @@ func staleAnswers(w *World, d *dice) {
 	w.later(w.leases(d, 0.2, 1.2)+d.between(0, 2*time.Second), func() { w.alone(writer, true) })
 }
 
-// shorterLease: a long lease is made a short one just when the writer is cut off, whose disk hangs, so that it does not
-// go by the new one yet; and then the monitor is restarted once more.
+// shorterLease: the configuration changes from a long lease to a short one while the disk of the writer's agent hangs,
+// so that the writer still has the long lease. Then the writer is cut off and the monitor is restarted once more.
 func shorterLease(w *World, d *dice) {
 	if !w.Abilities.Has(Reconfigured) {
 		hostGone(w, d)
@@ -364,7 +368,8 @@ func stoppedRenewal(w *World, d *dice) {
 	}
 }
 
-// firstLease: a cluster without a lease is given one just when the writer is cut off, which may not hear of it.
+// firstLease: a cluster without a lease is given one at about the time at which the writer is cut off, which may not
+// hear of it.
 func firstLease(w *World, d *dice) {
 	if !w.Abilities.Has(Reconfigured) {
 		hostGone(w, d)
@@ -391,8 +396,8 @@ func firstLease(w *World, d *dice) {
 	})
 }
 
-// otherFiles: the files of the machines get different leases and candidates, one after the other, and then the writer
-// is cut off.
+// otherFiles: the configurations of the machines get different leases, one after the other, and then the writer is cut
+// off.
 func otherFiles(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Reconfigured) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// story is what happened in a world, for people. Its lines are made into text only when somebody reads them.
+// story is what happened in a world, for people. Its lines become text only where somebody reads the story.
 type story struct {
 	begin time.Time
 	lines []line
@@ -21,11 +21,12 @@ type line struct {
 	args   []any // nil: format is the text
 }
 
+// note adds a line.
 func (s *story) note(who, format string, args ...any) {
 	s.lines = append(s.lines, line{time.Since(s.begin), who, format, args})
 }
 
-// String is the whole story, a line each.
+// String is the whole story, line by line.
 func (s *story) String() string {
 	var b strings.Builder
 	for _, l := range s.lines {
@@ -38,17 +39,17 @@ func (s *story) String() string {
 	return b.String()
 }
 
-// note writes a line. The world is locked.
+// note adds a line to the story. The world is locked.
 func (w *World) note(who, format string, args ...any) { w.story.note(who, format, args...) }
 
-// say writes a line.
+// say is note for callers that have not locked the world.
 func (w *World) say(who, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note(who, format, args...)
 }
 
-// logTo is a program's log: it becomes part of the story.
+// logTo is a program's log, which becomes part of the story.
 type logTo struct {
 	w *World
 	p *process

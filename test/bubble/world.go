@@ -23,39 +23,39 @@ var (
 	gatewayIP = netip.MustParseAddr("10.0.0.254")
 )
 
-// World is a cluster in a bubble, with all that happens to it.
+// World is a cluster in a bubble, with everything that happens to it.
 type World struct {
 	Seed      uint64
 	Abilities Abilities
-	Single    bool // one fault, and peers that are well
-	Told      bool // its story is wanted, whatever comes of it
-	Without   Ablation
-	Story     func(*World, *dice) // the mishap that every world is to have; nil: chance decides
+	Single    bool                // it has one fault only, so that the time without a writer can be measured
+	Told      bool                // its story is wanted, also where nothing is wrong
+	Without   Ablation            // the rule that it leaves out
+	Story     func(*World, *dice) // the mishap that it has; nil: chance decides
 
 	mu      sync.Mutex
 	story   story
 	dice    *dice
 	ctx     context.Context // ends with the world
 	crowd   sync.WaitGroup  // all goroutines of the world's own
-	lives   []*process      // of all programs, from the start
+	lives   []*process      // all lives of all programs
 	network *network
 	hosts   []*host
 	brain   *brain
-	first   []string // the candidates at first
+	first   []string // the candidates at the start
 
 	dialect    dialect
-	semi       bool // semi-synchronous replication
-	readers    bool // there is a reader role
-	probes     bool // agents look for other owners of an address
-	killWorks  bool // there is a kill_host that can work
-	fast       bool
-	long       bool // clients run long statements
-	flaps      int
-	grace      time.Duration
-	trap       time.Duration
-	timeout    time.Duration
-	autoOnline time.Duration
-	waitOther  time.Duration
+	semi       bool          // semi-synchronous replication
+	readers    bool          // there is a reader role
+	probes     bool          // agents look for other owners of an address
+	killWorks  bool          // there is a kill_host that can work
+	fast       bool          // fast_failover
+	long       bool          // clients run long statements
+	flaps      int           // flap_count
+	grace      time.Duration // max_kill_retries
+	trap       time.Duration // trap_period
+	timeout    time.Duration // of checks
+	autoOnline time.Duration // auto_set_online
+	waitOther  time.Duration // wait_for_other_master
 	unwritten  time.Duration // write_timeout
 
 	ledger
@@ -65,18 +65,18 @@ type World struct {
 // Outcome is what became of a world.
 type Outcome struct {
 	Seed     uint64
-	Wrong    string         // what is wrong with it; "" for nothing
-	Story    string         // where something is wrong
+	Wrong    string         // the first thing that is wrong; "": nothing
+	Story    string         // where something is wrong, or the story is wanted
 	Faults   map[string]int // how many of each kind there were
 	Gap      time.Duration  // longest time without a writer
-	Open     time.Duration  // how long two servers were open for writes, be it without the address
+	Open     time.Duration  // for how long two servers were open for writes at once, with the address or without
 	Lost     int            // acknowledged writes that are not in the last writer
 	Replaced bool           // a writer that could not write has been replaced
 	Revived  bool           // an agent that was stopped while it added an address has added it too late
-	Only     string         // kind of the one fault of a world with a single one
+	Only     string         // kind of the fault of a world with only one
 }
 
-// newWorld makes the world of a seed. It has to be in a bubble.
+// newWorld makes the world of a seed. It has to be called in a bubble.
 func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	w := &World{Seed: seed, Abilities: a, Single: single, Without: without, dice: newDice(seed, "world")}
 	w.story.begin = time.Now()
@@ -126,7 +126,7 @@ func newWorld(seed uint64, a Abilities, single bool, without Ablation) *World {
 	return w
 }
 
-// lease is the one that the members are configured with at first.
+// lease is the lease that the monitor is configured with now; at the start all agents have the same.
 func (w *World) lease() cluster.Lease { return w.brain.setup.lease }
 
 // host finds a host by name.
@@ -134,7 +134,7 @@ func (w *World) host(name string) *host {
 	return w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })]
 }
 
-// peer is the host that another replicates from at first: the two masters from each other, the slave from the first.
+// peer is the host from which a host replicates at the start: the masters from each other, the slave from db1.
 func (w *World) peer(name string) string {
 	if name == "db1" {
 		return "db2"
@@ -142,7 +142,7 @@ func (w *World) peer(name string) string {
 	return "db1"
 }
 
-// machines are the names of all that is on the network.
+// machines are the names of all machines on the network.
 func (w *World) machines() []string {
 	names := []string{monitorName, clientName, gatewayName}
 	for _, h := range w.hosts {
@@ -158,13 +158,13 @@ func (w *World) process(name string) *process {
 	return p
 }
 
-// answers says whether a machine's kernel takes packets.
+// answers says whether a machine's kernel answers packets.
 func (w *World) answers(name string) bool {
 	i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })
 	return i < 0 || w.hosts[i].answers()
 }
 
-// addresses are all of the configuration.
+// addresses are the addresses of all roles.
 func (w *World) addresses() []cluster.RoleIP {
 	list := []cluster.RoleIP{{Role: writerRole, IP: writerIP}}
 	if w.readers {
@@ -175,7 +175,7 @@ func (w *World) addresses() []cluster.RoleIP {
 	return list
 }
 
-// later does something with the world locked, unless it has ended by then.
+// later calls f after d, with the world locked, unless the world has ended by then.
 func (w *World) later(d time.Duration, f func()) {
 	time.AfterFunc(d, func() {
 		w.mu.Lock()
@@ -188,14 +188,14 @@ func (w *World) later(d time.Duration, f func()) {
 
 // Bounds of a world's life.
 const (
-	settleTime = 90 * time.Second // by then there is a writer: at the start, and after all has been mended
-	faultTime  = 30 * time.Second
-	lull       = 2 * time.Second // after the last fault, before all is mended
-	steady     = 3 * time.Second // a writer that has been one for so long stays it
-	young      = time.Second     // a writer at the start is one then
+	settleTime = 90 * time.Second // so soon there must be a writer: after the start, and after all was mended
+	faultTime  = 30 * time.Second // in which faults strike
+	lull       = 2 * time.Second  // from the end of the last fault until all is mended
+	steady     = 3 * time.Second  // in the end a host must be the writer for so long
+	young      = time.Second      // and at the start for so long
 )
 
-// run lives through the world.
+// run runs the world to its end.
 func (w *World) run() Outcome {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.ctx = ctx
@@ -232,7 +232,7 @@ func (w *World) run() Outcome {
 	}
 	cancel()
 	w.mu.Lock()
-	for _, p := range w.lives { // one that was followed in its process may have been stopped in the middle of something
+	for _, p := range w.lives { // also those before a reload, which may have been stopped in the middle of a call
 		p.kill()
 	}
 	w.mu.Unlock()
@@ -240,7 +240,7 @@ func (w *World) run() Outcome {
 	return o
 }
 
-// settled waits until there has been a writer, one, for so long.
+// settled waits until there has been exactly one writer for so long. It returns false where that does not happen.
 func (w *World) settled(when string, long time.Duration) bool {
 	began, since := time.Now(), time.Time{}
 	for time.Since(began) < settleTime {
@@ -263,7 +263,7 @@ func (w *World) settled(when string, long time.Duration) bool {
 	return false
 }
 
-// describe tells how things are.
+// describe notes in the story how everything is now.
 func (w *World) describe() {
 	w.note("world",
 		"seed %d, abilities %s, lease %v, dialect %d, semi-synchronous %v, readers %v, probes %v, fast %v, grace %v, trap %v, period %v", w.Seed, w.Abilities,

@@ -7,12 +7,12 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// feed tells what is new in the logs and for the client, each thing once.
+// feed tells what is new in the logs, and when the client's writes fail and work again. It tells each thing once.
 type feed struct {
-	told   map[string]int // host: bytes of its log
-	failed int            // writes
-	acked  int
-	down   bool
+	told   map[string]int // by host: how many bytes of its log were told
+	failed int            // writes that had failed when it last looked
+	acked  int            // and those that were acknowledged
+	down   bool           // writes fail
 }
 
 // voice is a daemon whose log is told.
@@ -42,7 +42,7 @@ func (f *feed) skip(s *story) {
 	}
 }
 
-// tell tells what is new.
+// tell tells what is new since the last time.
 func (f *feed) tell(s *story) {
 	f.client(s)
 	for _, v := range s.voices() {
@@ -60,7 +60,7 @@ func (f *feed) tell(s *story) {
 	}
 }
 
-// plain is a log line without its date and time: the screen has its own.
+// plain is a log line without its date and time: the screen shows a time of its own.
 func plain(line string) string {
 	words := strings.Fields(line)
 	return strings.Join(words[min(2, len(words)):], " ")

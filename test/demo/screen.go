@@ -44,17 +44,17 @@ func (s *screen) elapsed() string {
 	return s.paint(faint, fmt.Sprintf("[%6.2f s] ", time.Since(s.begin).Seconds()))
 }
 
-// head begins a part of the story.
+// head prints the head of a part of the story.
 func (s *screen) head(text string) {
 	fmt.Fprintf(s.out, "\n%s%s\n", s.elapsed(), s.paint(bold, text))
 }
 
-// say explains.
+// say prints an explanation.
 func (s *screen) say(format string, args ...any) {
 	fmt.Fprintf(s.out, "%s%s\n", margin, fmt.Sprintf(format, args...))
 }
 
-// news tells what somebody has just said.
+// news prints what a daemon has just logged, or what happens to the client.
 func (s *screen) news(who, text string) {
 	code := cyan
 	if strings.HasPrefix(text, "ERROR") || strings.HasPrefix(text, "FATAL") || strings.HasPrefix(text, "writes fail") {
@@ -71,7 +71,7 @@ func (s *screen) quote(command, text string) {
 	}
 }
 
-// table prints rows under a head, the last column to the right.
+// table prints rows of two columns under their heads, the second one aligned to the right.
 func (s *screen) table(left, right string, rows [][]string) {
 	const width = 50
 	s.say("%s", s.paint(bold, fmt.Sprintf("%-*s%10s", width, left, right)))

@@ -74,7 +74,8 @@ func (s *story) write(ctx context.Context) error {
 
 func (s *story) failover(ctx context.Context) error {
 	s.head("kill -9 of the writer's mariadbd (db1)")
-	s.say("It hits between two writes: one in flight may survive on the dead server alone, which then must be set up anew.")
+	s.say("The kill strikes between two writes: a write in flight might be on the dead server alone,")
+	s.say("which would have to be set up anew then.")
 	s.since = time.Now()
 	if err := s.load.Between(s.Node("db1").Server.Kill); err != nil {
 		return err
@@ -135,7 +136,7 @@ func (s *story) move(ctx context.Context) error {
 
 // balance compares what the client was told with what the servers have.
 func (s *story) balance(ctx context.Context) error {
-	s.head("What it cost")
+	s.head("What it cost the client")
 	s.load.Stop()
 	if err := s.WaitLevel(ctx, s.DBs...); err != nil {
 		return err
@@ -159,12 +160,12 @@ func (s *story) balance(ctx context.Context) error {
 	return nil
 }
 
-// event notes the longest time between two acknowledged writes since it began.
+// event notes the longest time between two acknowledged writes since the event began.
 func (s *story) event(name string) {
 	s.costs = append(s.costs, []string{name, fmt.Sprintf("%d ms", s.load.Gap(s.since).Milliseconds())})
 }
 
-// wait is lab.Wait that tells what the daemons and the client say meanwhile.
+// wait is lab.Wait, and tells what the daemons log and what happens to the client meanwhile.
 func (s *story) wait(ctx context.Context, what string, done func() (bool, string)) error {
 	defer s.feed.tell(s)
 	return lab.Wait(ctx, what, func() (bool, string) {
@@ -192,7 +193,7 @@ func (s *story) writesTo(ctx context.Context, host string) error {
 	})
 }
 
-// state waits until `show` has a host in a state.
+// state waits until `show` says that a host is in a state.
 func (s *story) state(ctx context.Context, host, state string) error {
 	return s.wait(ctx, host+" to be "+state, func() (bool, string) {
 		show, err := s.Control(ctx, "show")
@@ -205,7 +206,7 @@ func (s *story) state(ctx context.Context, host, state string) error {
 	})
 }
 
-// Control runs mmm_control; what it refuses is an error.
+// Control runs mmm_control. A command that is refused is an error.
 func (s *story) Control(ctx context.Context, args ...string) (string, error) {
 	out, status, err := s.Cluster.Control(ctx, args...)
 	if err == nil && status != 0 {
@@ -214,7 +215,7 @@ func (s *story) Control(ctx context.Context, args ...string) (string, error) {
 	return out, err
 }
 
-// control shows commands and what they print.
+// control runs commands and shows them with what they print.
 func (s *story) control(ctx context.Context, commands ...string) error {
 	for _, c := range commands {
 		out, err := s.Control(ctx, strings.Fields(c)...)
@@ -226,8 +227,8 @@ func (s *story) control(ctx context.Context, commands ...string) error {
 	return nil
 }
 
-// lastWords shows how replication stands and the newest lines of every daemon's log, also when the story's own time is
-// over.
+// lastWords shows the state of replication and the newest lines of every daemon's log. It has a time limit of its own,
+// as the story's may be over.
 func (s *story) lastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -8,12 +8,13 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestBackupLock: a backup holds its lock on the standby when the writer dies. It is ended, and named, whether the
-// standby has yet to execute something or only its first clients wait.
+// TestBackupLock: a backup holds its lock on the standby when the writer dies. The agent of the standby ends the
+// backup's connection and names it in its log, both where the lock holds up replication and where it holds up only the
+// first clients of the new writer.
 func TestBackupLock(t *testing.T) {
 	for _, c := range []struct {
 		server  string
-		writing bool // when the writer dies
+		writing bool // clients write when the writer dies, so that the standby has something to execute
 	}{{"", true}, {"mysql-9.7", false}} {
 		t.Run(map[bool]string{true: "something to execute", false: "nothing to execute"}[c.writing],
 			func(t *testing.T) {

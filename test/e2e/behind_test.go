@@ -10,9 +10,10 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// What becomes of hosts that are ahead of the new writer or behind it when the old one dies.
+// The tests of this file: hosts that have more, or less, of the old writer's log than the new writer when the old one
+// dies.
 
-// calm is a cluster without load whose servers are level.
+// calm starts a cluster, without load, and waits until all servers have the same.
 func calm(t *testing.T, o lab.Options) *bench {
 	t.Helper()
 	b := start(t, o)
@@ -21,10 +22,10 @@ func calm(t *testing.T, o lab.Options) *bench {
 	return b
 }
 
-// extra is the first id of rows that are not of the load.
+// extra is the id of the first row that a test inserts beside the load.
 const extra = 1_000_000
 
-// insert commits n rows on the writer, each a transaction of its own.
+// insert commits n rows on db1, beginning with id extra, each in a transaction of its own.
 func (b *bench) insert(n int) {
 	b.Helper()
 	var rows []string
@@ -34,7 +35,7 @@ func (b *bench) insert(n int) {
 	b.must(b.Node("db1").Server.Exec(b.ctx, rows...))
 }
 
-// has waits until a server has so many of them.
+// has waits until a server has n rows with ids from extra on.
 func (b *bench) has(host string, n int) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, fmt.Sprintf("%s to have %d rows", host, n), func() (bool, string) {
@@ -43,7 +44,7 @@ func (b *bench) has(host string, n int) {
 	}))
 }
 
-// relieved starts the load on a cluster whose writer db1 has died, and waits for db2.
+// relieved starts a load on a cluster whose writer db1 has died or given its role up, and waits until db2 acknowledges.
 func (b *bench) relieved() *lab.Load {
 	b.Helper()
 	l, err := b.StartLoad(b.ctx, 200)
@@ -53,8 +54,9 @@ func (b *bench) relieved() *lab.Load {
 	return l
 }
 
-// TestStoppedCandidate: the only candidate has ten thousand events that it does not execute when the writer dies.
-// It is not opened, and show says why; when its thread runs again it is, with every row.
+// TestStoppedCandidate: the SQL thread of the only candidate is stopped, with ten thousand rows to execute, when the
+// writer dies. The candidate is not opened, and `show` says why. When the thread runs again it is opened, and has every
+// row.
 func TestStoppedCandidate(t *testing.T) { each(t, stoppedCandidate) }
 
 func stoppedCandidate(t *testing.T, o lab.Options) {
@@ -94,8 +96,8 @@ func stoppedCandidate(t *testing.T, o lab.Options) {
 	b.must(b.WaitLevel(b.ctx, b.DBs[1:]...))
 }
 
-// TestForcedWhenStuck: the writer is dead and the candidate is appointed, but has not executed what it has received.
-// An operator who can't wait gets it opened, and the log says what that costs.
+// TestForcedWhenStuck: the writer is dead and the candidate is appointed, but can't execute what it has received. With
+// move_role --force it is opened all the same, and the log says what that costs.
 func TestForcedWhenStuck(t *testing.T) {
 	b := calm(t, alone(false))
 	db1, db2 := b.Node("db1"), b.Node("db2")
@@ -122,8 +124,9 @@ func TestForcedWhenStuck(t *testing.T) {
 }
 
 // TestUnfitCandidate: the only candidate's I/O thread has been stopped for longer than trap_period when the writer
-// dies. With file and position it can't get what another host has: nobody is the writer for wait_for_other_master,
-// and then the log says what is missing. With GTIDs it is the writer at once, with every row.
+// dies. By file and position the candidate can't fetch what another host has received: no host is the writer for
+// wait_for_other_master, then the candidate gets the role and the log says what is missing. By GTID it becomes the
+// writer at once, with every row.
 func TestUnfitCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -160,7 +163,7 @@ func TestUnfitCandidate(t *testing.T) {
 	}
 }
 
-// received waits until one host has received as much of the same source as another.
+// received waits until one host has received as much of the writer's log as another one.
 func (b *bench) received(host, as string) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, host+" to have received as much as "+as, func() (bool, string) {
@@ -177,8 +180,8 @@ func (b *bench) received(host, as string) {
 	}))
 }
 
-// TestLateCandidate: the candidate executes late when the writer dies. It is opened once it has executed
-// everything, and slaves are pointed at the place where it took over.
+// TestLateCandidate: the candidate has received more than it has executed when the writer dies. It is opened once it
+// has executed everything, and slaves follow it from the place on at which it took over.
 func TestLateCandidate(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +208,8 @@ func TestLateCandidate(t *testing.T) {
 	}
 }
 
-// TestLateSlave: a slave that executes nothing holds up no failover, and follows when it has caught up.
+// TestLateSlave: a slave that executes nothing does not delay a failover. It follows the new writer when it has caught
+// up.
 func TestLateSlave(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -242,9 +246,9 @@ func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
 	}
 }
 
-// TestSlaveAhead: by position, a slave that has executed more of the dead writer's log than the new writer had is
-// set aside with the reason. So is the old writer when it is back; both are part of the cluster again when they have
-// been set up anew.
+// TestSlaveAhead: a slave that replicates by position, and has executed more of the dead writer's log than the new
+// writer, is set aside with the reason. So is the old writer when it is back. Both are part of the cluster again when
+// they have been set up anew.
 func TestSlaveAhead(t *testing.T) { byPosition(t, slaveAhead) }
 
 func slaveAhead(t *testing.T, o lab.Options) {
@@ -270,7 +274,7 @@ func slaveAhead(t *testing.T, o lab.Options) {
 			"# Warning: agent on host db2 reports: Couldn't set replication as ONLINE needs it: host 'db1' has a new binary log, which ends at bin.0000")
 	})
 	if why, err := db2.Server.Broken(b.ctx); err != nil || why != "" {
-		t.Errorf("db2 has tried to go on in it: %s %v", why, err)
+		t.Errorf("db2 has tried to go on in the new log of db1: %s %v", why, err)
 	}
 	b.must(b.FollowAnew(b.ctx, db2, db1))
 	b.must(b.SetUpAnew(b.ctx, db3, db2))
@@ -278,7 +282,7 @@ func slaveAhead(t *testing.T, o lab.Options) {
 	b.balance(l)
 }
 
-// aside waits until show names a host with a reason.
+// aside waits until `show` says that a host is set aside, for this reason.
 func (b *bench) aside(host, reason string) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, host+" to be set aside: "+reason, func() (bool, string) {
@@ -291,8 +295,9 @@ func (b *bench) aside(host, reason string) {
 	}))
 }
 
-// TestSlaveBehind: by position, a slave that has received less of the dead writer's log than the new writer had
-// waits, and says so, until the old writer is back and it has the rest.
+// TestSlaveBehind: a slave that replicates by position, and has received less of the dead writer's log than the new
+// writer, waits until the old writer is back and it has received the rest of that log from it. `show` says that it
+// waits.
 func TestSlaveBehind(t *testing.T) { byPosition(t, slaveBehind) }
 
 func slaveBehind(t *testing.T, o lab.Options) {
@@ -315,8 +320,8 @@ func slaveBehind(t *testing.T, o lab.Options) {
 	b.balance(l)
 }
 
-// TestSlaveAway: by position, a slave whose server or agent does not run during the failover, and does later,
-// with the old writer back or not: no row is missing on it, then or ever.
+// TestSlaveAway: the server or the agent of a slave that replicates by position does not run during the failover, and
+// is started again before or after the old writer is back. In the end the slave lacks no row.
 func TestSlaveAway(t *testing.T) { byPosition(t, slaveAway) }
 
 func slaveAway(t *testing.T, o lab.Options) {

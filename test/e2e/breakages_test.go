@@ -11,12 +11,12 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// on runs statements on a server.
+// on executes statements on the server of a host.
 func on(host string, statements ...string) func(b *bench) error {
 	return func(b *bench) error { return b.Node(host).Server.Exec(b.ctx, statements...) }
 }
 
-// agentFile adds lines to an agent's file and restarts the agent.
+// agentFile puts further lines into the configuration file of an agent ("": none), and restarts the agent.
 func agentFile(host, lines string) func(b *bench) error {
 	return func(b *bench) error {
 		text := "include ../mmm_common.conf\nthis " + host + "\n" + lines
@@ -32,7 +32,8 @@ func agentFile(host, lines string) func(b *bench) error {
 
 const monitorFile = "/run/lab/mmm_mon.conf"
 
-// replaced changes the monitor's file, and back: the doctor reads it, the monitor that runs does not.
+// replaced replaces a text in the monitor's configuration file. The doctor reads the file; the monitor that runs does
+// not.
 func replaced(old, new string) func(b *bench) error {
 	return func(*bench) error {
 		text, err := os.ReadFile(monitorFile)
@@ -43,6 +44,7 @@ func replaced(old, new string) func(b *bench) error {
 	}
 }
 
+// nft changes the firewall of a host.
 func nft(host, rules string) func(b *bench) error {
 	return func(b *bench) error {
 		_, err := b.Node(host).Run(b.ctx, "nft", rules)
@@ -50,7 +52,7 @@ func nft(host, rules string) func(b *bench) error {
 	}
 }
 
-// address puts an address on an interface, or takes it off.
+// address adds an address to an interface of a host, or deletes it (what: "add", "del").
 func address(host func(b *bench) *lab.Host, what, ip, nic string) func(b *bench) error {
 	return func(b *bench) error {
 		_, err := host(b).Run(b.ctx, "ip", "addr", what, ip, "dev", nic)
@@ -64,7 +66,7 @@ func node(name string) func(b *bench) *lab.Host {
 
 func client(b *bench) *lab.Host { return b.Client }
 
-// breakages are those of hosts, files and the network.
+// breakages are the breakages of hosts, files and the network.
 func breakages() []breakage {
 	return []breakage{
 		{"config-readable", doctor.MonitorHost, monitorFile, "chmod o-rwx " + monitorFile,
@@ -117,7 +119,7 @@ func breakages() []breakage {
 	}
 }
 
-// mariaDBBreakages are those of servers.
+// mariaDBBreakages are the breakages of servers, in MariaDB's words.
 func mariaDBBreakages() []breakage {
 	start := "on db2: START SLAVE; and take skip_slave_start out of its my.cnf"
 	return []breakage{
@@ -176,7 +178,7 @@ func mariaDBBreakages() []breakage {
 	}
 }
 
-// mySQLBreakages are those of servers with MySQL's words.
+// mySQLBreakages are the breakages of servers for which the doctor has other words with MySQL.
 func mySQLBreakages() []breakage {
 	return []breakage{
 		{name: "agent-grant", host: "db3", what: "agent_user",
@@ -216,8 +218,8 @@ func mySQLBreakages() []breakage {
 	}
 }
 
-// asSaid does to a server what the doctor says, from the beginning that is named up to what is no statement. What it
-// leaves to be filled in is filled in.
+// asSaid executes the statements of the doctor's remedy on the server that it names: from the text beginning on, up to
+// the first part that is no statement. Each … in the remedy is replaced by the next of fill.
 func asSaid(beginning string, fill ...string) func(b *bench) error {
 	return func(b *bench) error {
 		before, text, _ := strings.Cut(b.said, ": ")
@@ -244,7 +246,7 @@ func asSaid(beginning string, fill ...string) func(b *bench) error {
 	}
 }
 
-// restarted gives a server other arguments.
+// restarted restarts a server with these arguments beyond the usual ones.
 func restarted(host string, args ...string) func(b *bench) error {
 	return func(b *bench) error {
 		s := b.Node(host).Server

@@ -22,7 +22,7 @@ func kinds(t *testing.T, test func(t *testing.T, o lab.Options)) {
 	}
 }
 
-// check asks for one check: whether it counts as good, and its message.
+// check asks the monitor for one check of a host: whether it counts as good, and its message.
 func (b *bench) check(host, name string) (good bool, message string) {
 	b.Helper()
 	out, _ := b.control("checks " + host + " " + name + " --json")
@@ -61,16 +61,15 @@ func (b *bench) passes(host, name, want string) {
 	}))
 }
 
-// TestReplicationErrorsAreTold: what keeps a slave from replicating is in `checks` in the server's own
-// words, and counts once it has lasted for trap_period, not later.
+// TestReplicationErrorsAreTold: `checks` has the error that keeps a slave from replicating in the server's own words,
+// and the check counts as failed once the error has lasted for trap_period, not later.
 func TestReplicationErrorsAreTold(t *testing.T) { kinds(t, testReplicationErrorsAreTold) }
 
 func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b := start(t, o)
 	db1, db3 := b.Node("db1").Server, b.Node("db3").Server
 	const broken = "ERROR: Replication is broken. "
-	// What a busy machine adds to a trap period of a second, one probe and one question; without the trap period it
-	// would be immediate.
+	// A trap_period of 1 s, one probe, one question, and what a busy machine adds to that.
 	const limit = 5 * time.Second
 	inTime := func(what string, took time.Duration) {
 		t.Helper()
@@ -94,7 +93,7 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 		"SET sql_log_bin=1"))
 	b.must(db1.Exec(b.ctx, "INSERT INTO app.t VALUES (1, 1, 0)"))
 	cause := "Duplicate entry '1'"
-	if strings.HasPrefix(o.Server, "mysql") { // the thread that leads the others knows no more
+	if strings.HasPrefix(o.Server, "mysql") { // the coordinator thread knows no more
 		cause = "Worker 1 failed executing transaction"
 	}
 	inTime("a duplicate key", b.fails("db3", "rep_threads", broken+"SQL thread: No, error 1062: ", cause))
@@ -104,19 +103,19 @@ func testReplicationErrorsAreTold(t *testing.T, o lab.Options) {
 	b.must(db3.Exec(b.ctx, "STOP SLAVE"))
 	b.must(db1.Exec(b.ctx, "INSERT INTO app.t VALUES (2, 1, 0)", "FLUSH BINARY LOGS"))
 	b.must(lab.Wait(b.ctx, "the log to be purged", func() (bool, string) {
-		// What the other master still reads stays.
+		// A log that the other master still reads can't be purged yet.
 		err := db1.Exec(b.ctx, "PURGE BINARY LOGS BEFORE '2037-01-01'")
 		first, valueErr := db1.FirstLog(b.ctx)
 		return err == nil && valueErr == nil && first != "bin.000001", fmt.Sprint(first, err, valueErr)
 	}))
 	b.must(db3.Exec(b.ctx, "START SLAVE"))
-	// MySQL says it with a number of its own, 13114.
+	// MySQL has another number for this error, 13114.
 	inTime("a purged log", b.fails("db3", "rep_threads", broken+"I/O thread: No, error ",
 		": Got fatal error 1236 from"))
 }
 
-// TestSlaveAstray: a slave that replicates from the wrong master is told of in `show` and `checks`; its agent
-// brings it back.
+// TestSlaveAstray: `show` and `checks` tell of a slave that replicates from the wrong master, and its agent points it
+// at the writer again.
 func TestSlaveAstray(t *testing.T) { kinds(t, testSlaveAstray) }
 
 func testSlaveAstray(t *testing.T, o lab.Options) {
@@ -132,18 +131,18 @@ func testSlaveAstray(t *testing.T, o lab.Options) {
 	b.must(b.WaitWhole(b.ctx))
 	b.passes("db3", "rep_threads", "OK")
 
-	// A switch is no reason to warn: db3 follows.
+	// In a planned move there is no warning: db3 follows.
 	if out, _ := b.control("move_role writer db2"); !strings.HasPrefix(out, "OK: Role 'writer' has been moved") {
 		t.Error(out)
 	}
 	b.follows("db3", "db2")
 	b.must(b.WaitWhole(b.ctx))
 	if n := strings.Count(b.Monitor.Log(), "WARN 'db3' replicates from"); n != 1 {
-		t.Errorf("it was warned of %d times", n)
+		t.Errorf("%d warnings of db3's source, want 1", n)
 	}
 }
 
-// TestNobodyAcknowledges: while what the writer commits is known to it alone, `show` and the log say so.
+// TestNobodyAcknowledges: while no replica acknowledges what the writer commits, `show` and the log warn of it.
 func TestNobodyAcknowledges(t *testing.T) { kinds(t, testNobodyAcknowledges) }
 
 func testNobodyAcknowledges(t *testing.T, o lab.Options) {
@@ -157,8 +156,8 @@ func testNobodyAcknowledges(t *testing.T, o lab.Options) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestDelayedReplica: a slave that is behind on purpose is well, and has no reader addresses while others can have
-// them.
+// TestDelayedReplica: a slave that is behind on purpose (SQL_Delay) stays ONLINE, and has no reader addresses while
+// other hosts can have them.
 func TestDelayedReplica(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {

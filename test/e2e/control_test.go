@@ -9,13 +9,15 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// step is one command, what it prints (or how that begins, with a trailing …), and its exit status.
+// step is one command of mmm_control, what it must print, and its exit status. Where want ends with … only the
+// beginning is compared.
 type step struct {
 	words  string
 	want   string
 	status int
 }
 
+// steps runs commands one after the other, and compares what they print.
 func (b *bench) steps(steps []step) {
 	b.Helper()
 	for _, s := range steps {
@@ -27,7 +29,7 @@ func (b *bench) steps(steps []step) {
 	}
 }
 
-// TestControl: every command with its errors, on a real cluster.
+// TestControl: the commands of mmm_control with their errors, on a real cluster.
 func TestControl(t *testing.T) {
 	b := start(t, lab.Options{})
 	b.steps([]step{
@@ -93,7 +95,8 @@ func TestControl(t *testing.T) {
 	b.modes()
 }
 
-// modes: manual keeps roles where they are; passive sends nothing; set_ip; and back.
+// modes tests the modes of the monitor: in manual mode roles stay on a host that fails, in passive mode set_ip works,
+// and both end with set_active.
 func (b *bench) modes() {
 	b.steps([]step{
 		{"set_manual", "OK: Switched into manual mode.", 0},
@@ -127,7 +130,7 @@ func (b *bench) modes() {
 	}
 }
 
-// TestFlapping: a host that keeps failing stays in AWAITING_RECOVERY until somebody says otherwise.
+// TestFlapping: a host that fails again and again stays in AWAITING_RECOVERY until set_online.
 func TestFlapping(t *testing.T) {
 	b := start(t, lab.Options{Mon: " flap_count 1\n flap_duration 1h"})
 	for range 2 {
@@ -140,7 +143,7 @@ func TestFlapping(t *testing.T) {
 	}
 	b.state("db3", "AWAITING_RECOVERY")
 	b.logged(b.Monitor, "FATAL Host db3 is flapping!")
-	b.must(lab.Wait(b.ctx, "its replication", func() (bool, string) {
+	b.must(lab.Wait(b.ctx, "the replication of db3 to run", func() (bool, string) {
 		out, _ := b.control("checks db3 rep_threads")
 		return strings.Contains(out, "]  OK"), out
 	}))

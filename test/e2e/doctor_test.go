@@ -14,14 +14,14 @@ import (
 
 const secret = "agent_secret 0123456789abcdef0123456789abcdef\n"
 
-// found is a finding as JSON has it.
+// found is a finding of the doctor as its JSON has it.
 type found struct{ Severity, Name, Host, What, Mend string }
 
 func (f found) String() string {
 	return fmt.Sprintf("%s %s %s: %s [%s]", f.Severity, f.Host, f.Name, f.What, f.Mend)
 }
 
-// doctor runs mmm_control doctor --json.
+// doctor runs mmm_control doctor --json, and returns what it finds and its exit status.
 func (b *bench) doctor() (findings []found, status int) {
 	b.Helper()
 	out, status, err := b.Control(b.ctx, "doctor", "--json")
@@ -48,7 +48,7 @@ func (b *bench) well() {
 	}))
 }
 
-// TestDoctorHealthy: nothing is wrong with a healthy cluster, and it can be asked while it works.
+// TestDoctorHealthy: the doctor finds nothing wrong with a healthy cluster under load.
 func TestDoctorHealthy(t *testing.T) {
 	each(t, func(t *testing.T, o lab.Options) {
 		o.Common = secret
@@ -63,7 +63,8 @@ func TestDoctorHealthy(t *testing.T) {
 	})
 }
 
-// TestDoctorBeforeTheMonitor: without daemons the agents are what is missing; with agents nothing is.
+// TestDoctorBeforeTheMonitor: before any daemon runs the doctor finds the agents missing; once they run, while the
+// monitor does not, it finds nothing wrong.
 func TestDoctorBeforeTheMonitor(t *testing.T) {
 	b := prepare(t, lab.Options{Common: secret})
 	findings, status := b.doctor()
@@ -86,7 +87,8 @@ func TestDoctorBeforeTheMonitor(t *testing.T) {
 	b.well()
 }
 
-// breakage is one thing that is wrong, the finding that names it, and a part of its remedy.
+// breakage is one thing that a test makes wrong (strike) and right again (heal), and what the doctor must find: the
+// name of the finding, the host, and parts of the texts of finding and remedy.
 type breakage struct {
 	name, host string
 	what, mend string
@@ -94,31 +96,33 @@ type breakage struct {
 	heal       func(b *bench) error
 }
 
-// restarts: servers are restarted so often that hosts would count as flapping, where that takes longer than the trap
-// period.
+// restarts is a line of the configuration for tests that restart servers often: where a restart takes longer than
+// trap_period, their hosts would count as flapping.
 const restarts = " flap_count 100\n"
 
-// TestDoctorFinds: each breakage is found by name, with its remedy, and nothing is wrong any more when it is mended.
+// TestDoctorFinds: the doctor finds each breakage, names its remedy, and finds nothing wrong any more when it is
+// mended.
 func TestDoctorFinds(t *testing.T) {
 	b := start(t, lab.Options{Common: secret, Mon: restarts})
 	b.well()
 	b.finds(append(breakages(), mariaDBBreakages()...))
 }
 
-// TestDoctorFindsOnMySQL: what is said in other words there.
+// TestDoctorFindsOnMySQL: the same for breakages for which the doctor has other words with MySQL.
 func TestDoctorFindsOnMySQL(t *testing.T) {
 	b := start(t, lab.Options{Common: secret, Server: servers.Tested()[1], Mon: restarts})
 	b.well()
 	b.finds(mySQLBreakages())
 }
 
-// companion is what else follows from a breakage.
+// companion is, by the name of a breakage, another finding that may come with it.
 var companion = map[string]string{
 	"config-differs": "server-cut", "agents-differ": "replication-login", "interface-ip": "address-elsewhere",
 	"address-elsewhere": "address-twice", "address-twice": "address-elsewhere",
 	"replication-source": "replication-stopped",
 }
 
+// finds makes each breakage, waits until the doctor finds it, and mends it.
 func (b *bench) finds(all []breakage) {
 	for _, br := range all {
 		began := time.Now()
@@ -138,7 +142,7 @@ func (b *bench) finds(all []breakage) {
 		}))
 		for _, f := range findings {
 			if f.Severity == "error" && f.Name != br.name && f.Name != companion[br.name] && f.Name != "agent-problem" {
-				b.Errorf("%s: found besides: %v", br.name, f)
+				b.Errorf("%s: the doctor also finds: %v", br.name, f)
 			}
 		}
 		b.must(br.heal(b))
@@ -147,7 +151,8 @@ func (b *bench) finds(all []breakage) {
 	}
 }
 
-// TestDoctorWithTLS: agents and monitor are talked to by their certificates, and one that is about to end is named.
+// TestDoctorWithTLS: the doctor talks to agents and monitor with certificates, and names those that are about to
+// expire.
 func TestDoctorWithTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca, key := certificate(t, dir, "ca", nil, nil)
@@ -161,7 +166,7 @@ func TestDoctorWithTLS(t *testing.T) {
 	}))
 }
 
-// TestDoctorIsQuick: a host that answers nothing delays nothing beyond the deadlines.
+// TestDoctorIsQuick: a host that answers nothing delays the doctor no longer than its deadlines.
 func TestDoctorIsQuick(t *testing.T) {
 	b := start(t, lab.Options{Common: secret})
 	b.must(b.Node("db3").Cut(true))

@@ -8,7 +8,7 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// schedulers waits until the event scheduler is on on one host, and off on all others.
+// schedulers waits until the event scheduler of one host is ON, and those of all others are OFF.
 func (b *bench) schedulers(on string) {
 	b.Helper()
 	for _, n := range b.DBs {
@@ -20,9 +20,9 @@ func (b *bench) schedulers(on string) {
 	}
 }
 
-// TestEventScheduler: after a move an event would go on on the old writer, and sleep on the new one. The doctor names
-// both, and what it says mends them; with event_scheduler the scheduler goes with the role, also when a server comes
-// back that starts with it on.
+// TestEventScheduler: without further care an event runs on the old writer after a move, and is disabled on the new
+// one. The doctor finds both, and its remedies mend them. With event_scheduler 1 the scheduler is on where the writer
+// role is, also when a server is restarted that turns it on at its start.
 func TestEventScheduler(t *testing.T) {
 	for _, kind := range servers.Tested()[:2] {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestEventScheduler(t *testing.T) {
 								return asSaid("ALTER")(b)
 							}
 						}
-						return fmt.Errorf("nothing sleeps: %v", findings)
+						return fmt.Errorf("event-asleep was not found: %v", findings)
 					}},
 			})
 
@@ -71,9 +71,9 @@ func TestEventScheduler(t *testing.T) {
 				heal: asSaid("")}})
 			status, err := b.Node("db2").Server.Value(b.ctx, "SELECT STATUS FROM information_schema.EVENTS")
 			if err != nil || status != "ENABLED" {
-				t.Errorf("on db2, which has to have it awake, it is %s (%v)", status, err)
+				t.Errorf("the event is %s on db2, want ENABLED (%v)", status, err)
 			}
-			if kind == "" { // both start in the same way, and MySQL takes its time
+			if kind == "" { // for MySQL it is the same, and a restart takes long
 				b.must(restarted("db2", "--event-scheduler=ON")(b))
 				b.schedulers("db1")
 			}
@@ -81,7 +81,7 @@ func TestEventScheduler(t *testing.T) {
 	}
 }
 
-// moved moves the writer role and waits until it is there.
+// moved moves the writer role. It fails where the role is not there when mmm_control answers.
 func (b *bench) moved(to string) {
 	b.Helper()
 	if out, status := b.control("move_role writer " + to); status != 0 || b.writer() != to {

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestStartFromNothing: nobody knows anything, auto_set_online brings the hosts up, roles are placed, servers opened
-// and closed.
+// TestStartFromNothing: a new cluster without any state. auto_set_online brings the hosts ONLINE, they get their roles,
+// and the writer's server alone is open.
 func TestStartFromNothing(t *testing.T) {
 	b := start(t, lab.Options{})
 	want := "  db1(10.77.0.11) master/ONLINE. Roles: reader, writer(10.77.0.100)\n" +
@@ -31,7 +31,8 @@ func TestStartFromNothing(t *testing.T) {
 	b.logged(b.Node("db1").Agent, "writer(10.77.0.100)\n")
 }
 
-// TestServerStopped: a clean stop is a failover too, and the host comes back by itself.
+// TestServerStopped: a clean stop of the writer's server is a failover too, and the host is ONLINE again by itself
+// after it has been started.
 func TestServerStopped(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
@@ -43,12 +44,12 @@ func TestServerStopped(t *testing.T) {
 	b.balance(l)
 }
 
-// TestHostCutOff: the writer's host is off the network. Its role moves once its lease is over for certain, and
-// its address has gone by itself by then. When it is back it is read-only.
+// TestHostCutOff: the writer's host is cut off. The role moves once the lease is over for certain; by then the host's
+// kernel has taken the address off. When the host is back its server is read-only.
 func TestHostCutOff(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
-	b.must(l.Between(func() error { return b.Node("db1").Cut(true) })) // a write on its way would be on db1 alone
+	b.must(l.Between(func() error { return b.Node("db1").Cut(true) })) // else a write on its way would be on db1 alone
 	b.must(l.WaitServer(b.ctx, 2))
 	b.logged(b.Monitor, "its lease is over")
 	b.until("db1 to be without roles", func(show string) bool {
@@ -66,7 +67,7 @@ func TestHostCutOff(t *testing.T) {
 	}
 }
 
-// TestHungAgentOfSlave: a slave's agent that hangs holds up nobody.
+// TestHungAgentOfSlave: a failover does not wait for a slave whose agent hangs.
 func TestHungAgentOfSlave(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
@@ -84,8 +85,8 @@ func TestHungAgentOfSlave(t *testing.T) {
 	}
 }
 
-// TestStoppedAgentOfSlave: what a slave had for readers is served by others once its agent has been away for a lease,
-// and the address is nowhere twice.
+// TestStoppedAgentOfSlave: other hosts get a slave's reader address once its agent has not answered for a lease, and
+// the address is never on two hosts. The slave gets one again when its agent goes on.
 func TestStoppedAgentOfSlave(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
@@ -109,8 +110,8 @@ func TestStoppedAgentOfSlave(t *testing.T) {
 	b.balance(l)
 }
 
-// TestAddressByHand: a virtual address that somebody takes off is back within a second; one that somebody put
-// elsewhere, with another prefix length, goes.
+// TestAddressByHand: an address of a role that somebody removes by hand is back within two seconds. One that somebody
+// adds to another host, with another prefix length, goes.
 func TestAddressByHand(t *testing.T) {
 	b := start(t, lab.Options{})
 	db1, writer := b.Node("db1"), netip.MustParsePrefix(lab.WriterIP+"/32")

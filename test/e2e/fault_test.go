@@ -8,13 +8,14 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// leased is the cluster of the fault tests: the settings of the samples, and a short lease.
+// leased are the options of most tests with faults: the lease and fast_failover of the samples, and a short
+// trap_period.
 func leased() lab.Options {
 	return lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second, Mon: "flap_count 0"}
 }
 
-// TestFaults lets every fault strike once and mends it after a second: never two holders
-// of the writer's address, nothing lost, and a whole cluster in the end. make matrix does the same with longer times.
+// TestFaults: every fault strikes once, and is mended after a second. Two hosts never have the writer's address,
+// nothing is lost, and the cluster is whole in the end. make matrix does the same for longer, and in every state.
 func TestFaults(t *testing.T) {
 	for _, f := range lab.Faults() {
 		t.Run(strings.ReplaceAll(f.Name, " ", "_"), func(t *testing.T) {
@@ -29,8 +30,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestLineCut: a line is not a host. The monitor can't reach the writer for far longer than a lease; others can,
-// and nothing moves.
+// TestLineCut: the line between monitor and writer is cut for far longer than a lease. Other hosts reach the writer, so
+// nothing moves.
 func TestLineCut(t *testing.T) {
 	b := start(t, leased())
 	l := b.load()
@@ -53,8 +54,8 @@ func TestLineCut(t *testing.T) {
 	}
 }
 
-// TestServerHangs: the writer's server is stopped and later continued. Its port is closed to clients
-// meanwhile, another host takes over, and the old server is read-only before a client can reach it.
+// TestServerHangs: the process of the writer's server is stopped, and continued later. Another host takes over, and the
+// port of the hung server is closed to clients until the server is read-only.
 func TestServerHangs(t *testing.T) {
 	b := start(t, leased())
 	l := b.load()

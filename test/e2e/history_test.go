@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHistory: after a failover mmm_control says what happened, why, and what would bring the host back; also after a
-// restart of the monitor.
+// TestHistory: after a failover `history` and `explain` say what happened and why, and `history` does so after a
+// restart of the monitor too.
 func TestHistory(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()

@@ -18,13 +18,13 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// scripts is a folder for hooks and what they leave there.
+// scripts is a folder for hooks, and for the files that they write.
 type scripts struct {
 	*testing.T
 	dir string
 }
 
-// add writes a hook; DIR in it is the folder.
+// add writes a shell script, in whose text DIR stands for the folder, and returns its path.
 func (s scripts) add(name, text string, mode os.FileMode) string {
 	s.Helper()
 	path := filepath.Join(s.dir, name)
@@ -38,7 +38,7 @@ func (s scripts) add(name, text string, mode os.FileMode) string {
 }
 
 func (s scripts) read(name string) string {
-	text, _ := os.ReadFile(filepath.Join(s.dir, name)) // which may not be there yet
+	text, _ := os.ReadFile(filepath.Join(s.dir, name)) // the file may not be there yet
 	return string(text)
 }
 
@@ -49,7 +49,7 @@ type inbox struct {
 	got  []string // header and body
 }
 
-// receive starts an inbox; one that is mute never answers.
+// receive starts an inbox. A mute one takes requests and does not answer them.
 func receive(b *bench, mute bool) *inbox {
 	b.Helper()
 	box := &inbox{}
@@ -85,7 +85,7 @@ func (i *inbox) all() string {
 	return strings.Join(i.got, "\n")
 }
 
-// reconfigure puts more lines into the monitor's configuration, before it starts.
+// reconfigure adds text to the monitor's configuration file.
 func reconfigure(b *bench, text string) {
 	b.Helper()
 	file := b.Monitor.Config()
@@ -94,8 +94,8 @@ func reconfigure(b *bench, text string) {
 	b.must(os.WriteFile(file, append(old, text...), 0o640))
 }
 
-// TestHooksDelayNothing: with a hook and a webhook that hang the writer fails over as fast as ever, and the other hooks
-// and alerts hear of it.
+// TestHooksDelayNothing: a hook and a webhook that hang delay neither a failover, nor a reload, nor the end of the
+// monitor, and other hooks and alerts hear of the failover.
 func TestHooksDelayNothing(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, leased())
@@ -173,8 +173,8 @@ func TestHooksDelayNothing(t *testing.T) {
 	if text := b.Monitor.Log(); strings.Contains(text, "t0k3n") {
 		t.Error("the token is in the log")
 	}
-	// A new configuration, and the end, do not wait for what hangs either.
-	// else the new configuration would be blamed for it
+	// A reload and the end of the monitor do not wait for what hangs either. The check has to have failed before the
+	// reload, or the monitor would refuse the new configuration for it.
 	b.logged(b.Monitor, "Check 'rep_threads' on '"+to+"' has failed")
 	since = time.Now()
 	reconfigure(b, "<hook late>\nprogram "+s.add("late", "echo $MMM_TEXT >>DIR/late.txt", 0o755)+
@@ -197,8 +197,8 @@ func TestHooksDelayNothing(t *testing.T) {
 	}
 }
 
-// TestHookSaysNo: a hook stops a planned move and says why; it stops neither a failover nor --force, and delays nothing
-// while it thinks.
+// TestHookSaysNo: a hook can stop a planned move and say why. It can't stop a failover, which does not wait for it
+// either, and is not asked about a move with --force.
 func TestHookSaysNo(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	o := leased()
@@ -222,7 +222,7 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 		fmt.Sprintf("OK: Role 'writer' has been moved from '%s' to '%s'. Now you can wait some time and check new roles info!", from, to), 0}})
 	b.must(l.WaitServer(b.ctx, b.Node(to).Server.ID()))
 
-	// While it hangs, the writer dies: nobody waits.
+	// The writer dies while the hook hangs: the failover does not wait.
 	b.must(b.WaitWhole(b.ctx))
 	b.semiSync(to)
 	b.must(os.WriteFile(s.dir+"/hang", nil, 0o600))
@@ -249,7 +249,7 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 		return
 	}
 
-	// --force asks nobody.
+	// --force does not ask the hook; this move is refused for the state of the host.
 	b.must(b.WaitWhole(b.ctx))
 	b.must(os.WriteFile(s.dir+"/no", nil, 0o600))
 	asked := s.read("asked")
@@ -259,7 +259,7 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 	}
 }
 
-// TestHookHearsOfConflict: another machine has the address that a host is to get. Hooks and alerts hear of it as a
+// TestHookHearsOfConflict: another machine has the address that a host is to get. Hooks hear of it as the event
 // conflict.
 func TestHookHearsOfConflict(t *testing.T) {
 	s := scripts{t, t.TempDir()}

@@ -14,12 +14,12 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// otherNet is the address that the host of a node has on a second network.
+// otherNet is the address that a database host has on the second network.
 func otherNet(n *lab.Node) netip.Addr {
 	return netip.MustParseAddr(strings.Replace(n.IP.String(), "10.77.", "10.88.", 1))
 }
 
-// secondNetwork gives all database hosts a second address each, from which they may replicate too.
+// secondNetwork gives each database host an address on a second network, from which it may replicate too.
 func (b *bench) secondNetwork() {
 	b.Helper()
 	for _, n := range b.DBs {
@@ -29,7 +29,7 @@ func (b *bench) secondNetwork() {
 	}
 }
 
-// hostNames lets this test's processes find the database hosts by name, as NAME.example.com.
+// hostNames lets all processes of this test resolve the names of the database hosts, NAME.example.com.
 func (b *bench) hostNames() {
 	b.Helper()
 	text := "127.0.0.1 localhost\n"
@@ -42,7 +42,8 @@ func (b *bench) hostNames() {
 	b.Cleanup(func() { b.must(syscall.Unmount("/etc/hosts", syscall.MNT_DETACH)) })
 }
 
-// told waits for what show tells, on hosts with addresses that it does not know of.
+// told waits for a text of `show`. Unlike until it does not compare the addresses on the interfaces: the hosts have
+// some here that `show` does not know.
 func (b *bench) told(what string, done func(show string) bool) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, what, func() (bool, string) {
@@ -51,7 +52,7 @@ func (b *bench) told(what string, done func(show string) bool) {
 	}))
 }
 
-// met waits until a host's server is connected to an address and its agent knows who that is.
+// met waits until a host's server replicates from an address and its agent knows which server that is.
 func (b *bench) met(n *lab.Node, address string) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, n.Name+" to be connected to "+address, func() (bool, string) {
@@ -64,9 +65,9 @@ func (b *bench) met(n *lab.Node, address string) {
 	}))
 }
 
-// TestSourceByAnotherAddress: who replicates from the writer by its name, or by its address on a second network,
-// replicates from it all the same. When it dies with transactions that nobody else has and is back at once, they are
-// named, and it stays out; when they are let in it is replicated from.
+// TestSourceByAnotherAddress: hosts replicate from the writer by its name, or by its address on a second network, and
+// count as its replicas all the same. The writer dies with transactions that no other host has. When it is back they
+// are named, and it stays out; after set_online the others replicate from it and get them.
 func TestSourceByAnotherAddress(t *testing.T) {
 	for i, kind := range servers.Tested()[:2] {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
@@ -96,7 +97,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 				b.must(db1.Server.Exec(b.ctx, fmt.Sprintf("INSERT INTO app.t VALUES (%d, 1, 0)", extra+i)))
 			}
 			b.must(db1.Server.Kill())
-			b.must(db2.Agent.Kill()) // the next one can't ask the dead server who it is
+			b.must(db2.Agent.Kill()) // the new process can't ask the dead server for its identity
 			b.must(db2.Agent.Start())
 			b.told("db2 to be the writer", func(string) bool { return b.writer() == "db2" })
 			b.logged(db2.Agent, "Nothing of host 'db1' beyond ")
@@ -108,7 +109,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 			b.follows("db3", "db2")
 			if n, err := db3.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil ||
 				n != "0" {
-				t.Errorf("db3 has %s of them (%v)", n, err)
+				t.Errorf("db3 has %s rows that only db1 should have (%v)", n, err)
 			}
 			if r, err := db2.Server.Replica(b.ctx); err != nil || r["Slave_IO_Running"] != "No" ||
 				r["Master_Host"] != from {
@@ -121,7 +122,7 @@ func TestSourceByAnotherAddress(t *testing.T) {
 				if err != nil || beat != "1.000" {
 					t.Errorf("db3 was moved, and its heartbeat is %s (%v)", beat, err)
 				}
-				return // GTIDs in strict order can't come after later ones
+				return // in strict mode MariaDB does not take these GTIDs after later ones
 			}
 			if out, status := b.control("set_online db1"); status != 0 {
 				t.Fatal(out)
@@ -133,8 +134,8 @@ func TestSourceByAnotherAddress(t *testing.T) {
 	}
 }
 
-// TestSourceIsAStranger: who replicates from a server that is no host of the cluster receives nothing of the writer: a
-// move to it is refused, and when the writer dies nobody is promoted in silence.
+// TestSourceIsAStranger: a candidate that replicates from a server outside of the cluster receives nothing of the
+// writer. A move to it is refused, and when the writer dies it is not promoted.
 func TestSourceIsAStranger(t *testing.T) {
 	b := start(t, leased())
 	b.load().Stop()

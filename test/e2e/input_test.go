@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestHostileClients: silent clients, rubbish and overlong lines on the ports of monitor and agents delay
-// nobody.
+// TestHostileClients: a thousand clients that are silent, or send rubbish or overlong lines, to the ports of the
+// monitor and of an agent delay nothing.
 func TestHostileClients(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
@@ -32,7 +32,7 @@ func TestHostileClients(t *testing.T) {
 		}
 		c, err := host.Dial(b.ctx, addr)
 		if err != nil {
-			continue // refused or closed: that is its right
+			continue // a daemon may refuse or close it
 		}
 		open = append(open, c)
 		switch i % 5 {
@@ -65,8 +65,8 @@ func TestHostileClients(t *testing.T) {
 	b.balance(l)
 }
 
-// TestFullDisk: the disk of the status file is full, and the writer dies. The decision finds room, and the role moves.
-// Where the file can't be written at all that is logged and tried again.
+// TestFullDisk: the writer dies while the disk of the status file is full. A spare file has the room for the decision,
+// and the role moves. Where the file can't be written at all the monitor logs that, and tries again.
 func TestFullDisk(t *testing.T) {
 	dir := "/run/small"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -105,7 +105,8 @@ func TestFullDisk(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestBrokenStatusFile: a corrupt status file is warned of, and the vote finds the roles where they are.
+// TestBrokenStatusFile: the monitor warns of a damaged status file at its start, and the vote finds the roles where
+// they are.
 func TestBrokenStatusFile(t *testing.T) {
 	b := start(t, lab.Options{})
 	before := b.show()
@@ -121,7 +122,7 @@ func TestBrokenStatusFile(t *testing.T) {
 	b.logged(b.Monitor, `host "nobody" is not in the configuration: ignored`)
 }
 
-// TestBadConfiguration: every error at once with file, line and remedy; nothing is started.
+// TestBadConfiguration: a daemon names all errors of its configuration at once, with file and line, and does not start.
 func TestBadConfiguration(t *testing.T) {
 	b := prepare(t, lab.Options{Common: "bogus 1\nmax_kill_retries many"})
 	for _, d := range []string{"configtest", "--foreground"} {

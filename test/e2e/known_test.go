@@ -13,17 +13,18 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// What MMM 2.2 failed its users in, each a test. S1, S2, S4, S8, S36 and S37 are in fault_test.go.
+// The tests of this file are for situations in which MMM 2.2 failed its users (docs/faq.md). Others are in
+// fault_test.go.
 
-// TestMonitorDeadThenHostCut: no monitor, and then the writer's host is cut off. Its address goes by itself, and
-// the role moves when a monitor is back.
+// TestMonitorDeadThenHostCut: the monitor is dead, and then the writer's host is cut off. The address goes off by
+// itself, and the role moves when the monitor is back.
 func TestMonitorDeadThenHostCut(t *testing.T) {
 	b := start(t, leased())
 	l := b.load()
 	db1 := b.Node("db1")
 	b.must(b.Monitor.Kill())
 	cut := time.Now()
-	b.must(l.Between(func() error { return db1.Cut(true) })) // a write in flight may have reached the slave alone
+	b.must(l.Between(func() error { return db1.Cut(true) })) // else a write on its way might reach the slave alone
 	b.must(lab.Wait(b.ctx, "the address to go", func() (bool, string) {
 		have, err := db1.Addresses()
 		return err == nil && len(have) == 0, ""
@@ -37,8 +38,8 @@ func TestMonitorDeadThenHostCut(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestHeldReadOnly: a host that may be the writer and is not is closed for writes, whoever opens it: at once with
-// a monitor, and by an agent that has just been started without one.
+// TestHeldReadOnly: the server of a candidate that is not the writer is closed for writes again, whoever has opened it.
+// The agent does so under a monitor, and also when it has just been started while no monitor runs.
 func TestHeldReadOnly(t *testing.T) {
 	b := start(t, leased())
 	db2 := b.Node("db2")
@@ -57,11 +58,10 @@ func TestHeldReadOnly(t *testing.T) {
 	closed()
 }
 
-// calmly is how long each disturbance of TestNothingHappens lasts: make matrix takes five minutes.
-var calmly = flag.Duration("calmly", 6*time.Second, "how long nothing is to happen")
+// calmly is how long each disturbance of TestNothingHappens lasts: make calm takes five minutes for each.
+var calmly = flag.Duration("calmly", 6*time.Second, "how long each disturbance of TestNothingHappens lasts")
 
-// TestNothingHappens: ICMP that is filtered while the server answers, lost packets, a busy machine: no
-// failover.
+// TestNothingHappens: filtered ICMP while the servers answer, lost packets and a busy machine cause no failover.
 func TestNothingHappens(t *testing.T) {
 	b := start(t, leased())
 	l := b.load()
@@ -100,7 +100,7 @@ func TestNothingHappens(t *testing.T) {
 	}
 }
 
-// TestAddressConflict: an address that another machine has is not added, and everybody is told.
+// TestAddressConflict: an agent does not add an address that another machine has, and `show` and the log say so.
 func TestAddressConflict(t *testing.T) {
 	b := prepare(t, leased())
 	writer := netip.MustParsePrefix(lab.WriterIP + "/32")
@@ -118,14 +118,14 @@ func TestAddressConflict(t *testing.T) {
 	b.must(b.WaitWhole(b.ctx))
 }
 
-// TestMisledNeighbour: a neighbour that looks for an address in the wrong place is told where it is as soon as
-// the monitor notices.
+// TestMisledNeighbour: the neighbour table of the monitor's host has a wrong hardware address for the writer's address.
+// The monitor notices, and has the address announced again.
 func TestMisledNeighbour(t *testing.T) {
 	o := leased()
 	o.Common = "arp_refresh 0"
 	b := start(t, o)
 	b.must(lab.Wait(b.ctx, "the monitor to notice", func() (bool, string) {
-		// Again and again, as the agent announces a new address for some seconds.
+		// Again and again: for some seconds the agent still announces its new address.
 		b.must(b.Mon.Mislead(netip.MustParseAddr(lab.WriterIP)))
 		return strings.Contains(b.Monitor.Log(), "Address "+lab.WriterIP+
 			" does not answer here, though host 'db1' has it and answers: it is announced again"), ""
@@ -136,7 +136,8 @@ func TestMisledNeighbour(t *testing.T) {
 	}
 }
 
-// TestForgedOrder: with agent_secret the agents obey nobody who does not know it, and the cluster works.
+// TestForgedOrder: with agent_secret the cluster works, and agents do not obey orders of somebody who does not know the
+// secret.
 func TestForgedOrder(t *testing.T) {
 	b := start(t, lab.Options{Common: "agent_secret a-secret-that-is-long-enough"})
 	conn, err := b.Client.Dial(b.ctx, b.Node("db2").IP.String()+":9989")
@@ -160,8 +161,8 @@ func TestForgedOrder(t *testing.T) {
 	}
 }
 
-// TestDeadServerAtStart: a server that does not run while the monitor starts is an answer, not the agent's
-// end.
+// TestDeadServerAtStart: the writer's server does not run while the monitor starts. The agent answers that it does not
+// run, and goes on itself; db2 becomes the writer.
 func TestDeadServerAtStart(t *testing.T) {
 	b := start(t, leased())
 	b.must(b.Monitor.Kill())
@@ -185,7 +186,8 @@ func TestDeadServerAtStart(t *testing.T) {
 	})
 }
 
-// TestSecondMonitorOnOneState: two monitors that decide on one state would give one epoch two contents.
+// TestSecondMonitorOnOneState: a second monitor on the same status file does not start. Two would give the number of an
+// epoch to different decisions.
 func TestSecondMonitorOnOneState(t *testing.T) {
 	b := start(t, leased())
 	text, err := os.ReadFile("/run/lab/mmm_mon.conf")

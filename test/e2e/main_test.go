@@ -27,20 +27,20 @@ func each(t *testing.T, test func(t *testing.T, o lab.Options)) {
 	}
 }
 
-// bench is one test's cluster.
+// bench is the cluster of one test.
 type bench struct {
 	*testing.T
 	*lab.Cluster
 	ctx context.Context
 
-	said string // the doctor's remedy for what it found last
+	said string // the doctor's remedy for the breakage that finds has found last
 }
 
-// patience is how long one cluster may be waited for, in all. It ends a test that hangs and measures nothing: a busy
-// machine takes three times as long as a quiet one. What has to be quick is measured by itself.
+// patience is how long a test may use its cluster, in all. It ends tests that hang, and measures nothing: a busy
+// machine takes three times as long as a quiet one. Tests measure by themselves what has to be quick.
 const patience = 5 * time.Minute
 
-// start makes a whole cluster: all hosts ONLINE, the writer on db1.
+// start makes a cluster, starts it, and waits until it is whole, with the writer on db1.
 func start(t *testing.T, o lab.Options) *bench {
 	t.Helper()
 	b := prepare(t, o)
@@ -51,7 +51,7 @@ func start(t *testing.T, o lab.Options) *bench {
 	return b
 }
 
-// prepare makes servers and configuration; no daemon runs yet.
+// prepare makes a cluster in which the servers run, and no daemon yet.
 func prepare(t *testing.T, o lab.Options) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience+3**calmly)
@@ -91,7 +91,7 @@ func (b *bench) must(err error) {
 	}
 }
 
-// control runs mmm_control and returns what it prints.
+// control runs mmm_control with words, and returns what it prints and its exit status.
 func (b *bench) control(words string) (string, int) {
 	b.Helper()
 	out, status, err := b.Control(b.ctx, strings.Fields(words)...)
@@ -104,6 +104,7 @@ func (b *bench) show() string {
 	return out
 }
 
+// writer is the name of the host that has the writer role by `show`; "": none has it.
 func (b *bench) writer() string {
 	b.Helper()
 	show := b.show()
@@ -113,7 +114,7 @@ func (b *bench) writer() string {
 	return ""
 }
 
-// until waits for a state that show tells of.
+// until waits until `show` has what is wanted, and the addresses on the interfaces are as `show` says.
 func (b *bench) until(what string, done func(show string) bool) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, what, func() (bool, string) {
@@ -122,7 +123,7 @@ func (b *bench) until(what string, done func(show string) bool) {
 	}))
 }
 
-// state waits for a host's state.
+// state waits until a host is in a state.
 func (b *bench) state(host, state string) {
 	b.Helper()
 	b.until(host+" to be "+state, func(show string) bool {
@@ -135,7 +136,7 @@ func (b *bench) state(host, state string) {
 	})
 }
 
-// load starts the writing client and waits for its first rows.
+// load starts a client that writes to db1, and waits until it has written some rows and db2 acknowledges them.
 func (b *bench) load() *lab.Load {
 	b.Helper()
 	l, err := b.StartLoad(b.ctx, 200)
@@ -147,14 +148,16 @@ func (b *bench) load() *lab.Load {
 	return l
 }
 
-// semiSync waits until kill -9 of the writer loses nothing.
+// semiSync waits until the other master acknowledges what the writer commits: then kill -9 of its server loses no
+// acknowledged write.
 func (b *bench) semiSync(writer string) {
 	b.Helper()
 	b.must(b.Node(writer).Server.WaitSemiSync(b.ctx))
 }
 
-// rejoin brings a killed server back. Where it has a transaction that nobody else has, it is set aside instead; then
-// what must hold is that the others lack nothing that was acknowledged, and the test is over.
+// rejoin starts a killed server and waits until its host is part of the cluster again. Where the server has a
+// transaction that no other has, its host is set aside instead. rejoin returns false then: the test ends, after a look
+// whether the other servers have all acknowledged rows.
 func (b *bench) rejoin(name string, l *lab.Load) bool {
 	b.Helper()
 	joined, err := b.Rejoin(b.ctx, b.Node(name))
@@ -174,13 +177,14 @@ func (b *bench) rejoin(name string, l *lab.Load) bool {
 	return false
 }
 
-// balance ends the load and compares: every acknowledged row is on every server, and all servers have the same.
+// balance ends the load. All servers must have the same rows, and every acknowledged row.
 func (b *bench) balance(l *lab.Load) {
 	b.Helper()
 	l.Stop()
 	b.level(l, b.DBs)
 }
 
+// level waits until the servers of nodes have the same rows. They must have every acknowledged row of the load.
 func (b *bench) level(l *lab.Load, nodes []*lab.Node) {
 	b.Helper()
 	b.must(b.WaitLevel(b.ctx, nodes...))
@@ -193,7 +197,7 @@ func (b *bench) level(l *lab.Load, nodes []*lab.Node) {
 	}
 }
 
-// follows waits until a slave replicates from a host.
+// follows waits until a host replicates from another one, with both threads.
 func (b *bench) follows(slave, master string) {
 	b.Helper()
 	n, m := b.Node(slave), b.Node(master)

@@ -9,15 +9,15 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// fleet is a cluster in which the original's daemons run beside ours.
+// fleet is a cluster in which daemons of MMM 2.2 (their doubles) run beside ours.
 type fleet struct {
 	*bench
 	monitor *lab.Original            // nil: ours
-	agents  map[string]*lab.Original // by host; ours on the others
+	agents  map[string]*lab.Original // by host; other hosts have agents of ours
 }
 
-// mixed starts a cluster with original agents on some hosts, and with an original monitor or with ours. It replicates
-// by file and position, as clusters of the original's time do.
+// mixed starts a cluster with original agents on some hosts, and with an original monitor or with ours. The servers
+// replicate by file and position, as those of MMM 2.2 do.
 func mixed(t *testing.T, o lab.Options, monitor bool, agents ...string) *fleet {
 	t.Helper()
 	o.Position = true
@@ -66,8 +66,8 @@ func (f *fleet) original(host string) {
 	f.agents[host] = a
 }
 
-// whole waits until all hosts are ONLINE and every address is where show says. That agents know no lease is warned of,
-// and rightly so.
+// whole waits until all hosts are ONLINE, there is a writer, and every address is where `show` says. Unlike WaitWhole
+// it allows warnings: our monitor warns of original agents, as they know no lease.
 func (f *fleet) whole() {
 	f.Helper()
 	f.until("all hosts to be ONLINE", func(show string) bool {
@@ -76,7 +76,8 @@ func (f *fleet) whole() {
 	})
 }
 
-// TestOriginal: the double does what it is for: start, move, failover and return of a cluster without anything of ours.
+// TestOriginal: with doubles of the original daemons alone, a cluster starts, moves its writer, fails over and takes
+// the dead host back.
 func TestOriginal(t *testing.T) {
 	f := mixed(t, lab.Options{Retries: 2}, true, "db1", "db2", "db3")
 	l := f.load()
@@ -92,8 +93,8 @@ func TestOriginal(t *testing.T) {
 	f.whole()
 }
 
-// TestMixedMove: our monitor moves the writer's role between original agents, whose soft blocking waits until everybody
-// has gone, and takes a host out that has it: nobody is given the role while the other still has it.
+// TestMixedMove: our monitor moves the writer role between original agents, whose soft blocking waits until all clients
+// have gone, and takes out a host that has the role. No host gets the role while another one still has it.
 func TestMixedMove(t *testing.T) {
 	f := mixed(t, lab.Options{Retries: 3}, false, "db1", "db2", "db3")
 	l := f.load()
@@ -112,7 +113,7 @@ func TestMixedMove(t *testing.T) {
 	if both > 0 {
 		t.Errorf("two hosts had the writer's address for %v", both)
 	}
-	// its agent keeps the checks away until it has blocked for long enough
+	// The original agent refuses the monitor's checks, too, while it blocks clients.
 	f.until("db2 to be let in again", func(string) bool {
 		_, status := f.control("set_online db2")
 		return status == 0
@@ -121,9 +122,9 @@ func TestMixedMove(t *testing.T) {
 	f.balance(l)
 }
 
-// TestMixedAgents: the writer's agent is an original one, the others and the monitor are ours. Nothing of ours keeps it
-// waiting when it gives the role up, and its application has no client at the moment. And when the writer dies and is
-// back its log is looked at from across, so that all is well again without anybody's doing.
+// TestMixedAgents: the agent of db1 is an original one, the others and the monitor are ours. db1 gives the writer role
+// up while no client is connected: no connection of ours makes its soft blocking wait. When db1 dies as the writer and
+// is back, the agent of db2 looks at its log, so that the cluster is whole again without an operator.
 func TestMixedAgents(t *testing.T) {
 	f := mixed(t, lab.Options{Retries: 5}, false, "db1")
 	for _, to := range []string{"db2", "db1"} {
@@ -136,18 +137,19 @@ func TestMixedAgents(t *testing.T) {
 		t.Errorf("log of the original on db1:\n%s", log)
 	}
 	l := f.load()
-	f.must(l.Between(f.Node("db1").Server.Kill)) // it has nothing that nobody else has
+	f.must(l.Between(f.Node("db1").Server.Kill)) // so that db1 has no transaction that no other host has
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()
 	f.balance(l)
 }
 
-// TestOriginalMonitor: under an original monitor the writer dies, whose agent is ours, and gets the role again.
+// TestOriginalMonitor: the monitor is an original one, and all agents are ours. The writer dies, is back, and gets the
+// role again by move_role.
 func TestOriginalMonitor(t *testing.T) {
 	f := mixed(t, lab.Options{}, true)
 	l := f.load()
-	f.must(l.Between(f.Node("db1").Server.Kill)) // it has nothing that nobody else has
+	f.must(l.Between(f.Node("db1").Server.Kill)) // so that db1 has no transaction that no other host has
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()
@@ -158,9 +160,10 @@ func TestOriginalMonitor(t *testing.T) {
 	f.balance(l)
 }
 
-// TestSwap: the programs are replaced under load, one after the other, and back, and again. In the order of
-// docs/migration.md no write fails; only the second monitor of ours finds agents that know of the first one's
-// decisions, of which its own state says nothing any more, and has the role given up before it gives it.
+// TestSwap: under load all original programs are replaced by ours, one after the other, in the order of
+// docs/migration.md, then by originals again, and by ours again. No write fails, but for the second time that our
+// monitor starts: its agents know decisions of ours from before, which are not in the status file any more. So it has
+// the writer role given up before it gives it out, and clients can't write for up to a second.
 func TestSwap(t *testing.T) {
 	documented := []string{"db3", "db2", "db1", "mon"}
 	f, l := swapped(t, documented...)
@@ -170,8 +173,9 @@ func TestSwap(t *testing.T) {
 	f.balance(l)
 }
 
-// TestSwapMonitorFirst: in the other order nothing fails on the way to ours. On the way back an original agent finds
-// the writer's address with the lifetime that ours has given it, and puts it there again when it looks the next time.
+// TestSwapMonitorFirst: with the monitor first no write fails when the originals are replaced by ours. On the way back
+// the original agent of db1 finds the writer's address with the lifetime that our agent has given it. When that ends
+// the address goes off, and the agent adds it again when it looks the next time.
 func TestSwapMonitorFirst(t *testing.T) {
 	f, l := swapped(t, "mon", "db3", "db2", "db1")
 	f.swapAll(l, originalLooks, "db1")
@@ -179,10 +183,10 @@ func TestSwapMonitorFirst(t *testing.T) {
 	f.balance(l)
 }
 
-// originalLooks is how often an original agent looks whether it has what it is to have, and a second of TCP's.
+// originalLooks is how often an original agent checks its addresses (3 s), and a second until TCP has sent again.
 const originalLooks = 4 * time.Second
 
-// swapped is a cluster of the original's programs that have been replaced by ours, without a write that failed.
+// swapped starts a cluster of original programs under load, and replaces them by ours in this order. No write may fail.
 func swapped(t *testing.T, order ...string) (*fleet, *lab.Load) {
 	f := mixed(t, lab.Options{}, true, "db1", "db2", "db3")
 	l := f.load()
@@ -190,7 +194,8 @@ func swapped(t *testing.T, order ...string) (*fleet, *lab.Load) {
 	return f, l
 }
 
-// swapAll replaces programs one after the other. Where bound is 0 no write may fail; else none for so long at most.
+// swapAll replaces programs one after the other. Where bound is 0 no write may fail; else bound is the longest write
+// gap that is allowed.
 func (f *fleet) swapAll(l *lab.Load, bound time.Duration, order ...string) {
 	f.Helper()
 	for _, host := range order {
@@ -198,7 +203,7 @@ func (f *fleet) swapAll(l *lab.Load, bound time.Duration, order ...string) {
 		failed, _ := l.Errors()
 		f.swap(host)
 		f.whole()
-		f.must(l.WaitMore(f.ctx, 800)) // longer than a round of the original's takes, and than a lease lasts
+		f.must(l.WaitMore(f.ctx, 800)) // 4 s: longer than a round of the original monitor, and than a lease
 		now, err := l.Errors()
 		gap := l.Gap(since)
 		f.Logf("%s replaced: %d writes failed, %v without one", host, now-failed, gap.Round(time.Millisecond))
@@ -208,7 +213,7 @@ func (f *fleet) swapAll(l *lab.Load, bound time.Duration, order ...string) {
 	}
 }
 
-// swap puts our agent in the place of an original one, or the other way round; on "mon" the monitor.
+// swap replaces an original agent by ours, or the other way round; for "mon" the monitor.
 func (f *fleet) swap(host string) {
 	f.Helper()
 	switch a := f.agents[host]; {

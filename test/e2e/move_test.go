@@ -8,7 +8,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestMoveBehindLock: an idle LOCK TABLES blocks read_only for ever; it does not hold up a role change.
+// TestMoveBehindLock: SET GLOBAL read_only would wait for an idle LOCK TABLES without end. The agent ends that
+// connection, so that the move does not wait.
 func TestMoveBehindLock(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
@@ -24,10 +25,10 @@ func TestMoveBehindLock(t *testing.T) {
 	b.balance(l)
 }
 
-// TestMoveToBroken: a target whose replication does not run is not opened; the role goes back, and the command
-// says so.
+// TestMoveToBroken: the target of a move is not opened where its replication does not run. The role goes back to the
+// old host, and move_role says so.
 func TestMoveToBroken(t *testing.T) {
-	// trap_period is long, so that the operator is quicker than the check.
+	// trap_period is long, so that the host is still ONLINE when the operator moves the role to it.
 	b := start(t, lab.Options{TrapPeriod: time.Minute})
 	l := b.load()
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
@@ -48,12 +49,13 @@ func TestMoveToBroken(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSlaveReplication: broken and late replication take the slave's reader address away and bring it back.
+// TestSlaveReplication: a slave loses its reader address while its replication is broken or late, and has one again
+// afterwards.
 func TestSlaveReplication(t *testing.T) {
 	b := start(t, lab.Options{MaxBacklog: 1})
 	l := b.load()
 	b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD"))
-	// The peer has been ONLINE for less than a minute: until then nothing is held against the slave.
+	// This takes up to a minute: before the writer has been ONLINE for so long replication is not held against a slave.
 	b.state("db3", "REPLICATION_FAIL")
 	if show := b.show(); !strings.Contains(show, "db3(10.77.0.13) slave/REPLICATION_FAIL. Roles: \n") {
 		t.Errorf("show:\n%s", show)
@@ -77,8 +79,8 @@ func TestSlaveReplication(t *testing.T) {
 	b.balance(l)
 }
 
-// TestMoveToTheDeaf: a server that listens on its host's own address alone is of no use at the writer's address. A
-// planned move to it goes back, and says why.
+// TestMoveToTheDeaf: a server that listens on its host's own address alone can't be reached at the writer's address.
+// The role goes back to the old host when it is moved there, and the log says why.
 func TestMoveToTheDeaf(t *testing.T) {
 	b := start(t, lab.Options{Lease: 3, Common: "switch_timeout 5\n" + secret})
 	b.must(restarted("db2", "--bind-address=10.77.0.12")(b))

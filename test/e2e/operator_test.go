@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// TestPreferred: a preferred host that lags does not get the role before it has caught up; and an operator
-// can move the role away from it all the same, in manual mode.
+// TestPreferred: in manual mode an operator can move the writer role away from its preferred host. In active mode that
+// host gets the role again, but not before it has caught up.
 func TestPreferred(t *testing.T) {
 	o := leased()
 	o.WriterPrefer, o.MaxBacklog = "db1", 1
@@ -53,8 +53,8 @@ func TestPreferred(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSuperUser: an application whose user read_only does not bind loses nothing in a move, and writes nothing on
-// the wrong side.
+// TestSuperUser: the application's user may write although a server is read_only. In moves it loses no acknowledged
+// row, and writes nothing to the old writer any more.
 func TestSuperUser(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		k := servers.Kind{Name: kind}
@@ -81,7 +81,8 @@ func TestSuperUser(t *testing.T) {
 	}
 }
 
-// TestMissingGrant: an agent that may not open the server says which GRANT mends it, and the role goes back.
+// TestMissingGrant: an agent lacks the privilege to open its server. A move to its host goes back, and move_role says
+// which GRANT is missing.
 func TestMissingGrant(t *testing.T) {
 	b := prepare(t, lab.Options{})
 	b.must(b.Node("db2").Server.Exec(b.ctx, "SET sql_log_bin=0",
@@ -94,7 +95,8 @@ func TestMissingGrant(t *testing.T) {
 	}
 }
 
-// TestOtherConfiguration: a role that an agent's own configuration does not have is not dropped in silence.
+// TestOtherConfiguration: an agent is given a role address that its own configuration does not have, and `show` says
+// so.
 func TestOtherConfiguration(t *testing.T) {
 	b := prepare(t, lab.Options{})
 	common, err := os.ReadFile("/run/lab/mmm_common.conf")
@@ -110,17 +112,18 @@ func TestOtherConfiguration(t *testing.T) {
 	b.must(b.Monitor.Start())
 	b.must(lab.Wait(b.ctx, "show to say so", func() (bool, string) {
 		show, _, _ := b.Control(b.ctx, "show")
-		// Which of them depends on who is ONLINE first.
+		// Which of the addresses it gets depends on which host is ONLINE first.
 		_, warning, _ := strings.Cut(show, "# Warning: agent on host db3 reports: Role reader(10.77.0.10")
 		return strings.Contains(warning, ") is not in the configuration of this host"), show
 	}))
 }
 
-// TestConnecting: replication that only tries to connect does not run: the host is no candidate.
+// TestConnecting: a host whose replication only tries to connect is in REPLICATION_FAIL, and the role can't be moved to
+// it.
 func TestConnecting(t *testing.T) {
 	b := start(t, leased())
 	b.must(b.Node("db2").Server.Exec(b.ctx, "STOP SLAVE", "CHANGE MASTER TO MASTER_PASSWORD='wrong'", "START SLAVE"))
-	b.must(b.Monitor.Kill()) // one that knows the writer of old gives its peers no time to connect to it
+	b.must(b.Monitor.Kill()) // the new one gives replicas of the writer that it knows no minute of patience
 	b.must(b.Monitor.Start())
 	b.state("db2", "REPLICATION_FAIL")
 	b.steps([]step{{"move_role writer db2", "ERROR: Can't move role to host with state REPLICATION_FAIL.", 2}})

@@ -13,8 +13,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestPowerCut: everything dies at once and comes back in another order, and nobody sets hosts online: the host
-// that was the writer last, and so has all that was acknowledged, becomes it again by itself.
+// TestPowerCut: all machines lose power at once and come back in another order. The host that was the last writer, and
+// so has all that was acknowledged, becomes the writer again, without set_online by an operator.
 func TestPowerCut(t *testing.T) {
 	o := leased()
 	o.AutoSetOnline, o.Mon = 3600, o.Mon+"\n wait_for_other_master 30"
@@ -34,7 +34,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	b.must(b.WaitWhole(b.ctx))
 	l := b.load()
-	if out, status := b.control("move_role writer db2"); status != 0 { // not the first host of the list
+	if out, status := b.control("move_role writer db2"); status != 0 { // db1 is the first host of the list
 		t.Fatal(out)
 	}
 	b.must(l.WaitServer(b.ctx, 2))
@@ -43,7 +43,7 @@ func TestPowerCut(t *testing.T) {
 	b.must(lab.Wait(b.ctx, "some writes", func() (bool, string) { n, _ := l.Acked(); return n > written+50, "" }))
 
 	b.must(l.Between(func() error {
-		b.must(b.Monitor.Kill()) // first, as what takes a moment on a busy machine takes none in a power cut
+		b.must(b.Monitor.Kill()) // first: it must not see the others die one after the other
 		for _, n := range b.DBs {
 			b.must(n.Server.Kill())
 			b.must(n.Agent.Kill())
@@ -87,7 +87,7 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// reboot lets programs that start from now on see a machine that has just booted.
+// reboot lets programs that start from now on see an uptime of 3 s and a new boot id.
 func (b *bench) reboot() {
 	b.Helper()
 	for file, text := range map[string]string{"/proc/uptime": "3.00 3.00\n",

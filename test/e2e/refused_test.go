@@ -9,9 +9,10 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestRefusedLogins: accounts that servers refuse are warned of, with what mends them, and change nothing else: hosts
-// keep their states and roles, and the port of a healthy standby stays open, also where its agent starts then. A writer
-// that its agent can't close is closed off before another one is opened.
+// TestRefusedLogins: all servers refuse the accounts of the monitor and of the agents. `show` warns of it and says what
+// mends it, and nothing else happens: hosts keep their states and roles, and the port of a healthy standby stays open,
+// also when its agent is started then. In a move, the port of an old writer whose agent can't close the server is
+// closed before the new writer is opened.
 func TestRefusedLogins(t *testing.T) { kinds(t, testRefusedLogins) }
 
 func testRefusedLogins(t *testing.T, o lab.Options) {
@@ -22,7 +23,7 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 	b.must(db1.Server.Exec(b.ctx, "ALTER USER mmm_monitor@'10.77.0.%' ACCOUNT LOCK",
 		"ALTER USER mmm_agent@'10.77.0.%' ACCOUNT LOCK"))
 	b.until("the warnings", func(show string) bool {
-		for _, n := range b.DBs { // who was let in before stays
+		for _, n := range b.DBs { // connections that were let in before go on
 			b.must(n.Server.KillUser(b.ctx, "mmm_monitor"))
 			b.must(n.Server.KillUser(b.ctx, "mmm_agent"))
 		}
@@ -63,7 +64,7 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 		}
 	}
 
-	// The writer's agent can't close its server: the port goes before the other one is opened.
+	// The writer's agent can't close the server: it closes the port, before db2 is opened.
 	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "ALTER USER mmm_agent@'10.77.0.%' ACCOUNT LOCK",
 		"SET sql_log_bin=1"))
 	b.must(db1.Server.KillUser(b.ctx, "mmm_agent"))
@@ -79,7 +80,7 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 		t.Errorf("the port of db1 was not closed:\n%s", log)
 	}
 	if v, err := db1.Server.Value(b.ctx, "SELECT @@read_only"); err != nil || v != "0" {
-		t.Errorf("db1 has read_only %s: there was nothing to close off (%v)", v, err)
+		t.Errorf("read_only of db1 is %s, want 0: its agent must not be able to close it here (%v)", v, err)
 	}
 	b.must(l.WaitServer(b.ctx, 2))
 	b.must(db1.Server.Exec(b.ctx, "SET sql_log_bin=0", "ALTER USER mmm_agent@'10.77.0.%' ACCOUNT UNLOCK",
@@ -90,9 +91,9 @@ func testRefusedLogins(t *testing.T, o lab.Options) {
 	b.limit(o)
 }
 
-// limit: a password that the server would refuse only when it is to follow a new writer is known before: a
-// configuration that no server takes is refused, one that this server does not take is found by the doctor, and
-// replication goes on.
+// limit tests replication passwords that are too long. A server would refuse them only when it has to follow a new
+// writer. A configuration with one that no server takes is refused; one that only MySQL does not take is warned of by
+// the agent and found by the doctor.
 func (b *bench) limit(o lab.Options) {
 	b.Helper()
 	db3 := b.Node("db3")

@@ -11,7 +11,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// edit replaces one text of one of the monitor's configuration files by another.
+// edit replaces the first occurrence of a text in one of the configuration files in the monitor's folder.
 func (b *bench) edit(name, old, now string) {
 	b.Helper()
 	file := filepath.Join(filepath.Dir(b.Monitor.LogPath()), name)
@@ -23,7 +23,7 @@ func (b *bench) edit(name, old, now string) {
 	b.must(os.WriteFile(file, []byte(strings.Replace(string(text), old, now, 1)), 0o640))
 }
 
-// reload sends SIGHUP and waits until the log has the text once more than before.
+// reload sends a daemon SIGHUP and waits until its log has the text once more than before.
 func (b *bench) reload(d *lab.Daemon, text string) {
 	b.Helper()
 	before := strings.Count(d.Log(), text)
@@ -39,14 +39,14 @@ const (
 	notReloaded = "ERROR Not reloaded, the old configuration still counts: "
 )
 
-// TestReload: hosts, addresses, checks and timings change under load without a restart; nothing moves, no write fails.
-// What is wrong, or would take roles from healthy hosts, changes nothing.
+// TestReload: checks, timings and addresses are changed by reloads under load; nothing moves and no write fails. A
+// configuration with an error, or one that would take roles from healthy hosts, is refused, and the old one stays.
 func TestReload(t *testing.T) {
 	b := start(t, lab.Options{})
 	l := b.load()
 	before := b.show()
 	failed, _ := l.Errors()
-	still := func() {
+	still := func() { // nothing has moved and no write has failed since the beginning
 		t.Helper()
 		b.must(b.WaitWhole(b.ctx))
 		n, _ := l.Acked()
@@ -82,7 +82,7 @@ func TestReload(t *testing.T) {
 	b.edit("mmm_mon.conf", "monitor_password wrong", "monitor_password monpw")
 	still()
 
-	// One address more: the agents first, so that they know it.
+	// A further reader address. The agents are reloaded first, so that they know it when the monitor gives it out.
 	b.edit("mmm_common.conf", "10.77.0.103\n", "10.77.0.103, 10.77.0.104\n")
 	for _, n := range b.DBs {
 		b.reload(n.Agent, reloaded)
@@ -100,8 +100,8 @@ func TestReload(t *testing.T) {
 	b.balance(l)
 }
 
-// TestReloadAlone: the other master is gone, so that nobody vouches for the writer but the monitor: a reload is over
-// before the lease is.
+// TestReloadAlone: the other master is cut off, so that only the monitor vouches for the writer. A reload, of the
+// monitor or of the writer's agent, ends before the lease does.
 func TestReloadAlone(t *testing.T) {
 	b := start(t, lab.Options{Lease: 6, Mon: " flap_count 1\n"})
 	l := b.load()
@@ -129,8 +129,8 @@ func TestReloadAlone(t *testing.T) {
 	l.Stop()
 }
 
-// TestTermsByReload: the lease, and who may be the writer, change under load by reloads, in any order of the
-// machines: nothing moves, no write fails, and what is new counts.
+// TestTermsByReload: the lease and the candidates are changed under load, by reloads of one daemon after the other.
+// Nothing moves, no write fails, and the new terms count.
 func TestTermsByReload(t *testing.T) {
 	b := start(t, lab.Options{Lease: 3})
 	l := b.load()
@@ -139,7 +139,7 @@ func TestTermsByReload(t *testing.T) {
 	daemons := []*lab.Daemon{b.Node("db2").Agent, b.Monitor, b.Node("db1").Agent, b.Node("db3").Agent}
 	still := func(what string) {
 		t.Helper()
-		since := time.Now() // longer than any lease, so that one that nobody prolongs would be seen to end
+		since := time.Now() // 5 s is longer than any lease here: one that nobody prolongs would end
 		b.must(lab.Wait(b.ctx, "a lease to pass", func() (bool, string) {
 			return time.Since(since) > 5*time.Second,
 				""
@@ -165,13 +165,13 @@ func TestTermsByReload(t *testing.T) {
 	change("writer_lease 4", "writer_lease 2", "candidates db1,db2, writer_lease 2s")
 	change("hosts db1, db2\n", "hosts db1, db2, db3\n", "candidates db1,db2,db3, writer_lease 2s")
 	change("hosts db1, db2, db3\n", "hosts db1, db2\n", "candidates db1,db2, writer_lease 2s; before: db1,db2,db3, 2s")
-	// Without a lease `show` has a warning; it is there again with one.
+	// While writer_lease is 0 `show` has a warning; afterwards it is as before.
 	before = "# Warning: writer_lease is 0: a writer that can't be reached may stay writer beside a new one\n" + before
 	change("writer_lease 2", "writer_lease 0", "candidates db1,db2, writer_lease 0s")
 	_, before, _ = strings.Cut(before, "\n")
 	change("writer_lease 0", "writer_lease 3", "candidates db1,db2, writer_lease 3s; before: db1,db2, 0s")
 
-	// And the lease is one again: the writer's host is cut off.
+	// The writer has a lease again: when its host is cut off, db2 takes over.
 	b.must(b.Node("db1").Cut(true))
 	b.until("db2 to be the writer", func(show string) bool { w := b.Writer(show); return w != nil && w.Name == "db2" })
 	b.must(b.Node("db1").Cut(false))

@@ -7,7 +7,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// quiet: nothing moved and no write failed since the count was taken.
+// quiet fails the test where `show` is not as before, or a write has failed since errorsBefore was counted.
 func (b *bench) quiet(l *lab.Load, errorsBefore int, showBefore string) {
 	b.Helper()
 	if n, err := l.Errors(); n != errorsBefore {
@@ -60,7 +60,7 @@ func TestAgentRestarted(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSecondCopy: two monitors on one pid file, and the same for agents.
+// TestSecondCopy: a second monitor with the same pid file does not start, and the first one goes on.
 func TestSecondCopy(t *testing.T) {
 	b := start(t, lab.Options{})
 	first := *b.Monitor

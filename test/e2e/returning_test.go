@@ -11,15 +11,17 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// alone is a cluster in which fast_failover acts at once and no check has time to notice anything else.
+// alone are options with which only the death of a server changes a state quickly, by fast_failover: trap_period is 10
+// s, so that no check notices a replication that a test stops.
 func alone(position bool) lab.Options {
 	o := leased()
 	o.Position, o.TrapPeriod = position, 10*time.Second
 	return o
 }
 
-// TestOldWriterReturns: twenty transactions reach nobody before the writer dies. When it is back they are named,
-// it stays out whatever auto_set_online says, and nobody pulls them in.
+// TestOldWriterReturns: twenty transactions of the writer have reached no other host when it dies. When it is back
+// `show` names them, the host stays out in spite of auto_set_online, and no other host replicates them. By position, an
+// operator can let them in with set_online.
 func TestOldWriterReturns(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +41,7 @@ func TestOldWriterReturns(t *testing.T) {
 			b.Cleanup(l.Stop)
 			b.must(l.WaitServer(b.ctx, 2))
 			b.must(db1.Server.Start(b.ctx))
-			if position { // MariaDB can only let them in out of order
+			if position { // MariaDB takes them only where GTIDs need not be in order
 				b.must(db1.Server.Exec(b.ctx, "STOP SLAVE", "SET GLOBAL gtid_strict_mode=0", "START SLAVE"))
 				for _, n := range b.DBs[1:] {
 					b.must(n.Server.Exec(b.ctx, "SET GLOBAL gtid_strict_mode=0"))
@@ -64,15 +66,15 @@ func TestOldWriterReturns(t *testing.T) {
 			}
 			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil ||
 				n != "0" {
-				t.Errorf("db2 has %s of them (%v)", n, err)
+				t.Errorf("db2 has %s of the twenty rows, want 0 (%v)", n, err)
 			}
 			if !position {
-				return // GTIDs in strict order can't come after later ones
+				return // in strict mode MariaDB does not take these GTIDs after later ones
 			}
 			if out, status := b.control("set_online db1"); status != 0 {
 				t.Fatal(out)
 			}
-			b.must(lab.Wait(b.ctx, "db2 to have them", func() (bool, string) {
+			b.must(lab.Wait(b.ctx, "db2 to have the twenty rows", func() (bool, string) {
 				n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000")
 				return err == nil && n == "20", n
 			}))
@@ -85,8 +87,8 @@ func TestOldWriterReturns(t *testing.T) {
 	}
 }
 
-// TestOldWriterRejoins: with nothing that only it has the former writer is back by itself, and both masters
-// replicate from each other again.
+// TestOldWriterRejoins: a former writer that has no transaction that others lack is ONLINE again by itself, and both
+// masters replicate from each other again.
 func TestOldWriterRejoins(t *testing.T) {
 	b := start(t, leased())
 	l := b.load()
@@ -100,8 +102,8 @@ func TestOldWriterRejoins(t *testing.T) {
 	b.balance(l)
 }
 
-// TestSlaveHasMore: the dead writer's newest transactions have reached a slave and not the other master, which
-// fetches them before it opens.
+// TestSlaveHasMore: the dead writer's newest transactions have reached a slave and not the other master. That one
+// fetches them from the slave before it is opened.
 func TestSlaveHasMore(t *testing.T) {
 	b := start(t, alone(false))
 	b.load().Stop()
@@ -118,7 +120,7 @@ func TestSlaveHasMore(t *testing.T) {
 	b.Cleanup(l.Stop)
 	b.must(l.WaitServer(b.ctx, 2))
 	if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.t WHERE id >= 1000000"); err != nil || n != "20" {
-		t.Errorf("db2 has %s of them (%v)", n, err)
+		t.Errorf("db2 has %s of the twenty rows (%v)", n, err)
 	}
 	b.follows("db3", "db2")
 	b.must(db1.Server.Start(b.ctx))
@@ -127,8 +129,9 @@ func TestSlaveHasMore(t *testing.T) {
 	b.must(b.WaitLevel(b.ctx, b.DBs...))
 }
 
-// TestSlaveHasTheReturningWritersOwn: a slave whose agent was away has pulled in what only the former writer had. By
-// GTID it could be pointed at the new one without a word; it stays where it is, and says what it has.
+// TestSlaveHasTheReturningWritersOwn: while its agent is away a slave replicates transactions that only the former
+// writer has. By GTID it could follow the new writer without an error. Its agent leaves it where it is, and reports
+// what it has.
 func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		t.Run(servers.Kind{Name: kind}.String(), func(t *testing.T) {
@@ -163,8 +166,8 @@ func TestSlaveHasTheReturningWritersOwn(t *testing.T) {
 	}
 }
 
-// TestHalfATransaction: the writer dies while a large transaction is on its way. The new writer has a part of it, of
-// which the rest will never come: it gives that up and opens.
+// TestHalfATransaction: the writer dies while a large transaction is on its way, of which the other master has received
+// a part. The rest never comes: the other master gives the part up and is opened.
 func TestHalfATransaction(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +179,7 @@ func TestHalfATransaction(t *testing.T) {
 			b.must(b.WaitLevel(b.ctx, b.DBs...))
 			before, err := db2.Server.Replica(b.ctx)
 			b.must(err)
-			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD")) // nobody else has it
+			b.must(b.Node("db3").Server.Exec(b.ctx, "STOP SLAVE IO_THREAD")) // so that it can't be fetched from db3
 			b.must(db2.Slow(10_000_000))
 			written := make(chan error, 1)
 			go func() {
@@ -193,14 +196,14 @@ func TestHalfATransaction(t *testing.T) {
 			}))
 			b.must(db1.Server.Kill())
 			b.must(db2.Lose(0))
-			<-written // with an error, or not: it was not acknowledged before
+			<-written // the result does not matter: it came after the death
 			l, err := b.StartLoad(b.ctx, 200)
 			b.must(err)
 			b.Cleanup(l.Stop)
 			b.must(l.WaitServer(b.ctx, 2))
 			b.logged(db2.Agent, "The last transaction received of 'db1' is not whole")
 			if n, err := db2.Server.Value(b.ctx, "SELECT COUNT(*) FROM app.large"); err != nil || n != "0" {
-				t.Errorf("db2 has %s rows of it (%v)", n, err)
+				t.Errorf("db2 has %s rows of the transaction (%v)", n, err)
 			}
 		})
 	}

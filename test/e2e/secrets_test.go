@@ -16,12 +16,12 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// secrets are all there are in the configuration of TestSecretsStaySecret, and what must not be shown of URLs.
+// secrets are all secrets in the configuration of TestSecretsStaySecret, and the parts of URLs that must not be shown.
 var secrets = []string{"monpw", "agentpw", "replpw", "4g3nt-s3cr3t-0123456789", "sm7p-p4ss", "w3bh00k-t0k3n",
 	"w3bh00k-k3y", "w3bh00k-p4th", "w3bh00k-us3r"}
 
-// TestSecretsStaySecret: whatever happens, no secret is in a log, a file, an answer, over HTTP, in the list of
-// processes or in what hooks inherit.
+// TestSecretsStaySecret: no secret is in a log, in a file that a daemon writes, in an answer of mmm_control or over
+// HTTP, in the list of processes, or in what hooks and alerts are given.
 func TestSecretsStaySecret(t *testing.T) {
 	s := scripts{t, t.TempDir()}
 	b := prepare(t, lab.Options{Lease: 3, FastFailover: true, TrapPeriod: time.Second,
@@ -38,7 +38,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	b.must(b.StartAll(b.ctx))
 	l := b.load()
 
-	var heard strings.Builder // all that anybody is told
+	var heard strings.Builder // all answers
 	ask := func(words string) {
 		t.Helper()
 		out, _ := b.control(words)
@@ -63,20 +63,20 @@ func TestSecretsStaySecret(t *testing.T) {
 	b.must(l.WaitServer(b.ctx, 2))
 	askAll()
 
-	// Passwords that are wrong for the servers, and for each other.
+	// The accounts get other passwords on the servers.
 	b.must(b.Node("db2").Server.Exec(b.ctx, "ALTER USER mmm_monitor@'10.77.0.%' IDENTIFIED BY 'other'",
 		"ALTER USER mmm_agent@'10.77.0.%' IDENTIFIED BY 'other'", "ALTER USER repl@'10.77.0.%' IDENTIFIED BY 'other'"))
 	b.must(b.Monitor.Kill())
 	b.must(b.Monitor.Start())
 	b.logged(b.Monitor, "Access denied")
 	askAll()
-	b.must(b.Node("db3").Agent.Kill()) // refused accounts move nothing: something has to be told
+	b.must(b.Node("db3").Agent.Kill()) // refused accounts cause no alert; an agent that is away does
 	b.logged(b.Monitor, "Alert 'dead' can't be sent to https://127.0.0.1:1: post: ")
 	b.logged(b.Monitor, "Alert 'mail' can't be sent to mail server 127.0.0.1:1: ")
 	b.must(b.Node("db3").Agent.Start())
 	l.Stop()
 
-	// Secrets in the wrong place.
+	// Secrets in lines that the configuration's parser refuses.
 	for i, line := range []string{"agent_secrt 4g3nt-s3cr3t-0123456789", "<smtp_password sm7p-p4ss>",
 		"<alert x>\nwebhok_token w3bh00k-t0k3n\n</alert>", "<alert x>\nwebhook w3bh00k-k3y\n</alert>",
 		"monitor_password=monpw", "<hook x>\nsmtp_password sm7p-p4ss\n</hook>"} {
@@ -103,7 +103,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	b.lookAtProcesses()
 }
 
-// get asks over HTTP from the monitor's host.
+// get gets a URL from the monitor's host, and returns header and body of the answer.
 func (b *bench) get(url string) string {
 	b.Helper()
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
@@ -116,6 +116,7 @@ func (b *bench) get(url string) string {
 	return fmt.Sprint(resp.Header, string(text))
 }
 
+// lookForSecrets fails the test where a secret is in a text. An empty text is an error too: there was nothing to test.
 func (b *bench) lookForSecrets(where, text string) {
 	b.Helper()
 	if text == "" {
@@ -130,8 +131,8 @@ func (b *bench) lookForSecrets(where, text string) {
 	}
 }
 
-// lookAtFiles looks at all that the daemons have written: logs, states, histories. Configurations are where the secrets
-// come from.
+// lookAtFiles looks for secrets in all files that the daemons have written: logs, states, histories. It leaves out the
+// configuration files, which have the secrets.
 func (b *bench) lookAtFiles(dir string) {
 	b.Helper()
 	seen := map[string]bool{}
@@ -158,7 +159,7 @@ func (b *bench) lookAtFiles(dir string) {
 	}
 }
 
-// lookAtProcesses looks at what `ps` shows of the daemons and of what they have started.
+// lookAtProcesses looks for secrets in the command lines and environments of our programs.
 func (b *bench) lookAtProcesses() {
 	b.Helper()
 	found := 0
@@ -167,7 +168,7 @@ func (b *bench) lookAtProcesses() {
 	for _, dir := range dirs {
 		line, err := os.ReadFile(dir + "/cmdline")
 		if err != nil || !strings.HasPrefix(string(line), b.Bin) {
-			continue // it has ended, or is none of ours
+			continue // the process has ended, or is none of our programs
 		}
 		found++
 		b.lookForSecrets("command line", string(line))

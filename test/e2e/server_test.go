@@ -9,8 +9,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestTwoChannels: a slave replicates from the cluster on one channel (MariaDB: connection) and from somebody else on
-// another. Ours follows the writer; the other runs on as if nothing were.
+// TestTwoChannels: a slave replicates from the cluster on one channel (MariaDB: connection), and on another one from a
+// server outside of the cluster. The first channel follows the writer; nothing happens to the other one.
 func TestTwoChannels(t *testing.T) { each(t, twoChannels) }
 
 func twoChannels(t *testing.T, o lab.Options) {
@@ -20,9 +20,9 @@ func twoChannels(t *testing.T, o lab.Options) {
 	other, err := b.Outsider(b.ctx)
 	b.must(err)
 	b.must(db3.Server.Exec(b.ctx, "STOP SLAVE", "RESET SLAVE ALL"))
-	if o.Position { // it begins anew; by GTID it goes on
+	if o.Position { // db3 begins at the start of db1's log again; by GTID it goes on where it was
 		b.must(db3.Server.Exec(b.ctx, "SET sql_log_bin=0", "DROP DATABASE IF EXISTS app"))
-		if o.Server == "" { // its log has GTIDs all the same
+		if o.Server == "" { // MariaDB has GTIDs in its log all the same
 			b.must(db3.Server.Exec(b.ctx, "RESET MASTER"))
 		}
 	}
@@ -56,7 +56,7 @@ func twoChannels(t *testing.T, o lab.Options) {
 	b.level(l, []*lab.Node{b.Node("db1"), db3})
 }
 
-// moved moves the writer's role.
+// moved moves the writer role. A move that is refused, or fails, is an error.
 func moved(b *bench, to string) error {
 	out, status, err := b.Control(b.ctx, "move_role", "writer", to)
 	if err == nil && status != 0 {
@@ -65,8 +65,8 @@ func moved(b *bench, to string) error {
 	return err
 }
 
-// TestForcedMove: an operator who insists gets a target opened that has not executed what it has received, and the
-// log says what that costs. What only the old writer has is named, and stays where it is.
+// TestForcedMove: with move_role --force a host is opened that has not executed what it has received, and the log says
+// what that costs. `show` names the transactions that only the old writer has, and no other host replicates them.
 func TestForcedMove(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestForcedMove(t *testing.T) {
 			b := calm(t, o)
 			db1, db2 := b.Node("db1"), b.Node("db2")
 			b.must(db2.Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
-			b.must(b.Monitor.Kill()) // one that knows the writer of old gives its peers no time to connect to it
+			b.must(b.Monitor.Kill()) // the new one gives replicas of the writer that it knows no minute of patience
 			b.must(b.Monitor.Start())
 			b.state("db2", "REPLICATION_FAIL")
 			b.insert(20)
@@ -98,8 +98,8 @@ func TestForcedMove(t *testing.T) {
 	}
 }
 
-// TestBadServers: something on the ports of the old writer and of a slave that answers nonsense, or nothing,
-// or hangs up in the middle of an answer holds up neither the new writer nor those who ask.
+// TestBadServers: on the ports of the dead writer and of a dead slave something listens that answers nonsense, or
+// nothing, or hangs up in the middle of an answer. It delays neither the new writer nor mmm_control.
 func TestBadServers(t *testing.T) {
 	for _, as := range []lab.Nuisance{lab.Nonsense, lab.Mute, lab.Quitter} {
 		t.Run(string(as), func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestBadServers(t *testing.T) {
 				b.Helper()
 				stop, err := b.Node(host).Pester(b.ctx, as, b.Node("db2"))
 				b.must(err)
-				b.Cleanup(func() { _ = stop() }) // it has been stopped already where all went well
+				b.Cleanup(func() { _ = stop() }) // an error does not matter in the end
 			}
 			b.must(b.Node("db3").Server.Kill())
 			pester("db3")

@@ -7,9 +7,9 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestSoak: kill -9 of the writer's server at any moment and planned moves, three of each in turn, under
-// load, on every server and in every way of replicating: nothing that was acknowledged is lost, and in the end all
-// servers have the same. make soak does more.
+// TestSoak: kill -9 of the writer's server at any moment, and planned moves, three of each, under load, on every
+// server, by GTID and by position: no acknowledged row is lost, and all servers have the same rows in the end. make
+// soak does more.
 func TestSoak(t *testing.T) { each(t, soak) }
 
 func soak(t *testing.T, o lab.Options) {

@@ -15,21 +15,21 @@ import (
 var stalls = flag.Int("stalls", 1,
 	"in how many clusters of each server TestDiskStalls lets the disk hang, each for a time of its own")
 
-// unwriting is a cluster whose writer's disk can be made to hang, and that is waited for no longer than 4 s.
+// unwriting are options with which the disk of db1 can be made to hang, and write_timeout is 4 s.
 func unwriting(kind string) lab.Options {
 	o := leased()
 	o.Server, o.Disk, o.Mon = kind, true, "flap_count 0\nwrite_timeout 4"
 	return o
 }
 
-// noticed: a disk that hangs for longer than this costs the writer its role: write_timeout, the second or two in which
-// a commit is first seen to wait or, where the server does not say so, the three in which the agent's own block is not
-// written either, and the failover.
+// noticed is how long a disk must hang to cost the writer its role for certain: write_timeout; a second or two until a
+// commit is seen to wait, or three until the agent sees that a block of its own is not written either; and the
+// failover.
 const noticed = 10 * time.Second
 
-// TestDiskStalls: the writer answers, and its disk hangs. Another host becomes the writer; who waits for an answer from
-// the old one gets none, whatever it commits when its disk is well again; and that is named, or is in the new writer.
-// Where the disk is well again in time the writer stays, and who waits is answered.
+// TestDiskStalls: the writer's server answers, and its disk hangs. Another host becomes the writer. A client that waits
+// for its commit on the old writer is not told that it is committed; what the old writer commits when its disk goes on
+// is named, or the new writer has it. Where the disk goes on in time the writer stays, and the client is told.
 func TestDiskStalls(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		for range *stalls {
@@ -41,10 +41,10 @@ func TestDiskStalls(t *testing.T) {
 	}
 }
 
-// byHand is a row that the load does not write.
+// byHand is the id of the row that a client of its own writes to the old writer.
 const byHand = 1_000_000
 
-// stall lets the disk of the writer hang for some time, and sees the cluster through until all is well again.
+// stall makes the disk of the writer db1 hang for some time, and tests what becomes of the role and of the data.
 func (b *bench) stall(lasts time.Duration) {
 	db1, db2 := b.Node("db1"), b.Node("db2")
 	l := b.load()
@@ -59,14 +59,14 @@ func (b *bench) stall(lasts time.Duration) {
 	if b.keeps(l, began, lasts) {
 		b.Logf("disk hung for %v: write gap %v, the writer stays", lasts, l.Gap(began))
 		if err := <-waiting; err != nil || lasts > noticed {
-			b.Errorf("the writer stays, and who waited for it was told %v", err)
+			b.Errorf("the writer stays, and the client that waited for it was told %v", err)
 		}
 		b.whole(l, db1)
 		return
 	}
 	gap := l.Gap(began)
 	b.logged(b.Monitor, "answers and can't write: connection ")
-	answer := <-waiting // the disk may have been well again just before the clients were cut off
+	answer := <-waiting // nil: the disk may have gone on just before the clients were cut off
 	took := time.Since(began)
 	b.must(lab.Wait(b.ctx, "the disk to be well again", func() (bool, string) { return time.Since(began) > lasts, "" }))
 	b.logged(db1.Agent, "its port is open to clients again")
@@ -79,18 +79,18 @@ func (b *bench) stall(lasts time.Duration) {
 	if both > 0 {
 		b.Errorf("the address was on two hosts for %v", both)
 	}
-	b.until("db1 to be looked at", func(show string) bool {
+	b.until("the log of db1 to be looked at", func(show string) bool {
 		return strings.Contains(show, "host db1: it has ") || strings.Contains(show, "db1(10.77.0.11) master/ONLINE")
 	})
 	b.whole(l, db2)
 	old, now := b.counts(db1, byHand), b.counts(db2, byHand)
-	b.Logf("disk hung for %v: write gap %v, who waited was told %v after %v, address on two hosts %v, "+
-		"rows of theirs on the old and the new writer: %s, %s", lasts, gap, answer, took, both, old, now)
+	b.Logf("disk hung for %v: write gap %v, the client that waited was told %v after %v, address on two hosts %v, "+
+		"rows of that client on the old and the new writer: %s, %s", lasts, gap, answer, took, both, old, now)
 	switch named := strings.Contains(b.show(), "host db1: it has "); {
 	case answer == nil && now != "1":
-		b.Errorf("who waited for the old writer was told that it has committed, and the new one lacks that")
+		b.Errorf("the client was told that its row is committed, and the new writer lacks it")
 	case answer == nil && lasts > noticed:
-		b.Errorf("who waited was told that it has committed, on a disk that hung for %v", lasts)
+		b.Errorf("the client was told that its row is committed, on a disk that hung for %v", lasts)
 	case old == "1" && now == "0" && !named:
 		b.Errorf("a row that only the old writer has is not named:\n%s", b.show())
 	}
@@ -103,9 +103,9 @@ func (b *bench) counts(n *lab.Node, id int) string {
 	return v
 }
 
-// keeps waits until the writes have reached db2, or db1 again after its disk was well, and says whether it is db1.
+// keeps waits until db2 acknowledges writes, or db1 does again after its disk has gone on. It says whether db1 does.
 func (b *bench) keeps(l *lab.Load, began time.Time, lasts time.Duration) (keeps bool) {
-	const undecided = 5 * time.Second // a failover that has begun ends by then
+	const undecided = 5 * time.Second // a failover that had begun has ended by then
 	before := 0
 	b.must(lab.Wait(b.ctx, "writes to be acknowledged", func() (bool, string) {
 		n, server := l.Acked()
@@ -119,7 +119,7 @@ func (b *bench) keeps(l *lab.Load, began time.Time, lasts time.Duration) (keeps 
 	return keeps
 }
 
-// whole ends the load, and looks whether all that was acknowledged is on the writer.
+// whole ends the load. The writer must have every acknowledged row.
 func (b *bench) whole(l *lab.Load, writer *lab.Node) {
 	l.Stop()
 	b.must(b.WaitLevel(b.ctx, writer))
@@ -128,14 +128,14 @@ func (b *bench) whole(l *lab.Load, writer *lab.Node) {
 	}
 }
 
-// TestAcknowledgementsMissing: the writer waits for acknowledgements that nobody gives. Another host becomes the
-// writer. What waited behind the first commit is committed once the old writer need not wait any more: nobody was told
-// so, and it is named.
+// TestAcknowledgementsMissing: the writer's commits wait for acknowledgements that no replica gives. Another host
+// becomes the writer. When the old writer need not wait any more it commits what has waited: no client was told that,
+// and `show` names it.
 func TestAcknowledgementsMissing(t *testing.T) {
 	b := start(t, unwriting(""))
 	l := b.load()
 	db1, db2 := b.Node("db1"), b.Node("db2")
-	// a commit that waits already would wait for the old timeout, and turn all waiting off
+	// Between two writes: a commit that waits already would use the old timeout, and turn waiting off after it.
 	b.must(l.Between(func() error {
 		return db1.Server.Exec(b.ctx, "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1",
 			"SET GLOBAL rpl_semi_sync_master_timeout=3600000")

@@ -15,9 +15,9 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestMoveBehindStatement: a statement that writes for long holds up a planned move and set_offline for as long as it
-// is spared, no longer. Then it is killed and undone, the role moves, no host is killed, and at no time are both
-// servers open.
+// TestMoveBehindStatement: a planned move, and set_offline, wait for a statement that writes for long: for as long as
+// max_kill_retries, or the lease, allows. Then the statement is killed and rolled back, and the role moves. No host is
+// killed (kill_host), and the two servers are never open at once.
 func TestMoveBehindStatement(t *testing.T) {
 	for name, c := range map[string]struct {
 		o             lab.Options
@@ -47,9 +47,9 @@ func TestMoveBehindStatement(t *testing.T) {
 	}
 }
 
-// TestSoftMove: with blocking_type soft a planned move keeps clients away and nobody else: the old writer is no dead
-// host to the monitor, and keeps its readers. Where an agent is killed meanwhile, its successor lets everybody in
-// again, as it ends rules that agents before it, or an admin's command, have left.
+// TestSoftMove: with blocking_type soft a planned move keeps new clients from the old writer, and not the monitor, to
+// which the host does not seem dead. Where its agent is killed meanwhile, the next agent removes the rules that were
+// left in the firewall, also those of an admin's iptables_block_cmd, and clients are let in again.
 func TestSoftMove(t *testing.T) {
 	for name, c := range map[string]struct{ commands, left string }{
 		"own rule": {"", "iptables -I INPUT -p tcp --dport 3306 --syn -j REJECT"},
@@ -99,9 +99,8 @@ func TestSoftMove(t *testing.T) {
 	}
 }
 
-// TestMoveSaysWhatIsInTheWay: a statement that can't be ended holds up a planned move for max_kill_retries; then the
-// command says which it is, without its values, and nothing has changed: the statement ends well, and clients of the
-// writer notice nothing.
+// TestMoveSaysWhatIsInTheWay: a planned move waits for max_kill_retries for a statement that the agent can't end. Then
+// the role stays, and move_role shows the statement without its values. The statement ends without an error.
 func TestMoveSaysWhatIsInTheWay(t *testing.T) {
 	b := start(t, lab.Options{Server: "mysql-9.7", Lease: 6, Common: "max_kill_retries 1"})
 	b.slow()
@@ -136,8 +135,8 @@ func TestMoveSaysWhatIsInTheWay(t *testing.T) {
 	}
 }
 
-// admits tries again and again whether a client is let in at a host's own address; what it returns says whether an
-// attempt came out as wanted yet.
+// admits tries again and again to connect as a client to a host's own address. The function that it returns says
+// whether one of the attempts has succeeded (want true), or failed (want false).
 func (b *bench) admits(host string, want bool) func() bool {
 	var seen atomic.Bool
 	ctx, stop := context.WithCancel(b.ctx)
@@ -155,7 +154,7 @@ func (b *bench) admits(host string, want bool) func() bool {
 	return seen.Load
 }
 
-// slow makes a table that takes half a minute to update.
+// slow makes table app.slow, of 32 rows: an update that sleeps for a second at each row takes half a minute.
 func (b *bench) slow() {
 	b.Helper()
 	b.must(b.Node("db1").Server.Exec(b.ctx, "CREATE TABLE app.slow (id INT PRIMARY KEY AUTO_INCREMENT, v INT)",
@@ -165,7 +164,7 @@ func (b *bench) slow() {
 		"INSERT INTO app.slow (v) SELECT v FROM app.slow", "INSERT INTO app.slow (v) SELECT v FROM app.slow"))
 }
 
-// runs waits until the statement of such an update is under way.
+// runs waits until such an update runs on a host.
 func (b *bench) runs(n *lab.Node) {
 	b.Helper()
 	b.must(lab.Wait(b.ctx, "the statement to run", func() (bool, string) {
@@ -176,7 +175,8 @@ func (b *bench) runs(n *lab.Node) {
 	}))
 }
 
-// moveBehind gives the order while a statement of 30 s runs on the host that it takes the role from.
+// moveBehind gives the monitor a command (order) that moves the role from one host to another, while an update of half
+// a minute runs on the old one. The move must take from least to atMost, and undo the update.
 func (b *bench) moveBehind(from, to, order string, least, atMost time.Duration) {
 	b.Helper()
 	old, next := b.Node(from).Server, b.Node(to).Server
@@ -187,7 +187,7 @@ func (b *bench) moveBehind(from, to, order string, least, atMost time.Duration) 
 	var looks sync.WaitGroup
 	looks.Go(func() {
 		for looking.Err() == nil {
-			// The old one first: it does not open again in between.
+			// The old server is asked first, and once more in the end: it does not open again in between.
 			if was, err := old.Value(looking, "SELECT @@read_only"); err != nil || was != "0" {
 				continue
 			}

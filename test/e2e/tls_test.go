@@ -17,7 +17,7 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// TestTLS: with <socket> type ssl the cluster works, mmm_control too, and nobody without a certificate gets an answer.
+// TestTLS: with <socket> type ssl the cluster and mmm_control work, and a client without a certificate gets no answer.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca, caKey := certificate(t, dir, "ca", nil, nil)
@@ -36,10 +36,10 @@ func TestTLS(t *testing.T) {
 	b.must(err)
 	defer raw.Close()
 	b.must(raw.SetDeadline(time.Now().Add(10 * time.Second)))
-	stranger := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) // it has no certificate of its own
+	stranger := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) // this client has no certificate
 	_, err = stranger.Write([]byte("GET_AGENT_STATUS|1|db1\n"))
 	if err == nil {
-		_, err = stranger.Read(make([]byte, 100)) // TLS 1.3 tells the client after its handshake
+		_, err = stranger.Read(make([]byte, 100)) // in TLS 1.3 a client is refused only after its handshake
 	}
 	if err == nil {
 		t.Error("a client without a certificate gets an answer")
@@ -47,7 +47,8 @@ func TestTLS(t *testing.T) {
 	b.balance(l)
 }
 
-// certificate writes NAME.crt and NAME.key, signed by the parent or by itself.
+// certificate makes a certificate and its key and writes them to NAME.crt and NAME.key. It is signed by parent with the
+// key signer; without a parent it is a CA that signs itself. It is valid for an hour.
 func certificate(t *testing.T, dir, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate,
 	*ecdsa.PrivateKey) {
 	t.Helper()

@@ -12,28 +12,29 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// operation is one statement of a client: it appends a value to a list, or reads the list.
+// operation is one statement of a client: it appends a value to a list, or reads the list. Its times are counted from
+// the start of the run.
 type operation struct {
 	client  int
 	list    int64
 	value   string   // appended; "": it reads
 	read    []string // what it has read
 	call    time.Duration
-	answer  time.Duration // since the start of the run
-	unknown bool          // nobody knows whether it was executed, or will be
+	answer  time.Duration
+	unknown bool // it ended with an error that does not say whether it was, or will be, executed
 }
 
-// history is all that clients did and saw.
+// history is all that the clients did and saw in a run.
 type history struct {
-	operations []operation         // by the writer's address, those that were never executed left out
+	operations []operation         // by the writer's address, without those that were certainly not executed
 	readers    []operation         // reads by the readers' addresses
 	final      map[int64][]string  // the lists in the end, when all servers have the same
 	lost       map[string]struct{} // values that the monitor has named as lost
-	vanished   map[string]struct{} // those that nobody was told to be there, which the readers of a slave may have seen
+	vanished   map[string]struct{} // values that no client was told of, and that readers of a slave may have seen
 }
 
-// verdict says what is wrong with a history, a line each; none: every list is linearizable, readers saw prefixes of it,
-// and nothing is there twice.
+// verdict says what is wrong with a history, a line each. No line: every list is linearizable, readers saw prefixes of
+// the final list, and no value is in a list twice. limit is how long the checker may think about one list.
 func (h history) verdict(limit time.Duration) []string {
 	var wrong []string
 	seen := map[string]bool{} // values that somebody has read
@@ -66,14 +67,14 @@ func (h history) verdict(limit time.Duration) []string {
 	for _, r := range h.readers {
 		values := without(h.kept(r.read), h.vanished)
 		if final := h.final[r.list]; len(values) > len(final) || !slices.Equal(values, final[:len(values)]) {
-			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw what is no part of its past: %s",
+			wrong = append(wrong, fmt.Sprintf("list %d: at %v a reader saw values that the final list does not begin with: %s",
 				r.list, r.answer, tail(values)))
 		}
 	}
 	return wrong
 }
 
-// kept are the values of a list that the monitor has not named as lost.
+// kept are the values without those that the monitor has named as lost.
 func (h history) kept(values []string) []string { return without(values, h.lost) }
 
 func without(values []string, gone map[string]struct{}) []string {
@@ -83,9 +84,9 @@ func without(values []string, gone map[string]struct{}) []string {
 	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { _, is := gone[v]; return is })
 }
 
-// listOf is the model of a list whose values are known in their order, from the last read: a state is how many of them
-// have been appended. An input is the value that is appended, "" for a read; an output how many values were read,
-// noPrefix where they are no beginning of the list.
+// listOf is the model of a list for the checker. order has the values of the final list: a state of the model is how
+// many of them have been appended. An input is the value that is appended, or "" for a read. An output is how many
+// values were read, or noPrefix where the final list does not begin with them.
 func listOf(order []string) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return 0 },
@@ -101,6 +102,7 @@ func listOf(order []string) porcupine.Model {
 
 const noPrefix = -1
 
+// lengthOf is how many values were read, or noPrefix.
 func lengthOf(read, order []string) int {
 	if len(read) > len(order) || !slices.Equal(read, order[:len(read)]) {
 		return noPrefix
@@ -108,8 +110,9 @@ func lengthOf(read, order []string) int {
 	return len(read)
 }
 
-// linearizable says why the operations on one list are not, or "". What nobody knows of may take effect at any time
-// after its call; where nobody ever reads it, it may as well never have.
+// linearizable says why the operations on one list are not linearizable, or "" where they are. An append with an
+// unknown result may take effect at any time after its call; where nobody has ever read its value, it may as well never
+// have been executed, and is left out.
 func (h history) linearizable(ops []operation, order []string, seen map[string]bool, limit time.Duration) string {
 	var list []porcupine.Operation
 	for _, op := range ops {
@@ -138,7 +141,7 @@ func (h history) linearizable(ops []operation, order []string, seen map[string]b
 	return ""
 }
 
-// suspect finds the two reads that most simply show it, where there are such.
+// suspect describes two reads that contradict each other, for people; "" where there are none.
 func suspect(ops []operation) string {
 	reads := slices.DeleteFunc(slices.Clone(ops), func(o operation) bool { return o.value != "" || o.unknown })
 	slices.SortStableFunc(reads, func(a, b operation) int { return cmp.Compare(a.answer, b.answer) })

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	writers   = 12                    // clients of the writer's address
-	pace      = 60 * time.Millisecond // between two statements of a client, at random up to twice that
-	active    = 6                     // lists that are appended to at a time
-	perList   = 60                    // operations on a list, about; then another one takes its place
-	forgotten = 20 * time.Millisecond // before a client tries again to connect
+	writers = 12                    // clients of the writer's address
+	pace    = 60 * time.Millisecond // between two statements of a client: the mean of random pauses
+	active  = 6                     // lists that are appended to at a time
+	perList = 60                    // about so many operations are made on a list; then another list takes its place
+	retry   = 20 * time.Millisecond // pause after a failed attempt to connect
 )
 
-// clients append to lists and read them, and write down what came of it.
+// clients append to lists and read them, and note each operation with its result.
 type clients struct {
 	cluster *lab.Cluster
 	began   time.Time
@@ -34,7 +34,7 @@ type clients struct {
 	readers    []operation
 }
 
-// run works until ctx ends: the writer's clients, and one for each reader's address.
+// run lets clients work until ctx ends: those of the writer's address, and one for each of the readers' addresses.
 func (c *clients) run(ctx context.Context, readers []string) error {
 	var group sync.WaitGroup
 	for i := range writers {
@@ -61,7 +61,7 @@ func (c *clients) run(ctx context.Context, readers []string) error {
 	return nil
 }
 
-// list is one that is appended to now.
+// list picks one of the lists that clients append to now.
 func (c *clients) list() int64 {
 	c.mu.Lock()
 	done := len(c.operations)
@@ -96,13 +96,14 @@ func (c *clients) reads(ctx context.Context, db *sql.DB) {
 	}
 }
 
-// execute sends the one statement of an operation; false: it was never executed.
+// execute sends the one statement of an operation and notes its result in op. It returns false where the statement was
+// certainly not executed: such an operation is no part of the history.
 func (c *clients) execute(ctx context.Context, db *sql.DB, op *operation) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		time.Sleep(forgotten)
+		time.Sleep(retry)
 		return false
 	}
 	defer conn.Close()
@@ -120,18 +121,20 @@ func (c *clients) execute(ctx context.Context, db *sql.DB, op *operation) bool {
 	}
 	op.answer, op.unknown = time.Since(c.began), err != nil
 	if err != nil {
-		_ = conn.Raw(func(any) error { return errors.New("connect anew") }) // the address may be elsewhere by now
+		_ = conn.Raw(func(any) error { return errors.New("connect anew") }) // the address may have moved
 	}
 	return !refused(err)
 }
 
-// refused: the server has said that it has not executed the statement, and will not: it is read-only, or has rolled the
-// statement back for another one's sake.
+// refused says whether the server has answered that it has not executed the statement, and so never will: it is
+// read-only (1290, 1836), or has rolled the statement back as it waited for a lock for too long (1205) or was part of a
+// deadlock (1213).
 func refused(err error) bool {
 	var e *mysql.MySQLError
 	return errors.As(err, &e) && slices.Contains([]uint16{1205, 1213, 1290, 1836}, e.Number)
 }
 
+// split makes the values out of a list as app.lists has it: with commas between them.
 func split(text string) []string {
 	if text == "" {
 		return nil

@@ -26,9 +26,9 @@ func main() { os.Exit(lab.Main(run)) }
 // limit is how long the checker may think about one list.
 const limit = time.Minute
 
-// ackTimeout is longer than a pair of faults lasts: a writer never stops waiting for acknowledgements while they do. In
-// a ring a replica that commits what it replicates waits for its source to acknowledge that, which may never do so: one
-// that has just been set up anew would not get on before the timeout.
+// ackTimeout is longer than a pair of faults lasts, so that the writer does not fall back to asynchronous replication
+// while they last. It has a price: in a ring of masters each commit of a replica waits itself for an acknowledgement of
+// its source. Where that never comes, as on a host that was set up anew, the replica stands still until this timeout.
 const ackTimeout = 45 * time.Second
 
 // mode is one way of replicating.
@@ -36,9 +36,9 @@ type mode struct {
 	name    string
 	options lab.Options
 	prepare func(ctx context.Context, c *lab.Cluster) error // nil: nothing is to be done
-	control bool                                            // the checker must find something
+	control bool                                            // a control: the checker must find something wrong
 	faults  []lab.Fault                                     // nil: the usual ones
-	once    *lab.Fault                                      // nil: pairs; else this strikes once
+	once    *lab.Fault                                      // strikes once, alone; nil: random pairs of faults
 }
 
 func (m mode) usual() bool { return m.faults == nil && m.once == nil }
@@ -53,7 +53,7 @@ func modes() []mode {
 		unheard := []lab.Fault{lab.Unheard()}
 		views, cut := lab.TwoViews(), lab.PowerCut()
 		leased, alone := semiSync, lab.Options{Server: kind, Async: true, Disk: true}
-		leased.SecondClient, leased.AckAlways = true, false // who takes over has nobody to acknowledge
+		leased.SecondClient, leased.AckAlways = true, false // the successor has nobody who acknowledges
 		unleased := leased
 		unleased.Lease = -1
 		list = append(list,
@@ -73,7 +73,8 @@ func modes() []mode {
 	return list
 }
 
-// afterCommit lets others see a row before it is acknowledged.
+// afterCommit makes the masters wait for acknowledgements after the commit (AFTER_COMMIT): other clients see a row
+// before a replica has it.
 func afterCommit(ctx context.Context, c *lab.Cluster) error {
 	word := "master"
 	if c.Server != "" {
@@ -86,7 +87,7 @@ func afterCommit(ctx context.Context, c *lab.Cluster) error {
 	return errors.Join(errs...)
 }
 
-// lazily lets servers acknowledge what their disks don't have yet.
+// lazily lets the writer db1 acknowledge transactions that are not on its disk yet.
 func lazily(ctx context.Context, c *lab.Cluster) error {
 	return c.DBs[0].Server.Exec(ctx, "SET GLOBAL sync_binlog=0", "SET GLOBAL innodb_flush_log_at_trx_commit=2")
 }
@@ -96,10 +97,10 @@ func run(ctx context.Context) int {
 	lasts := flag.Duration("for", 5*time.Minute, "how long faults strike each cluster")
 	only := flag.String("mode", "", "only modes with this `text` in their name")
 	controls := flag.Bool("controls", false,
-		"only those that must be found wrong, and that with the same fault must not")
+		"only modes that the checker must find wrong, and those with the same faults that it must not")
 	seed := flag.Uint64("seed", uint64(time.Now().Unix()),
-		"of the first cluster's faults; each further one has the next")
-	keep := flag.String("keep", "", "`folder` for the logs of clusters that are not good")
+		"of the random faults in the first of the runs; each further run has the next number")
+	keep := flag.String("keep", "", "`folder` for the logs of clusters with something wrong")
 	told := flag.Bool("v", false, "tell each pair of faults on standard error")
 	flag.Parse()
 	trace := io.Discard
@@ -132,7 +133,7 @@ func run(ctx context.Context) int {
 	return status
 }
 
-// trial is one cluster with its clients.
+// trial is one run of a mode: a cluster with its clients.
 type trial struct {
 	mode
 	seed  uint64
@@ -142,9 +143,9 @@ type trial struct {
 
 	history history
 	pairs   int
-	aside   int
+	aside   int      // how often a host was set aside and set up anew
 	wrong   []string // what has kept the trial from its end, or should not have happened in it
-	found   []string // by the checker
+	found   []string // what the checker has found wrong
 }
 
 // String is the trial's row of the table.
@@ -202,7 +203,7 @@ func (r *trial) fail(format string, args ...any) {
 	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
 }
 
-// on works and disturbs, and takes down what there is in the end.
+// on lets clients work on a cluster while faults strike it, and notes what they saw and what the lists are in the end.
 func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -224,7 +225,7 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 		err := r.strike(ctx, c)
 		stop()
 		err = errors.Join(err, <-ended)
-		// readers are of hosts that may have been left behind
+		// The reads by the readers' addresses don't count: this fault may leave the hosts of those behind.
 		r.history.operations, r.history.readers = work.operations, nil
 		return errors.Join(err, r.ending(ctx, c))
 	}
@@ -252,6 +253,7 @@ func (r *trial) on(ctx context.Context, c *lab.Cluster) error {
 	return nil
 }
 
+// end notes the lists that the servers have in the end.
 func (r *trial) end(lists map[int64]string) {
 	r.history.final = map[int64][]string{}
 	for id, text := range lists {
@@ -259,7 +261,7 @@ func (r *trial) end(lists map[int64]string) {
 	}
 }
 
-// strike lets the one fault strike, under load before it, in it and after it.
+// strike lets the one fault strike. The clients work for 5 s before it, 12 s during it and 5 s after it.
 func (r *trial) strike(ctx context.Context, c *lab.Cluster) error {
 	r.pairs = 1
 	for _, step := range []func() error{
@@ -285,7 +287,8 @@ func pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// ending is what the writer has in the end; others may have been left behind, or gone their own way.
+// ending notes the lists that the writer has in the end. Other hosts don't count: they may have been left behind, or
+// have transactions of their own.
 func (r *trial) ending(ctx context.Context, c *lab.Cluster) error {
 	return lab.Wait(ctx, "a writer", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
@@ -302,7 +305,8 @@ func (r *trial) ending(ctx context.Context, c *lab.Cluster) error {
 	})
 }
 
-// lose takes down what a former writer alone has, which must be no more than `show` names.
+// lose returns a function that notes the values that a former writer (old) has and the present one (now) lacks. There
+// must be exactly as many as `show` names transactions.
 func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Node) error {
 	return func(ctx context.Context, old, now *lab.Node) error {
 		named, err := beyond(ctx, c, old.Name)
@@ -330,7 +334,7 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			}
 		}
 		if len(only) != named {
-			r.fail("`show` names %d transactions of %s alone, it has %d: %v", named, old.Name, len(only), only)
+			r.fail("`show` names %d transactions that only %s has, but it has %d: %v", named, old.Name, len(only), only)
 			return nil
 		}
 		for _, v := range only {
@@ -338,8 +342,8 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			case r.options.Async && !r.control:
 				r.history.lost[v] = struct{}{}
 			case r.options.Position:
-				// A slave has it before anybody acknowledges it, and by file and position a successor can't fetch it
-				// from there.
+				// A slave may have got the value before the writer's peer, and shown it to readers. By file and
+				// position a successor can't fetch it from that slave (docs/replication.md).
 				r.history.vanished[v] = struct{}{}
 			}
 		}
@@ -347,7 +351,7 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 	}
 }
 
-// beyond is how many transactions `show` names as a host's alone.
+// beyond is how many transactions only this host has, as `show` says.
 func beyond(ctx context.Context, c *lab.Cluster, host string) (int, error) {
 	text, _, err := c.Control(ctx, "show", "--json")
 	if err != nil {

@@ -6,19 +6,19 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// The parts of what a fault may cost. A lease may run for (L+K)·D after the writer was last vouched for
-// (docs/design.md).
+// The parts of what a fault may cost. Besides, a lease may run for (L+K)·D after the writer was last vouched for
+// (docs/design.md, "Never two writers").
 const (
 	quiet     = 750 * time.Millisecond // counts as nothing: a write may wait 0.25 s for an acknowledgement
 	takeover  = time.Second            // to appoint, catch up, open and announce
-	returning = 6 * time.Second        // of a writer that has no heir, once it is mended
+	returning = 6 * time.Second        // of a writer that nobody can replace, once the fault is mended
 )
 
-// Bound is for how long clients may be without a writer in a cell of the matrix.
+// Bound is for how long clients may be without a writer in a cell of the matrix, where a fault lasts for heal.
 //
-// A fault of the writer's host costs what is left of its lease, its detection and the takeover. Where nobody can take
-// over it costs as long as it lasts. What hits the monitor, the peer or one line costs nothing as long as somebody
-// vouches for the writer.
+// A fault of the writer's host costs what is left of the lease, the detection of the fault and the takeover. Where
+// nobody can take over it costs as long as it lasts. A fault of the monitor, of the peer or of one line costs nothing
+// as long as somebody vouches for the writer.
 func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
 	mended := f.Takes + heal + returning
 	lease := cluster.Lease(time.Duration(c.lease()) * time.Second)
@@ -31,7 +31,7 @@ func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
 		lost += takeover
 	}
 	switch {
-	case f.Writer && f.Monitor: // nobody is there to decide
+	case f.Writer && f.Monitor: // no monitor is there that could decide on a failover
 		return max(mended, lost)
 	case f.Writer && (s.Alone || s.Heirless):
 		return max(mended, lost)

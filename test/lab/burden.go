@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// OpenTransaction leaves a connection behind that has written a row and does not commit, until it is killed.
+// OpenTransaction leaves a connection open that has written a row and does not commit. It stays until the server ends
+// it.
 func (s *Server) OpenTransaction(ctx context.Context) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -22,7 +23,8 @@ func (s *Server) OpenTransaction(ctx context.Context) error {
 	return nil
 }
 
-// Busy starts n clients, each with one statement after the other, until ctx ends. Their connections may be killed.
+// Busy starts n clients, each of which sends one statement after the other until ctx ends or the server ends its
+// connection.
 func (s *Server) Busy(ctx context.Context, n int) error {
 	for range n {
 		conn, err := s.db.Conn(ctx)
@@ -41,7 +43,7 @@ func (s *Server) Busy(ctx context.Context, n int) error {
 	return nil
 }
 
-// Delay lets this slave execute what it receives only after a while.
+// Delay makes this slave execute each transaction only d (in whole seconds) after its source did (MASTER_DELAY).
 func (s *Server) Delay(ctx context.Context, d time.Duration) error {
 	return s.Exec(ctx, "STOP SLAVE", fmt.Sprintf("CHANGE MASTER TO MASTER_DELAY=%d", int(d.Seconds())), "START SLAVE")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Load is a client that writes through the writer address all the time, and remembers what was acknowledged.
+// Load is a client that writes through the writer's address all the time, and remembers which rows were acknowledged.
 type Load struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -19,23 +19,24 @@ type Load struct {
 
 	mu     sync.Mutex
 	acked  []ack
-	errors int
-	last   error
+	errors int   // how many writes failed
+	last   error // of the newest that failed
 }
 
 // ack is one acknowledged row.
 type ack struct {
 	id     int64
-	server int
-	at     time.Time
+	server int       // server_id of the server that acknowledged it
+	at     time.Time // when
 }
 
-// StartLoad writes rate rows a second to the writer's address.
+// StartLoad starts a client that writes rate rows a second to the writer's address.
 func (c *Cluster) StartLoad(ctx context.Context, rate int) (*Load, error) {
 	return c.StartLoadAt(ctx, WriterIP+":3306", rate)
 }
 
-// StartLoadAt writes rate rows a second to an address (HOST:PORT) that the client's host reaches the writer by.
+// StartLoadAt starts a client on the client's host that writes rate rows a second to an address (HOST:PORT) at which it
+// reaches the writer.
 func (c *Cluster) StartLoadAt(ctx context.Context, addr string, rate int) (*Load, error) {
 	db, err := c.OpenClient(addr, time.Second)
 	if err != nil {
@@ -62,7 +63,7 @@ func (l *Load) run(ctx context.Context, db *sql.DB, pause time.Duration) {
 	}
 }
 
-// write asks the server who it is, and inserts one row on the same connection.
+// write asks the server for its server_id, and inserts one row on the same connection.
 func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -84,7 +85,7 @@ func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 		l.last = err
 		var refused *mysql.MySQLError
 		if asRefused(err, &refused) && conn != nil {
-			// read-only now: the address may be elsewhere
+			// The server is closed for writes, or shuts down: the address may have moved to another host.
 			_ = conn.Raw(func(any) error { return fmt.Errorf("connect anew") })
 		}
 		return
@@ -92,26 +93,28 @@ func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 	l.acked = append(l.acked, ack{id, server, time.Now()})
 }
 
+// asRefused says whether the server has refused the statement as it is read-only (1290) or shuts down (1053).
 func asRefused(err error, to **mysql.MySQLError) bool {
 	e, ok := err.(*mysql.MySQLError)
 	*to = e
 	return ok && (e.Number == 1290 || e.Number == 1053)
 }
 
-// Between runs f between two writes: nothing is in flight meanwhile.
+// Between runs f between two writes: no write is on its way meanwhile.
 func (l *Load) Between(f func() error) error {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	return f()
 }
 
-// Stop ends the load.
+// Stop ends the load, and waits for the write that is on its way.
 func (l *Load) Stop() {
 	l.cancel()
 	<-l.done
 }
 
-// Acked is how many rows were acknowledged so far, and by which server the newest.
+// Acked returns how many rows were acknowledged so far, and the server_id of the server that acknowledged the newest
+// one (0: none was).
 func (l *Load) Acked() (n, server int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,14 +124,14 @@ func (l *Load) Acked() (n, server int) {
 	return len(l.acked), server
 }
 
-// Errors is how many writes failed, and the newest error.
+// Errors returns how many writes failed so far, and the newest error.
 func (l *Load) Errors() (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.errors, l.last
 }
 
-// WaitServer waits until the server with this id acknowledges rows.
+// WaitServer waits until the newest row was acknowledged by the server with this server_id.
 func (l *Load) WaitServer(ctx context.Context, id int) error {
 	return Wait(ctx, fmt.Sprintf("writes to reach server %d", id), func() (bool, string) {
 		_, s := l.Acked()
@@ -137,7 +140,7 @@ func (l *Load) WaitServer(ctx context.Context, id int) error {
 	})
 }
 
-// WaitMore waits until so many more rows are acknowledged.
+// WaitMore waits until so many rows were acknowledged from now on.
 func (l *Load) WaitMore(ctx context.Context, rows int) error {
 	before, _ := l.Acked()
 	return Wait(ctx, fmt.Sprintf("%d more writes", rows), func() (bool, string) {
@@ -146,7 +149,7 @@ func (l *Load) WaitMore(ctx context.Context, rows int) error {
 	})
 }
 
-// Gap is the longest time between two acknowledged writes since a moment.
+// Gap is the longest time between two acknowledged writes, of which the second came after the moment since.
 func (l *Load) Gap(since time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +162,8 @@ func (l *Load) Gap(since time.Time) time.Duration {
 	return gap
 }
 
-// Silence is the longest time without an acknowledged write between two moments; it may have begun before.
+// Silence is the longest time without an acknowledged write until the moment until. It counts as a whole where it began
+// before the moment since and ended after it.
 func (l *Load) Silence(since, until time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,7 +181,7 @@ func (l *Load) Silence(since, until time.Time) time.Duration {
 	return max(gap, until.Sub(last))
 }
 
-// Lost lists acknowledged rows that a server lacks: those that were acknowledged before it was asked.
+// Lost lists the rows that a server lacks, of those that were acknowledged before it is asked.
 func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
 	asked, _ := l.Acked()
 	there, err := s.ids(ctx)
@@ -195,7 +199,7 @@ func (l *Load) Lost(ctx context.Context, s *Server) ([]int64, error) {
 	return lost, nil
 }
 
-// ids are the rows that a server has.
+// ids are the ids of the load's rows that a server has.
 func (s *Server) ids(ctx context.Context) (map[int64]bool, error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT id FROM app.t")
 	if err != nil {
@@ -213,7 +217,7 @@ func (s *Server) ids(ctx context.Context) (map[int64]bool, error) {
 	return there, rows.Err()
 }
 
-// Forget takes rows out of what was acknowledged: that they are lost is known.
+// Forget takes rows out of what was acknowledged, as it is known that they are lost.
 func (l *Load) Forget(ids []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

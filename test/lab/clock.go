@@ -15,24 +15,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Clock is the CLOCK_MONOTONIC that programs of one host read. The lab can set it forward while they run, as a day
-// that passes does: a promise that was given before is a day old then.
+// A Clock is the CLOCK_MONOTONIC that a program of one host reads. The lab can set it forward while the program runs,
+// as if a day had passed: a promise that was given before is a day old then.
 //
 // A time namespace (time_namespaces(7)) can't do that: the offset of a process is settled before it starts. So the
-// kernel asks the lab whenever the program calls clock_gettime(CLOCK_MONOTONIC) (seccomp_unotify(2)). The programs'
-// decisions read the clock in this way; the timers of Go's runtime read the vDSO and run on as if nothing were.
+// kernel asks the lab whenever the program calls clock_gettime(CLOCK_MONOTONIC) (seccomp_unotify(2)). The programs read
+// the clock in this way for their decisions. The timers of Go's runtime read the vDSO, and are not set forward.
 type Clock struct{ ahead atomic.Int64 }
 
-// Forward lets time pass.
+// Forward sets the clock forward by d.
 func (c *Clock) Forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// clockVariable marks a process that is about to become a program with a Clock.
+// clockVariable is in the environment of a process that is about to become a program with a Clock.
 const clockVariable = "MMM_LAB_CLOCK"
 
-// clockSocket is the descriptor in that process through which the lab gets the kernel's questions.
+// clockSocket is the descriptor of a socket in that process. Through it the process sends the lab the descriptor from
+// which the kernel's questions are read.
 const clockSocket = 3
 
-// command is a command whose program reads this clock; answer has to be called once it has started.
+// command returns a command whose program reads this clock. Once the command has started answer must be called: it has
+// the kernel's questions answered.
 func (c *Clock) command(program string, args ...string) (cmd *exec.Cmd, answer func() error, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -56,10 +58,10 @@ func (c *Clock) command(program string, args ...string) (cmd *exec.Cmd, answer f
 	}, nil
 }
 
-// underClock is what the process does that clockVariable marks: it has its calls of clock_gettime(CLOCK_MONOTONIC)
-// answered by the lab, and becomes the program in its arguments.
+// underClock is run by the process that has clockVariable: it has its calls of clock_gettime(CLOCK_MONOTONIC) answered
+// by the lab, and becomes the program in its arguments. It returns an exit status where that fails.
 func underClock() int {
-	runtime.LockOSThread() // the filter is the thread's, and so the program's
+	runtime.LockOSThread() // the filter is for this thread, which becomes the program
 	questions, err := filterClock()
 	if err == nil {
 		err = unix.Sendmsg(clockSocket, []byte{0}, unix.UnixRights(questions), nil, 0)
@@ -73,7 +75,8 @@ func underClock() int {
 	return 1
 }
 
-// filterClock tells the kernel whom to ask (seccomp(2)). The offsets are those of struct seccomp_data.
+// filterClock makes the kernel ask for the answer to each clock_gettime(CLOCK_MONOTONIC) of this thread, and returns
+// the descriptor from which the questions are read (seccomp(2)). The offsets are those of struct seccomp_data.
 func filterClock() (questions int, err error) {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // nr
@@ -93,6 +96,7 @@ func filterClock() (questions int, err error) {
 	return int(fd), nil
 }
 
+// receiveDescriptor receives a descriptor that another process sends through a socket (unix(7), SCM_RIGHTS).
 func receiveDescriptor(socket int) (int, error) {
 	rights := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(socket, make([]byte, 1), rights, unix.MSG_CMSG_CLOEXEC)
@@ -101,7 +105,7 @@ func receiveDescriptor(socket int) (int, error) {
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:n])
 	if err != nil || len(messages) == 0 {
-		return 0, errors.Join(err, errors.New("it ended before it started"))
+		return 0, errors.Join(err, errors.New("the process ended before it sent the descriptor"))
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
@@ -127,7 +131,7 @@ type (
 	}
 )
 
-// serve answers until the program has ended.
+// serve answers the kernel's questions until the program has ended.
 func (c *Clock) serve(questions int) {
 	defer unix.Close(questions)
 	for {
@@ -140,19 +144,19 @@ func (c *Clock) serve(questions int) {
 		var q question
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(questions), unix.SECCOMP_IOCTL_NOTIF_RECV,
 			uintptr(unsafe.Pointer(&q))); errno != 0 {
-			continue // it does not ask any more
+			continue // the program was killed, or its call was interrupted
 		}
 		r := reply{id: q.id}
 		if c.tell(q) != nil {
 			r.errno = -int32(unix.EFAULT)
 		}
-		// An error: it does not wait any more.
+		// An error means that the program does not wait for the answer any more.
 		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(questions), unix.SECCOMP_IOCTL_NOTIF_SEND,
 			uintptr(unsafe.Pointer(&r)))
 	}
 }
 
-// tell puts the time where the program wants it.
+// tell writes the clock's time into the program's memory, at the address that the program has given clock_gettime.
 func (c *Clock) tell(q question) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {

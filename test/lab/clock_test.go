@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tellTimeVariable makes the test program one that tells the time for every line that it reads.
+// tellTimeVariable makes the test program print its monotonic time for every line that it reads.
 const tellTimeVariable = "MMM_LAB_TEST_TELL_TIME"
 
 func tellTime() int {
@@ -30,8 +30,8 @@ func monotonic() int64 {
 	return now.Nano()
 }
 
-// TestClock: a program reads its own clock, which is set forward while it runs, and the time that Go's timers go by
-// stays.
+// TestClock: a program that runs under a Clock reads the time of this Clock, also when the Clock is set forward while
+// the program runs.
 func TestClock(t *testing.T) {
 	t.Setenv(tellTimeVariable, "1")
 	var c Clock

@@ -15,7 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// snapshot is all that a server has, and the place in its log that means the same.
+// snapshot is a server's application data, and the end of its binary log at the same moment.
 type snapshot struct {
 	rows   []appRow
 	lists  map[int64]string
@@ -30,8 +30,9 @@ type appRow struct {
 	at     float64
 }
 
-// SetUpAnew is what an operator does with a host that was set aside (docs/operations.md, "A copy of a host"): Restore,
-// and for a master FollowAnew on its peer, which from must be then.
+// SetUpAnew does what an operator does with a host that was set aside (docs/operations.md, "A copy of a host"): it
+// restores host n with a copy of from. Where n is a master, from must be its peer, and is made to replicate from n
+// again.
 func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 	if err := c.Restore(ctx, n, from); err != nil || n.Server.id > 2 {
 		return err
@@ -39,7 +40,7 @@ func (c *Cluster) SetUpAnew(ctx context.Context, n, from *Node) error {
 	return c.FollowAnew(ctx, from, n)
 }
 
-// Restore gives a host an empty server, whatever it had, and the data of another one, from which it then replicates.
+// Restore throws away the data of host n, gives it the data of another host, and makes it replicate from that one.
 func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 	if !n.Server.proc.Ended() {
 		if err := n.Server.Kill(); err != nil { // its data is thrown away
@@ -60,7 +61,9 @@ func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 		return err
 	}
 	s, err := from.Server.snapshot(ctx)
-	if errors.Is(err, mysql.ErrInvalidConn) { // who has only just taken over ends locks that its first clients wait for
+	// An agent whose host has just taken over ends connections whose locks the first clients wait for: it may end this
+	// one.
+	if errors.Is(err, mysql.ErrInvalidConn) {
 		err = Wait(ctx, "a copy of "+from.Name, func() (bool, string) {
 			s, err = from.Server.snapshot(ctx)
 			return err == nil, fmt.Sprint(err)
@@ -75,7 +78,8 @@ func (c *Cluster) Restore(ctx context.Context, n, from *Node) error {
 	return n.Server.continueFrom(ctx, from.Host, s)
 }
 
-// snapshot reads everything at one moment (FLUSH TABLES WITH READ LOCK, START TRANSACTION WITH CONSISTENT SNAPSHOT).
+// snapshot reads everything as it is at one moment: while FLUSH TABLES WITH READ LOCK holds off writes, a transaction
+// with REPEATABLE READ makes its first read, and the end of the log is read.
 func (s *Server) snapshot(ctx context.Context) (snapshot, error) {
 	var snap snapshot
 	lock, err := s.db.Conn(ctx)
@@ -116,7 +120,7 @@ func (s *Server) snapshot(ctx context.Context) (snapshot, error) {
 	return snap, err
 }
 
-// place is the end of the server's log.
+// place is the end of the server's binary log: file and offset, and what that is in GTIDs (see snapshot).
 func (s *Server) place(ctx context.Context) (file, offset, gtids string, err error) {
 	status, err := s.row(ctx, "SHOW MASTER STATUS")
 	if err != nil {
@@ -129,7 +133,7 @@ func (s *Server) place(ctx context.Context) (file, offset, gtids string, err err
 	return status["File"], status["Position"], gtids, err
 }
 
-// fill puts rows in that its log does not have.
+// fill inserts the data of a snapshot into an empty server, without writing it to the binary log.
 func (s *Server) fill(ctx context.Context, snap snapshot) error {
 	statements := []string{"SET sql_log_bin=0"}
 	for chunk := range slices.Chunk(snap.rows, 1000) {
@@ -145,14 +149,14 @@ func (s *Server) fill(ctx context.Context, snap snapshot) error {
 	return s.Exec(ctx, append(statements, "SET sql_log_bin=1")...)
 }
 
-// continueFrom replicates from a source beginning at the snapshot of it.
+// continueFrom makes the server replicate from source, from the place on at which its snapshot was made.
 func (s *Server) continueFrom(ctx context.Context, source *Host, snap snapshot) error {
 	src := servers.Source{Host: source.IP.String(), Port: 3306, User: "repl", Password: "replpw", GTID: s.gtid}
 	switch {
 	case !s.gtid:
 		src.File, src.Offset = snap.file, snap.offset
 	case s.kind.MySQL:
-		// Its own accounts were made without the log, so that nothing has been executed yet.
+		// gtid_purged can be set, as no GTID has been executed: the accounts were made without the binary log.
 		if err := s.Exec(ctx, "SET GLOBAL gtid_purged='"+snap.gtids+"'"); err != nil {
 			return err
 		}
@@ -164,12 +168,13 @@ func (s *Server) continueFrom(ctx context.Context, source *Host, snap snapshot) 
 	return s.Exec(ctx, s.kind.Follow(src)...)
 }
 
-// FollowAnew lets a master replicate from its peer that has just been restored from it and writes nothing of its own.
+// FollowAnew makes master n replicate again from its peer clone, which has just been restored from n and has no
+// transactions of its own.
 func (c *Cluster) FollowAnew(ctx context.Context, n, clone *Node) error {
 	s := n.Server
 	switch {
 	case s.gtid && s.kind.MySQL:
-		return s.Exec(ctx, "STOP SLAVE", "START SLAVE") // it finds the place by itself
+		return s.Exec(ctx, "STOP SLAVE", "START SLAVE") // MySQL finds the place by itself
 	case s.gtid:
 		_, _, gtids, err := s.place(ctx)
 		if err != nil {

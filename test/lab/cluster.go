@@ -24,7 +24,7 @@ const (
 	clientIP = "10.77.0.20"
 )
 
-// Options say what cluster to make.
+// Options say which cluster New makes.
 type Options struct {
 	Bin           string        // folder with the three programs
 	Server        string        // kind of database server (package servers); "": the MariaDB that is installed
@@ -37,17 +37,18 @@ type Options struct {
 	Position      bool          // replicate by file and position instead of GTID
 	Async         bool          // no semi-synchronous replication
 	AckTimeout    time.Duration // of semi-synchronous replication; 0: 250 ms
-	AckAlways     bool          // a writer waits for so long also while nobody is connected who would acknowledge
+	AckAlways     bool          // a writer waits for AckTimeout also while no replica that acknowledges is connected
 	Common        string        // more lines of mmm_common.conf
 	Mon           string        // more lines for <monitor>
-	WriterPrefer  string
-	Lease         int // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
+	WriterPrefer  string        // the preferred host of the writer role; "": none
+	Lease         int           // seconds of writer_lease; 0: 2, so that tests don't wait; -1: none
 	FastFailover  bool
-	// the monitor pings the client's host to learn whether its network works, and not the database hosts
+	// Gateway puts the client's host into ping_ips, instead of the database hosts: the monitor pings it to learn
+	// whether its own network works.
 	Gateway      bool
 	Clocks       bool   // the agents have clocks of their own that the lab can set forward
-	Disk         bool   // the data of db1 is on a disk of its own, which can be made to hang
-	StatusDir    string // where the status file is; "" beside the rest
+	Disk         bool   // the data of db1 is on a Disk of its own, which can be made to hang
+	StatusDir    string // folder of the monitor's status file; "": where the other files are
 	Retries      int    // max_kill_retries; 0: the default of 10
 	SecondClient bool   // there is another host for clients
 }
@@ -68,7 +69,7 @@ type Cluster struct {
 	DBs         []*Node // db1 and db2 are the masters
 	Monitor     *Daemon
 	dir         string
-	others      []*Node // servers that are no part of it
+	others      []*Node // servers that are no part of the cluster, see Outsider
 }
 
 // Node is a database host.
@@ -76,10 +77,11 @@ type Node struct {
 	*Host
 	Server *Server
 	Agent  *Daemon
-	Disk   *Disk // nil: the lab's
+	Disk   *Disk // of its own; nil: the server's data is on the lab's tmpfs
 }
 
-// New makes hosts, servers and replication; no daemon runs yet. Everything goes with the lab itself.
+// New makes hosts, servers and configurations, and starts the servers and replication. No daemon runs yet. Everything
+// ends with the lab's first process, or by Close.
 func New(ctx context.Context, o Options) (*Cluster, error) {
 	if o.CheckPeriod == 0 {
 		o.CheckPeriod = 250 * time.Millisecond
@@ -141,7 +143,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	return c, c.configure()
 }
 
-// Close kills all of the cluster, so that the lab can have another.
+// Close kills and removes all that belongs to the cluster, so that the lab can have another one.
 func (c *Cluster) Close() error {
 	var errs []error
 	daemons := []*Daemon{c.Monitor}
@@ -219,12 +221,12 @@ func (c *Cluster) startServers(ctx context.Context) error {
 	return db[0].Server.Exec(ctx, schema...)
 }
 
-// schema is what the application has.
+// schema makes the application's database and tables.
 var schema = []string{"CREATE DATABASE app",
 	"CREATE TABLE app.t (id BIGINT PRIMARY KEY, server INT NOT NULL, at DOUBLE NOT NULL) ENGINE=InnoDB",
 	"CREATE TABLE app.lists (id BIGINT PRIMARY KEY, list MEDIUMTEXT NOT NULL) ENGINE=InnoDB"}
 
-// grants make the accounts of MMM and of the application, with no more than they need.
+// grants make the accounts of MMM, of replication and of the application, each with only the privileges that it needs.
 func grants(k servers.Kind) []string {
 	return []string{
 		"CREATE USER repl@'10.77.0.%' IDENTIFIED BY 'replpw'",
@@ -309,7 +311,7 @@ func (c *Cluster) configure() error {
 	return nil
 }
 
-// StartAll starts agents and monitor and waits until every role is where it is to be.
+// StartAll starts agents and monitor, and waits until the cluster is whole (see WaitWhole).
 func (c *Cluster) StartAll(ctx context.Context) error {
 	for _, n := range c.DBs {
 		if err := n.Agent.Start(); err != nil {
@@ -322,7 +324,8 @@ func (c *Cluster) StartAll(ctx context.Context) error {
 	return c.WaitWhole(ctx)
 }
 
-// WaitWhole waits until all hosts are ONLINE and all addresses where `show` says, with the writer among them.
+// WaitWhole waits until all hosts are ONLINE, there is a writer, each host has a reader address, all addresses are
+// where `show` says, and `show` warns of nothing.
 func (c *Cluster) WaitWhole(ctx context.Context) error {
 	return Wait(ctx, "the cluster to be whole", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
@@ -330,14 +333,14 @@ func (c *Cluster) WaitWhole(ctx context.Context) error {
 	})
 }
 
-// whole: all hosts ONLINE, every address where show says, nothing to warn of.
+// whole says whether a `show`, and the interfaces, are those of a whole cluster.
 func (c *Cluster) whole(show string) bool {
 	return strings.Count(show, "/ONLINE. Roles:") == len(c.DBs) && strings.Count(show, "reader(") == len(c.DBs) &&
 		!c.warned(show) &&
 		c.Writer(show) != nil && c.Placed(show) == nil
 }
 
-// warned: a `show` warns of something that is not meant to be so.
+// warned says whether a `show` has a warning, other than that there is no lease where the options want none.
 func (c *Cluster) warned(show string) bool {
 	for line := range strings.Lines(show) {
 		if strings.HasPrefix(line, "#") && !(c.lease() == 0 && strings.Contains(line, "writer_lease is 0")) {
@@ -347,7 +350,7 @@ func (c *Cluster) warned(show string) bool {
 	return false
 }
 
-// Control runs mmm_control on the monitor's host.
+// Control runs mmm_control on the monitor's host. An exit status other than 0 is no error.
 func (c *Cluster) Control(ctx context.Context, args ...string) (stdout string, status int, err error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "mmm_control"),
 		append([]string{"--config", filepath.Join(c.dir, "mmm_mon.conf")}, args...)...)
@@ -363,7 +366,7 @@ func (c *Cluster) Control(ctx context.Context, args ...string) (stdout string, s
 	return string(out), 0, err
 }
 
-// Writer is the host that a `show` gives the writer role, or nil.
+// Writer is the host that has the writer role by a `show`, or nil.
 func (c *Cluster) Writer(show string) *Node {
 	for line := range strings.Lines(show) {
 		if strings.Contains(line, "writer("+WriterIP+")") && !strings.HasPrefix(line, "#") {
@@ -374,7 +377,7 @@ func (c *Cluster) Writer(show string) *Node {
 	return nil
 }
 
-// theWriter is the host that has the writer role now; that nobody has it is an error.
+// theWriter is the host that has the writer role now. It is an error where no host has it.
 func (c *Cluster) theWriter(ctx context.Context) (*Node, error) {
 	show, _, err := c.Control(ctx, "show")
 	if err != nil {
@@ -386,7 +389,7 @@ func (c *Cluster) theWriter(ctx context.Context) (*Node, error) {
 	return nil, fmt.Errorf("nobody is the writer:\n%s", show)
 }
 
-// Node finds a database host by name.
+// Node finds a database host by name; nil: there is none of that name.
 func (c *Cluster) Node(name string) *Node {
 	i := slices.IndexFunc(c.DBs, func(n *Node) bool { return n.Name == name })
 	if i < 0 {
@@ -395,7 +398,7 @@ func (c *Cluster) Node(name string) *Node {
 	return c.DBs[i]
 }
 
-// Placed compares what a `show` says with what the interfaces have.
+// Placed compares the addresses in a `show` with those on the interfaces. A difference is an error.
 func (c *Cluster) Placed(show string) error {
 	for _, n := range c.DBs {
 		have, err := n.Addresses()
@@ -415,13 +418,13 @@ func (c *Cluster) Placed(show string) error {
 			}
 		}
 		if said != len(have) {
-			return fmt.Errorf("show gives %s %d addresses, it has %v", n.Name, said, have)
+			return fmt.Errorf("show gives %s %d addresses, its interface has %v", n.Name, said, have)
 		}
 	}
 	return nil
 }
 
-// WaitLevel waits until all given servers have executed the same, and their tables are equal.
+// WaitLevel waits until the load's table app.t has the same checksum on all given servers.
 func (c *Cluster) WaitLevel(ctx context.Context, nodes ...*Node) error {
 	return Wait(ctx, "the servers to be level", func() (bool, string) {
 		var sums []string

@@ -16,7 +16,7 @@ type Daemon struct {
 	config  string
 	dir     string
 	proc    *Process
-	clock   *Clock // of its own; nil: the machine's
+	clock   *Clock // of its own; nil: the kernel's clock
 }
 
 // Start starts the daemon in the foreground, as systemd would.
@@ -44,7 +44,7 @@ func (d *Daemon) Config() string { return d.config }
 // LogPath is where the daemon logs.
 func (d *Daemon) LogPath() string { return filepath.Join(d.dir, filepath.Base(d.program)+".log") }
 
-// Log returns what it has logged so far.
+// Log returns what the daemon has logged so far; where that can't be read, why.
 func (d *Daemon) Log() string {
 	text, err := os.ReadFile(d.LogPath())
 	if err != nil {
@@ -53,16 +53,16 @@ func (d *Daemon) Log() string {
 	return string(text)
 }
 
-// Kill ends the daemon as kill -9 does.
+// Kill ends the daemon as kill -9 does, and waits for its end.
 func (d *Daemon) Kill() error { return d.proc.Signal(syscall.SIGKILL) }
 
 // Signal sends the daemon a signal.
 func (d *Daemon) Signal(s syscall.Signal) error { return d.proc.Signal(s) }
 
-// Usage is what the daemon has used so far.
+// Usage is how much memory the daemon has now, and how much CPU time it has used so far.
 func (d *Daemon) Usage() (Usage, error) { return d.proc.Usage() }
 
-// Stop ends the daemon cleanly.
+// Stop ends the daemon cleanly (SIGTERM) and waits for its end.
 func (d *Daemon) Stop(ctx context.Context) error {
 	if err := d.proc.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (d *Daemon) Stop(ctx context.Context) error {
 // Name is the name of the daemon's program.
 func (d *Daemon) Name() string { return filepath.Base(d.program) }
 
-// WaitListening waits until the agents of hosts can be connected to from the monitor's host. An original monitor takes
-// one that can't be reached at its start for one that is down.
+// WaitListening waits until the agents of hosts accept connections from the monitor's host. An original monitor takes
+// an agent that it can't reach at its start for one that is down.
 func (c *Cluster) WaitListening(ctx context.Context, hosts ...*Node) error {
 	for _, n := range hosts {
 		addr := netip.AddrPortFrom(n.IP, 9989).String()

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk is a file system of its own under a server's data, on a loop device: it can be made to hang, as one whose
-// storage is gone for a while.
+// Disk is a file system on a loop device for the data of one server. It can be made to hang, as a disk does whose
+// storage is unreachable for a while.
 type Disk struct {
 	dir   string
 	image string
@@ -21,7 +21,7 @@ type Disk struct {
 
 const diskSize = 768 << 20 // sparse
 
-// newDisk makes and mounts it on a folder.
+// newDisk makes a Disk and mounts it on a folder.
 func newDisk(dir string) (*Disk, error) {
 	d := &Disk{dir: dir, image: dir + ".image"}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -33,7 +33,7 @@ func newDisk(dir string) (*Disk, error) {
 	if err := os.Truncate(d.image, diskSize); err != nil {
 		return nil, err
 	}
-	// Servers here are root's, and may use what is kept for root.
+	// No blocks are kept for root (-m 0): the servers run as root here, and could use them.
 	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", d.image).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make a file system in %s: %w: %s", d.image, err, out)
 	}
@@ -43,10 +43,10 @@ func newDisk(dir string) (*Disk, error) {
 	return d, os.Remove(filepath.Join(dir, "lost+found")) // a server would take it for a database
 }
 
-// Hang lets every write wait until GoOn (ioctl_fsfreeze(2)). Who waits can't be killed.
+// Hang makes every write wait until GoOn (ioctl_fsfreeze(2)). A process that waits can't be killed.
 func (d *Disk) Hang() error { return d.freeze("FIFREEZE", 0xc0045877) }
 
-// GoOn ends that; to end what has not begun is no error.
+// GoOn ends Hang. It is no error where the disk does not hang.
 func (d *Disk) GoOn() error {
 	if err := d.freeze("FITHAW", 0xc0045878); err != nil && !errors.Is(err, unix.EINVAL) {
 		return err
@@ -66,8 +66,8 @@ func (d *Disk) freeze(what string, request uint) error {
 	return nil
 }
 
-// remove unmounts it. Nobody may use it any more; what a server that was killed has begun to read or write may keep it
-// busy for a moment.
+// remove unmounts the disk and deletes its image. No process may use the disk any more; it waits for reads and writes
+// that a killed server had begun.
 func (d *Disk) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -80,8 +80,8 @@ func (d *Disk) remove() error {
 	return errors.Join(thawed, free, err, os.Remove(d.image))
 }
 
-// losePower kills the server and takes from its disk all that was not on it: what the kernel has kept in memory is in
-// the file system that is left behind, and not in the copy that takes its place.
+// losePower kills the server, and undoes all writes that had not reached its disk. They are in the kernel's memory and
+// not in the disk's image: the image is copied, the disk is removed, and the copy takes its place.
 func (n *Node) losePower() error {
 	d, cut := n.Disk, n.Disk.image+".cut"
 	if err := n.Server.Kill(); err != nil {
@@ -99,7 +99,7 @@ func (n *Node) losePower() error {
 	return d.mount()
 }
 
-// sync has all that was written so far on the disk (syncfs(2)).
+// sync puts all that was written so far onto the disk (syncfs(2)).
 func (d *Disk) sync() error {
 	f, err := os.Open(d.dir)
 	if err != nil {
@@ -116,8 +116,8 @@ func (d *Disk) mount() error {
 	return nil
 }
 
-// Insert writes one row by the host's own address, as a client that waits for its answer for as long as it takes. The
-// channel has what came of it.
+// Insert writes one row at the host's own address, as a client that waits for the answer without a limit. The channel
+// gets the result of the statement.
 func (c *Cluster) Insert(ctx context.Context, n *Node, id int64) (<-chan error, error) {
 	db, err := c.OpenClient(n.IP.String()+":3306", 0)
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 // Disturbance is a series of overlapping pairs of faults, and what became of the cluster.
 type Disturbance struct {
 	Pairs int
-	*Soak // hosts that were set aside, and what must not be
+	*Soak // its Aside, Restarted, Hung and Wrong count here
 }
 
-// strike is one of the faults that overlap.
+// strike is one of the two faults of a pair: what, where, when, and for how long.
 type strike struct {
 	fault Fault
-	view  *Cluster      // as the fault sees it: the host that it hits comes first
+	view  *Cluster      // the cluster with the host first that is to be hit: faults strike the first host
 	after time.Duration // since the pair began
 	lasts time.Duration
 }
@@ -33,8 +33,8 @@ func (s strike) String() string {
 		s.fault.Name, s.view.DBs[0].Name, s.after.Seconds(), s.lasts.Seconds())
 }
 
-// Unheard is a writer that nobody hears, and whose server is killed a second later: what it has committed meanwhile is
-// nowhere else.
+// Unheard is a fault in which no other database host hears the writer, and a second later the writer's server is
+// killed. What it has committed in this second no other host has.
 func Unheard() Fault {
 	return Fault{Name: "unheard, then mysqld killed", Hits: "network server", Writer: true, Takes: time.Second,
 		Strike: func(c *Cluster) error {
@@ -43,7 +43,7 @@ func Unheard() Fault {
 					return err
 				}
 			}
-			time.Sleep(time.Second) // it Takes so long: part of the fault, and no synchronisation
+			time.Sleep(time.Second) // as Takes says: part of the fault, and no synchronisation
 			return c.DBs[0].Server.Kill()
 		},
 		Mend: func(c *Cluster) error {
@@ -56,8 +56,8 @@ func Unheard() Fault {
 		}}
 }
 
-// TwoViews is a writer on the other side of a cut, with one of two clients: that one hears nothing from the other
-// hosts, and goes on with this writer for as long as it is one.
+// TwoViews is a fault in which the writer and one of two clients are cut off from all others. This client goes on with
+// this writer for as long as it takes writes, whoever is the writer for the other client.
 func TwoViews() Fault {
 	return Fault{Name: "the writer and a client cut from all others", Hits: "network", Writer: true,
 		Strike: func(c *Cluster) error {
@@ -77,12 +77,13 @@ func TwoViews() Fault {
 		}}
 }
 
-// PowerCut is a writer whose peers are away, and whose machine loses its power and with it all that its disk has not
-// been made to keep. Nobody can take over; it comes back as the writer that it was.
+// PowerCut is a fault in which the servers of the other hosts are killed, and a second later the writer's machine loses
+// its power, and with it all writes that have not reached its disk. Nobody can take over: the same host is the writer
+// when it is back. It needs Options.Disk.
 func PowerCut() Fault {
 	return Fault{Name: "power cut of a writer that is alone", Hits: "server", Writer: true,
 		Strike: func(c *Cluster) error {
-			// What was made before is on the disk, the tables of the system too.
+			// What was written before the fault is on the disk, also the system's tables.
 			if err := errors.Join(c.DBs[0].Disk.sync(), c.DBs[1].Server.Kill(), c.DBs[2].Server.Kill()); err != nil {
 				return err
 			}
@@ -96,9 +97,9 @@ func PowerCut() Fault {
 		}}
 }
 
-// Disturb lets random pairs of the faults strike for some time. Between two pairs the cluster becomes whole, where need
-// be with a host set up anew that was set aside; before that, aside is called with it and the writer. An error says
-// that the cluster did not become whole, or that the lab failed.
+// Disturb lets random pairs of the faults strike, for about the time lasts. After each pair the cluster must become
+// whole. A host that was set aside is set up anew for that; before, aside is called with this host (old) and the
+// writer. An error says that the cluster did not become whole, or that the lab failed.
 func (c *Cluster) Disturb(ctx context.Context, faults []Fault, lasts time.Duration, dice *rand.Rand, trace io.Writer,
 	aside func(ctx context.Context, old, writer *Node) error) (*Disturbance, error) {
 	d := &Disturbance{Soak: &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}, aside: aside,
@@ -112,7 +113,7 @@ func (c *Cluster) Disturb(ctx context.Context, faults []Fault, lasts time.Durati
 	return d, nil
 }
 
-// pair lets two faults strike, and sees to it that all is well afterwards.
+// pair lets two faults strike, and waits until the cluster is whole and the writer's commits are acknowledged again.
 func (d *Disturbance) pair(ctx context.Context, faults []Fault, dice *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -142,8 +143,9 @@ func (d *Disturbance) pair(ctx context.Context, faults []Fault, dice *rand.Rand)
 	return d.semiSync(ctx, w)
 }
 
-// choose is a pair of faults that one can tell apart: they don't take away the same, and the second one strikes while
-// the first one lasts. Most strike the writer's host. Of a single fault there is no pair: it strikes the writer.
+// choose picks two faults at random that don't take away the same thing. The second one strikes while the first one
+// lasts. Most of them strike the writer's host. Where there is only one fault to choose from, it strikes the writer
+// alone.
 func choose(faults []Fault, c *Cluster, writer *Node, dice *rand.Rand) []strike {
 	one := func() strike {
 		order := slices.Clone(c.DBs)
@@ -170,6 +172,7 @@ func choose(faults []Fault, c *Cluster, writer *Node, dice *rand.Rand) []strike 
 	}
 }
 
+// apart says whether two strikes take away different things. The network and the monitor are there once for all hosts.
 func (s strike) apart(o strike) bool {
 	for hit := range strings.FieldsSeq(s.fault.Hits) {
 		everywhere := hit == "network" || hit == "monitor"
@@ -180,6 +183,7 @@ func (s strike) apart(o strike) bool {
 	return true
 }
 
+// run waits for the time of the strike, lets the fault strike, and mends it.
 func (s strike) run(ctx context.Context) error {
 	if err := sleep(ctx, s.after); err != nil {
 		return err
@@ -216,7 +220,7 @@ func (c *Cluster) WaitLists(ctx context.Context) (all map[int64]string, err erro
 	return all, err
 }
 
-// difference is one list that two servers have otherwise.
+// difference tells one list in which two servers differ.
 func difference(a string, has map[int64]string, b string, have map[int64]string) string {
 	for _, m := range []map[int64]string{has, have} {
 		for id := range m {

@@ -13,8 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Drop makes this host deaf to others: what they send does not arrive, ARP included, while what it sends does. Without
-// others it hears everybody again (nft(8), netdev family).
+// Drop makes this host deaf to others: what they send to it does not arrive, ARP included, while what it sends to them
+// does. Without others this host hears everybody again (nft(8), netdev family).
 func (h *Host) Drop(others ...*Host) error {
 	rules := "table netdev lab\ndelete table netdev lab\n"
 	if len(others) > 0 {
@@ -31,7 +31,7 @@ func (h *Host) Drop(others ...*Host) error {
 	return h.nft(rules)
 }
 
-// Lose drops part of what reaches this host, in per cent.
+// Lose drops so many per cent of the packets that reach this host; 0 ends that.
 func (h *Host) Lose(percent int) error {
 	rules := "table netdev lab\ndelete table netdev lab\n"
 	if percent > 0 {
@@ -40,7 +40,8 @@ func (h *Host) Lose(percent int) error {
 	return h.nft(rules)
 }
 
-// Slow lets through no more than so many bytes a second of what reaches this host.
+// Slow lets no more than so many bytes a second reach this host in packets of more than 500 bytes; it drops the rest,
+// and no small packets. Lose(0) ends that.
 func (h *Host) Slow(bytes int) error {
 	return h.nft(fmt.Sprintf("table netdev lab\ndelete table netdev lab\ntable netdev lab {\n chain in {\n  type filter hook ingress device \"eth0\" priority 0;\n"+
 		"  ip length > 500 limit rate over %d bytes/second burst 200000 bytes drop\n }\n}\n", bytes))
@@ -78,7 +79,7 @@ func CutLine(a, b *Host, cut bool) error {
 	return errors.Join(a.Drop(b), b.Drop(a))
 }
 
-// Pause stops every process of a database host, or lets them go on.
+// Pause stops agent and server of a database host, or lets them go on.
 func (n *Node) Pause(on bool) error {
 	s := syscall.SIGCONT
 	if on {
@@ -93,12 +94,12 @@ type Fault struct {
 	Strike func(c *Cluster) error
 	Mend   func(c *Cluster) error // nil: the writer's server is started
 
-	Hits      string        // what it takes away: "network", "monitor", or "agent", "server" of its host
-	Writer    bool          // it is the writer's host that it hits: another one has to take over
-	Monitor   bool          // it is the monitor that it hits
-	Takes     time.Duration // how long it takes to strike
-	Slow      time.Duration // how long it takes to find out beyond a period of the checks
-	Unguarded bool          // until it is mended nobody on the writer's host can close its server
+	Hits      string        // what it takes away: "network", "monitor", and "agent", "server" of the first host
+	Writer    bool          // it hits the writer's host: another one has to take over
+	Monitor   bool          // it hits the monitor
+	Takes     time.Duration // how long Strike takes
+	Slow      time.Duration // how long its detection takes, beyond a period of the checks
+	Unguarded bool          // until it is mended nobody on the writer's host can close the server for writes
 }
 
 // Faults are the rows of the matrix.
@@ -136,17 +137,17 @@ func Faults() []Fault {
 		{Name: "mysqld killed", Hits: "server", Writer: true,
 			Strike: func(c *Cluster) error { return w(c).Server.Kill() }},
 		{Name: "mysqld, then agent killed", Hits: "agent server", Writer: true, Takes: 2 * time.Second,
-			Strike: func(c *Cluster) error { // the agent may still be giving the role up
+			Strike: func(c *Cluster) error { // the agent is killed while it may still be giving the role up
 				if err := w(c).Server.Kill(); err != nil {
 					return err
 				}
-				time.Sleep(2 * time.Second) // it Takes so long: part of the fault, and no synchronisation
+				time.Sleep(2 * time.Second) // as Takes says: part of the fault, and no synchronisation
 				return w(c).Agent.Kill()
 			},
 			Mend: func(c *Cluster) error {
 				return errors.Join(w(c).Server.Start(context.Background()), w(c).Agent.Start())
 			}},
-		// a timeout of 2 s and a trap period
+		// Slow: the checks' timeout of 2 s, and a trap_period of 1 s
 		{Name: "mysqld stopped", Hits: "server", Writer: true, Slow: 3 * time.Second,
 			Strike: func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGSTOP) },
 			Mend:   func(c *Cluster) error { return w(c).Server.proc.Signal(syscall.SIGCONT) }},

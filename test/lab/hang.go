@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hangDisk lets the disk hang under the small files that a program replaces (package durable): they can be read, and
-// whoever begins to write one waits. A named pipe lies where the next content is written to; to open it for writing
-// takes until somebody reads.
+// hangDisk makes the disk seem to hang under small files that a program replaces (package durable): the files can be
+// read, and a program that begins to write one waits. A named pipe takes the place of the file into which the next
+// content is written: to open a pipe for writing takes until somebody opens it for reading.
 func hangDisk(files ...string) error {
 	for _, f := range files {
 		pipe := f + ".hangs"
@@ -25,7 +25,7 @@ func hangDisk(files ...string) error {
 	return nil
 }
 
-// freeDisk lets it go on. Who waits gets an error, and writes when it tries again.
+// freeDisk ends hangDisk. A program that waits gets an error, and succeeds when it tries to write again.
 func freeDisk(files ...string) error {
 	var errs []error
 	for _, f := range files {
@@ -43,11 +43,11 @@ func freeDisk(files ...string) error {
 	return errors.Join(errs...)
 }
 
-// stateFiles are those in which the agent of a host keeps what outlives it.
+// stateFiles are the files in which the agent of a host keeps what must outlive it.
 func (c *Cluster) stateFiles(n *Node) []string {
 	state := filepath.Join(c.dir, n.Name, "mmm_agentd.state")
 	return []string{state, state + ".embargo", state + ".servers"}
 }
 
-// statusFile is that of the monitor.
+// statusFile is the monitor's status file, where Options.StatusDir is not set.
 func (c *Cluster) statusFile() string { return filepath.Join(c.dir, "mmm_mond.status") }

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// hungDump finds a thread of a MariaDB that sends its log to nobody any more and never ends. When the acknowledging
-// replica is gone again in the moment in which it registers, that thread waits for a word of the one that receives the
-// acknowledgements, which waits for a replica; and whoever comes with the same server_id waits for the end of that
-// thread (seen on 10.11.19).
+// hungDump returns the id of a dump thread of a MariaDB that hangs while it ends, or "". Such a thread sends the log to
+// a replica. Where an acknowledging replica disconnects in the moment in which it registers, its dump thread waits for
+// the thread that receives acknowledgements, which itself waits for a replica. A replica with the same server_id that
+// connects later waits for the end of the hung thread (seen on 10.11.19; docs/replication.md).
 func (s *Server) hungDump(ctx context.Context) (id string, err error) {
 	if s.kind.MySQL {
 		return "", nil
@@ -18,8 +18,8 @@ func (s *Server) hungDump(ctx context.Context) (id string, err error) {
 		"SELECT MAX(ID) FROM information_schema.PROCESSLIST WHERE STATE='Waiting to finalize termination'")
 }
 
-// freeDump does about it what docs/replication.md says: semi-synchronous replication off and on again while the replica
-// keeps away.
+// freeDump ends a hung dump thread as docs/replication.md says: it turns semi-synchronous replication off and on again
+// while the replica keeps away.
 func (s *Server) freeDump(ctx context.Context, replica *Server) error {
 	if err := replica.Exec(ctx, "STOP SLAVE IO_THREAD"); err != nil {
 		return err
@@ -39,15 +39,15 @@ func (s *Server) freeDump(ctx context.Context, replica *Server) error {
 	return replica.Exec(ctx, "START SLAVE IO_THREAD")
 }
 
-// freeDumps looks at both masters, and frees a thread that it has seen hanging for some looks: all threads are in that
-// state for a moment.
+// freeDumps looks at both masters, and ends a dump thread that has seemed to hang in many looks. One look is not
+// enough: every dump thread is in that state for a moment when it ends.
 func (s *Soak) freeDumps(ctx context.Context) error {
 	const looks = 200 // one each 10 ms, or less often
 	for _, n := range s.cluster.DBs[:2] {
 		id, err := n.Server.hungDump(ctx)
 		if err != nil || id == "" {
 			delete(s.hanging, n.Name)
-			continue // it does not run, or nothing hangs
+			continue // the server does not run, or no thread hangs
 		}
 		if last := s.hanging[n.Name]; last.id != id {
 			s.hanging[n.Name] = hanging{id: id}
@@ -65,7 +65,7 @@ func (s *Soak) freeDumps(ctx context.Context) error {
 	return nil
 }
 
-// hanging is a thread that was seen so often to hang.
+// hanging is a thread that seems to hang, and how often that was seen again.
 type hanging struct {
 	id    string
 	looks int

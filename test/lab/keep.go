@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Keep copies what tells afterwards what has happened into a folder outside of the lab: everybody's logs, with the
-// servers' binary logs and relay logs, the files of state and the configuration.
+// Keep copies the files from which one can tell afterwards what happened into a folder outside of the lab: all logs,
+// the servers' binary logs and relay logs, the state files and the configuration.
 func (c *Cluster) Keep(folder string) error {
 	return filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it is all still alive
+			return nil // the daemons still run, and remove files
 		}
 		if err != nil || !d.Type().IsRegular() {
 			return err

@@ -20,7 +20,7 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// markVariable is in the environment of all processes of the lab under test; its value tells them apart from others'.
+// markVariable is in the environment of all processes of the lab under test. Its value tells them from those of others.
 const markVariable = "MMM_LAB_TEST_MARK"
 
 func TestMain(m *testing.M) {
@@ -80,7 +80,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			text := bufio.NewReader(out)
 			line, err := text.ReadString('\n')
 			if line != "ready\n" {
-				rest, _ := io.ReadAll(text) // what there is of it
+				rest, _ := io.ReadAll(text) // for the message, as far as it can be read
 				t.Fatalf("the lab says %s%s (%v)", line, rest, err)
 			}
 			if p := marked(t, mark); len(p) < 3 { // the program twice and a server
@@ -106,7 +106,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
-// marked finds processes by what is in their environment.
+// marked finds the processes that have a text in their environment.
 func marked(t *testing.T, mark string) []string {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
@@ -116,14 +116,14 @@ func marked(t *testing.T, mark string) []string {
 	var found []string
 	for _, dir := range dirs {
 		env, err := os.ReadFile(filepath.Join(dir, "environ"))
-		if err == nil && bytes.Contains(env, []byte(mark)) { // an error: it has ended
+		if err == nil && bytes.Contains(env, []byte(mark)) { // an error: the process has ended
 			found = append(found, filepath.Base(dir))
 		}
 	}
 	return found
 }
 
-// surroundings is what a lab could leave behind besides processes.
+// surroundings are the mounts, the links and the files in /run: what a lab could leave behind besides processes.
 func surroundings(t *testing.T) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

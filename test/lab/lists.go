@@ -11,13 +11,13 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// OpenClient is a connection pool of one connection to an address (HOST:PORT), as an application on the client's host
-// has it. It waits for an answer for so long; 0: for as long as it takes.
+// OpenClient returns a pool of one connection to an address (HOST:PORT), as an application on the client's host has it.
+// answer is how long it waits for an answer; 0: without a limit.
 func (c *Cluster) OpenClient(addr string, answer time.Duration) (*sql.DB, error) {
 	return OpenClientOn(c.Client, addr, answer)
 }
 
-// OpenClientOn is the same on another host.
+// OpenClientOn is OpenClient on host h.
 func OpenClientOn(h *Host, addr string, answer time.Duration) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = "app", "apppw", "lab", addr, "app"
@@ -35,7 +35,7 @@ func OpenClientOn(h *Host, addr string, answer time.Duration) (*sql.DB, error) {
 	return db, nil
 }
 
-// Lists are what a server has in app.lists.
+// Lists are the lists that a server has in app.lists, by their ids.
 func (s *Server) Lists(ctx context.Context) (map[int64]string, error) {
 	return lists(ctx, s.db)
 }

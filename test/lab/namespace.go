@@ -16,18 +16,18 @@ import (
 	"syscall"
 )
 
-// innerVariable marks the process inside of the namespaces.
+// innerVariable is in the environment of the processes inside of the namespaces.
 const innerVariable = "MMM_LAB_INNER"
 
 // root is where a lab keeps its files: on a tmpfs that only its processes see.
 const root = "/run/lab"
 
-// Inside says whether this process is one that a lab has started from the same program: it has to call Main, whatever
-// its arguments.
+// Inside says whether a lab has started this process from the same program. Such a process has to call Main, whatever
+// its arguments are.
 func Inside() bool { return os.Getenv(innerVariable) != "" || os.Getenv(clockVariable) != "" }
 
-// Main runs f inside of new namespaces and returns its exit status. It starts the present program again to get there,
-// so it must be the first thing a program does. As a normal user it needs unprivileged user namespaces.
+// Main runs f inside of new namespaces and returns f's exit status. It starts the same program again to get there, so
+// it must be the first thing that a program does. Without root it needs unprivileged user namespaces.
 func Main(f func(ctx context.Context) int) int {
 	if os.Getenv(clockVariable) != "" {
 		return underClock()
@@ -44,8 +44,8 @@ func Main(f func(ctx context.Context) int) int {
 	return f(ctx)
 }
 
-// outer starts the program again and stays until it ends. Its thread must not end before: the kernel ties Pdeathsig to
-// it.
+// outer starts the program again in new namespaces, waits for its end and returns its exit status. It keeps its thread
+// until then: the kernel sends Pdeathsig when the thread ends that has started the process.
 func outer() int {
 	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

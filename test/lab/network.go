@@ -21,10 +21,10 @@ type Host struct {
 	Name string
 	IP   netip.Addr
 	ns   netns.NsHandle
-	port string // its end on the bridge
+	port string // name of the link at the bridge's end of its cable
 }
 
-// makeBridge makes the switch that all hosts hang on.
+// makeBridge makes the bridge, the switch to which all hosts are connected.
 func makeBridge() error {
 	b := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge}}
 	if err := netlink.LinkAdd(b); err != nil {
@@ -41,7 +41,7 @@ func removeBridge() error {
 	return netlink.LinkDel(l)
 }
 
-// remove takes the host's cable away, and its namespace with the last process on it.
+// remove takes the host's cable away. The kernel removes its namespace when the last process in it has ended.
 func (h *Host) remove() error {
 	l, err := netlink.LinkByName(h.port)
 	if err != nil {
@@ -50,7 +50,7 @@ func (h *Host) remove() error {
 	return errors.Join(netlink.LinkDel(l), h.ns.Close())
 }
 
-// newHost makes a namespace with eth0 at ip/24 on the bridge.
+// newHost makes a host: a namespace with an eth0 that has the address ip/24 and is connected to the bridge.
 func newHost(name string, ip netip.Addr) (*Host, error) {
 	h := &Host{Name: name, IP: ip, port: "p-" + name}
 	var err error
@@ -92,7 +92,7 @@ func newHost(name string, ip netip.Addr) (*Host, error) {
 	return h, nil
 }
 
-// newNamespace makes one without a name; this thread stays where it was.
+// newNamespace makes a network namespace without a name. This thread stays in the namespace in which it was.
 func newNamespace() (netns.NsHandle, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -108,7 +108,8 @@ func newNamespace() (netns.NsHandle, error) {
 	return made, netns.Set(here)
 }
 
-// Do runs f on a thread that is on this host. What f opens is on this host for good; goroutines that it starts are not.
+// Do runs f on a thread in this host's namespace. Sockets that f opens stay on this host, and so do processes that it
+// starts; goroutines that it starts are not on this host.
 func (h *Host) Do(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -130,7 +131,7 @@ func (h *Host) Do(f func() error) error {
 // Start starts a program on this host.
 func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
 
-// Run runs a program on this host to its end and returns what it printed.
+// Run runs a program on this host to its end and returns what it printed. An exit status other than 0 is an error.
 func (h *Host) Run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out []byte
@@ -153,7 +154,7 @@ func (h *Host) Dial(ctx context.Context, addr string) (conn net.Conn, err error)
 	return conn, err
 }
 
-// Addresses lists what is on the host's interface, besides its own address.
+// Addresses lists the IPv4 addresses on the host's eth0, in order, without the host's own address.
 func (h *Host) Addresses() ([]netip.Addr, error) {
 	nl, err := netlink.NewHandleAt(h.ns)
 	if err != nil {
@@ -178,7 +179,7 @@ func (h *Host) Addresses() ([]netip.Addr, error) {
 	return ips, nil
 }
 
-// SetAddress puts an address on the interface by hand, with a prefix length, or takes it off.
+// SetAddress adds an address with a prefix length to eth0, as an admin would by hand, or removes it.
 func (h *Host) SetAddress(p netip.Prefix, on bool) error {
 	nl, err := netlink.NewHandleAt(h.ns)
 	if err != nil {
@@ -212,7 +213,7 @@ func (h *Host) Mislead(ip netip.Addr) error {
 		IP:    ip.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 0x99}})
 }
 
-// Cut takes the host off the network, as pulling its cable would, or connects it again.
+// Cut disconnects the host from the network, as if its cable were pulled out, or connects it again.
 func (h *Host) Cut(off bool) error {
 	l, err := netlink.LinkByName(h.port)
 	if err != nil {

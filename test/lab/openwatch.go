@@ -11,21 +11,21 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// openWatch asks every server all the time, from the client's host and at the server's own address, whether it takes
-// writes.
+// openWatch asks every server again and again, from the client's host and at the server's own address, whether it is
+// open for writes.
 type openWatch struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	spans  [][]span // for each server
 }
 
-// span is a time in which a server was open: from the answer to the first question that found it so to when the last
-// one was put.
+// span is a time in which a server was open for certain: from the first answer that it is, until the last question was
+// asked that was answered so.
 type span struct{ from, to time.Time }
 
 const (
-	openPeriod  = 25 * time.Millisecond
-	openTimeout = 250 * time.Millisecond
+	openPeriod  = 25 * time.Millisecond  // between two questions to a server
+	openTimeout = 250 * time.Millisecond // for connecting, and for an answer
 )
 
 // watchOpen starts to ask.
@@ -38,7 +38,7 @@ func (c *Cluster) watchOpen(ctx context.Context) *openWatch {
 	return w
 }
 
-// stop ends the asking and returns for how long two servers were open at once, in all and after a moment.
+// stop ends the asking. It returns for how long two servers were open at once: in all, and after a moment.
 func (w *openWatch) stop(moment time.Time) (all, after time.Duration) {
 	w.cancel()
 	w.wait.Wait()
@@ -51,6 +51,7 @@ func (w *openWatch) stop(moment time.Time) (all, after time.Duration) {
 	return all, after
 }
 
+// openSpans asks the server of n until ctx ends, and returns the times in which it was open.
 func (c *Cluster) openSpans(ctx context.Context, n *Node) []span {
 	var spans []span
 	db := c.asClient(n)
@@ -84,7 +85,8 @@ func takesWrites(ctx context.Context, db *sql.DB) bool {
 	return err == nil && !closed
 }
 
-// asClient connects from the client's host, as the application.
+// asClient returns a pool of one connection to the server of n at its own address, from the client's host, as the
+// application.
 func (c *Cluster) asClient(n *Node) *sql.DB {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr = "app", "apppw", "lab", n.IP.String()+":3306"
@@ -93,7 +95,7 @@ func (c *Cluster) asClient(n *Node) *sql.DB {
 	cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return c.Client.Dial(ctx, addr) }
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
-		panic(err) // it is a constant
+		panic(err) // the configuration is a constant
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)

@@ -18,7 +18,7 @@ import (
 	"mysql-mmm/test/original"
 )
 
-// Original is a daemon of the original (package original) that runs in the place of one of ours.
+// Original is a daemon of MMM 2.2 (its double, see package original) that runs in the place of one of ours.
 type Original struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -28,7 +28,8 @@ type Original struct {
 	err error
 }
 
-// Stop ends it; addresses and roles stay as they are.
+// Stop ends the daemon; addresses and roles stay as they are. It returns the error with which the daemon had ended
+// before, if it had.
 func (o *Original) Stop() error {
 	o.cancel()
 	<-o.done
@@ -37,7 +38,7 @@ func (o *Original) Stop() error {
 	return o.err
 }
 
-// Log is what it has said.
+// Log is what the daemon has logged so far.
 func (o *Original) Log() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +65,7 @@ func startOriginal(ctx context.Context, run func(ctx context.Context, o *Origina
 	return o
 }
 
-// OriginalAgent starts one on a host whose own agent does not run.
+// OriginalAgent starts an original agent on a host on which our agent does not run.
 func (c *Cluster) OriginalAgent(ctx context.Context, n *Node) (*Original, error) {
 	l, err := listenOn(n.Host, netip.AddrPortFrom(n.IP, 9989))
 	if err != nil {
@@ -78,7 +79,8 @@ func (c *Cluster) OriginalAgent(ctx context.Context, n *Node) (*Original, error)
 	}), nil
 }
 
-// OriginalMonitor starts one while ours does not run. It goes on from the same status file, and answers Control.
+// OriginalMonitor starts an original monitor while ours does not run. It goes on from the same status file, and answers
+// Control.
 func (c *Cluster) OriginalMonitor(ctx context.Context) (*Original, error) {
 	l, err := listenOn(c.Mon, netip.MustParseAddrPort("127.0.0.1:9988"))
 	if err != nil {
@@ -99,7 +101,7 @@ func (c *Cluster) OriginalMonitor(ctx context.Context) (*Original, error) {
 	}), nil
 }
 
-// site is what mmm_common.conf says.
+// site is what mmm_common.conf says, as the originals have it.
 func (c *Cluster) site() original.Site {
 	s := original.Site{Writer: "writer"}
 	writer := original.Role{Name: "writer", Exclusive: true, IPs: []netip.Addr{netip.MustParseAddr(WriterIP)}}
@@ -128,7 +130,8 @@ func listenOn(h *Host, at netip.AddrPort) (l *net.TCPListener, err error) {
 	return l, err
 }
 
-// connectFrom is a pool that nobody keeps connections in: the original makes one for each thing that it does.
+// connectFrom returns a pool of connections from host h to a server. The original opens a new connection for each thing
+// that it does: it closes the pool afterwards.
 func connectFrom(h *Host, to netip.Addr, user, password string) *sql.DB {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr = user, password, "lab", netip.AddrPortFrom(to, 3306).String()
@@ -148,8 +151,7 @@ func (m machine) SetAddress(ip netip.Addr, on bool) error {
 	return m.Host.SetAddress(netip.PrefixFrom(ip, 32), on)
 }
 
-// Block refuses new connections to the server, by a rule like the one that iptables_block_cmd makes where nothing else
-// is configured.
+// Block refuses new connections to the server, or ends that, with a rule like that of the default iptables_block_cmd.
 func (m machine) Block(on bool) error {
 	rules := "table ip original\ndelete table ip original\n"
 	if on {
@@ -159,7 +161,7 @@ func (m machine) Block(on bool) error {
 	return m.nft(rules)
 }
 
-// Announce sends five ARP requests and as many replies, to everybody.
+// Announce broadcasts five gratuitous ARP requests and as many replies.
 func (m machine) Announce(ip netip.Addr) error {
 	return m.Do(func() error {
 		eth, err := net.InterfaceByName("eth0")

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// Outsider starts a server that is no part of the cluster and that slaves may replicate from besides, on a host of its
-// own.
+// Outsider starts a server that is no part of the cluster, on a host of its own. Slaves can replicate from it on a
+// second channel, or instead of from the writer.
 func (c *Cluster) Outsider(ctx context.Context) (*Node, error) {
 	kind, err := servers.Find(c.Options.Server)
 	if err != nil {
@@ -39,18 +39,18 @@ func (c *Cluster) Outsider(ctx context.Context) (*Node, error) {
 		"SET sql_log_bin=1", "CREATE DATABASE other", "CREATE TABLE other.t (id BIGINT PRIMARY KEY)")
 }
 
-// Nuisance is how something on a server's port behaves that is no server.
+// Nuisance is a way in which a program behaves that listens on a server's port and is no server.
 type Nuisance string
 
-// Nuisances that clients of a server meet.
+// The nuisances.
 const (
-	Nonsense Nuisance = "nonsense" // says what no server would say
-	Mute     Nuisance = "mute"     // takes connections and says nothing
-	Quitter  Nuisance = "quitter"  // lets clients in, and hangs up in the middle of an answer
+	Nonsense Nuisance = "nonsense" // sends bytes that no server would send
+	Mute     Nuisance = "mute"     // accepts connections and sends nothing
+	Quitter  Nuisance = "quitter"  // lets clients log in, and hangs up in the middle of an answer
 )
 
 // Pester puts a nuisance on the port of a host whose server does not run, until the returned function is called. A
-// quitter hands its clients to the server of another host, for as many bytes as it takes to let them in.
+// Quitter connects its clients to the server of the host other, for as many bytes of answers as it takes to log in.
 func (n *Node) Pester(ctx context.Context, as Nuisance, other *Node) (stop func() error, err error) {
 	var l net.Listener
 	if err := n.Do(func() (err error) {
@@ -64,7 +64,7 @@ func (n *Node) Pester(ctx context.Context, as Nuisance, other *Node) (stop func(
 		for {
 			conn, err := l.Accept()
 			if err != nil {
-				return // stopped
+				return // the listener was closed by stop
 			}
 			go func() {
 				defer conn.Close()
@@ -79,7 +79,7 @@ func (n *Node) pester(ctx context.Context, as Nuisance, other *Node, conn net.Co
 	context.AfterFunc(ctx, func() { conn.Close() })
 	switch as {
 	case Nonsense:
-		// whether it is heard does not matter
+		// An error does not matter: the client may have gone.
 		_, _ = conn.Write([]byte("220 mail.example.com ESMTP\r\n\xff\xff\xff\xff\x00\x0a"))
 	case Mute:
 		<-ctx.Done()
@@ -90,6 +90,6 @@ func (n *Node) pester(ctx context.Context, as Nuisance, other *Node, conn net.Co
 		}
 		defer server.Close()
 		go func() { _, _ = io.Copy(server, conn) }() // ends with either connection
-		_, _ = io.CopyN(conn, server, 160)           // a greeting, a welcome and a piece of an answer
+		_, _ = io.CopyN(conn, server, 160)           // greeting, answer to the login and part of the next answer
 	}
 }

@@ -8,13 +8,14 @@ import (
 	"syscall"
 )
 
-// Process is a program running on a host.
+// Process is a program that runs, or ran, on a host.
 type Process struct {
 	cmd   *exec.Cmd
-	log   string // what it prints
-	ended chan struct{}
+	log   string        // file that it prints into
+	ended chan struct{} // closed when it has ended
 }
 
+// start starts a command on a host. What it prints is appended to the file log.
 func start(h *Host, cmd *exec.Cmd, log string) (*Process, error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -54,13 +55,13 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return nil
 }
 
-// Usage is what the process has used so far.
+// Usage is how much of the machine a process uses.
 type Usage struct {
-	ResidentKB int64
-	CPU        float64 // seconds
+	ResidentKB int64   // resident memory now
+	CPU        float64 // CPU time so far, in seconds
 }
 
-// Usage reads /proc (proc(5), status and stat).
+// Usage reads what the process uses from /proc (proc(5), status and stat).
 func (p *Process) Usage() (Usage, error) {
 	var u Usage
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

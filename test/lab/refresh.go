@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Refresh brings a cluster that a fault has struck back to what it was in the beginning: the writer on db1, no rows,
-// and a write acknowledged by the other master. An error says that another cluster is needed.
+// Refresh brings a cluster that a fault has struck back to how it was in the beginning: the writer is on db1, the
+// load's table is empty, and the other master acknowledges. An error says that this failed: a new cluster is needed.
 func (c *Cluster) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()

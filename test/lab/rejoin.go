@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Rejoin starts a server that was killed and waits until its host is part of the cluster again. It is false where it
-// can't be: a server that dies between writing a transaction to its log and sending it comes back with a transaction
-// that nobody else has and no client was promised. It has to be set up anew then; the cluster goes on without it.
+// Rejoin starts a server that was killed and waits until its host is part of the cluster again. joined is false where
+// the host can't be: a server that dies between writing a transaction to its log and sending it comes back with a
+// transaction that no other host has, and that no client was told to be committed. Such a host has to be set up anew;
+// the cluster goes on without it.
 func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) {
 	if err := n.Server.Start(ctx); err != nil {
 		return false, err
@@ -17,7 +18,8 @@ func (c *Cluster) Rejoin(ctx context.Context, n *Node) (joined bool, err error) 
 	return c.Joined(ctx, n)
 }
 
-// Joined waits until a host is part of the cluster again, with everything whole, or it is said that it can't be.
+// Joined waits until the cluster is whole with this host in it, or until it is known that the host must be set up anew:
+// then joined is false.
 func (c *Cluster) Joined(ctx context.Context, n *Node) (joined bool, err error) {
 	err = Wait(ctx, n.Name+" to be part of the cluster again", func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
@@ -34,8 +36,8 @@ func (c *Cluster) Joined(ctx context.Context, n *Node) (joined bool, err error) 
 	return joined, err
 }
 
-// Aside is why a host can't be part of the cluster before it is set up anew, in the words of `show` or of its own
-// replication; "" where it can be, for all that is known.
+// Aside is the reason why a host must be set up anew before it can be part of the cluster, in the words of `show` or of
+// its server's replication. "" where no reason is known.
 func (c *Cluster) Aside(ctx context.Context, show string, n *Node) (string, error) {
 	for line := range strings.Lines(show) {
 		if finding, ok := strings.CutPrefix(line, "# Warning: host "+n.Name+": "); ok {
@@ -59,7 +61,7 @@ func (s *Server) Broken(ctx context.Context) (string, error) {
 	switch {
 	case r["Last_SQL_Errno"] != "0":
 		return cmp.Or(r["Last_SQL_Error"], "error "+r["Last_SQL_Errno"]), nil
-	// the source's log does not have the place: MariaDB, MySQL
+	// The source's log does not have the place at which to go on; 1236 is MariaDB's number, 13114 MySQL's.
 	case r["Last_IO_Errno"] == "1236" || r["Last_IO_Errno"] == "13114":
 		return cmp.Or(r["Last_IO_Error"], "error "+r["Last_IO_Errno"]), nil
 	}

@@ -26,12 +26,12 @@ type Server struct {
 	gtid bool
 	dir  string
 	proc *Process
-	args []string // beyond the usual ones
+	args []string // further ones, after the usual ones
 
-	async      bool          // waits for no acknowledgement
-	ackTimeout time.Duration // 0: the usual
-	ackAlways  bool
-	db         *sql.DB // as root, through the Unix socket: no network fault disturbs it
+	async      bool          // see Options
+	ackTimeout time.Duration // see Options
+	ackAlways  bool          // see Options
+	db         *sql.DB       // as root, through the Unix socket: no network fault disturbs it
 }
 
 func newServer(ctx context.Context, h *Host, kind servers.Kind, id int, gtid bool) (*Server, error) {
@@ -61,15 +61,15 @@ func (s *Server) config() servers.Config {
 	if !s.kind.MySQL {
 		args = append(args, "--binlog-format=ROW", "--gtid-strict-mode=1")
 	}
-	// A write is acknowledged when the other master has received it; what it has not is not committed after a crash.
-	// Only masters acknowledge, so that what is acknowledged is on the other master and not just on a slave. A slave,
-	// which nobody replicates from, must not wait itself for what it executes.
+	// Only masters acknowledge, so that a client is told that its write is committed when the other master has received
+	// it, and not just a slave. With ackAlways a slave must not wait for acknowledgements of what it executes: nobody
+	// replicates from it.
 	return servers.Config{Dir: s.dir, Bind: "0.0.0.0", Port: 3306, ID: s.id, GTID: s.gtid,
 		SemiSync: !s.async && (s.id <= 2 || !s.ackAlways), Acknowledge: !s.async && s.id <= 2,
 		AckTimeout: s.ackTimeout, AckAlways: s.ackAlways, Args: slices.Concat(args, s.args)}
 }
 
-// Start starts the server and waits until it answers. Its replication starts with it.
+// Start starts the server, which starts its replication, and waits until the server answers.
 func (s *Server) Start(ctx context.Context) error {
 	cmd, err := s.kind.Command(s.config())
 	if err != nil {
@@ -89,16 +89,17 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 }
 
-// Arguments are given to the server beyond the usual ones from its next start on; the last of two counts.
+// Arguments gives the server further arguments from its next start on, instead of those of an earlier call. They count
+// more than the usual ones.
 func (s *Server) Arguments(args ...string) { s.args = args }
 
-// Kill ends the server as kill -9 does. The rest is for signals and clean ends.
+// Kill ends the server as kill -9 does, and waits for its end.
 func (s *Server) Kill() error { return s.proc.Signal(syscall.SIGKILL) }
 
-// Pause stops the process where it is.
+// Pause stops the server's process (SIGSTOP).
 func (s *Server) Pause() error { return s.proc.Signal(syscall.SIGSTOP) }
 
-// Continue lets a stopped process go on.
+// Continue lets a stopped server go on (SIGCONT).
 func (s *Server) Continue() error { return s.proc.Signal(syscall.SIGCONT) }
 
 // Stop shuts the server down cleanly and waits for its end.
@@ -109,19 +110,22 @@ func (s *Server) Stop(ctx context.Context) error {
 	return Wait(ctx, s.host.Name+"'s server to end", func() (bool, string) { return s.proc.Ended(), "it runs" })
 }
 
-// WaitSemiSync waits until this master acknowledges nothing that the other one has not received: from then on kill -9
-// loses nothing, and leaves nothing behind on the dead server that the others don't know.
+// WaitSemiSync waits until the other master acknowledges what this one commits: from then on no client is told that its
+// write is committed before the other master has received it, so that kill -9 of this server loses no acknowledged
+// write.
 func (s *Server) WaitSemiSync(ctx context.Context) error {
 	return Wait(ctx, s.host.Name+" to replicate semi-synchronously", func() (bool, string) { return s.semiSync(ctx) })
 }
 
+// semiSync says whether semi-synchronous replication is on and one replica acknowledges, and what the server said of
+// that.
 func (s *Server) semiSync(ctx context.Context) (bool, string) {
 	on, err := s.status(ctx, "Rpl_semi_sync_master_status")
 	n, err2 := s.status(ctx, "Rpl_semi_sync_master_clients")
 	return on == "ON" && n == "1", fmt.Sprint(on, n, err, err2)
 }
 
-// status asks for a status variable by MariaDB's name.
+// status asks for a status variable, by the name that MariaDB has for it.
 func (s *Server) status(ctx context.Context, name string) (value string, err error) {
 	if s.kind.MySQL {
 		name = strings.NewReplacer("master", "source", "slave", "replica").Replace(name)
@@ -129,7 +133,8 @@ func (s *Server) status(ctx context.Context, name string) (value string, err err
 	return value, s.db.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE '"+name+"'").Scan(&name, &value)
 }
 
-// Exec runs statements, one after the other, on one connection. They are in MariaDB's words; MySQL is told its own.
+// Exec executes statements one after the other, on one connection, as root. They are in MariaDB's words; for MySQL they
+// are translated.
 func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -144,8 +149,8 @@ func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// Say executes statements as they stand, in whatever words, on a connection of their own: what they set for it is gone
-// afterwards.
+// Say executes statements as they stand, without translation, on a connection that is closed afterwards: what they set
+// for their session is gone then.
 func (s *Server) Say(ctx context.Context, statements ...string) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -160,19 +165,19 @@ func (s *Server) Say(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// Value asks for one value as text.
+// Value returns the one value that a query returns, as text; NULL is "".
 func (s *Server) Value(ctx context.Context, query string) (string, error) {
 	var v sql.NullString
 	err := s.db.QueryRowContext(ctx, query).Scan(&v)
 	return v.String, err
 }
 
-// Replica returns SHOW SLAVE STATUS by MariaDB's column name.
+// Replica returns SHOW SLAVE STATUS, by MariaDB's names of the columns. It is an error where the server is no replica.
 func (s *Server) Replica(ctx context.Context) (map[string]string, error) {
 	return s.row(ctx, "SHOW SLAVE STATUS")
 }
 
-// Channel returns the same of one channel (MariaDB: connection).
+// Channel is Replica for one channel (MariaDB: connection).
 func (s *Server) Channel(ctx context.Context, name string) (map[string]string, error) {
 	if s.kind.MySQL {
 		return s.row(ctx, "SHOW SLAVE STATUS FOR CHANNEL '"+name+"'")
@@ -180,13 +185,14 @@ func (s *Server) Channel(ctx context.Context, name string) (map[string]string, e
 	return s.row(ctx, "SHOW SLAVE '"+name+"' STATUS")
 }
 
-// Follow makes the server replicate from another host, on a channel, from the start of its log.
+// Follow makes the server replicate from the host source, on a channel, from the start of that one's first log on.
 func (s *Server) Follow(ctx context.Context, source *Host, channel string) error {
 	return s.Exec(ctx, s.kind.Follow(servers.Source{Host: source.IP.String(), Port: 3306, User: "repl",
 		Password: "replpw", GTID: s.gtid, Channel: channel})...)
 }
 
-// row is the one row of a statement in MariaDB's words, by MariaDB's column names.
+// row executes a statement in MariaDB's words and returns the first row of the answer, by MariaDB's names of the
+// columns.
 func (s *Server) row(ctx context.Context, statement string) (map[string]string, error) {
 	rows, err := s.db.QueryContext(ctx, s.kind.SQL(statement))
 	if err != nil {
@@ -198,7 +204,7 @@ func (s *Server) row(ctx context.Context, statement string) (map[string]string, 
 		return nil, err
 	}
 	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), errors.New(statement+" says nothing"))
+		return nil, errors.Join(rows.Err(), errors.New(statement+" returns no row"))
 	}
 	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
 	for i := range values {
@@ -233,8 +239,8 @@ func (s *Server) FirstLog(ctx context.Context) (string, error) {
 	return values[0].String, err
 }
 
-// Wait asks every 10 ms until done says so, after a second every 50 ms, and less often where asking takes long; when
-// ctx ends it says what it last saw.
+// Wait calls done until it returns true: every 10 ms, after a second every 50 ms, and less often where done takes long.
+// Where ctx ends first the error has what was waited for, and the text that done returned last.
 func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 	seen, began, period := "", time.Now(), 10*time.Millisecond
 	for {
@@ -244,13 +250,13 @@ func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 		if ok {
 			return nil
 		}
-		if seen == "" || ctx.Err() == nil { // else it may say no more than that time is over
+		if seen == "" || ctx.Err() == nil { // after that the text may be only that the time is over
 			seen = now
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w; last seen: %s", what, ctx.Err(), seen)
-		case <-time.After(max(period, min(3*took, 300*time.Millisecond))): // to ask costs others their time too
+		case <-time.After(max(period, min(3*took, 300*time.Millisecond))): // asking takes CPU time from the cluster
 		}
 		if time.Since(began) > time.Second {
 			period = 50 * time.Millisecond
@@ -258,6 +264,7 @@ func Wait(ctx context.Context, what string, done func() (bool, string)) error {
 	}
 }
 
+// tail returns the last lines of a file; where it can't be read, why.
 func tail(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -267,7 +274,7 @@ func tail(path string) string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// Lock leaves an idle connection behind that holds LOCK TABLES, until it is killed.
+// Lock leaves an idle connection open that holds LOCK TABLES. It stays until the server ends it.
 func (s *Server) Lock(ctx context.Context) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -281,7 +288,7 @@ func (s *Server) Lock(ctx context.Context) error {
 	return nil
 }
 
-// Backup leaves an idle connection behind that holds the lock of a backup, until it is killed.
+// Backup leaves an idle connection open that holds the lock of a backup. It stays until the server ends it.
 func (s *Server) Backup(ctx context.Context) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -293,8 +300,8 @@ func (s *Server) Backup(ctx context.Context) error {
 	return nil
 }
 
-// Hold keeps the server from executing what it receives for the application's table, until release is called. It is by
-// locks on rows: one on the table would be ended by an agent that is to take over.
+// Hold keeps the server from executing what it receives for table app.t, until release is called. It locks the rows: an
+// agent that is to take over would end a connection that locks the table.
 func (s *Server) Hold(ctx context.Context) (release func() error, err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {

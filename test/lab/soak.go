@@ -20,14 +20,14 @@ import (
 type Soak struct {
 	Failovers, Moves int
 	Acked            int             // rows that were acknowledged
-	Lost             int             // of those, rows that a failover has lost
-	Named            int             // transactions that `show` has named as the former writers' alone
-	Aside            []string        // hosts that were set aside and set up anew, with the reason that was shown
-	Restarted        int             // I/O threads that did not acknowledge before they were started again
-	Hung             int             // threads of MariaDB that had to be freed, see hungDump
-	Gaps             []time.Duration // of the writes, one for each failover
-	MoveGaps         []time.Duration // and for each move
-	Wrong            []string        // what must not be; nothing is good
+	Lost             int             // how many of those a failover or a move has lost
+	Named            int             // transactions that `show` has named as those that only a former writer has
+	Aside            []string        // hosts that were set aside and set up anew, each with the reason that was shown
+	Restarted        int             // I/O threads that did not acknowledge until they were started again
+	Hung             int             // dump threads of MariaDB that hung and were ended, see hungDump
+	Gaps             []time.Duration // the write gap of each failover
+	MoveGaps         []time.Duration // and of each move
+	Wrong            []string        // what must not happen and did; empty: all is good
 
 	cluster *Cluster
 	load    *Load
@@ -40,9 +40,10 @@ type Soak struct {
 // pace is how many rows a second the soak writes.
 const pace = 200
 
-// Soak lets the writer's server be killed with kill -9 at any moment, and the role be moved, n times each. After each
-// the cluster must become whole, where need be with a host set up anew that is set aside with a reason. In the end
-// everybody must have everything. Each step is a line to trace.
+// Soak kills the writer's server with kill -9 at any moment, and moves the writer role, n times each, under load. After
+// each step the cluster must become whole; a host that is set aside with a reason is set up anew for that. In the end
+// all servers must have the same rows, and all that were acknowledged and are not known to be lost. Each step is a line
+// in trace.
 func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, error) {
 	s := &Soak{cluster: c, trace: trace, hanging: map[string]hanging{}}
 	l, err := c.StartLoad(ctx, pace)
@@ -67,7 +68,8 @@ func (c *Cluster) Soak(ctx context.Context, n int, trace io.Writer) (*Soak, erro
 	return s, s.compare(ctx)
 }
 
-// step does one thing in time and sees to it that the cluster is whole afterwards.
+// step does one failover or move, and waits until the cluster is whole. It is an error where that takes over two
+// minutes.
 func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *Node) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -93,8 +95,9 @@ func (s *Soak) step(ctx context.Context, name string, do func(context.Context, *
 	return nil
 }
 
-// semiSync waits until the other master acknowledges. MariaDB's I/O thread that loses its source while it agrees with
-// it on how to replicate gives acknowledging up until it is started again, which an operator does.
+// semiSync waits until the other master acknowledges what the writer w commits. An I/O thread of MariaDB that loses its
+// source while the two agree on how to replicate does not acknowledge until it is started again. An operator would do
+// that; here it is done after 20 s.
 func (s *Soak) semiSync(ctx context.Context, w *Node) error {
 	soon, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -114,7 +117,7 @@ func (s *Soak) semiSync(ctx context.Context, w *Node) error {
 	return w.Server.WaitSemiSync(ctx)
 }
 
-// writes waits for n more rows.
+// writes waits until n more rows were acknowledged.
 func (s *Soak) writes(ctx context.Context, n int) error {
 	before, _ := s.load.Acked()
 	return Wait(ctx, "writes", func() (bool, string) {
@@ -124,9 +127,10 @@ func (s *Soak) writes(ctx context.Context, n int) error {
 	})
 }
 
+// otherMaster is the peer of a master.
 func (c *Cluster) otherMaster(n *Node) *Node { return c.DBs[2-n.Server.id] }
 
-// move moves the role; nothing may be lost.
+// move moves the writer role from w to the other master. No acknowledged row may be lost.
 func (s *Soak) move(ctx context.Context, w *Node) error {
 	to := s.cluster.otherMaster(w)
 	since := time.Now()
@@ -148,9 +152,9 @@ func (s *Soak) move(ctx context.Context, w *Node) error {
 	return err
 }
 
-// failover kills the writer's server in the middle of whatever it does, and has it back. Of three times, one comes just
-// so, in one nobody has heard of the writer for a moment before, and in one only the other master has not, so that a
-// slave may have more.
+// failover kills the server of the writer w at any moment, waits until the other master is the writer, and starts the
+// server again. In the second of three times no other database host has heard the writer for a tenth of a second
+// before, and in the third the other master alone has not, so that a slave may have received more.
 func (s *Soak) failover(ctx context.Context, w *Node) error {
 	to := s.cluster.otherMaster(w)
 	var deaf []*Node
@@ -207,7 +211,8 @@ func (s *Soak) failover(ctx context.Context, w *Node) error {
 	return nil
 }
 
-// returned compares what a former writer alone has with what `show` says of it.
+// returned waits until the log of the former writer old has been looked at, and compares the rows that only this host
+// has with what `show` says. now is the present writer, lost the acknowledged rows that it lacks.
 func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error {
 	var view cluster.HostView
 	if err := Wait(ctx, old.Name+" to have been looked at", func() (bool, string) {
@@ -233,8 +238,8 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 	if err != nil {
 		return err
 	}
-	// A row that waits for an acknowledgement is on the host that acknowledges it before it is to be seen on the
-	// writer.
+	// The former writer replicates from the present one again, and may have a row that can't be read on the present one
+	// yet: there the row's commit still waits for an acknowledgement.
 	soon, cancel := context.WithTimeout(ctx, 2*s.cluster.AckTimeout+time.Second)
 	defer cancel()
 	err = Wait(soon, "only what show names to be on "+old.Name+" alone", func() (bool, string) {
@@ -243,7 +248,7 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 			return false, err.Error()
 		}
 		maps.DeleteFunc(had, func(id int64, _ bool) bool { return have[id] })
-		return named == len(had), fmt.Sprintf("show names %d transactions, it has %v", named,
+		return named == len(had), fmt.Sprintf("show names %d transactions, on that host alone are %v", named,
 			slices.Sorted(maps.Keys(had)))
 	})
 	if err != nil && ctx.Err() == nil {
@@ -251,13 +256,14 @@ func (s *Soak) returned(ctx context.Context, old, now *Node, lost []int64) error
 	}
 	for _, id := range lost {
 		if !had[id] {
-			s.wrong("the acknowledged row %d is lost, and %s has not got it either", id, old.Name)
+			s.wrong("the acknowledged row %d is lost, and %s does not have it either", id, old.Name)
 		}
 	}
 	return ctx.Err()
 }
 
-// settle waits until the cluster is whole, and sets up anew who is set aside.
+// settle waits until the cluster is whole, and sets up anew each host that is set aside. Replication that broke without
+// its host being set aside is wrong.
 func (s *Soak) settle(ctx context.Context) error {
 	c := s.cluster
 	var failed error
@@ -294,12 +300,14 @@ func (s *Soak) settle(ctx context.Context) error {
 		s.wrong("replication of %s broke, and it was not set aside: %s", name, text)
 	}
 	if err != nil && failed == nil {
-		checks, _, _ := c.Control(context.WithoutCancel(ctx), "checks") // what there is of it
+		checks, _, _ := c.Control(context.WithoutCancel(ctx), "checks") // for the message, as far as there is an answer
 		failed = errors.New(checks)
 	}
 	return errors.Join(err, failed)
 }
 
+// setUpAnew sets up host n, which was set aside for the reason why, with a copy of the writer w, and waits until
+// nothing is shown against it any more.
 func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	s.Aside = append(s.Aside, n.Name+": "+why)
 	s.tell("    set up anew: %s: %s", n.Name, why)
@@ -326,8 +334,9 @@ func (s *Soak) setUpAnew(ctx context.Context, n, w *Node, why string) error {
 	})
 }
 
-// unwaited does something while a writer waits for no acknowledgements. One that waits for them until there is somebody
-// to give them would not let itself be copied, and nobody could give them without the copy.
+// unwaited does something while the writer w does not wait for acknowledgements. Otherwise, with AckAlways, no copy
+// could be made of a writer whose commits wait for a replica, while the host that is to be that replica waits for the
+// copy.
 func (s *Soak) unwaited(ctx context.Context, w *Node, do func() error) error {
 	if !s.cluster.AckAlways || s.cluster.Async {
 		return do()
@@ -342,7 +351,7 @@ func (s *Soak) unwaited(ctx context.Context, w *Node, do func() error) error {
 	return errors.Join(do(), w.Server.Exec(ctx, "SET GLOBAL rpl_semi_sync_"+word+"_enabled=ON"))
 }
 
-// told: somebody who looks at this `show` sees that something is wrong with the host.
+// told says whether somebody who looks at this `show` sees that something is wrong with the host.
 func told(show string, n *Node) bool {
 	for l := range strings.Lines(show) {
 		if strings.HasPrefix(l, "# Warning: ") && strings.Contains(l, "host "+n.Name) ||
@@ -353,7 +362,8 @@ func told(show string, n *Node) bool {
 	return false
 }
 
-// astray says which hosts do not replicate from whom they should.
+// astray says which hosts do not replicate, or not from the host that they should follow: the writer w, and for w
+// itself the other master. "": none.
 func (c *Cluster) astray(ctx context.Context, w *Node) string {
 	var lines []string
 	for _, n := range c.DBs {
@@ -375,7 +385,8 @@ func (c *Cluster) astray(ctx context.Context, w *Node) string {
 	return strings.Join(lines, "\n")
 }
 
-// compare wants the same everywhere in the end, and everything that was acknowledged and is not known to be lost.
+// compare notes as wrong where servers have different rows in the end, or lack one that was acknowledged and is not
+// known to be lost.
 func (s *Soak) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -408,18 +419,18 @@ func (s *Soak) wrong(format string, args ...any) {
 	s.tell("    WRONG: "+format, args...)
 }
 
-// tell writes down when something happens, in the words of the logs.
+// tell writes a line to trace, with the time as the daemons' logs have it.
 func (s *Soak) tell(format string, args ...any) {
 	fmt.Fprintf(s.trace, time.Now().Format("2006/01/02 15:04:05.000 ")+format+"\n", args...)
 }
 
-// brokenWatch looks all the time whose replication breaks, so that no error passes unseen.
+// brokenWatch looks again and again whether the replication of a host has broken, so that no error passes unseen.
 type brokenWatch struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu   sync.Mutex
-	seen map[string]string
+	seen map[string]string // by host: the error
 }
 
 func (c *Cluster) watchBroken(ctx context.Context) *brokenWatch {
@@ -436,7 +447,7 @@ func (c *Cluster) watchBroken(ctx context.Context) *brokenWatch {
 			case <-ticker.C:
 			}
 			for _, n := range c.DBs {
-				// an error: it does not run at the moment
+				// an error: the server does not run at the moment
 				if text, err := n.Server.Broken(ctx); err == nil && text != "" {
 					w.mu.Lock()
 					w.seen[n.Name] = text
@@ -453,14 +464,14 @@ func (w *brokenWatch) stop() {
 	<-w.done
 }
 
-// excuse: the host was set up anew, and with it a master's replication from it.
+// excuse forgets the error of a host whose replication was set up anew.
 func (w *brokenWatch) excuse(n *Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.seen, n.Name)
 }
 
-// take is what was seen since it was last asked.
+// take returns, and forgets, the errors that were seen.
 func (w *brokenWatch) take() map[string]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

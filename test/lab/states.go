@@ -10,22 +10,25 @@ import (
 	"time"
 )
 
-// State is what a cluster is in when a fault strikes.
+// State is how things are in a cluster when a fault strikes: a column of the matrix.
 type State struct {
 	Name string
 	What string // in words
 
-	Options func(o *Options)                            // what its cluster has beyond the usual; nil: nothing
+	Options func(o *Options)                            // changes the options of its cluster; nil: not at all
 	Enter   func(ctx context.Context, c *Cluster) error // under load; nil: nothing to do
 	Leave   func(ctx context.Context, c *Cluster) error // nil: nothing to do
-	Fresh   bool                                        // a cluster that has had a failover does not serve again
-	Calm    bool                                        // `show` has nothing to warn of in it
+	Fresh   bool                                        // a cluster that has failed over is not used for another cell
+	Calm    bool                                        // `show` has no warning while the cluster is in it
 
-	Alone bool // no other candidate is there: nobody takes over, and nobody but the monitor vouches for the writer
-	// nobody acknowledges what the writer commits: what it alone had when it died is lost, and to be named
+	Alone bool // no other candidate is there: nobody can take over, and only the monitor vouches for the writer
+	// Async: nobody acknowledges what the writer commits. What only the writer had when it died may be lost, and must
+	// be named.
 	Async    bool
-	Heirless bool // another candidate vouches for the writer, but none can take over
-	Wordless bool // who can't write down that it was told to leave can't give its word: its lease is waited for
+	Heirless bool // another candidate vouches for the writer, but no host can take over
+	// Wordless: the disk of a host's agent hangs, so that the agent can't note that the host is to leave, and does not
+	// say that it is no writer any more. The role moves only when the host's lease is over.
+	Wordless bool
 }
 
 // States are the columns of the matrix.
@@ -50,7 +53,7 @@ func States() []State {
 				return errors.Join(n.Cut(false), n.Server.Start(ctx), n.Agent.Start())
 			}},
 		{Name: "candidate not replicating", Heirless: true, Async: true,
-			Fresh: true, // for a minute after it a monitor finds nothing in a candidate that does not replicate
+			Fresh: true, // for a minute after a failover replication that does not run is not held against a host
 			What:  "the I/O thread of the other candidate is stopped, and it lacks rows",
 			Enter: func(ctx context.Context, c *Cluster) error {
 				if err := peer(c).Server.Exec(ctx, "STOP SLAVE IO_THREAD"); err != nil {
@@ -61,7 +64,7 @@ func States() []State {
 			Leave: func(ctx context.Context, c *Cluster) error {
 				show, _, err := c.Control(ctx, "show")
 				if err != nil || c.Writer(show) == peer(c) {
-					return err // what it replicates now is not an operator's business
+					return err // it is the writer: what it replicates is its agent's business
 				}
 				return peer(c).Server.Exec(ctx, "START SLAVE IO_THREAD")
 			}},
@@ -93,7 +96,7 @@ func States() []State {
 	}
 }
 
-// waitState waits until `show` has a host in a state.
+// waitState waits until `show` says that a host is in a state.
 func (c *Cluster) waitState(ctx context.Context, n *Node, state string) error {
 	return Wait(ctx, n.Name+" to be "+state, func() (bool, string) {
 		show, _, err := c.Control(ctx, "show")
@@ -114,7 +117,7 @@ func restarted(ctx context.Context, d *Daemon) error {
 	return sleep(ctx, time.Second)
 }
 
-// sleep is part of what a state or a fault is, and no synchronisation.
+// sleep waits for d, or until ctx ends. Such a pause is part of a state or of a fault, and no synchronisation.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -124,7 +127,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// filterPings lets no database host answer pings.
+// filterPings keeps all database hosts from answering pings, or ends that.
 func (c *Cluster) filterPings(on bool) error {
 	rules := "table ip lab_pings\ndelete table ip lab_pings\n"
 	if on {
@@ -138,10 +141,10 @@ func (c *Cluster) filterPings(on bool) error {
 	return errors.Join(errs...)
 }
 
-// age makes the other candidate promise, and lets a day pass on the clocks of the database hosts while their agents
-// run. The monitor is away for longer than a lease meanwhile: that the writer is still there after that is the proof of
-// the promise. The writer's day passes before the promise, because a lease that runs out would have it ask again, and
-// the promise be new.
+// age makes the other candidate promise, and then lets a day pass on its clock while its agent runs. For the promise
+// the monitor is away for longer than a lease: that the writer still has its address afterwards proves that the
+// candidate has promised. On the writer's clock the day passes before the promise. Otherwise its lease would run out at
+// once, it would ask again, and the promise would be new.
 func (c *Cluster) age(ctx context.Context, by time.Duration) error {
 	c.DBs[0].Agent.clock.Forward(by)
 	if err := errors.Join(sleep(ctx, time.Second), c.WaitWhole(ctx)); err != nil {
@@ -163,11 +166,11 @@ func (c *Cluster) age(ctx context.Context, by time.Duration) error {
 	if err := c.WaitWhole(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil { // the last promise is the one that becomes old
+	if err := sleep(ctx, time.Second); err != nil { // so that no promise is given any more
 		return err
 	}
 	for _, n := range c.DBs[1:] {
 		n.Agent.clock.Forward(by)
 	}
-	return sleep(ctx, time.Second) // they have found themselves alone for a moment
+	return sleep(ctx, time.Second) // until the agents have got over the jump of their clocks
 }

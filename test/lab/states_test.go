@@ -9,7 +9,8 @@ import (
 	"mysql-mmm/pkg/durable"
 )
 
-// TestHangingDisk: what is on a disk that hangs can be read, what is written waits, and works when the disk goes on.
+// TestHangingDisk: files under hangDisk can be read, and a write waits. After freeDisk it fails, and the next one
+// works.
 func TestHangingDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for _, content := range []string{"first", "second"} {
@@ -24,7 +25,7 @@ func TestHangingDisk(t *testing.T) {
 	go func() { done <- durable.Replace(path, []byte("third")) }()
 	select {
 	case err := <-done:
-		t.Fatalf("it was written: %v", err)
+		t.Fatalf("a write to a disk that hangs ended: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	if got, err := os.ReadFile(path); string(got) != "second" {
@@ -47,7 +48,7 @@ func TestHangingDisk(t *testing.T) {
 	}
 }
 
-// TestBounds: what hits the writer's host costs a lease, and as long as it lasts where nobody can take over.
+// TestBounds: a fault of the writer's host may cost a lease; where nobody can take over, as long as the fault lasts.
 func TestBounds(t *testing.T) {
 	c := &Cluster{Options: Options{Lease: 3, CheckPeriod: 250 * time.Millisecond}}
 	heal := 20 * time.Second
@@ -75,6 +76,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestOverlap: overlap adds up the times that two servers were open at once after a moment.
 func TestOverlap(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	a, b := []span{{at(1), at(5)}, {at(8), at(9)}}, []span{{at(3), at(4)}, {at(4), at(8)}}
@@ -89,7 +91,8 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestSilence: a gap that began before the moments asked for counts whole, and one that has not ended counts.
+// TestSilence: a gap that began before the first moment counts as a whole, and one that has not ended by the second
+// moment counts too.
 func TestSilence(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	l := &Load{acked: []ack{{at: at(1)}, {at: at(4)}, {at: at(5)}, {at: at(12)}}}

@@ -19,10 +19,10 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// Swarm is one real monitor in front of many hosts that are one: a namespace with many addresses, one mariadbd behind
-// all of them and agents that agree to everything.
+// Swarm is a real monitor in front of many hosts that are in truth one namespace: it has an address and a made-up agent
+// for each host, which agrees to everything, and one mariadbd for all of them.
 type Swarm struct {
-	Mon, Crowd *Host
+	Mon, Crowd *Host // the monitor's host, and the namespace of all others
 	Monitor    *Daemon
 	addrs      []netip.Addr
 	server     *Server
@@ -81,7 +81,7 @@ func NewSwarm(ctx context.Context, bin string, n int) (*Swarm, error) {
 	return s, s.Monitor.Start()
 }
 
-// agree answers as an agent on which everything goes well.
+// agree answers the monitor as an agent does that does everything it is told.
 func (s *Swarm) agree(ctx context.Context, l net.Listener) {
 	var mu sync.Mutex
 	server := &wire.Server{Terminator: "\n", Handler: func(_ context.Context, line string) (string, bool) {
@@ -105,7 +105,7 @@ func (s *Swarm) agree(ctx context.Context, l net.Listener) {
 		}
 		return a.String(), false
 	}}
-	_ = server.Serve(ctx, l) // ends with the listener
+	_ = server.Serve(ctx, l) // ends when the listener is closed
 }
 
 func (s *Swarm) config() string {
@@ -124,8 +124,8 @@ func (s *Swarm) config() string {
 	return b.String()
 }
 
-// Intervals listens to the pings of the monitor for a while and returns the longest time between two of them, over all
-// addresses, and how many there were.
+// Intervals listens to the monitor's pings for d. It returns the longest time between two pings of the same address,
+// and how many pings there were. It is an error where an address was not pinged.
 func (s *Swarm) Intervals(ctx context.Context, d time.Duration) (longest time.Duration, pings int, err error) {
 	var conn net.PacketConn
 	err = s.Crowd.Do(func() (err error) {
@@ -172,7 +172,7 @@ func (s *Swarm) Intervals(ctx context.Context, d time.Duration) (longest time.Du
 	return longest, pings, ctx.Err()
 }
 
-// Close ends it.
+// Close kills the monitor and the server, and removes the swarm.
 func (s *Swarm) Close() error {
 	for _, l := range s.listeners {
 		l.Close()

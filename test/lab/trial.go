@@ -14,21 +14,21 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// Watch looks all the time which database hosts have the writer's address on their interface.
+// Watch looks again and again which database hosts have the writer's address on their interface.
 type Watch struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu    sync.Mutex
-	both  time.Duration // on two hosts at once
-	seen  map[string]time.Time
-	fails error
+	both  time.Duration        // for how long the address was on two hosts at once
+	seen  map[string]time.Time // by host: when the address was last seen there
+	fails error                // what went wrong with looking
 }
 
-// watchPeriod is how often it looks.
+// watchPeriod is how often a Watch looks.
 const watchPeriod = 5 * time.Millisecond
 
-// WatchWriter starts to look.
+// WatchWriter starts a Watch.
 func (c *Cluster) WatchWriter(ctx context.Context) *Watch {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Watch{cancel: cancel, done: make(chan struct{}), seen: map[string]time.Time{}}
@@ -67,21 +67,22 @@ func (w *Watch) look(c *Cluster, last *time.Time) {
 	for _, name := range have {
 		w.seen[name] = began
 	}
-	// Hosts are looked at one after the other: only what the next look sees too was at the same time.
+	// Two hosts in one look count as two for the whole time since the look before. The hosts are looked at one after
+	// the other.
 	if len(have) > 1 {
 		w.both += began.Sub(*last)
 	}
 	*last = began
 }
 
-// Stop ends the looking and returns for how long two hosts had the address.
+// Stop ends the looking. It returns for how long two hosts had the address at once, and what went wrong with looking.
 func (w *Watch) Stop() (both time.Duration, err error) {
 	w.cancel()
 	<-w.done
 	return w.both, w.fails
 }
 
-// LastSeen is when a host last had the address.
+// LastSeen is when the address was last seen on a host.
 func (w *Watch) LastSeen(host string) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,40 +94,40 @@ type Trial struct {
 	State   string
 	Fault   string
 	Heal    time.Duration
-	Gap     time.Duration // longest time without a write, until the state was left
-	Bound   time.Duration // how long it may be
-	Both    time.Duration // the writer's address on two hosts
-	Open    time.Duration // two servers that a client could write to, at their own addresses
-	Late    time.Duration // of that, more than a moment after the fault was mended
-	Outlive time.Duration // the old host had the address for so long after the fault struck; only while it lasted
+	Gap     time.Duration // longest time without an acknowledged write, until the state was left
+	Bound   time.Duration // how long Gap may be
+	Both    time.Duration // for how long two hosts had the writer's address at once
+	Open    time.Duration // for how long two servers were open at once for a client at their own addresses
+	Late    time.Duration // the part of Open more than a second after the fault was mended
+	Outlive time.Duration // for how long db1 still had the address after the fault struck; 0: until it was mended
 	Lost    int           // acknowledged rows that the writer lacks in the end
-	Idle    bool          // that writer has not taken the last write
-	Named   int           // transactions that `show` names as a former writer's alone
-	Turns   int           // how often the writes went to another server
-	Writer  string        // in the end
-	Aside   bool          // the old writer came back with a write that nobody else has: it is set aside
-	Verdict string        // "" is good
+	Idle    bool          // another server than this writer has acknowledged the last write
+	Named   int           // transactions that `show` names as those that only a former writer has
+	Turns   int           // how often writes began to go to another server
+	Writer  string        // host that has the writer role in the end; "": none
+	Aside   bool          // db1 came back with a transaction that no other host has, and is set aside
+	Verdict string        // what is bad; "": all is good
 }
 
-// unproven is what the monitor logs when it frees a role that its holder may still have. A lease leaves no need of it.
+// unproven is what the monitor logs when it frees a role that its holder may still have. With a lease it never does.
 const unproven = "there may be duplicate ips"
 
-// Limits of what is waited for.
+// The times of a trial.
 const (
-	calmLimit  = 5 * time.Second  // until `show` warns of nothing in a state that is calm
+	calmLimit  = 5 * time.Second  // in a calm state `show` must have no warning any more after so long
 	stay       = 2 * time.Second  // the state goes on for so long after clients can write again
-	moment     = time.Second      // in which an agent that is back closes its server
-	backLimit  = 20 * time.Second // until they can, once the fault is mended
-	wholeLimit = 45 * time.Second // until the cluster is whole, once the state is left
+	moment     = time.Second      // an agent that is back may take so long to close its server
+	backLimit  = 20 * time.Second // clients must be able to write so long after the fault was mended
+	wholeLimit = 45 * time.Second // the cluster must be whole so long after the state was left
 )
 
-// Try lets one fault strike a whole cluster in which all is well.
+// Try makes the trial of a fault on a whole cluster in which all else is well. The fault is mended after heal.
 func (c *Cluster) Try(ctx context.Context, f Fault, heal time.Duration) (Trial, error) {
 	return c.TryIn(ctx, States()[0], f, heal)
 }
 
-// TryIn lets a cluster enter a state under load, lets one fault strike it, mends it after heal, leaves the state, waits
-// until the cluster is whole again, and judges. An error says that there was no trial.
+// TryIn makes the trial of a fault in a state: under load the cluster enters the state, the fault strikes, is mended
+// after heal, the state is left, and the cluster must become whole again. An error says that there was no trial.
 func (c *Cluster) TryIn(ctx context.Context, s State, f Fault, heal time.Duration) (Trial, error) {
 	t := Trial{State: s.Name, Fault: f.Name, Heal: heal, Bound: c.Bound(s, f, heal)}
 	l, err := c.StartLoad(ctx, 100)
@@ -185,7 +186,7 @@ func (c *Cluster) TryIn(ctx context.Context, s State, f Fault, heal time.Duratio
 	return t, nil
 }
 
-// enter begins with a cluster that loses nothing.
+// enter waits until clients write and the writer's commits are acknowledged, and then lets the cluster enter the state.
 func (c *Cluster) enter(ctx context.Context, s State, l *Load) error {
 	if err := Wait(ctx, "some writes", func() (bool, string) {
 		n, _ := l.Acked()
@@ -202,8 +203,8 @@ func (c *Cluster) enter(ctx context.Context, s State, l *Load) error {
 	return s.Enter(ctx, c)
 }
 
-// recover waits for writes while the state lasts, leaves it, and waits until the cluster is whole. It returns when the
-// state was left, and what did not happen.
+// recover waits until clients can write again, leaves the state, and waits until the cluster is whole. It returns when
+// the state was left, and what did not happen in time.
 func (c *Cluster) recover(ctx context.Context, s State, l *Load, t *Trial) (ended time.Time, bad []string, err error) {
 	n, _ := l.Acked()
 	soon, cancel := context.WithTimeout(ctx, backLimit)
@@ -238,7 +239,7 @@ func (c *Cluster) recover(ctx context.Context, s State, l *Load, t *Trial) (ende
 	return ended, bad, nil
 }
 
-// count compares what was acknowledged with what the writer has, and with what `show` says.
+// count notes the writer in the end, the acknowledged rows that it lacks, and the transactions that `show` names.
 func (c *Cluster) count(ctx context.Context, l *Load, t *Trial) error {
 	text, _, err := c.Control(ctx, "show", "--json")
 	if err != nil {
@@ -269,11 +270,11 @@ func (c *Cluster) count(ctx context.Context, l *Load, t *Trial) error {
 	return err
 }
 
-// judge names what must not be.
+// judge lists what is bad about the trial.
 func (t *Trial) judge(s State, f Fault) []string {
 	var bad []string
 	if t.Both > 0 {
-		bad = append(bad, fmt.Sprintf("two hosts had the address for %d ms", t.Both.Milliseconds()))
+		bad = append(bad, fmt.Sprintf("two hosts had the writer's address for %d ms", t.Both.Milliseconds()))
 	}
 	switch {
 	case t.Open > 0 && !f.Unguarded:
@@ -282,7 +283,7 @@ func (t *Trial) judge(s State, f Fault) []string {
 		bad = append(bad, fmt.Sprintf("two servers were open for %d ms with the agent back", t.Late.Milliseconds()))
 	}
 	if t.Turns > 1 {
-		bad = append(bad, fmt.Sprintf("the writes turned %d times", t.Turns))
+		bad = append(bad, fmt.Sprintf("the writes went to another server %d times", t.Turns))
 	}
 	if t.Lost > 0 && !(s.Async && !t.Idle && t.Named >= t.Lost) {
 		how := "in silence"
@@ -304,8 +305,8 @@ func (t *Trial) judge(s State, f Fault) []string {
 	return bad
 }
 
-// complaint is the first thing that keeps the cluster from being whole, once the time is over; "" if it is whole
-// before.
+// complaint waits until the cluster is whole, for at most limit. It returns the first thing that keeps the cluster from
+// being whole then; "": it is whole.
 func (c *Cluster) complaint(ctx context.Context, limit time.Duration) string {
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -318,11 +319,12 @@ func (c *Cluster) complaint(ctx context.Context, limit time.Duration) string {
 		if why = c.firstWarning(show); why == "" || soon.Err() != nil {
 			return why
 		}
-		_ = sleep(soon, 50*time.Millisecond) // its end is looked at
+		_ = sleep(soon, 50*time.Millisecond) // the loop looks whether the time is over
 	}
 }
 
-// firstWarning is a line of `show`, or what it does not say.
+// firstWarning is the first thing in a `show`, or else on the interfaces, that keeps the cluster from being whole; "":
+// it is whole.
 func (c *Cluster) firstWarning(show string) string {
 	if c.whole(show) {
 		return ""
@@ -344,7 +346,7 @@ func (c *Cluster) firstWarning(show string) string {
 	return "nobody is the writer"
 }
 
-// turns counts how often acknowledged rows changed from one server to another.
+// turns counts how often the next acknowledged row came from another server than the one before it.
 func (l *Load) turns() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

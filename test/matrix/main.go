@@ -28,10 +28,10 @@ func main() {
 }
 
 func run(ctx context.Context) int {
-	fault := flag.String("fault", "", "only faults whose name has this")
-	state := flag.String("state", "", "only states whose name has this")
-	seconds := flag.String("seconds", "10", "how long a fault lasts, one after the other: 1,10,30")
-	clusters := flag.Int("clusters", 3, "so many at once; they wait more than they compute")
+	fault := flag.String("fault", "", "only faults with this `text` in their name")
+	state := flag.String("state", "", "only states with this `text` in their name")
+	seconds := flag.String("seconds", "10", "how many seconds a fault lasts; a list (1,10,30) tries one after the other")
+	clusters := flag.Int("clusters", 3, "how many clusters at once: they wait more than they compute")
 	var how manner
 	how.flags(flag.CommandLine)
 	flag.Parse()

@@ -15,8 +15,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// each makes all trials on some clusters at once, each in a process and so in namespaces of its own, and tells of the
-// results in the order of the cells. It returns those that there are when ctx ends.
+// each makes all trials, on several clusters at once: each cluster has a process, and so namespaces, of its own. It
+// calls tell with the results in the order of the cells. When ctx ends it returns the results that there are.
 func each(ctx context.Context, cells []cell, clusters int, how manner, tell func(result)) []result {
 	todo, done := make(chan int), make(chan result)
 	go func() {
@@ -86,7 +86,7 @@ func employ(ctx context.Context, cells []cell, how manner, todo <-chan int, done
 			break
 		}
 	}
-	_ = in.Close() // it may have ended
+	_ = in.Close() // the worker may have ended, which Wait tells
 	return cmd.Wait()
 }
 
@@ -109,7 +109,7 @@ func grid(results []result) string {
 		}
 		cells[row][r.State] = fmt.Sprintf("%.1f%s", r.Gap.Seconds(), mark)
 	}
-	fmt.Fprintf(&b, "Longest time without a write in seconds; ! is not good.\n%-32s", "")
+	fmt.Fprintf(&b, "Longest time without a write in seconds; ! marks trials that are not good.\n%-32s", "")
 	for i := range states {
 		fmt.Fprintf(&b, "%8d", i+1)
 	}

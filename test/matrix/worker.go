@@ -15,7 +15,8 @@ import (
 	"mysql-mmm/test/lab"
 )
 
-// workerFlag makes a process one that has a cluster: it reads cells, a line each, and writes results.
+// workerFlag makes this process a worker: it has a cluster, reads cells from standard input and writes results to
+// standard output, each a line of JSON.
 const workerFlag = "worker"
 
 // cell is one trial to make.
@@ -25,9 +26,9 @@ type cell struct {
 	Heal  time.Duration
 }
 
-// result is what came of it.
+// result is what came of the trial of a cell.
 type result struct {
-	Number int
+	Number int // of the cell
 	lab.Trial
 	Failed string // why there was no trial
 }
@@ -57,11 +58,11 @@ func (m *manner) arguments() []string {
 	return []string{fmt.Sprintf("-classic=%t", m.classic), "-keep=" + m.keep}
 }
 
-// worker has one cluster at a time, which it uses for several cells of a state.
+// worker has one cluster at a time, on which it makes the trials of several cells of the same state.
 type worker struct {
 	manner
 	cluster *lab.Cluster
-	state   string // what it was made for
+	state   string // that the cluster was made for
 }
 
 // work is a worker's process.
@@ -87,7 +88,8 @@ func work(ctx context.Context) int {
 	return 0
 }
 
-// try makes one trial, on the cluster that is there if it is well.
+// try makes one trial: on the worker's cluster, or on a new one where it has none, or one for another state. A cluster
+// that can't be brought back to what it was in the beginning is taken away afterwards.
 func (w *worker) try(ctx context.Context, c cell) result {
 	states, faults := lab.States(), lab.Faults()
 	s := states[slices.IndexFunc(states, func(s lab.State) bool { return s.Name == c.State })]
@@ -117,7 +119,7 @@ func (w *worker) try(ctx context.Context, c cell) result {
 	return result{Trial: t}
 }
 
-// prepare sees to it that there is a whole cluster for a state.
+// prepare makes a cluster for a state and waits until it is whole, unless the worker has one for this state.
 func (w *worker) prepare(ctx context.Context, s lab.State) error {
 	if w.cluster != nil && w.state == s.Name {
 		return nil
@@ -149,7 +151,7 @@ func (w *worker) discard() {
 	w.cluster = nil
 }
 
-// line is an error without the pages of logs that it may have.
+// line is an error as one line of at most 300 bytes: an error of the lab may have pages of logs.
 func line(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	return text[:min(len(text), 300)]

@@ -15,34 +15,34 @@ import (
 	"time"
 )
 
-// Machine is the host that an agent works on.
+// Machine is what an agent does to the host on which it runs.
 type Machine interface {
-	Addresses() ([]netip.Addr, error) // on its interface, without its own
-	SetAddress(ip netip.Addr, on bool) error
-	Announce(ip netip.Addr) error
-	Block(on bool) error // refuses new connections to the server, as iptables_block_cmd does
+	Addresses() ([]netip.Addr, error)        // those on its interface, without the host's own
+	SetAddress(ip netip.Addr, on bool) error // adds an address to the interface, or removes it
+	Announce(ip netip.Addr) error            // tells the neighbours by ARP that this host has an address
+	Block(on bool) error                     // refuses new connections to the server (iptables_block_cmd), or ends that
 }
 
-// Agent is mmm_agentd on one host. It has no goroutine of its own: Serve is all that it does.
+// Agent is the original mmm_agentd of one host. It has no goroutine of its own: Serve does everything.
 type Agent struct {
 	Site
 	Name    string
-	Retries int    // max_kill_retries: how many seconds clients may have to go
-	Watcher string // user that looks at the servers for a test, and is none of their clients
+	Retries int    // max_kill_retries: how many seconds clients have to disconnect before they are killed
+	Watcher string // user with which a test looks at servers: it does not count as a client
 	Machine Machine
-	Connect func(host netip.Addr) *sql.DB // as agent_user; each is closed after use
+	Connect func(host netip.Addr) *sql.DB // connects as agent_user; the agent closes it after use
 	Log     func(level, text string)
 
-	mu            sync.Mutex // one order at a time
+	mu            sync.Mutex // held while an order or a check runs
 	began         time.Time
 	state, master string
 	roles         []string // "reader(10.77.0.101)", sorted
 }
 
-// checkPeriod is how often an agent that hears nothing looks whether it has what it was given.
+// checkPeriod is how often an agent to which nobody connects checks that its host has what its roles need.
 const checkPeriod = 3 * time.Second
 
-// Serve takes connections, one after the other, until ctx ends. Its addresses stay where they are.
+// Serve answers connections, one after the other, until ctx ends. The addresses stay on the host then.
 func (a *Agent) Serve(ctx context.Context, l *net.TCPListener) error {
 	a.began, a.state = time.Now(), "UNKNOWN"
 	defer l.Close()
@@ -65,7 +65,7 @@ func (a *Agent) Serve(ctx context.Context, l *net.TCPListener) error {
 	return ctx.Err()
 }
 
-// hear answers line by line, for as long as the client stays.
+// hear answers the lines of one connection until the client closes it.
 func (a *Agent) hear(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -73,12 +73,12 @@ func (a *Agent) hear(ctx context.Context, conn net.Conn) {
 	for lines.Scan() {
 		answer := a.Handle(ctx, lines.Text())
 		if _, err := fmt.Fprintf(conn, "%s|UP:%.2f\n", answer, time.Since(a.began).Seconds()+1000); err != nil {
-			return // nobody waits for it any more
+			return // the client has gone
 		}
 	}
 }
 
-// Handle executes a request and returns the answer, without what every answer ends with.
+// Handle executes a request and returns the answer, without the uptime with which each answer ends on the wire.
 func (a *Agent) Handle(ctx context.Context, line string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +89,7 @@ func (a *Agent) Handle(ctx context.Context, line string) string {
 	if fields[2] != a.Name {
 		return fmt.Sprintf("ERROR: Invalid hostname in command (%s)! My name is '%s'", fields[2], a.Name)
 	}
-	param := func(i int) string { // those beyond what it knows are ignored
+	param := func(i int) string { // further parameters, as our monitor sends them, are ignored
 		if i < len(fields) {
 			return fields[i]
 		}
@@ -124,7 +124,7 @@ func (a *Agent) setStatus(ctx context.Context, state string, roles []string, mas
 		a.Log("INFO", fmt.Sprintf("Changing active master to '%s'", master))
 		if err := a.follow(ctx, master); err != nil {
 			a.Log("FATAL", fmt.Sprintf("Failed to change master to '%s': %v", master, err))
-			master = a.master // it is tried again
+			master = a.master // so that the next order tries again
 		}
 	}
 	a.master = master
@@ -162,7 +162,7 @@ func (a *Agent) setStatus(ctx context.Context, state string, roles []string, mas
 	return "OK: Status applied successfully!"
 }
 
-// replicate stops replication where the host becomes ADMIN_OFFLINE, and starts it afterwards.
+// replicate stops replication when the host becomes ADMIN_OFFLINE, and starts it when that ends.
 func (a *Agent) replicate(ctx context.Context, from, to string) {
 	statement := "START SLAVE"
 	switch {
@@ -174,6 +174,7 @@ func (a *Agent) replicate(ctx context.Context, from, to string) {
 	a.complain(a.with(a.host().IP, func(db *sql.DB) error { return run(ctx, db, statement) }))
 }
 
+// complain logs an error; the agent goes on all the same.
 func (a *Agent) complain(err error) {
 	if err != nil {
 		a.Log("FATAL", err.Error())
@@ -182,6 +183,7 @@ func (a *Agent) complain(err error) {
 
 func (a *Agent) host() Host { return a.Site.host(a.Name) }
 
+// with connects to the server of a host, calls f, and closes the connection.
 func (a *Agent) with(host netip.Addr, f func(db *sql.DB) error) error {
 	db := a.Connect(host)
 	defer db.Close()
@@ -202,7 +204,7 @@ func (a *Agent) remove(ctx context.Context, role string) {
 func (a *Agent) add(ctx context.Context, role string) {
 	if a.writes(role) {
 		if err := a.catchUp(ctx); err != nil {
-			a.Log("FATAL", fmt.Sprintf("Couldn't sync with master: %v", err)) // and goes on
+			a.Log("FATAL", fmt.Sprintf("Couldn't sync with master: %v", err)) // and opens the server all the same
 		}
 		if err := a.allowWrites(ctx); err != nil {
 			a.Log("FATAL", fmt.Sprintf("Couldn't allow writes: %v", err))
@@ -212,6 +214,7 @@ func (a *Agent) add(ctx context.Context, role string) {
 	a.hold(role)
 }
 
+// hold adds the address of a role to the interface and announces it, unless the address is there.
 func (a *Agent) hold(role string) {
 	have, err := a.Machine.Addresses()
 	a.complain(err)
@@ -221,7 +224,7 @@ func (a *Agent) hold(role string) {
 	}
 }
 
-// check mends what its roles have lost.
+// check opens the server where the host has the writer role, and adds addresses of its roles that are missing.
 func (a *Agent) check(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -233,6 +236,8 @@ func (a *Agent) check(ctx context.Context) {
 	}
 }
 
+// system answers GET_SYSTEM_STATUS: whether the server is open for writes, the roles whose addresses are on the
+// interface, and the source of replication.
 func (a *Agent) system(ctx context.Context) string {
 	writable, source := "", ""
 	a.complain(a.with(a.host().IP, func(db *sql.DB) error {
@@ -247,7 +252,7 @@ func (a *Agent) system(ctx context.Context) string {
 	return "OK: Returning status!|" + writable + "|" + strings.Join(a.configured(), ",") + "|" + source
 }
 
-// configured are the roles of all the files whose address is on the interface.
+// configured are all roles of the configuration whose address is on the interface, whoever put it there.
 func (a *Agent) configured() []string {
 	have, err := a.Machine.Addresses()
 	a.complain(err)
@@ -263,6 +268,7 @@ func (a *Agent) configured() []string {
 	return list
 }
 
+// clear answers CLEAR_BAD_ROLES: it removes the addresses of roles that this host was not given.
 func (a *Agent) clear() string {
 	n := 0
 	for _, r := range a.configured() {

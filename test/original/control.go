@@ -15,7 +15,7 @@ func (m *Monitor) listen(ctx context.Context, l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			return // closed
+			return // the listener was closed
 		}
 		m.serve(ctx, conn)
 	}
@@ -35,7 +35,7 @@ func (m *Monitor) serve(ctx context.Context, conn net.Conn) {
 		select {
 		case a := <-answer:
 			if _, err := fmt.Fprint(conn, a); err != nil {
-				return // nobody waits for it any more
+				return // the client has gone
 			}
 		case <-ctx.Done():
 			return
@@ -43,7 +43,7 @@ func (m *Monitor) serve(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// execute is for the commands that the lab uses, in the original's words.
+// execute executes one of the commands that the lab uses, and answers in the original's words.
 func (m *Monitor) execute(ctx context.Context, line string) string {
 	words := strings.Fields(line)
 	known := func(host string) bool {
@@ -90,7 +90,8 @@ func (m *Monitor) show() string {
 	return b.String()
 }
 
-// move tells the old holder, the slaves and the new holder, in this order, and says OK whatever they answer.
+// move gives the writer role to a host and tells the old holder, the slaves and the new holder, in this order. It says
+// OK whatever they answer.
 func (m *Monitor) move(ctx context.Context, to string) string {
 	from := m.master()
 	switch {

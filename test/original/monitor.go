@@ -17,43 +17,43 @@ import (
 	"time"
 )
 
-// Monitor is mmm_mond. Its decisions are those of the original in the cases that the lab makes: no flapping, no
-// preferences, no passive mode.
+// Monitor is the original mmm_mond. It decides as that does in the cases in which the lab uses it: it knows no
+// flapping, no preferred hosts and no passive mode.
 type Monitor struct {
 	Site
 	Trap          time.Duration // trap_period of all checks
 	AutoSetOnline time.Duration
-	MaxBacklog    int
-	StatusPath    string
-	Connect       func(host netip.Addr) *sql.DB // as monitor_user
-	Dial          func(ctx context.Context, host netip.Addr) (net.Conn, error)
+	MaxBacklog    int                                                          // seconds
+	StatusPath    string                                                       // the status file
+	Connect       func(host netip.Addr) *sql.DB                                // connects as monitor_user
+	Dial          func(ctx context.Context, host netip.Addr) (net.Conn, error) // connects to an agent
 	Log           func(level, text string)
 
 	checks chan checked
 	ask    chan command
 
-	good  map[string]*verdicts
+	good  map[string]*verdicts // by host, as all but the last
 	state map[string]string
-	since map[string]time.Time // when it came into its state
-	up    map[string]bool      // its agent answers
-	roles map[string]string    // "reader(10.77.0.101)": host, "" for nobody
+	since map[string]time.Time // when the host came into its state
+	up    map[string]bool      // the host's agent answers
+	roles map[string]string    // "reader(10.77.0.101)": the host that has it, "" for none
 }
 
 const (
-	round = 3 * time.Second
-	// for so long nothing is held against those who replicate from a host that has just come
+	round = 3 * time.Second // between two rounds of orders
+	// freshPeer is how long a host must have been in its state before replication from it is judged.
 	freshPeer  = time.Minute
-	agentWaits = 20 * time.Second // for an answer, which comes when the agent is done
+	agentWaits = 20 * time.Second // how long an agent's answer is waited for: it comes when the order is done
 )
 
-// verdicts of the checks of a host: each is good unless it has failed for trap_period.
+// verdicts are those of the checks of a host. A check is good unless it has failed for trap_period.
 type verdicts struct {
 	mysql, threads, backlog check
 }
 
 type check struct {
 	bad   bool
-	since time.Time // of its failures; zero: it does not fail
+	since time.Time // when it began to fail; zero: it does not fail
 }
 
 func (c *check) note(ok bool, trap time.Duration) {
@@ -66,11 +66,11 @@ func (c *check) note(ok bool, trap time.Duration) {
 	c.bad = !ok && time.Since(c.since) >= trap
 }
 
-// checked is what a look at a host's server has found.
+// checked is what one look at a host's server has found.
 type checked struct {
 	host                    string
 	mysql, threads, backlog bool
-	knows                   bool // the latter two
+	knows                   bool // threads and backlog are known
 }
 
 type command struct {
@@ -78,7 +78,7 @@ type command struct {
 	answer chan<- string
 }
 
-// Run is the whole daemon. It answers mmm_control on l.
+// Run runs the daemon until ctx ends. It answers mmm_control on l.
 func (m *Monitor) Run(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -99,7 +99,7 @@ func (m *Monitor) Run(ctx context.Context, l net.Listener) error {
 		group.Go(func() { m.watch(ctx, h) })
 	}
 	group.Go(func() { m.listen(ctx, l) })
-	defer l.Close() // which ends listen
+	defer l.Close() // so that listen ends
 	ticker := time.NewTicker(round)
 	defer ticker.Stop()
 	for {
@@ -167,7 +167,7 @@ func (m *Monitor) judge(c checked) {
 	}
 }
 
-// begin finds out who holds what.
+// begin finds out which host has which role, by votes: of the status file, of the agents, and of what is on the hosts.
 func (m *Monitor) begin(ctx context.Context) error {
 	stored := map[string]string{}
 	states := map[string]string{}
@@ -242,12 +242,12 @@ func (m *Monitor) begin(ctx context.Context) error {
 	m.Log("INFO", "Monitor started in active mode.")
 	m.tellAll(ctx)
 	for _, h := range m.Hosts {
-		_, _ = m.send(ctx, h, "CLEAR_BAD_ROLES") // the next order tells whether it answers
+		_, _ = m.send(ctx, h, "CLEAR_BAD_ROLES") // the next order tells whether the agent answers
 	}
 	return m.save()
 }
 
-// addresses are all roles with their addresses, the writer's first.
+// addresses are all roles with an address each, as on the wire, the writer role first.
 func (m *Monitor) addresses() []string {
 	var list []string
 	for _, r := range m.Roles {
@@ -278,7 +278,7 @@ func (m *Monitor) may(role, host string) bool { return slices.Contains(m.role(ro
 
 func (m *Monitor) master() string { return m.roles[m.writerRole()] }
 
-// states moves each host on.
+// states changes the states of the hosts by the verdicts of their checks.
 func (m *Monitor) states(ctx context.Context) {
 	for _, h := range m.Hosts {
 		v, now := m.good[h.Name], m.state[h.Name]
@@ -341,6 +341,7 @@ func (m *Monitor) states(ctx context.Context) {
 	}
 }
 
+// change puts a host into a state. A host that is not ONLINE loses its roles.
 func (m *Monitor) change(h Host, state string) {
 	m.state[h.Name], m.since[h.Name] = state, time.Now()
 	if state == "ONLINE" {
@@ -353,7 +354,7 @@ func (m *Monitor) change(h Host, state string) {
 	}
 }
 
-// distribute gives orphans to hosts, and then evens out.
+// distribute gives roles that no host has to hosts, and then spreads the addresses of balanced roles evenly.
 func (m *Monitor) distribute() {
 	for _, role := range m.addresses() {
 		if m.roles[role] == "" {
@@ -389,7 +390,7 @@ func (m *Monitor) distribute() {
 	}
 }
 
-// counts are the addresses of a role at each host that may have some.
+// counts tells how many addresses of a role each host has that may have some.
 func (m *Monitor) counts(r Role) map[string]int {
 	counts := map[string]int{}
 	for _, h := range r.Hosts {
@@ -407,6 +408,7 @@ func (m *Monitor) counts(r Role) map[string]int {
 	return counts
 }
 
+// fewest is the host that may have a role and has the fewest roles; "": none may.
 func (m *Monitor) fewest(role string) string {
 	best, fewest := "", 0
 	counts := m.counts(m.role(role))
@@ -424,8 +426,9 @@ func (m *Monitor) fewest(role string) string {
 	return best
 }
 
-// tellAll tells every host what it is to have. Who gets something hears it before the one who loses it; only the active
-// master's role is taken first, and its slaves hear of it before the new one.
+// tellAll tells every host which roles it has: the masters first, then the slaves, and the active master last. So the
+// writer role is taken from the old host before the new one gets it, but a reader address may be on two hosts for a
+// moment.
 func (m *Monitor) tellAll(ctx context.Context) {
 	hosts := slices.Clone(m.Hosts)
 	rank := func(h Host) int {
@@ -455,7 +458,8 @@ func (m *Monitor) tell(ctx context.Context, h Host) bool {
 	return ok
 }
 
-// send asks an agent on a connection of its own, and says whether it has answered: whatever it says is a success.
+// send sends an agent a request on a new connection. ok says whether the agent has answered: as in the original any
+// answer counts as success, also an error.
 func (m *Monitor) send(ctx context.Context, h Host, words ...string) (answer string, ok bool) {
 	conn, err := m.Dial(ctx, h.IP)
 	if err != nil {

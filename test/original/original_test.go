@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// nic is a machine's interface in memory.
+// nic is a Machine in memory that has nothing but addresses.
 type nic struct{ has []netip.Addr }
 
 func (n *nic) Addresses() ([]netip.Addr, error) { return n.has, nil }
@@ -35,7 +35,7 @@ func site() Site {
 				IPs: []netip.Addr{ip("10.77.0.101"), ip("10.77.0.102"), ip("10.77.0.103")}}}}
 }
 
-// TestAgentAnswers: what the double says is what an agent of the original was recorded to say.
+// TestAgentAnswers: the double answers and logs what an original agent was recorded to answer and log.
 func TestAgentAnswers(t *testing.T) {
 	var log strings.Builder
 	n := &nic{}
@@ -72,7 +72,8 @@ func TestAgentAnswers(t *testing.T) {
 	}
 }
 
-// TestMonitorSays: the same for what a monitor shows and keeps, and how it spreads the roles of a host that has left.
+// TestMonitorSays: the double shows, and writes to its status file, what an original monitor does, and spreads the
+// roles of a host that fails as that does.
 func TestMonitorSays(t *testing.T) {
 	m := &Monitor{Site: site(), StatusPath: filepath.Join(t.TempDir(), "status"), state: map[string]string{},
 		up: map[string]bool{}, roles: map[string]string{}}

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// denyWrites is blocking_type soft: new clients are refused, and those that are there have Retries seconds to go,
-// whatever they do; then they are killed.
+// denyWrites closes the server for writes as blocking_type soft does: new clients are refused, and those that are
+// connected have Retries seconds to disconnect, also if they are idle; then they are killed.
 func (a *Agent) denyWrites(ctx context.Context) error {
 	return a.with(a.host().IP, func(db *sql.DB) (err error) {
-		conn, err := db.Conn(ctx) // before its own rule refuses it
+		conn, err := db.Conn(ctx) // before the rule of Block refuses this agent too
 		if err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (a *Agent) denyWrites(ctx context.Context) error {
 			if round == a.Retries {
 				for _, c := range clients {
 					a.Log("INFO", "Killing a client that did not go: "+c.who)
-					_, _ = conn.ExecContext(ctx, fmt.Sprintf("KILL %d", c.id)) // it may have gone meanwhile
+					_, _ = conn.ExecContext(ctx, fmt.Sprintf("KILL %d", c.id)) // the client may have gone meanwhile
 				}
 				break
 			}
@@ -44,13 +44,14 @@ func (a *Agent) denyWrites(ctx context.Context) error {
 	})
 }
 
-// thread is a client of a server.
+// thread is a client's connection to a server.
 type thread struct {
 	id  int64
 	who string
 }
 
-// threads are the clients that soft blocking waits for: all but itself and the server's own.
+// threads are the connections for whose end denyWrites waits: all but conn, the test's own, and the server's own
+// threads.
 func (a *Agent) threads(ctx context.Context, conn *sql.Conn) ([]thread, error) {
 	rows, err := conn.QueryContext(ctx, "SELECT ID, CONCAT(USER, '@', HOST, ' ', COMMAND, ' for ', TIME, ' s') "+
 		"FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() "+
@@ -75,7 +76,8 @@ func (a *Agent) allowWrites(ctx context.Context) error {
 	return a.with(a.host().IP, func(db *sql.DB) error { return run(ctx, db, "SET GLOBAL read_only=0") })
 }
 
-// catchUp waits until this server has executed what its source has, or what it has itself received of a dead one.
+// catchUp waits until this server has executed all that is in its source's log; where the source does not answer, all
+// that it has received of it.
 func (a *Agent) catchUp(ctx context.Context) error {
 	return a.with(a.host().IP, func(db *sql.DB) error {
 		replica, err := replica(ctx, db)
@@ -95,14 +97,15 @@ func (a *Agent) catchUp(ctx context.Context) error {
 				return err
 			})
 			if err != nil {
-				a.Log("DEBUG", err.Error()) // a dead one is no complaint of the original's
+				a.Log("DEBUG", err.Error()) // the original does not complain of a source that does not answer
 			}
 		}
 		return run(ctx, db, fmt.Sprintf("SELECT MASTER_POS_WAIT('%s', %s)", file, pos))
 	})
 }
 
-// follow lets this slave replicate from a new master: from where that one's log ends at the moment.
+// follow makes this slave replicate from a new master, from the end on that the master's log has at this moment. Where
+// the master was opened before, the slave lacks what was written since then: a mistake of the original.
 func (a *Agent) follow(ctx context.Context, master string) error {
 	to := a.Site.host(master).IP
 	return a.with(a.host().IP, func(db *sql.DB) error {
@@ -140,12 +143,12 @@ func run(ctx context.Context, db *sql.DB, statements ...string) error {
 	return nil
 }
 
-// replica is SHOW SLAVE STATUS; empty where the server replicates from nobody.
+// replica is SHOW SLAVE STATUS; it is empty where the server is no replica.
 func replica(ctx context.Context, db *sql.DB) (map[string]string, error) {
 	return row(ctx, db, "SHOW SLAVE STATUS")
 }
 
-// row is the first row of an answer by the names of its columns.
+// row is the first row of a statement's answer, by the names of the columns. It is empty where there is no row.
 func row(ctx context.Context, db *sql.DB, statement string) (map[string]string, error) {
 	rows, err := db.QueryContext(ctx, statement)
 	if err != nil {

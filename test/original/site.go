@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Site is what both daemons read in mmm_common.conf.
+// Site is what both original daemons need of mmm_common.conf.
 type Site struct {
 	Hosts  []Host
 	Roles  []Role
@@ -21,7 +21,7 @@ type Host struct {
 	Slave bool
 }
 
-// Role has one address where it is exclusive.
+// Role is a role; an exclusive one has one address.
 type Role struct {
 	Name      string
 	Exclusive bool
@@ -33,12 +33,13 @@ func (s Site) host(name string) Host {
 	return s.Hosts[slices.IndexFunc(s.Hosts, func(h Host) bool { return h.Name == name })]
 }
 
-// writes says whether a role with its address is the active master's.
+// writes says whether a role, written with its address, is the active master's.
 func (s Site) writes(role string) bool { return strings.HasPrefix(role, s.Writer+"(") }
 
+// name is a role with one of its addresses as it is written on the wire, "reader(10.77.0.101)".
 func name(role string, ip netip.Addr) string { return role + "(" + ip.String() + ")" }
 
-// address is that of a role as it is written on the wire; one that can't be read is nobody's.
+// address is the address in a role as name writes it; the zero Addr where it can't be read.
 func address(role string) netip.Addr {
 	_, rest, _ := strings.Cut(role, "(")
 	ip, err := netip.ParseAddr(strings.TrimSuffix(rest, ")"))

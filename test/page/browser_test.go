@@ -38,7 +38,7 @@ type answer struct {
 	} `json:"error"`
 }
 
-// open starts Chromium on a host of the lab. It goes with the test.
+// open starts Chromium on a host of the lab, with the page of a URL. Chromium ends with the test.
 func open(ctx context.Context, t *testing.T, host *lab.Host, url string) *browser {
 	t.Helper()
 	must := func(err error) {
@@ -101,7 +101,8 @@ func (b *browser) read(in *bufio.Reader) {
 	}
 }
 
-// call asks the browser for something and reads the result into into.
+// call calls a method of the protocol and reads its result into the value that into points to; nil: the result is not
+// wanted.
 func (b *browser) call(method string, params map[string]any, into any) {
 	b.t.Helper()
 	b.mu.Lock()
@@ -134,7 +135,7 @@ func (b *browser) call(method string, params map[string]any, into any) {
 	}
 }
 
-// eval gives what an expression is on the page.
+// eval evaluates a JavaScript expression on the page.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
 	var r struct {
@@ -152,7 +153,7 @@ func (b *browser) eval(expression string) string {
 	return fmt.Sprint(r.Result.Value)
 }
 
-// until waits for an expression to be what is wanted, and says when it was.
+// until waits until an expression on the page has the wanted value, and returns when it had.
 func (b *browser) until(expression, want string) time.Time {
 	b.t.Helper()
 	for {

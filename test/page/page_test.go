@@ -34,7 +34,7 @@ const (
 	stateOnPage  = `document.querySelector('article[data-host="%s"]')?.dataset.state`
 )
 
-// watcher asks over HTTP from the client's host.
+// watcher is the test's cluster, asked over HTTP from the client's host.
 type watcher struct {
 	*testing.T
 	*lab.Cluster
@@ -85,7 +85,7 @@ func (w *watcher) get(url string) (int, string) {
 	return r.StatusCode, string(text)
 }
 
-// decided waits until the monitor says that the writer is on a host, and returns when it did.
+// decided waits until the monitor says that the writer is on a host, and returns the time at which it first did.
 func (w *watcher) decided(ctx context.Context, host string) time.Time {
 	w.Helper()
 	for ctx.Err() == nil {
@@ -99,10 +99,11 @@ func (w *watcher) decided(ctx context.Context, host string) time.Time {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	w.Fatal("the writer does not come to " + host)
+	w.Fatal("the monitor does not say that the writer is on " + host)
 	return time.Time{}
 }
 
+// picture takes screenshots of the page on three sizes of screen, light and dark, where -shots names a folder.
 func (w *watcher) picture(b *browser, name string) {
 	if *shots == "" {
 		return
@@ -114,7 +115,8 @@ func (w *watcher) picture(b *browser, name string) {
 	}
 }
 
-// TestPage: the page shows who is the writer, and a failover within a second of the monitor's own word for it.
+// TestPage: the page shows who is the writer. It shows a failover at most a second after the monitor's API does, and
+// says when the monitor is gone.
 func TestPage(t *testing.T) {
 	ctx, w := start(t)
 	b := open(ctx, t, w.Client, "http://"+at+"/")

@@ -10,26 +10,29 @@ import (
 
 // Config says how one server runs.
 type Config struct {
-	// its data is in Dir/data, see Kind.Lay; it makes Dir/socket and Dir/pid. Short: a socket's path has 107 bytes
+	// Dir is the server's folder: its data is in Dir/data (see Kind.Lay), and it makes Dir/socket and Dir/pid. The path
+	// must be short: that of a socket has at most 107 bytes (unix(7)).
 	Dir  string
 	Bind string // address to listen on
 	Port int
 	ID   int  // server_id
-	GTID bool // MySQL: gtid_mode; MariaDB always has them
+	GTID bool // MySQL: gtid_mode; MariaDB always has GTIDs
 
-	// SemiSync makes it wait for an acknowledgement before it tells a client that a transaction is committed;
-	// AckTimeout (0: a quarter of a second) without one makes it asynchronous. Acknowledge makes it give them.
+	// SemiSync makes the server wait for an acknowledgement before it tells a client that a transaction is committed.
+	// After AckTimeout (0: a quarter of a second) without one it goes on asynchronously. Acknowledge makes the server
+	// acknowledge what it receives as a replica.
 	SemiSync, Acknowledge bool
 	AckTimeout            time.Duration
-	AckAlways             bool // it waits for that time also while nobody is connected who would acknowledge
+	AckAlways             bool // it waits for AckTimeout also while no replica is connected that would acknowledge
 
-	Args []string // beyond, in words that all servers know
+	Args []string // further options, in words that all servers know
 }
 
 // Socket is the path of the Unix socket.
 func (c Config) Socket() string { return filepath.Join(c.Dir, "socket") }
 
-// Command is the server's, not started yet: with a binary log "bin", also of what it replicates, and small.
+// Command returns the command that runs the server, not started yet. The server writes a binary log "bin", also of what
+// it replicates, and uses little memory. It is an error where files of a fetched server are missing.
 func (k Kind) Command(c Config) (*exec.Cmd, error) {
 	argv, err := k.program()
 	if err != nil {
@@ -58,7 +61,7 @@ func mariaDBArgs(c Config) []string {
 func mysqlArgs(c Config) []string {
 	args := []string{"--log-replica-updates", "--replica-net-timeout=5", "--innodb-redo-log-capacity=16M",
 		"--gtid-mode=" + onOff(c.GTID), "--enforce-gtid-consistency=" + onOff(c.GTID),
-		"--secure-file-priv=NULL", // the folder that is compiled in does not exist
+		"--secure-file-priv=NULL", // the default folder, which is compiled in, does not exist
 		"--mysqlx=OFF", "--table-open-cache=200", "--table-definition-cache=400"}
 	if c.SemiSync || c.Acknowledge {
 		args = append(args, "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so",
@@ -70,7 +73,7 @@ func mysqlArgs(c Config) []string {
 	return args
 }
 
-// ackTimeout is in milliseconds.
+// ackTimeout is AckTimeout as the options of servers take it, in milliseconds.
 func (c Config) ackTimeout() string {
 	return strconv.FormatInt(cmp.Or(c.AckTimeout, 250*time.Millisecond).Milliseconds(), 10)
 }

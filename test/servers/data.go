@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fresh are data folders, each made once in a program: that takes seconds. They are kept in memory, so that nothing is
-// left on disk.
+// fresh has an initialised data folder of each kind of server by its name. A program makes each folder only once, as
+// that takes seconds. They are kept in memory, so that nothing is left on disk.
 var fresh struct {
 	sync.Mutex
 	kinds map[string]folder
 }
 
-// Lay makes the data folder dir/data, with the user root who needs no password on the Unix socket.
+// Lay makes the data folder dir/data of a new server, whose user root needs no password on the Unix socket.
 func (k Kind) Lay(ctx context.Context, dir string) error {
 	fresh.Lock()
 	defer fresh.Unlock()
@@ -40,11 +40,12 @@ func (k Kind) Lay(ctx context.Context, dir string) error {
 	return made.write(filepath.Join(dir, "data"))
 }
 
-// sharedVariable names a folder in which programs that run at the same time share what each would else make anew
-// (test/e2e/run); "": nothing is shared.
+// sharedVariable names a folder in which programs that run at the same time share the data folders that each would else
+// make anew (test/e2e/run). "": nothing is shared.
 const sharedVariable = "MMM_SHARED_DATA"
 
-// shared is the data folder that the first of the programs has made in the folder among.
+// shared returns an initialised data folder. Programs share it in the folder among: the first one makes it there,
+// others wait for that and read it. Where among is "" this program makes one for itself.
 func (k Kind) shared(ctx context.Context, among string) (folder, error) {
 	if among == "" {
 		dir, err := os.MkdirTemp("", "servers")
@@ -58,15 +59,15 @@ func (k Kind) shared(ctx context.Context, among string) (folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() // which releases it
+	defer lock.Close() // which releases the lock
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("wait for who makes it: %w", err)
+		return nil, fmt.Errorf("wait for the program that makes it: %w", err)
 	}
 	whole, dir := filepath.Join(among, k.String()), filepath.Join(among, k.String()+".new")
 	if _, err := os.Stat(whole); err == nil {
 		return read(filepath.Join(whole, "data"))
 	}
-	if err := os.RemoveAll(dir); err != nil { // of a program that has ended meanwhile
+	if err := os.RemoveAll(dir); err != nil { // left by a program that ended before it was done
 		return nil, err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -79,7 +80,7 @@ func (k Kind) shared(ctx context.Context, among string) (folder, error) {
 	return made, os.Rename(dir, whole)
 }
 
-// initialise makes dir/data, and returns what is in it.
+// initialise makes an initialised data folder dir/data, and returns its content.
 func (k Kind) initialise(ctx context.Context, dir string) (folder, error) {
 	data := filepath.Join(dir, "data")
 	cmd, err := k.initialiser(ctx, data, dir)
@@ -89,15 +90,15 @@ func (k Kind) initialise(ctx context.Context, dir string) (folder, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	// Each server must give itself an identity of its own.
+	// Without this file each server gives itself a UUID of its own when it starts.
 	if err := os.Remove(filepath.Join(data, "auto.cnf")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return read(data)
 }
 
-// initialiser is the command that fills a data folder. tmp is its own: temporary tables are named after the process's
-// number, which another process in another namespace may have too.
+// initialiser is the command that fills a data folder. No other process may use the folder tmp: temporary tables are
+// named after the process's number, which a process in another namespace may have too.
 func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, error) {
 	if k.tree == "" {
 		return exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--user=root",
@@ -114,7 +115,7 @@ func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, err
 		argv = append(argv, "--initialize-insecure", "--secure-file-priv=NULL", "--innodb-redo-log-capacity=16M")
 		return exec.CommandContext(ctx, argv[0], argv[1:]...), nil
 	}
-	// What mariadb-install-db does, which is a script of the installed version.
+	// This is what mariadb-install-db does. That script can't be used here: it belongs to the installed version.
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (k Kind) initialiser(ctx context.Context, data, tmp string) (*exec.Cmd, err
 	return cmd, nil
 }
 
-// folder is a folder in memory, by path.
+// folder is the files of a folder in memory, by their paths in the folder.
 type folder map[string]file
 
 // file is a file without its holes.

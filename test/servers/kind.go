@@ -15,8 +15,8 @@ const folderVariable = "MMM_SERVERS"
 // alsoVariable lists more servers to test on, with spaces between them.
 const alsoVariable = "MMM_ALSO"
 
-// Tested are the names of the servers that tests of everything run on: the installed MariaDB, MySQL, and what MMM_ALSO
-// names.
+// Tested returns the names of the kinds of servers for tests that run on each of them: the installed MariaDB (""),
+// MySQL, and what MMM_ALSO names.
 func Tested() []string {
 	return append([]string{"", "mysql-9.7"}, strings.Fields(os.Getenv(alsoVariable))...)
 }
@@ -28,7 +28,7 @@ type Kind struct {
 	tree  string // where it is unpacked; "" where it is installed
 }
 
-// Find returns the kind of that name.
+// Find returns the kind of that name. It is an error where a server that has to be fetched is not there.
 func Find(name string) (Kind, error) {
 	k := Kind{Name: name, MySQL: strings.HasPrefix(name, "mysql-")}
 	if name == "" {
@@ -46,7 +46,7 @@ func Find(name string) (Kind, error) {
 	return k, nil
 }
 
-// String is the name, also of the installed one.
+// String is the kind's name; "mariadb" is the MariaDB that is installed.
 func (k Kind) String() string {
 	if k.Name == "" {
 		return "mariadb"
@@ -54,8 +54,8 @@ func (k Kind) String() string {
 	return k.Name
 }
 
-// program is the command line of the server up to its own arguments. A fetched one runs under the loader, and with the
-// libraries, of its own tree.
+// program is the beginning of the server's command line, up to the first argument that differs from server to server. A
+// fetched server runs under the loader, and with the libraries, of its own tree.
 func (k Kind) program() ([]string, error) {
 	if k.tree == "" {
 		return []string{"mariadbd", "--no-defaults"}, nil
@@ -82,7 +82,7 @@ func (k Kind) program() ([]string, error) {
 
 func (k Kind) share() (string, error) { return k.first("usr/share/mariadb", "usr/share/mysql") }
 
-// first finds a file of the tree.
+// first finds the first file of the tree that one of the patterns matches.
 func (k Kind) first(patterns ...string) (string, error) {
 	for _, p := range patterns {
 		found, err := filepath.Glob(filepath.Join(k.tree, p))

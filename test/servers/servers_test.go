@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+// TestSQL: statements in MariaDB's words become those of MySQL, and privileges and other names stay.
 func TestSQL(t *testing.T) {
 	for maria, mysql := range map[string]string{
 		"STOP SLAVE SQL_THREAD":                   "STOP REPLICA SQL_THREAD",
@@ -61,7 +62,7 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// TestFetchFails: what can't be had is an error that says what, and leaves nothing.
+// TestFetchFails: a server that can't be fetched is an error that names it, and nothing is left in the folder.
 func TestFetchFails(t *testing.T) {
 	deaf := filepath.Join(t.TempDir(), "apt.conf")
 	if err := os.WriteFile(deaf,

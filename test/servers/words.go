@@ -13,7 +13,7 @@ const (
 	mysqlMonitor   = "REPLICATION CLIENT"
 )
 
-// AgentRights are the least that an agent needs.
+// AgentRights are the privileges on *.* that an agent needs at least.
 func (k Kind) AgentRights() string {
 	if k.MySQL {
 		return mysqlAgent
@@ -21,7 +21,7 @@ func (k Kind) AgentRights() string {
 	return mariaDBAgent
 }
 
-// MonitorRights are the least that the monitor needs.
+// MonitorRights are the privileges on *.* that the monitor needs at least.
 func (k Kind) MonitorRights() string {
 	if k.MySQL {
 		return mysqlMonitor
@@ -29,7 +29,7 @@ func (k Kind) MonitorRights() string {
 	return mariaDBMonitor
 }
 
-// SQL puts a statement that is in MariaDB's words into those of the server.
+// SQL translates a statement from MariaDB's words into those of the server.
 func (k Kind) SQL(s string) string {
 	if !k.MySQL {
 		return s
@@ -45,7 +45,7 @@ func (k Kind) SQL(s string) string {
 	).Replace(s)
 }
 
-// Column gives a column of SHOW REPLICA STATUS, and a variable, its old name, which MariaDB has kept.
+// Column returns MariaDB's name for a column of SHOW REPLICA STATUS, or for a variable: "Source_Host" is "Master_Host".
 func (k Kind) Column(name string) string {
 	if !k.MySQL {
 		return name
@@ -58,12 +58,13 @@ type Source struct {
 	Host           string
 	Port           int
 	User, Password string
-	GTID           bool   // else from a place:
-	File, Offset   string // empty: the start of the first log
-	Channel        string // MariaDB: connection; empty: the default one
+	GTID           bool   // by GTID; else from File and Offset on
+	File, Offset   string // both empty: the start of the first log
+	Channel        string // MariaDB: connection; "": the default one
 }
 
-// Follow are the statements that make a server replicate whose replication does not run. It tries again every second.
+// Follow returns the statements that make a server replicate, where its replication does not run. The server then tries
+// to connect every second.
 func (k Kind) Follow(s Source) []string {
 	quote := func(t string) string { return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(t) + "'" }
 	head, start, tail := "CHANGE MASTER", "START SLAVE", ""
@@ -92,9 +93,9 @@ func (k Kind) Follow(s Source) []string {
 		change += ", MASTER_USE_GTID=no"
 	}
 	if k.MySQL {
-		// Its default since 8.4 is to give up after ten times. 0 would be for ever only while it can't connect: a
-		// source that lets it in and says nothing twice in a row ends it then, without an error. The key is for a
-		// password that goes over a line without TLS.
+		// MySQL's default since 8.4 is to give up after ten attempts. 0 is no limit for attempts to connect, but with
+		// it replication ends, without an error, when a source twice in a row accepts the connection and then says
+		// nothing. The public key is needed to send the password over a line without TLS.
 		change += ", MASTER_RETRY_COUNT=86400, GET_MASTER_PUBLIC_KEY=1"
 	}
 	return []string{k.SQL(change + tail), k.SQL(start + tail)}

@@ -42,7 +42,7 @@ func modes() []mode {
 func run(ctx context.Context) int {
 	n := flag.Int("n", 50, "how many failovers and how many moves in each mode")
 	only := flag.String("mode", "", "only modes with this `text` in their name")
-	keep := flag.String("keep", "", "`folder` for the logs of modes that are not good")
+	keep := flag.String("keep", "", "`folder` for the logs of modes with something wrong")
 	told := flag.Bool("v", false, "tell each step on standard error")
 	flag.Parse()
 	fmt.Printf("%-28s %9s %5s %8s %5s %6s %5s %19s %19s %s\n", "", "failovers", "moves", "acked", "lost", "named",
@@ -83,13 +83,13 @@ func run(ctx context.Context) int {
 	return status
 }
 
-// soak makes a cluster for one mode and returns what became of it. What is not good leaves its logs in folder, unless
-// that is "".
+// soak makes a cluster for one mode and returns what became of it. Where something is wrong the logs are copied into
+// folder, unless that is "".
 func soak(ctx context.Context, o lab.Options, n int, trace io.Writer, folder string) *lab.Soak {
 	o.Bin, o.Slaves, o.AutoSetOnline, o.TrapPeriod, o.Lease, o.FastFailover = os.Getenv("MMM_BIN"), 2, 1, time.Second,
 		3, true
 	o.Mon = "flap_count 0"         // the same hosts die again and again here
-	o.AckTimeout = 2 * time.Second // a machine that is busy is no reason to give up waiting
+	o.AckTimeout = 2 * time.Second // so that a busy machine does not make the writer asynchronous
 	c, err := lab.New(ctx, o)
 	if err != nil {
 		return &lab.Soak{Wrong: []string{err.Error()}}
@@ -112,6 +112,7 @@ func soak(ctx context.Context, o lab.Options, n int, trace io.Writer, folder str
 	return s
 }
 
+// spread is the median and the longest of the gaps, in milliseconds.
 func spread(gaps []time.Duration) string {
 	if len(gaps) == 0 {
 		return "-"
