@@ -41,8 +41,8 @@ func median(sorted []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-func medianAtMost(limit float64) func([]float64) bool {
-	return func(v []float64) bool { return median(v) <= limit }
+func within(limit, most float64) func([]float64) bool {
+	return func(v []float64) bool { return median(v) <= limit && v[len(v)-1] <= most }
 }
 
 func allAtMost(limit float64) func([]float64) bool {

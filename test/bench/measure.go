@@ -95,7 +95,7 @@ func (b *bench) fast(ctx context.Context) ([]figure, error) {
 		}
 	}
 	return []figure{{Name: "kill -9, sample configuration", Unit: "ms", Target: "median <= 800, max <= 2000",
-		Values: gaps, judge: medianAtMost(800)}}, nil
+		Values: gaps, judge: within(800, 2000)}}, nil
 }
 
 // sample has the lease and fast_failover of the samples in etc/mysql-mmm, and checks every 0.25 s with a trap_period of
@@ -224,7 +224,7 @@ func (b *bench) move(ctx context.Context) ([]figure, error) {
 	}
 	return []figure{
 		{Name: "move_role under 200 writes/s, write gap", Unit: "ms", Target: "median <= 100, max <= 300", Values: gaps,
-			judge: medianAtMost(100)},
+			judge: within(100, 300)},
 		{Name: "move_role, until mmm_control answers", Unit: "ms", Values: took},
 		{Name: "move_role, acknowledged writes lost on any server", Unit: "rows", Target: "0",
 			Values: []float64{float64(lost)}, judge: allAtMost(0)},

@@ -249,11 +249,18 @@ if [ -e DIR/no ]; then echo thinking; echo "the backup runs until 5"; exit 1; fi
 		return
 	}
 
-	// --force does not ask the hook; this move is refused for the state of the host.
+	// --force does not ask the hook, which says no.
 	b.must(b.WaitWhole(b.ctx))
 	b.must(os.WriteFile(s.dir+"/no", nil, 0o600))
 	asked := s.read("asked")
-	b.steps([]step{{"move_role --force writer " + to, "ERROR: Can't force move of role to host with state ONLINE.", 2}})
+	b.must(b.Node(to).Server.Exec(b.ctx, "STOP SLAVE SQL_THREAD"))
+	b.must(b.Monitor.Kill()) // the new one gives replicas of the writer that it knows no minute of patience
+	b.must(b.Monitor.Start())
+	b.state(to, "REPLICATION_FAIL")
+	b.steps([]step{
+		{"move_role writer " + to, "ERROR: Can't move role to host with state REPLICATION_FAIL.", 2},
+		{"move_role --force writer " + to, "OK: Role 'writer' has been moved from '" + from + "' to '" + to +
+			"' enforcedly. Now you can wait some time and check new roles info!", 0}})
 	if now := s.read("asked"); now != asked {
 		t.Errorf("asked: %s", now)
 	}

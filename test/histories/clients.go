@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -121,7 +122,7 @@ func (c *clients) execute(ctx context.Context, db *sql.DB, op *operation) bool {
 	}
 	op.answer, op.unknown = time.Since(c.began), err != nil
 	if err != nil {
-		_ = conn.Raw(func(any) error { return errors.New("connect anew") }) // the address may have moved
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // ends the connection: the address may have moved
 	}
 	return !refused(err)
 }

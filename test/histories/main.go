@@ -163,10 +163,10 @@ func (r *trial) String() string {
 	}
 	verdict := map[bool]string{true: "NOT LINEARIZABLE", false: "linearizable"}[len(r.found) > 0]
 	switch {
-	case r.control:
-		verdict = map[bool]string{true: "found wrong, as it must be", false: "NOT FOUND"}[len(r.found) > 0]
 	case len(r.wrong) > 0:
 		verdict = "WRONG"
+	case r.control:
+		verdict = map[bool]string{true: "found wrong, as it must be", false: "NOT FOUND"}[len(r.found) > 0]
 	}
 	return fmt.Sprintf("%-30s %8d %6d %8d %8d %8d %6d %6d %s",
 		r.name, r.seed, r.pairs, appended, unknown, read, len(r.history.lost), r.aside, verdict)

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"slices"
 	"sync"
@@ -86,7 +87,7 @@ func (l *Load) write(ctx context.Context, db *sql.DB, id int64) {
 		var refused *mysql.MySQLError
 		if asRefused(err, &refused) && conn != nil {
 			// The server is closed for writes, or shuts down: the address may have moved to another host.
-			_ = conn.Raw(func(any) error { return fmt.Errorf("connect anew") })
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // which ends the connection
 		}
 		return
 	}

@@ -30,8 +30,11 @@ func freeDisk(files ...string) error {
 	var errs []error
 	for _, f := range files {
 		spare := f + ".spare"
-		if info, err := os.Lstat(spare); err != nil || info.Mode().Type() != os.ModeNamedPipe {
-			errs = append(errs, fmt.Errorf("free the disk of %s: its spare is no pipe any more: %w", f, err))
+		if info, err := os.Lstat(spare); err != nil {
+			errs = append(errs, fmt.Errorf("free the disk of %s: %w", f, err))
+			continue
+		} else if info.Mode().Type() != os.ModeNamedPipe {
+			errs = append(errs, fmt.Errorf("free the disk of %s: %s is no pipe any more", f, spare))
 			continue
 		}
 		pipe, err := os.OpenFile(spare, os.O_RDONLY|unix.O_NONBLOCK, 0)

@@ -62,14 +62,19 @@ func (w *Watch) look(c *Cluster, last *time.Time) {
 			have = append(have, n.Name)
 		}
 	}
+	// The hosts are looked at one after the other: an address that moves meanwhile is seen on two hosts, and is gone
+	// from the first of them when that is looked at again. Where it is not, two had it since the look before, at most.
+	twice := false
+	if len(have) > 1 {
+		addrs, err := c.Node(have[0]).Addresses()
+		twice = err != nil || slices.Contains(addrs, ip)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range have {
 		w.seen[name] = began
 	}
-	// Two hosts in one look count as two for the whole time since the look before. The hosts are looked at one after
-	// the other.
-	if len(have) > 1 {
+	if twice {
 		w.both += began.Sub(*last)
 	}
 	*last = began
