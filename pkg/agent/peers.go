@@ -47,7 +47,7 @@ func (s *PeerServers) Run(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 			for _, server := range s.all {
-				server.Rest(peersRest)
+				server.CloseIdle(peersRest)
 			}
 		case <-ctx.Done():
 			for _, server := range s.all {

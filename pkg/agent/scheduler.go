@@ -9,10 +9,10 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
-// Events is the local server's event scheduler, which writes without a client. Inside returns whether the server takes
-// writes, and whether the scheduler is on.
+// Events is the local server's event scheduler, which writes without a client. WritableAndScheduler returns whether the
+// server takes writes, and whether the scheduler is on.
 type Events interface {
-	Inside(ctx context.Context) (writable, scheduler bool, err error)
+	WritableAndScheduler(ctx context.Context) (writable, scheduler bool, err error)
 	SetEventScheduler(ctx context.Context, on bool) error
 }
 
@@ -23,7 +23,7 @@ const schedulerTimeout = 5 * time.Second
 // where they are denied. It looks at the server once a second, so that a server that was restarted is put right too,
 // and at once when the agent has opened or closed the server. No role change waits for it.
 type Scheduler struct {
-	Gate
+	gate     Gate
 	events   Events
 	mayWrite bool
 	log      *slog.Logger
@@ -34,7 +34,7 @@ type Scheduler struct {
 // NewScheduler makes a Scheduler, to be used in place of gate. On a host that may not be the writer it keeps the event
 // scheduler off.
 func NewScheduler(gate Gate, events Events, mayWrite bool, log *slog.Logger) *Scheduler {
-	return &Scheduler{Gate: gate, events: events, mayWrite: mayWrite, log: log, changed: make(chan struct{}, 1)}
+	return &Scheduler{gate: gate, events: events, mayWrite: mayWrite, log: log, changed: make(chan struct{}, 1)}
 }
 
 // String names the task.
@@ -43,13 +43,21 @@ func (s *Scheduler) String() string { return "event scheduler" }
 // DenyWrites calls the gate's, and has Run look at the scheduler at once.
 func (s *Scheduler) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	defer s.poke()
-	return s.Gate.DenyWrites(ctx, d)
+	return s.gate.DenyWrites(ctx, d)
 }
 
 // AllowWrites calls the gate's, and has Run look at the scheduler at once.
 func (s *Scheduler) AllowWrites(ctx context.Context) error {
 	defer s.poke()
-	return s.Gate.AllowWrites(ctx)
+	return s.gate.AllowWrites(ctx)
+}
+
+// Writable is the gate's.
+func (s *Scheduler) Writable(ctx context.Context) (bool, error) { return s.gate.Writable(ctx) }
+
+// EndClients is the gate's.
+func (s *Scheduler) EndClients(ctx context.Context, grace time.Duration) (int, error) {
+	return s.gate.EndClients(ctx, grace)
 }
 
 func (s *Scheduler) poke() {
@@ -78,7 +86,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 func (s *Scheduler) mend(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, schedulerTimeout)
 	defer cancel()
-	writable, on, err := s.events.Inside(ctx)
+	writable, on, err := s.events.WritableAndScheduler(ctx)
 	if err != nil {
 		return
 	}

@@ -21,7 +21,7 @@ type inside struct {
 	err, refused error
 }
 
-func (i *inside) Inside(context.Context) (bool, bool, error) {
+func (i *inside) WritableAndScheduler(context.Context) (bool, bool, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.writable, i.on, i.err

@@ -148,9 +148,9 @@ func testFewConnections(t *testing.T, kind string) {
 	s := New(cfg)
 	defer s.Close()
 	fatal(t, s.Ping(ctx))
-	s.Rest(time.Hour)
+	s.CloseIdle(time.Hour)
 	clients("1")
-	s.Rest(0)
+	s.CloseIdle(0)
 	clients("0")
 	fatal(t, s.Ping(ctx))
 }

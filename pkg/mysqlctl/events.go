@@ -65,8 +65,8 @@ func (f flavour) showEventsOf() statement {
 	return statement{what: "list events", sql: fmt.Sprintf(list, mostEvents)}
 }
 
-// Inside tells whether the server takes writes of ordinary users, and whether its event scheduler is on.
-func (s *Server) Inside(ctx context.Context) (writable, scheduler bool, err error) {
+// WritableAndScheduler tells whether the server takes writes of ordinary users, and whether its event scheduler is on.
+func (s *Server) WritableAndScheduler(ctx context.Context) (writable, scheduler bool, err error) {
 	v, err := s.variables(ctx, "read_only", "super_read_only", "event_scheduler")
 	if err != nil {
 		return false, false, err

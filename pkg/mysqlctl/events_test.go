@@ -66,7 +66,7 @@ func testEvents(t *testing.T, kind string) {
 		if err := agent.SetEventScheduler(ctx, on); err != nil {
 			t.Fatal(err)
 		}
-		if _, now, err := agent.Inside(ctx); err != nil || now != on {
+		if _, now, err := agent.WritableAndScheduler(ctx); err != nil || now != on {
 			t.Errorf("the scheduler is %v (%v)", now, err)
 		}
 	}

@@ -209,12 +209,12 @@ func (s *Server) release(sess *session) {
 	s.idle = append(s.idle, sess)
 }
 
-// Rest closes the idle connections that nobody has used for that long or longer.
-func (s *Server) Rest(long time.Duration) {
+// CloseIdle closes the idle connections that nobody has used for that long or longer.
+func (s *Server) CloseIdle(unused time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.idle = slices.DeleteFunc(s.idle, func(sess *session) bool {
-		if time.Since(sess.idle) < long {
+		if time.Since(sess.idle) < unused {
 			return false
 		}
 		sess.close()

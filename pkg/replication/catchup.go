@@ -98,7 +98,7 @@ func (c catchUp) run(ctx context.Context, o cluster.Order) (cluster.Switch, erro
 	}
 	switch {
 	case errors.Is(err, mysqlctl.ErrNotReplica) && o.Lacks && !o.Forced:
-		return sw, wordless(o.Switch.From, "this host replicates from nobody")
+		return sw, cantConfirm(o.Switch.From, "this host replicates from nobody")
 	case errors.Is(err, mysqlctl.ErrNotReplica):
 		c.log.Warn("This host replicates from nobody: there is nothing to catch up with")
 	case err != nil:
@@ -147,7 +147,7 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 		}
 	}
 	if o.Lacks && !o.Forced {
-		return "", wordless(former, stranger(r))
+		return "", cantConfirm(former, stranger(r))
 	}
 	c.log.Log(ctx, levelFatal,
 		fmt.Sprintf("Taking over from '%s', though %s: DATA LOSS of what '%s' has written and this host has not",
@@ -155,9 +155,9 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 	return former, nil
 }
 
-// wordless is why a host that is known to lack something is not opened: only the former writer has what is lacking, and
+// cantConfirm is why a host that is known to lack something is not opened: only the former writer has what is lacking, and
 // it has not said how far its log goes.
-func wordless(former, why string) error {
+func cantConfirm(former, why string) error {
 	return fmt.Errorf("%s, and only '%s' has what this host lacks: this host is not opened before the server of '%s' has answered it (move_role --force opens it all the same)",
 		why, former, former)
 }
@@ -181,7 +181,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	limit := PeerTimeout
 	if o.Lacks {
 		if from != o.Switch.From {
-			return mysqlctl.Position{}, wordless(o.Switch.From, fmt.Sprintf("this host replicates from '%s'", from))
+			return mysqlctl.Position{}, cantConfirm(o.Switch.From, fmt.Sprintf("this host replicates from '%s'", from))
 		}
 	} else if o.Lease > 0 && o.Switch.From == from && (o.Epoch.Gone != from || o.Down) {
 		limit = unheardTimeout
@@ -218,7 +218,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 		return c.wait(ctx, r, target)
 	}
 	if o.Lacks {
-		return mysqlctl.Position{}, wordless(from, fmt.Sprintf("the server of '%s' does not answer", from))
+		return mysqlctl.Position{}, cantConfirm(from, fmt.Sprintf("the server of '%s' does not answer", from))
 	}
 	// The embargo has no position yet: that is known when all that was received has been executed (cutOff).
 	if err := c.embargo.set(cluster.Embargo{Host: from}); err != nil {

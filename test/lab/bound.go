@@ -26,14 +26,14 @@ func (c *Cluster) Bound(s State, f Fault, heal time.Duration) time.Duration {
 		mended += lease.Over() // a monitor that has just started revives no lease while it has not heard all candidates
 	}
 	lost := lease.Over() + takeover + c.CheckPeriod + f.Slow
-	if s.Wordless {
+	if s.CantConfirm {
 		mended += lease.Over()
 		lost += takeover
 	}
 	switch {
 	case f.Writer && f.Monitor: // no monitor is there that could decide on a failover
 		return max(mended, lost)
-	case f.Writer && (s.Alone || s.Heirless):
+	case f.Writer && (s.Alone || s.NoSuccessor):
 		return max(mended, lost)
 	case f.Writer:
 		return lost

@@ -24,11 +24,11 @@ type State struct {
 	Alone bool // no other candidate is there: nobody can take over, and only the monitor vouches for the writer
 	// Async: nobody acknowledges what the writer commits. What only the writer had when it died may be lost, and must
 	// be named.
-	Async    bool
-	Heirless bool // another candidate vouches for the writer, but no host can take over
-	// Wordless: the disk of a host's agent hangs, so that the agent can't note that the host is to leave, and does not
+	Async       bool
+	NoSuccessor bool // another candidate vouches for the writer, but no host can take over
+	// CantConfirm: the disk of a host's agent hangs, so that the agent can't note that the host is to leave, and does not
 	// say that it is no writer any more. The role moves only when the host's lease is over.
-	Wordless bool
+	CantConfirm bool
 }
 
 // States are the columns of the matrix.
@@ -52,7 +52,7 @@ func States() []State {
 				n := peer(c)
 				return errors.Join(n.Cut(false), n.Server.Start(ctx), n.Agent.Start())
 			}},
-		{Name: "candidate not replicating", Heirless: true, Async: true,
+		{Name: "candidate not replicating", NoSuccessor: true, Async: true,
 			Fresh: true, // for a minute after a failover replication that does not run is not held against a host
 			What:  "the I/O thread of the other candidate is stopped, and it lacks rows",
 			Enter: func(ctx context.Context, c *Cluster) error {
@@ -75,20 +75,20 @@ func States() []State {
 		{Name: "pings filtered", What: "no database host answers pings",
 			Options: func(o *Options) { o.Gateway = true },
 			Enter:   silent, Leave: heard},
-		{Name: "ping_ips silent", Heirless: true, // a monitor whose network is down decides nothing
+		{Name: "ping_ips silent", NoSuccessor: true, // a monitor whose network is down decides nothing
 			What:  "nobody in ping_ips answers: the monitor believes that its network is down",
 			Enter: silent, Leave: heard},
 		{Name: "a day old", What: "the other candidate has promised once, and then a day has passed", Calm: true,
 			Options: func(o *Options) { o.Clocks = true },
 			Enter:   func(ctx context.Context, c *Cluster) error { return c.age(ctx, 25*time.Hour) }},
-		{Name: "writer's disk hangs", What: "the writer's agent can't write its state", Wordless: true,
+		{Name: "writer's disk hangs", What: "the writer's agent can't write its state", CantConfirm: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(writer(c))...) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(writer(c))...) }},
-		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", Heirless: true,
-			Wordless: true,
-			Enter:    func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(peer(c))...) },
-			Leave:    func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(peer(c))...) }},
-		{Name: "monitor's disk hangs", What: "the monitor can't write its state", Heirless: true,
+		{Name: "peer's disk hangs", What: "the agent of the other candidate can't write its state", NoSuccessor: true,
+			CantConfirm: true,
+			Enter:       func(_ context.Context, c *Cluster) error { return hangDisk(c.stateFiles(peer(c))...) },
+			Leave:       func(_ context.Context, c *Cluster) error { return freeDisk(c.stateFiles(peer(c))...) }},
+		{Name: "monitor's disk hangs", What: "the monitor can't write its state", NoSuccessor: true,
 			Enter: func(_ context.Context, c *Cluster) error { return hangDisk(c.statusFile()) },
 			Leave: func(_ context.Context, c *Cluster) error { return freeDisk(c.statusFile()) }},
 		{Name: "three candidates", What: "db3 may be the writer too", Calm: true,

@@ -55,10 +55,10 @@ func TestBounds(t *testing.T) {
 	for _, f := range Faults() {
 		for _, s := range States() {
 			want := quiet
-			switch lasts := s.Alone || s.Heirless; {
-			case f.Writer && (s.Name == "peer's disk hangs" || f.Monitor && s.Wordless):
+			switch lasts := s.Alone || s.NoSuccessor; {
+			case f.Writer && (s.Name == "peer's disk hangs" || f.Monitor && s.CantConfirm):
 				want = 30336*time.Millisecond + f.Takes
-			case f.Writer && s.Wordless:
+			case f.Writer && s.CantConfirm:
 				want = 6586*time.Millisecond + f.Slow
 			case f.Name == "mysqld stopped" && !lasts:
 				want = 8586 * time.Millisecond
