@@ -40,7 +40,7 @@ func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 		gauge("mmm_mode", "1 for the mode that the monitor is in.", number(r.Mode == mode), "mode", string(mode))
 	}
 	gauge("mmm_network_up", "1 while the monitor's own network is up.", number(r.Network))
-	gauge("mmm_warnings", "Lines that `mmm_control show` begins with #.", float64(len(r.Remarks)))
+	gauge("mmm_warnings", "Lines of `mmm_control show` that begin with #.", float64(len(r.Remarks)))
 	gauge("mmm_epoch", "Number of the newest decision about the writer.", float64(r.Epoch))
 	if r.Lease {
 		gauge("mmm_writer_lease_remaining_seconds",
@@ -56,7 +56,7 @@ func (g monitorGauges) Collect(out chan<- prometheus.Metric) {
 		gauge("mmm_host_flapping", "1 while the host is flapping.", number(h.Flapping), "host", h.Name)
 		gauge("mmm_host_agent_problems", "Number of things that the host's agent could not do.",
 			float64(len(h.Problems)), "host", h.Name)
-		gauge("mmm_host_own_transactions", "Transactions that only this former writer has.", transactions(h), "host",
+		gauge("mmm_host_own_transactions", "How many transactions only this former writer has.", transactions(h), "host",
 			h.Name)
 		if at, ok := r.Since[h.Name]; ok {
 			gauge("mmm_host_state_entered_timestamp_seconds", "When the host came to its state.",

@@ -71,7 +71,7 @@ func NewMetrics(version string) *Metrics {
 				"A failover follows from trouble, a switchover was planned.",
 			[]float64{.05, .1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120}, "role", "kind"),
 		back:    counter("mmm_role_moves_failed_total", "Moves of a role that ended where they began.", "role"),
-		changes: counter("mmm_host_state_changes_total", "Changes of a host's state by the new one.", "host", "state"),
+		changes: counter("mmm_host_state_changes_total", "How often the host has entered the state.", "host", "state"),
 		events:  counter("mmm_events_total", "Events that the history has kept, by level.", "level"),
 	}
 	m.registry.MustRegister(m.durations, m.probes, m.asked, m.silent, m.killed, m.moves, m.back, m.changes, m.events)

@@ -1,4 +1,4 @@
-// Package apitest holds documents against their descriptions, in tests.
+// Package apitest checks, in tests, that documents are as package api describes them.
 package apitest
 
 import (
@@ -15,10 +15,10 @@ import (
 	"mysql-mmm/docs/api"
 )
 
-// root is where the files of package api are for the library, which knows documents by their URLs.
+// root is the URL under which the schema library, which knows documents by URLs, finds the files of package api.
 const root = "mem:///"
 
-// loader reads the files that are installed.
+// loader reads the files of package api for the schema library.
 type loader struct{}
 
 func (loader) Load(url string) (any, error) {
@@ -30,8 +30,8 @@ func (loader) Load(url string) (any, error) {
 	return jsonschema.UnmarshalJSON(f)
 }
 
-// Schema compiles the schema at a place in package api's files, which may have a fragment: schema/show.json,
-// monitor.openapi.json#/components/schemas/report. Formats, such as date-time, count.
+// Schema compiles the schema at a place in package api's files. at is a file, perhaps with a fragment:
+// schema/show.json, monitor.openapi.json#/components/schemas/report. Formats, such as date-time, are checked too.
 func Schema(t testing.TB, at string) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -44,7 +44,8 @@ func Schema(t testing.TB, at string) *jsonschema.Schema {
 	return schema
 }
 
-// Check fails the test where a JSON document is not what the schema says. what names the document.
+// Check fails the test if a JSON document does not fit the schema at at (see Schema). what names the document in the
+// failure.
 func Check(t testing.TB, at, what string, document []byte) {
 	t.Helper()
 	if err := fits(Schema(t, at), document); err != nil {
@@ -60,8 +61,8 @@ func fits(schema *jsonschema.Schema, document []byte) error {
 	return schema.Validate(value)
 }
 
-// Full fails the test where a field that could be in a document is not: then the document shows nothing about it.
-// value is what the document was made of. Lists need one full element among them.
+// Full fails the test if a field of value, from which a document was made, is zero: the document would not have that
+// field, so it would not test the field's schema. Of a list, each field must be set in at least one element.
 func Full(t testing.TB, value any) {
 	t.Helper()
 	for _, at := range empty(reflect.ValueOf(value), "") {
@@ -69,7 +70,8 @@ func Full(t testing.TB, value any) {
 	}
 }
 
-// empty names the fields, as JSON does, that are zero in a value, or in all elements of its lists.
+// empty returns the JSON names of the fields that are zero in a value, or zero in all elements of a list in it. at is
+// the path of v.
 func empty(v reflect.Value, at string) []string {
 	if v.IsZero() {
 		return []string{at}
@@ -104,7 +106,8 @@ func empty(v reflect.Value, at string) []string {
 	}
 }
 
-// least is what is missing in all of n elements; all of it where there is none.
+// least returns the fields that are missing in all of n elements; of tells what is missing in element i. Without
+// elements the list itself, at, is missing.
 func least(n int, of func(i int) []string, at string) []string {
 	if n == 0 {
 		return []string{at}
