@@ -46,7 +46,8 @@ func (o Order) Equal(p Order) bool {
 }
 
 // Orders says what every host must be told, in the order of telling: masters that are not the writer, then slaves, then
-// the writer (docs/concepts.md, "How a role moves"). In passive mode nobody is told anything.
+// the writer (docs/concepts.md, "How a role moves"). In passive mode there are no new orders; the monitor repeats the last
+// one to the writer.
 func Orders(t Topology, s State) []Order {
 	if s.Mode == Passive {
 		return nil

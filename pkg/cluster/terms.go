@@ -218,9 +218,8 @@ func (x *stepper) confirm() {
 	}
 }
 
-// forgottenLease is the longest lease that is expected where neither this monitor nor the agents that answer know of
-// any decision: longer ones are seldom configured. A cluster with a longer lease must not lose the states of its
-// monitor and of its agents at once.
+// forgottenLease is the longest lease that a writer may have of which neither this monitor nor the agents that answer
+// know: package config allows no longer ones.
 const forgottenLease = Lease(time.Minute)
 
 // ignorant: this monitor has just started, knows no earlier decision, and has found no host with the writer role.

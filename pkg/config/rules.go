@@ -123,13 +123,13 @@ func topRules() sectionRule {
 			doc: "How long a writer that gives its role up waits for running statements before it kills them, at most until its lease is over; 0: not at all. Rounded up to whole seconds. The same on all hosts: the monitor waits 5 seconds longer."},
 		{name: "blocking_type", kind: choiceKind, def: string(Soft), reads: forA,
 			choices: []string{string(Soft), string(Hard)},
-			doc:     "How the agent stops writes: `soft` blocks new connections and lets clients finish, `hard` makes the server read-only and ends them."},
+			doc:     "Whether new clients are kept away while a writer gives its role up. With both the server is made read-only, running statements may end (`max_kill_retries`), and then clients are disconnected. `soft`: new connections are refused until the writer's address has gone. `hard`: they are not, and find a server that is read-only."},
 		{name: "iptables_block_cmd", kind: textKind, def: blockCommand("-I", 3306), reads: forA,
 			doc: "Command that blocks new client connections for `blocking_type soft`. The default, which uses the local host's mysql_port, is not run: in its place the agent has a rule of its own (nftables, no command) that spares this host, the other hosts of the configuration and the monitor, and ends by itself. A command that does not spare them keeps the monitor's checks from the server."},
 		{name: "iptables_unblock_cmd", kind: textKind, def: blockCommand("-D", 3306), reads: forA,
 			doc: "Command that takes the block away again. It also runs when the agent of a host that may be the writer starts, since an agent that was killed may have left the block. The default, which uses the local host's mysql_port, is then repeated until no block is left."},
 		{name: "writer_lease", kind: durationKind, def: "6", reads: forA | forM,
-			doc: "How long a writer stays the writer when neither the monitor nor another host that may be the writer vouches for it; then its address goes by itself. The monitor's value counts for all hosts. 0: no lease, as in MMM 2.2: a writer that can't be reached may stay the writer beside the new one."},
+			doc: "How long a writer stays the writer when neither the monitor nor another host that may be the writer vouches for it; then its address goes by itself. 0, or from 1 second to 1 minute. The monitor's value counts for all hosts. 0: no lease, as in MMM 2.2: a writer that can't be reached may stay the writer beside the new one."},
 		{name: "agent_secret", kind: secretKind, reads: forA | forM,
 			doc: "Secret that the monitor and all agents share, of at least 16 characters: agents obey nobody who does not know it. Without it, and without `<socket>` type ssl, they obey anybody who can connect."},
 		{name: "agent_secret_file", kind: secretFileKind, reads: forA | forM,
@@ -191,7 +191,7 @@ func monitorRules() sectionRule {
 		{name: "write_timeout", kind: durationKind, def: "10", reads: forM,
 			doc: "How long the writer may answer and write nothing, because its disk hangs or is full or nobody acknowledges what it commits, before another host that is fit becomes the writer; 0: for ever. Choose more than your longest commit takes."},
 		{name: "failover_loss", kind: choiceKind, def: "named", reads: forM, choices: []string{"any", "named", "none"},
-			doc: "What a host may lack that becomes the writer when the writer is dead. `named`: a host that had received nothing for `trap_period` or longer while the writer lived gets the role only after `wait_for_other_master`, and the log says what it lacks. `none`: only a host whose acknowledgement all commits waited for (semi-synchronous replication) gets the role. `any`: what a host lacks is not looked at, as in MMM 2.2."},
+			doc: "Which data a host may lack when it becomes the writer because the writer is dead. `named`: a host that had received nothing for `trap_period` or longer while the writer lived gets the role only after `wait_for_other_master`, and the log says what it lacks. `none`: only a host whose acknowledgement all commits waited for (semi-synchronous replication) gets the role. `any`: what a host lacks is not looked at, as in MMM 2.2."},
 	}}
 }
 

@@ -12,7 +12,7 @@ type Name string
 // The events, as docs/hooks.md explains them. Each has one name, the most specific.
 const (
 	State             Name = "state"               // a host's state changed: From, To
-	Role              Name = "role"                // an address has left From, or has arrived on To
+	Role              Name = "role"                // an address begins to leave From, or has arrived on To
 	BeforePlannedMove Name = "before_planned_move" // an operator wants the active master role on To; nothing is decided
 	BeforePromotion   Name = "before_promotion"    // it is decided that To gets the active master role
 	AfterPromotion    Name = "after_promotion"     // To has the active master role

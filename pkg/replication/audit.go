@@ -42,7 +42,7 @@ func audit(ctx context.Context, log OwnLog, at string) (cluster.Audit, error) {
 			found.Finding = fmt.Sprintf("its binary log ends at %s, but the others have it up to %s: it has lost transactions that they have",
 				end, from)
 		case !own.whole:
-			found.Finding = fmt.Sprintf("its binary log ends at %s, but the others have it up to %s, and it is too long to be read whole: "+
+			found.Finding = fmt.Sprintf("its binary log ends at %s, but the others have it up to %s, and is too long to be read whole: "+
 				"whether it has lost what they have, or was set up anew, is not known", end, from)
 		}
 		return found, nil // nothing of its own in the whole log: it was set up anew, and began a new log
