@@ -56,6 +56,9 @@ type State struct {
 	unproven  []string      // hosts that may still be the writer, by a decision that this monitor does not know
 	timed     bool          // one of the unproven hosts was proven not to be the writer by the end of its lease alone
 	stepped   time.Duration // time of the last Step
+	// since when a longer lease waits for hosts that do not take it in (stepper.unaware); 0: for none
+	unaware     time.Duration
+	unawareTold bool // that has been logged
 
 	opened   string        // host that was found to be open as the writer, since it was appointed last; "" for none
 	vacant   time.Duration // since when the role is kept from all who could have it, for want of data; 0: it is not

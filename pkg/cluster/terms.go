@@ -62,8 +62,10 @@ func (x *stepper) newTerms() {
 		return
 	}
 	if !x.heralded(want.Lease) {
+		x.unaware(want.Lease)
 		return
 	}
+	x.s.unaware = 0
 	x.out.add(Info, a.Holder,
 		"Role '%s' stays on host '%s' under other terms: candidates %s, writer_lease %s; before: %s, %s",
 		a.RoleIP, a.Holder, want.Candidates, time.Duration(want.Lease), now.Candidates, time.Duration(now.Lease))
@@ -87,12 +89,38 @@ func (x *stepper) heralded(lease Lease) bool {
 		x.s.terms = terms
 		return false
 	}
-	for _, name := range SplitHosts(union(e.Terms.Candidates, x.t.terms().Candidates)) {
-		if h := x.s.Hosts[name]; h.AgentUp && !h.Classic && h.knows < e.Number {
-			return false
-		}
+	return len(x.behind()) == 0
+}
+
+// behind are the candidates whose agents answer and do not know the present epoch.
+func (x *stepper) behind() []string {
+	all := SplitHosts(union(x.s.Epoch.Terms.Candidates, x.t.terms().Candidates))
+	return slices.DeleteFunc(all, func(name string) bool {
+		h := x.s.Hosts[name]
+		return !h.AgentUp || h.Classic || h.knows >= x.s.Epoch.Number
+	})
+}
+
+// unawareFor is how long a longer lease waits for hosts that do not take it in, before that is logged. Hosts whose
+// disks work take it in with the next order.
+const unawareFor = 10 * time.Second
+
+// unaware logs, once, which hosts keep a longer lease from counting.
+func (x *stepper) unaware(lease Lease) {
+	names := x.behind()
+	if len(names) == 0 {
+		return
 	}
-	return true
+	if x.s.unaware == 0 {
+		x.s.unaware, x.s.unawareTold = x.in.Now, false
+	}
+	if x.s.unawareTold || x.in.Now-x.s.unaware < unawareFor {
+		return
+	}
+	x.s.unawareTold = true
+	x.out.add(Warn, names[0], "writer_lease %s does not count yet: the agent of '%s' answers, and has not written down for %.0f seconds "+
+		"that there may be so long a lease. Look at the disk under its state_path", time.Duration(lease),
+		strings.Join(names, "' and of '"), (x.in.Now - x.s.unaware).Seconds())
 }
 
 // namesTerms: the host's agent can be told new terms. It can't where it names its candidates and has sent no stamp,

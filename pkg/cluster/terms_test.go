@@ -242,6 +242,14 @@ func TestLongerLease(t *testing.T) {
 	if want := (Terms{Candidates: "db1,db2", Lease: six, Longest: long}); c.state.Epoch.Terms != want {
 		t.Errorf("while db2 has not heard of it: terms %s, want %s", c.state.Epoch.Terms, want)
 	}
+	const waits = "writer_lease 30s does not count yet: the agent of 'db2' answers, and has not written down for 10 seconds"
+	if said := strings.Join(c.events, "\n"); strings.Contains(said, waits) {
+		t.Errorf("after five seconds: %s", said)
+	}
+	c.pass(20 * time.Second)
+	if said := strings.Join(c.events, "\n"); strings.Count(said, waits) != 1 {
+		t.Errorf("in 25 seconds: %s", said)
+	}
 	c.slow["db2"] = false
 	c.dark["db1"], c.deaf["db1"] = true, true
 	c.restart(clusterOf(six, "db1", "db2"), old)
