@@ -194,7 +194,17 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 			return mysqlctl.Position{}, err
 		}
 	} else {
-		target, set, known = c.source(ctx, r, limit)
+		var err error
+		target, set, known, err = c.source(ctx, r, limit)
+		gaveUp := o.Switch.From == from && o.Epoch.Gone == from && !o.Down
+		if sign := mysqlctl.SignOf(err); gaveUp && sign.Alive() && sign != mysqlctl.Passing {
+			return mysqlctl.Position{}, fmt.Errorf("the server of '%s' is alive, and does not say how far its log goes, "+
+				"so what it has written may not be here yet: %w", from, err)
+		}
+		if err != nil {
+			c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received",
+				r.SourceHost, err))
+		}
 	}
 	if known {
 		if o.Switch.From == from { // any other source was no writer: all that it has came from another host
@@ -465,24 +475,22 @@ func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, 
 const drainPause = 10 * time.Millisecond
 
 // source asks the source for the end of its log, and for the GTIDs that it has committed ("" where they don't tell).
-// known is false where it does not answer.
+// known is false where the source is no known host, and after an error.
 func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Duration) (end mysqlctl.Position,
-	set string, known bool) {
+	set string, known bool, err error) {
 	_, source, ok := c.peers.Source(r)
 	if !ok {
-		return mysqlctl.Position{}, "", false
+		return mysqlctl.Position{}, "", false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	p, err := source.Position(ctx)
-	if err != nil {
-		c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received", r.SourceHost, err))
-		return mysqlctl.Position{}, "", false
+	if end, err = source.Position(ctx); err != nil {
+		return mysqlctl.Position{}, "", false, err
 	}
 	if set, err = source.GTIDs(ctx); err != nil {
 		set = "" // the position is enough
 	}
-	return p, set, true
+	return end, set, true, nil
 }
 
 // reached says whether executed is at or past target. The zero target is always reached.

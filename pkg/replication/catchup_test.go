@@ -12,7 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/mysqlctl"
 )
 
@@ -126,6 +129,53 @@ func TestResetLog(t *testing.T) {
 				}
 				if strings.Contains(s.history(), "wait") != (c.want == "" && (c.end == at(200) || c.gtids != "")) {
 					t.Errorf("it did %s", s.history())
+				}
+			})
+		})
+	}
+}
+
+// refusing is the server of a former writer that answers every question with an error.
+type refusing struct {
+	deadRemote
+	err error
+}
+
+func (r refusing) Position(context.Context) (mysqlctl.Position, error) {
+	return mysqlctl.Position{}, r.err
+}
+
+// TestRefusingFormerWriter: a former writer that has given the role up, and whose server refuses this agent, is alive:
+// what it has written may still be on its way. This host does not go on without it, and says why.
+func TestRefusingFormerWriter(t *testing.T) {
+	for name, c := range map[string]struct {
+		number  uint16
+		gone    string
+		down    bool
+		catches bool // up with what was received
+	}{
+		"wrong password":            {1045, "db1", false, false},
+		"locked account":            {4151, "db1", false, false},
+		"no connection left":        {1040, "db1", false, false},
+		"no privilege":              {1227, "db1", false, false},
+		"it shuts down":             {1053, "db1", false, true},
+		"its server has ended":      {1045, "db1", true, true},
+		"it has not given its word": {1045, "", false, true},
+		"it is another one's word":  {1045, "db3", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{position: at(500), peer: refusing{err: &mysql.MySQLError{Number: c.number, Message: "no"}},
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Drained: true,
+						Received: at(100), Executed: at(100)}}
+				_, err := catchUp{self: "db2", local: s, own: s, peers: s,
+					embargo: newEmbargo(t.TempDir()+"/state.embargo", durable.Disk{}, isDB1),
+					log:     slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.run(t.Context(),
+					cluster.Order{Lease: cluster.Lease(3 * time.Second), Down: c.down,
+						Epoch:  cluster.Epoch{Number: 2, Holder: "db2", Gone: c.gone},
+						Switch: cluster.Switch{From: "db1", To: "db2"}})
+				if (err == nil) != c.catches || err != nil && !strings.Contains(err.Error(), "the server of 'db1' is alive, and does not say") {
+					t.Errorf("it did %s, %v", s.history(), err)
 				}
 			})
 		})
