@@ -87,6 +87,9 @@ func (a *Identities) source(r mysqlctl.Replica) (name string, ok bool) {
 	return a.known.Load().Of(identity.SourceOf(r))
 }
 
+// addresses are those that the text of a source's address stands for, as far as is known. It asks nobody.
+func (a *Identities) addresses(source string) []netip.Addr { return a.known.Load().Addresses(source) }
+
 // Run learns until ctx ends.
 func (a *Identities) Run(ctx context.Context) error {
 	if err := durable.Within(ctx, a.load); err != nil {

@@ -101,6 +101,9 @@ func (s *PeerServers) ByName(name string) (string, replication.Remote, bool) {
 	return "", nil, false
 }
 
+// Addresses are those that a source's address stands for (replication.Peers).
+func (s *PeerServers) Addresses(source string) []netip.Addr { return s.who.addresses(source) }
+
 // Names are the names of all hosts (replication.Peers).
 func (s *PeerServers) Names() []string {
 	names := make([]string, len(s.hosts))

@@ -49,6 +49,7 @@ type Topology struct {
 type Host struct {
 	Name   string
 	IP     netip.Addr
+	Port   int    // of its server; 0: not known
 	Master bool   // mode master; false: slave
 	Peer   string // the other master, for a master
 }

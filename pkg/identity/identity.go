@@ -55,6 +55,19 @@ func (k Known) Of(s Source) (name string, ok bool) {
 	return Of(k.Hosts, s, Names{Met: k.Met[s.Address], Resolved: k.Resolved[s.Address]})
 }
 
+// Addresses are those that the text of a source's address stands for: itself, or those to which the name was found to
+// resolve.
+func (k Known) Addresses(source string) []netip.Addr {
+	if ip, err := netip.ParseAddr(source); err == nil {
+		return []netip.Addr{ip.Unmap()}
+	}
+	var all []netip.Addr
+	for _, ip := range k.Resolved[source] {
+		all = append(all, ip.Unmap())
+	}
+	return all
+}
+
 // Introduce notes the server_id and server_uuid of a host's server.
 func (k Known) Introduce(host string, id uint32, uuid string) {
 	for i := range k.Hosts {
@@ -84,13 +97,16 @@ func SourceOf(r mysqlctl.Replica) Source {
 }
 
 // Of names the host that the source is; ok is false where it is no known host, or where that can't be told. Evidence
-// counts in this order: the host's own address; the uuid, which a replica drops when it is given another source; the
-// id, while the replica is connected; the host that was met at this address before; the addresses to which the name
-// resolves. The id of a replica that is not connected proves nothing, as it may be a former source's. Evidence that
-// fits more than one host proves nothing either.
+// counts in this order: the host's own address and port; the uuid, which a replica drops when it is given another
+// source; the id, while the replica is connected; the host that was met at this address before; the host's own address
+// with another port, which may be a tunnel to its server, or another server on its machine; the addresses to which the
+// name resolves. The id of a replica that is not connected proves nothing, as it may be a former source's. Evidence
+// that fits more than one host proves nothing either.
 func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
-	if ip, err := netip.ParseAddr(s.Address); err == nil {
-		if name, ok := at(hosts, ip.Unmap(), s.Port); ok {
+	ip, err := netip.ParseAddr(s.Address)
+	ip = ip.Unmap()
+	if err == nil {
+		if name, ok := at(hosts, ip, s.Port); ok {
 			return name, true
 		}
 	}
@@ -102,6 +118,7 @@ func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 		func(h Host) bool { return s.UUID != "" && h.UUID == s.UUID },
 		func(h Host) bool { return s.Live && s.ID != 0 && h.ID == s.ID },
 		func(h Host) bool { return h.Name == n.Met },
+		func(h Host) bool { return err == nil && h.IP == ip },
 		func(h Host) bool {
 			return slices.ContainsFunc(n.Resolved, func(a netip.Addr) bool { return a.Unmap() == h.IP })
 		},
@@ -113,20 +130,15 @@ func Of(hosts []Host, s Source, n Names) (name string, ok bool) {
 	return "", false
 }
 
-// at finds the host with the address ip: of several hosts with it the one whose server has the port, or else the first.
+// at finds the host with this address and port. Where one of the ports is not known the address is enough; of several
+// hosts with it that is the first.
 func at(hosts []Host, ip netip.Addr, port int) (name string, ok bool) {
 	for _, h := range hosts {
-		if h.IP != ip {
-			continue
-		}
-		if h.Port == port {
+		if h.IP == ip && (h.Port == port || h.Port == 0 || port == 0) {
 			return h.Name, true
 		}
-		if !ok {
-			name, ok = h.Name, true
-		}
 	}
-	return name, ok
+	return "", false
 }
 
 // only names the host that fits; ok is false where none does, or more than one.

@@ -84,7 +84,7 @@ func (r *receptions) from(s *cluster.Reception, source identity.Source) {
 func unasked(t cluster.Topology) identity.Known {
 	k := identity.Known{Met: map[string]string{}, Resolved: map[string][]netip.Addr{}}
 	for _, h := range t.Hosts {
-		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP})
+		k.Hosts = append(k.Hosts, identity.Host{Name: h.Name, IP: h.IP, Port: h.Port})
 	}
 	return k
 }

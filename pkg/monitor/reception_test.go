@@ -63,6 +63,26 @@ func TestReceptions(t *testing.T) {
 	}
 }
 
+// TestAnotherServerOnTheMachine: a host that replicates from another server on the writer's machine does not count as
+// one that replicates from the writer.
+func TestAnotherServerOnTheMachine(t *testing.T) {
+	top := topology()
+	for i := range top.Hosts {
+		top.Hosts[i].Port = 3306
+	}
+	r := newReceptions(top)
+	r.survey(Surveyed{Host: "db1", Survey: mysqlctl.Survey{Settings: mysqlctl.Settings{ServerID: 1}}}, 1)
+	for port, want := range map[int]cluster.Reception{3306: {From: "db1", SourceID: 1}, 3307: {SourceID: 99}} {
+		r.note(check.Update{Host: "db2", Name: check.RepThreads, Result: check.Result{Status: check.OK,
+			Threads: check.Threads{Known: true, Receiving: true, Executing: true},
+			Source:  identity.Source{Address: "10.0.0.1", Port: port, ID: want.SourceID, Live: true}}}, 2)
+		want.Received = 2
+		if got := r.of["db2"]; got != want {
+			t.Errorf("port %d: %+v, want %+v", port, got, want)
+		}
+	}
+}
+
 // TestServerEnds: a port that refuses means that the server has ended; a server that only does not answer may still
 // run.
 func TestServerEnds(t *testing.T) {

@@ -32,7 +32,8 @@ func Topology(c *config.Config) cluster.Topology {
 		t.NetworkGrace = max(t.NetworkGrace, k.Trap+k.Period+k.Timeout)
 	}
 	for _, h := range c.Hosts {
-		t.Hosts = append(t.Hosts, cluster.Host{Name: h.Name, IP: h.IP, Master: h.Mode == config.Master, Peer: h.Peer})
+		t.Hosts = append(t.Hosts, cluster.Host{Name: h.Name, IP: h.IP, Port: h.MySQLPort,
+			Master: h.Mode == config.Master, Peer: h.Peer})
 	}
 	for _, r := range c.Roles {
 		t.Roles = append(t.Roles, cluster.Role{Name: r.Name, Exclusive: r.Exclusive, Hosts: r.Hosts, IPs: r.IPs,

@@ -52,6 +52,9 @@ type Peers interface {
 	// the source is not known to be a host of the configuration.
 	Source(r mysqlctl.Replica) (name string, server Remote, ok bool)
 	ByName(name string) (ip string, server Remote, ok bool)
+	// Addresses are those that the text of a source's address stands for, without asking anybody: itself, or those to
+	// which the name was last found to resolve.
+	Addresses(source string) []netip.Addr
 	Names() []string
 }
 

@@ -28,7 +28,8 @@ func (f *follower) repoint(ctx context.Context, o cluster.Order) error {
 		return err
 	}
 	from, _, _ := f.peers.Source(replica)
-	if from == o.Master && !f.isVirtual(replica.SourceHost) || replica.SourceHost == src.Host {
+	if from == o.Master && !f.isVirtual(replica.SourceHost) ||
+		replica.SourceHost == src.Host && replica.SourcePort == src.Port {
 		return nil
 	}
 	to := mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User, Password: src.Password,
@@ -237,10 +238,12 @@ func (f *follower) translate(ctx context.Context, sw cluster.Switch, took place,
 	return start, nil
 }
 
-// isVirtual says whether an address is one of a role. A slave that replicates from such an address follows the role
-// without the agent's help, and so not always from the right place.
+// isVirtual says whether a source's address is one of a role, or a name of one. A slave that replicates from such an
+// address follows the role without the agent's help, and so not always from the right place.
 func (f *follower) isVirtual(address string) bool {
-	return slices.ContainsFunc(f.addresses, func(ip netip.Addr) bool { return ip.String() == address })
+	return slices.ContainsFunc(f.peers.Addresses(address), func(ip netip.Addr) bool {
+		return slices.Contains(f.addresses, ip)
+	})
 }
 
 func ahead(executed mysqlctl.Position, sw cluster.Switch) error {

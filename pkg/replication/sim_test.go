@@ -118,6 +118,13 @@ func (s *sim) Applied(ctx context.Context) (set string, err error) {
 }
 func (s *sim) Names() []string { return []string{"db1", "db2"} }
 
+func (s *sim) Addresses(source string) []netip.Addr {
+	return identity.Known{Resolved: map[string][]netip.Addr{
+		"db1.example.com":    {netip.MustParseAddr("10.0.0.1")},
+		"writer.example.com": {netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("2001:db8::64")},
+	}}.Addresses(source)
+}
+
 func (s *sim) Source(r mysqlctl.Replica) (string, Remote, bool) {
 	hosts := []identity.Host{{Name: "db1", IP: netip.MustParseAddr("10.0.0.1"), ID: 1},
 		{Name: "db2", IP: netip.MustParseAddr("10.0.0.2"), ID: 2}}

@@ -467,6 +467,14 @@ func (s peers) ByName(name string) (string, replication.Remote, bool) {
 	return "", nil, false
 }
 
+func (s peers) Addresses(source string) []netip.Addr {
+	known := identity.Known{Resolved: map[string][]netip.Addr{}}
+	for _, h := range s.w.hosts {
+		known.Resolved[s.w.called(h)] = []netip.Addr{h.ip}
+	}
+	return known.Addresses(source)
+}
+
 func (s peers) Names() []string {
 	var names []string
 	for _, h := range s.w.hosts {
