@@ -321,7 +321,7 @@ func (x *stepper) releaseStuck(a *Address) {
 	host := a.Leaving
 	r, _ := x.t.Role(a.Role)
 	switch {
-	case a.Next != "" && x.s.Hosts[host].State == Online: // a planned move, which forces nothing
+	case a.Next != "" && !a.Forced && x.s.Hosts[host].State == Online: // a planned move, which forces nothing
 		x.out.add(Fatal, host, "Role '%s' stays on host '%s': %s", a.RoleIP, host, a.failed)
 		a.Why = a.failed
 		a.Holder, a.Leaving, a.Next, a.failed = host, "", "", ""
@@ -331,12 +331,11 @@ func (x *stepper) releaseStuck(a *Address) {
 	case !r.Exclusive:
 		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
 		x.left(a, "")
-	case x.protected(a, host) && x.s.Hosts[host].AgentUp && x.s.Hosts[host].State != HardOffline:
+	case x.protected(a, host) && x.s.Hosts[host].State != HardOffline && (x.s.Hosts[host].AgentUp || a.Forced):
 		if !a.awaited {
 			a.awaited = true
-			x.out.add(Error, host,
-				"Host '%s' did not give up role '%s' (%s): its agent answers, and its lease is waited for", host,
-				a.RoleIP, a.failed)
+			x.out.add(Error, host, "Host '%s' did not give up role '%s' (%s): %s, and its lease is waited for", host,
+				a.RoleIP, a.failed, map[bool]string{true: "its agent answers", false: "an operator forces it away"}[x.s.Hosts[host].AgentUp])
 		}
 	case a.killed == a.seq:
 	case !x.s.Hosts[host].killing:

@@ -23,6 +23,7 @@ type circle struct {
 	agents map[string]*lease.Holder
 	said   string          // the answer to the newest command
 	dark   map[string]bool // no answer reaches the monitor, no order the host
+	alive  map[string]bool // its server and pings answer though it is dark
 	deaf   map[string]bool // no other agent reaches the host, nor it any other
 	busy   map[string]bool // works on giving the role up
 	fails  map[string]bool // can't give it up, and says so
@@ -51,7 +52,7 @@ func clusterOf(l Lease, candidates ...string) Topology {
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
 	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Holder{}, dark: map[string]bool{},
-		deaf: map[string]bool{},
+		alive: map[string]bool{}, deaf: map[string]bool{},
 		busy: map[string]bool{}, fails: map[string]bool{}, slow: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {
 		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
@@ -84,7 +85,7 @@ func (c *circle) restart(top Topology, saved Durable) {
 func (c *circle) verdicts() map[string]Verdicts {
 	all := map[string]Verdicts{}
 	for name := range c.agents {
-		up := !c.dark[name]
+		up := !c.dark[name] || c.alive[name]
 		all[name] = Verdicts{Ping: up, MySQL: up, RepThreads: true, RepBacklog: true}
 	}
 	return all
@@ -348,6 +349,25 @@ func TestForceIsAWord(t *testing.T) {
 	}
 	c.step("move_role", "--force", "writer", "db2")
 	c.until("db2", 20*time.Second)
+}
+
+// TestForceFromTheUnreachable: a writer whose agent is dead and whose server answers is ONLINE. A forced move from it
+// is no planned one: it waits for the end of the lease, and does not go back.
+func TestForceFromTheUnreachable(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.dark["db1"], c.deaf["db1"], c.alive["db1"] = true, true, true
+	c.pass(time.Second)
+	h := c.state.Hosts["db2"]
+	h.State = ReplicationFail
+	c.state.Hosts["db2"] = h
+	c.step("move_role", "--force", "writer", "db2")
+	if st := c.state.Hosts["db1"].State; st != Online {
+		t.Fatalf("db1 is %s", st)
+	}
+	c.until("db2", six.Over()+time.Second)
+	if said := strings.Join(c.events, "\n"); strings.Contains(said, "stays on host 'db1': ") || len(c.kills) > 0 {
+		t.Error(said)
+	}
 }
 
 // TestFirstLeaseOfALivingWriter: a writer that holds the role without a lease is given one, and does not lose the role
