@@ -35,6 +35,13 @@ func told(had, later time.Duration) *owner {
 		holder: &leaseHolder{lease: held, leasing: Leasing{Clock: still(now)}}}
 }
 
+// restarted is told's owner after a restart of the agent: it knows the epoch, and has had no order yet.
+func restarted(had, later time.Duration) *owner {
+	o := told(had, later)
+	o.order = nil
+	return o
+}
+
 // TestDenyInTime: a server that is closed for writes leaves a statement that writes alone for max_kill_retries, but not
 // beyond the end of the lease, and not at all where the lease is over or the port is closed.
 func TestDenyInTime(t *testing.T) {
@@ -56,6 +63,10 @@ func TestDenyInTime(t *testing.T) {
 			"kill, deny"},
 		"part of it is over": {10 * time.Second, told(six, 2*time.Second), PortOpen, time.Hour, 4 * time.Second,
 			"kill, deny"},
+		"without an order since the start": {10 * time.Second, restarted(six, 2*time.Second), PortOpen, time.Hour,
+			4 * time.Second, "kill, deny"},
+		"over, without an order since the start": {10 * time.Second, restarted(six, six+time.Second), PortOpen, time.Hour,
+			0, "kill, deny"},
 		"it never had one":   {10 * time.Second, told(0, 0), PortOpen, time.Hour, 0, "kill, deny"},
 		"the port is closed": {10 * time.Second, &owner{}, PortClosed, time.Hour, 0, "kill, deny"},
 	} {

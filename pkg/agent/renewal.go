@@ -103,7 +103,11 @@ func (o *owner) leased() bool {
 // longer than the lease, since another host may be the writer after the lease's end. That counts too for a host that is
 // to leave. A host without a lease whose server is open gives such statements no time at all.
 func (o *owner) grace() func(most time.Duration) time.Duration {
-	if o.holder == nil || o.order == nil || o.order.Lease == 0 {
+	leased := o.holder != nil && o.holder.lease.Lease() > 0 // by the newest epoch that this agent knows
+	if o.order != nil {
+		leased = o.holder != nil && o.order.Lease > 0
+	}
+	if !leased {
 		return func(most time.Duration) time.Duration { return most }
 	}
 	until, clock := o.holder.lease.Until(), o.holder.leasing.Clock
