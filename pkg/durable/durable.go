@@ -56,6 +56,9 @@ func (Disk) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 // Replace does what the function Replace of this package does.
 func (Disk) Replace(path string, content []byte) error { return Replace(path, content) }
 
+// Rename gives a file another name, in the place of what has that name (rename(2)).
+func (Disk) Rename(from, to string) error { return os.Rename(from, to) }
+
 // Replaceable returns nil where Replace could work, as far as access rights and the kind of the file system go, and
 // else an error that names the path. It changes nothing, so it does not notice a full disk.
 func Replaceable(path string) error {

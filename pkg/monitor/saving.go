@@ -40,6 +40,10 @@ func (o *owner) saved(s store.Saved) {
 		o.m.cfg.Log.Log(context.Background(), levelFatal,
 			fmt.Sprintf("Couldn't write status file '%s': %v. Trying again.", o.m.cfg.StatusPath, s.Err))
 	}
+	if s.Aside != "" {
+		o.m.cfg.Log.Warn(fmt.Sprintf("What could not be read of status file '%s' is kept as '%s'", o.m.cfg.StatusPath,
+			s.Aside))
+	}
 	if o.pending != nil && s.Version >= o.pending.version && (s.Err == nil || !o.pending.epoch) {
 		o.pending = nil
 	}

@@ -3,9 +3,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -15,6 +18,7 @@ import (
 type Disk interface {
 	ReadFile(path string) ([]byte, error)
 	Replace(path string, content []byte) error
+	Rename(from, to string) error
 }
 
 // File is a status file. Run writes it in a goroutine of its own: the newest version only, again and again where the
@@ -26,6 +30,8 @@ type File struct {
 	saved  chan Saved
 
 	newest version // as last handed to Save
+
+	unread atomic.Bool // the content of the file is not known whole: it is kept aside before the file is replaced
 }
 
 // version is one content of the file.
@@ -38,6 +44,7 @@ type version struct {
 type Saved struct {
 	Version uint64
 	Err     error
+	Aside   string // where the former content is kept, which could not be read whole; "" for no such content
 }
 
 // retryPeriod is the time from one failed attempt to write to the next.
@@ -82,15 +89,17 @@ func (f *File) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			select {
 			case v := <-f.wanted:
-				return f.disk.Replace(f.path, []byte(v.text))
+				_, err := f.replace(v)
+				return err
 			default:
 			}
 			if failed != nil {
-				return f.disk.Replace(f.path, []byte(failed.text))
+				_, err := f.replace(*failed)
+				return err
 			}
 			return nil
 		}
-		err := f.disk.Replace(f.path, []byte(v.text))
+		aside, err := f.replace(v)
 		failed = nil
 		retry.Stop()
 		if err != nil {
@@ -98,18 +107,31 @@ func (f *File) Run(ctx context.Context) error {
 			retry.Reset(retryPeriod)
 		}
 		select {
-		case f.saved <- Saved{Version: v.number, Err: err}:
+		case f.saved <- Saved{Version: v.number, Err: err, Aside: aside}:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// replace writes a version. It keeps the former content as aside, where that could not be read whole.
+func (f *File) replace(v version) (aside string, err error) {
+	if f.unread.Swap(false) {
+		aside = f.path + ".unreadable"
+		if err := f.disk.Rename(f.path, aside); err != nil {
+			aside = "" // there is no file, or the disk takes no change of names: decisions are not held up by that
+		}
+	}
+	return aside, f.disk.Replace(f.path, []byte(v.text))
 }
 
 // Load reads the file. A missing one is fs.ErrNotExist. What can't be right in it is left out, with a warning each. One
 // of another cluster is an error: by its epoch nobody here could ever be the writer. known are the hosts of the
 // configuration.
 func (f *File) Load(known func(host string) bool) (cluster.Durable, []string, error) {
+	f.unread.Store(true)
 	text, err := f.disk.ReadFile(f.path)
 	if err != nil {
+		f.unread.CompareAndSwap(true, !errors.Is(err, fs.ErrNotExist))
 		return cluster.Durable{}, nil, err
 	}
 	d, warnings := parse(string(text), known)
@@ -118,6 +140,7 @@ func (f *File) Load(known func(host string) bool) (cluster.Durable, []string, er
 			fmt.Errorf("it is another cluster's: it knows none of the hosts of the configuration, and its writer is one of '%s'",
 				clip(strings.Join(theirs, "', '")))
 	}
+	f.unread.CompareAndSwap(true, len(warnings) > 0)
 	return d, warnings, nil
 }
 

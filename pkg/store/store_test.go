@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +178,76 @@ func TestSave(t *testing.T) {
 	left, err := os.ReadDir(blocked)
 	if err != nil || len(left) != 2 { // the file and its spare
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// unreadable is a disk whose file can't be read, or only after a while.
+type unreadable struct {
+	durable.Disk
+	fails error
+	late  time.Duration
+}
+
+func (d unreadable) ReadFile(path string) ([]byte, error) {
+	time.Sleep(d.late)
+	if d.fails != nil {
+		return nil, d.fails
+	}
+	return d.Disk.ReadFile(path)
+}
+
+// TestKeptAside: a file that could not be read whole is kept beside the one that takes its place, and the first result
+// of writing says where. One that could be read is not.
+func TestKeptAside(t *testing.T) {
+	const good = "db1|ONLINE|\n"
+	for name, c := range map[string]struct {
+		text string // of the file; "": there is none
+		disk unreadable
+		kept bool
+	}{
+		"as it should be":       {good, unreadable{}, false},
+		"there is none":         {"", unreadable{}, false},
+		"a line is spoilt":      {good + "db2|SLEEPING|\n", unreadable{}, true},
+		"truncated":             {"db1|ONL", unreadable{}, true},
+		"of another cluster":    {"db8|ONLINE|writer(10.0.0.1)\n#epoch|7,db8,7,0,\n", unreadable{}, true},
+		"the disk fails":        {good, unreadable{fails: syscall.EIO}, true},
+		"the disk hangs":        {good, unreadable{late: time.Minute}, true},
+		"read, but rather late": {good, unreadable{late: time.Second}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "status")
+			if c.text != "" {
+				if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Test(t, func(t *testing.T) {
+				f := NewFile(path, c.disk)
+				go func() { _, _, _ = f.Load(knownHost) }()
+				time.Sleep(2 * time.Second)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- f.Run(ctx) }()
+				for i, state := range []cluster.HostState{cluster.Online, cluster.HardOffline} {
+					f.Save(cluster.Durable{Hosts: map[string]cluster.StoredHost{"db3": {State: state}}})
+					want := ""
+					if c.kept && i == 0 {
+						want = path + ".unreadable"
+					}
+					if s := <-f.Saved(); s.Err != nil || s.Aside != want {
+						t.Errorf("version %d: %v, kept as %q, want %q", s.Version, s.Err, s.Aside, want)
+					}
+				}
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				time.Sleep(c.disk.late)
+			})
+			if text, err := os.ReadFile(path + ".unreadable"); c.kept != (err == nil) || string(text) != c.text && c.kept {
+				t.Errorf("kept is %q, %v", text, err)
+			}
+		})
 	}
 }
 

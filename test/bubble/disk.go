@@ -123,6 +123,22 @@ func (f filesOf) Replace(path string, content []byte) error {
 	return nil
 }
 
+// Rename gives a file another name.
+func (f filesOf) Rename(from, to string) error {
+	if err := f.p.pass(); err != nil {
+		return err
+	}
+	f.d.w.mu.Lock()
+	defer f.d.w.mu.Unlock()
+	v := f.d.files[from]
+	if len(v) == 0 {
+		return fmt.Errorf("rename %s: %w", from, fs.ErrNotExist)
+	}
+	f.d.files[to] = v
+	delete(f.d.files, from)
+	return nil
+}
+
 // write adds a version to a file. It locks the world itself.
 func (d *disk) write(path, content string) {
 	d.w.mu.Lock()
