@@ -247,7 +247,7 @@ func (x *stepper) kills() {
 			case k.Err != "" && x.protected(a, k.Host) && (x.t.leased() || !x.s.Endless):
 				waits = true // for a proof: the end of its lease or, without a lease, its word
 			default:
-				if k.Err == "" && a.Role == x.t.ActiveMasterRole {
+				if k.Err == "" && a.Role == x.t.ActiveMasterRole && !x.disowned() {
 					x.s.Endless = false
 				}
 				x.left(a, "")

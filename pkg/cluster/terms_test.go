@@ -335,6 +335,28 @@ func TestFirstLease(t *testing.T) {
 	c.until("db2", 20*time.Second)
 }
 
+// TestEndlessThatOthersKnow: a monitor without a state hears from an agent of an epoch without a lease. Whoever holds
+// the role by it holds it for ever, so that no time proves that it is free: the word of that host is waited for.
+func TestEndlessThatOthersKnow(t *testing.T) {
+	c := settled(t, six, "db1", "db2")
+	c.restart(clusterOf(0, "db1", "db2"), c.state.Durable())
+	c.pass(20 * time.Second)
+	if e := c.agents["db2"].Saved.Epoch; e.Holder != "db1" || e.Terms.Lease != 0 {
+		t.Fatalf("db2 knows epoch %s %s", e, e.Terms)
+	}
+	c.dark["db1"], c.deaf["db1"] = true, true
+	c.restart(clusterOf(six, "db1", "db2"), Durable{})
+	c.pass(5 * time.Minute) // two holders end the test
+	if h := c.holders(); !slices.Equal(h, []string{"db1"}) || !c.state.Endless {
+		t.Fatalf("%v has the role", h)
+	}
+	c.dark["db1"], c.deaf["db1"] = false, false
+	c.pass(20 * time.Second)
+	if h := c.holders(); len(h) != 1 || c.state.Endless {
+		t.Errorf("when db1 is back %v has the role, endless %v\n%s", h, c.state.Endless, strings.Join(c.events, "\n"))
+	}
+}
+
 // TestForceIsAWord: a dead host may hold the role without a lease. An operator's word that it is off (move_role
 // --force) lets another host have the role.
 func TestForceIsAWord(t *testing.T) {

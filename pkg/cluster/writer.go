@@ -165,7 +165,7 @@ func (x *stepper) left(a *Address, gone string) {
 		return
 	}
 	a.gone = gone
-	if gone != "" {
+	if gone != "" && !x.disowned() { // else another one of the hosts may be the one without a lease
 		x.s.Endless = false
 	}
 	if len(x.s.unproven) > 0 {
@@ -175,7 +175,7 @@ func (x *stepper) left(a *Address, gone string) {
 		return
 	}
 	if x.disowned() && !x.s.timed { // all hosts have given their word
-		x.s.shut = x.in.Now
+		x.s.shut, x.s.Endless = x.in.Now, false
 		if x.s.Epoch.Terms.Candidates == x.t.terms().Candidates {
 			x.s.Successors = x.s.Epoch.Terms.Candidates // no agent knows of other candidates
 		}
@@ -185,7 +185,7 @@ func (x *stepper) left(a *Address, gone string) {
 // lostState: an agent knows an epoch that this monitor has not made: a later one, or another of the same number. So the
 // monitor has lost its state. Nobody is the writer until each host that may be has been proven not to be (R10).
 func (x *stepper) lostState() {
-	ours, highest, lost := x.s.Epoch, x.s.Epoch.Number, false
+	ours, highest, lost, endless := x.s.Epoch, x.s.Epoch.Number, false, false
 	terms := x.t.terms()
 	successors := terms.Candidates
 	for _, ans := range x.in.Answers {
@@ -199,8 +199,10 @@ func (x *stepper) lostState() {
 			successors = JoinHosts(intersection(successors, known))
 		}
 		terms.Longest = max(terms.Longest, ans.Epoch.Terms.Longest)
+		endless = endless || ans.Epoch.Holder != "" && ans.Epoch.Terms.Candidates != "" && ans.Epoch.Terms.Lease == 0
 	}
 	if lost {
+		x.s.Endless = x.s.Endless || endless
 		x.out.add(Fatal, "",
 			"The agents know an epoch %d that is not the one of this monitor (%s): its state is lost, every host has to give up the writer role first", highest, ours)
 		terms.Longest = max(terms.Longest, ours.Terms.Longest)
