@@ -28,6 +28,7 @@ type circle struct {
 	busy   map[string]bool // works on giving the role up
 	fails  map[string]bool // can't give it up, and says so
 	slow   map[string]bool // neither order nor answer has arrived yet
+	plain  map[string]bool // answers have a text and nothing else
 	mute   map[string]bool // answers say nothing of its lease
 	events []string
 	kills  []Kill
@@ -52,7 +53,7 @@ func clusterOf(l Lease, candidates ...string) Topology {
 // begin makes a circle of agents that were started long ago, and a monitor that starts with what it has saved.
 func begin(t *testing.T, top Topology, saved Durable) *circle {
 	c := &circle{T: t, now: 1000 * time.Hour, agents: map[string]*lease.Holder{}, dark: map[string]bool{},
-		alive: map[string]bool{}, deaf: map[string]bool{},
+		alive: map[string]bool{}, plain: map[string]bool{}, deaf: map[string]bool{},
 		busy: map[string]bool{}, fails: map[string]bool{}, slow: map[string]bool{}, mute: map[string]bool{}}
 	for _, h := range top.Hosts {
 		c.agents[h.Name] = lease.New(h.Name, "b", []string{"db1", "db2"}, lease.Saved{}, 0, 0)
@@ -116,6 +117,9 @@ func (c *circle) answer(name string) Answer {
 	}
 	if c.fails[name] {
 		a.OK, a.Writable, a.Problems = false, true, []string{"Couldn't deny writes"}
+	}
+	if c.plain[name] {
+		return Answer{Host: name, Seq: c.state.Seq, Reached: true, OK: a.OK, Uptime: a.Uptime}
 	}
 	if c.mute[name] {
 		a.Epoch, a.Stamp, a.Live, a.Candidates = Epoch{}, Stamp{}, false, ""
@@ -504,6 +508,20 @@ func TestRoleStays(t *testing.T) {
 	}
 	c.dark["db1"], c.deaf["db1"] = true, true
 	c.until("db2", time.Minute) // step looks for two holders
+}
+
+// TestErrorIsNotClassic: an agent of ours that answers an order with an error of the protocol, such as one that knows
+// another name or secret, says nothing of leases, and is no original agent for that. One that obeys and says nothing of
+// them is.
+func TestErrorIsNotClassic(t *testing.T) {
+	for _, ok := range []bool{false, true} {
+		c := settled(t, six, "db1", "db2")
+		c.plain["db1"], c.fails["db1"] = true, !ok
+		c.pass(time.Second)
+		if h := c.state.Hosts["db1"]; h.Classic != ok {
+			t.Errorf("it obeys %v, and counts as an original agent: %v", ok, h.Classic)
+		}
+	}
 }
 
 // TestBusyIsNotClassic: an answer that says nothing about leases does not make its host one with an original agent.

@@ -44,7 +44,10 @@ func (x *stepper) protected(a *Address, host string) bool {
 // busy, or whose disk hangs, leaves it out and knows leases all the same.
 func (x *stepper) heard(h *HostInfo, ans Answer) {
 	was := h.Classic
-	h.Classic, h.heard, h.obeyed, h.knows = !ans.Extended, true, true, ans.Epoch.Number
+	h.heard, h.knows = true, ans.Epoch.Number
+	if ans.Extended || ans.OK { // an error of the protocol does not say what kind of agent it is
+		h.Classic, h.obeyed = !ans.Extended, true
+	}
 	if !x.s.epochs(x.t) || !x.s.bound(x.t, ans.Host) {
 		return
 	}
