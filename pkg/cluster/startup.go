@@ -84,6 +84,14 @@ func Start(t Topology, mode Mode, saved Durable, found map[string]Found, verdict
 	for _, h := range t.Hosts {
 		lease.in.Answers = append(lease.in.Answers, Answer{Host: h.Name, Reached: true, Epoch: found[h.Name].Epoch})
 	}
+	// The last writer had no lease, and the role was being taken from it. Where its agent can't be asked it may have the
+	// role still.
+	if a := lease.writer(); a != nil && t.leased() && s.Epoch.Number == 0 && a.Holder == "" && a.Leaving == "" {
+		f := found[saved.Writer]
+		if _, known := s.Hosts[saved.Writer]; known && f.Agent == nil && f.System == nil {
+			a.Leaving, a.seq = saved.Writer, s.Seq
+		}
+	}
 	if a := lease.writer(); a != nil && s.Epoch.Number == 0 && (a.Holder != "" || a.Leaving != "") {
 		s.Endless = true // it was made the writer without an epoch, and so without a lease
 	}

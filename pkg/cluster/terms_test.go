@@ -361,6 +361,23 @@ func TestEndlessThatOthersKnow(t *testing.T) {
 	}
 }
 
+// TestLeaseWhileTheRoleLeaves: a cluster without a lease gets one, and its monitor is restarted, while the role is being
+// taken from a host that can't be reached. That host may hold the role for ever, though the status file gives it none.
+func TestLeaseWhileTheRoleLeaves(t *testing.T) {
+	for _, reached := range []bool{false, true} {
+		c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{
+			"db1": {State: Online, Roles: []RoleIP{writerIP}}, "db2": {State: Online}, "db3": {State: Online}}})
+		saved := c.state.Durable()
+		saved.Hosts["db1"] = StoredHost{State: HardOffline}
+		c.dark["db1"] = !reached
+		c.restart(clusterOf(six, "db1", "db2"), saved)
+		c.pass(5 * time.Minute)
+		if h := c.holders(); (len(h) > 0) != reached || c.state.Endless != !reached {
+			t.Errorf("reached %v: %v has the role, endless %v", reached, h, c.state.Endless)
+		}
+	}
+}
+
 // TestForceIsAWord: a dead host may hold the role without a lease. An operator's word that it is off (move_role
 // --force) lets another host have the role.
 func TestForceIsAWord(t *testing.T) {
