@@ -165,8 +165,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group.Go(func() error { return m.own(ctx, group) })
 	group.Go(func() error { return m.cfg.History.Run(ctx) })
 	if m.cfg.Echo != nil {
-		l := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
-		group.Go(func() error { return l.Run(ctx) })
+		v := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
+		group.Go(func() error { return v.Run(ctx) })
 	}
 	return group.Wait()
 }
