@@ -168,7 +168,7 @@ func stranger(r mysqlctl.Replica) string {
 		mysqlctl.Printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
-// level executes what is to be executed of the source's log, and returns the position in that log up to which it has. A
+// level executes what this host can get of the source's log, and returns the position up to which it is executed. A
 // source that does not answer is put under an embargo: nothing more of it comes in before the monitor trusts it again.
 func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position,
 	error) {
@@ -476,7 +476,7 @@ func (c catchUp) source(ctx context.Context, r mysqlctl.Replica, limit time.Dura
 	defer cancel()
 	p, err := source.Position(ctx)
 	if err != nil {
-		c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received", r.SourceHost, err))
+		c.log.Warn(fmt.Sprintf("Couldn't get the position of the former writer %s (%v): catching up with what was received", r.SourceHost, err))
 		return mysqlctl.Position{}, "", false
 	}
 	if set, err = source.GTIDs(ctx); err != nil {
