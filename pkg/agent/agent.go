@@ -178,7 +178,7 @@ type owner struct {
 	present    []cluster.RoleIP // as last observed
 	problems   []string
 	notes      []note
-	hushed     map[string]time.Time // problems that are not logged as FATAL yet, and since when there are
+	deferred   map[string]time.Time // conflicts that are logged as information so far, and since when there are
 	round      *round               // the one that runs; nil: none
 	again      bool                 // another round is to follow it
 	waiting    []ask                // orders that are not answered yet
@@ -293,7 +293,7 @@ func (o *owner) handle(ctx context.Context, q ask) {
 	known := o.repeats(*q.order)
 	o.order, o.heard = q.order, time.Now()
 	o.renew(ctx)
-	if known && o.calm() {
+	if known && o.asOrdered() {
 		q.reply <- o.replyTo(*q.order, o.facts)
 		return
 	}
@@ -311,10 +311,10 @@ func (o *owner) repeats(next cluster.Order) bool {
 	return reflect.DeepEqual(last, next)
 }
 
-// calm says whether a look at the host within the last mendPeriod has found it as the last order wants it, so that an
-// order that is repeated needs no new look. What may have changed since is known without one: the kernel reports
+// asOrdered says whether a look at the host within the last mendPeriod has found it as the last order wants it, so that
+// an order that is repeated needs no new look. What may have changed since is known without one: the kernel reports
 // changes of addresses (Watcher), and the end of the server's process is checked here.
-func (o *owner) calm() bool {
+func (o *owner) asOrdered() bool {
 	if o.holder != nil && o.holder.saved != o.holder.lease.Saved {
 		return false
 	}

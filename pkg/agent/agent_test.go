@@ -588,7 +588,7 @@ func TestFollow(t *testing.T) {
 			"Couldn't change active master to 'db2': this slave has executed"},
 		{"with GTID", 90, true, sw, "wait bin.000001:100, stop replication, repoint 10.0.0.2 ", ""},
 		{"not yet told where", 100, false, cluster.Switch{From: "db1", To: "db2"}, "", ""},
-		{"told nothing, old master gone", 100, false, cluster.Switch{}, "wait bin.000001:100",
+		{"told nothing, former writer gone", 100, false, cluster.Switch{}, "wait bin.000001:100",
 			"Couldn't change active master to 'db2': find the place in the log of 'db2'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

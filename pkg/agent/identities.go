@@ -80,7 +80,7 @@ func NewIdentities(c *config.Config, local ReplicaStatus, log *slog.Logger) *Ide
 }
 
 // String names the task.
-func (a *Identities) String() string { return "acquaintance with the servers" }
+func (a *Identities) String() string { return "server identities" }
 
 // source names the configured host that a server with the status r replicates from, as far as is known. It asks nobody.
 func (a *Identities) source(r mysqlctl.Replica) (name string, ok bool) {
@@ -92,8 +92,8 @@ func (a *Identities) addresses(source string) []netip.Addr { return a.known.Load
 
 // Run learns until ctx ends.
 func (a *Identities) Run(ctx context.Context) error {
-	if err := durable.Within(ctx, a.load); err != nil {
-		a.log.Warn(fmt.Sprintf("Couldn't read who the servers are: %v. Asking them", err))
+	if err := a.read(ctx); err != nil {
+		a.log.Warn(fmt.Sprintf("Couldn't %v. Asking the servers", err))
 	}
 	ticker := time.NewTicker(learnPeriod)
 	defer ticker.Stop()
@@ -172,6 +172,14 @@ func (a *Identities) lookUp(ctx context.Context, name string) ([]netip.Addr, boo
 	return found, err == nil && len(found) > 0
 }
 
+// read loads the file. It waits for a disk that hangs for no longer than durable.ReadTimeout.
+func (a *Identities) read(ctx context.Context) error {
+	if err := durable.Within(ctx, a.load); err != nil {
+		return fmt.Errorf("read the servers' ids (%s): %w", a.path, err)
+	}
+	return nil
+}
+
 // load reads the file. Lines about hosts that are not in the configuration any more are left out.
 func (a *Identities) load() error {
 	text, err := a.disk.ReadFile(a.path)
@@ -185,11 +193,11 @@ func (a *Identities) load() error {
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "|")
 		if len(fields) != 4 {
-			return fmt.Errorf("read %s: want NAME|SERVER_ID|SERVER_UUID|ADDRESS,…", a.path)
+			return errors.New("want NAME|SERVER_ID|SERVER_UUID|ADDRESS,… in each line")
 		}
 		id, err := strconv.ParseUint(fields[1], 10, 32)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", a.path, err)
+			return fmt.Errorf("read SERVER_ID: %w", err)
 		}
 		i := slices.IndexFunc(next.Hosts, func(h identity.Host) bool { return h.Name == fields[0] })
 		if i < 0 {
@@ -211,7 +219,7 @@ func (a *Identities) load() error {
 func (a *Identities) note(err error) {
 	text := ""
 	if err != nil {
-		text = fmt.Sprintf("Couldn't note who the servers are: %v", err)
+		text = fmt.Sprintf("Couldn't save the servers' ids: %v", err)
 	}
 	if text != "" && text != a.problem && !errors.Is(err, context.Canceled) {
 		a.log.Warn(text)

@@ -155,7 +155,7 @@ func TestIdentitiesDisk(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if c := strings.Count(said.String(), "Couldn't note who the servers are: the disk hangs"); c != 1 ||
+		if c := strings.Count(said.String(), "Couldn't save the servers' ids: the disk hangs"); c != 1 ||
 			strings.Count(said.String(), "Couldn't") != 1 {
 			t.Errorf("said %d times: %s", c, said.String())
 		}
@@ -174,7 +174,7 @@ func TestIdentitiesFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := new(neighbourhood).meets(path, identity.Host{Name: "db1"})
-		err := a.load()
+		err := a.read(t.Context())
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) ||
 			!strings.Contains(err.Error(), path)) {
 			t.Errorf("%q: %v", text, err)

@@ -40,13 +40,13 @@ type Clock interface {
 
 // leased says whether nobody may have the writer's address without a lease. Either this host's own file or the epoch is
 // enough to say so: the two may differ for a while.
-func (t *leaseHolder) leased() bool { return t.leasing.Lease > 0 || t.lease.Lease() > 0 }
+func (l *leaseHolder) leased() bool { return l.leasing.Lease > 0 || l.lease.Lease() > 0 }
 
 // vouch is how a question to other agents ended.
 type vouch struct {
-	by       string // candidate that was asked to promise; "": all were asked for a sign of life (company)
+	by       string // candidate that was asked to promise; "": all were asked for a sign of life (askForContact)
 	question lease.Question
-	promised bool // the candidate has promised; for company: somebody has answered
+	promised bool // the candidate has promised; for askForContact: somebody has answered
 }
 
 // askedToVouch is the question of a writer, on its way to the owner.
@@ -72,7 +72,7 @@ type leaseHolder struct {
 	failed   string // why the state can't be written, as logged last; "": it can
 	unsaid   []unsaid
 	asking   map[string]bool // candidates that have a question and have not answered it
-	visiting bool            // the other agents are being asked for a sign of life (company)
+	visiting bool            // the other agents are being asked for a sign of life (askForContact)
 	contact  time.Duration   // when the monitor or another agent was last heard
 	pauses   int             // how often this machine was found to have stood still
 	answered chan vouch
@@ -93,14 +93,14 @@ func newLeaseHolder(ctx context.Context, l Leasing, disk Disk, self string, log 
 		log.Log(ctx, levelFatal, fmt.Sprintf("Couldn't %v: going on as after a first start", err))
 	}
 	now := l.Clock.Now()
-	t := &leaseHolder{
+	holder := &leaseHolder{
 		leasing: l, self: self, lease: lease.New(self, l.Clock.Boot(), l.Candidates, saved, l.Lease, now),
 		saved: saved, unread: err != nil,
 		record: newRecord(disk, l.StatePath), log: log, asking: map[string]bool{}, contact: now,
 		answered: make(chan vouch),
 	}
-	t.publish()
-	return t
+	holder.publish()
+	return holder
 }
 
 func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
@@ -118,11 +118,11 @@ func readState(ctx context.Context, disk Disk, l Leasing) (lease.Saved, error) {
 }
 
 // goOn makes the lease holder of the agent that follows this one's in the same process. Its lease goes on unchanged.
-func (t *leaseHolder) goOn(l Leasing, disk Disk) *leaseHolder {
+func (l *leaseHolder) goOn(leasing Leasing, disk Disk) *leaseHolder {
 	next := &leaseHolder{
-		leasing: l, self: t.self, lease: t.lease, saved: t.saved, unread: t.unread, log: t.log,
-		record:  newRecord(disk, l.StatePath),
-		contact: t.contact, pauses: t.pauses, asking: map[string]bool{}, answered: make(chan vouch),
+		leasing: leasing, self: l.self, lease: l.lease, saved: l.saved, unread: l.unread, log: l.log,
+		record:  newRecord(disk, leasing.StatePath),
+		contact: l.contact, pauses: l.pauses, asking: map[string]bool{}, answered: make(chan vouch),
 	}
 	next.publish()
 	return next
@@ -134,17 +134,17 @@ const quickDisk = 100 * time.Millisecond
 
 // commit has the state written where it has changed, and waits for that for up to quickDisk. Where the disk takes
 // longer the owner calls wrote later.
-func (t *leaseHolder) commit(ctx context.Context) {
-	if t.lease.Saved == t.saved {
+func (l *leaseHolder) commit(ctx context.Context) {
+	if l.lease.Saved == l.saved {
 		return
 	}
-	t.record.want(t.lease.Saved)
+	l.record.want(l.lease.Saved)
 	quick := time.NewTimer(quickDisk)
 	defer quick.Stop()
-	for t.lease.Saved != t.saved {
+	for l.lease.Saved != l.saved {
 		select {
-		case w := <-t.record.written:
-			t.wrote(ctx, w)
+		case w := <-l.record.written:
+			l.wrote(ctx, w)
 			if w.err != nil {
 				return
 			}
@@ -157,80 +157,80 @@ func (t *leaseHolder) commit(ctx context.Context) {
 }
 
 // wrote takes in how the writing of a state ended, and answers the promises that have waited for it.
-func (t *leaseHolder) wrote(ctx context.Context, w written) {
+func (l *leaseHolder) wrote(ctx context.Context, w written) {
 	why := ""
 	if w.err != nil {
 		why = w.err.Error()
 	} else {
-		t.saved = w.saved
+		l.saved = w.saved
 	}
-	if why != t.failed && why != "" {
-		t.log.Log(ctx, levelFatal,
+	if why != l.failed && why != "" {
+		l.log.Log(ctx, levelFatal,
 			fmt.Sprintf("Couldn't save the epoch: %s. Trying again: until then this host does not take the writer role", why))
 	}
-	t.failed = why
-	waiting := t.unsaid
-	t.unsaid = nil
+	l.failed = why
+	waiting := l.unsaid
+	l.unsaid = nil
 	for _, u := range waiting {
-		if t.saved.Epoch.Number >= u.number {
-			u.reply <- vouchReply{promised: true, epoch: t.saved.Epoch}
+		if l.saved.Epoch.Number >= u.number {
+			u.reply <- vouchReply{promised: true, epoch: l.saved.Epoch}
 		} else {
-			t.unsaid = append(t.unsaid, u)
+			l.unsaid = append(l.unsaid, u)
 		}
 	}
 }
 
 // holds says whether this host may be the writer now: its lease is live, and the holding that the lease belongs to is
 // on disk, so that the agent still knows of it after a crash.
-func (t *leaseHolder) holds(now time.Duration) bool {
-	return t.lease.Holds(now) && t.saved.Taken == t.lease.Saved.Taken &&
-		t.saved.Epoch.Since == t.lease.Saved.Epoch.Since &&
-		t.saved.Epoch.Grants(t.self)
+func (l *leaseHolder) holds(now time.Duration) bool {
+	return l.lease.Holds(now) && l.saved.Taken == l.lease.Saved.Taken &&
+		l.saved.Epoch.Since == l.lease.Saved.Epoch.Since &&
+		l.saved.Epoch.Grants(l.self)
 }
 
 // order takes in an order. It returns why the order must not be carried out, or "". here says whether the writer's
 // address is on this machine.
-func (t *leaseHolder) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
-	now := t.leasing.Clock.Now()
-	t.checkClock()
+func (l *leaseHolder) order(ctx context.Context, o cluster.Order, here bool) (refused string) {
+	now := l.leasing.Clock.Now()
+	l.checkClock()
 	if o.Epoch.Number == 0 {
 		// The order is for a host that is no candidate, or of a monitor that knows no epochs. Holdings by an epoch end.
-		t.lease.Release()
-		t.commit(ctx)
-		t.contact = now
+		l.lease.Release()
+		l.commit(ctx)
+		l.contact = now
 		return ""
 	}
-	if !t.lease.Order(now, o.Epoch, o.Lease, o.Echo, here) {
+	if !l.lease.Order(now, o.Epoch, o.Lease, o.Echo, here) {
 		return fmt.Sprintf("Order of epoch %d refused: this host knows epoch %d", o.Epoch.Number,
-			t.lease.Saved.Epoch.Number)
+			l.lease.Saved.Epoch.Number)
 	}
-	t.contact = now
-	t.commit(ctx)
+	l.contact = now
+	l.commit(ctx)
 	return ""
 }
 
 // checkClock ends the lease where this machine has stood still: its monotonic clock stood still too, while the clocks
 // of the other machines went on, so that the lease may be over on those.
-func (t *leaseHolder) checkClock() {
-	if l := t.lease.Lease(); l > 0 && t.leasing.Clock.Jumped() > time.Duration(l)/3 {
-		t.pauses++
-		t.lease.Lapse(t.boot())
-		t.publish()
+func (l *leaseHolder) checkClock() {
+	if length := l.lease.Lease(); length > 0 && l.leasing.Clock.Jumped() > time.Duration(length)/3 {
+		l.pauses++
+		l.lease.Lapse(l.boot())
+		l.publish()
 	}
 }
 
 // boot is the id that this host's stamps carry: that of the machine's boot, and the number of pauses since the
 // program's start, as a stamp from before a pause can't be compared with one from after it.
-func (t *leaseHolder) boot() string {
-	if t.pauses == 0 {
-		return t.leasing.Clock.Boot()
+func (l *leaseHolder) boot() string {
+	if l.pauses == 0 {
+		return l.leasing.Clock.Boot()
 	}
-	return fmt.Sprintf("%s+%d", t.leasing.Clock.Boot(), t.pauses)
+	return fmt.Sprintf("%s+%d", l.leasing.Clock.Boot(), l.pauses)
 }
 
-// lawful is the order without the roles that the host may not have now: the writer role where holds is false, the
-// others where the host has heard neither the monitor nor another agent for the order's lease (alone).
-func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
+// allowedByLease is the order without the roles that the host may not have now: the writer role where holds is false,
+// the others where the host has heard neither the monitor nor another agent for the order's lease (alone).
+func allowedByLease(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	if o.Lease == 0 && o.Epoch.Number == 0 {
 		return o
 	}
@@ -243,9 +243,9 @@ func lawful(site Site, o cluster.Order, holds, alone bool) cluster.Order {
 	return o
 }
 
-// alone says whether neither the monitor nor another agent has been heard for the time l.
-func (t *leaseHolder) alone(now time.Duration, l cluster.Lease) bool {
-	return now-t.contact >= time.Duration(l)
+// alone says whether neither the monitor nor another agent has been heard for the time limit.
+func (l *leaseHolder) alone(now time.Duration, limit cluster.Lease) bool {
+	return now-l.contact >= time.Duration(limit)
 }
 
 // known is what the owner publishes of the lease for other goroutines: rounds, and answers that are given while the
@@ -261,25 +261,25 @@ type known struct {
 }
 
 // publish puts the present state of the lease into known.
-func (t *leaseHolder) publish() {
-	now := t.leasing.Clock.Now()
-	k := known{contact: t.contact, boot: t.boot(), epoch: t.saved.Epoch, live: t.holds(now)}
-	if left := t.lease.Left(now); left == lease.Forever {
+func (l *leaseHolder) publish() {
+	now := l.leasing.Clock.Now()
+	k := known{contact: l.contact, boot: l.boot(), epoch: l.saved.Epoch, live: l.holds(now)}
+	if left := l.lease.Left(now); left == lease.Forever {
 		k.writer = left
 	} else {
 		k.writer = now + left
 	}
-	to, age := t.lease.PromiseAge(now)
+	to, age := l.lease.PromiseAge(now)
 	k.promisedTo, k.promised = to, now-age
-	t.known.Store(&k)
+	l.known.Store(&k)
 }
 
 // lifetime is what to tell the kernel of an address: for how long it is to stay; 0: for ever. readers is the lease of
 // addresses other than the writer's; 0: none. The error is endpoint.ErrTooShort where too little of the lease is left.
 // lifetime may be called from any goroutine.
-func (t *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
-	k := t.known.Load()
-	now := t.leasing.Clock.Now()
+func (l *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Lease) (time.Duration, error) {
+	k := l.known.Load()
+	now := l.leasing.Clock.Now()
 	left := k.contact + time.Duration(readers) - now
 	switch {
 	case r.Role == site.ActiveMasterRole && k.writer == lease.Forever, r.Role != site.ActiveMasterRole && readers == 0:
@@ -295,34 +295,34 @@ func (t *leaseHolder) lifetime(site Site, r cluster.RoleIP, readers cluster.Leas
 
 // promise answers a writer that asks this host to vouch for it: at once, or, where its question has brought a newer
 // epoch, once that epoch is on disk.
-func (t *leaseHolder) promise(ctx context.Context, a askedToVouch) {
-	now := t.leasing.Clock.Now()
+func (l *leaseHolder) promise(ctx context.Context, a askedToVouch) {
+	now := l.leasing.Clock.Now()
 	q := a.question
-	ok := t.lease.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
+	ok := l.lease.Promise(now, lease.Question{From: q.From, Epoch: q.Epoch, Live: q.Live, Lease: q.Lease})
 	if !ok {
-		a.reply <- vouchReply{epoch: t.saved.Epoch}
+		a.reply <- vouchReply{epoch: l.saved.Epoch}
 		return
 	}
-	t.contact = now
-	t.commit(ctx)
-	if n := t.lease.Saved.Epoch.Number; n > t.saved.Epoch.Number {
-		t.unsaid = append(t.unsaid, unsaid{number: n, reply: a.reply})
+	l.contact = now
+	l.commit(ctx)
+	if n := l.lease.Saved.Epoch.Number; n > l.saved.Epoch.Number {
+		l.unsaid = append(l.unsaid, unsaid{number: n, reply: a.reply})
 		return
 	}
-	a.reply <- vouchReply{promised: true, epoch: t.saved.Epoch}
+	a.reply <- vouchReply{promised: true, epoch: l.saved.Epoch}
 }
 
 // question is what to ask the other candidates now, and which of them: nobody while the lease does not run low, and
 // nobody who has not answered the last question yet.
-func (t *leaseHolder) question() (lease.Question, []string) {
-	q, others, ok := t.lease.Asks(t.leasing.Clock.Now())
+func (l *leaseHolder) question() (lease.Question, []string) {
+	q, others, ok := l.lease.Asks(l.leasing.Clock.Now())
 	if !ok {
 		return q, nil
 	}
 	var whom []string
 	for _, o := range others {
-		if !t.asking[o] {
-			t.asking[o] = true
+		if !l.asking[o] {
+			l.asking[o] = true
 			whom = append(whom, o)
 		}
 	}
@@ -330,29 +330,29 @@ func (t *leaseHolder) question() (lease.Question, []string) {
 }
 
 // receive takes in how a question to other agents ended.
-func (t *leaseHolder) receive(v vouch) {
-	delete(t.asking, v.by)
+func (l *leaseHolder) receive(v vouch) {
+	delete(l.asking, v.by)
 	if v.by == "" {
-		t.visiting = false
+		l.visiting = false
 	}
 	if !v.promised {
 		return
 	}
-	now := t.leasing.Clock.Now()
-	t.contact = now
+	now := l.leasing.Clock.Now()
+	l.contact = now
 	if v.by == "" {
 		return
 	}
-	t.lease.Promised(now, v.by, v.question)
+	l.lease.Promised(now, v.by, v.question)
 }
 
 // fill puts the epoch, a stamp, the candidates and the last promise into a report. It may be called from any goroutine.
-func (t *leaseHolder) fill(r *wire.Report) {
-	k := t.known.Load()
-	now := t.leasing.Clock.Now()
+func (l *leaseHolder) fill(r *wire.Report) {
+	k := l.known.Load()
+	now := l.leasing.Clock.Now()
 	r.Epoch, r.Live = k.epoch, k.live && k.writer > now
 	r.Stamp = cluster.Stamp{Boot: k.boot, At: now}
-	r.Candidates = cluster.JoinHosts(t.leasing.Candidates)
+	r.Candidates = cluster.JoinHosts(l.leasing.Candidates)
 	r.PromisedTo, r.PromiseAge = k.promisedTo, max(now-k.promised, 0)
 }
 

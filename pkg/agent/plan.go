@@ -63,7 +63,7 @@ const (
 	Deny    Kind = "deny writes"
 	Remove  Kind = "remove"
 	Add     Kind = "add"
-	CatchUp Kind = "catch up with the old master"
+	CatchUp Kind = "catch up with the former writer"
 	Allow   Kind = "allow writes"
 )
 

@@ -51,7 +51,7 @@ func (o *owner) want() cluster.Order {
 		}
 		return cluster.Order{State: cluster.Unknown, Roles: roles}
 	}
-	return lawful(o.agent.site, *o.order, holds, o.holder.alone(now, o.order.Lease))
+	return allowedByLease(o.agent.site, *o.order, holds, o.holder.alone(now, o.order.Lease))
 }
 
 // withWriter adds the addresses of the active master role.
@@ -120,25 +120,25 @@ func (o *owner) keepLease(ctx context.Context) {
 	if !o.leased() {
 		return
 	}
-	t := o.holder
-	t.checkClock()
-	q, whom := t.question()
+	h := o.holder
+	h.checkClock()
+	q, whom := h.question()
 	for _, host := range whom {
 		o.group.Go(func() error {
-			v := vouch{by: host, question: q, promised: t.leasing.ask(ctx, host, q)}
+			v := vouch{by: host, question: q, promised: h.leasing.ask(ctx, host, q)}
 			select {
-			case t.answered <- v:
+			case h.answered <- v:
 			case <-ctx.Done():
 			}
 			return nil
 		})
 	}
-	o.company(ctx)
+	o.askForContact(ctx)
 	o.keepUp(ctx)
 	lost := o.lapsed(o.want())
 	if lost != o.wasLapsed {
 		o.wasLapsed = lost
-		if lost && t.lease.Saved.Taken != "" {
+		if lost && h.lease.Saved.Taken != "" {
 			o.lapses++
 			o.agent.log.Log(ctx, levelFatal,
 				"Nobody vouches for this host any more: the lease on the writer role is over, its address goes")
@@ -161,20 +161,20 @@ func (o *owner) keepUp(ctx context.Context) {
 	o.renew(ctx)
 }
 
-// company asks the other agents for a sign of life where this host has heard neither the monitor nor another agent for
-// half of the readers' lease. If one answers, this host is not cut off, and keeps its reader addresses.
-func (o *owner) company(ctx context.Context) {
-	t := o.holder
+// askForContact asks the other agents for a sign of life where this host has heard neither the monitor nor another
+// agent for half of the readers' lease. If one answers, this host is not cut off, and keeps its reader addresses.
+func (o *owner) askForContact(ctx context.Context) {
+	h := o.holder
 	l := time.Duration(o.readerLease())
-	if l == 0 || t.visiting || t.leasing.Clock.Now()-t.contact < l/2 {
+	if l == 0 || h.visiting || h.leasing.Clock.Now()-h.contact < l/2 {
 		return
 	}
-	t.visiting = true
+	h.visiting = true
 	limit := l / 3
 	o.group.Go(func() error {
-		v := vouch{by: "", promised: t.leasing.anybody(ctx, limit)}
+		v := vouch{by: "", promised: h.leasing.anybody(ctx, limit)}
 		select {
-		case t.answered <- v:
+		case h.answered <- v:
 		case <-ctx.Done():
 		}
 		return nil

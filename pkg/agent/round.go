@@ -225,21 +225,21 @@ const classicMove = 10 * time.Second
 // complain logs problems that are new as FATAL. An original monitor tells the new holder of an address before the old
 // one, so that a conflict over the address is ordinary at first: for classicMove it is only logged as information.
 func (o *owner) complain(ctx context.Context, problems []string) {
-	hushed := map[string]time.Time{}
+	deferred := map[string]time.Time{}
 	for _, p := range problems {
-		since, waits := o.hushed[p]
+		since, waits := o.deferred[p]
 		moving := o.order != nil && !o.order.Extended && strings.Contains(p, errConflict.Error())
 		switch {
 		case moving && !waits && !slices.Contains(o.problems, p):
 			o.agent.log.Info(p)
-			hushed[p] = time.Now()
+			deferred[p] = time.Now()
 		case waits && moving && time.Since(since) < classicMove:
-			hushed[p] = since
+			deferred[p] = since
 		case waits, !slices.Contains(o.problems, p):
 			o.agent.log.Log(ctx, levelFatal, p)
 		}
 	}
-	o.hushed = hushed
+	o.deferred = deferred
 }
 
 // noteTime is how long a note stays in the answers. A monitor repeats its order each second, so that at least one

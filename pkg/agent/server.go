@@ -101,7 +101,7 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	if err != nil {
 		return wire.Answer{Text: "ERROR: " + mysqlctl.Printable(err.Error())}
 	}
-	a.heed(wire.Caller(ctx))
+	a.noteMonitor(wire.Caller(ctx))
 	wait := classicPatience
 	if order.Extended {
 		wait = patience
@@ -136,10 +136,10 @@ func (a *Agent) setStatus(ctx context.Context, req wire.Request) wire.Answer {
 	return wire.Answer{Text: text, Fields: r.report.Fields()}
 }
 
-// heed notes the address from which orders come, the monitor's: its connections to the server are let in while new
-// clients are kept away. An order that another host relays comes from that host's address and says nothing of the
+// noteMonitor notes the address from which orders come, the monitor's: its connections to the server are let in while
+// new clients are kept away. An order that another host relays comes from that host's address and says nothing of the
 // monitor's; hosts of the configuration are let in anyway.
-func (a *Agent) heed(monitor netip.Addr) {
+func (a *Agent) noteMonitor(monitor netip.Addr) {
 	of := func(name string) bool {
 		ip, _, known := a.peers.ByName(name)
 		return known && ip == monitor.String()

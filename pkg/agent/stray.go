@@ -9,9 +9,10 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// strays are the configured addresses that this host is not to have. Where one of them is on the interface and this
-// agent has not added it, somebody else has (evict). Before the first order it is not known what the host is to have,
-// so that only the writer's address counts, and only under leases: without one nobody may have it even then.
+// strays are the configured addresses that this host is not to have. One that is on the interface, and that this agent
+// has not added, was added by somebody else: evict removes it. Before the first order the agent does not know what its
+// host is to have. Then only the writer's address is a stray, and only where there are leases: without a lease no host
+// may have that address.
 func (o *owner) strays(want []cluster.RoleIP) []cluster.RoleIP {
 	leased := o.holder != nil && o.holder.leased()
 	return slices.DeleteFunc(slices.Clone(o.agent.site.Addresses), func(r cluster.RoleIP) bool {

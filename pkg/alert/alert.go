@@ -1,5 +1,5 @@
-// Package alert tells people of events, over HTTP and by mail. Nothing else in the monitor waits for it. Messages are
-// few: what happens between two of them is in the second one.
+// Package alert tells people of events, over HTTP and by mail. Nothing else in the monitor waits for it. Messages of
+// an alert are an interval apart at least: what happens between two of them is told in the second one.
 package alert
 
 import (
@@ -102,7 +102,7 @@ func (s *Sender) deliver(ctx context.Context, d *digest) {
 		return
 	}
 	d.back(m)
-	s.log.Error(fmt.Sprintf("Alert '%s' can't be sent to %s: %v. What it was to say goes with the next one", s.name,
+	s.log.Error(fmt.Sprintf("Alert '%s' can't be sent to %s: %v. Its events go with the next message", s.name,
 		s.way, err))
 }
 

@@ -139,7 +139,7 @@ func TestSender(t *testing.T) {
 			p.has(t, "01.0: 1+0 false", "03.0: 1+0 false", "11.0: 1+0 false")
 			if text := log.String(); strings.Count(text, "\n") != 1 ||
 				!strings.Contains(text,
-					"Alert 'x' can't be sent to post: no route. What it was to say goes with the next one") {
+					"Alert 'x' can't be sent to post: no route. Its events go with the next message") {
 				t.Error(text)
 			}
 			p.send = func(context.Context) error { return nil }

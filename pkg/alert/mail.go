@@ -50,7 +50,7 @@ func (m Mail) Send(ctx context.Context, msg Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrRefused)
 	}
-	letter, err := m.compose(msg)
+	mailMsg, err := m.compose(msg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrRefused)
 	}
@@ -77,7 +77,7 @@ func (m Mail) Send(ctx context.Context, msg Message) error {
 	if err := m.prepare(c, host, config); err != nil {
 		return err
 	}
-	return m.deliver(c, letter)
+	return m.deliver(c, mailMsg)
 }
 
 // prepare greets the server, protects the connection and logs in.
@@ -127,7 +127,7 @@ func discreet(err error) error {
 }
 
 // deliver hands the mail over.
-func (m Mail) deliver(c *smtp.Client, letter *mail.Msg) error {
+func (m Mail) deliver(c *smtp.Client, mailMsg *mail.Msg) error {
 	if err := c.Mail("<" + m.From + ">"); err != nil {
 		return refused("send from "+m.From, err)
 	}
@@ -140,7 +140,7 @@ func (m Mail) deliver(c *smtp.Client, letter *mail.Msg) error {
 	if err != nil {
 		return refused("send the text", err)
 	}
-	if _, err := letter.WriteTo(w); err != nil {
+	if _, err := mailMsg.WriteTo(w); err != nil {
 		return fmt.Errorf("send the text: %w", err)
 	}
 	if err := w.Close(); err != nil {
@@ -161,17 +161,17 @@ func refused(what string, err error) error {
 // compose makes the mail (RFC 5322, RFC 2045; Auto-Submitted: RFC 3834). Package mail adds Date, Message-ID and
 // MIME-Version when it is sent.
 func (m Mail) compose(msg Message) (*mail.Msg, error) {
-	letter := mail.NewMsg(mail.WithNoDefaultUserAgent())
-	if err := letter.From(m.From); err != nil {
+	mailMsg := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	if err := mailMsg.From(m.From); err != nil {
 		return nil, err
 	}
-	if err := letter.To(m.To...); err != nil {
+	if err := mailMsg.To(m.To...); err != nil {
 		return nil, err
 	}
-	letter.Subject(shorten(msg.Subject()))
-	letter.SetGenHeader("Auto-Submitted", "auto-generated")
-	letter.SetBodyString(mail.TypeTextPlain, strings.ToValidUTF8(msg.Text(), "?"))
-	return letter, nil
+	mailMsg.Subject(shorten(msg.Subject()))
+	mailMsg.SetGenHeader("Auto-Submitted", "auto-generated")
+	mailMsg.SetBodyString(mail.TypeTextPlain, strings.ToValidUTF8(msg.Text(), "?"))
+	return mailMsg, nil
 }
 
 // shorten keeps a header's line within what RFC 5322 allows.

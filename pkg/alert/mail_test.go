@@ -55,14 +55,14 @@ func startMailServer(t *testing.T, s *mailServer) (m Mail) {
 	t.Cleanup(func() { s.listener.Close(); <-done })
 	go func() {
 		defer close(done)
-		var talks sync.WaitGroup
-		defer talks.Wait()
+		var dialogues sync.WaitGroup
+		defer dialogues.Wait()
 		for {
 			conn, err := s.listener.Accept()
 			if err != nil {
 				return
 			}
-			talks.Go(func() { s.talk(conn) })
+			dialogues.Go(func() { s.dialogue(conn) })
 		}
 	}()
 	return Mail{Server: s.listener.Addr().String(), From: "mmm@example.com",
@@ -70,7 +70,7 @@ func startMailServer(t *testing.T, s *mailServer) (m Mail) {
 		Config: tlsServer.Client().Transport.(*http.Transport).TLSClientConfig}
 }
 
-func (s *mailServer) talk(conn net.Conn) {
+func (s *mailServer) dialogue(conn net.Conn) {
 	defer func() { conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if s.fromTLS {

@@ -76,7 +76,8 @@ func (x *stepper) newDoubt(ans Answer) bool {
 	return a.At == "" || a.Past || successor
 }
 
-// outlive: the host has just lost the writer role, so what is known of its log from before it had the role is past.
+// outlive: the host has just lost the writer role. Its audit was made before that, so it says nothing about what the
+// host has written since.
 func (x *stepper) outlive(host string) {
 	if h := x.s.Hosts[host]; h.Audit.At != "" {
 		h.Audit.Past = true
@@ -101,8 +102,9 @@ func (x *stepper) audited(host string, a Audit) {
 		host, a.Finding)
 }
 
-// settleAudit ends the doubt about the log of a host that is the writer again, and open for writes: all others are to
-// have what it has. Else a host that took over from it in the meantime would never replicate from it again.
+// settleAudit ends the doubt about the log of a host that is the writer again, and open for writes: its transactions
+// are accepted, and the other hosts replicate them. Else a host that took over from it in the meantime would never
+// replicate from it again.
 func (x *stepper) settleAudit(writer string) {
 	h := x.s.Hosts[writer]
 	if !h.Audit.open() {
@@ -111,7 +113,7 @@ func (x *stepper) settleAudit(writer string) {
 	h.Audit.Waived = true
 	x.s.Hosts[writer] = h
 	x.moved = true
-	x.out.add(Warn, writer, "Host '%s' is the writer again: all others are to have what it has beyond %s",
+	x.out.add(Warn, writer, "Host '%s' is the writer again: its transactions after %s are accepted, and the other hosts replicate them",
 		writer, h.Audit.At)
 }
 

@@ -329,7 +329,8 @@ func (x *stepper) releaseStuck(a *Address) {
 		a.seq, a.since, a.notBefore = x.seq, x.in.Now, x.in.Now+freshPeer
 		x.moved = true
 	case !r.Exclusive:
-		x.out.add(Error, host, "Role '%s' is taken from host '%s' without its word: %s", a.RoleIP, host, a.failed)
+		x.out.add(Error, host, "Role '%s' is taken from host '%s' although its agent has not confirmed that it gave the role up: %s",
+			a.RoleIP, host, a.failed)
 		x.left(a, "")
 	case x.protected(a, host) && x.s.Hosts[host].State != HardOffline && (x.s.Hosts[host].AgentUp || a.Forced):
 		if !a.awaited {

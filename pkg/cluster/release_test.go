@@ -161,7 +161,7 @@ func TestPassOn(t *testing.T) {
 	}{
 		"it fails": {func(a *Answer) {
 			a.OK, a.Problems = false,
-				[]string{"Couldn't catch up with the old master"}
+				[]string{"Couldn't catch up with the former writer"}
 		}, true},
 		"it is at work":  {func(a *Answer) { a.OK, a.Busy, a.Problems = false, true, []string{"Catching up"} }, false},
 		"it waits":       {func(*Answer) {}, false},

@@ -19,7 +19,8 @@ type Writing struct {
 // whose acknowledgement the writer waited for: then a newer report is waited for.
 const stallRenewed = 2 * time.Second
 
-// stalls: the host's agent says that its server can't write, or is cut off from clients (fenced) because it could not.
+// stalls says whether the host's agent reports that its server can't write, or that the server may be open for writes
+// and its port is closed to clients.
 func (x *stepper) stalls(host string) bool { return x.s.Hosts[host].Writing != (Writing{}) }
 
 // replaceStalled takes all roles from a writer that has written nothing for write_timeout, where another host is fit to

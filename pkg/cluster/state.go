@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Verdicts are the four checks of one host after the trap period: true is good.
+// Verdicts say for each effect whether the checks of a host are good.
 type Verdicts struct {
 	Ping, MySQL, RepThreads, RepBacklog bool
 

@@ -61,7 +61,7 @@ func (x *stepper) newTerms() {
 		!h.obeyed || !h.namesTerms() {
 		return
 	}
-	if !x.heralded(want.Lease) {
+	if !x.announced(want.Lease) {
 		x.unaware(want.Lease)
 		return
 	}
@@ -75,10 +75,10 @@ func (x *stepper) newTerms() {
 	x.s.terms = want
 }
 
-// heralded: the holder may be given this lease. A lease that is longer than any before is announced first, as the
+// announced: the holder may be given this lease. A lease that is longer than any before is announced first, as the
 // longest that anybody may have, and counts once all other candidates that answer know of it: a monitor whose status
 // file is put back to an older one hears of it from them.
-func (x *stepper) heralded(lease Lease) bool {
+func (x *stepper) announced(lease Lease) bool {
 	e := x.s.Epoch
 	if e.Terms.Lease == 0 || lease <= e.Terms.Lease { // a holding without a lease never ends by time
 		return true
@@ -212,7 +212,7 @@ func (x *stepper) appointed(host string) {
 	r, _ := x.t.Role(x.t.ActiveMasterRole)
 	want.Candidates = JoinHosts(append(slices.Clone(r.Hosts), host))
 	was := x.s.Epoch.Terms
-	if was.Lease > 0 && want.Lease > was.Longest { // a longer lease is announced first: see heralded
+	if was.Lease > 0 && want.Lease > was.Longest { // a longer lease is announced first: see announced
 		want.Lease = was.Longest
 	}
 	want.Longest = max(was.Longest, want.Lease)

@@ -28,8 +28,8 @@ type checkEntry struct {
 type checkTable map[checkKey]checkEntry
 
 // with returns the table with one more verdict in it.
-func (b checkTable) with(u check.Update) checkTable {
-	next := maps.Clone(b)
+func (c checkTable) with(u check.Update) checkTable {
+	next := maps.Clone(c)
 	if next == nil {
 		next = checkTable{}
 	}
@@ -38,15 +38,15 @@ func (b checkTable) with(u check.Update) checkTable {
 }
 
 // complete says whether every check of every host has a verdict.
-func (b checkTable) complete(r check.Registry, hosts int) bool { return len(b) == hosts*len(r) }
+func (c checkTable) complete(r check.Registry, hosts int) bool { return len(c) == hosts*len(r) }
 
 // verdicts is what the brain sees of the table: for each host which effects its checks have. The brain does not know
 // the names of checks.
-func (b checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cluster.Verdicts {
+func (c checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cluster.Verdicts {
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
 		good := func(e check.Effect) bool {
-			return r.Good(e, func(n check.Name) bool { return b[checkKey{h.Name, n}].Good })
+			return r.Good(e, func(n check.Name) bool { return c[checkKey{h.Name, n}].Good })
 		}
 		all[h.Name] = cluster.Verdicts{Ping: good(check.HostDown), MySQL: good(check.ServerDown),
 			RepThreads: good(check.ReplicationBroken), RepBacklog: good(check.ReplicationLate)}
@@ -80,7 +80,7 @@ type CheckLine struct {
 
 // lines returns the checks of the named host and name; "all" is every host or every check. A remark is added to the
 // message of its check.
-func (b checkTable) lines(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host,
+func (c checkTable) lines(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host,
 	name string) []CheckLine {
 	lines := []CheckLine{}
 	for _, h := range t.Hosts {
@@ -89,7 +89,7 @@ func (b checkTable) lines(r check.Registry, t cluster.Topology, remarks map[chec
 				continue
 			}
 			key := checkKey{h.Name, n}
-			v := b[key]
+			v := c[key]
 			if remark := remarks[key]; remark != "" {
 				v.Message += "; " + remark
 			}
@@ -101,7 +101,7 @@ func (b checkTable) lines(r check.Registry, t cluster.Topology, remarks map[chec
 }
 
 // text renders `mmm_control checks` (mmm_control(1)).
-func (b checkTable) text(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host, name string) string {
+func (c checkTable) text(r check.Registry, t cluster.Topology, remarks map[checkKey]string, host, name string) string {
 	hostWidth, nameWidth := 0, 0
 	if host == "all" {
 		for _, h := range t.Hosts {
@@ -114,7 +114,7 @@ func (b checkTable) text(r check.Registry, t cluster.Topology, remarks map[check
 		}
 	}
 	var out strings.Builder
-	for _, l := range b.lines(r, t, remarks, host, name) {
+	for _, l := range c.lines(r, t, remarks, host, name) {
 		fmt.Fprintf(&out, "%-*s  %-*s  [last change: %s]  %s\n", hostWidth, l.Host, nameWidth, l.Check,
 			l.LastChange.Format("2006/01/02 15:04:05"), l.Message)
 	}
@@ -125,10 +125,10 @@ func (b checkTable) text(r check.Registry, t cluster.Topology, remarks map[check
 }
 
 // complaints returns the names and messages of a host's checks that fail now.
-func (b checkTable) complaints(r check.Registry, host string) []string {
+func (c checkTable) complaints(r check.Registry, host string) []string {
 	var all []string
 	for _, n := range r.Names() {
-		if p := b[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {
+		if p := c[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {
 			all = append(all, string(n)+": "+p.Message)
 		}
 	}

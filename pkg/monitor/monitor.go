@@ -74,7 +74,8 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-// Store keeps what must outlive the monitor (package store). CONTRIBUTING.md says what it takes to add one.
+// Store keeps what must outlive the monitor (package store). A reload makes a new Store of the same place; its Run begins
+// when that of the one before has returned. CONTRIBUTING.md says what it takes to add one.
 type Store interface {
 	// Load returns what was saved last, with warnings about the parts of it that can't be read. known says whether the
 	// configuration has a host of that name.
@@ -85,7 +86,8 @@ type Store interface {
 	// Saved tells the number of the newest save that is kept, or why it could not be kept. No agent hears of a decision
 	// about the writer before it is kept (docs/design.md, "Never two writers").
 	Saved() <-chan store.Saved
-	// Run does the work until ctx ends.
+	// Run does the work until ctx ends. Where this process ceases to be the one that decides, Run returns an error, which
+	// ends the process.
 	Run(ctx context.Context) error
 }
 
@@ -165,8 +167,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group.Go(func() error { return m.own(ctx, group) })
 	group.Go(func() error { return m.cfg.History.Run(ctx) })
 	if m.cfg.Echo != nil {
-		l := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
-		group.Go(func() error { return l.Run(ctx) })
+		v := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
+		group.Go(func() error { return v.Run(ctx) })
 	}
 	return group.Wait()
 }

@@ -88,9 +88,9 @@ func (s *suspects) judge(host string, v cluster.Verdicts) cluster.Verdicts {
 }
 
 // receive takes in what the other agents said of a host and returns what reachedBy returns.
-func (s *suspects) receive(w reachability) map[string]string {
-	s.asking[w.host] = false
-	s.seen[w.host], s.at[w.host] = w, time.Now()
+func (s *suspects) receive(r reachability) map[string]string {
+	s.asking[r.host] = false
+	s.seen[r.host], s.at[r.host] = r, time.Now()
 	return s.reachedBy()
 }
 
@@ -99,9 +99,9 @@ func (s *suspects) receive(w reachability) map[string]string {
 // proves nothing.
 func (s *suspects) reachedBy() map[string]string {
 	all := map[string]string{}
-	for host, w := range s.seen {
-		if s.mute[host] && !s.greets[host] && w.by != "" && time.Since(s.at[host]) < reachabilityTTL {
-			all[host] = w.by
+	for host, r := range s.seen {
+		if s.mute[host] && !s.greets[host] && r.by != "" && time.Since(s.at[host]) < reachabilityTTL {
+			all[host] = r.by
 		}
 	}
 	return all

@@ -44,10 +44,10 @@ func (m *Monitor) MayBeFollowed(ctx context.Context, old, next *config.Config) (
 // worse returns an error for each check that is ok now and would fail, or would be refused by the server, with the new
 // configuration. A refusal takes no roles from the host, but the monitor would not see any more whether its server
 // works.
-func (b checkTable) worse(results []check.Update) []error {
+func (c checkTable) worse(results []check.Update) []error {
 	var errs []error
 	for _, u := range results {
-		was, known := b[checkKey{u.Host, u.Name}]
+		was, known := c[checkKey{u.Host, u.Name}]
 		refused := u.Result.Refusal != "" && was.result.Status == check.OK
 		if known && was.Good && (!u.Verdict.Good || refused) {
 			errs = append(errs, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host,

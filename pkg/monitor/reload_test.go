@@ -36,8 +36,8 @@ func TestReloadsThatAreRefused(t *testing.T) {
 		Next: "db2"}}
 	passive := rest
 	passive.Mode = cluster.Passive
-	detour := rest
-	detour.Hosts = map[string]cluster.HostInfo{"db3": {AgentUp: true, Via: "db1"}}
+	relayed := rest
+	relayed.Hosts = map[string]cluster.HostInfo{"db3": {AgentUp: true, Via: "db1"}}
 	tests := []struct {
 		name   string
 		state  cluster.State
@@ -61,7 +61,7 @@ func TestReloadsThatAreRefused(t *testing.T) {
 			"reader(192.0.2.11) is gone from the configuration, and db2 has it: first mmm_control set_offline db2"},
 		{"on its way", leaving, func(*config.Config) {},
 			"writer(192.0.2.10) is on its way: reload when it has arrived"},
-		{"an agent that is asked by way of another", detour, func(*config.Config) {},
+		{"an agent that is asked by way of another", relayed, func(*config.Config) {},
 			"the agent on host db3 is reached through db1 only"},
 		{"passive", passive, func(*config.Config) {},
 			"the monitor is in passive mode, and what it knows is not saved: first mmm_control set_active"},

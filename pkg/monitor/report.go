@@ -78,10 +78,10 @@ func (m *Monitor) Fresh() bool {
 const staleAfter = 10 * time.Second
 
 // links returns which host replicates from which, as far as the checks of replication know.
-func (b checkTable) links(t cluster.Topology) []Link {
+func (c checkTable) links(t cluster.Topology) []Link {
 	links := []Link{}
 	for _, h := range t.Hosts {
-		threads, backlog := b[checkKey{h.Name, check.RepThreads}], b[checkKey{h.Name, check.RepBacklog}].result
+		threads, backlog := c[checkKey{h.Name, check.RepThreads}], c[checkKey{h.Name, check.RepBacklog}].result
 		source := threads.result.Source.Address
 		if source == "" {
 			source = backlog.Source.Address

@@ -23,7 +23,7 @@ type vipProbe struct {
 }
 
 // Run pings all addresses every vipProbePeriod until ctx ends.
-func (l *vipProbe) Run(ctx context.Context) error {
+func (v *vipProbe) Run(ctx context.Context) error {
 	ticker := time.NewTicker(vipProbePeriod)
 	defer ticker.Stop()
 	for {
@@ -31,14 +31,14 @@ func (l *vipProbe) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			l.look(ctx)
+			v.look(ctx)
 		}
 	}
 }
 
 // look pings all addresses at once.
-func (l *vipProbe) look(ctx context.Context) {
-	s := l.monitor.snapshot.Load()
+func (v *vipProbe) look(ctx context.Context) {
+	s := v.monitor.snapshot.Load()
 	if s == nil {
 		return
 	}
@@ -53,16 +53,16 @@ func (l *vipProbe) look(ctx context.Context) {
 	for _, a := range s.State.Addresses {
 		h := s.State.Hosts[a.Holder]
 		if a.Holder == "" || !a.Confirmed || !h.AgentUp || !h.Good.Ping {
-			delete(l.missing, a.IP)
+			delete(v.missing, a.IP)
 			continue
 		}
 		asked[a.IP] = a.Holder
 		group.Go(func() error {
-			missing := l.echo.Ping(ctx, a.IP) != nil
-			missing = missing && l.echo.Ping(ctx, a.IP) != nil // one answer of two is enough
+			missing := v.echo.Ping(ctx, a.IP) != nil
+			missing = missing && v.echo.Ping(ctx, a.IP) != nil // one answer of two is enough
 			f := found{ip: a.IP, missing: missing}
 			if f.missing && ctx.Err() == nil {
-				f.announced = l.monitor.agents[a.Holder].Announce(ctx, a.IP)
+				f.announced = v.monitor.agents[a.Holder].Announce(ctx, a.IP)
 			}
 			results <- f
 			return nil
@@ -75,15 +75,15 @@ func (l *vipProbe) look(ctx context.Context) {
 			return
 		}
 		switch {
-		case f.missing && !l.missing[f.ip]:
+		case f.missing && !v.missing[f.ip]:
 			text := "it is announced again"
 			if f.announced != nil {
 				text = "it can't be announced again: " + f.announced.Error()
 			}
-			l.monitor.cfg.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
-		case !f.missing && l.missing[f.ip]:
-			l.monitor.cfg.Log.Info(fmt.Sprintf("Address %s of host '%s' answers again", f.ip, asked[f.ip]))
+			v.monitor.cfg.Log.Warn(fmt.Sprintf("Address %s does not answer here, though host '%s' has it and answers: %s", f.ip, asked[f.ip], text))
+		case !f.missing && v.missing[f.ip]:
+			v.monitor.cfg.Log.Info(fmt.Sprintf("Address %s of host '%s' answers again", f.ip, asked[f.ip]))
 		}
-		l.missing[f.ip] = f.missing
+		v.missing[f.ip] = f.missing
 	}
 }

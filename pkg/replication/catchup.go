@@ -158,8 +158,8 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 	return former, nil
 }
 
-// cantConfirm is why a host that is known to lack something is not opened: only the former writer has what is lacking, and
-// it has not said how far its log goes.
+// cantConfirm is why a host that is known to lack something is not opened: only the former writer has what is lacking,
+// and it has not said how far its log goes.
 func cantConfirm(former, why string) error {
 	return fmt.Errorf("%s, and only '%s' has what this host lacks: this host is not opened before the server of '%s' has answered it (move_role --force opens it all the same)",
 		why, former, former)
@@ -171,7 +171,7 @@ func stranger(r mysqlctl.Replica) string {
 		mysqlctl.Printable(r.SourceHost), r.SourcePort, r.SourceID)
 }
 
-// level executes what is to be executed of the source's log, and returns the position in that log up to which it has. A
+// level executes what this host can get of the source's log, and returns the position up to which it is executed. A
 // source that does not answer is put under an embargo: nothing more of it comes in before the monitor trusts it again.
 func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o cluster.Order) (mysqlctl.Position,
 	error) {
@@ -205,7 +205,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 				"so what it has written may not be here yet: %w", from, err)
 		}
 		if err != nil {
-			c.log.Warn(fmt.Sprintf("Couldn't get the position of the old master %s (%v): catching up with what was received",
+			c.log.Warn(fmt.Sprintf("Couldn't get the position of the former writer %s (%v): catching up with what was received",
 				r.SourceHost, err))
 		}
 	}

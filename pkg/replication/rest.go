@@ -49,11 +49,11 @@ func (f *follower) atRest(ctx context.Context, r mysqlctl.Replica, master string
 	return before.new, nil
 }
 
-// place is a pair of positions that mean the same: in the old master's log and in the new one's.
+// place is a pair of positions that mean the same: in the former writer's log and in the new one's.
 type place struct{ old, new mysqlctl.Position }
 
 // standing reads the new master's place in both logs. It fails where the two masters are not level with each other or,
-// with the old master gone, where the new one is open for writes already.
+// with the former writer gone, where the new one is open for writes already.
 func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, master string) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*PeerTimeout)
 	defer cancel()
@@ -69,7 +69,7 @@ func (f *follower) standing(ctx context.Context, to, from Remote, alive bool, ma
 	if !alive {
 		open, err := to.Writable(ctx)
 		if err == nil && open {
-			err = errors.New("the old master is gone and the new one is open for writes already: set this slave up by hand")
+			err = errors.New("the former writer is gone and the new one is open for writes already: set this slave up by hand")
 		}
 		return p, err
 	}

@@ -10,8 +10,8 @@ import (
 	"mysql-mmm/test/servers"
 )
 
-// The tests of this file: hosts that have more, or less, of the old writer's log than the new writer when the old one
-// dies.
+// The tests of this file: hosts that have more, or less, of the former writer's log than the new writer when the former
+// one dies.
 
 // calm starts a cluster, without load, and waits until all servers have the same.
 func calm(t *testing.T, o lab.Options) *bench {
@@ -80,7 +80,7 @@ func stoppedCandidate(t *testing.T, o lab.Options) {
 	b.must(lab.Wait(b.ctx, "show to say why db2 is not the writer", func() (bool, string) {
 		show, _, err := b.Control(b.ctx, "show")
 		return err == nil &&
-			strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't catch up with the old master: ") &&
+			strings.Contains(show, "# Warning: agent on host db2 reports: Couldn't catch up with the former writer: ") &&
 			strings.Contains(show, "replication does not run: SQL thread: No"), show
 	}))
 	if v, err := db2.Server.Value(b.ctx, "SELECT @@read_only"); err != nil || v != "1" {
@@ -247,8 +247,8 @@ func byPosition(t *testing.T, test func(t *testing.T, o lab.Options)) {
 }
 
 // TestSlaveAhead: a slave that replicates by position, and has executed more of the dead writer's log than the new
-// writer, is set aside with the reason. So is the old writer when it is back. Both are part of the cluster again when
-// they have been set up anew.
+// writer, is set aside with the reason. So is the former writer when it is back. Both are part of the cluster again
+// when they have been set up anew.
 func TestSlaveAhead(t *testing.T) { byPosition(t, slaveAhead) }
 
 func slaveAhead(t *testing.T, o lab.Options) {
@@ -296,7 +296,7 @@ func (b *bench) aside(host, reason string) {
 }
 
 // TestSlaveBehind: a slave that replicates by position, and has received less of the dead writer's log than the new
-// writer, waits until the old writer is back and it has received the rest of that log from it. `show` says that it
+// writer, waits until the former writer is back and it has received the rest of that log from it. `show` says that it
 // waits.
 func TestSlaveBehind(t *testing.T) { byPosition(t, slaveBehind) }
 
@@ -321,7 +321,7 @@ func slaveBehind(t *testing.T, o lab.Options) {
 }
 
 // TestSlaveAway: the server or the agent of a slave that replicates by position does not run during the failover, and
-// is started again before or after the old writer is back. In the end the slave lacks no row.
+// is started again before or after the former writer is back. In the end the slave lacks no row.
 func TestSlaveAway(t *testing.T) { byPosition(t, slaveAway) }
 
 func slaveAway(t *testing.T, o lab.Options) {
@@ -334,7 +334,7 @@ func slaveAway(t *testing.T, o lab.Options) {
 			func(b *bench, n *lab.Node) error { return n.Server.Start(b.ctx) }, false},
 		{"agent", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() },
 			func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, false},
-		{"agent, old writer back before", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() },
+		{"agent, former writer back before", func(_ *bench, n *lab.Node) error { return n.Agent.Kill() },
 			func(_ *bench, n *lab.Node) error { return n.Agent.Start() }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

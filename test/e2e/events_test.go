@@ -20,7 +20,7 @@ func (b *bench) schedulers(on string) {
 	}
 }
 
-// TestEventScheduler: without further care an event runs on the old writer after a move, and is disabled on the new
+// TestEventScheduler: without further care an event runs on the former writer after a move, and is disabled on the new
 // one. The doctor finds both, and its remedies mend them. With event_scheduler 1 the scheduler is on where the writer
 // role is, also when a server is restarted that turns it on at its start.
 func TestEventScheduler(t *testing.T) {

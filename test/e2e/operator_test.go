@@ -54,7 +54,7 @@ func TestPreferred(t *testing.T) {
 }
 
 // TestSuperUser: the application's user may write although a server is read_only. In moves it loses no acknowledged
-// row, and writes nothing to the old writer any more.
+// row, and writes nothing to the former writer any more.
 func TestSuperUser(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		k := servers.Kind{Name: kind}

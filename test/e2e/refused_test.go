@@ -11,7 +11,7 @@ import (
 
 // TestRefusedLogins: all servers refuse the accounts of the monitor and of the agents. `show` warns of it and says what
 // mends it, and nothing else happens: hosts keep their states and roles, and the port of a healthy standby stays open,
-// also when its agent is started then. In a move, the port of an old writer whose agent can't close the server is
+// also when its agent is started then. In a move, the port of a former writer whose agent can't close the server is
 // closed before the new writer is opened.
 func TestRefusedLogins(t *testing.T) { kinds(t, testRefusedLogins) }
 

@@ -66,7 +66,7 @@ func moved(b *bench, to string) error {
 }
 
 // TestForcedMove: with move_role --force a host is opened that has not executed what it has received, and the log says
-// what that costs. `show` names the transactions that only the old writer has, and no other host replicates them.
+// what that costs. `show` names the transactions that only the former writer has, and no other host replicates them.
 func TestForcedMove(t *testing.T) {
 	for name, position := range map[string]bool{"gtid": false, "position": true} {
 		t.Run(name, func(t *testing.T) {

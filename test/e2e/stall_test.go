@@ -28,8 +28,8 @@ func unwriting(kind string) lab.Options {
 const noticed = 10 * time.Second
 
 // TestDiskStalls: the writer's server answers, and its disk hangs. Another host becomes the writer. A client that waits
-// for its commit on the old writer is not told that it is committed; what the old writer commits when its disk goes on
-// is named, or the new writer has it. Where the disk goes on in time the writer stays, and the client is told.
+// for its commit on the former writer is not told that it is committed; what the former writer commits when its disk goes
+// on is named, or the new writer has it. Where the disk goes on in time the writer stays, and the client is told.
 func TestDiskStalls(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		for range *stalls {
@@ -41,7 +41,7 @@ func TestDiskStalls(t *testing.T) {
 	}
 }
 
-// byHand is the id of the row that a client of its own writes to the old writer.
+// byHand is the id of the row that a client of its own writes to the former writer.
 const byHand = 1_000_000
 
 // stall makes the disk of the writer db1 hang for some time, and tests what becomes of the role and of the data.
@@ -92,7 +92,7 @@ func (b *bench) stall(lasts time.Duration) {
 	case answer == nil && lasts > noticed:
 		b.Errorf("the client was told that its row is committed, on a disk that hung for %v", lasts)
 	case old == "1" && now == "0" && !named:
-		b.Errorf("a row that only the old writer has is not named:\n%s", b.show())
+		b.Errorf("a row that only the former writer has is not named:\n%s", b.show())
 	}
 }
 
@@ -129,8 +129,8 @@ func (b *bench) whole(l *lab.Load, writer *lab.Node) {
 }
 
 // TestAcknowledgementsMissing: the writer's commits wait for acknowledgements that no replica gives. Another host
-// becomes the writer. When the old writer need not wait any more it commits what has waited: no client was told that,
-// and `show` names it.
+// becomes the writer. When the former writer need not wait any more it commits what has waited: no client was told
+// that, and `show` names it.
 func TestAcknowledgementsMissing(t *testing.T) {
 	b := start(t, unwriting(""))
 	l := b.load()

@@ -47,8 +47,8 @@ func TestMoveBehindStatement(t *testing.T) {
 	}
 }
 
-// TestSoftMove: with blocking_type soft a planned move keeps new clients from the old writer, and not the monitor, to
-// which the host does not seem dead. Where its agent is killed meanwhile, the next agent removes the rules that were
+// TestSoftMove: with blocking_type soft a planned move keeps new clients from the former writer, and not the monitor,
+// to which the host does not seem dead. Where its agent is killed meanwhile, the next agent removes the rules that were
 // left in the firewall, also those of an admin's iptables_block_cmd, and clients are let in again.
 func TestSoftMove(t *testing.T) {
 	for name, c := range map[string]struct{ commands, left string }{
@@ -64,7 +64,7 @@ func TestSoftMove(t *testing.T) {
 			kept := b.admits("db1", false)
 			b.moveBehind("db1", "db2", "move_role writer db2", 1500*time.Millisecond, 4*time.Second)
 			if !kept() {
-				t.Error("new clients of the old writer were not kept away")
+				t.Error("new clients of the former writer were not kept away")
 			}
 			b.state("db1", "ONLINE")
 			if log := b.Monitor.Log(); strings.Contains(log, "HARD_OFFLINE") {

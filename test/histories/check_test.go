@@ -78,10 +78,10 @@ func TestVerdict(t *testing.T) {
 		"more is lost than is named": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), appends(1, "c", 4*ms, 5*ms)}},
 			"a", []string{"c"}, "b was acknowledged"},
-		"no lease, and the old writer is still read": {history{operations: []operation{
+		"no lease, and the former writer is still read": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(1, "b", 2*ms, 3*ms), reads(2, "a", 4*ms, 5*ms)}}, "a,b", nil,
 			"not linearizable"},
-		"no fence, and the old writer takes a write that is lost later": {history{operations: []operation{
+		"no fence, and the former writer takes a write that is lost later": {history{operations: []operation{
 			appends(1, "a", 0, 1*ms), appends(2, "x", 2*ms, 3*ms), reads(2, "a,x", 4*ms, 5*ms),
 			appends(1, "b", 2*ms, 3*ms), reads(1, "a,b", 4*ms, 5*ms)}},
 			"a,b", nil, "at 5ms client 2 read"},

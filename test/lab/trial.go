@@ -371,7 +371,7 @@ func (t Trial) String() string {
 		verdict = "BAD: " + t.Verdict
 	}
 	if t.Aside {
-		verdict += "; the old writer is set aside, with what nobody else has"
+		verdict += "; the former writer is set aside, with what nobody else has"
 	}
 	outlive := "-"
 	if t.Outlive > 0 {

@@ -12,9 +12,9 @@ import (
 	"mysql-mmm/pkg/cluster"
 )
 
-// courtesyTimeout bounds each step that only spares clients a timeout, such as keeping new clients away from a server
+// newcomersTimeout bounds each step that only spares clients a timeout, such as keeping new clients away from a server
 // that is being closed. The role change goes on whether such a step succeeds, fails or hangs.
-const courtesyTimeout = 200 * time.Millisecond
+const newcomersTimeout = 200 * time.Millisecond
 
 // welcomeAll lets in the new clients that a former agent has kept away, if it was killed before it could let them in.
 // It comes before the first round, which may have a reason of its own to keep clients away.
@@ -22,7 +22,7 @@ func (h *host) welcomeAll(ctx context.Context) {
 	if h.blocking.Newcomers == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, newcomersTimeout)
 	defer cancel()
 	if err := h.blocking.Newcomers.Welcome(ctx); err != nil {
 		h.log.Warn(fmt.Sprintf("Couldn't take away the firewall rule that a former agent may have left: "+
@@ -78,7 +78,7 @@ func (h *host) hold(ordered []cluster.RoleIP, present []netip.Addr) {
 	}
 }
 
-// block keeps new clients away (blocking_type soft) until unblock is called. Neither waits longer than courtesyTimeout
+// block keeps new clients away (blocking_type soft) until unblock is called. Neither waits longer than newcomersTimeout
 // for an admin's command; the unblocking command runs when the blocking one has ended. This is a courtesy to clients:
 // what stops the writes is read_only.
 func (h *host) block(ctx context.Context, grace time.Duration) (unblock func()) {
@@ -109,26 +109,26 @@ func (h *host) refuseNew(ctx context.Context, most time.Duration) (welcome func(
 	if p := h.monitor.Load(); p != nil {
 		monitor = *p
 	}
-	courtesy := func(what string, do func(context.Context) error) {
-		ctx, cancel := context.WithTimeout(ctx, courtesyTimeout)
+	attempt := func(what string, do func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(ctx, newcomersTimeout)
 		defer cancel()
 		if err := do(ctx); err != nil {
 			h.log.Warn(fmt.Sprintf("%s: %v", what, err))
 		}
 	}
-	courtesy("Couldn't keep new clients away: they find a server that is read-only",
+	attempt("Couldn't keep new clients away: they find a server that is read-only",
 		func(ctx context.Context) error { return h.blocking.Newcomers.Refuse(ctx, monitor, most) })
 	return func() {
-		courtesy(fmt.Sprintf("Couldn't let new clients in again: they are kept away for up to %s", most),
+		attempt(fmt.Sprintf("Couldn't let new clients in again: they are kept away for up to %s", most),
 			h.blocking.Newcomers.Welcome)
 	}
 }
 
-// await waits until done is closed, and for no longer than courtesyTimeout.
+// await waits until done is closed, and for no longer than newcomersTimeout.
 func await(done <-chan struct{}) {
 	select {
 	case <-done:
-	case <-time.After(courtesyTimeout):
+	case <-time.After(newcomersTimeout):
 	}
 }
 
