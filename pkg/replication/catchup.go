@@ -143,6 +143,9 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 		asking, cancel := context.WithTimeout(ctx, PeerTimeout)
 		_, err := server.Position(asking)
 		cancel()
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
 		if err == nil {
 			return "",
 				fmt.Errorf("%s: it can't be told whether this host has all of '%s' (move_role --force takes over all the same)",
@@ -199,6 +202,9 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	} else {
 		var err error
 		target, set, known, err = c.source(ctx, r, limit)
+		if ctx.Err() != nil {
+			return mysqlctl.Position{}, ctx.Err() // a newer order is no sign of the former writer's
+		}
 		gaveUp := o.Switch.From == from && o.Epoch.Gone == from && !o.Down
 		if sign := mysqlctl.SignOf(err); gaveUp && sign.Alive() && sign != mysqlctl.Passing {
 			return mysqlctl.Position{}, fmt.Errorf("the server of '%s' is alive, and does not say how far its log goes, "+
@@ -300,10 +306,10 @@ func (c catchUp) unbroken(ctx context.Context, r mysqlctl.Replica, from string, 
 }
 
 // tookOver returns up to where this host had executed the log of the former writer from when it took over from it
-// before; the zero Embargo where it never did. Where this host's own note is gone, the order tells: the monitor keeps
-// the last takeover until another host is made the writer.
+// before; the zero Embargo where it never did, or where its newest attempt was not finished. Where this host's own note
+// is gone, the order tells: the monitor keeps the last takeover until another host is made the writer.
 func (c catchUp) tookOver(o cluster.Order, from string) cluster.Embargo {
-	if old := c.embargo.get(); old.Host == from && from != "" && old.At != "" {
+	if old := c.embargo.get(); old.Host == from && from != "" {
 		return old
 	}
 	if sw := o.Switch; sw.To == c.self && sw.From == from && from != "" && sw.After != "" {

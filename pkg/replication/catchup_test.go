@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -216,6 +217,63 @@ func TestTakenOverBefore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnfinishedTakeover: an attempt to take over had given the former writer up, which answers now. This host has not
+// taken over by that, whatever the monitor knows of an earlier time: it receives again, and catches up.
+func TestUnfinishedTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{position: at(500), peer: returned{end: at(900)}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+			IORunning: "No", SQLRunning: "Yes", Received: at(700), Executed: at(700)}}
+		e := newEmbargo(t.TempDir()+"/state.embargo", durable.Disk{}, isDB1)
+		if err := e.set(cluster.Embargo{Host: "db1"}); err != nil {
+			t.Fatal(err)
+		}
+		sw, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e,
+			log: slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.run(t.Context(),
+			cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2", After: at(100).String()}})
+		if did := s.history(); err != nil || sw.After != at(900).String() || e.get() != (cluster.Embargo{}) ||
+			s.replica.IORunning != "Yes" {
+			t.Errorf("it did %s, and took over at %+v, %v; embargo %v", did, sw, err, e.get())
+		}
+	})
+}
+
+// hungUp is the server of a former writer that has not answered yet when the question is given up.
+type hungUp struct{ deadRemote }
+
+func (hungUp) Position(ctx context.Context) (mysqlctl.Position, error) {
+	<-ctx.Done()
+	return mysqlctl.Position{}, ctx.Err()
+}
+
+// TestInterruptedQuestion: a newer order that interrupts the question to the former writer proves nothing about that
+// one: its replication goes on.
+func TestInterruptedQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{position: at(500), peer: hungUp{}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+			IORunning: "Yes", SQLRunning: "Yes", Received: at(700), Executed: at(700)}}
+		e := newEmbargo(t.TempDir()+"/state.embargo", durable.Disk{}, isDB1)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		_, err := catchUp{self: "db2", local: s, own: s, peers: s, embargo: e,
+			log: slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.run(ctx,
+			cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+		if !errors.Is(err, context.Canceled) || e.get() != (cluster.Embargo{}) || s.history() != "" {
+			t.Errorf("it did %s, %v; embargo %v", s.history(), err, e.get())
+		}
+		// nor does it say anything of data that is lost, where this host replicates from no known host
+		s.replica.SourceHost = "203.0.113.9"
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		var said strings.Builder
+		_, err = catchUp{self: "db2", local: s, own: s, peers: s, embargo: e,
+			log: slog.New(slog.NewTextHandler(&said, nil)), stopping: &sync.WaitGroup{}}.run(ctx,
+			cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+		if !errors.Is(err, context.Canceled) || said.Len() > 0 {
+			t.Errorf("%v: %s", err, said.String())
+		}
+	})
 }
 
 // TestReceivingStopped: where the I/O thread is stopped, what CatchUp waits for can't come in. The thread is started
