@@ -306,12 +306,12 @@ func (r *trial) ending(ctx context.Context, c *lab.Cluster) error {
 }
 
 // lose returns a function that notes the values that a host which is set aside (old) has and the writer (now) lacks. Of
-// a former writer there must be exactly as many as `show` names transactions. A slave has such values by file and
-// position only: it may have got them before the writer's peer, and shown them to readers, and then no successor can
-// fetch them from it (docs/replication.md).
+// a former writer there must be exactly as many as `show` names transactions, unless `show` says that nobody could look
+// yet. A slave has such values by file and position only: it may have got them before the writer's peer, and shown them
+// to readers, and then no successor can fetch them from it (docs/replication.md).
 func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Node) error {
 	return func(ctx context.Context, old, now *lab.Node) error {
-		named, err := beyond(ctx, c, old.Name)
+		named, looked, err := beyond(ctx, c, old.Name)
 		if err != nil {
 			return err
 		}
@@ -340,7 +340,7 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 			r.fail("only %s, a slave, has %v, and a writer with GTIDs would have fetched that", old.Name, only)
 			return nil
 		}
-		if !slave && len(only) != named {
+		if !slave && looked && len(only) != named {
 			r.fail("`show` names %d transactions that only %s has, but it has %d: %v", named, old.Name, len(only), only)
 			return nil
 		}
@@ -356,20 +356,33 @@ func (r *trial) lose(c *lab.Cluster) func(ctx context.Context, old, now *lab.Nod
 	}
 }
 
-// beyond is how many transactions only this host has, as `show` says.
-func beyond(ctx context.Context, c *lab.Cluster, host string) (int, error) {
-	text, _, err := c.Control(ctx, "show", "--json")
-	if err != nil {
-		return 0, err
-	}
-	var view cluster.View
-	if err := json.Unmarshal([]byte(text), &view); err != nil {
-		return 0, fmt.Errorf("read what show says: %w: %s", err, text)
-	}
-	for _, h := range view.Hosts {
-		if h.Name == host && h.Audit != nil {
-			return h.Audit.Beyond, nil
+// patience is how long a former writer that is back may take to look into its log. It can't while its server hangs, or
+// while its commits wait for acknowledgements that don't come.
+const patience = 10 * time.Second
+
+// beyond is how many transactions only this host has, as `show` says. looked is false where `show` says that its log has
+// not been looked at.
+func beyond(ctx context.Context, c *lab.Cluster, host string) (n int, looked bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var fails error
+	_ = lab.Wait(waiting, host+" to look into its log", func() (bool, string) {
+		n, looked = 0, true
+		text, _, err := c.Control(waiting, "show", "--json")
+		if err != nil {
+			return false, err.Error()
 		}
-	}
-	return 0, nil
+		var view cluster.View
+		if err := json.Unmarshal([]byte(text), &view); err != nil {
+			fails = fmt.Errorf("read what show says: %w: %s", err, text)
+			return true, ""
+		}
+		for _, h := range view.Hosts {
+			if h.Name == host && h.Audit != nil {
+				n, looked = h.Audit.Beyond, h.Audit.Looked
+			}
+		}
+		return looked, "not yet"
+	})
+	return n, looked, fails
 }
