@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -213,7 +214,9 @@ func (w *World) run() Outcome {
 	w.crowd.Go(func() { w.writeAll(ctx) })
 	if w.settled("at the start", young) {
 		w.trouble()
-		w.settled("after all was mended", steady)
+		if w.settled("after all was mended", steady) {
+			w.receiving()
+		}
 		w.audit()
 		w.bounded()
 	}
@@ -261,6 +264,43 @@ func (w *World) settled(when string, long time.Duration) bool {
 	}
 	w.failed("no writer within %v %s", settleTime, when)
 	return false
+}
+
+// receiving waits until no host is left with its receiving stopped though nothing speaks against it: it and its source
+// are ONLINE, and neither is named in a warning of show.
+func (w *World) receiving() {
+	idle := ""
+	for began := time.Now(); time.Since(began) < settleTime; time.Sleep(time.Second) {
+		show := w.command("show")
+		w.mu.Lock()
+		idle = w.idle(show)
+		w.mu.Unlock()
+		if idle == "" {
+			return
+		}
+	}
+	w.failed("%s, %v after all was mended", idle, settleTime)
+}
+
+// idle names a host that receives nothing for no reason; "" for none. The world is locked.
+func (w *World) idle(show string) string {
+	well := func(name string) bool {
+		for line := range strings.Lines(show) {
+			if strings.HasPrefix(line, "#") && strings.Contains(line, name) {
+				return false
+			}
+		}
+		_, after, _ := strings.Cut(show, "  "+name+"(")
+		state, _, _ := strings.Cut(after, "\n")
+		return strings.Contains(state, "/ONLINE. ")
+	}
+	for _, h := range w.hosts {
+		r := h.server.replica
+		if h.on && h.agent != nil && r.source != "" && !r.io && !r.halted && r.ioError == "" && well(h.name) && well(r.source) {
+			return fmt.Sprintf("%s receives nothing from %s", h.name, r.source)
+		}
+	}
+	return ""
 }
 
 // describe notes in the story how everything is now.
