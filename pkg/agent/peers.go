@@ -192,7 +192,9 @@ func NewBlocking(c *config.Config) Blocking {
 }
 
 // NewFence is the firewall around the local server's port. It lets the hosts of the configuration through, this one
-// too, as the agent connects to the host's own address.
+// too, as the agent connects to the host's own address. It does not let the monitor through: the server may take
+// writes, and a load balancer or a client on the monitor's machine would come in by the same address. Newcomers spares
+// the monitor, since there read_only keeps the writes out.
 func NewFence(c *config.Config) fence.Port {
 	p := fence.Port{Number: uint16(c.Local().MySQLPort)}
 	for _, h := range c.Hosts {

@@ -97,7 +97,8 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 	others := agent.NewPeers(c, who)
 	replicates := site.Replication()
 	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
-	replicates.Dumps, replicates.HangUp, replicates.Patience = server, vip.DestroyTo, c.CatchUpTimeout
+	replicates.Dumps, replicates.HangUp = agent.NewLocalDumps(server, who), vip.DestroyTo
+	replicates.Patience = c.CatchUpTimeout
 	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log
 	listens := func(ctx context.Context) ([]netip.AddrPort, error) {
 		return vip.Listeners(ctx, uint16(local.MySQLPort))

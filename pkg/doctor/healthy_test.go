@@ -122,7 +122,7 @@ func healthy(t *testing.T) *Facts {
 		s := &mysqlctl.Setup{Version: "10.11.6-MariaDB", Supported: true, ServerID: uint32(i + 1), LogBin: true,
 			LogSlaveUpdates:        true,
 			AutoIncrementIncrement: 2, AutoIncrementOffset: i%2 + 1, ReadOnly: i > 0, SemiSyncSource: true,
-			SemiSync: true, RetryCount: -1, GTIDPosition: "0-1-7",
+			SemiSync: true, Acknowledges: true, RetryCount: -1, GTIDPosition: "0-1-7",
 			Replica: &mysqlctl.Replica{SourceHost: source, SourcePort: 3306,
 				SourceID: map[string]uint32{"192.0.2.11": 1, "192.0.2.12": 2}[source], IORunning: "Yes",
 				SQLRunning: "Yes", UsesGTID: true}}

@@ -158,6 +158,13 @@ func serverRows() []judged {
 				string(rune('a'+i)), 0, 60
 		}
 	}
+	plugins := func(f *Facts, source, replica string) {
+		for _, host := range []string{"db1", "db2", "db3"} {
+			s := f.server(host)
+			s.SemiSyncSourceName = "rpl_semi_sync_" + source + "_enabled"
+			s.SemiSyncName = "rpl_semi_sync_" + replica + "_enabled"
+		}
+	}
 	byPosition := func(f *Facts) {
 		for _, host := range []string{"db1", "db2", "db3"} {
 			f.server(host).Replica.UsesGTID = false
@@ -182,11 +189,41 @@ func serverRows() []judged {
 			"SET GLOBAL auto_increment_offset = 2"},
 		{func(f *Facts) { f.server("db2").AutoIncrementOffset = 3 }, "warning auto-increment db2",
 			"auto_increment_offset = 2"},
+		// Acknowledging begins with the next start of the I/O thread.
 		{func(f *Facts) { f.server("db2").SemiSync = false }, "warning semi-sync db2",
-			"on db2: SET GLOBAL rpl_semi_sync_master_enabled = 1, GLOBAL rpl_semi_sync_slave_enabled = 1;"},
+			"on db2: SET GLOBAL rpl_semi_sync_master_enabled = 1, GLOBAL rpl_semi_sync_slave_enabled = 1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD; and in its my.cnf: rpl_semi_sync_master_enabled = 1, rpl_semi_sync_slave_enabled = 1"},
+		{func(f *Facts) { f.server("db2").SemiSyncSource = false }, "warning semi-sync db2",
+			"GLOBAL rpl_semi_sync_slave_enabled = 1; and in its my.cnf"},
+		{func(f *Facts) { f.server("db2").SemiSync, f.server("db2").Replica.IORunning = false, "No" },
+			"error replication-stopped db2, warning semi-sync db2",
+			"GLOBAL rpl_semi_sync_slave_enabled = 1; and in its my.cnf"},
 		{func(f *Facts) { mySQL(f); f.server("db2").SemiSync = false }, "warning semi-sync db2",
 			"plugin_load_add = semisync_source.so"},
+		{func(f *Facts) { mySQL(f); plugins(f, "source", "replica"); f.server("db2").SemiSync = false },
+			"warning semi-sync db2",
+			"on db2: SET GLOBAL rpl_semi_sync_source_enabled = 1, GLOBAL rpl_semi_sync_replica_enabled = 1; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD; and in its my.cnf: rpl_semi_sync_source_enabled = 1"},
+		{func(f *Facts) { mySQL(f); plugins(f, "master", "slave"); f.server("db2").SemiSync = false },
+			"warning semi-sync db2",
+			"on db2: SET GLOBAL rpl_semi_sync_master_enabled = 1, GLOBAL rpl_semi_sync_slave_enabled = 1; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD; and in its my.cnf: rpl_semi_sync_master_enabled = 1"},
 		{func(f *Facts) { f.server("db3").SemiSync = false }, "", ""},
+		{func(f *Facts) { f.server("db2").Acknowledges = false }, "warning semi-sync db2",
+			"on db2: STOP SLAVE IO_THREAD; START SLAVE IO_THREAD;"},
+		{func(f *Facts) {
+			mySQL(f)
+			f.server("db2").Acknowledges = false
+			f.Config.Hosts[1].ReplicationChannel = "it's"
+		}, "warning semi-sync db2",
+			"on db2: STOP REPLICA IO_THREAD FOR CHANNEL 'it''s'; START REPLICA IO_THREAD FOR CHANNEL 'it''s';"},
+		{func(f *Facts) {
+			f.server("db2").Acknowledges = false
+			f.Config.Hosts[1].ReplicationChannel = "it's"
+		}, "warning semi-sync db2", "on db2: STOP SLAVE 'it''s' IO_THREAD; START SLAVE 'it''s' IO_THREAD;"},
+		{func(f *Facts) { f.server("db2").Acknowledges, f.server("db2").Replica.IORunning = false, "Connecting" },
+			"error replication-stopped db2", ""},
+		// Its source does not wait for anybody: the finding about the source comes first.
+		{func(f *Facts) { f.server("db2").Acknowledges, f.server("db1").SemiSyncSource = false, false },
+			"warning semi-sync db1", ""},
+		{func(f *Facts) { f.server("db3").Acknowledges = false }, "", ""},
 		{func(f *Facts) { f.server("db2").ReadOnly = false }, "error read-only db2",
 			"on db2: SET GLOBAL read_only = 1; and in its my.cnf: read_only = 1"},
 		{func(f *Facts) { f.server("db3").ReadOnly = false }, "warning read-only db3", "on db3"},

@@ -129,10 +129,15 @@ func (j *judge) port(h config.Host, f HostFacts) {
 		j.add(Error, "bind-address", h.Name,
 			fmt.Sprintf("my.cnf of %s, [mysqld]: bind-address = 0.0.0.0; then restart the server", h.Name),
 			"its server listens on %s only, not on %s", e.Listens[0], addr)
+	case refused(f.Server.Port) && e != nil && e.Faults[wire.FaultFence] != "":
+		// The server runs. It is the agent's rule that refuses, and fence-closed says so.
 	case refused(f.Server.Port):
-		j.add(Error, "server-down", h.Name,
-			"start the server; if it runs, my.cnf, [mysqld]: bind-address = 0.0.0.0, without skip-networking",
-			"%s refuses connections", addr)
+		mend := "start the server; if it runs, my.cnf, [mysqld]: bind-address = 0.0.0.0, without skip-networking"
+		if e == nil { // it may be the rule of an agent that is dead now
+			mend += fmt.Sprintf("; where nft list tables shows mmm_fence_%d an agent has closed the port: start the agent",
+				h.MySQLPort)
+		}
+		j.add(Error, "server-down", h.Name, mend, "%s refuses connections", addr)
 	default:
 		j.add(Error, "server-filtered", h.Name,
 			fmt.Sprintf("let TCP port %d be reached from the monitor and from all hosts: iptables -L INPUT -n; nft list ruleset", h.MySQLPort),

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,8 +106,11 @@ func mycnf(host, lines string) string {
 }
 
 // dynamic is a remedy: how variables are set in a running server, and in its option file for the time after a restart.
-func dynamic(host string, assignments ...string) string {
-	return fmt.Sprintf("on %s: SET GLOBAL %s; and in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "),
+func dynamic(host string, assignments ...string) string { return dynamicThen(host, "", assignments...) }
+
+// dynamicThen is a remedy as dynamic, with statements to execute once the variables are set, each with "; " behind it.
+func dynamicThen(host, then string, assignments ...string) string {
+	return fmt.Sprintf("on %s: SET GLOBAL %s; %sand in its my.cnf: %s", host, strings.Join(assignments, ", GLOBAL "), then,
 		strings.Join(assignments, ", "))
 }
 
@@ -149,21 +153,42 @@ func (j *judge) master(h config.Host, s *mysqlctl.Setup) {
 			"its auto_increment_offset %d is above its auto_increment_increment %d, and ignored", s.AutoIncrementOffset,
 			s.AutoIncrementIncrement)
 	}
-	if len(j.candidates()) > 1 && (!s.SemiSyncSource || !s.SemiSync) {
-		source, replica := "master", "slave"
-		if strings.Contains(s.StartText(""), "REPLICA") {
-			source, replica = "source", "replica"
-		}
-		enable := []string{fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", source),
-			fmt.Sprintf("rpl_semi_sync_%s_enabled = 1", replica)}
-		mend := dynamic(h.Name, enable...)
-		if s.MySQL {
-			mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s",
-				source, replica, strings.Join(enable, ", ")))
-		}
-		j.add(Warning, "semi-sync", h.Name, mend,
-			"it does not replicate semi-synchronously: commits that it has confirmed to clients can be lost with it")
+	if len(j.candidates()) > 1 {
+		j.semiSync(h, s)
 	}
+}
+
+// semiSync judges whether a master waits for its peer's acknowledgement, and acknowledges what the peer commits. An I/O
+// thread acknowledges only if it was started when the variable was on. So it is stopped and started where it runs; one
+// that was stopped on purpose stays so.
+func (j *judge) semiSync(h config.Host, s *mysqlctl.Setup) {
+	runs := s.Replica != nil && s.Replica.IORunning != "No"
+	if s.SemiSyncSource && s.SemiSync {
+		source, known := j.setup(j.source(h).Name), runs && s.Replica.IORunning == "Yes"
+		if known && !s.Acknowledges && (source == nil || source.SemiSyncSource) {
+			j.add(Warning, "semi-sync", h.Name, fmt.Sprintf("on %s: %s", h.Name, s.ReconnectText(h.ReplicationChannel)),
+				"it does not acknowledge what it receives, as its I/O thread was started before %s was on",
+				cmp.Or(s.SemiSyncName, "acknowledging"))
+		}
+		return
+	}
+	source, replica := "master", "slave"
+	if strings.Contains(s.StartText(""), "REPLICA") {
+		source, replica = "source", "replica"
+	}
+	enable := []string{cmp.Or(s.SemiSyncSourceName, fmt.Sprintf("rpl_semi_sync_%s_enabled", source)) + " = 1",
+		cmp.Or(s.SemiSyncName, fmt.Sprintf("rpl_semi_sync_%s_enabled", replica)) + " = 1"}
+	then := ""
+	if !s.SemiSync && runs {
+		then = s.ReconnectText(h.ReplicationChannel) + " "
+	}
+	mend := dynamicThen(h.Name, then, enable...)
+	if s.MySQL && (s.SemiSyncSourceName == "" || s.SemiSyncName == "") {
+		mend = mycnf(h.Name, fmt.Sprintf("plugin_load_add = semisync_%s.so, plugin_load_add = semisync_%s.so, %s",
+			source, replica, strings.Join(enable, ", ")))
+	}
+	j.add(Warning, "semi-sync", h.Name, mend,
+		"it does not replicate semi-synchronously: commits that it has confirmed to clients can be lost with it")
 }
 
 // readOnly judges whether a server that takes writes is the writer.

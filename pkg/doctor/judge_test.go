@@ -137,6 +137,12 @@ func hostRows() []judged {
 			}
 		}
 	}
+	closed := func(change func(*Facts)) func(*Facts) {
+		return func(f *Facts) {
+			change(f)
+			f.exam("db2").Faults = map[string]string{wire.FaultFence: "closed"}
+		}
+	}
 	agent := func(a AgentFacts) func(f *Facts) {
 		return func(f *Facts) { f.with("db3", func(h *HostFacts) { h.Agent = a }) }
 	}
@@ -157,6 +163,15 @@ func hostRows() []judged {
 		}, "error server-filtered db2, note listen db2", "TCP port 3306"},
 		{port("127.0.0.1:3306"), "error bind-address db2", "my.cnf of db2, [mysqld]: bind-address = 0.0.0.0"},
 		{port("192.0.2.12:3306"), "error server-down db2", "start the server"},
+		// The server runs, and its agent keeps its port closed to this machine too.
+		{closed(port("192.0.2.12:3306")), "warning fence-closed db2", "see why the server does not answer"},
+		{closed(port()), "error server-down db2, warning fence-closed db2", "start the server"},
+		{closed(port("127.0.0.1:3306")), "error bind-address db2, warning fence-closed db2", "bind-address = 0.0.0.0"},
+		{func(f *Facts) {
+			port("192.0.2.12:3306")(f)
+			f.with("db2", func(h *HostFacts) { h.Agent = AgentFacts{Err: syscall.ECONNREFUSED} })
+		}, "error server-down db2, error agent-down db2, warning address-conflict db2",
+			"where nft list tables shows mmm_fence_3306"},
 		{func(f *Facts) {
 			port("0.0.0.0:3306")(f)
 			f.with("db2", func(h *HostFacts) { h.Server.Port = errors.New("no answer") })

@@ -37,8 +37,8 @@ const (
 // All methods need CAP_NET_ADMIN and a kernel with nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NFT_REJECT_INET).
 type Port struct {
 	Number uint16 // 1 to 65535
-	// Peers may connect, and stay connected, while the port is closed: replicas, the monitor, and the host's own
-	// address if somebody here connects by it. IPv4 or IPv6 without a zone; IPv4 in IPv6 form counts as IPv4.
+	// Peers may connect, and stay connected, while the port is closed: replicas, and the host's own address if somebody
+	// here connects by it. IPv4 or IPv6 without a zone; IPv4 in IPv6 form counts as IPv4.
 	Peers []netip.Addr
 }
 

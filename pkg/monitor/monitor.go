@@ -302,7 +302,7 @@ func (o *owner) note(u check.Update) {
 		default: // a check of the network is due already
 		}
 	}
-	o.received.note(u, o.m.now())
+	o.received.note(u, keptOut(o.state.Hosts[u.Host]), o.m.now())
 	if u.Name == check.MySQL && u.Result.Refused != o.refused[u.Host] {
 		o.refused[u.Host] = u.Result.Refused
 		o.good = nil

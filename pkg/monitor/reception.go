@@ -22,11 +22,17 @@ func newReceptions(t cluster.Topology) *receptions {
 	return &receptions{t: t, of: map[string]cluster.Reception{}, servers: unasked(t)}
 }
 
-// note takes in the result of a probe that has just ended.
-func (r *receptions) note(u check.Update, now time.Duration) {
+// keptOut: the host's agent says that its server's port is closed to clients by a rule of the agent's, or that the
+// server can't write, so that the agent is about to close the port. The rule refuses this monitor's connections too. A
+// port that refuses then says nothing of the server's process. If the server is started meanwhile, the first survey
+// afterwards sees that.
+func keptOut(h cluster.HostInfo) bool { return h.AgentUp && h.Writing != (cluster.Writing{}) }
+
+// note takes in the result of a probe that has just ended; out: the probed host's agent keeps clients out (keptOut).
+func (r *receptions) note(u check.Update, out bool, now time.Duration) {
 	s, th := r.of[u.Host], u.Result.Threads
 	switch {
-	case u.Name == check.MySQL && u.Result.Refused:
+	case u.Name == check.MySQL && u.Result.Refused && !out:
 		s.Ended = now
 	case u.Name == check.MySQL && u.Result.Status != check.Error:
 		s.Answered = now

@@ -43,7 +43,7 @@ func TestReceptions(t *testing.T) {
 		{check.RepBacklog, check.Error, check.Threads{}, "", cluster.Reception{Answered: 3, Received: 10}},
 	} {
 		r.note(check.Update{Host: "db2", Name: step.name, Result: check.Result{Status: step.status,
-			Threads: step.threads, Source: identity.Source{Address: step.source}}}, time.Duration(i+1))
+			Threads: step.threads, Source: identity.Source{Address: step.source}}}, false, time.Duration(i+1))
 		if got := r.of["db2"]; got != step.want {
 			t.Errorf("step %d: %+v, want %+v", i+1, got, step.want)
 		}
@@ -87,11 +87,38 @@ func TestAnotherServerOnTheMachine(t *testing.T) {
 // run.
 func TestServerEnds(t *testing.T) {
 	r := newReceptions(topology())
-	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error}}, 1)
-	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error, Refused: true}}, 2)
-	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.OK}}, 3)
+	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error}}, false, 1)
+	r.note(check.Update{Host: "db2", Name: check.MySQL,
+		Result: check.Result{Status: check.Error, Refused: true}}, false, 2)
+	r.note(check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.OK}}, false, 3)
 	if got, want := r.of["db2"], (cluster.Reception{Ended: 2, Answered: 3}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestFencedServer: a port that refuses while the server's agent says that it can't write, or that its port is closed
+// to clients, does not mean that the server has ended. Its uptime tells later whether it was started meanwhile.
+func TestFencedServer(t *testing.T) {
+	refuses := check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error, Refused: true}}
+	fenced, stalled := cluster.Writing{Fenced: true}, cluster.Writing{Stalled: 10 * time.Second}
+	for name, c := range map[string]struct {
+		says   cluster.HostInfo
+		uptime time.Duration // of the server when its port is open again, a minute after it was last asked
+		ended  time.Duration
+	}{
+		"fenced, and it runs on":     {cluster.HostInfo{AgentUp: true, Writing: fenced}, time.Hour, 0},
+		"fenced, and it was started": {cluster.HostInfo{AgentUp: true, Writing: fenced}, 5 * time.Second, 2 * time.Minute},
+		"about to be fenced":         {cluster.HostInfo{AgentUp: true, Writing: stalled}, time.Hour, 0},
+		"its agent is silent":        {cluster.HostInfo{Writing: fenced}, time.Hour, 90 * time.Second},
+		"its agent says nothing":     {cluster.HostInfo{AgentUp: true}, time.Hour, 90 * time.Second},
+	} {
+		r := newReceptions(topology())
+		r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Uptime: time.Hour}}, time.Minute)
+		r.note(refuses, keptOut(c.says), 90*time.Second)
+		r.survey(Surveyed{Host: "db2", Survey: mysqlctl.Survey{Uptime: c.uptime}}, 2*time.Minute)
+		if got := r.of["db2"].Ended; got != c.ended {
+			t.Errorf("%s: its server ended at %v, want %v", name, got, c.ended)
+		}
 	}
 }
 
@@ -116,11 +143,11 @@ func TestServerRestarted(t *testing.T) {
 		says := func(up time.Duration) Surveyed { return Surveyed{Host: "db2", Survey: mysqlctl.Survey{Uptime: up}} }
 		refuses := check.Update{Host: "db2", Name: check.MySQL, Result: check.Result{Status: check.Error, Refused: true}}
 		if c.refused > 0 && c.refused < first {
-			r.note(refuses, c.refused)
+			r.note(refuses, false, c.refused)
 		}
 		r.survey(says(time.Hour), first)
 		if c.refused > first {
-			r.note(refuses, c.refused)
+			r.note(refuses, false, c.refused)
 		}
 		r.survey(says(c.uptime), second)
 		if got := r.of["db2"].Ended; got != c.ended {
@@ -151,7 +178,7 @@ func TestStrangerIsTold(t *testing.T) {
 			t.Errorf("%+v: from %q, server_id %d", c.replica, got.From, got.SourceID)
 		}
 		r.note(check.Update{Host: "db2", Name: check.RepThreads,
-			Result: check.Result{Status: check.OK, Source: identity.SourceOf(c.replica)}}, 3)
+			Result: check.Result{Status: check.OK, Source: identity.SourceOf(c.replica)}}, false, 3)
 		if got := r.of["db2"]; got.From != c.from || got.SourceID != c.id {
 			t.Errorf("%+v, by a check: from %q, server_id %d", c.replica, got.From, got.SourceID)
 		}
@@ -191,9 +218,9 @@ func TestNews(t *testing.T) {
 		news bool
 	}{
 		{"nothing", func() {}, false},
-		{"it answers still", func() { o.received.note(found(check.MySQL, check.OK), time.Second) }, false},
-		{"it receives still", func() { o.received.note(found(check.RepThreads, check.OK), time.Second) }, false},
-		{"it receives nothing", func() { o.received.note(found(check.RepThreads, check.Error), time.Second) }, true},
+		{"it answers still", func() { o.received.note(found(check.MySQL, check.OK), false, time.Second) }, false},
+		{"it receives still", func() { o.received.note(found(check.RepThreads, check.OK), false, time.Second) }, false},
+		{"it receives nothing", func() { o.received.note(found(check.RepThreads, check.Error), false, time.Second) }, true},
 		{"a ping failed", func() { o.suspects.note(found(check.Ping, check.Error)) }, true},
 		{"its port refuses", func() { o.good["db1"] = cluster.Verdicts{Ping: true, MySQL: true, Refused: true} }, true},
 	} {

@@ -93,6 +93,13 @@ func (s Setup) RetryText(channel string) string {
 // StartText is the statement that starts replication.
 func (s Setup) StartText(channel string) string { return detect(s.Version, "").startText(channel) }
 
+// ReconnectText are the statements that stop and start the I/O thread: it then begins to acknowledge, where it has to.
+func (s Setup) ReconnectText(channel string) string {
+	f := detect(s.Version, "")
+	return f.spoken(f.words("STOP SLAVE"), " IO_THREAD", channel) + " " +
+		f.spoken(f.words("START SLAVE"), " IO_THREAD", channel)
+}
+
 // NotStarted names the option that keeps replication from starting with the server, where replication stands still
 // because of it; "" where it runs, or stands still for another reason. MariaDB has no variable for that option: there a
 // replication that has never been connected since the start, and so knows no server_id of its source, tells.

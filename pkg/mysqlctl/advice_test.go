@@ -107,6 +107,8 @@ func testAdvice(t *testing.T, kind string) {
 				}
 				obey(t, replica, setup().FollowText(channel, "127.0.0.1", source.Port, gtid), place()...)
 				running("it follows another source")
+				obey(t, replica, setup().ReconnectText(channel))
+				running("its I/O thread was started anew")
 				if source.Kind.MySQL {
 					obey(t, replica, setup().RetryText(channel))
 					running("it tries for longer")

@@ -150,12 +150,18 @@ type Setup struct {
 
 	AutoIncrementIncrement, AutoIncrementOffset int
 
-	ReadOnly       bool
-	GTIDMode       string // MySQL's gtid_mode: ON, ON_PERMISSIVE, OFF_PERMISSIVE, OFF; "" on MariaDB
-	GTIDPosition   string // MariaDB: gtid_slave_pos, the place from which replication by GTID goes on
-	SkipStart      bool   // replication does not start with the server; MariaDB does not tell
-	SemiSyncSource bool   // rpl_semi_sync_source_enabled, or rpl_semi_sync_master_enabled
-	SemiSync       bool   // rpl_semi_sync_replica_enabled, or rpl_semi_sync_slave_enabled
+	ReadOnly     bool
+	GTIDMode     string // MySQL's gtid_mode: ON, ON_PERMISSIVE, OFF_PERMISSIVE, OFF; "" on MariaDB
+	GTIDPosition string // MariaDB: gtid_slave_pos, the place from which replication by GTID goes on
+	SkipStart    bool   // replication does not start with the server; MariaDB does not tell
+
+	// Semi-synchronous replication: whether the variables are on that make the server wait for acknowledgements as a
+	// source, and give them as a replica, and what the server calls these variables ("" where it lacks the plugin).
+	SemiSyncSource, SemiSync         bool
+	SemiSyncSourceName, SemiSyncName string
+	// The server does acknowledge what it receives: its I/O thread was started with the variable on, and its source has
+	// the plugin.
+	Acknowledges bool
 
 	BindAddress string // bind_address; "" or * is every address
 
@@ -184,6 +190,11 @@ func (s *Server) Setup(ctx context.Context) (Setup, error) {
 	if err != nil {
 		return Setup{}, fmt.Errorf("read the variables of %s: %w", s.cfg.Addr, err)
 	}
+	status, err := s.ask(ctx, flavour.showRunning)
+	if err != nil {
+		return set, err
+	}
+	set.Acknowledges = acknowledges(pairs(status))
 	if set.Events, set.EventGrant, err = s.events(ctx); err != nil {
 		return set, err
 	}
@@ -219,15 +230,16 @@ func (s *Setup) readRetries(channel string, rows []row) {
 
 func readSetup(v map[string]string) (Setup, error) {
 	updates, _ := row(v).any("log_replica_updates", "log_slave_updates")
-	source, _ := row(v).any("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
-	replica, _ := row(v).any("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled")
+	source := row(v).known("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
+	replica := row(v).known("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled")
 	f := detect(v["version"], v["version_comment"])
 	set := Setup{
 		Version: v["version"], MySQL: f.dialect != mariaDB, UUID: v["server_uuid"],
 		LogBin: isOn(v["log_bin"]), LogSlaveUpdates: isOn(updates),
 		ReadOnly: !isOff(v["read_only"]) || !isOff(v["super_read_only"]),
 		GTIDMode: v["gtid_mode"], GTIDPosition: v["gtid_slave_pos"], BindAddress: v["bind_address"],
-		EventScheduler: isOn(v["event_scheduler"]), SemiSyncSource: isOn(source), SemiSync: isOn(replica),
+		EventScheduler: isOn(v["event_scheduler"]), SemiSyncSource: isOn(v[source]), SemiSync: isOn(v[replica]),
+		SemiSyncSourceName: source, SemiSyncName: replica,
 	}
 	skip, _ := row(v).any("skip_replica_start", "skip_slave_start")
 	set.SkipStart = isOn(skip)

@@ -98,6 +98,27 @@ func TestGrants(t *testing.T) {
 	}
 }
 
+// TestReadSemiSync: whether semi-synchronous replication is on in both halves, and by which variables, is read in the
+// words of each dialect.
+func TestReadSemiSync(t *testing.T) {
+	for variables, want := range map[string]Setup{
+		"version=10.11.14-MariaDB rpl_semi_sync_master_enabled=ON rpl_semi_sync_slave_enabled=OFF": {SemiSyncSource: true,
+			SemiSyncSourceName: "rpl_semi_sync_master_enabled", SemiSyncName: "rpl_semi_sync_slave_enabled"},
+		"version=9.7.0 rpl_semi_sync_source_enabled=OFF rpl_semi_sync_replica_enabled=ON": {SemiSync: true,
+			SemiSyncSourceName: "rpl_semi_sync_source_enabled", SemiSyncName: "rpl_semi_sync_replica_enabled"},
+		"version=8.0.39 rpl_semi_sync_slave_enabled=ON": {SemiSync: true, SemiSyncName: "rpl_semi_sync_slave_enabled"},
+		"version=8.4.3": {},
+	} {
+		got, err := readSetup(assigned(variables + " server_id=1 auto_increment_increment=1 auto_increment_offset=1"))
+		fatal(t, err)
+		got = Setup{SemiSyncSource: got.SemiSyncSource, SemiSync: got.SemiSync,
+			SemiSyncSourceName: got.SemiSyncSourceName, SemiSyncName: got.SemiSyncName}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", variables, diff)
+		}
+	}
+}
+
 func TestSetup(t *testing.T) { each(t, testSetup) }
 
 func testSetup(t *testing.T, kind string) {

@@ -141,6 +141,16 @@ func (r row) any(names ...string) (value string, ok bool) {
 	return "", false
 }
 
+// known returns the first of the names that the row has; "" where it has none of them.
+func (r row) known(names ...string) string {
+	for _, n := range names {
+		if _, ok := r[n]; ok {
+			return n
+		}
+	}
+	return ""
+}
+
 // ask runs a statement in the words of the server's dialect; where the server does not understand them (error 1064), in
 // those of the other dialects.
 func (s *session) ask(ctx context.Context, build func(flavour) statement) ([]row, error) {

@@ -83,7 +83,7 @@ func readSurvey(variables, status row) (Survey, error) {
 	s.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
 	s.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")
 	s.SemiSync.Enabled = isOn(get(variables, "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"))
-	s.SemiSync.Acks = isOn(get(status, "Rpl_semi_sync_replica_status", "Rpl_semi_sync_slave_status"))
+	s.SemiSync.Acks = acknowledges(status)
 	s.SemiSync.Waiting = isOn(get(status, "Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"))
 
 	id, err := strconv.ParseUint(variables["server_id"], 10, 32)
@@ -106,6 +106,12 @@ func readSurvey(variables, status row) (Survey, error) {
 		}
 	}
 	return s, nil
+}
+
+// acknowledges says whether a server, as a replica, acknowledges what it receives, by its answer to showRunning.
+func acknowledges(status row) bool {
+	v, _ := status.any("Rpl_semi_sync_replica_status", "Rpl_semi_sync_slave_status")
+	return isOn(v)
 }
 
 // pairs turns an answer to SHOW VARIABLES or SHOW STATUS into one row.

@@ -149,6 +149,12 @@ func mariaDBBreakages() []breakage {
 		{name: "semi-sync", host: "db2", what: "semi-synchronously", mend: "rpl_semi_sync_master_enabled = 1",
 			strike: on("db2", "SET GLOBAL rpl_semi_sync_master_enabled = 0"),
 			heal:   asSaid("")},
+		{name: "semi-sync", host: "db2", what: "semi-synchronously",
+			mend:   "rpl_semi_sync_slave_enabled = 1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD;",
+			strike: mute("slave", "0"), heal: asSaid("")},
+		{name: "semi-sync", host: "db2", what: "does not acknowledge what it receives",
+			mend:   "on db2: STOP SLAVE IO_THREAD; START SLAVE IO_THREAD;",
+			strike: mute("slave", "1"), heal: asSaid("")},
 		{name: "replication-stopped", host: "db2", what: "does not run", mend: "on db2: START SLAVE;",
 			strike: on("db2", "STOP SLAVE"),
 			heal:   asSaid("")},
@@ -203,6 +209,12 @@ func mySQLBreakages() []breakage {
 			mend:   "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST='10.77.0.11'",
 			strike: on("db2", "STOP SLAVE", "CHANGE MASTER TO MASTER_HOST='10.77.0.13'", "START SLAVE"),
 			heal:   asSaid("")},
+		{name: "semi-sync", host: "db2", what: "semi-synchronously",
+			mend:   "rpl_semi_sync_replica_enabled = 1; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD;",
+			strike: mute("replica", "0"), heal: asSaid("")},
+		{name: "semi-sync", host: "db2", what: "does not acknowledge what it receives",
+			mend:   "on db2: STOP REPLICA IO_THREAD; START REPLICA IO_THREAD;",
+			strike: mute("replica", "1"), heal: asSaid("")},
 		{name: "read-only", host: "db3", what: "the writer is db1", mend: "on db3: SET GLOBAL read_only = 1",
 			strike: on("db3", "SET GLOBAL read_only = 0"),
 			heal:   asSaid("")},
@@ -216,6 +228,13 @@ func mySQLBreakages() []breakage {
 			strike: on("db2", "STOP SLAVE", "RESET SLAVE ALL"),
 			heal:   asSaid("", "repl", "replpw")},
 	}
+}
+
+// mute makes db2 acknowledge nothing: its I/O thread is started with the variable of the replica's half off, and the
+// variable is then set to this value.
+func mute(replica, value string) func(b *bench) error {
+	enabled := "SET GLOBAL rpl_semi_sync_" + replica + "_enabled = "
+	return on("db2", enabled+"0", "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD", enabled+value)
 }
 
 // asSaid executes the statements of the doctor's remedy on the server that it names: from the text beginning on, up to
