@@ -229,8 +229,14 @@ func TestStoreOfTheOptions(t *testing.T) {
 		t.Errorf("reloaded with %d stores, %v", made, err)
 	}
 	here.show(t, "  db2(10.77.0.12) master/HARD_OFFLINE. Roles: ")
-	if text, err := os.ReadFile(elsewhere); err != nil || !strings.Contains(string(text), "db2|HARD_OFFLINE|") {
-		t.Errorf("the store of the options holds %q, %v", text, err)
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(elsewhere)
+		if err == nil && strings.Contains(string(text), "db2|HARD_OFFLINE|") {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatalf("the store of the options holds %q, %v", text, err)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(here.dir, "status")); !os.IsNotExist(err) {
 		t.Errorf("the status file of the configuration is there: %v", err)
