@@ -75,7 +75,7 @@ func TestAnotherServerOnTheMachine(t *testing.T) {
 	for port, want := range map[int]cluster.Reception{3306: {From: "db1", SourceID: 1}, 3307: {SourceID: 99}} {
 		r.note(check.Update{Host: "db2", Name: check.RepThreads, Result: check.Result{Status: check.OK,
 			Threads: check.Threads{Known: true, Receiving: true, Executing: true},
-			Source:  identity.Source{Address: "10.0.0.1", Port: port, ID: want.SourceID, Live: true}}}, 2)
+			Source:  identity.Source{Address: "10.0.0.1", Port: port, ID: want.SourceID, Live: true}}}, false, 2)
 		want.Received = 2
 		if got := r.of["db2"]; got != want {
 			t.Errorf("port %d: %+v, want %+v", port, got, want)
