@@ -61,12 +61,14 @@ type RoleArrived struct {
 // Conflict: an address is, or may be, in two places.
 type Conflict struct{}
 
-// Unprotected: nobody could take over from the writer now, or its agent knows no lease, so that there may be two
-// writers.
-type Unprotected struct{}
+// NoLease: the agent of the event's host, which may be the writer, knows no lease, so that there may be two writers.
+type NoLease struct{}
 
-// Protected: what Unprotected said is over.
-type Protected struct{}
+// NoSuccessor: nobody could take over from the writer now or, where there is no writer, nobody can become it.
+type NoSuccessor struct{}
+
+// Successor: what NoSuccessor said is over.
+type Successor struct{}
 
 func (Detail) fact()       {}
 func (StateChanged) fact() {}
@@ -74,8 +76,9 @@ func (RoleLeaving) fact()  {}
 func (RoleGiven) fact()    {}
 func (RoleArrived) fact()  {}
 func (Conflict) fact()     {}
-func (Unprotected) fact()  {}
-func (Protected) fact()    {}
+func (NoLease) fact()      {}
+func (NoSuccessor) fact()  {}
+func (Successor) fact()    {}
 
 // journey is the way of an address from one host to another; the zero value: the address stays where it is.
 type journey struct {
@@ -94,7 +97,10 @@ type Kill struct {
 // Output is what a Step asks of the world, apart from the orders that follow from its State.
 type Output struct {
 	Events []Event
-	Kills  []Kill
+	// Exposure is that the writer's exposure has changed: a NoSuccessor or a Successor; nil: it has not. It is apart from
+	// Events because it follows from them, and is the cause of none.
+	Exposure *Event
+	Kills    []Kill
 	Save   bool // what outlives the monitor (Durable) has changed, and no event says so
 	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
 	Answer string

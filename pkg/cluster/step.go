@@ -105,6 +105,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	x.settle()
 	x.newTerms()
 	x.newEpoch()
+	x.expose()
 	if x.numbered() || mayOrder(s, next) && !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.Equal) {
 		next.Seq = x.seq
 	}

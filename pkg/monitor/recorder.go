@@ -112,9 +112,9 @@ func told(e cluster.Event, activeMasterRole string, complaints func(host string)
 		}
 	case cluster.Conflict:
 		t.Name = event.Conflict
-	case cluster.Unprotected:
+	case cluster.NoLease, cluster.NoSuccessor:
 		t.Name = event.Unprotected
-	case cluster.Protected:
+	case cluster.Successor:
 		t.Name = event.Protected
 	case cluster.RoleLeaving:
 		moved(f.Role, f.From, f.To, f.Planned)
