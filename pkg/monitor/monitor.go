@@ -362,7 +362,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 // false where a step, as most do, has changed nothing that is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
-		if e.Text != "" {
+		if e.Logged() {
 			o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
 		}
 	}

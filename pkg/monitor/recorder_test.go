@@ -3,7 +3,11 @@ package monitor
 import (
 	"context"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,7 +18,8 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// TestTold: which events of the brain programs are told of, in which words, and how the history keeps them.
+// TestTold: which events of the brain programs are told of, in which words, and how the history keeps them. It has each
+// fact that there is.
 func TestTold(t *testing.T) {
 	writer := cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
 	reader := cluster.RoleIP{Role: "reader", IP: netip.MustParseAddr("fd00::1")}
@@ -22,6 +27,7 @@ func TestTold(t *testing.T) {
 		return cluster.Event{Host: to, Fact: cluster.RoleArrived{Role: role, From: from, To: to, Planned: planned,
 			Took: took}}
 	}
+	without := facts(t)
 	for _, c := range []struct {
 		name  string
 		event cluster.Event
@@ -92,6 +98,9 @@ func TestTold(t *testing.T) {
 				To: "db1", Planned: true, Seconds: 3,
 				Text: "Role 'writer(10.0.0.100)' is on 'db1' again, after 3.00 seconds"}},
 	} {
+		if c.event.Fact != nil {
+			delete(without, reflect.TypeOf(c.event.Fact).Name())
+		}
 		t.Run(c.name, func(t *testing.T) {
 			got, ok := told(c.event, "writer", func(host string) []string { return []string{"mysql: ERROR on " + host} })
 			if ok != (c.want != nil) || ok && !reflect.DeepEqual(got, *c.want) {
@@ -105,6 +114,34 @@ func TestTold(t *testing.T) {
 			}
 		})
 	}
+	for name := range without {
+		t.Errorf("nobody says how programs are told of cluster.%s", name)
+	}
+}
+
+// facts are the names of the types that are a cluster.Fact.
+func facts(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	files, err := filepath.Glob("../cluster/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == "logged" && f.Recv != nil {
+				names[f.Recv.List[0].Type.(*ast.Ident).Name] = true
+			}
+		}
+	}
+	if !names["StateChanged"] {
+		t.Fatalf("the facts are not found: %v", names)
+	}
+	return names
 }
 
 // The cause for the loss of an address is the change of the host's state, or else the last decision of the step.
