@@ -176,7 +176,7 @@ type owner struct {
 	order      *cluster.Order // the last one; nil: nothing was ordered since the start, and what is found stays
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
-	problems   []string
+	problems   []problem
 	notes      []note
 	hushed     map[string]time.Time // problems that are not logged as FATAL yet, and since when there are
 	round      *round               // the one that runs; nil: none
@@ -432,8 +432,8 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 		ServerGone: f.Gone,
 		Fenced:     f.Fenced,
 		Backup:     o.agent.backups.get(),
-		Problems:   slices.Clone(o.problems),
-		Conflict:   o.memory.conflict,
+		Problems:   texts(o.problems),
+		Conflict:   slices.ContainsFunc(o.problems, func(p problem) bool { return p.conflict }),
 		Embargo:    follows.Embargo,
 		Audit:      follows.Audit,
 		Across:     follows.Across,
