@@ -433,11 +433,12 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 		Fenced:     f.Fenced,
 		Backup:     o.agent.backups.get(),
 		Problems:   texts(o.problems),
-		Conflict:   slices.ContainsFunc(o.problems, func(p problem) bool { return p.conflict }),
-		Embargo:    follows.Embargo,
-		Audit:      follows.Audit,
-		Across:     follows.Across,
-		Astray:     follows.Astray,
+		Conflicts: texts(slices.DeleteFunc(slices.Clone(o.problems),
+			func(p problem) bool { return !p.conflict })),
+		Embargo: follows.Embargo,
+		Audit:   follows.Audit,
+		Across:  follows.Across,
+		Astray:  follows.Astray,
 	}
 	o.note(nil)
 	for _, n := range o.notes {
