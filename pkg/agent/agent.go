@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -306,9 +305,7 @@ func (o *owner) repeats(next cluster.Order) bool {
 	if o.order == nil || !next.Extended || !o.settled || o.round != nil || len(o.waiting) > 0 {
 		return false
 	}
-	last := *o.order
-	last.Echo = next.Echo
-	return reflect.DeepEqual(last, next)
+	return o.order.Extended && o.order.Seq == next.Seq && o.order.Equal(next)
 }
 
 // calm says whether a look at the host within the last mendPeriod has found it as the last order wants it, so that an
