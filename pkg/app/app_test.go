@@ -319,7 +319,8 @@ func TestPublisherOfTheOptions(t *testing.T) {
 		t.Helper()
 		seq++
 		at := netip.AddrPortFrom(o.Config.Local().IP, uint16(o.Config.Local().AgentPort)).String()
-		request := wire.OrderRequest("db1", cluster.Order{State: cluster.Online, Roles: roles, Extended: true, Seq: seq})
+		request := wire.OrderRequest("db1",
+			cluster.Order{State: cluster.Online, Roles: roles, Extended: true, Seq: seq})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		line, err := wire.Dialer{}.Ask(ctx, at, request.String())

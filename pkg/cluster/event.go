@@ -101,7 +101,7 @@ type Kill struct {
 // Output is what a Step asks of the world, apart from the orders that follow from its State.
 type Output struct {
 	Events []Event
-	// Exposure is that the writer's exposure has changed: a NoSuccessor or a Successor; nil: it has not. It is apart from
+	// Exposure says that the writer's exposure has changed (NoSuccessor, Successor); nil: it has not. It is apart from
 	// Events because it follows from them, and is the cause of none.
 	Exposure *Event
 	Kills    []Kill

@@ -77,7 +77,8 @@ func TestExposureIsTold(t *testing.T) {
 			"3 cluster.NoSuccessor Nobody can be given role 'writer': 'db1' is HARD_OFFLINE, 'db2' is HARD_OFFLINE",
 			NoWriter},
 		{"the same again", func() {}, "", NoWriter},
-		{"passive", func() { w.s.Mode = Passive }, "0 cluster.Successor Role 'writer' could be taken over again", Covered},
+		{"passive", func() { w.s.Mode = Passive },
+			"0 cluster.Successor Role 'writer' could be taken over again", Covered},
 		{"active", func() { w.s.Mode, w.s.Exposure = Active, NoWriter }, "", NoWriter},
 	} {
 		c.do()

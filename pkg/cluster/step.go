@@ -32,7 +32,7 @@ type Answer struct {
 	Writable bool // its server certainly or possibly accepts writes
 	Switch   Switch
 	Problems []string
-	// those of the Problems that are that another machine has an address
+	// those of the Problems that say that another machine has an address
 	Conflicts []string
 
 	// What the lease rests on; zero from an original agent.

@@ -267,7 +267,8 @@ func TestReport(t *testing.T) {
 			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|busy=1|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
 				"problem=set read_only: Access denied (a%7Cb)|problem=second",
 		},
-		{"conflict", Report{Extended: true, Writable: No, Problems: []string{"a|b", "second"}, Conflicts: []string{"a|b"}},
+		{"conflict", Report{Extended: true, Writable: No, Problems: []string{"a|b", "second"},
+			Conflicts: []string{"a|b"}},
 			"v=1|seq=0|have=|writable=0|conflict=1|conflicting=a%7Cb|problem=a%7Cb|problem=second"},
 		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)",
 			Fenced: true},
@@ -299,7 +300,8 @@ func TestReport(t *testing.T) {
 
 // Where an agent says that there is a conflict, and not which problem it is, each may be it.
 func TestConflictOfOlderAgent(t *testing.T) {
-	r := ParseReport(Answer{Fields: []string{"v=1", "seq=5", "have=", "writable=0", "conflict=1", "problem=a", "problem=b"}})
+	r := ParseReport(Answer{Fields: []string{"v=1", "seq=5", "have=", "writable=0", "conflict=1", "problem=a",
+		"problem=b"}})
 	if !slices.Equal(r.Conflicts, []string{"a", "b"}) || !slices.Equal(r.Problems, r.Conflicts) {
 		t.Errorf("%+v", r)
 	}

@@ -71,8 +71,8 @@ type Report struct {
 	Across  cluster.Across  // what the agent found in the log of a former writer whose own agent can't look
 
 	Problems []string // what of the order could not be done, one sentence each
-	// those of the Problems that are that another machine has an address; all of them where the agent says that there is
-	// one, and is of a version that does not say which
+	// those of the Problems that say that another machine has an address; all of the Problems where an agent of an older
+	// version says that one of them does, and not which
 	Conflicts []string
 }
 
