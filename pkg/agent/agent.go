@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -176,7 +175,7 @@ type owner struct {
 	order      *cluster.Order // the last one; nil: nothing was ordered since the start, and what is found stays
 	memory     Memory
 	present    []cluster.RoleIP // as last observed
-	problems   []string
+	problems   []problem
 	notes      []note
 	deferred   map[string]time.Time // conflicts that are logged as information so far, and since when there are
 	round      *round               // the one that runs; nil: none
@@ -306,9 +305,7 @@ func (o *owner) repeats(next cluster.Order) bool {
 	if o.order == nil || !next.Extended || !o.settled || o.round != nil || len(o.waiting) > 0 {
 		return false
 	}
-	last := *o.order
-	last.Echo = next.Echo
-	return reflect.DeepEqual(last, next)
+	return o.order.Extended && o.order.Seq == next.Seq && o.order.Equal(next)
 }
 
 // asOrdered says whether a look at the host within the last mendPeriod has found it as the last order wants it, so that
@@ -432,12 +429,13 @@ func (o *owner) report(order cluster.Order, f Facts) wire.Report {
 		ServerGone: f.Gone,
 		Fenced:     f.Fenced,
 		Backup:     o.agent.backups.get(),
-		Problems:   slices.Clone(o.problems),
-		Conflict:   o.memory.conflict,
-		Embargo:    follows.Embargo,
-		Audit:      follows.Audit,
-		Across:     follows.Across,
-		Astray:     follows.Astray,
+		Problems:   texts(o.problems),
+		Conflicts: texts(slices.DeleteFunc(slices.Clone(o.problems),
+			func(p problem) bool { return !p.conflict })),
+		Embargo: follows.Embargo,
+		Audit:   follows.Audit,
+		Across:  follows.Across,
+		Astray:  follows.Astray,
 	}
 	o.note(nil)
 	for _, n := range o.notes {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -343,6 +344,42 @@ func runNoted(t *testing.T, slave bool, embargo string, f func(s *sim, say func(
 
 func order(roles ...cluster.RoleIP) cluster.Order {
 	return cluster.Order{State: cluster.Online, Roles: roles, Master: "db2", Extended: true, Seq: 7}
+}
+
+// TestRepeats: an order repeats the last one if nothing but its echo differs, whatever field of an order it is.
+func TestRepeats(t *testing.T) {
+	fields := reflect.TypeFor[cluster.Order]()
+	for i := range fields.NumField() {
+		last, next := order(reader1), order(reader1)
+		field := reflect.ValueOf(&next).Elem().Field(i)
+		if first := field; field.Kind() == reflect.Struct {
+			for first.Kind() == reflect.Struct {
+				first = first.Field(0)
+			}
+			field = first
+		}
+		switch field.Kind() {
+		case reflect.Bool:
+			field.SetBool(!field.Bool())
+		case reflect.String:
+			field.SetString(field.String() + "x")
+		case reflect.Int64:
+			field.SetInt(field.Int() + 1)
+		case reflect.Uint64:
+			field.SetUint(field.Uint() + 1)
+		case reflect.Slice:
+			field.SetLen(0)
+		default:
+			t.Fatalf("%s can't be changed: teach this test its kind", fields.Field(i).Name)
+		}
+		name := fields.Field(i).Name
+		for _, c := range []struct{ last, next cluster.Order }{{last, next}, {next, last}} {
+			o := &owner{order: &c.last, settled: true}
+			if got := o.repeats(c.next); got != (name == "Echo") {
+				t.Errorf("%s differs, and the order counts as repeated: %v", name, got)
+			}
+		}
+	}
 }
 
 func TestBecomeWriterAndLeave(t *testing.T) {

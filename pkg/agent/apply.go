@@ -121,9 +121,9 @@ func (h *host) observe(ctx context.Context) (f Facts, err error) {
 
 // recognise finds out what this host is, and takes off addresses that somebody else has added (evict). It returns a
 // problem for each of these that stays. It notes in m, and with the Process, what the server has answered.
-func (h *host) recognise(ctx context.Context, p pass, m *Memory) (Facts, []string, error) {
+func (h *host) recognise(ctx context.Context, p pass, m *Memory) (Facts, []problem, error) {
 	var f Facts
-	var problems []string
+	var problems []problem
 	err := h.look(ctx, p.before, &f)
 	if err == nil {
 		f.Present, problems = h.evict(ctx, p, f.Present, m)
@@ -190,10 +190,10 @@ func (h *host) lookAtServer(ctx context.Context, f *Facts) error {
 
 // apply carries out a plan. It goes on where an action fails, with two exceptions. In a planned move a server that
 // can't be closed for writes keeps the writer's address, as the role stays here. And the writer's address is added only
-// where the server has caught up and was opened. apply returns the memory of what was achieved, and one sentence for
-// each action that failed.
-func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []string) {
-	var problems []string
+// where the server has caught up and was opened. apply returns the memory of what was achieved, and a problem for each
+// action that failed.
+func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool, m Memory) (Memory, []problem) {
+	var problems []problem
 	blocked, stays := false, false
 	// DenyWrites calls block when it has its connections: an admin's command may keep away this agent's new ones too.
 	var block func()
@@ -207,7 +207,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 	defer look.stop()
 	for _, a := range plan {
 		if ctx.Err() != nil {
-			return m, append(problems, "Interrupted by a newer order")
+			return m, append(problems, problem{text: "Interrupted by a newer order"})
 		}
 		var err error
 		switch a.Kind {
@@ -260,19 +260,33 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			m.Opened = m.Opened || err == nil
 		}
 		if err != nil {
-			m.conflict = m.conflict || errors.Is(err, errConflict)
-			problems = append(problems, problem(a, err))
+			problems = append(problems, failure(a, err))
 		}
 	}
 	return m, problems
 }
 
-func problem(a Action, err error) string {
+// problem is something that could not be done.
+type problem struct {
+	text     string // a sentence
+	conflict bool   // it is that another machine has an address
+}
+
+func texts(problems []problem) []string {
+	var all []string
+	for _, p := range problems {
+		all = append(all, p.text)
+	}
+	return all
+}
+
+func failure(a Action, err error) problem {
 	what := string(a.Kind)
 	if a.Address.Role != "" {
 		what += " " + a.Address.String()
 	}
-	return fmt.Sprintf("Couldn't %s: %s", what, strings.ReplaceAll(err.Error(), "\n", "; "))
+	return problem{text: fmt.Sprintf("Couldn't %s: %s", what, strings.ReplaceAll(err.Error(), "\n", "; ")),
+		conflict: errors.Is(err, errConflict)}
 }
 
 func (h *host) allow(ctx context.Context) error {

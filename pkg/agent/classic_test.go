@@ -146,23 +146,25 @@ func TestLookAcross(t *testing.T) {
 // on the old one. That is logged as FATAL only where it lasts. Under a monitor of ours, which tells the old holder
 // first, it is FATAL at once.
 func TestClassicMove(t *testing.T) {
-	const conflict = "Couldn't add reader(10.0.0.101): the machine 02:00 has 10.0.0.101: address conflict"
+	const said = "Couldn't add reader(10.0.0.101): the machine 02:00 has 10.0.0.101: address conflict"
 	for name, c := range map[string]struct {
 		lasts    time.Duration
 		extended bool
+		conflict bool
 		fatal    int
 	}{
-		"a move":         {4 * time.Second, false, 0},
-		"it lasts":       {30 * time.Second, false, 1},
-		"one of our own": {4 * time.Second, true, 1},
+		"a move":         {4 * time.Second, false, true, 0},
+		"it lasts":       {30 * time.Second, false, true, 1},
+		"one of our own": {4 * time.Second, true, true, 1},
+		"only its words": {4 * time.Second, false, false, 1}, // the server's own text has them, say
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
 			o := &owner{agent: &Agent{log: slog.New(slog.NewTextHandler(&log, nil))},
 				order: &cluster.Order{Extended: c.extended}}
 			for began := time.Now(); time.Since(began) < c.lasts; time.Sleep(time.Second) {
-				o.complain(t.Context(), []string{conflict})
-				o.problems = []string{conflict}
+				o.complain(t.Context(), []problem{{said, c.conflict}})
+				o.problems = []problem{{said, c.conflict}}
 			}
 			o.complain(t.Context(), nil)
 			if n := strings.Count(log.String(), "level=ERROR+4"); n != c.fatal {

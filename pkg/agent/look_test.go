@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,11 +99,12 @@ func TestLookBeforeOpening(t *testing.T) {
 				o.Switch, o.Forced = c.sw, c.forced
 				out := h.pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
 				opened, added := strings.Contains(s.history(), "allow"), strings.Contains(s.history(), "add")
-				if got := strings.Join(out.problems, "; "); got != c.problem || opened != (c.problem == "") ||
+				if got := strings.Join(texts(out.problems), "; "); got != c.problem || opened != (c.problem == "") ||
 					added != opened {
 					t.Errorf("it did %s: %s", s.history(), got)
 				}
-				if out.memory.conflict != c.conflict || out.memory.Opened != opened ||
+				if slices.ContainsFunc(out.problems, func(p problem) bool { return p.conflict }) != c.conflict ||
+					out.memory.Opened != opened ||
 					(out.facts.Writable == wire.Yes) != opened {
 					t.Errorf("it remembers %+v", out.memory)
 				}

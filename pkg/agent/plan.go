@@ -51,8 +51,6 @@ type Memory struct {
 	notes []string
 	// endClients: the writer role was taken away, so client connections are to be ended once a round is not interrupted.
 	endClients bool
-	// conflict: this pass found another machine that has an address which it was to add.
-	conflict bool
 }
 
 // Kind is what an Action does.

@@ -250,7 +250,7 @@ func TestRefusedAgent(t *testing.T) {
 				if len(out.facts.Present) != len(c.roles) {
 					t.Errorf("it has %v", out.facts.Present)
 				}
-				if said := strings.Join(out.problems, "\n"); !strings.Contains(said,
+				if said := strings.Join(texts(out.problems), "\n"); !strings.Contains(said,
 					"the server answers, and does not let this agent open or close it: ") ||
 					!strings.Contains(said, "1045") {
 					t.Errorf("problems:\n%s", said)

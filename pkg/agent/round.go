@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"mysql-mmm/pkg/cluster"
@@ -23,7 +22,7 @@ type round struct {
 type outcome struct {
 	memory      Memory
 	facts       Facts
-	problems    []string
+	problems    []problem
 	interrupted bool // by an order that wants something else
 }
 
@@ -139,10 +138,9 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
 		m.Opened = true // it was the writer at work already: it counts as opened by this agent
 	}
-	m.conflict = false
 	p.hangs, p.refused = facts.Writable == wire.Unsure || facts.Stalled, facts.Refused
 	if len(plan) > 0 {
-		var failed []string
+		var failed []problem
 		m, failed = h.apply(ctx, p, plan, was, m)
 		problems = append(problems, failed...)
 		if after := context.WithoutCancel(ctx); facts.Writable == wire.Unsure {
@@ -158,18 +156,18 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if writer && m.Opened {
 		m.holding = p.holding
 	}
-	var problem string
-	if facts, m, problem = h.shut(ctx, site, writer, p.stall, facts, m); problem != "" {
-		problems = append(problems, problem)
+	var why string
+	if facts, m, why = h.shut(ctx, site, writer, p.stall, facts, m); why != "" {
+		problems = append(problems, problem{text: why})
 	}
 	if !p.unasked {
 		h.hold(order.Roles, facts.Present)
 	}
 	if err != nil {
-		problems = append(problems, "Couldn't observe this host: "+err.Error())
+		problems = append(problems, problem{text: "Couldn't observe this host: " + err.Error()})
 	}
 	for _, r := range h.site.unknown(order.Roles) {
-		problems = append(problems, fmt.Sprintf("Role %s is not in the configuration of this host", r))
+		problems = append(problems, problem{text: fmt.Sprintf("Role %s is not in the configuration of this host", r)})
 	}
 	if was && !writer && facts.Writable == wire.No {
 		m.endClients = true
@@ -224,19 +222,19 @@ const classicMove = 10 * time.Second
 
 // complain logs problems that are new as FATAL. An original monitor tells the new holder of an address before the old
 // one, so that a conflict over the address is ordinary at first: for classicMove it is only logged as information.
-func (o *owner) complain(ctx context.Context, problems []string) {
+func (o *owner) complain(ctx context.Context, problems []problem) {
 	deferred := map[string]time.Time{}
 	for _, p := range problems {
-		since, waits := o.deferred[p]
-		moving := o.order != nil && !o.order.Extended && strings.Contains(p, errConflict.Error())
+		since, waits := o.deferred[p.text]
+		moving := o.order != nil && !o.order.Extended && p.conflict
 		switch {
 		case moving && !waits && !slices.Contains(o.problems, p):
-			o.agent.log.Info(p)
-			deferred[p] = time.Now()
+			o.agent.log.Info(p.text)
+			deferred[p.text] = time.Now()
 		case waits && moving && time.Since(since) < classicMove:
-			deferred[p] = since
+			deferred[p.text] = since
 		case waits, !slices.Contains(o.problems, p):
-			o.agent.log.Log(ctx, levelFatal, p)
+			o.agent.log.Log(ctx, levelFatal, p.text)
 		}
 	}
 	o.deferred = deferred

@@ -41,7 +41,7 @@ func (o *owner) publishStatus() {
 	s := Status{Host: o.agent.site.Host, State: cluster.Unknown, Known: o.agent.site.Addresses,
 		Present: slices.Clone(o.present), Writable: o.facts.Writable, Down: o.facts.Down,
 		Refused: o.facts.Refused, Opened: o.memory.Opened,
-		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: slices.Clone(o.problems),
+		Observed: o.observed, Heard: o.heard, Told: time.Now(), Problems: texts(o.problems),
 		Fenced: o.memory.Port == PortClosed, Lapses: o.lapses}
 	if o.order != nil {
 		s.State, s.Ordered, s.Leased = o.order.State, slices.Clone(o.want().Roles), o.holder != nil && o.order.Lease > 0

@@ -58,7 +58,7 @@ func (s Site) own(present []netip.Addr, inherited bool) []netip.Addr {
 // the server is asked anything, unlike with an address that this host gives up: a server that hangs does not keep a
 // stray here.
 func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memory) (left []netip.Addr,
-	problems []string) {
+	problems []problem) {
 	if !m.looked { // the kernel did not answer when the agent started
 		m.mine, m.looked = h.site.own(present, p.inherited), true
 	}
@@ -69,7 +69,7 @@ func (h *host) evict(ctx context.Context, p pass, present []netip.Addr, m *Memor
 		}
 		h.log.Warn(fmt.Sprintf("Somebody has added %s to this host: removing it", r))
 		if err := h.publisher.Withdraw(ctx, r); err != nil {
-			problems = append(problems, problem(Action{Kind: Remove, Address: r}, err))
+			problems = append(problems, failure(Action{Kind: Remove, Address: r}, err))
 			continue
 		}
 		present = slices.DeleteFunc(present, func(ip netip.Addr) bool { return ip == r.IP })

@@ -207,9 +207,9 @@ func read(line string, err error) (cluster.Answer, error) {
 	return cluster.Answer{
 		Reached: true, OK: a.OK(), Text: a.Text, Uptime: a.Uptime,
 		Extended: report.Extended, Busy: report.Busy, Have: report.Have, Writable: report.Writable != wire.No,
-		Switch: report.Switch, Problems: report.Problems, Conflict: report.Conflict, Epoch: report.Epoch,
-		Stamp: report.Stamp,
-		Live:  report.Live, Candidates: report.Candidates,
+		Switch: report.Switch, Problems: report.Problems, Conflicts: report.Conflicts,
+		Epoch: report.Epoch, Stamp: report.Stamp,
+		Live: report.Live, Candidates: report.Candidates,
 		PromisedTo: report.PromisedTo, PromiseAge: report.PromiseAge, ServerGone: report.ServerGone,
 		Embargo: report.Embargo, Audit: report.Audit, Across: report.Across,
 		Backup: report.Backup, Astray: report.Astray,

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mysql-mmm/pkg/agent"
@@ -82,8 +83,10 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 		before, after = old.port, old.agent
 	}
 	nic := vip.Open(local.ClusterInterface)
-	announcer := vip.NewAnnouncer(local.ClusterInterface, log)
-	announcer.Refresh = c.ARPRefresh
+	listens := func(ctx context.Context) ([]netip.AddrPort, error) {
+		return vip.Listeners(ctx, uint16(local.MySQLPort))
+	}
+	out := a.publishing(c, nic, listens)
 	server := mysqlctl.New(agent.Account(c, local))
 	peers := wire.Dialer{ConnectTimeout: peerTimeout, Secret: c.AgentSecret.Bytes(), TLS: g.security.client}
 	port, site := agent.NewFence(c), agent.NewSite(c)
@@ -100,19 +103,14 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 	replicates.Dumps, replicates.HangUp = agent.NewLocalDumps(server, who), vip.DestroyTo
 	replicates.Patience = c.CatchUpTimeout
 	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log
-	listens := func(ctx context.Context) ([]netip.AddrPort, error) {
-		return vip.Listeners(ctx, uint16(local.MySQLPort))
-	}
-	endpoints := &endpoint.VIP{Addresses: nic, Announcer: announcer, Departures: fence.Departures{},
-		Sockets: vip.DestroySockets, Log: log}
 	g.agent = agent.New(agent.Config{
 		Clients: func(ctx context.Context) (int, error) { return vip.DestroyClients(ctx, port.Number, port.Peers) },
 		Commits: server, Processes: os.DirFS("/proc"), Backups: server,
 		Volume: agent.Disks{Own: filepath.Dir(local.StatePath)},
-		Fence:  port, Lifetimes: nic, Conflict: nic,
-		Listens: listens,
+		Fence:  port, Lifetimes: out.lifetimes, Conflict: out.conflict,
+		Listens: out.listens,
 		Process: &agent.ServerProcess{PIDFile: server.PIDFile}, Leasing: agent.NewLeasing(c, a.clock, peers),
-		Site: site, Endpoints: endpoints, Watch: nic, Announce: announcer,
+		Site: site, Endpoints: out.publisher, Watch: nic, Announce: out.announcer,
 		Gate: gate, Spare: mysqlctl.New(agent.SpareAccount(c)), Local: server, Locks: server,
 		Peers: others, Replication: replication.New(replicates), Blocking: agent.NewBlocking(c),
 		Examiner: &agent.Examiner{Config: c, Version: version, Neighbourhood: nic, Fence: port,
@@ -122,8 +120,8 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 	if g.port, err = wire.OpenPort(address(local.IP, local.AgentPort), before); err != nil {
 		return daemon.Generation{}, fmt.Errorf("listen for the monitor: %w", err)
 	}
-	tasks := []daemon.Task{announcer, endpoints, who, others, g.agent,
-		wire.Listening{Server: a.orders(g), Listener: g.port.Listener(g.security.server)}}
+	tasks := slices.Concat(out.tasks, []daemon.Task{who, others, g.agent,
+		wire.Listening{Server: a.orders(g), Listener: g.port.Listener(g.security.server)}})
 	tasks = append(tasks, scheduler...)
 	if at := local.MetricsListen; at.IsValid() {
 		tasks = append(tasks, web.Server{Addr: at, Handler: web.Agent(g.agent, version), Log: log})
@@ -138,6 +136,37 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 		Next: func(ctx context.Context) (daemon.Generation, error) { return a.next(ctx, g) },
 	}, nil
 }
+
+// publishing is how the clients of the roles are sent to the host, with what only virtual addresses need.
+type publishing struct {
+	publisher endpoint.Publisher
+	tasks     []daemon.Task
+	announcer agent.Announcer
+	conflict  agent.Conflict
+	lifetimes agent.Lifetimes
+	listens   agent.Listens
+}
+
+// publishing makes the publisher of the options, or else the virtual addresses on nic. Only these are announced; only
+// of these the network is asked for another machine that has them; and only by these clients connect to the server.
+func (a *Agent) publishing(c *config.Config, nic *vip.Interface, listens agent.Listens) publishing {
+	if a.options.Publisher != nil {
+		p, tasks := a.options.Publisher(c)
+		return publishing{publisher: p, tasks: tasks, announcer: unannounced{}}
+	}
+	announcer := vip.NewAnnouncer(c.Local().ClusterInterface, a.options.Log)
+	announcer.Refresh = c.ARPRefresh
+	p := &endpoint.VIP{Addresses: nic, Announcer: announcer, Departures: fence.Departures{},
+		Sockets: vip.DestroySockets, Log: a.options.Log}
+	return publishing{publisher: p, tasks: []daemon.Task{announcer, p}, announcer: announcer, conflict: nic,
+		lifetimes: nic, listens: listens}
+}
+
+// unannounced is the announcer of what the network need not be told.
+type unannounced struct{}
+
+func (unannounced) Announce(netip.Addr) {}
+func (unannounced) Hold(netip.Addr)     {}
 
 // orders answers monitor and other agents.
 func (a *Agent) orders(g *agentGeneration) *wire.Server {

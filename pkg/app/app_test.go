@@ -8,16 +8,20 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/nstest"
 	"mysql-mmm/pkg/store"
 	"mysql-mmm/pkg/wire"
@@ -241,6 +245,133 @@ func TestStoreOfTheOptions(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(here.dir, "status")); !os.IsNotExist(err) {
 		t.Errorf("the status file of the configuration is there: %v", err)
 	}
+}
+
+// ledger is a publisher that writes down what it publishes, and a task.
+type ledger struct {
+	mu      sync.Mutex
+	list    []netip.Addr
+	running bool
+}
+
+func (l *ledger) String() string { return "ledger" }
+
+func (l *ledger) Run(ctx context.Context) error {
+	l.mu.Lock()
+	l.running = true
+	l.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+func (l *ledger) List(context.Context) ([]netip.Addr, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list), nil
+}
+
+func (l *ledger) Publish(_ context.Context, r cluster.RoleIP, left endpoint.Lifetime) error {
+	if _, err := left(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, r.IP)
+	return nil
+}
+
+func (l *ledger) Renew(context.Context, cluster.RoleIP, endpoint.Lifetime) error { return nil }
+
+func (l *ledger) Withdraw(_ context.Context, r cluster.RoleIP) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(ip netip.Addr) bool { return ip == r.IP })
+	return nil
+}
+
+// Every generation of an agent publishes what it is ordered to with the publisher that the options name, and nothing on
+// its interface.
+func TestPublisherOfTheOptions(t *testing.T) {
+	s := newSite(t, 19994)
+	reader := cluster.RoleIP{Role: "reader", IP: netip.MustParseAddr("10.77.0.101")}
+	// Who is asked for this address has it, which matters only where it is to be on an interface.
+	elsewhere(t, reader.IP)
+	roles := func() {
+		t.Helper()
+		s.write(t)
+		text, err := os.ReadFile(s.file())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, "<role reader>\n hosts db1\n ips 10.77.0.101\n mode balanced\n</role>\n"...)
+		if err := os.WriteFile(s.file(), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roles()
+	l, made := &ledger{}, 0
+	o := s.options(t, config.Agent)
+	o.Publisher = func(*config.Config) (endpoint.Publisher, []daemon.Task) {
+		made++
+		return l, []daemon.Task{l}
+	}
+	a, err := NewAgent(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, a)
+	seq := uint64(0)
+	order := func(roles ...cluster.RoleIP) {
+		t.Helper()
+		seq++
+		at := netip.AddrPortFrom(o.Config.Local().IP, uint16(o.Config.Local().AgentPort)).String()
+		request := wire.OrderRequest("db1",
+			cluster.Order{State: cluster.Online, Roles: roles, Extended: true, Seq: seq})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		line, err := wire.Dialer{}.Ask(ctx, at, request.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := wire.ParseAnswer(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		published, _ := l.List(t.Context())
+		if r := wire.ParseReport(answer); !slices.Equal(r.Have, roles) || len(published) != len(roles) {
+			t.Errorf("ordered %v, published %v: %s", roles, published, line)
+		}
+	}
+	order(reader)
+	s.lease = 4
+	roles()
+	if err := a.Reload(t.Context()); err != nil || made != 2 {
+		t.Errorf("reloaded with %d publishers, %v", made, err)
+	}
+	order(reader)
+	order()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running {
+		t.Error("the publisher's task does not run")
+	}
+}
+
+// elsewhere makes the other end of the network answer for an address.
+func elsewhere(t *testing.T, ip netip.Addr) {
+	t.Helper()
+	peer, err := netlink.LinkByName("peer0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := netlink.ParseAddr(ip.String() + "/32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(netlink.LinkSetUp(peer), netlink.AddrAdd(peer, a)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.AddrDel(peer, a) })
 }
 
 func mustCluster(t *testing.T, o Options) *Cluster {

@@ -10,6 +10,7 @@ import (
 	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/daemon"
 	"mysql-mmm/pkg/durable"
+	"mysql-mmm/pkg/endpoint"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
 	"mysql-mmm/pkg/store"
@@ -25,9 +26,12 @@ type Options struct {
 	// Name is the cluster's, as in @CLUSTER, for events; "" for none.
 	Name string
 	// Store makes what keeps a monitor's decisions, anew for each configuration; nil: its status file.
-	Store   func(*config.Config) Store
-	Version string // of the program, for metrics and answers
-	Log     *slog.Logger
+	Store func(*config.Config) Store
+	// Publisher makes what sends the clients of the roles to an agent's host, with the tasks that it needs to run, anew
+	// for each configuration; nil: the virtual addresses.
+	Publisher func(*config.Config) (endpoint.Publisher, []daemon.Task)
+	Version   string // of the program, for metrics and answers
+	Log       *slog.Logger
 }
 
 // Store keeps a monitor's decisions, and knows who may make them. A reload makes a new Store of the same place, on which

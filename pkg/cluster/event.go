@@ -21,12 +21,16 @@ const (
 type Event struct {
 	Level Level
 	Host  string // host it is about, or ""
-	Text  string // the line of the classic log, with the cause; "": the log does not tell it
+	Text  string // the line of the classic log, with the cause; "" where the event is not Logged
 	Fact  Fact   // what happened, for programs; nil: nothing but what Text says
 }
 
-// Fact is what an event is about: one of the types below.
-type Fact interface{ fact() }
+// Logged says whether the log has a line about the event, for people. It has none about the stations of an address on
+// its way: it has lines about the decisions that move the address, which are events of their own.
+func (e Event) Logged() bool { return e.Fact == nil || e.Fact.logged() }
+
+// Fact is what an event is about: one of the types below. logged is Event.Logged.
+type Fact interface{ logged() bool }
 
 // Detail spells out what follows from another event.
 type Detail struct{}
@@ -61,21 +65,24 @@ type RoleArrived struct {
 // Conflict: an address is, or may be, in two places.
 type Conflict struct{}
 
-// Unprotected: nobody could take over from the writer now, or its agent knows no lease, so that there may be two
-// writers.
-type Unprotected struct{}
+// NoLease: the agent of the event's host, which may be the writer, knows no lease, so that there may be two writers.
+type NoLease struct{}
 
-// Protected: what Unprotected said is over.
-type Protected struct{}
+// NoSuccessor: nobody could take over from the writer now or, where there is no writer, nobody can become it.
+type NoSuccessor struct{}
 
-func (Detail) fact()       {}
-func (StateChanged) fact() {}
-func (RoleLeaving) fact()  {}
-func (RoleGiven) fact()    {}
-func (RoleArrived) fact()  {}
-func (Conflict) fact()     {}
-func (Unprotected) fact()  {}
-func (Protected) fact()    {}
+// Successor: what NoSuccessor said is over.
+type Successor struct{}
+
+func (Detail) logged() bool       { return true }
+func (StateChanged) logged() bool { return true }
+func (RoleLeaving) logged() bool  { return false }
+func (RoleGiven) logged() bool    { return false }
+func (RoleArrived) logged() bool  { return false }
+func (Conflict) logged() bool     { return true }
+func (NoLease) logged() bool      { return true }
+func (NoSuccessor) logged() bool  { return true }
+func (Successor) logged() bool    { return true }
 
 // journey is the way of an address from one host to another; the zero value: the address stays where it is.
 type journey struct {
@@ -94,11 +101,14 @@ type Kill struct {
 // Output is what a Step asks of the world, apart from the orders that follow from its State.
 type Output struct {
 	Events []Event
-	Kills  []Kill
-	Save   bool // what outlives the monitor (Durable) has changed, and no event says so
-	Clear  bool // send CLEAR_BAD_ROLES to every agent after its next order
-	Answer string
-	Move   *Move // a move that was ordered: the command is answered once Move.Outcome is decided
+	// Exposure says that the writer's exposure has changed (NoSuccessor, Successor); nil: it has not. It is apart from
+	// Events because it follows from them, and is the cause of none.
+	Exposure *Event
+	Kills    []Kill
+	Save     bool // what outlives the monitor (Durable) has changed, and no event says so
+	Clear    bool // send CLEAR_BAD_ROLES to every agent after its next order
+	Answer   string
+	Move     *Move // a move that was ordered: the command is answered once Move.Outcome is decided
 }
 
 // changed notes that a host's state changes.

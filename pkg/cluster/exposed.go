@@ -5,6 +5,36 @@ import (
 	"strings"
 )
 
+// Exposure says whether another host could take the writer role over if the writer died now.
+type Exposure int
+
+// The exposures.
+const (
+	Covered  Exposure = iota // another host could
+	NoSpare                  // no host but the writer can have the role
+	NoWriter                 // no host can have the role
+)
+
+// expose tells when no host can take the writer role over any more, and when one can again.
+func (x *stepper) expose() {
+	was := x.s.Exposure
+	why, noWriter := x.s.Exposed(x.t)
+	e := Event{Level: Warn, Text: why, Fact: NoSuccessor{}}
+	switch {
+	case why == "":
+		x.s.Exposure = Covered
+		e = Event{Level: Info, Fact: Successor{},
+			Text: fmt.Sprintf("Role '%s' could be taken over again", x.t.ActiveMasterRole)}
+	case noWriter:
+		x.s.Exposure, e.Level = NoWriter, Fatal
+	default:
+		x.s.Exposure = NoSpare
+	}
+	if x.s.Exposure != was {
+		x.out.Exposure = &e
+	}
+}
+
 // Exposed says why nobody could take over from the writer now or, where there is no writer, why nobody can become it;
 // "" where somebody could. It is "" too where only one host may have the role, since that is meant to be so, and in
 // passive mode, in which nothing is given to anybody. noWriter says that there is no writer.

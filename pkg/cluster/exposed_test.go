@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 )
@@ -42,5 +43,47 @@ func TestExposed(t *testing.T) {
 	if got, _ := (State{Addresses: []Address{{RoleIP: RoleIP{Role: "writer", IP: ip},
 		Holder: "db1"}}}).Exposed(top); got != "" {
 		t.Errorf("one candidate: %q", got)
+	}
+}
+
+// TestExposureIsTold: a change of the exposure is told once, with a level and a fact, and not again after a start that
+// takes the exposure over.
+func TestExposureIsTold(t *testing.T) {
+	w := newWorld(lab())
+	w.do("after 11s")
+	told := func() string {
+		out := w.step(Input{})
+		if out.Exposure == nil {
+			return ""
+		}
+		return fmt.Sprintf("%d %T %s", out.Exposure.Level, out.Exposure.Fact, out.Exposure.Text)
+	}
+	db1, db2 := w.verdicts["db1"], w.verdicts["db2"]
+	db1.MySQL, db2.MySQL = false, false
+	if w.s.Exposure != Covered || w.s.ActiveMaster(w.t) != "db1" {
+		t.Fatalf("it begins with exposure %d, writer '%s'", w.s.Exposure, w.s.ActiveMaster(w.t))
+	}
+	for _, c := range []struct {
+		name string
+		do   func()
+		told string
+		now  Exposure
+	}{
+		{"nothing", func() {}, "", Covered},
+		{"no spare", func() { w.verdicts["db2"] = db2 },
+			"1 cluster.NoSuccessor Nobody could take role 'writer' over from 'db1': 'db2' is HARD_OFFLINE", NoSpare},
+		{"the same", func() {}, "", NoSpare},
+		{"no writer", func() { w.verdicts["db1"] = db1 },
+			"3 cluster.NoSuccessor Nobody can be given role 'writer': 'db1' is HARD_OFFLINE, 'db2' is HARD_OFFLINE",
+			NoWriter},
+		{"the same again", func() {}, "", NoWriter},
+		{"passive", func() { w.s.Mode = Passive },
+			"0 cluster.Successor Role 'writer' could be taken over again", Covered},
+		{"active", func() { w.s.Mode, w.s.Exposure = Active, NoWriter }, "", NoWriter},
+	} {
+		c.do()
+		if got := told(); got != c.told || w.s.Exposure != c.now {
+			t.Errorf("%s: exposure %d, told %q, want %d, %q", c.name, w.s.Exposure, got, c.now, c.told)
+		}
 	}
 }

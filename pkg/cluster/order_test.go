@@ -56,6 +56,34 @@ func TestNewOrders(t *testing.T) {
 	}
 }
 
+// TestOrderEqual: whatever of an order differs, the orders are not the same, but for what numbers and dates them.
+func TestOrderEqual(t *testing.T) {
+	before := Order{Host: "db1", State: Online, Extended: true}
+	var same []string
+	var check func(v reflect.Value, name string, o *Order)
+	check = func(v reflect.Value, name string, o *Order) {
+		for i := range v.NumField() {
+			field, name := v.Field(i), name+v.Type().Field(i).Name
+			if field.Kind() == reflect.Struct {
+				check(field, name+".", o)
+				continue
+			}
+			if !change(field) {
+				t.Fatalf("%s can't be changed: teach change its kind", name)
+			}
+			if before.Equal(*o) {
+				same = append(same, name)
+			}
+			*o = before
+		}
+	}
+	after := before
+	check(reflect.ValueOf(&after).Elem(), "", &after)
+	if want := []string{"Extended", "Seq", "Echo.Boot", "Echo.At"}; !slices.Equal(same, want) {
+		t.Errorf("orders that differ in %v are equal, want only %v", same, want)
+	}
+}
+
 // change gives v another value: of a struct, its first field that has one.
 func change(v reflect.Value) bool {
 	v = reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem()

@@ -136,7 +136,7 @@ func (x *stepper) problems(h HostInfo, ans Answer) []string {
 	for _, p := range now {
 		if !slices.Contains(h.Problems, p) {
 			x.out.add(Error, ans.Host, "Agent on host '%s' reports: %s", ans.Host, p)
-			if ans.Conflict {
+			if slices.Contains(ans.Conflicts, p) {
 				x.out.about(Conflict{})
 			}
 		}

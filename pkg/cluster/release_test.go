@@ -204,3 +204,37 @@ func TestPassOn(t *testing.T) {
 		})
 	}
 }
+
+// TestConflictAmongProblems: of an agent's problems only those that are an address conflict are told as one, each when
+// it is new.
+func TestConflictAmongProblems(t *testing.T) {
+	w := newWorld(lab())
+	w.do("after 11s")
+	const first, second, other = "db9 has 10.77.0.101", "db9 has 10.77.0.102", "the disk is full"
+	for _, c := range []struct {
+		problems, conflicts []string
+		told                string
+	}{
+		{[]string{first, other}, []string{first}, "conflict, problem"},
+		{[]string{other}, nil, ""},
+		{[]string{other, first}, []string{first}, "conflict"},
+		{[]string{other, first, "another"}, []string{first}, "problem"},
+		{[]string{first, second}, []string{first, second}, "conflict"},
+	} {
+		out := w.step(Input{Answers: []Answer{{Host: "db2", Seq: w.s.Seq, Reached: true, Extended: true,
+			Problems: c.problems, Conflicts: c.conflicts}}})
+		var told []string
+		for _, e := range out.Events {
+			what := "problem"
+			if _, is := e.Fact.(Conflict); is {
+				what = "conflict"
+			}
+			if strings.HasPrefix(e.Text, "Agent on host 'db2' reports: ") {
+				told = append(told, what)
+			}
+		}
+		if got := strings.Join(told, ", "); got != c.told {
+			t.Errorf("%v: told %q, want %q", c.problems, got, c.told)
+		}
+	}
+}

@@ -39,6 +39,7 @@ type State struct {
 	LastWriter  string    // host that last was given the active master role
 	Switch      Switch    // how the present writer took over
 	Warnings    []string  // about the servers; for people
+	Exposure    Exposure  // of the writer, as the newest Step found it and told
 
 	Epoch Epoch // the newest decision about the writer; number 0 where the writer never had a lease
 	// hosts that may be appointed because time has passed: everybody who may hold the role has to ask each of them. As

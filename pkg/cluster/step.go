@@ -32,7 +32,8 @@ type Answer struct {
 	Writable bool // its server certainly or possibly accepts writes
 	Switch   Switch
 	Problems []string
-	Conflict bool // among the problems is that another machine has an address
+	// those of the Problems that say that another machine has an address
+	Conflicts []string
 
 	// What the lease rests on; zero from an original agent.
 	Epoch      Epoch  // newest epoch that the agent knows
@@ -105,6 +106,7 @@ func Step(t Topology, s State, in Input) (State, Output) {
 	x.settle()
 	x.newTerms()
 	x.newEpoch()
+	x.expose()
 	if x.numbered() || mayOrder(s, next) && !slices.EqualFunc(Orders(t, s), Orders(t, next), Order.Equal) {
 		next.Seq = x.seq
 	}

@@ -88,7 +88,7 @@ func newWorld(t Topology) *world {
 func (w *world) note(out Output) {
 	w.events = append(w.events, out.Events...)
 	for _, e := range out.Events {
-		if e.Text == "" {
+		if !e.Logged() {
 			continue
 		}
 		w.log = append(w.log, fmt.Sprintf("%s %s", []string{" INFO", " WARN", "ERROR", "FATAL"}[e.Level], e.Text))
@@ -138,7 +138,7 @@ func mustStep(t Topology, s State, in Input) (State, Output) {
 }
 
 // mustTell: each change of a host's state, and each address that goes to another host, is an event that says from what
-// to what.
+// what. An event has a text if the log has a line about it.
 func mustTell(before, after State, out Output) {
 	at := map[string]HostState{}
 	holder := map[RoleIP]string{}
@@ -163,7 +163,7 @@ func mustTell(before, after State, out Output) {
 		case RoleArrived:
 			wrong = holder[f.Role] != f.To || e.Host != f.To
 		}
-		if wrong {
+		if wrong || e.Logged() != (e.Text != "") {
 			panic(fmt.Sprintf("event %+v, but the states were %v and the holders %v", e, at, holder))
 		}
 	}

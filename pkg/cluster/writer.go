@@ -53,7 +53,7 @@ func (x *stepper) heard(h *HostInfo, ans Answer) {
 	}
 	if h.Classic && !was && x.t.leased() {
 		x.out.add(Warn, ans.Host, "Host '%s' is unprotected: its agent knows no lease", ans.Host)
-		x.out.about(Unprotected{})
+		x.out.about(NoLease{})
 	}
 	if ans.Stamp != (Stamp{}) {
 		h.Stamp, h.Stamped, h.Live = ans.Stamp, x.in.Now, ans.Live

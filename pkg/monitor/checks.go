@@ -3,6 +3,7 @@ package monitor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,7 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 		a.Brief = brief[h.Name].Load
 		return mysqlctl.NewConn(a)
 	}
-	registry := newRegistry(c, pinger, login)
+	registry := newRegistry(check.Known(), c, probes(c, pinger, login))
 	server := timing(c, check.MySQL)
 	return Checks{
 		Registry: registry,
@@ -33,13 +34,7 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
 				Emit: emit}
 		},
-		Hosts: func(emit func(check.Update)) []Task {
-			var tasks []Task
-			for _, r := range registry.Runners(names, emit) {
-				tasks = append(tasks, r)
-			}
-			return tasks
-		},
+		Hosts: runners(registry, names),
 		Servers: func(emit func(Surveyed)) []Task {
 			var tasks []Task
 			for _, h := range c.Hosts {
@@ -53,15 +48,29 @@ func NewChecks(c *config.Config, pinger check.Echoer) Checks {
 	}
 }
 
-// newRegistry returns all checks, each with its configured times and its probe.
-func newRegistry(c *config.Config, pinger check.Echoer,
-	login func(config.Host, time.Duration) *mysqlctl.Conn) check.Registry {
+// runners returns what runs the checks of hosts.
+func runners(r check.Registry, hosts []string) func(emit func(check.Update)) []Task {
+	return func(emit func(check.Update)) []Task {
+		var tasks []Task
+		for _, one := range r.Runners(hosts, emit) {
+			tasks = append(tasks, one)
+		}
+		return tasks
+	}
+}
+
+// prober makes the probe of a host; timeout is that of the check.
+type prober func(h config.Host, timeout time.Duration) check.Probe
+
+// probes says how the probe of each check is made.
+func probes(c *config.Config, pinger check.Echoer,
+	login func(config.Host, time.Duration) *mysqlctl.Conn) map[check.Name]prober {
 	var beats *check.Heartbeat
 	backlog := timing(c, check.RepBacklog)
 	if backlog.Heartbeat != "" {
 		beats = &check.Heartbeat{Table: backlog.Heartbeat, Stale: max(backlog.MaxBacklog, minStale)}
 	}
-	probes := map[check.Name]func(h config.Host, timeout time.Duration) check.Probe{
+	return map[check.Name]prober{
 		check.Ping: func(h config.Host, _ time.Duration) check.Probe { return check.NewPing(pinger, h.IP) },
 		check.MySQL: func(h config.Host, timeout time.Duration) check.Probe {
 			return check.NewMySQL(login(h, timeout))
@@ -73,11 +82,20 @@ func newRegistry(c *config.Config, pinger check.Echoer,
 			return check.NewRepBacklog(login(h, timeout), h.MonitorUser, backlog.MaxBacklog, beats)
 		},
 	}
-	registry := check.Known()
+}
+
+// newRegistry returns the known checks, each with its configured times and its probe. A check that probes lacks gets
+// none: TestEveryCheckIsConfigured looks for that.
+func newRegistry(known check.Registry, c *config.Config, probes map[check.Name]prober) check.Registry {
+	registry := slices.Clone(known)
 	for i := range registry {
 		s := &registry[i]
-		k, probe := timing(c, s.Name), probes[s.Name]
+		k := timing(c, s.Name)
 		s.Period, s.Timeout, s.Trap = k.Period, k.Timeout, k.Trap
+		probe, ok := probes[s.Name]
+		if !ok {
+			continue
+		}
 		s.New = func(host string) check.Probe {
 			h, _ := c.Host(host)
 			return probe(h, s.Timeout)

@@ -19,7 +19,7 @@ import (
 	"mysql-mmm/pkg/store"
 )
 
-// The checks of the registry and the checks that can be configured are the same.
+// The checks of the registry and the checks that can be configured are the same, and each has a probe.
 func TestEveryCheckIsConfigured(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mmm.conf")
 	text := `active_master_role writer
@@ -58,9 +58,14 @@ func TestEveryCheckIsConfigured(t *testing.T) {
 	}
 	for _, s := range registry {
 		k, known := c.Checks[string(s.Name)]
-		if !known || s.Period != k.Period || s.Timeout != k.Timeout || s.Trap != k.Trap || s.Period == 0 || s.New == nil {
+		if !known || s.Period != k.Period || s.Timeout != k.Timeout || s.Trap != k.Trap || s.Period == 0 {
 			t.Errorf("%s: %+v, configured %+v", s.Name, s, k)
 		}
+		if s.New == nil {
+			t.Errorf("nobody says how the probe of %s is made", s.Name)
+			continue
+		}
+		s.New("db1").Close()
 	}
 }
 
@@ -82,23 +87,24 @@ func TestAddedCheck(t *testing.T) {
 	status := filepath.Join(t.TempDir(), "status")
 	synctest.Test(t, func(t *testing.T) {
 		var late, odd atomic.Bool
-		added := func(name check.Name, effect check.Effect, bad *atomic.Bool) check.Spec {
-			return check.Spec{Name: name, Effect: effect, New: func(host string) check.Probe {
-				if host != "db3" {
+		known := append(check.Known(), check.Spec{Name: "queue_length", Effect: check.ReplicationLate},
+			check.Spec{Name: "disk", Effect: check.Advisory})
+		hosts := []string{"db1", "db2", "db3"}
+		c := &config.Config{Checks: config.Checks{}}
+		for _, name := range hosts {
+			c.Hosts = append(c.Hosts, config.Host{Name: name})
+		}
+		probes := map[check.Name]prober{}
+		for _, name := range known.Names() {
+			c.Checks[string(name)] = config.Check{Period: time.Second, Timeout: time.Second}
+			probes[name] = func(h config.Host, _ time.Duration) check.Probe {
+				if h.Name != "db3" {
 					return said{}
 				}
-				return said{bad}
-			}}
-		}
-		registry := append(check.Known(), added("queue_length", check.ReplicationLate, &late),
-			added("disk", check.Advisory, &odd))
-		for i := range registry {
-			s := &registry[i]
-			s.Period, s.Timeout = time.Second, time.Second
-			if s.New == nil {
-				s.New = func(string) check.Probe { return said{} }
+				return said{map[check.Name]*atomic.Bool{"queue_length": &late, "disk": &odd}[name]}
 			}
 		}
+		registry := newRegistry(known, c, probes)
 		top := topology()
 		m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
 			KillBin: "/nonexistent/kill_host",
@@ -106,13 +112,7 @@ func TestAddedCheck(t *testing.T) {
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Checks: Checks{Registry: registry,
 				Network: func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
-				Hosts: func(emit func(check.Update)) []Task {
-					var tasks []Task
-					for _, r := range registry.Runners([]string{"db1", "db2", "db3"}, emit) {
-						tasks = append(tasks, r)
-					}
-					return tasks
-				},
+				Hosts:   runners(registry, hosts),
 			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

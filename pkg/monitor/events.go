@@ -22,56 +22,24 @@ type Approver interface {
 	Approve(ctx context.Context, e event.Event) (objection string)
 }
 
-// exposure says whether another host could take the writer role over if the writer died now.
-type exposure int
-
-const (
-	covered  exposure = iota // another host could
-	noSpare                  // no host but the writer can have the role
-	noWriter                 // no host can have the role
-)
-
-func exposureOf(t cluster.Topology, s cluster.State) (exposure, string) {
-	switch why, none := s.Exposed(t); {
-	case why == "":
-		return covered, ""
-	case none:
-		return noWriter, why
-	default:
-		return noSpare, why
-	}
-}
-
-// expose reports when no host can take the writer role over any more, and when one can again.
-func (o *owner) expose(ctx context.Context) {
-	was := o.exposed
-	now, why := exposureOf(o.m.cfg.Topology, o.state)
-	if o.exposed = now; now == was {
+// expose logs and records that the writer's exposure has changed. The log tells it before the events of its step, the
+// history after them.
+func (o *owner) expose(ctx context.Context, e *cluster.Event) {
+	if e == nil {
 		return
 	}
-	e := event.Event{Name: event.Unprotected, Text: why}
-	level := cluster.Warn
-	switch now {
-	case covered:
-		level, e.Name = cluster.Info, event.Protected
-		e.Text = fmt.Sprintf("Role '%s' could be taken over again", o.m.cfg.Topology.ActiveMasterRole)
-	case noWriter:
-		level = cluster.Fatal
-	case noSpare:
+	o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
+	if t, ok := told(*e, o.m.cfg.Topology.ActiveMasterRole, nil); ok {
+		o.record(t)
 	}
-	e.Level = levelName(level)
-	o.m.cfg.Log.Log(ctx, levelOf(level), e.Text)
-	o.record(e)
 }
 
-// lastExposure is the exposure when Run returned. The monitor that follows does not report it again.
-func (m *Monitor) lastExposure() exposure {
-	snap := m.snapshot.Load()
-	if snap == nil {
-		return covered
+// lastExposure is the exposure that was told last when Run returned. The monitor that follows does not tell it again.
+func (m *Monitor) lastExposure() cluster.Exposure {
+	if snap := m.snapshot.Load(); snap != nil {
+		return snap.State.Exposure
 	}
-	e, _ := exposureOf(m.cfg.Topology, snap.State)
-	return e
+	return cluster.Covered
 }
 
 // objection asks the Approver, if the command is a planned move of the active master role that would be carried out,

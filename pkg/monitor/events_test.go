@@ -3,6 +3,8 @@ package monitor
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -10,7 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mysql-mmm/pkg/check"
+	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/event"
+	"mysql-mmm/pkg/store"
 )
 
 // hall is a subscriber and an approver that keeps what it was told and asked.
@@ -135,5 +141,55 @@ func TestNobodyWaitsForAnApprover(t *testing.T) {
 		if got := <-answer; got != "ERROR: too late" {
 			t.Error(got)
 		}
+	})
+}
+
+// A monitor that takes over from another one does not tell again that nobody could take over from the writer, and tells
+// when somebody could again.
+func TestExposureAcrossReload(t *testing.T) {
+	status := filepath.Join(t.TempDir(), "status")
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		a := &agents{hang: map[string]bool{}, down: map[string]bool{"db2": true}}
+		top := topology()
+		var before *Monitor
+		live := func(until func()) {
+			m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status,
+				Store: store.NewFile(status, durable.Disk{}), KillBin: "/nonexistent/kill_host",
+				Agents: a, AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(&log, nil)), After: before,
+				Checks: Checks{
+					Registry: check.Known(),
+					Network:  func(doubt <-chan struct{}, emit func(bool)) Task { return upAlways{doubt, emit} },
+					Hosts:    func(emit func(check.Update)) []Task { return goodChecks(top, emit) },
+				}})
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- m.Run(ctx) }()
+			time.Sleep(20 * time.Second)
+			until()
+			synctest.Wait()
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			before = m
+		}
+		told := func(when string, alone, again int) {
+			t.Helper()
+			if n := strings.Count(log.String(), "Nobody could take role 'writer' over from 'db1'"); n != alone {
+				t.Errorf("%s: told %d times that nobody could take over, want %d:\n%s", when, n, alone, &log)
+			}
+			if n := strings.Count(log.String(), "Role 'writer' could be taken over again"); n != again {
+				t.Errorf("%s: told %d times that somebody could again, want %d:\n%s", when, n, again, &log)
+			}
+		}
+		live(func() {})
+		told("at first", 1, 0)
+		live(func() {
+			told("reloaded", 1, 0)
+			a.set(a.down, "db2", false)
+			time.Sleep(20 * time.Second)
+		})
+		told("db2 is back", 1, 1)
 	})
 }

@@ -208,8 +208,6 @@ type owner struct {
 	notices  notices
 	warnings []string
 	remarks  map[checkKey]string
-
-	exposed exposure // as it was last reported
 }
 
 func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
@@ -356,7 +354,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 	var out cluster.Output
 	o.state, out = cluster.Step(o.m.cfg.Topology, last, in)
 	o.recordStep(out)
-	o.expose(ctx)
+	o.expose(ctx, out.Exposure)
 	o.settle(ctx, out, o.state.Seq != last.Seq || o.state.Switch != last.Switch || o.state.Epoch != last.Epoch ||
 		len(out.Events) > 0 || out.Save)
 	return out
@@ -366,7 +364,7 @@ func (o *owner) step(ctx context.Context, in cluster.Input) cluster.Output {
 // false where a step, as most do, has changed nothing that is worth saving.
 func (o *owner) settle(ctx context.Context, out cluster.Output, changed bool) {
 	for _, e := range out.Events {
-		if e.Text != "" {
+		if e.Logged() {
 			o.m.cfg.Log.Log(ctx, levelOf(e.Level), e.Text)
 		}
 	}

@@ -73,8 +73,8 @@ func (o *owner) recordCheck(u check.Update) {
 	o.record(e)
 }
 
-// recordStep records the events of a step. Events with a text of their own come first, as they are the cause of the
-// moves of roles.
+// recordStep records the events of a step. Those that the log tells come first, as they are the cause of the moves of
+// roles.
 func (o *owner) recordStep(out cluster.Output) {
 	var said, roles []event.Event
 	complaints := func(host string) []string { return o.checkTable.complaints(o.m.cfg.Checks.Registry, host) }
@@ -82,7 +82,7 @@ func (o *owner) recordStep(out cluster.Output) {
 		t, ok := told(e, o.m.cfg.Topology.ActiveMasterRole, complaints)
 		switch {
 		case !ok:
-		case e.Text == "":
+		case !e.Logged():
 			if e, leaving := e.Fact.(cluster.RoleLeaving); leaving {
 				t.Cause = causeFor(e.From, out.Events)
 			}
@@ -112,9 +112,9 @@ func told(e cluster.Event, activeMasterRole string, complaints func(host string)
 		}
 	case cluster.Conflict:
 		t.Name = event.Conflict
-	case cluster.Unprotected:
+	case cluster.NoLease, cluster.NoSuccessor:
 		t.Name = event.Unprotected
-	case cluster.Protected:
+	case cluster.Successor:
 		t.Name = event.Protected
 	case cluster.RoleLeaving:
 		moved(f.Role, f.From, f.To, f.Planned)
@@ -140,6 +140,8 @@ func told(e cluster.Event, activeMasterRole string, complaints func(host string)
 		default:
 			t.Text += fmt.Sprintf(", %.2f seconds after it began to leave '%s'", t.Seconds, f.From)
 		}
+	default:
+		panic(fmt.Sprintf("impossible fact %T", f)) // TestTold has all of them
 	}
 	return t, true
 }

@@ -3,7 +3,11 @@ package monitor
 import (
 	"context"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,7 +18,8 @@ import (
 	"mysql-mmm/pkg/history"
 )
 
-// TestTold: which events of the brain programs are told of, in which words, and how the history keeps them.
+// TestTold: which events of the brain programs are told of, in which words, and how the history keeps them. It has each
+// fact that there is.
 func TestTold(t *testing.T) {
 	writer := cluster.RoleIP{Role: "writer", IP: netip.MustParseAddr("10.0.0.100")}
 	reader := cluster.RoleIP{Role: "reader", IP: netip.MustParseAddr("fd00::1")}
@@ -22,6 +27,7 @@ func TestTold(t *testing.T) {
 		return cluster.Event{Host: to, Fact: cluster.RoleArrived{Role: role, From: from, To: to, Planned: planned,
 			Took: took}}
 	}
+	without := facts(t)
 	for _, c := range []struct {
 		name  string
 		event cluster.Event
@@ -47,10 +53,13 @@ func TestTold(t *testing.T) {
 		{"a conflict", cluster.Event{Level: cluster.Error, Text: "twice", Fact: cluster.Conflict{}},
 			&event.Event{Name: event.Conflict, Level: "ERROR", Text: "twice"},
 			history.Record{Kind: history.Note, Topic: "conflict", Level: "ERROR", Text: "twice"}},
-		{"unprotected", cluster.Event{Text: "alone", Fact: cluster.Unprotected{}},
+		{"no lease", cluster.Event{Level: cluster.Warn, Host: "db1", Text: "classic", Fact: cluster.NoLease{}},
+			&event.Event{Name: event.Unprotected, Level: "WARN", Host: "db1", Text: "classic"},
+			history.Record{Kind: history.Note, Topic: "unprotected", Level: "WARN", Host: "db1", Text: "classic"}},
+		{"unprotected", cluster.Event{Text: "alone", Fact: cluster.NoSuccessor{}},
 			&event.Event{Name: event.Unprotected, Level: "INFO", Text: "alone"},
 			history.Record{Kind: history.Note, Topic: "unprotected", Level: "INFO", Text: "alone"}},
-		{"protected", cluster.Event{Text: "not alone", Fact: cluster.Protected{}},
+		{"protected", cluster.Event{Text: "not alone", Fact: cluster.Successor{}},
 			&event.Event{Name: event.Protected, Level: "INFO", Text: "not alone"},
 			history.Record{Kind: history.Note, Topic: "protected", Level: "INFO", Text: "not alone"}},
 		{"leaving", cluster.Event{Host: "db1", Fact: cluster.RoleLeaving{Role: writer, From: "db1"}},
@@ -89,6 +98,9 @@ func TestTold(t *testing.T) {
 				To: "db1", Planned: true, Seconds: 3,
 				Text: "Role 'writer(10.0.0.100)' is on 'db1' again, after 3.00 seconds"}},
 	} {
+		if c.event.Fact != nil {
+			delete(without, reflect.TypeOf(c.event.Fact).Name())
+		}
 		t.Run(c.name, func(t *testing.T) {
 			got, ok := told(c.event, "writer", func(host string) []string { return []string{"mysql: ERROR on " + host} })
 			if ok != (c.want != nil) || ok && !reflect.DeepEqual(got, *c.want) {
@@ -102,6 +114,34 @@ func TestTold(t *testing.T) {
 			}
 		})
 	}
+	for name := range without {
+		t.Errorf("nobody says how programs are told of cluster.%s", name)
+	}
+}
+
+// facts are the names of the types that are a cluster.Fact.
+func facts(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	files, err := filepath.Glob("../cluster/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == "logged" && f.Recv != nil {
+				names[f.Recv.List[0].Type.(*ast.Ident).Name] = true
+			}
+		}
+	}
+	if !names["StateChanged"] {
+		t.Fatalf("the facts are not found: %v", names)
+	}
+	return names
 }
 
 // The cause for the loss of an address is the change of the host's state, or else the last decision of the step.

@@ -19,8 +19,9 @@ import (
 // start brings the monitor to its first state. It returns false when ctx ended before that.
 func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	var silent map[string]bool
+	var exposure cluster.Exposure
 	if o.m.cfg.After != nil {
-		o.m.cfg.Mode, silent, o.exposed = o.m.cfg.After.lastMode(), o.m.cfg.After.silent(), o.m.cfg.After.lastExposure()
+		o.m.cfg.Mode, silent, exposure = o.m.cfg.After.lastMode(), o.m.cfg.After.silent(), o.m.cfg.After.lastExposure()
 		o.m.cfg.After = nil
 	}
 	o.m.await("its status file is read: %s", o.m.cfg.StatusPath)
@@ -76,6 +77,7 @@ func (o *owner) start(ctx context.Context) (cluster.Output, bool) {
 	}
 	var out cluster.Output
 	o.state, out = cluster.Start(o.m.cfg.Topology, o.m.cfg.Mode, stored, found, o.verdicts(), o.m.now())
+	o.state.Exposure = exposure
 	o.recordStep(out)
 	return out, ctx.Err() == nil
 }

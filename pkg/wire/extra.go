@@ -49,6 +49,7 @@ const (
 	extBeyond   = "beyond"
 	extFinding  = "finding"
 
+	extConflicting   = "conflicting"
 	extAcrossBeyond  = "across_beyond"
 	extAcrossFinding = "across_finding"
 )

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,53 @@ func TestParseOrder(t *testing.T) {
 	}
 }
 
+// TestOrderIsWhole: each field of an order reaches the agent. The host is the one that is asked: the request names it,
+// and the order that the agent reads does not.
+func TestOrderIsWhole(t *testing.T) {
+	epoch := cluster.Epoch{Number: 7, Holder: "db1", Since: 6, Leaving: true, Gone: "db2",
+		Terms: cluster.Terms{Candidates: "db1,db2", Lease: cluster.Lease(3 * time.Second),
+			Longest: cluster.Lease(4 * time.Second)}}
+	values := map[string]any{
+		"State": cluster.AdminOffline, "Roles": []cluster.RoleIP{role("writer", "10.0.0.1")}, "Master": "db1",
+		"Extended": true, "Seq": uint64(9), "Echo": cluster.Stamp{Boot: "b", At: 5},
+		"Switch": cluster.Switch{From: "db2", After: "b.1:4", To: "db1", Start: "b.9:5"}, "Epoch": epoch,
+		"Forced": true, "Lacks": true, "Down": true, "Cut": true, "Left": "b.1:4", "Trust": "db1@b.2:8",
+		"Across": "db2@b.3:9", "Lease": cluster.Lease(5 * time.Second),
+	}
+	fields := reflect.TypeFor[cluster.Order]()
+	for i := range fields.NumField() {
+		name := fields.Field(i).Name
+		if name == "Host" {
+			continue
+		}
+		sent := cluster.Order{State: cluster.Online, Extended: true, Lease: cluster.Lease(3 * time.Second)}
+		value := reflect.ValueOf(values[name])
+		if !value.IsValid() || !full(value) {
+			t.Errorf("this test has no value for %s, or not one for each part of it", name)
+			continue
+		}
+		reflect.ValueOf(&sent).Elem().Field(i).Set(value)
+		r := OrderRequest("db1", sent)
+		got, err := ParseOrder(r)
+		if diff := cmp.Diff(sent, got, sameIP, cmpopts.EquateEmpty()); err != nil || diff != "" || r.Host != "db1" {
+			t.Errorf("%s of %q (-sent +got), %v:\n%s", name, r, err, diff)
+		}
+	}
+}
+
+// full says whether each field of a value is set.
+func full(v reflect.Value) bool {
+	if v.Kind() != reflect.Struct {
+		return !v.IsZero()
+	}
+	for i := range v.NumField() {
+		if !full(v.Field(i)) {
+			return false
+		}
+	}
+	return true
+}
+
 func TestReport(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -219,6 +267,9 @@ func TestReport(t *testing.T) {
 			"v=1|seq=3|have=reader(10.0.0.2),writer(10.0.0.1)|writable=1|busy=1|from=db2|after=b.1:4|to=db1|start=b.9:5|" +
 				"problem=set read_only: Access denied (a%7Cb)|problem=second",
 		},
+		{"conflict", Report{Extended: true, Writable: No, Problems: []string{"a|b", "second"},
+			Conflicts: []string{"a|b"}},
+			"v=1|seq=0|have=|writable=0|conflict=1|conflicting=a%7Cb|problem=a%7Cb|problem=second"},
 		{"stalled", Report{Extended: true, Writable: No, Stalled: 12500 * time.Millisecond, Stall: "it waits (Commit)",
 			Fenced: true},
 			"v=1|seq=0|have=|writable=0|stalled=12500|stall=it waits (Commit)|fenced=1"},
@@ -244,6 +295,15 @@ func TestReport(t *testing.T) {
 				t.Errorf("round trip (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Where an agent says that there is a conflict, and not which problem it is, each may be it.
+func TestConflictOfOlderAgent(t *testing.T) {
+	r := ParseReport(Answer{Fields: []string{"v=1", "seq=5", "have=", "writable=0", "conflict=1", "problem=a",
+		"problem=b"}})
+	if !slices.Equal(r.Conflicts, []string{"a", "b"}) || !slices.Equal(r.Problems, r.Conflicts) {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,9 @@ type Report struct {
 	Across  cluster.Across  // what the agent found in the log of a former writer whose own agent can't look
 
 	Problems []string // what of the order could not be done, one sentence each
-	Conflict bool     // one of the Problems is that another machine has an address
+	// those of the Problems that say that another machine has an address; all of the Problems where an agent of an older
+	// version says that one of them does, and not which
+	Conflicts []string
 }
 
 // Fields gives the report as fields of an answer.
@@ -130,8 +133,11 @@ func (r Report) Fields() []string {
 			extra(extAcrossBeyond, strconv.Itoa(a.Beyond)),
 			extra(extAcrossFinding, a.Finding))
 	}
-	if r.Conflict {
+	if len(r.Conflicts) > 0 {
 		fields = append(fields, extra(extConflict, "1"))
+	}
+	for _, p := range r.Conflicts {
+		fields = append(fields, extra(extConflicting, p))
 	}
 	for _, p := range r.Problems {
 		fields = append(fields, extra(extProblem, p))
@@ -158,13 +164,17 @@ func ParseReport(a Answer) Report {
 		Busy:       pairs.get(extBusy) == "1",
 		Switch:     parseSwitch(pairs),
 		Problems:   pairs[extProblem],
-		Conflict:   pairs.get(extConflict) == "1",
 		ServerGone: pairs.get(extServer) == serverGone,
 		Stall:      pairs.get(extStall),
 		Backup:     pairs.get(extBackup),
 		Fenced:     pairs.get(extFenced) == "1",
 		Astray:     pairs.get(extAstray) == "1",
 		Candidates: pairs.get(extMay),
+	}
+	if pairs.get(extConflict) == "1" {
+		if r.Conflicts = pairs[extConflicting]; r.Conflicts == nil {
+			r.Conflicts = slices.Clone(r.Problems)
+		}
 	}
 	unreadable := func(err error) {
 		if err != nil {
