@@ -119,7 +119,7 @@ type Monitor struct {
 
 // command is an operator's command on its way to the owner.
 type command struct {
-	cluster.Command
+	asked cluster.Command
 	reply chan cluster.Output
 }
 
@@ -248,7 +248,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case up := <-m.network:
 			o.seeNetwork(up)
 		case c := <-m.commands:
-			cmd, in.Command = &c, &c.Command
+			cmd, in.Command = &c, &c.asked
 		case s := <-m.store.Saved():
 			o.saved(s)
 			continue
