@@ -155,8 +155,8 @@ func (c catchUp) takesOverFrom(ctx context.Context, r mysqlctl.Replica, o cluste
 	return former, nil
 }
 
-// cantConfirm is why a host that is known to lack something is not opened: only the former writer has what is lacking, and
-// it has not said how far its log goes.
+// cantConfirm is why a host that is known to lack something is not opened: only the former writer has what is lacking,
+// and it has not said how far its log goes.
 func cantConfirm(former, why string) error {
 	return fmt.Errorf("%s, and only '%s' has what this host lacks: this host is not opened before the server of '%s' has answered it (move_role --force opens it all the same)",
 		why, former, former)
