@@ -35,8 +35,9 @@ server: ## MariaDB, iptables and nft, installed where they are missing (needs ro
 servers: server ## the servers that tests run on besides the installed MariaDB, in build/servers (Debian's packages, unpacked; no root)
 	@test/servers/fetch $(MMM_SERVERS) $(SERVERS)
 
-lint: ## formatting, vet, staticcheck (dead code too) and switches that leave a case out
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+lint: ## formatting, long lines, vet, staticcheck (dead code too) and switches that leave a case out
+	@bad=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files '*.go')) || exit 1; if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	@LC_ALL=C awk '{ l = $$0; gsub(/[\200-\277]/, "", l) } length(l) > 120 && l !~ /["`]/ { print FILENAME ":" FNR ": has more than 120 columns, and no text"; bad = 1 } END { exit bad }' $$(git ls-files '*.go') # in UTF-8, bytes from 200 to 277 (octal) only continue a character
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool exhaustive -default-signifies-exhaustive ./...
@@ -52,13 +53,13 @@ race: servers compiler ## the packages' own tests, and some hundred worlds, unde
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./pkg/... | grep -v $(UNRACED))
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m -run 'TestOneFault|TestUnwriting' ./test/bubble
 
-compiler: # the race detector needs a C compiler
-	@if command -v gcc >/dev/null; then :; \
+compiler: # the race detector needs a C compiler and the headers of libc
+	@if echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then :; \
 	elif command -v apt-get >/dev/null; then \
 		echo "installing gcc and libc6-dev with apt-get"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends gcc libc6-dev >/dev/null; \
-	elif command -v dnf >/dev/null; then echo "installing gcc with dnf"; dnf -q -y install gcc; \
-	else echo "install a C compiler first" >&2; exit 1; fi
+	elif command -v dnf >/dev/null; then echo "installing gcc and glibc-devel with dnf"; dnf -q -y install gcc glibc-devel; \
+	else echo "install a C compiler and the headers of libc first" >&2; exit 1; fi
 
 # The packages of test/ that run beside test/e2e. test/page needs a browser and test/balancer HAProxy: they have targets
 # of their own.

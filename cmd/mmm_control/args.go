@@ -21,10 +21,34 @@ type call struct {
 // a monitor that answers is asked first, since it knows best which commands it has.
 func (c call) asksHelp() bool { return len(c.words) == 1 && c.words[0] == "help" }
 
-// asksUsage tells whether words begin with --help or -h. They are the arguments of a command, or all words: then --help
-// stands in the place of a command.
+// asksUsage tells whether --help or -h is among the words, in the place of a command or of an argument. No command of
+// the monitor takes such a word for anything else.
 func asksUsage(words []string) bool {
-	return len(words) > 0 && (words[0] == "--help" || words[0] == "-h")
+	return slices.ContainsFunc(beforeDashes(words), func(w string) bool { return w == "--help" || w == "-h" })
+}
+
+// asksVersion tells whether --version is among the words. Before all words it is an option that parseArgs reads.
+func asksVersion(words []string) bool { return slices.Contains(beforeDashes(words), "--version") }
+
+// beforeDashes are the words before "--". What follows that word is no option.
+func beforeDashes(words []string) []string {
+	if i := slices.Index(words, "--"); i >= 0 {
+		return words[:i]
+	}
+	return words
+}
+
+// usageOf is the text for --help with this command. The commands of the monitor are all in one text.
+func usageOf(command string) string {
+	switch command {
+	case "doctor":
+		return doctorUsage
+	case "config":
+		return configUsage
+	case "completion":
+		return completionUsage
+	}
+	return callUsage()
 }
 
 // options are the options that stand before a command.
@@ -113,7 +137,7 @@ func command(words []string, json bool) ([]string, error) {
 		}
 		return rest, nil
 	}
-	if json && !asksUsage(words) {
+	if json && !asksUsage(words) && !asksVersion(words) {
 		return nil, errors.New("--json is for " + enumerate(jsonCommands()))
 	}
 	return words, nil

@@ -27,11 +27,7 @@ The packages have installed it. Without them:
 
 // completion prints the script of a shell. It needs neither a configuration nor a monitor.
 func completion(words []string, stdout, stderr io.Writer) int {
-	switch {
-	case asksUsage(words):
-		fmt.Fprint(stdout, completionUsage)
-		return exitOK
-	case len(words) != 1 || !slices.Contains([]string{"bash", "zsh", "fish"}, words[0]):
+	if len(words) != 1 || !slices.Contains([]string{"bash", "zsh", "fish"}, words[0]) {
 		fmt.Fprint(stderr, completionUsage)
 		return exitRefused
 	}

@@ -15,9 +15,6 @@ mmm_control config convert FILE [--to hcl|classic]  print the file in the other 
 // configure does what concerns configuration files only. It needs no monitor.
 func configure(words []string, stdout, stderr io.Writer) int {
 	switch {
-	case asksUsage(words):
-		fmt.Fprint(stdout, configUsage)
-		return exitOK
 	case len(words) == 2 && words[0] == "check":
 		return checkFile(words[1], stdout, stderr)
 	case len(words) >= 2 && words[0] == "convert":

@@ -22,10 +22,6 @@ It ends with 1 where it finds errors or warnings.
 
 // examine looks for what is wrong with the cluster (docs/doctor.md). It needs no monitor.
 func examine(c call, stdout, stderr io.Writer) int {
-	if asksUsage(c.words[1:]) {
-		fmt.Fprint(stdout, doctorUsage)
-		return exitOK
-	}
 	var asJSON, verbose bool
 	for _, w := range c.words[1:] {
 		switch w {

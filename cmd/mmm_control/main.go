@@ -52,22 +52,23 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 		fmt.Fprintf(stderr, "mmm_control: %v\n", err)
 		return exitRefused
 	case call.version:
-		fmt.Fprintf(stdout, "mmm_control %s\n", version)
-		return exitOK
+		return printVersion(stdout)
 	case len(call.words) == 0:
 		fmt.Fprintln(stderr, "See 'mmm_control help' for usage information")
 		return exitNoCommand
+	case call.words[0] == "__complete": // first, as all that follows is only to be completed
+		return answerShell(call.words[1:], stdout)
 	case asksUsage(call.words):
-		fmt.Fprint(stdout, callUsage())
+		fmt.Fprint(stdout, usageOf(call.words[0]))
 		return exitOK
+	case asksVersion(call.words):
+		return printVersion(stdout)
 	case call.words[0] == "doctor":
 		return examine(call, stdout, stderr)
 	case call.words[0] == "config":
 		return configure(call.words[1:], stdout, stderr)
 	case call.words[0] == "completion":
 		return completion(call.words[1:], stdout, stderr)
-	case call.words[0] == "__complete":
-		return answerShell(call.words[1:], stdout)
 	}
 	dialer := wire.Dialer{}
 	conf, err := load(call.source)
@@ -107,6 +108,11 @@ func run(args []string, stdout, stderr io.Writer, load func(config.Source) (*con
 	if refused && os.Getenv(statusVariable) != "classic" {
 		return exitRefused
 	}
+	return exitOK
+}
+
+func printVersion(stdout io.Writer) int {
+	fmt.Fprintf(stdout, "mmm_control %s\n", version)
 	return exitOK
 }
 

@@ -213,9 +213,10 @@ func TestHelpNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestUsageNeedsNothing: mmm_control itself says how it and its own commands are used. It asks no monitor and reads no
-// configuration.
+// TestUsageNeedsNothing: mmm_control itself says how it and its own commands are used, and which version it is,
+// wherever the option stands. It asks no monitor and reads no configuration.
 func TestUsageNeedsNothing(t *testing.T) {
+	const versionText = "mmm_control dev\n"
 	none := func(config.Source) (*config.Config, error) {
 		t.Error("the configuration is read")
 		return nil, errors.New("not to be loaded")
@@ -225,6 +226,14 @@ func TestUsageNeedsNothing(t *testing.T) {
 		"--json --help": callUsage(), "--help show": callUsage(), "config --help": configUsage,
 		"config -h": configUsage, "doctor --help": doctorUsage, "--json doctor -h": doctorUsage,
 		"completion --help": completionUsage,
+		// anywhere before --
+		"show --help": callUsage(), "@c1 show -h": callUsage(), "show --json --help": callUsage(),
+		"--json ping -h": callUsage(), "help --help": callUsage(), "watch --help": callUsage(),
+		"move_role --force writer db2 --help": callUsage(), "bogus --help": callUsage(),
+		"show --help --": callUsage(), "show --version --help": callUsage(), "config check f --help": configUsage,
+		"doctor --json -h": doctorUsage, "completion bash --help": completionUsage,
+		"show --version": versionText, "@c1 --json ping --version": versionText, "config check f --version": versionText,
+		"doctor --version": versionText, "move_role writer db2 --version": versionText,
 	} {
 		if diff := cmp.Diff(result{Out: want}, invoke(none, strings.Fields(args)...)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", args, diff)
@@ -237,6 +246,26 @@ func TestUsageNeedsNothing(t *testing.T) {
 	}
 	if !strings.HasSuffix(callUsage(), "\n\n"+cluster.Help) {
 		t.Error("--help lacks the commands")
+	}
+}
+
+// TestUsageIsNotAsked: behind -- no word is an option, and what a shell asks to complete is no call.
+func TestUsageIsNotAsked(t *testing.T) {
+	for _, line := range []string{"show -- --help", "-- --help", "show -- -h", "show -- --version"} {
+		load, asked := monitor(t, "Invalid command '"+line+"'")
+		if got := invoke(load, strings.Fields(line)...); got.Code != exitRefused {
+			t.Errorf("%s: %+v", line, got)
+			continue
+		}
+		if got := <-asked; got != line {
+			t.Errorf("%s: the monitor was asked %q", line, got)
+		}
+	}
+	none := func(config.Source) (*config.Config, error) { return nil, errors.New("not to be loaded") }
+	for _, line := range []string{"__complete --help", "__complete help -h", "__complete ping --version"} {
+		if got := invoke(none, strings.Fields(line)...); got.Code != exitOK || got.Out != string(noPaths)+"\n" {
+			t.Errorf("%s: %+v", line, got)
+		}
 	}
 }
 

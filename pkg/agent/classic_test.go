@@ -173,3 +173,30 @@ func TestClassicMove(t *testing.T) {
 		})
 	}
 }
+
+// TestClassicMonitor: an order without extras gets an answer without extras, to the letter.
+func TestClassicMonitor(t *testing.T) {
+	run(t, false, func(_ *sim, _ func(cluster.Order) wire.Answer, a *Agent) {
+		for line, want := range map[string]string{
+			"SET_STATUS|1|db2|ONLINE|reader(10.0.0.101)|db1": "OK: Status applied successfully!|UP:77.50",
+			"PING|2|db2|":             "OK: Pinged!|UP:77.50",
+			"PING":                    "ERROR: Invalid command 'PING'!|UP:77.50",
+			"PING|1|db1":              "ERROR: Invalid hostname in command (db1)! My name is 'db2'|UP:77.50",
+			"BOGUS|1|db2":             "ERROR: Invalid command 'BOGUS'!|UP:77.50",
+			"":                        "ERROR: Invalid command ''!|UP:77.50",
+			"GET_AGENT_VERSION|1|db2": "1.0|UP:77.50",
+		} {
+			if got := a.Handle(context.Background(), line); got != want {
+				t.Errorf("%s: %s, want %s", line, got, want)
+			}
+		}
+		if got, want := a.Handle(context.Background(), "GET_SYSTEM_STATUS|1|db2"),
+			"OK: Returning status!||reader(10.0.0.101)|10.0.0.1|UP:77.50"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if got, want := a.Handle(context.Background(), "CLEAR_BAD_ROLES|1|db2"),
+			"OK: Removed 0 roles|UP:77.50"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}

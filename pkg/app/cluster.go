@@ -34,9 +34,9 @@ type Options struct {
 	Log       *slog.Logger
 }
 
-// Store keeps a monitor's decisions, and knows who may make them. A reload makes a new Store of the same place, on which
-// Lead is not called: the process leads already. Where leadership can end before the process does, Run returns an error
-// when it ends, so that the process ends too and another one leads.
+// Store keeps a monitor's decisions, and knows who may make them. A reload makes a new Store of the same place, on
+// which Lead is not called: the process leads already. Where leadership can end before the process does, Run returns
+// an error when it ends, so that the process ends too and another one leads.
 type Store interface {
 	monitor.Store
 	// Lead makes this process the only one that decides, until the process ends. Where another one does, the error says

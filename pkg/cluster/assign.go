@@ -83,9 +83,9 @@ func (s State) lastChoice(host string) string {
 	return ""
 }
 
-// better says whether a is picked before b. For the writer role, of hosts that have as much of the log and none of which
-// is preferred, one whose own configuration names the same candidates as this monitor's comes first. One that names
-// others is safe too, but an operator is at work on it.
+// better says whether a is picked before b. For the writer role, of hosts that have as much of the log and none of
+// which is preferred, one whose own configuration names the same candidates as this monitor's comes first. One that
+// names others is safe too, but an operator is at work on it.
 func (x *stepper) better(r Role, a, b string) bool {
 	writer := r.Name == x.t.ActiveMasterRole
 	if sa, sb := x.stalls(a), x.stalls(b); writer && sa != sb {

@@ -20,7 +20,7 @@ type Command struct {
 
 // Move is a planned move that was ordered and has yet to happen.
 type Move struct {
-	RoleIP
+	RoleIP   // embedded: a Move is a RoleIP on its way
 	From, To string
 	Forced   bool
 }

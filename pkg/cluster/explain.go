@@ -31,7 +31,7 @@ func Explain(t Topology, s State, host string) (Explanation, bool) {
 		return Explanation{}, false
 	}
 	next := s.clone()
-	e := explainer{stepper: stepper{t: t, s: &next, in: Input{Now: s.stepped}, out: &Output{}}, host: h,
+	e := explainer{rules: stepper{t: t, s: &next, in: Input{Now: s.stepped}, out: &Output{}}, host: h,
 		info: s.Hosts[host]}
 	e.it = Explanation{Host: host, State: e.info.State, Why: []string{}, Needs: []Need{}, Roles: []string{}}
 	if e.info.Since > 0 {
@@ -45,10 +45,10 @@ func Explain(t Topology, s State, host string) (Explanation, bool) {
 
 // explainer asks the rules of Step, on a copy of the state.
 type explainer struct {
-	stepper
-	host Host
-	info HostInfo
-	it   Explanation
+	rules stepper
+	host  Host
+	info  HostInfo
+	it    Explanation
 }
 
 func (e *explainer) because(format string, args ...any) {
@@ -76,7 +76,7 @@ func (e *explainer) why() {
 	}
 	e.because("Checks: %s.", checks)
 	if h.Flapping {
-		e.because("It is flapping: it left ONLINE more than %d times within %s.", e.t.FlapCount, e.t.FlapDuration)
+		e.because("It is flapping: it left ONLINE more than %d times within %s.", e.rules.t.FlapCount, e.rules.t.FlapDuration)
 	}
 	if !h.AgentUp {
 		e.because("Its agent can't be reached.")
@@ -84,10 +84,10 @@ func (e *explainer) why() {
 	if h.Via != "" {
 		e.because("Its agent is reached through host %s only.", h.Via)
 	}
-	if g := h.Good; g.Surveyed > 0 && !g.Waits && e.s.ActiveMaster(e.t) == e.host.Name {
+	if g := h.Good; g.Surveyed > 0 && !g.Waits && e.rules.s.ActiveMaster(e.rules.t) == e.host.Name {
 		e.because("What it commits waits for nobody: should it die, its last commits may be lost with it (semi-synchronous replication is off).")
 	}
-	if why := e.s.lastChoice(e.host.Name); why != "" {
+	if why := e.rules.s.lastChoice(e.host.Name); why != "" {
 		e.because("It is taken for roles last: %s.", why)
 	}
 	if w := h.Writing; w.Stall != "" {
@@ -99,7 +99,7 @@ func (e *explainer) why() {
 	for _, p := range h.Problems {
 		e.because("Its agent reports: %s", p)
 	}
-	if why := e.s.Missing(e.t)[e.host.Name]; why != "" {
+	if why := e.rules.s.Missing(e.rules.t)[e.host.Name]; why != "" {
 		e.because("It would lack something, should it have to take over from the writer now: %s.", why)
 	}
 	if a := h.Audit; a.open() && a.Finding != "" {
@@ -112,11 +112,11 @@ func (e *explainer) why() {
 func (e *explainer) whyOnline() {
 	h := e.info
 	switch {
-	case e.alive(h) && h.Good.alive():
+	case e.rules.alive(h) && h.Good.alive():
 		e.because("Its server answers.")
-	case e.outOfReach(e.host.Name):
+	case e.rules.outOfReach(e.host.Name):
 		e.because("It holds the writer role on a lease and nobody hears of it: it is condemned in %s at most.",
-			e.s.leaseLeft(e.t))
+			e.rules.s.leaseLeft(e.rules.t))
 	case h.ReachedBy != "":
 		e.because("It can't be reached from the monitor, but host %s reaches its server.", h.ReachedBy)
 	case h.Good.Asking:
@@ -127,16 +127,16 @@ func (e *explainer) whyOnline() {
 	if h.Good.replicates() {
 		return
 	}
-	peer, known := e.peer(e.host)
+	peer, known := e.rules.peer(e.host)
 	switch {
-	case e.writerToBe(e.host.Name):
+	case e.rules.writerToBe(e.host.Name):
 		e.because("Its replication fails, which does not count for the writer.")
 	case !known:
 		e.because("Its replication fails, but there is no host that it should replicate from.")
 	case peer.State != Online:
 		e.because("Its replication fails, but the host that it replicates from is %s: that is not held against it.",
 			peer.State)
-	case peer.Since > 0 && e.in.Now-peer.Since < freshPeer:
+	case peer.Since > 0 && e.rules.in.Now-peer.Since < freshPeer:
 		e.because("Its replication fails, but the host that it replicates from came back less than %s ago.", freshPeer)
 	}
 }
@@ -150,7 +150,7 @@ func (e *explainer) needs() {
 	if h.State == Online {
 		return
 	}
-	e.need(e.alive(h), "its server answers (checks ping and mysql)")
+	e.need(e.rules.alive(h), "its server answers (checks ping and mysql)")
 	if h.State == AdminOffline {
 		e.need(false, "an operator says so: mmm_control set_online %s", name)
 		return
@@ -160,11 +160,11 @@ func (e *explainer) needs() {
 	} else if a.open() {
 		e.need(false, "its agent has looked for transactions that only it has")
 	}
-	_, bad := e.replicationTrouble(e.host, h)
-	if e.stalls(e.host.Name) {
+	_, bad := e.rules.replicationTrouble(e.host, h)
+	if e.rules.stalls(e.host.Name) {
 		e.need(false, "its server writes, and is closed for writes")
 	}
-	if waits := h.State == AwaitingRecovery || h.State == HardOffline && !bad; !waits || !e.sourceDown(e.host) {
+	if waits := h.State == AwaitingRecovery || h.State == HardOffline && !bad; !waits || !e.rules.sourceDown(e.host) {
 		e.need(h.Good.replicates(),
 			"its replication runs and is not too far behind (checks rep_threads and rep_backlog)")
 	}
@@ -179,10 +179,10 @@ func (e *explainer) needs() {
 
 // waits adds what a host in AWAITING_RECOVERY waits for: a time, or an operator.
 func (e *explainer) waits() {
-	h, auto, name := e.info, e.t.AutoSetOnline, e.host.Name
+	h, auto, name := e.info, e.rules.t.AutoSetOnline, e.host.Name
 	waited := time.Duration(0)
 	if h.State == AwaitingRecovery {
-		waited = e.in.Now - h.Since
+		waited = e.rules.in.Now - h.Since
 	}
 	wait := func(total time.Duration, rule string) {
 		left := max(total-waited, 0)
@@ -192,7 +192,7 @@ func (e *explainer) waits() {
 	short := "without a reboot it needs no waiting after less than " + shortOutage.String()
 	switch {
 	case auto > 0 && h.Flapping:
-		wait(e.t.FlapDuration, "flap_duration, as it is flapping")
+		wait(e.rules.t.FlapDuration, "flap_duration, as it is flapping")
 	case auto > 0 && h.OnlineUptime > 0:
 		wait(auto, "auto_set_online; "+short)
 	case auto > 0:
@@ -213,20 +213,20 @@ func (e *explainer) role(format string, args ...any) {
 
 // roles says what would become of the addresses that the host has, should it fail now, and which addresses it may get.
 func (e *explainer) roles() {
-	name, writer := e.host.Name, e.t.ActiveMasterRole
+	name, writer := e.host.Name, e.rules.t.ActiveMasterRole
 	without := e.without()
-	for _, a := range e.s.Addresses {
-		r, _ := e.t.Role(a.Role)
+	for _, a := range e.rules.s.Addresses {
+		r, _ := e.rules.t.Role(a.Role)
 		switch {
-		case a.Leaving == name && a.Role == writer && e.protected(&a, name):
+		case a.Leaving == name && a.Role == writer && e.rules.protected(&a, name):
 			e.role("%s is leaving: it is free once its agent says so, or in %s when its lease is over on every clock",
-				a.RoleIP, e.s.leaseLeft(e.t))
+				a.RoleIP, e.rules.s.leaseLeft(e.rules.t))
 		case a.Leaving == name:
 			e.role("%s is leaving: it is free once its agent says so", a.RoleIP)
-		case a.Holder == name && e.s.Mode == Passive:
+		case a.Holder == name && e.rules.s.Mode == Passive:
 			e.role("%s is here; the monitor is passive and moves nothing", a.RoleIP)
-		case a.Holder == name && e.s.manual():
-			e.role("%s is here, and stays here whatever happens: mode %s", a.RoleIP, e.s.Mode)
+		case a.Holder == name && e.rules.s.manual():
+			e.role("%s is here, and stays here whatever happens: mode %s", a.RoleIP, e.rules.s.Mode)
 		case a.Holder == name:
 			e.fate(r, a, without.fewest(r))
 		case a.Holder == "" && a.Next == name:
@@ -234,7 +234,7 @@ func (e *explainer) roles() {
 		}
 	}
 	if e.info.State != Online {
-		for _, r := range e.t.Roles {
+		for _, r := range e.rules.t.Roles {
 			if slices.Contains(r.Hosts, name) {
 				e.role("%s can come here once it is ONLINE", r.Name)
 			}
@@ -252,13 +252,13 @@ func (e *explainer) fate(r Role, a Address, to string) {
 		return
 	}
 	when := "as soon as its agent has given it up"
-	if e.protected(&a, a.Holder) {
+	if e.rules.protected(&a, a.Holder) {
 		when = fmt.Sprintf("as soon as its agent has given it up, or %.1f seconds after it was last heard",
-			e.t.Lease.Over().Seconds())
+			e.rules.t.Lease.Over().Seconds())
 	}
 	if to == "" {
 		when = "no other host that may have it is ONLINE with an agent that answers"
-		if why, _ := e.s.Exposed(e.t); r.Name == e.t.ActiveMasterRole && why != "" {
+		if why, _ := e.rules.s.Exposed(e.rules.t); r.Name == e.rules.t.ActiveMasterRole && why != "" {
 			when = why
 		}
 	}
@@ -267,7 +267,7 @@ func (e *explainer) fate(r Role, a Address, to string) {
 
 // without is the cluster as it would be if this host failed now.
 func (e *explainer) without() stepper {
-	s := e.s.clone()
+	s := e.rules.s.clone()
 	h := s.Hosts[e.host.Name]
 	h.State, h.AgentUp, h.Good = HardOffline, false, Verdicts{Reception: h.Good.Reception}
 	s.Hosts[e.host.Name] = h
@@ -276,7 +276,7 @@ func (e *explainer) without() stepper {
 			a.Holder = ""
 		}
 	}
-	return stepper{t: e.t, s: &s, in: e.in, out: &Output{}}
+	return stepper{t: e.rules.t, s: &s, in: e.rules.in, out: &Output{}}
 }
 
 // String renders `mmm_control explain`.

@@ -85,7 +85,8 @@ func TestAstray(t *testing.T) {
 // TestPreferredLast: of hosts that may be the writer the preferred one comes first, but not before one that can write
 // where it can't, nor before one that has more of what the dead writer wrote.
 func TestPreferredLast(t *testing.T) {
-	well := HostInfo{State: Online, AgentUp: true, Good: Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}
+	well := HostInfo{State: Online, AgentUp: true,
+		Good: Verdicts{Ping: true, MySQL: true, RepThreads: true, RepBacklog: true}}
 	lacking, stalled, backedUp := well, well, well
 	lacking.Lack = Lack{Missed: true, Of: "db1", For: time.Minute}
 	stalled.Writing = Writing{Stalled: time.Minute, Stall: "the disk hangs"}

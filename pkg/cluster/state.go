@@ -19,6 +19,7 @@ type Verdicts struct {
 	// Greeted: the newest probe of the server was let in at its port, and then got no answer.
 	Greeted bool
 
+	// Embedded: what the host has received is a part of what is known of it, and is read like the other fields.
 	Reception
 }
 
@@ -109,7 +110,7 @@ type HostInfo struct {
 
 // Address is one virtual address: free, held by Holder, or leaving the host in Leaving. Only a free one is given out.
 type Address struct {
-	RoleIP
+	RoleIP           // embedded: an Address is a RoleIP, with what is known of it
 	Holder    string // host that is told to have it
 	Confirmed bool   // Holder's agent has said that it has it
 	Leaving   string // host that had it and has not been proven without it

@@ -361,8 +361,9 @@ func TestEndlessThatOthersKnow(t *testing.T) {
 	}
 }
 
-// TestLeaseWhileTheRoleLeaves: a cluster without a lease gets one, and its monitor is restarted, while the role is being
-// taken from a host that can't be reached. That host may hold the role for ever, though the status file gives it none.
+// TestLeaseWhileTheRoleLeaves: a cluster without a lease gets one, and its monitor is restarted, while the role is
+// being taken from a host that can't be reached. That host may hold the role for ever, though the status file gives it
+// none.
 func TestLeaseWhileTheRoleLeaves(t *testing.T) {
 	for _, reached := range []bool{false, true} {
 		c := begin(t, clusterOf(0, "db1", "db2"), Durable{Writer: "db1", Hosts: map[string]StoredHost{

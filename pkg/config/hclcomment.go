@@ -10,7 +10,7 @@ import (
 
 // comment is a comment or an empty line of an HCL file. The library's tree has neither.
 type comment struct {
-	node
+	node   node
 	behind bool // something else stands before it in its line
 }
 
@@ -55,7 +55,7 @@ func (p *hclParser) place(nodes []node, within hcl.Range, all bool) []node {
 		}
 	}
 	p.rest = slices.DeleteFunc(p.rest, func(c comment) bool {
-		inside := all || c.at.line >= within.Start.Line && c.at.line <= within.End.Line
+		inside := all || c.node.at.line >= within.Start.Line && c.node.at.line <= within.End.Line
 		if inside {
 			nodes = append(nodes, c.node)
 		}
@@ -66,11 +66,11 @@ func (p *hclParser) place(nodes []node, within hcl.Range, all bool) []node {
 
 // takeNote gives the comment that stands behind a statement in this line, and takes it out of p.rest.
 func (p *hclParser) takeNote(line int) string {
-	i := slices.IndexFunc(p.rest, func(c comment) bool { return c.behind && c.at.line == line })
+	i := slices.IndexFunc(p.rest, func(c comment) bool { return c.behind && c.node.at.line == line })
 	if i < 0 {
 		return ""
 	}
-	note := p.rest[i].value
+	note := p.rest[i].node.value
 	p.rest = slices.Delete(p.rest, i, i+1)
 	return note
 }

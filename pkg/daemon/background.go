@@ -144,7 +144,7 @@ func (p *process) watch() int {
 }
 
 type watcher struct {
-	*process
+	process *process
 	log     *slog.Logger
 	file    *LogFile
 	pid     *PIDFile
@@ -164,10 +164,10 @@ func (w *watcher) run() int {
 			return 0
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitRefused {
-			Fatal(w.log, w.program.Name+" can't be started again: "+w.news)
+			Fatal(w.log, w.process.program.Name+" can't be started again: "+w.news)
 			return 1
 		}
-		w.log.Error(w.program.Name+" died, starting it again", "cause", err, "pause", restartPause)
+		w.log.Error(w.process.program.Name+" died, starting it again", "cause", err, "pause", restartPause)
 		if !w.pause() {
 			return 0
 		}
@@ -176,7 +176,7 @@ func (w *watcher) run() int {
 
 // worker runs one worker to its end.
 func (w *watcher) worker() error {
-	cmd, read, write, err := self(stageWorker, w.inv)
+	cmd, read, write, err := self(stageWorker, w.process.inv)
 	if err != nil {
 		return w.failed(err)
 	}
@@ -208,7 +208,7 @@ func (w *watcher) worker() error {
 		case s := <-w.signals:
 			w.ending = true
 			_ = cmd.Process.Signal(s) // fails only where the worker has ended
-		case <-w.hup:
+		case <-w.process.hup:
 			w.reopen()
 			_ = cmd.Process.Signal(syscall.SIGHUP)
 		case err := <-dead:
@@ -227,13 +227,13 @@ func (w *watcher) passOn(text string) {
 		return
 	}
 	w.up = text == started
-	w.parent.say(text)
+	w.process.parent.say(text)
 }
 
 // failed makes sure that the parent hears of a first worker that died without saying anything.
 func (w *watcher) failed(err error) error {
 	if !w.up {
-		w.parent.say(fmt.Sprintf("%s died during its start: %v", w.program.Name, err))
+		w.process.parent.say(fmt.Sprintf("%s died during its start: %v", w.process.program.Name, err))
 	}
 	return err
 }
@@ -254,7 +254,7 @@ func (w *watcher) pause() bool {
 			return true
 		case <-w.signals:
 			return false
-		case <-w.hup:
+		case <-w.process.hup:
 			w.reopen()
 		}
 	}

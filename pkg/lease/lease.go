@@ -163,9 +163,9 @@ func (h *Holder) free(now time.Duration) bool {
 	return h.promisedTo != "" && h.Saved.Epoch.Gone == h.promisedTo || now >= h.AppointableAt()
 }
 
-// AppointableAt is when this host may take the role at the earliest, once it is appointed, unless an epoch says that the
-// host which it promised to is gone. A promise since this host's start counts for the lease in the question; what it may
-// have promised before its start counts for the longest lease that it knows of.
+// AppointableAt is when this host may take the role at the earliest, once it is appointed, unless an epoch says that
+// the host which it promised to is gone. A promise since this host's start counts for the lease in the question; what
+// it may have promised before its start counts for the longest lease that it knows of.
 func (h *Holder) AppointableAt() time.Duration {
 	return max(h.bound, h.started+max(h.atStart, h.terms().Longest).Over())
 }

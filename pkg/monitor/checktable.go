@@ -19,8 +19,8 @@ type checkKey struct {
 
 // checkEntry is what is known of one check: its verdict, and the result of its newest probe.
 type checkEntry struct {
-	check.Verdict
-	result check.Result
+	verdict check.Verdict
+	result  check.Result
 }
 
 // checkTable holds the newest entry of every check. A table never changes once it is made, so that all goroutines may
@@ -46,7 +46,7 @@ func (c checkTable) verdicts(r check.Registry, t cluster.Topology) map[string]cl
 	all := make(map[string]cluster.Verdicts, len(t.Hosts))
 	for _, h := range t.Hosts {
 		good := func(e check.Effect) bool {
-			return r.Good(e, func(n check.Name) bool { return c[checkKey{h.Name, n}].Good })
+			return r.Good(e, func(n check.Name) bool { return c[checkKey{h.Name, n}].verdict.Good })
 		}
 		all[h.Name] = cluster.Verdicts{Ping: good(check.HostDown), MySQL: good(check.ServerDown),
 			RepThreads: good(check.ReplicationBroken), RepBacklog: good(check.ReplicationLate)}
@@ -89,12 +89,13 @@ func (c checkTable) lines(r check.Registry, t cluster.Topology, remarks map[chec
 				continue
 			}
 			key := checkKey{h.Name, n}
-			v := c[key]
+			entry := c[key]
+			v := entry.verdict
 			if remark := remarks[key]; remark != "" {
 				v.Message += "; " + remark
 			}
 			lines = append(lines, CheckLine{Host: h.Name, Check: string(n), Good: v.Good, LastChange: v.Since,
-				Message: v.Message, Failing: v.result.Status == check.Error})
+				Message: v.Message, Failing: entry.result.Status == check.Error})
 		}
 	}
 	return lines
@@ -128,8 +129,8 @@ func (c checkTable) text(r check.Registry, t cluster.Topology, remarks map[check
 func (c checkTable) complaints(r check.Registry, host string) []string {
 	var all []string
 	for _, n := range r.Names() {
-		if p := c[checkKey{host, n}]; !p.Good || p.result.Status == check.Error {
-			all = append(all, string(n)+": "+p.Message)
+		if p := c[checkKey{host, n}]; !p.verdict.Good || p.result.Status == check.Error {
+			all = append(all, string(n)+": "+p.verdict.Message)
 		}
 	}
 	return all

@@ -92,7 +92,7 @@ func (m *Monitor) change(ctx context.Context, words []string) string {
 	if no := m.objection(ctx, words); no != "" {
 		return "ERROR: " + no
 	}
-	c := command{Command: m.prepare(ctx, words), reply: make(chan cluster.Output, 1)}
+	c := command{asked: m.prepare(ctx, words), reply: make(chan cluster.Output, 1)}
 	select {
 	case m.commands <- c:
 	case <-ctx.Done():

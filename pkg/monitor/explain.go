@@ -47,6 +47,7 @@ func newest(records []history.Record, n int) []history.Record {
 
 // explained is what `explain --json` prints.
 type explained struct {
+	// Embedded: its fields stand in the same JSON object.
 	cluster.Explanation
 	Change *history.Record `json:"last_change,omitempty"` // of its state
 	Checks []CheckLine     `json:"checks"`

@@ -102,30 +102,32 @@ func (e *examiner) master(h cluster.Host) {
 	if !ok {
 		return
 	}
-	if !s.LogBin {
+	own := s.Survey.Settings
+	if !own.LogBin {
 		e.add("'%s' writes no binary log (log_bin): nobody can replicate from it", h.Name)
-	} else if !s.LogSlaveUpdates {
+	} else if !own.LogSlaveUpdates {
 		e.add("'%s' does not log what it replicates (log_slave_updates): others that replicate from it lack that",
 			h.Name)
 	}
-	if s.AutoIncrementIncrement < 2 {
+	if own.AutoIncrementIncrement < 2 {
 		e.add("auto_increment_increment of '%s' is %d: it should be at least 2, or both masters give out the same ids",
-			h.Name, s.AutoIncrementIncrement).quiet = true
+			h.Name, own.AutoIncrementIncrement).quiet = true
 	}
-	if s.AutoIncrementOffset > s.AutoIncrementIncrement {
+	if own.AutoIncrementOffset > own.AutoIncrementIncrement {
 		e.add("auto_increment_offset of '%s' (%d) is above its auto_increment_increment (%d) and ignored by the server",
-			h.Name, s.AutoIncrementOffset, s.AutoIncrementIncrement).quiet = true
+			h.Name, own.AutoIncrementOffset, own.AutoIncrementIncrement).quiet = true
 	}
 	p, ok := e.servers[h.Peer]
 	if !ok || h.Peer < h.Name {
 		return // said once for the pair
 	}
-	if s.AutoIncrementIncrement != p.AutoIncrementIncrement {
-		e.add("auto_increment_increment differs: %d on '%s', %d on '%s'", s.AutoIncrementIncrement, h.Name,
-			p.AutoIncrementIncrement, h.Peer).quiet = true
+	peer := p.Survey.Settings
+	if own.AutoIncrementIncrement != peer.AutoIncrementIncrement {
+		e.add("auto_increment_increment differs: %d on '%s', %d on '%s'", own.AutoIncrementIncrement, h.Name,
+			peer.AutoIncrementIncrement, h.Peer).quiet = true
 	}
-	if s.AutoIncrementOffset == p.AutoIncrementOffset {
-		e.add("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", s.AutoIncrementOffset,
+	if own.AutoIncrementOffset == peer.AutoIncrementOffset {
+		e.add("auto_increment_offset is %d on both '%s' and '%s': they give out the same ids", own.AutoIncrementOffset,
 			h.Name, h.Peer).quiet = true
 	}
 }
@@ -134,7 +136,8 @@ func (e *examiner) serverIDs() {
 	users := map[uint32][]string{}
 	for _, h := range e.t.Hosts {
 		if s, ok := e.servers[h.Name]; ok {
-			users[s.ServerID] = append(users[s.ServerID], h.Name)
+			id := s.Survey.Settings.ServerID
+			users[id] = append(users[id], h.Name)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(users)) {
@@ -150,8 +153,9 @@ func (e *examiner) gtidModes() {
 	for _, mariaDB := range []bool{true, false} {
 		users := map[string][]string{}
 		for _, h := range e.t.Hosts {
-			if s, ok := e.servers[h.Name]; ok && s.MariaDB == mariaDB && s.GTIDMode != "" {
-				users[s.GTIDMode] = append(users[s.GTIDMode], h.Name)
+			s, ok := e.servers[h.Name]
+			if set := s.Survey.Settings; ok && set.MariaDB == mariaDB && set.GTIDMode != "" {
+				users[set.GTIDMode] = append(users[set.GTIDMode], h.Name)
 			}
 		}
 		if len(users) < 2 {
@@ -168,14 +172,14 @@ func (e *examiner) gtidModes() {
 
 // retries warns of a replica that gives up early. MySQL's default is 10 retries since 8.4, one each minute.
 func (e *examiner) retries(h cluster.Host) {
-	s := e.servers[h.Name]
-	if s.Replica == nil || s.Replica.Retries == 0 {
+	r := e.servers[h.Name].Survey.Replica
+	if r == nil || r.Retries == 0 {
 		return
 	}
 	// In floating point, as the product of the highest values that servers allow does not fit into a Duration.
-	if limit := float64(s.Replica.Retries) * s.Replica.RetryEvery.Seconds(); limit < enoughRetries.Seconds() {
+	if limit := float64(r.Retries) * r.RetryEvery.Seconds(); limit < enoughRetries.Seconds() {
 		e.add("'%s' gives up after it has tried %d times, for %s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400", h.Name,
-			s.Replica.Retries, time.Duration(limit*float64(time.Second)))
+			r.Retries, time.Duration(limit*float64(time.Second)))
 	}
 }
 
@@ -186,7 +190,7 @@ func (e *examiner) semiSync() {
 	}
 	var without []string
 	for _, name := range r.Hosts {
-		if s, ok := e.servers[name]; ok && !s.SemiSync.Enabled {
+		if s, ok := e.servers[name]; ok && !s.Survey.SemiSync.Enabled {
 			without = append(without, name)
 		}
 	}
@@ -203,11 +207,11 @@ func (e *examiner) semiSync() {
 func (e *examiner) acknowledged(writer cluster.Host) {
 	s, ok := e.servers[writer.Name]
 	switch {
-	case !ok || !s.SemiSync.Enabled:
-	case s.SemiSync.Clients == 0:
+	case !ok || !s.Survey.SemiSync.Enabled:
+	case s.Survey.SemiSync.Clients == 0:
 		e.add("nobody acknowledges what '%s' commits (semi-synchronous replication): it may be lost with the host",
 			writer.Name).fickle = true
-	case !s.SemiSync.Waiting:
+	case !s.Survey.SemiSync.Waiting:
 		e.add("'%s' has fallen back to asynchronous replication: what it commits may be lost with the host",
 			writer.Name).fickle = true
 	}
@@ -222,10 +226,10 @@ func (e *examiner) source(h, writer cluster.Host) {
 		whose = "its peer"
 	}
 	s := e.servers[h.Name]
-	if s.Replica == nil || h.Name == want.Name || e.same(s, want) {
+	if s.Survey.Replica == nil || h.Name == want.Name || e.same(s, want) {
 		return
 	}
-	from := strings.Join(strings.Fields(s.Replica.SourceHost), " ") // on one line, whatever the server says
+	from := strings.Join(strings.Fields(s.Survey.Replica.SourceHost), " ") // on one line, whatever the server says
 	if name, ok := e.from(s); ok {
 		from = fmt.Sprintf("'%s' (%s)", name, from)
 	}
@@ -244,13 +248,13 @@ func (e *examiner) same(s Surveyed, want cluster.Host) bool {
 	if name, ok := e.from(s); ok {
 		return name == want.Name
 	}
-	_, err := netip.ParseAddr(s.Replica.SourceHost)
+	_, err := netip.ParseAddr(s.Survey.Replica.SourceHost)
 	_, asked := e.servers[want.Name]
-	return (s.Replica.IORunning != "Yes" || !asked) && err != nil
+	return (s.Survey.Replica.IORunning != "Yes" || !asked) && err != nil
 }
 
 func (e *examiner) from(s Surveyed) (name string, ok bool) {
-	return e.known.Of(identity.SourceOf(*s.Replica))
+	return e.known.Of(identity.SourceOf(*s.Survey.Replica))
 }
 
 func quoted(names []string) string { return "'" + strings.Join(names, "', '") + "'" }

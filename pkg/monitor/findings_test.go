@@ -67,106 +67,107 @@ func TestFindings(t *testing.T) {
 			delete(s, "db3")
 		}, ""},
 		"no binary log": {edit("db2", func(s *Surveyed) {
-			s.LogBin, s.LogSlaveUpdates = false,
-				false
+			s.Survey.Settings.LogBin, s.Survey.Settings.LogSlaveUpdates = false, false
 		}), "'db2' writes no binary log (log_bin): nobody can replicate from it"},
-		"log_slave_updates": {edit("db1", func(s *Surveyed) { s.LogSlaveUpdates = false }),
+		"log_slave_updates": {edit("db1", func(s *Surveyed) { s.Survey.Settings.LogSlaveUpdates = false }),
 			"'db1' does not log what it replicates (log_slave_updates): others that replicate from it lack that"},
-		"a slave needs neither": {edit("db3", func(s *Surveyed) { s.LogBin, s.LogSlaveUpdates = false, false }), ""},
-		"server_id": {edit("db3", func(s *Surveyed) { s.ServerID = 1 }),
+		"a slave needs neither": {edit("db3", func(s *Surveyed) {
+			s.Survey.Settings.LogBin, s.Survey.Settings.LogSlaveUpdates = false, false
+		}), ""},
+		"server_id": {edit("db3", func(s *Surveyed) { s.Survey.Settings.ServerID = 1 }),
 			"server_id is 1 on 'db1', 'db3': they can't replicate from each other"},
 		"increment too small": {func(s map[string]Surveyed, _ *cluster.State) {
 			for _, h := range []string{"db1", "db2"} {
 				x := s[h]
-				x.AutoIncrementIncrement, x.AutoIncrementOffset = 1, 1
+				x.Survey.Settings.AutoIncrementIncrement, x.Survey.Settings.AutoIncrementOffset = 1, 1
 				s[h] = x
 			}
 		},
 			"(auto_increment_increment of 'db1' is 1: it should be at least 2, or both masters give out the same ids)\n" +
 				"(auto_increment_offset is 1 on both 'db1' and 'db2': they give out the same ids)\n" +
 				"(auto_increment_increment of 'db2' is 1: it should be at least 2, or both masters give out the same ids)"},
-		"offset ignored": {edit("db1", func(s *Surveyed) { s.AutoIncrementOffset = 3 }),
+		"offset ignored": {edit("db1", func(s *Surveyed) { s.Survey.Settings.AutoIncrementOffset = 3 }),
 			"(auto_increment_offset of 'db1' (3) is above its auto_increment_increment (2) and ignored by the server)"},
-		"increments differ": {edit("db1", func(s *Surveyed) { s.AutoIncrementIncrement = 3 }),
+		"increments differ": {edit("db1", func(s *Surveyed) { s.Survey.Settings.AutoIncrementIncrement = 3 }),
 			"(auto_increment_increment differs: 3 on 'db1', 2 on 'db2')"},
-		"gtid_mode": {edit("db3", func(s *Surveyed) { s.GTIDMode = "OFF" }),
+		"gtid_mode": {edit("db3", func(s *Surveyed) { s.Survey.Settings.GTIDMode = "OFF" }),
 			"gtid_mode differs: OFF on 'db3', ON on 'db1', 'db2'"},
 		"gtid_strict_mode": {func(s map[string]Surveyed, _ *cluster.State) {
 			for h, x := range s {
-				x.MariaDB, x.GTIDMode = true, map[bool]string{true: "OFF", false: "ON"}[h == "db1"]
+				x.Survey.Settings.MariaDB, x.Survey.Settings.GTIDMode = true, map[bool]string{true: "OFF", false: "ON"}[h == "db1"]
 				s[h] = x
 			}
 		}, "gtid_strict_mode differs: OFF on 'db1', ON on 'db2', 'db3'"},
-		"gives up": {edit("db3", func(s *Surveyed) { s.Replica.Retries, s.Replica.RetryEvery = 10, time.Minute }),
+		"gives up": {edit("db3", func(s *Surveyed) { s.Survey.Replica.Retries, s.Survey.Replica.RetryEvery = 10, time.Minute }),
 			"'db3' gives up after it has tried 10 times, for 10m0s, to connect to the server that it replicates from: set SOURCE_RETRY_COUNT (MASTER_RETRY_COUNT) to 86400"},
 		"tries for months": {edit("db3", func(s *Surveyed) {
-			s.Replica.Retries, s.Replica.RetryEvery = 86400,
+			s.Survey.Replica.Retries, s.Survey.Replica.RetryEvery = 86400,
 				time.Minute
 		}), ""},
 		"tries for ever, nearly": {edit("db3", func(s *Surveyed) {
-			s.Replica.Retries, s.Replica.RetryEvery = 1<<64-1,
+			s.Survey.Replica.Retries, s.Survey.Replica.RetryEvery = 1<<64-1,
 				time.Hour
 		}), ""},
-		"semi-sync off on a slave": {edit("db3", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }), ""},
-		"semi-sync off on a master": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{} }),
+		"semi-sync off on a slave": {edit("db3", func(s *Surveyed) { s.Survey.SemiSync = mysqlctl.SemiSync{} }), ""},
+		"semi-sync off on a master": {edit("db2", func(s *Surveyed) { s.Survey.SemiSync = mysqlctl.SemiSync{} }),
 			"semi-synchronous replication is off on 'db2': what the writer commits just before it dies may be lost"},
 		"semi-sync off on both masters": {func(s map[string]Surveyed, _ *cluster.State) {
 			for _, h := range []string{"db1", "db2"} {
 				x := s[h]
-				x.SemiSync = mysqlctl.SemiSync{}
+				x.Survey.SemiSync = mysqlctl.SemiSync{}
 				s[h] = x
 			}
 		},
 			"(semi-synchronous replication is off on 'db1', 'db2': what the writer commits just before it dies may be lost)"},
-		"fallen back": {edit("db1", func(s *Surveyed) { s.SemiSync.Waiting = false }),
+		"fallen back": {edit("db1", func(s *Surveyed) { s.Survey.SemiSync.Waiting = false }),
 			"~'db1' has fallen back to asynchronous replication: what it commits may be lost with the host"},
-		"nobody acknowledges": {edit("db1", func(s *Surveyed) { s.SemiSync.Clients = 0 }),
+		"nobody acknowledges": {edit("db1", func(s *Surveyed) { s.Survey.SemiSync.Clients = 0 }),
 			"~nobody acknowledges what 'db1' commits (semi-synchronous replication): it may be lost with the host"},
-		"the other master can wait": {edit("db2", func(s *Surveyed) { s.SemiSync = mysqlctl.SemiSync{Enabled: true} }),
+		"the other master can wait": {edit("db2", func(s *Surveyed) { s.Survey.SemiSync = mysqlctl.SemiSync{Enabled: true} }),
 			""},
 		"a slave elsewhere": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.2",
+			s.Survey.Replica.SourceHost, s.Survey.Replica.SourceID = "10.0.0.2",
 				2
 		}),
 			"~'db3' replicates from 'db2' (10.0.0.2), not from the active master 'db1' (10.0.0.1)"},
 		"a slave of a stranger, on a channel": {edit("db3", func(s *Surveyed) {
-			s.Channel, s.Replica.SourceHost,
-				s.Replica.SourceID = "mmm", "db9.example.com", 9
+			s.Channel, s.Survey.Replica.SourceHost,
+				s.Survey.Replica.SourceID = "mmm", "db9.example.com", 9
 		}),
 			`~'db3' replicates from db9.example.com, not from the active master 'db1' (10.0.0.1) on channel "mmm"`},
 		"a master elsewhere": {edit("db1", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.3",
+			s.Survey.Replica.SourceHost, s.Survey.Replica.SourceID = "10.0.0.3",
 				3
 		}),
 			"~'db1' replicates from 'db3' (10.0.0.3), not from its peer 'db2' (10.0.0.2)"},
-		"another address of the writer": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "172.16.0.1" }), ""},
-		"the writer by name": {edit("db3", func(s *Surveyed) { s.Replica.SourceHost = "db1.example.com" }),
+		"another address of the writer": {edit("db3", func(s *Surveyed) { s.Survey.Replica.SourceHost = "172.16.0.1" }), ""},
+		"the writer by name": {edit("db3", func(s *Surveyed) { s.Survey.Replica.SourceHost = "db1.example.com" }),
 			""},
 		"a name of the writer, which it can't reach": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db1.example.com", "Connecting",
+			s.Survey.Replica.SourceHost, s.Survey.Replica.IORunning, s.Resolved = "db1.example.com", "Connecting",
 				[]netip.Addr{netip.MustParseAddr("10.0.0.1")}
 		}), ""},
 		"a name of another host, which it can't reach": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost, s.Replica.IORunning, s.Resolved = "db2.example.com", "Connecting",
+			s.Survey.Replica.SourceHost, s.Survey.Replica.IORunning, s.Resolved = "db2.example.com", "Connecting",
 				[]netip.Addr{netip.MustParseAddr("10.0.0.2")}
 		}), "~'db3' replicates from 'db2' (db2.example.com), not from the active master 'db1' (10.0.0.1)"},
 		"an address of another host on a second network": {edit("db3",
-			func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "172.16.0.2", 2 }),
+			func(s *Surveyed) { s.Survey.Replica.SourceHost, s.Survey.Replica.SourceID = "172.16.0.2", 2 }),
 			"~'db3' replicates from 'db2' (172.16.0.2), not from the active master 'db1' (10.0.0.1)"},
 		"an IPv4 address in IPv6": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost,
-				s.Replica.SourceID = "::ffff:10.0.0.1", 0
+			s.Survey.Replica.SourceHost,
+				s.Survey.Replica.SourceID = "::ffff:10.0.0.1", 0
 		}), ""},
 		"a name that does not answer": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost,
-				s.Replica.IORunning = "db9.example.com", "Connecting"
+			s.Survey.Replica.SourceHost,
+				s.Survey.Replica.IORunning = "db9.example.com", "Connecting"
 		}), ""},
 		"an address that does not answer": {edit("db3", func(s *Surveyed) {
-			s.Replica.SourceHost,
-				s.Replica.IORunning = "10.0.0.9", "Connecting"
+			s.Survey.Replica.SourceHost,
+				s.Survey.Replica.IORunning = "10.0.0.9", "Connecting"
 		}),
 			"~'db3' replicates from 10.0.0.9, not from the active master 'db1' (10.0.0.1)"},
-		"not set up": {edit("db3", func(s *Surveyed) { s.Replica = nil }), ""}, // its check says so
+		"not set up": {edit("db3", func(s *Surveyed) { s.Survey.Replica = nil }), ""}, // its check says so
 		"the writer has moved": {func(_ map[string]Surveyed, st *cluster.State) { *st = writerOn("db2") },
 			"~'db3' replicates from 'db1' (10.0.0.1), not from the active master 'db2' (10.0.0.2)"},
 		"the writer moves": {func(_ map[string]Surveyed, st *cluster.State) {
@@ -282,7 +283,7 @@ func TestOnlyTheLivingAreJudged(t *testing.T) {
 		surveys: map[string]Surveyed{}, received: newReceptions(topology()),
 		good: map[string]cluster.Verdicts{"db1": {MySQL: true}, "db2": {MySQL: true}, "db3": {MySQL: true}}}
 	s := rightServers()["db2"]
-	s.LogBin = false
+	s.Survey.Settings.LogBin = false
 	o.survey(s)
 	if len(o.warnings) != 1 {
 		t.Fatalf("warnings %q", o.warnings)
@@ -358,7 +359,7 @@ func TestWrongSourceIsShown(t *testing.T) {
 		after(5*time.Second, rightServers())
 		expect("at first", false)
 		astray := rightServers()
-		edit("db3", func(s *Surveyed) { s.Replica.SourceHost, s.Replica.SourceID = "10.0.0.2", 2 })(astray, nil)
+		edit("db3", func(s *Surveyed) { s.Survey.Replica.SourceHost, s.Survey.Replica.SourceID = "10.0.0.2", 2 })(astray, nil)
 		after(time.Second, astray)
 		expect("after a moment", false)
 		after(2*time.Second, astray)

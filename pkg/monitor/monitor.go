@@ -74,8 +74,8 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-// Store keeps what must outlive the monitor (package store). A reload makes a new Store of the same place; its Run begins
-// when that of the one before has returned. CONTRIBUTING.md says what it takes to add one.
+// Store keeps what must outlive the monitor (package store). A reload makes a new Store of the same place; its Run
+// begins when that of the one before has returned. CONTRIBUTING.md says what it takes to add one.
 type Store interface {
 	// Load returns what was saved last, with warnings about the parts of it that can't be read. known says whether the
 	// configuration has a host of that name.
@@ -121,7 +121,7 @@ type Monitor struct {
 
 // command is an operator's command on its way to the owner.
 type command struct {
-	cluster.Command
+	asked cluster.Command
 	reply chan cluster.Output
 }
 
@@ -248,7 +248,7 @@ func (m *Monitor) own(ctx context.Context, group *errgroup.Group) error {
 		case up := <-m.network:
 			o.seeNetwork(up)
 		case c := <-m.commands:
-			cmd, in.Command = &c, &c.Command
+			cmd, in.Command = &c, &c.asked
 		case s := <-m.store.Saved():
 			o.saved(s)
 			continue

@@ -54,22 +54,23 @@ func (r *receptions) note(u check.Update, out bool, now time.Duration) {
 // survey takes in what a server has said of itself.
 func (r *receptions) survey(v Surveyed, now time.Duration) {
 	s := r.of[v.Host]
+	said, set := v.Survey, v.Survey.Settings
 	// The server was started since the last survey, and no check has found its port closed meanwhile: the restart took
 	// too little time, or happened while the line to the host was cut. Uptime is in whole seconds, rounded down, so up
 	// to one second more may have passed. (A server whose wall clock was set back seems to have been started, too.)
 	since := now - s.Surveyed
-	if v.Uptime > 0 && s.Surveyed > 0 && v.Uptime+time.Second <= since && s.Ended <= s.Surveyed {
+	if said.Uptime > 0 && s.Surveyed > 0 && said.Uptime+time.Second <= since && s.Ended <= s.Surveyed {
 		s.Ended = now
 	}
-	r.servers.Introduce(v.Host, v.ServerID, v.UUID)
-	s.Surveyed, s.ServerID = now, v.ServerID
-	s.Logs, s.GTID = v.LogBin && v.LogSlaveUpdates, v.Replica != nil && v.Replica.UsesGTID
-	s.Waits, s.Ackers, s.Acks = v.SemiSync.Enabled && v.SemiSync.Waiting, v.SemiSync.Clients, v.SemiSync.Acks
-	if v.Replica != nil {
+	r.servers.Introduce(v.Host, set.ServerID, set.UUID)
+	s.Surveyed, s.ServerID = now, set.ServerID
+	s.Logs, s.GTID = set.LogBin && set.LogSlaveUpdates, said.Replica != nil && said.Replica.UsesGTID
+	s.Waits, s.Ackers, s.Acks = said.SemiSync.Enabled && said.SemiSync.Waiting, said.SemiSync.Clients, said.SemiSync.Acks
+	if said.Replica != nil {
 		if v.Resolved != nil {
-			r.servers.Resolved[v.Replica.SourceHost] = v.Resolved
+			r.servers.Resolved[said.Replica.SourceHost] = v.Resolved
 		}
-		r.from(&s, identity.SourceOf(*v.Replica))
+		r.from(&s, identity.SourceOf(*said.Replica))
 	}
 	r.of[v.Host] = s
 }

@@ -64,7 +64,7 @@ func (o *owner) recordCheck(u check.Update) {
 	case u.Change == check.BecameFailed:
 		e.Level = levelName(cluster.Error)
 		e.Text = fmt.Sprintf("Check '%s' on '%s' fails: %s", u.Name, u.Host, u.Result.Message)
-	case u.Change == check.BecameOK && known && !last.Good:
+	case u.Change == check.BecameOK && known && !last.verdict.Good:
 		e.Level = levelName(cluster.Info)
 		e.Text = fmt.Sprintf("Check '%s' on '%s' is ok again", u.Name, u.Host)
 	default:

@@ -49,7 +49,7 @@ func (c checkTable) worse(results []check.Update) []error {
 	for _, u := range results {
 		was, known := c[checkKey{u.Host, u.Name}]
 		refused := u.Result.Refusal != "" && was.result.Status == check.OK
-		if known && was.Good && (!u.Verdict.Good || refused) {
+		if known && was.verdict.Good && (!u.Verdict.Good || refused) {
 			errs = append(errs, fmt.Errorf("check '%s' on '%s', which is ok, would fail: %s", u.Name, u.Host,
 				u.Result.Message))
 		}

@@ -108,7 +108,7 @@ func TestWorse(t *testing.T) {
 	} {
 		b := checkTable{checkKey{"db1", check.MySQL}: c.was}
 		got := ""
-		for _, err := range b.worse([]check.Update{{Host: "db1", Name: check.MySQL, Verdict: c.is.Verdict,
+		for _, err := range b.worse([]check.Update{{Host: "db1", Name: check.MySQL, Verdict: c.is.verdict,
 			Result: c.is.result}, {Host: "db2", Name: check.MySQL, Verdict: bad}}) {
 			got += err.Error()
 		}

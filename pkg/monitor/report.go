@@ -13,6 +13,7 @@ import (
 // Report is what a monitor tells those who watch it over HTTP (package web). It belongs to one snapshot and never
 // changes.
 type Report struct {
+	// Embedded: its fields stand in the same JSON object.
 	cluster.View
 	Network bool   `json:"network"`          // the monitor's own network is up
 	Epoch   uint64 `json:"epoch,omitempty"`  // number of the newest decision about the writer
@@ -89,8 +90,8 @@ func (c checkTable) links(t cluster.Topology) []Link {
 		if source == "" {
 			continue
 		}
-		links = append(links, Link{From: nameOf(t, source), To: h.Name, Runs: threads.Good &&
-			threads.result.Status == check.OK,
+		links = append(links, Link{From: nameOf(t, source), To: h.Name,
+			Runs:  threads.verdict.Good && threads.result.Status == check.OK,
 			Known: backlog.Measured, Lag: backlog.Lag.Seconds()})
 	}
 	return links

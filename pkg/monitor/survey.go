@@ -15,7 +15,7 @@ import (
 type Surveyed struct {
 	Host    string
 	Channel string // replication channel that was asked for
-	mysqlctl.Survey
+	Survey  mysqlctl.Survey
 
 	// Resolved are the addresses that this machine finds for the name of the server's source; nil where the source has
 	// no name, or it can't be resolved.

@@ -151,7 +151,8 @@ func underLease(t *testing.T, f func(a *leasedAgents, p pingIPs, m *Monitor, sto
 		start := func() (*Monitor, func()) {
 			top := topology()
 			top.Lease = cluster.Lease(3 * time.Second)
-			m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status, Store: store.NewFile(status, durable.Disk{}),
+			m := New(Config{Topology: top, Mode: cluster.Active, StatusPath: status,
+				Store:      store.NewFile(status, durable.Disk{}),
 				KillBin:    "/nonexistent/kill_host",
 				Agents:     a,
 				AgentPorts: map[string]int{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),

@@ -78,8 +78,8 @@ func dumpsByName(ctx context.Context, named map[string][]uint64, replica []netip
 	return from
 }
 
-// clientOf reads the host of a client as SHOW PROCESSLIST gives it: ADDRESS:PORT, where an IPv6 address has no brackets,
-// or NAME:PORT. One of the two results is set, or none where there is no host.
+// clientOf reads the host of a client as SHOW PROCESSLIST gives it: ADDRESS:PORT, where an IPv6 address has no
+// brackets, or NAME:PORT. One of the two results is set, or none where there is no host.
 func clientOf(host string) (ip netip.Addr, name string) {
 	client := host
 	if at := strings.LastIndexByte(host, ':'); at >= 0 {

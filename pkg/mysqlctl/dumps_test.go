@@ -12,8 +12,8 @@ import (
 	"mysql-mmm/pkg/mysqlctl/mysqltest"
 )
 
-// TestDumpsFrom: a dump is that of the replica where its line in SHOW PROCESSLIST has one of the replica's addresses, in
-// whatever form. A name is no address yet.
+// TestDumpsFrom: a dump is that of the replica where its line in SHOW PROCESSLIST has one of the replica's addresses,
+// in whatever form. A name is no address yet.
 func TestDumpsFrom(t *testing.T) {
 	for host, c := range map[string]struct {
 		replica string

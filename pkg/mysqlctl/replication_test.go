@@ -312,8 +312,8 @@ func TestFallbackToOtherWords(t *testing.T) {
 	defer conn.Close()
 	set, err := conn.Survey(ctx)
 	fatal(t, err)
-	if set.Dialect != mysqlNew.String() {
-		t.Fatalf("taken for %s by its version %s", set.Dialect, set.Version)
+	if set.Settings.Dialect != mysqlNew.String() {
+		t.Fatalf("taken for %s by its version %s", set.Settings.Dialect, set.Settings.Version)
 	}
 	if p, err := s.Position(ctx); err != nil || p.IsZero() {
 		t.Errorf("position %q, %v", p, err)

@@ -110,6 +110,7 @@ func logIn(ctx context.Context, cfg Config, greeted *bool) (*session, error) {
 
 // listener notes that the server has sent something.
 type listener struct {
+	// Embedded: the driver uses a listener as its connection, with all that a TCPConn can do.
 	*net.TCPConn
 	heard *bool
 }

@@ -10,7 +10,7 @@ import (
 
 // Survey is what a server says of its settings and of its replication, as far as it matters to the other hosts.
 type Survey struct {
-	Settings
+	Settings Settings
 	SemiSync SemiSync
 	Replica  *Replica // nil: the server replicates from nobody, or does not tell this user
 
@@ -77,11 +77,11 @@ func readSurvey(variables, status row) (Survey, error) {
 	get := func(r row, names ...string) string { v, _ := r.any(names...); return v }
 	var s Survey
 	d := detect(variables["version"], variables["version_comment"]).dialect
-	s.Version, s.Dialect, s.MariaDB = variables["version"], d.String(), d == mariaDB
-	s.UUID = variables["server_uuid"]
-	s.LogBin = isOn(variables["log_bin"])
-	s.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
-	s.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")
+	s.Settings.Version, s.Settings.Dialect, s.Settings.MariaDB = variables["version"], d.String(), d == mariaDB
+	s.Settings.UUID = variables["server_uuid"]
+	s.Settings.LogBin = isOn(variables["log_bin"])
+	s.Settings.LogSlaveUpdates = isOn(get(variables, "log_replica_updates", "log_slave_updates"))
+	s.Settings.GTIDMode = get(variables, "gtid_mode", "gtid_strict_mode")
 	s.SemiSync.Enabled = isOn(get(variables, "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"))
 	s.SemiSync.Acks = acknowledges(status)
 	s.SemiSync.Waiting = isOn(get(status, "Rpl_semi_sync_source_status", "Rpl_semi_sync_master_status"))
@@ -90,11 +90,11 @@ func readSurvey(variables, status row) (Survey, error) {
 	if err != nil {
 		return Survey{}, fmt.Errorf("read server_id: %w", err)
 	}
-	s.ServerID = uint32(id)
-	if s.AutoIncrementIncrement, err = strconv.Atoi(variables["auto_increment_increment"]); err != nil {
+	s.Settings.ServerID = uint32(id)
+	if s.Settings.AutoIncrementIncrement, err = strconv.Atoi(variables["auto_increment_increment"]); err != nil {
 		return Survey{}, fmt.Errorf("read auto_increment_increment: %w", err)
 	}
-	if s.AutoIncrementOffset, err = strconv.Atoi(variables["auto_increment_offset"]); err != nil {
+	if s.Settings.AutoIncrementOffset, err = strconv.Atoi(variables["auto_increment_offset"]); err != nil {
 		return Survey{}, fmt.Errorf("read auto_increment_offset: %w", err)
 	}
 	if seconds, err := strconv.ParseUint(status["Uptime"], 10, 32); err == nil {

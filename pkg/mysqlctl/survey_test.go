@@ -85,7 +85,8 @@ func testSurvey(t *testing.T, kind string) {
 		MariaDB: true, ServerID: 7, LogBin: true, LogSlaveUpdates: true,
 		GTIDMode: "OFF", AutoIncrementIncrement: 2, AutoIncrementOffset: 2}, SemiSync: SemiSync{Enabled: true}}
 	if source.Kind.MySQL {
-		want.Dialect, want.MariaDB, want.UUID = mysqlNew.String(), false, source.Query("SELECT @@server_uuid")
+		want.Settings.Dialect, want.Settings.MariaDB = mysqlNew.String(), false
+		want.Settings.UUID = source.Query("SELECT @@server_uuid")
 	}
 	for _, user := range []string{"monitor", "nobody"} {
 		got := survey(source, user)

@@ -16,6 +16,7 @@ import (
 
 // formerLog is the log of a former writer, read over the network.
 type formerLog struct {
+	// Embedded: a formerLog is a Remote that answers one question by itself.
 	Remote
 	id uint32 // the former writer's server_id
 }

@@ -19,6 +19,7 @@ const (
 
 // conn is a connection in a connTable, which owns the fields.
 type conn struct {
+	// Embedded: a conn stands for its connection, and is used as one.
 	net.Conn
 	phase phase
 	known bool      // the client has asked something, with a valid signature where there is a secret

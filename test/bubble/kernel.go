@@ -22,7 +22,7 @@ type kernel struct {
 	slow     time.Duration              // longest time that a call takes
 	stalled  time.Time                  // until when no call returns
 	closed   bool                       // the server's port is closed to clients
-	renewing func()                     // called once, between look and call of a renewal of the writer's address; nil: not
+	renewing func()                     // run once, between look and call of a renewal of the writer's address; nil: not
 	revived  map[netip.Addr]time.Time   // by address: until when it does not count as ours, see revive
 	departed map[netip.Addr]*time.Timer // by address whose clients are refused: the timer that ends that
 }

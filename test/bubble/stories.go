@@ -351,8 +351,8 @@ func nothingKnown(w *World, d *dice) {
 	})
 }
 
-// stoppedRenewal: the writer's machine stands still between its agent's look at the address and the call that renews it,
-// until the address has ended and another host has the role.
+// stoppedRenewal: the writer's machine stands still between its agent's look at the address and the call that renews
+// it, until the address has ended and another host has the role.
 func stoppedRenewal(w *World, d *dice) {
 	writer := w.holder()
 	if writer == nil || !w.Abilities.Has(Pauses) {

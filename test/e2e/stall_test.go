@@ -27,9 +27,10 @@ func unwriting(kind string) lab.Options {
 // failover.
 const noticed = 10 * time.Second
 
-// TestDiskStalls: the writer's server answers, and its disk hangs. Another host becomes the writer. A client that waits
-// for its commit on the former writer is not told that it is committed; what the former writer commits when its disk goes
-// on is named, or the new writer has it. Where the disk goes on in time the writer stays, and the client is told.
+// TestDiskStalls: the writer's server answers, and its disk hangs. Another host becomes the writer. A client that
+// waits for its commit on the former writer is not told that it is committed; what the former writer commits when its
+// disk goes on is named, or the new writer has it. Where the disk goes on in time the writer stays, and the client is
+// told.
 func TestDiskStalls(t *testing.T) {
 	for _, kind := range servers.Tested() {
 		for range *stalls {
