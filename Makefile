@@ -35,12 +35,16 @@ server: ## MariaDB, iptables and nft, installed where they are missing (needs ro
 servers: server ## the servers that tests run on besides the installed MariaDB, in build/servers (Debian's packages, unpacked; no root)
 	@test/servers/fetch $(MMM_SERVERS) $(SERVERS)
 
+# Packages in which every switch names every case: a rule about states or modes is to say what it does with a new one.
+STRICT = ./pkg/cluster ./pkg/lease
+
 lint: ## formatting, long lines, vet, staticcheck (dead code too) and switches that leave a case out
 	@bad=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files '*.go')) || exit 1; if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	@LC_ALL=C awk '{ l = $$0; gsub(/[\200-\277]/, "", l) } length(l) > 120 && l !~ /["`]/ { print FILENAME ":" FNR ": has more than 120 columns, and no text"; bad = 1 } END { exit bad }' $$(git ls-files '*.go') # in UTF-8, bytes from 200 to 277 (octal) only continue a character
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool exhaustive -default-signifies-exhaustive ./...
+	$(GO) tool exhaustive -ignore-enum-types '^reflect\.Kind$$' $(STRICT) # even where there is a default
 
 unit: servers ## every package's own tests: pure ones, and those on real kernels and servers (root)
 	$(GO) test -timeout 10m ./pkg/mysqlctl ./cmd/... ./pkg/... # mysqlctl first: it waits for servers longer than all others take

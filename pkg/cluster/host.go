@@ -25,6 +25,8 @@ func (x *stepper) host(t Host) {
 		x.fromAwaitingRecovery(t, h)
 	case ReplicationFail, ReplicationDelay:
 		x.fromReplicationTrouble(t, h)
+	case Unknown: // no state that the monitor decides on
+		fallthrough
 	default:
 		panic(fmt.Sprintf("host %s in impossible state %q", t.Name, h.State))
 	}
