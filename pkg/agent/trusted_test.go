@@ -20,7 +20,11 @@ type returned struct {
 }
 
 func (r returned) Position(context.Context) (mysqlctl.Position, error) { return r.end, nil }
-func (r returned) GTIDs(context.Context) (string, error)               { return r.gtids, nil }
+func (r returned) Transactions(context.Context, mysqlctl.Position, mysqlctl.Position, int) ([]mysqlctl.Transaction,
+	error) {
+	return nil, nil
+}
+func (r returned) GTIDs(context.Context) (string, error) { return r.gtids, nil }
 
 // TestTrusted: replication from a former writer that is trusted goes on where its log still has the place up to which
 // this host has read it. Where the former writer was set up anew and has a new log, replication does not go on before

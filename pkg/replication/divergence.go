@@ -141,9 +141,20 @@ func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
 	if err != nil {
 		return err
 	}
-	if c, err := end.Compare(r.Received); err == nil && c >= 0 {
-		return nil
+	if f.anew != (readTo{name, r.Received}) {
+		if c, err := end.Compare(r.Received); err == nil && c >= 0 {
+			if _, err = source.Transactions(ctx, r.Received, end, 1); !errors.Is(err, mysqlctl.ErrLogGone) {
+				return err
+			}
+		}
+		f.anew = readTo{name, r.Received}
 	}
 	return fmt.Errorf("host '%s' has a new binary log, which ends at %s, and this host has read the former one up to %s: tell it where to go on in the new one (CHANGE MASTER TO)",
 		name, end, r.Received)
+}
+
+// readTo is the place up to which a host's log was read.
+type readTo struct {
+	host string
+	at   mysqlctl.Position
 }

@@ -55,6 +55,7 @@ type follower struct {
 	end     mysqlctl.Position // where the own log ended when try last looked
 	crossed time.Time         // when the former writer's log was audited
 	told    string            // the newest text of sayAcross
+	anew    readTo            // this place is in a log that its host has begun anew since; zero: none is known
 }
 
 // wish is what an order wants of the replication. tried is closed once the wish has been attempted, or dropped for a
