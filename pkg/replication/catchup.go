@@ -196,7 +196,7 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 	set, known := "", false
 	if o.Cut && !o.Lacks && o.Switch.From == from {
 		c.log.Warn(fmt.Sprintf("The server of '%s' can't be closed for writes, and no client reaches it: catching up with what was received", from))
-		if err := c.quiet(ctx); err != nil {
+		if err := c.quiet(ctx, quietMost); err != nil {
 			return mysqlctl.Position{}, err
 		}
 	} else {
@@ -206,9 +206,16 @@ func (c catchUp) level(ctx context.Context, r mysqlctl.Replica, from string, o c
 			return mysqlctl.Position{}, ctx.Err() // a newer order is no sign of the former writer's
 		}
 		gaveUp := o.Switch.From == from && o.Epoch.Gone == from && !o.Down
-		if sign := mysqlctl.SignOf(err); gaveUp && sign.Alive() && sign != mysqlctl.Passing {
+		sign := mysqlctl.SignOf(err)
+		refused := gaveUp && sign.Alive() && sign != mysqlctl.Passing
+		if refused && r.IORunning != "Yes" {
 			return mysqlctl.Position{}, fmt.Errorf("the server of '%s' is alive, and does not say how far its log goes, "+
 				"so what it has written may not be here yet: %w", from, err)
+		}
+		if refused { // all that it has written still comes in, as it sends it
+			if err := c.quiet(ctx, catchUpTimeout); err != nil {
+				return mysqlctl.Position{}, err
+			}
 		}
 		if err != nil {
 			c.log.Warn(fmt.Sprintf("Couldn't get the position of the former writer %s (%v): catching up with what was received",

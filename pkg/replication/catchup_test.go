@@ -147,36 +147,48 @@ func (r refusing) Position(context.Context) (mysqlctl.Position, error) {
 }
 
 // TestRefusingFormerWriter: a former writer that has given the role up, and whose server refuses this agent, is alive:
-// what it has written may still be on its way. This host does not go on without it, and says why.
+// what it has written may still be on its way. This host waits until nothing comes in any more; where it is not
+// connected to that server it does not take over, and says why.
 func TestRefusingFormerWriter(t *testing.T) {
 	for name, c := range map[string]struct {
-		number  uint16
-		gone    string
-		down    bool
-		catches bool // up with what was received
+		number uint16
+		gone   string
+		down   bool
+		io     string
+		waits  bool
+		fails  bool
 	}{
-		"wrong password":            {1045, "db1", false, false},
-		"locked account":            {4151, "db1", false, false},
-		"no connection left":        {1040, "db1", false, false},
-		"no privilege":              {1227, "db1", false, false},
-		"it shuts down":             {1053, "db1", false, true},
-		"its server has ended":      {1045, "db1", true, true},
-		"it has not given its word": {1045, "", false, true},
-		"it is another one's word":  {1045, "db3", false, true},
+		"wrong password":            {1045, "db1", false, "Yes", true, false},
+		"locked account":            {4151, "db1", false, "Yes", true, false},
+		"no connection left":        {1040, "db1", false, "Yes", true, false},
+		"no privilege":              {1227, "db1", false, "Yes", true, false},
+		"it refuses replicas, too":  {1045, "db1", false, "Connecting", false, true},
+		"it shuts down":             {1053, "db1", false, "Yes", false, false},
+		"its server has ended":      {1045, "db1", true, "Connecting", false, false},
+		"it has not given its word": {1045, "", false, "Connecting", false, false},
+		"it is another one's word":  {1045, "db3", false, "Connecting", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sim{position: at(500), peer: refusing{err: &mysql.MySQLError{Number: c.number, Message: "no"}},
-					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "Yes", SQLRunning: "Yes", Drained: true,
+					replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: c.io, SQLRunning: "Yes", Drained: true,
 						Received: at(100), Executed: at(100)}}
-				_, err := catchUp{self: "db2", local: s, own: s, peers: s,
+				time.AfterFunc(80*time.Millisecond, func() {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					if s.replica.IORunning == "Yes" {
+						s.replica.Received, s.replica.Executed = at(200), at(200)
+					}
+				})
+				sw, err := catchUp{self: "db2", local: s, own: s, peers: s,
 					embargo: newEmbargo(t.TempDir()+"/state.embargo", durable.Disk{}, isDB1),
 					log:     slog.New(slog.NewTextHandler(io.Discard, nil)), stopping: &sync.WaitGroup{}}.run(t.Context(),
 					cluster.Order{Lease: cluster.Lease(3 * time.Second), Down: c.down,
 						Epoch:  cluster.Epoch{Number: 2, Holder: "db2", Gone: c.gone},
 						Switch: cluster.Switch{From: "db1", To: "db2"}})
-				if (err == nil) != c.catches || err != nil && !strings.Contains(err.Error(), "the server of 'db1' is alive, and does not say") {
-					t.Errorf("it did %s, %v", s.history(), err)
+				if (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), "the server of 'db1' is alive, and does not say") ||
+					(sw.After == at(200).String()) != c.waits {
+					t.Errorf("it did %s, took over at %+v, %v", s.history(), sw, err)
 				}
 			})
 		})

@@ -104,11 +104,11 @@ const (
 	quietMost = time.Second            // how long quiet waits at most
 )
 
-// quiet waits until nothing has been received for quietFor.
-func (c catchUp) quiet(ctx context.Context) error {
+// quiet waits until nothing has been received for quietFor, for most at most.
+func (c catchUp) quiet(ctx context.Context, most time.Duration) error {
 	var last mysqlctl.Position
 	began := time.Now()
-	for moved := began; time.Since(moved) < quietFor && time.Since(began) < quietMost; {
+	for moved := began; time.Since(moved) < quietFor && time.Since(began) < most; {
 		r, err := c.local.Replica(ctx)
 		if err != nil {
 			return err
