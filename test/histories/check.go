@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -72,6 +73,20 @@ func (h history) verdict(limit time.Duration) []string {
 		}
 	}
 	return wrong
+}
+
+// keep writes the history to a file, for people: a line for each operation, and for each list in the end.
+func (h history) keep(path string) error {
+	var b strings.Builder
+	for _, op := range slices.Concat(h.operations, h.readers) {
+		fmt.Fprintf(&b, "%v to %v: client %d, list %d, append %q, read %q, unknown %v\n", op.call, op.answer, op.client,
+			op.list, op.value, strings.Join(op.read, ","), op.unknown)
+	}
+	for _, list := range slices.Sorted(maps.Keys(h.final)) {
+		fmt.Fprintf(&b, "in the end: list %d: %s\n", list, strings.Join(h.final[list], ","))
+	}
+	fmt.Fprintf(&b, "lost %q, vanished %q\n", slices.Sorted(maps.Keys(h.lost)), slices.Sorted(maps.Keys(h.vanished)))
+	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
 // kept are the values without those that the monitor has named as lost.
