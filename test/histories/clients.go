@@ -75,7 +75,7 @@ func (c *clients) writes(ctx context.Context, db *sql.DB, client int) {
 		time.Sleep(rand.N(2 * pace)) // the pace of the load, not a synchronisation
 		op := operation{client: client, list: c.list()}
 		if rand.IntN(2) == 0 {
-			op.value = fmt.Sprintf("%d.%d", client, n)
+			op.value = fmt.Sprintf("(%d.%d)", client, n) // valueForm finds it in a binary log
 		}
 		if c.execute(ctx, db, &op) {
 			c.mu.Lock()

@@ -369,14 +369,14 @@ func onlyOn(ctx context.Context, old, now *lab.Node, at string) ([]string, error
 		}
 	}
 	for _, v := range valueForm.FindAllString(string(log), -1) {
-		only[v] = !there[v] && v != "9.7" && v != "10.11" // each file begins with the version of the server
+		only[v] = !there[v]
 	}
 	maps.DeleteFunc(only, func(_ string, is bool) bool { return !is })
 	return slices.Sorted(maps.Keys(only)), nil
 }
 
-// valueForm is what a value looks like in a row of a binary log: CLIENT.NUMBER (clients.go).
-var valueForm = regexp.MustCompile(`\b[0-9]{1,2}\.[0-9]+\b`)
+// valueForm is what a value looks like (clients.go), so that it is found between other bytes.
+var valueForm = regexp.MustCompile(`\([0-9]+\.[0-9]+\)`)
 
 // patience is how long a former writer that is back may take to look into its log. It can't while its server hangs, or
 // while its commits wait for acknowledgements that don't come.
