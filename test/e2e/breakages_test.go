@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -231,10 +232,19 @@ func mySQLBreakages() []breakage {
 }
 
 // mute makes db2 acknowledge nothing: its I/O thread is started with the variable of the replica's half off, and the
-// variable is then set to this value.
+// variable is then set to this value. The thread looks at the variable when it asks its source for events.
 func mute(replica, value string) func(b *bench) error {
 	enabled := "SET GLOBAL rpl_semi_sync_" + replica + "_enabled = "
-	return on("db2", enabled+"0", "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD", enabled+value)
+	return func(b *bench) error {
+		if err := on("db2", enabled+"0", "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD")(b); err != nil {
+			return err
+		}
+		err := lab.Wait(b.ctx, "db2 to ask for events", func() (bool, string) {
+			r, err := b.Node("db2").Server.Replica(b.ctx)
+			return err == nil && strings.HasPrefix(r["Slave_IO_State"], "Waiting for "), fmt.Sprint(r, err)
+		})
+		return errors.Join(err, on("db2", enabled+value)(b))
+	}
 }
 
 // asSaid executes the statements of the doctor's remedy on the server that it names: from the text beginning on, up to
