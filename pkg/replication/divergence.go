@@ -143,6 +143,9 @@ func (f *follower) reaches(ctx context.Context, r mysqlctl.Replica) error {
 	}
 	if f.anew != (readTo{name, r.Received}) {
 		if c, err := end.Compare(r.Received); err == nil && c >= 0 {
+			if r.UsesGTID {
+				return nil // by GTID replication does not begin at that place
+			}
 			if _, err = source.Transactions(ctx, r.Received, end, 1); !errors.Is(err, mysqlctl.ErrLogGone) {
 				return err
 			}

@@ -49,4 +49,9 @@ func TestNewLogGrows(t *testing.T) {
 			t.Errorf("%s: %v", step.what, err)
 		}
 	}
+	// By GTID the place is found in any log, so that nothing begins in the middle of it.
+	s.peer = begunAnew{returned{end: at(300)}, false}
+	if err := f.reaches(t.Context(), mysqlctl.Replica{SourceHost: "10.0.0.1", Received: at(200), UsesGTID: true}); err != nil {
+		t.Errorf("by GTID: %v", err)
+	}
 }
