@@ -87,7 +87,7 @@ func TestOriginal(t *testing.T) {
 	}
 	f.must(l.WaitServer(f.ctx, 2))
 	f.whole()
-	f.must(l.Between(f.Node("db2").Server.Kill))
+	f.kill(l, "db2", "db1", "db3")
 	f.must(l.WaitServer(f.ctx, 1))
 	f.must(f.Node("db2").Server.Start(f.ctx))
 	f.whole()
@@ -137,7 +137,7 @@ func TestMixedAgents(t *testing.T) {
 		t.Errorf("log of the original on db1:\n%s", log)
 	}
 	l := f.load()
-	f.must(l.Between(f.Node("db1").Server.Kill)) // so that db1 has no transaction that no other host has
+	f.kill(l, "db1", "db2", "db3")
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()
@@ -149,7 +149,7 @@ func TestMixedAgents(t *testing.T) {
 func TestOriginalMonitor(t *testing.T) {
 	f := mixed(t, lab.Options{}, true)
 	l := f.load()
-	f.must(l.Between(f.Node("db1").Server.Kill)) // so that db1 has no transaction that no other host has
+	f.kill(l, "db1", "db2", "db3")
 	f.must(l.WaitServer(f.ctx, 2))
 	f.must(f.Node("db1").Server.Start(f.ctx))
 	f.whole()

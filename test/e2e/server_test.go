@@ -32,7 +32,7 @@ func twoChannels(t *testing.T, o lab.Options) {
 	l := b.load()
 	for i, step := range []func() error{
 		func() error { return moved(b, "db2") },
-		func() error { return l.Between(b.Node("db2").Server.Kill) },
+		func() error { b.kill(l, "db2", "db1", "db3"); return nil },
 	} {
 		b.must(step())
 		to := b.DBs[1-i]
