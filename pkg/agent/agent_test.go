@@ -266,7 +266,7 @@ func TestSoftBlocking(t *testing.T) {
 		h := &host{site: site(), publisher: vips(s), announce: s, gate: s,
 			log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 			blocking: Blocking{Soft: true, Block: "echo block >>" + said, Unblock: "echo unblock >>" + said}}
-		h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter,
+		h.apply(t.Context(), pass{left: endless}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, c.wasWriter,
 			Memory{})
 		h.commands.Wait()
 		if got, err := os.ReadFile(said); string(got) != c.want || err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -85,7 +85,10 @@ const (
 	openTimeout    = 5 * time.Second
 	blockTimeout   = 2 * time.Second
 	denySlack      = 2 * time.Second // beyond the grace of running statements
-	idleTimeout    = 50 * time.Millisecond
+	// lateSlack is how long closing the server may go on after the lease's end, before its port is closed instead. With
+	// that it stays below the time that others wait for the kernel beyond a lease (pkg/cluster/lease.go).
+	lateSlack   = 500 * time.Millisecond
+	idleTimeout = 50 * time.Millisecond
 )
 
 // host is this machine: it observes and it acts, and it decides nothing.
@@ -220,7 +223,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if m.Port == PortClosed {
 				grace = 0
 			}
-			err = h.deny(ctx, wasWriter, grace, block)
+			err = h.deny(ctx, wasWriter, grace, p.left(), block)
 			stays = err != nil && p.planned()
 		case Remove:
 			if stays && a.Address.Role == h.site.ActiveMasterRole {
@@ -298,8 +301,12 @@ func (h *host) allow(ctx context.Context) error {
 // deny stops writes (docs/concepts.md, "How a role moves"). On a server that was the writer it then ends the
 // connections of idle clients, before the writer's address goes, while they still hear of it. Those that run a
 // statement are left to endClients.
-func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
-	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
+func (h *host) deny(ctx context.Context, wasWriter bool, grace, left time.Duration, block func()) error {
+	limit := grace + denySlack
+	if h.fence != nil && left < limit-lateSlack {
+		limit = left + lateSlack
+	}
+	denying, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace, Ready: block}); err != nil || !wasWriter {
 		return err

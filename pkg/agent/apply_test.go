@@ -77,7 +77,7 @@ func TestDenyInTime(t *testing.T) {
 					log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 					blocking: Blocking{Grace: c.configured}}
 				began := time.Now()
-				_, problems := h.apply(t.Context(), pass{grace: c.owner.grace()}, []Action{{Kind: Deny}}, false,
+				_, problems := h.apply(t.Context(), pass{left: c.owner.left()}, []Action{{Kind: Deny}}, false,
 					Memory{Port: c.port})
 				if took := time.Since(began); len(problems) > 0 || s.open || took != c.want || s.history() != c.did {
 					t.Errorf("open %v after %v, want %v; it did %q, want %q; problems %v", s.open, took, c.want,

@@ -97,7 +97,7 @@ func TestLookBeforeOpening(t *testing.T) {
 				})
 				o := order(writer)
 				o.Switch, o.Forced = c.sw, c.forced
-				out := h.pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
+				out := h.pass(t.Context(), pass{order: o, lifetime: forEver, left: endless})
 				opened, added := strings.Contains(s.history(), "allow"), strings.Contains(s.history(), "add")
 				if got := strings.Join(texts(out.problems), "; "); got != c.problem || opened != (c.problem == "") ||
 					added != opened {
@@ -141,7 +141,7 @@ func TestFormerWriterIsClosed(t *testing.T) {
 			s.replica.Received, s.replica.Executed = at(50), at(50)
 			o := order(writer)
 			o.Switch = cluster.Switch{From: "db2", To: "db1"}
-			out := hostOf(s).pass(t.Context(), pass{order: o, lifetime: forEver, grace: allOfIt})
+			out := hostOf(s).pass(t.Context(), pass{order: o, lifetime: forEver, left: endless})
 			if opened := strings.Contains(s.history(), "allow"); opened != (fails == nil) || opened == open {
 				t.Errorf("opened %v beside a server that is open: %v (%v)", opened, open, out.problems)
 			}

@@ -29,7 +29,7 @@ func TestSlowBlocking(t *testing.T) {
 		blocking: Blocking{Soft: true,
 			Block:   "while ! test -e '" + goOn + "'; do sleep .01; done; echo block >>" + said,
 			Unblock: "echo unblock >>" + said}}
-	_, problems := h.apply(t.Context(), pass{grace: allOfIt}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}},
+	_, problems := h.apply(t.Context(), pass{left: endless}, []Action{{Kind: Deny}, {Kind: Remove, Address: writer}},
 		true, Memory{})
 	if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
 		t.Errorf("it did %s, want %s (%v)", got, want, problems)
@@ -73,7 +73,7 @@ func TestNewClientsAreKeptAway(t *testing.T) {
 				monitor: &atomic.Pointer[netip.Addr]{}, blocking: Blocking{Soft: true, Newcomers: d, Block: "exit 1",
 					Grace: 10 * time.Second}}
 			h.monitor.Store(&monitor)
-			_, problems := h.apply(t.Context(), pass{grace: allOfIt},
+			_, problems := h.apply(t.Context(), pass{left: endless},
 				[]Action{{Kind: Deny}, {Kind: Remove, Address: writer}}, true, Memory{})
 			if got, want := s.history(), "deny, end clients, remove 10.0.0.100"; got != want || len(problems) > 0 {
 				t.Errorf("it did %s, want %s (%v)", got, want, problems)

@@ -28,6 +28,7 @@ type Facts struct {
 	Stalled  bool         // the server answers, and has written nothing for stalledFor though it has something to write
 	Fenced   bool         // the server may take writes and answers nobody; its port is closed, so no client reaches it
 	Refused  bool         // the server answers, and does not let this agent open or close it for writes
+	Late     bool         // the server takes writes, though the lease is over and this agent has tried to close it
 }
 
 // Memory is what an agent knows beyond the facts.

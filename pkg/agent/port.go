@@ -26,14 +26,15 @@ func mayBeOpen(m Memory, sameProcess bool) bool { return !m.Closed || !sameProce
 // to a server that must not take writes. Closing it costs readers their connections, so the port of a server that was
 // closed for writes and has merely missed a question stays open. A server that answers with an error lives, but may
 // take writes: where it does not let the agent in, its port is closed as if it hung, unless it is known to be closed
-// for writes. A server that lets the agent in is closed for writes instead.
+// for writes. A server that lets the agent in is closed for writes instead, and its port where that takes longer than
+// the lease lasts: another host may be the writer then.
 func wantPort(site Site, writer bool, f Facts, m Memory, sameProcess bool) Port {
 	switch {
 	case !site.MayWrite:
 		return PortOpen // no candidate: under a former configuration it may have been one, and left the port closed
 	case !writer && f.Writable == wire.Unsure && mayBeOpen(m, sameProcess):
 		return PortClosed
-	case !writer && f.Writable == wire.Yes && (f.Stalled || f.Refused || m.Port == PortClosed):
+	case !writer && f.Writable == wire.Yes && (f.Stalled || f.Refused || f.Late || m.Port == PortClosed):
 		return PortClosed
 	case f.Writable == wire.No && !f.Down && !writer, f.Writable == wire.Yes && writer:
 		return PortOpen
@@ -84,6 +85,8 @@ func whyClosed(f Facts, s stall) string {
 	switch {
 	case f.Refused:
 		return "The server may take writes, and does not let this agent close it: its port is closed to clients until it does"
+	case f.Late:
+		return "The server could not be closed for writes before the lease was over: its port is closed to clients until it is"
 	case f.Stalled:
 		return fmt.Sprintf("The server can't write (%s): its port is closed to clients until it does", s.why)
 	}

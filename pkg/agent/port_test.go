@@ -16,6 +16,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/endpoint"
+	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/wire"
 )
@@ -54,6 +55,7 @@ func TestWantPort(t *testing.T) {
 		same     bool // its process is still the one that answered
 		stalled  bool // the server answers, and does not write
 		refused  bool // the server answers, and does not let the agent in
+		late     bool // the lease is over, and closing the server takes too long
 		port     Port
 		want     Port
 	}{
@@ -87,6 +89,7 @@ func TestWantPort(t *testing.T) {
 			want: PortOpen},
 		"answers again, could not be closed":    {writable: yes, port: PortClosed, want: PortClosed},
 		"open, not the writer, and can't write": {writable: yes, stalled: true, want: PortClosed},
+		"open, and the lease is over":           {writable: yes, late: true, want: PortClosed},
 		"the writer can't write": {writable: yes, stalled: true, writer: true,
 			want: PortOpen},
 		"closed, and can't write": {writable: no, stalled: true, want: PortOpen},
@@ -100,7 +103,7 @@ func TestWantPort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			s.MayWrite = !c.slave
-			facts := Facts{Writable: c.writable, Down: c.down, Stalled: c.stalled, Refused: c.refused}
+			facts := Facts{Writable: c.writable, Down: c.down, Stalled: c.stalled, Refused: c.refused, Late: c.late}
 			got := wantPort(s, c.writer, facts, Memory{Closed: c.closed, Port: c.port}, c.same)
 			if got != c.want {
 				t.Errorf("it is to be %d, want %d", got, c.want)
@@ -154,7 +157,7 @@ func TestMissedQuestion(t *testing.T) {
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
 					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m,
-						lifetime: forEver, grace: allOfIt})
+						lifetime: forEver, left: endless})
 					m = out.memory
 					return out
 				}
@@ -233,7 +236,7 @@ func TestRefusedAgent(t *testing.T) {
 				m := Memory{}
 				round := func(roles ...cluster.RoleIP) outcome {
 					out := h.pass(t.Context(), pass{order: order(roles...), candidate: true, memory: m,
-						lifetime: forEver, grace: allOfIt})
+						lifetime: forEver, left: endless})
 					m = out.memory
 					return out
 				}
@@ -264,6 +267,62 @@ func TestRefusedAgent(t *testing.T) {
 				if want := wire.TriOf(len(c.roles) > 0); f.closed || out.facts.Writable != want || out.facts.Refused ||
 					len(out.problems) > 0 {
 					t.Errorf("when the account is mended: the port is closed: %v, %+v", f.closed, out)
+				}
+			})
+		})
+	}
+}
+
+// unclosing is a server whose closing for writes does not end while its disk hangs.
+type unclosing struct {
+	*sim
+	hangs bool
+}
+
+func (u *unclosing) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
+	if !u.hangs {
+		return u.sim.DenyWrites(ctx, d)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestClosingTakesTooLong: the port of a server that can't be closed for writes is closed half a second after the end
+// of the lease, since another host may soon be the writer. It is opened again when the server is closed. Without a
+// lease it stays open.
+func TestClosingTakesTooLong(t *testing.T) {
+	for name, c := range map[string]struct {
+		left   time.Duration
+		after  time.Duration
+		closed bool
+	}{
+		"a lease that is over": {0, lateSlack, true},
+		"a second is left":     {time.Second, time.Second + lateSlack, true},
+		"ten seconds are left": {10 * time.Second, denySlack, false},
+		"no leases":            {lease.Forever, denySlack, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, f := &unclosing{&sim{open: true, replica: caughtUp()}, true}, &fakeFence{}
+				h := hostOf(s.sim)
+				h.gate, h.fence = s, f
+				began := time.Now()
+				left := func() time.Duration {
+					if c.left == lease.Forever {
+						return c.left
+					}
+					return max(0, c.left-time.Since(began))
+				}
+				out := h.pass(t.Context(), pass{order: order(), candidate: true, lifetime: forEver, left: left})
+				if took := time.Since(began); f.closed != c.closed || took != c.after || out.facts.Fenced != c.closed {
+					t.Errorf("after %v the port is closed: %v, want %v and %v; %+v", took, f.closed, c.after, c.closed,
+						out.facts)
+				}
+				s.hangs = false
+				out = h.pass(t.Context(), pass{order: order(), candidate: true, lifetime: forEver, left: left,
+					memory: out.memory})
+				if f.closed || out.facts.Writable != wire.No || out.facts.Fenced {
+					t.Errorf("when the server is closed the port is closed: %v, %+v", f.closed, out.facts)
 				}
 			})
 		})
@@ -334,7 +393,7 @@ func TestPortLeftClosed(t *testing.T) {
 				h := hostOf(s)
 				f := &fakeFence{closed: true}
 				h.fence, h.site.MayWrite = f, !c.slave
-				out := h.pass(t.Context(), pass{order: c.order, candidate: !c.slave, lifetime: forEver, grace: allOfIt})
+				out := h.pass(t.Context(), pass{order: c.order, candidate: !c.slave, lifetime: forEver, left: endless})
 				if f.closed || out.memory.Port != PortOpen || len(out.problems) > 0 {
 					t.Errorf("the port is closed: %v, %+v", f.closed, out)
 				}
@@ -415,4 +474,4 @@ func caughtUp() mysqlctl.Replica {
 		Executed: at(100)}
 }
 
-func allOfIt(most time.Duration) time.Duration { return most }
+func endless() time.Duration { return lease.Forever }

@@ -99,19 +99,19 @@ func (o *owner) leased() bool {
 	return o.holder != nil && (o.readerLease() > 0 || o.holder.lease.Wants() && o.holder.lease.Lease() > 0)
 }
 
-// grace is how long a statement that writes may go on while the server is being closed: at most as configured, and no
-// longer than the lease, since another host may be the writer after the lease's end. That counts too for a host that is
-// to leave. A host without a lease whose server is open gives such statements no time at all.
-func (o *owner) grace() func(most time.Duration) time.Duration {
+// left says how much of the lease is left: until it is over this host has to be closed for writes, since another host
+// may be the writer then; lease.Forever where there are no leases. That counts too for a host that is to leave. Nothing
+// is left to a host without a lease whose server is open.
+func (o *owner) left() func() time.Duration {
 	leased := o.holder != nil && o.holder.lease.Lease() > 0 // by the newest epoch that this agent knows
 	if o.order != nil {
 		leased = o.holder != nil && o.order.Lease > 0
 	}
 	if !leased {
-		return func(most time.Duration) time.Duration { return most }
+		return func() time.Duration { return lease.Forever }
 	}
 	until, clock := o.holder.lease.Until(), o.holder.leasing.Clock
-	return func(most time.Duration) time.Duration { return min(most, max(0, until-clock.Now())) }
+	return func() time.Duration { return max(0, until-clock.Now()) }
 }
 
 // keepLease asks the other candidates for promises where the lease runs low, and starts a round where the lease has

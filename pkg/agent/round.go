@@ -44,7 +44,7 @@ func (o *owner) start(ctx context.Context) {
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
 		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
 		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(),
-		lifetime: o.lifetime(), grace: o.grace(),
+		lifetime: o.lifetime(), left: o.left(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
 		defer cancel()
@@ -90,9 +90,12 @@ type pass struct {
 	strays    []cluster.RoleIP // see owner.strays
 	inherited bool             // see owner.inherited
 	lifetime  func(cluster.RoleIP) (time.Duration, error)
-	grace     func(most time.Duration) time.Duration // how long statements that write may go on now, at most
-	later     func(task func(context.Context))       // runs a task that goes on after the round
+	left      func() time.Duration             // of the lease (owner.left)
+	later     func(task func(context.Context)) // runs a task that goes on after the round
 }
+
+// grace is how long statements that write may go on now, at most: as configured (most), and no longer than the lease.
+func (p pass) grace(most time.Duration) time.Duration { return min(most, p.left()) }
 
 // planned says whether nothing forces this host to give the writer role up, so that the role stays here where closing
 // the server fails. That is only so under a monitor of ours: an original one does not understand that an answer says
@@ -156,6 +159,8 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	if writer && m.Opened {
 		m.holding = p.holding
 	}
+	denied := slices.ContainsFunc(plan, func(a Action) bool { return a.Kind == Deny })
+	facts.Late = denied && ctx.Err() == nil && facts.Writable == wire.Yes && p.left() <= 0
 	var why string
 	if facts, m, why = h.shut(ctx, site, writer, p.stall, facts, m); why != "" {
 		problems = append(problems, problem{text: why})
