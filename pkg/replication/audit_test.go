@@ -2,10 +2,12 @@ package replication
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
+	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/durable"
 	"mysql-mmm/pkg/mysqlctl"
 )
@@ -127,9 +129,60 @@ func TestEmbargo(t *testing.T) {
 		}
 		e := newEmbargo(path, durable.Disk{}, isDB1)
 		if err := e.load(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) ||
-			e.get() != want {
+			e.get() != want || !e.doubtful() {
 			t.Errorf("%q: %v, %v", text, e.get(), err)
 		}
+		if kept, err := os.ReadFile(path + ".unreadable"); err != nil || string(kept) != text {
+			t.Errorf("%q was kept as %q (%v)", text, kept, err)
+		}
+		if err := e.set(cluster.Embargo{}); err != nil || e.doubtful() {
+			t.Errorf("when it was lifted: %v, in doubt %v", err, e.doubtful())
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := newEmbargo(path, durable.Disk{}, isDB1); e.load() != nil || !e.doubtful() {
+		t.Error("an empty file is no reason for doubt")
+	}
+}
+
+// TestEmbargoInDoubt: where the file of the embargo can't be read, receiving that stands still goes on once the monitor
+// trusts the log of the source. A file that says that there is no embargo leaves it alone: a person has stopped it.
+func TestEmbargoInDoubt(t *testing.T) {
+	const lifted, spoilt = "|\n", "db1|bin.0"
+	for name, c := range map[string]struct {
+		file  string
+		io    string
+		state cluster.HostState
+		trust string
+		want  string
+	}{
+		"trusted":                    {spoilt, "No", cluster.Online, "db1@bin.000001:100", "start replication"},
+		"an older version's file":    {"", "No", cluster.Online, "db1@bin.000001:100", "start replication"},
+		"not trusted yet":            {spoilt, "No", cluster.Online, "", ""},
+		"another host is trusted":    {spoilt, "No", cluster.Online, "db3@bin.000001:100", ""},
+		"it receives":                {spoilt, "Yes", cluster.Online, "db1@bin.000001:100", ""},
+		"offline":                    {spoilt, "No", cluster.AdminOffline, "db1@bin.000001:100", ""},
+		"there is certainly no note": {lifted, "No", cluster.Online, "db1@bin.000001:100", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := t.TempDir() + "/state.embargo"
+			if err := os.WriteFile(path, []byte(c.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			e := newEmbargo(path, durable.Disk{}, isDB1)
+			_ = e.load() // TestEmbargo has its errors
+			s := &sim{peer: begunAnew{returned{end: at(100)}, true}, replica: mysqlctl.Replica{SourceHost: "10.0.0.1",
+				IORunning: c.io, SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
+			f := newFollower(Config{Host: "db2", Local: s, Peers: s, Log: slog.New(slog.DiscardHandler)}, e, &stopped{})
+			if err := f.keepAway(t.Context(), cluster.Order{State: c.state, Extended: true, Trust: c.trust}); err != nil {
+				t.Fatal(err)
+			}
+			if did := s.history(); did != c.want {
+				t.Errorf("it did %q, want %q", did, c.want)
+			}
+		})
 	}
 }
 

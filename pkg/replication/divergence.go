@@ -73,6 +73,9 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 	if !asked {
 		f.across.Store(&cluster.Across{}) // as in lookBack
 	}
+	if e.Host == "" && f.embargo.doubtful() {
+		return f.goOnInDoubt(ctx, o)
+	}
 	if e.Host == "" {
 		return nil
 	}
@@ -124,6 +127,30 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 		return f.local.StopReceiving(ctx)
 	}
 	return nil
+}
+
+// goOnInDoubt is keepAway where the file of the embargo could not be read. A receiving that is stopped may have been
+// stopped by the embargo: it is started where the monitor trusts the log of the source. Where the monitor does not, or
+// has not heard of a takeover, everything stays as it is.
+func (f *follower) goOnInDoubt(ctx context.Context, o cluster.Order) error {
+	replica, err := f.local.Replica(ctx)
+	if err != nil {
+		return ignoreNotReplica(err)
+	}
+	source, _, known := f.peers.Source(replica)
+	if !known || replica.IORunning != "No" || o.State == cluster.AdminOffline || f.stopped.why != runs ||
+		!cluster.TrustsHost(o.Trust, source) {
+		return nil
+	}
+	if err := f.reaches(ctx, replica); err != nil {
+		return err
+	}
+	if err := f.local.StartReplication(ctx); err != nil {
+		return err
+	}
+	f.log.Info(fmt.Sprintf("Host '%s' has been looked at: replicating from it again, in case this host had stopped that",
+		source))
+	return f.embargo.set(cluster.Embargo{})
 }
 
 // reaches fails where the source's log no longer goes up to the place to which this server has read it: the source has
