@@ -87,7 +87,7 @@ func allowed() map[string]string {
 
 		// test/bubble puts the monitor and agents together as app does, around a simulated world. The other packages run
 		// the built programs, so they need no package that a program is put together from.
-		"test/bubble": "pkg/agent pkg/check pkg/cluster pkg/endpoint pkg/event pkg/history pkg/identity pkg/monitor " +
+		"test/bubble": "pkg/agent pkg/check pkg/cluster pkg/config pkg/endpoint pkg/event pkg/history pkg/identity pkg/monitor " +
 			"pkg/mysqlctl pkg/replication pkg/store pkg/vip pkg/wire",
 		"test/original":  "",
 		"test/servers":   "",

@@ -129,14 +129,14 @@ func (c *Cluster) build(m, old *clusterGeneration) (daemon.Generation, error) {
 		ports[h.Name] = h.AgentPort
 	}
 	agents := wire.Dialer{ConnectTimeout: agentTimeout, Secret: conf.AgentSecret.Bytes(), TLS: m.security.client}
-	metrics := web.NewMetrics(c.options.Version)
+	metrics, links := web.NewMetrics(c.options.Version), monitor.Direct(pinger)
 	mon := monitor.New(monitor.Config{
 		Topology: monitor.Topology(conf), Mode: monitor.StartMode(conf.Monitor.Mode),
 		StatusPath: conf.Monitor.StatusPath, Store: m.store, KillBin: conf.Monitor.KillHostBin,
 		AgentPorts: ports, Agents: agents, Repeats: &wire.Pool{Dialer: agents},
-		Checks: monitor.NewChecks(conf, pinger), Echo: pinger,
+		Checks: monitor.NewChecks(conf, links), Links: links,
 		PingIPs:  conf.Monitor.PingIPs,
-		Behind:   monitor.NewBehind(conf),
+		Behind:   monitor.NewBehind(conf, links),
 		Warnings: monitor.Warnings(conf),
 		Known:    m.known, After: after,
 		History:  c.history,

@@ -11,13 +11,31 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
+// Server is a connection to a host's server, as the check mysql uses it. *mysqlctl.Conn is one, and says what the
+// methods promise. One goroutine uses it at a time.
+type Server interface {
+	Ping(ctx context.Context) error
+	Greeted() bool
+	WaitBroken(ctx context.Context) error
+	Close()
+}
+
+// ReplicaServer is a connection to a host's server, as the checks of replication use it. *mysqlctl.Conn is one. One
+// goroutine uses it at a time.
+type ReplicaServer interface {
+	Replica(ctx context.Context) (mysqlctl.Replica, error)
+	Heartbeats(ctx context.Context, table string) ([]mysqlctl.Beat, error)
+	Channel() string
+	Close()
+}
+
 // NewMySQL asks over a kept connection whether the server answers, and notices at once when that connection breaks. The
 // Probe owns conn.
-func NewMySQL(conn *mysqlctl.Conn) Probe { return mysqlProbe{conn} }
+func NewMySQL(conn Server) Probe { return mysqlProbe{conn} }
 
 // NewRepThreads asks whether both replication threads run. An I/O thread that is still connecting counts as one that
 // does not run: the trap period gives it time to connect. The Probe owns conn; user is conn's user.
-func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
+func NewRepThreads(conn ReplicaServer, user string) Probe {
 	return replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
 		r mysqlctl.Replica) Result {
 		return judgeThreads(r)
@@ -26,7 +44,7 @@ func NewRepThreads(conn *mysqlctl.Conn, user string) Probe {
 
 // NewRepBacklog asks whether the server is at most max behind its source, not counting SQL_Delay: by the server's own
 // word (Seconds_Behind_Master) or, where beats is not nil, by heartbeats. The Probe owns conn; user is conn's user.
-func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *Heartbeat) Probe {
+func NewRepBacklog(conn ReplicaServer, user string, max time.Duration, beats *Heartbeat) Probe {
 	p := replicaProbe{conn: conn, user: user, judge: func(_ context.Context,
 		r mysqlctl.Replica) Result {
 		return judgeBacklog(r, max)
@@ -41,7 +59,7 @@ func NewRepBacklog(conn *mysqlctl.Conn, user string, max time.Duration, beats *H
 	return p
 }
 
-type mysqlProbe struct{ conn *mysqlctl.Conn }
+type mysqlProbe struct{ conn Server }
 
 func (p mysqlProbe) Probe(ctx context.Context) Result {
 	r := judgeServer(p.conn.Ping(ctx))
@@ -53,7 +71,7 @@ func (p mysqlProbe) Broken(ctx context.Context) error { return p.conn.WaitBroken
 func (p mysqlProbe) Close()                           { p.conn.Close() }
 
 type replicaProbe struct {
-	conn  *mysqlctl.Conn
+	conn  ReplicaServer
 	user  string
 	judge func(context.Context, mysqlctl.Replica) Result
 }

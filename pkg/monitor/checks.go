@@ -1,7 +1,9 @@
 package monitor
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -13,33 +15,63 @@ import (
 	"mysql-mmm/pkg/mysqlctl"
 )
 
+// Server is a connection to a host's server, for its checks and surveys. *mysqlctl.Conn is one, and says what the
+// methods promise. One goroutine uses it at a time.
+type Server interface {
+	check.Server
+	check.ReplicaServer
+	Survey(ctx context.Context) (mysqlctl.Survey, error)
+}
+
+// Connect makes a connection to a host's server, on which each question may take so long (timeout). Nothing is asked
+// yet. brief says whether each question is to get a connection of its own.
+type Connect func(h config.Host, timeout time.Duration, brief func() bool) Server
+
+// login is the Connect of the programs.
+func login(h config.Host, timeout time.Duration, brief func() bool) Server {
+	a := account(h, timeout)
+	a.Brief = brief
+	return mysqlctl.NewConn(a)
+}
+
+// Links are how the monitor gets at the hosts and their servers.
+type Links struct {
+	Echo    check.Echoer
+	Connect Connect
+	// Resolve looks up the addresses of a server's name.
+	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// Direct are the Links of the programs.
+func Direct(echo check.Echoer) Links {
+	return Links{Echo: echo, Connect: login, Resolve: func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}}
+}
+
 // NewChecks makes the checks of a configuration. Nothing runs yet.
-func NewChecks(c *config.Config, pinger check.Echoer) Checks {
+func NewChecks(c *config.Config, l Links) Checks {
 	brief := map[string]*atomic.Bool{}
 	var names []string
 	for _, h := range c.Hosts {
 		brief[h.Name] = new(atomic.Bool)
 		names = append(names, h.Name)
 	}
-	login := func(h config.Host, timeout time.Duration) *mysqlctl.Conn {
-		a := account(h, timeout)
-		a.Brief = brief[h.Name].Load
-		return mysqlctl.NewConn(a)
-	}
-	registry := newRegistry(check.Known(), c, probes(c, pinger, login))
+	connect := func(h config.Host, timeout time.Duration) Server { return l.Connect(h, timeout, brief[h.Name].Load) }
+	registry := newRegistry(check.Known(), c, probes(c, l.Echo, connect))
 	server := timing(c, check.MySQL)
 	return Checks{
 		Registry: registry,
 		Network: func(doubt <-chan struct{}, emit func(bool)) Task {
-			return &check.Network{Echo: pinger, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
+			return &check.Network{Echo: l.Echo, IPs: c.Monitor.PingIPs, Interval: c.Monitor.PingInterval, Doubt: doubt,
 				Emit: emit}
 		},
 		Hosts: runners(registry, names),
 		Servers: func(emit func(Surveyed)) []Task {
 			var tasks []Task
 			for _, h := range c.Hosts {
-				tasks = append(tasks, surveyor{host: h.Name, conn: login(h, server.Timeout),
-					period: surveyEvery * server.Period, emit: emit})
+				tasks = append(tasks, surveyor{host: h.Name, conn: connect(h, server.Timeout),
+					resolve: l.Resolve, period: surveyEvery * server.Period, emit: emit})
 			}
 			return tasks
 		},
@@ -64,7 +96,7 @@ type prober func(h config.Host, timeout time.Duration) check.Probe
 
 // probes says how the probe of each check is made.
 func probes(c *config.Config, pinger check.Echoer,
-	login func(config.Host, time.Duration) *mysqlctl.Conn) map[check.Name]prober {
+	connect func(config.Host, time.Duration) Server) map[check.Name]prober {
 	var beats *check.Heartbeat
 	backlog := timing(c, check.RepBacklog)
 	if backlog.Heartbeat != "" {
@@ -73,13 +105,13 @@ func probes(c *config.Config, pinger check.Echoer,
 	return map[check.Name]prober{
 		check.Ping: func(h config.Host, _ time.Duration) check.Probe { return check.NewPing(pinger, h.IP) },
 		check.MySQL: func(h config.Host, timeout time.Duration) check.Probe {
-			return check.NewMySQL(login(h, timeout))
+			return check.NewMySQL(connect(h, timeout))
 		},
 		check.RepThreads: func(h config.Host, timeout time.Duration) check.Probe {
-			return check.NewRepThreads(login(h, timeout), h.MonitorUser)
+			return check.NewRepThreads(connect(h, timeout), h.MonitorUser)
 		},
 		check.RepBacklog: func(h config.Host, timeout time.Duration) check.Probe {
-			return check.NewRepBacklog(login(h, timeout), h.MonitorUser, backlog.MaxBacklog, beats)
+			return check.NewRepBacklog(connect(h, timeout), h.MonitorUser, backlog.MaxBacklog, beats)
 		},
 	}
 }

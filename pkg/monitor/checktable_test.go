@@ -52,7 +52,7 @@ func TestEveryCheckIsConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := NewChecks(c, nil).Registry
+	registry := NewChecks(c, Direct(nil)).Registry
 	if len(registry) != len(c.Checks) {
 		t.Errorf("checks %v, configured %v", registry.Names(), c.Checks)
 	}

@@ -55,9 +55,10 @@ type Config struct {
 	Agents     agentclient.Asker
 	Repeats    agentclient.Asker // for orders that are repeated, which nobody waits for; nil: Agents
 	Checks     Checks
-	PingIPs    []netip.Addr // the addresses that Checks.Network pings, to name them in messages
-	// Echo pings the addresses of the roles; nil: they are not pinged.
-	Echo check.Echoer
+	// Links are what the addresses of the roles are pinged by (Echo; nil: they are not), and what a new configuration is
+	// tried with before a reload.
+	Links   Links
+	PingIPs []netip.Addr // the addresses that Checks.Network pings, to name them in messages
 	// Behind asks how far a host's replication is behind; 0 where that is not known.
 	Behind   func(ctx context.Context, host string) time.Duration
 	Warnings []string // about the configuration, logged at start
@@ -166,8 +167,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	group.Go(func() error { return m.cfg.Checks.Network(m.doubt, send(ctx, m.network)).Run(ctx) })
 	group.Go(func() error { return m.own(ctx, group) })
 	group.Go(func() error { return m.cfg.History.Run(ctx) })
-	if m.cfg.Echo != nil {
-		v := vipProbe{monitor: m, echo: m.cfg.Echo, missing: map[netip.Addr]bool{}}
+	if m.cfg.Links.Echo != nil {
+		v := vipProbe{monitor: m, echo: m.cfg.Links.Echo, missing: map[netip.Addr]bool{}}
 		group.Go(func() error { return v.Run(ctx) })
 	}
 	return group.Wait()

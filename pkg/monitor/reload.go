@@ -122,7 +122,7 @@ func inUse(old, next *config.Config, s cluster.State) []error {
 
 // try runs every check of a configuration once. It is an error if some give no result.
 func (m *Monitor) try(ctx context.Context, next *config.Config) ([]check.Update, error) {
-	checks, longest := NewChecks(next, m.cfg.Echo), time.Duration(0)
+	checks, longest := NewChecks(next, m.cfg.Links), time.Duration(0)
 	for _, s := range checks.Registry {
 		longest = max(longest, s.Timeout)
 	}

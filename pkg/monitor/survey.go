@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -26,10 +25,11 @@ type Surveyed struct {
 // goroutine, so that a server that hangs delays nobody. It reports no errors: the checks tell that a server does not
 // answer.
 type surveyor struct {
-	host   string
-	conn   *mysqlctl.Conn // used by nobody else; closed by Run
-	period time.Duration
-	emit   func(Surveyed)
+	host    string
+	conn    Server // used by nobody else; closed by Run
+	resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+	period  time.Duration
+	emit    func(Surveyed)
 }
 
 // Run asks at once and then once every period, until ctx ends.
@@ -40,7 +40,7 @@ func (s surveyor) Run(ctx context.Context) error {
 	for {
 		if survey, err := s.conn.Survey(ctx); err == nil {
 			s.emit(Surveyed{Host: s.host, Channel: s.conn.Channel(), Survey: survey,
-				Resolved: resolve(ctx, survey.Replica)})
+				Resolved: s.addresses(ctx, survey.Replica)})
 		}
 		select {
 		case <-ctx.Done():
@@ -53,9 +53,9 @@ func (s surveyor) Run(ctx context.Context) error {
 // resolveTimeout is how long the lookup of a name may take.
 const resolveTimeout = time.Second
 
-// resolve looks up the addresses of the name of a source. It is no error if there are none: the source itself says who
-// it is once the replica is connected to it.
-func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
+// addresses looks up the addresses of the name of a source. It is no error if there are none: the source itself says
+// who it is once the replica is connected to it.
+func (s surveyor) addresses(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 	if r == nil {
 		return nil
 	}
@@ -64,7 +64,7 @@ func resolve(ctx context.Context, r *mysqlctl.Replica) []netip.Addr {
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", r.SourceHost)
+	found, err := s.resolve(ctx, r.SourceHost)
 	if err != nil {
 		return nil
 	}
