@@ -94,11 +94,14 @@ every-server: build servers ## failover, moves and all statements on every serve
 
 SIM_FOR       ?= 2h
 SIM_ABILITIES ?= proven
+SIM_SINGLE    ?= 3000
 sim: ## the real monitor and agents in made-up worlds, searched on all cores for SIM_FOR, from where the last search ended
 	@mkdir -p build/sim
 	$(GO) test -c -o build/sim/worlds ./test/bubble
 	@cd build/sim && ./worlds -test.run 'TestWorlds$$' -worlds 300 -from 1000000000 -test.cpuprofile profile >/dev/null # half a minute for a profile makes the search a sixth faster
 	$(GO) test -c -pgo=build/sim/profile -o build/sim/worlds ./test/bubble
+	cd build/sim && ./worlds -test.run 'TestWorlds$$' -test.v -test.timeout 0 -single -worlds $(SIM_SINGLE) -most 0 \
+		-abilities $(SIM_ABILITIES) -stories . # the longest time without a writer, by kind
 	cd build/sim && ./worlds -test.run 'TestWorlds$$' -test.v -test.timeout 0 -for $(SIM_FOR) -most 0 -abilities $(SIM_ABILITIES) \
 		-progress next-$(SIM_ABILITIES) -stories .
 

@@ -27,6 +27,8 @@ type Ablation struct {
 	Endless        bool // R13: a monitor that starts reads in its file that nobody may hold the role without a lease
 	Heard          bool // R14: agents that the monitor can't reach seem to answer that they know no epoch
 	Ignorance      bool // R14: a monitor that finds no status file reads one that says that nobody had the role
+	Close          bool // R9: a server that is to be closed for writes says that it is, and stays open
+	Fit            bool // nobody asks what a host lacks: failover_loss is "any"
 	Adds           bool // R8: the kernel adds an address that is to be renewed, where it has ended
 
 	state *rewritten

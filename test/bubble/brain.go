@@ -2,20 +2,18 @@ package bubble
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"mysql-mmm/pkg/check"
 	"mysql-mmm/pkg/cluster"
+	"mysql-mmm/pkg/config"
 	"mysql-mmm/pkg/event"
 	"mysql-mmm/pkg/history"
 	"mysql-mmm/pkg/monitor"
-	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/store"
 )
 
@@ -43,33 +41,40 @@ func newBrain(w *World) *brain {
 	return &brain{w: w, dice: newDice(w.Seed, monitorName), disk: newDisk(w, monitorName), mode: cluster.Active}
 }
 
-// topology is what the monitor's configuration says.
-func (b *brain) topology() cluster.Topology {
+// configuration is what the monitor's file says.
+func (b *brain) configuration() *config.Config {
 	w := b.w
-	t := cluster.Topology{ActiveMasterRole: writerRole, AutoSetOnline: w.autoOnline, WaitForOtherMaster: w.waitOther,
-		Lease: b.setup.lease, FastFailover: w.fast, WriteTimeout: w.unwritten,
-		FlapDuration: time.Hour, FlapCount: w.flaps, ReleaseTimeout: w.grace + 5*time.Second,
-		SwitchTimeout: 10 * time.Second, NetworkGrace: w.trap + b.setup.period + w.timeout}
-	if w.Without.Wait {
-		t.Lease = cluster.Lease(300 * time.Millisecond)
+	c := &config.Config{ActiveMasterRole: writerRole, MaxKillRetries: int(w.grace / time.Second),
+		WriterLease: time.Duration(b.setup.lease), FastFailover: w.fast, SwitchTimeout: 10 * time.Second,
+		Monitor: config.MonitorConfig{PingInterval: time.Second, PingIPs: []netip.Addr{gatewayIP},
+			AutoSetOnline: w.autoOnline, FlapDuration: time.Hour, FlapCount: w.flaps, WaitForOtherMaster: w.waitOther,
+			WriteTimeout: w.unwritten, FailoverLoss: string(cluster.LossNamed), StatusPath: monitorState},
+		Checks: config.Checks{}}
+	if w.Without.Fit {
+		c.Monitor.FailoverLoss = string(cluster.LossAny)
 	}
+	if w.Without.Wait {
+		c.WriterLease = 300 * time.Millisecond
+	}
+	for _, name := range check.Known().Names() {
+		c.Checks[string(name)] = config.Check{Period: b.setup.period, Trap: w.trap, Timeout: w.timeout,
+			MaxBacklog: maxBacklog}
+	}
+	var all []string
 	for _, h := range w.hosts {
-		host := cluster.Host{Name: h.name, IP: h.ip, Master: !h.slave}
-		if host.Master {
-			host.Peer = w.peer(h.name)
+		host := config.Host{Name: h.name, IP: h.ip, Mode: config.Master, Peer: w.peer(h.name), MySQLPort: 3306,
+			MonitorUser: "mmm_monitor"}
+		if h.slave {
+			host.Mode, host.Peer = config.Slave, ""
 		}
-		t.Hosts = append(t.Hosts, host)
+		c.Hosts, all = append(c.Hosts, host), append(all, h.name)
 	}
 	if w.readers {
-		var all []string
-		for _, h := range w.hosts {
-			all = append(all, h.name)
-		}
-		t.Roles = append(t.Roles, cluster.Role{Name: readerRole, Hosts: all, IPs: readerIPs})
+		c.Roles = append(c.Roles, config.Role{Name: readerRole, Hosts: all, IPs: readerIPs})
 	}
-	t.Roles = append(t.Roles, cluster.Role{Name: writerRole, Exclusive: true, Hosts: slices.Clone(b.setup.candidates),
+	c.Roles = append(c.Roles, config.Role{Name: writerRole, Exclusive: true, Hosts: slices.Clone(b.setup.candidates),
 		IPs: []netip.Addr{writerIP}})
-	return t
+	return c
 }
 
 // start begins another life of the monitor.
@@ -88,53 +93,27 @@ func (b *brain) run(after *monitorProcess) {
 	life := &monitorProcess{process: p, ended: make(chan struct{})}
 	b.life = life
 	log := slog.New(logTo{w, p})
-	top, period := b.topology(), b.setup.period
-	hosts := slices.Clone(w.hosts)
-	c := monitor.Config{Topology: top, Mode: b.mode, StatusPath: monitorState,
+	conf, links := b.configuration(), monitor.Links{Echo: echo{w, p}, Connect: w.connect(p), Resolve: w.resolve}
+	checks := monitor.NewChecks(conf, links)
+	hosts := checks.Hosts
+	checks.Hosts = func(emit func(check.Update)) []monitor.Task {
+		return hosts(func(u check.Update) {
+			if u.Name == check.RepThreads {
+				w.mu.Lock()
+				life.again = func() { emit(u) }
+				w.mu.Unlock()
+			}
+			emit(u)
+		})
+	}
+	c := monitor.Config{Topology: monitor.Topology(conf), Mode: b.mode, StatusPath: monitorState,
 		Store:   store.NewFile(monitorState, filesOf{b.disk, p}),
 		KillBin: os.DevNull, Kill: b.killer(p),
 		AgentPorts: map[string]int{}, Agents: phone{w.network, p, monitorName, false},
 		Repeats:  phone{w.network, p, monitorName, true},
 		Observer: watcher{p}, History: history.Open("", log), Log: log,
-		Behind: func(ctx context.Context, host string) time.Duration {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			r, err := connection{w.host(host).server, p, monitorName}.Replica(ctx)
-			if err != nil || r.Lag == nil {
-				return 0
-			}
-			return *r.Lag
-		},
-		Checks: monitor.Checks{
-			Registry: check.Known(),
-			Network: func(doubt <-chan struct{}, emit func(bool)) monitor.Task {
-				return &check.Network{Echo: echo{w, p}, IPs: []netip.Addr{gatewayIP}, Interval: time.Second,
-					Doubt: doubt, Emit: emit}
-			},
-			Hosts: func(emit func(check.Update)) []monitor.Task {
-				remembered := func(u check.Update) {
-					if u.Name == check.RepThreads {
-						w.mu.Lock()
-						life.again = func() { emit(u) }
-						w.mu.Unlock()
-					}
-					emit(u)
-				}
-				var tasks []monitor.Task
-				for _, h := range hosts {
-					for _, name := range check.Known().Names() {
-						look := probe{w, p, h, name}
-						var how check.Probe = look
-						if name == check.MySQL {
-							how = watching{look}
-						}
-						tasks = append(tasks, &check.Runner{Host: h.name, Name: name, Probe: how, Period: period,
-							Timeout: w.timeout, Trap: w.trap, Emit: remembered})
-					}
-				}
-				return tasks
-			},
-		}}
+		Behind: monitor.NewBehind(conf, links),
+		Checks: checks, Links: links, PingIPs: conf.Monitor.PingIPs}
 	if after != nil {
 		c.After = after.m
 	}
@@ -226,7 +205,7 @@ func (e echo) Ping(ctx context.Context, ip netip.Addr) error {
 	e.w.mu.Lock()
 	ok := ip == gatewayIP && e.w.network.both(monitorName, gatewayName)
 	for _, h := range e.w.hosts {
-		ok = ok || h.ip == ip && h.answers() && e.w.network.both(monitorName, h.name)
+		ok = ok || (h.ip == ip || h.kernel.has(ip)) && h.answers() && e.w.network.both(monitorName, h.name)
 	}
 	loss := e.w.network.loss
 	e.w.mu.Unlock()
@@ -239,66 +218,4 @@ func (e echo) Ping(ctx context.Context, ip netip.Addr) error {
 	return os.ErrDeadlineExceeded
 }
 
-// probe is one check of one host.
-type probe struct {
-	w    *World
-	p    *process
-	h    *host
-	name check.Name
-}
-
-func (probe) Close() {}
-
-func (c probe) Probe(ctx context.Context) check.Result {
-	if c.name == check.Ping {
-		if err := (echo{c.w, c.p}).Ping(ctx, c.h.ip); err != nil {
-			return check.Result{Status: check.Error, Message: "ERROR: no answer"}
-		}
-		return check.Result{Status: check.OK, Message: "OK"}
-	}
-	r, err := connection{c.h.server, c.p, monitorName}.Replica(ctx)
-	refused := isRefused(err)
-	switch {
-	case c.name == check.MySQL && (err == nil || isNoReplica(err)):
-		return check.Result{Status: check.OK, Message: "OK"}
-	case c.name == check.MySQL:
-		return check.Result{Status: check.Error, Message: "ERROR: " + err.Error(), Refused: refused}
-	case isNoReplica(err):
-		return check.Result{Status: check.Error, Message: "ERROR: Replication is not set up"}
-	case err != nil:
-		return check.Result{Status: check.Unknown, Message: "UNKNOWN: " + err.Error()}
-	case c.name == check.RepThreads && (r.IORunning != "Yes" || r.SQLRunning != "Yes"):
-		return check.Result{Status: check.Error, Message: "ERROR: Replication is broken: " + r.IOError + r.SQLError}
-	case c.name == check.RepBacklog && r.Lag != nil && *r.Lag > maxBacklog:
-		return check.Result{Status: check.Error, Message: "ERROR: Backlog is too big", Lag: *r.Lag, Measured: true}
-	}
-	return check.Result{Status: check.OK, Message: "OK"}
-}
-
 const maxBacklog = 10 * time.Second
-
-// watching is a probe that keeps a connection to the server, and so learns at once when the server dies.
-type watching struct{ probe }
-
-// Broken waits until the server has died. Where the monitor can't learn of that, it waits until ctx ends.
-func (c watching) Broken(ctx context.Context) error {
-	c.w.mu.Lock()
-	died := c.h.server.died
-	c.w.mu.Unlock()
-	select {
-	case <-died:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	c.w.mu.Lock()
-	heard := c.h.answers() && c.w.network.both(monitorName, c.h.name)
-	c.w.mu.Unlock()
-	if heard {
-		return c.p.pass()
-	}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func isRefused(err error) bool   { return errors.Is(err, syscall.ECONNREFUSED) }
-func isNoReplica(err error) bool { return errors.Is(err, mysqlctl.ErrNotReplica) }

@@ -116,6 +116,34 @@ func TestEachRuleIsNeeded(t *testing.T) {
 	}
 }
 
+// TestJudgeFinds: the search finds what else must never happen, in worlds that make the rule against it worth nothing:
+// a server that stays open beside the new writer's, and a host that is made the writer though it has received nothing
+// for long.
+func TestJudgeFinds(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		without Ablation
+		story   func(*World, *dice)
+		says    string
+	}{
+		{"a former writer is closed for writes", Ablation{Close: true}, nil, "is open for writes as well as"},
+		{"who lacks much waits for who has it", Ablation{Fit: true}, staleCandidate, "nobody had waited for that host"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			says := func(o Outcome) bool { return strings.Contains(o.Wrong, c.says) }
+			found := Search{From: *from, To: *from + 199, Abilities: Operators | BadReplication, Without: c.without,
+				Story: c.story, Enough: says}.Run(t)
+			for _, o := range found.Wrong {
+				if says(o) {
+					t.Logf("%d worlds, %.1f s: world %d: %s", found.Worlds, found.Took.Seconds(), o.Seed, o.Wrong)
+					return
+				}
+			}
+			t.Fatalf("%d worlds without this rule, and never: %s", found.Worlds, c.says)
+		})
+	}
+}
+
 // TestLostDecisions: a monitor's disk says that a decision is written, and loses it when the monitor crashes. That
 // alone makes no two writers: a monitor that has just started revives no lease before it has heard all candidates
 // (R14).
@@ -130,7 +158,10 @@ func TestLostDecisions(t *testing.T) {
 	t.Logf("%d worlds in %.1f s", found.Worlds, found.Took.Seconds())
 }
 
-func twoWriters(o Outcome) bool { return strings.Contains(o.Wrong, "the writer's address is on") }
+// twoWriters says whether two hosts had the writer's address, or two servers were open for writes, at the same time.
+func twoWriters(o Outcome) bool {
+	return strings.Contains(o.Wrong, "the writer's address is on") || strings.Contains(o.Wrong, "is open for writes as well as")
+}
 
 // TestOneFault: in worlds with one fault, a fault that does not concern the writer costs no time without a writer, and
 // another one costs a failover at most.

@@ -7,12 +7,7 @@ func replicationFaults() []kind {
 	return []kind{
 		{"receiving stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
-			return "I/O thread of " + h.name + " stopped", func() {
-				h.server.replica.disconnect()
-				h.server.replica.halted = h.server.replica.halted || h.server.replica.io
-				h.server.replica.io = false
-				h.server.turn()
-			}, h.server.receiveAgain
+			return "I/O thread of " + h.name + " stopped", h.server.halt, h.server.receiveAgain
 		}},
 		{"executing stopped", BadReplication, 2, nobody, func(w *World, d *dice) (string, func(), func()) {
 			h := w.any(d)
@@ -47,6 +42,14 @@ func replicationFaults() []kind {
 			}, nil
 		}},
 	}
+}
+
+// halt stops the I/O thread, as somebody who does not tell the agent.
+func (s *server) halt() {
+	r := &s.replica
+	r.disconnect()
+	r.io, r.halted = false, r.halted || r.io
+	s.turn()
 }
 
 // receiveAgain starts the I/O thread again where a fault has stopped it, and not where the agent has.

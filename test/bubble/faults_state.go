@@ -20,6 +20,7 @@ func stateFaults() []kind {
 				h.killAgent()
 				h.disk.rollBack(agentState, n)
 				h.disk.rollBack(agentState+".embargo", n)
+				h.forgot = true
 				w.lost = true
 				w.later(soon, h.startAgent)
 			}, nil

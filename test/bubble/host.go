@@ -30,6 +30,8 @@ type host struct {
 	server *server
 	agent  *agentProcess // nil: none runs
 
+	forgot bool // its agent was given an older state: it may not know that it has stopped receiving
+
 	setup setup     // what its agent is configured with
 	since time.Time // when the machine was booted
 }
@@ -76,6 +78,15 @@ func (h *host) unattended() time.Time {
 		return stalled
 	}
 	return idle
+}
+
+// tended says whether the agent of the machine could have closed the server by now, had it wanted to.
+func (h *host) tended() bool {
+	able := h.unattended()
+	if h.server.since.After(able) {
+		able = h.server.since
+	}
+	return time.Since(able) > tending
 }
 
 // boot switches the machine on. Its clock shows age then.
@@ -233,6 +244,7 @@ func (h *host) killAgent() {
 	if h.agent == nil {
 		return
 	}
+	h.w.note(h.name, "agent: is killed")
 	h.agent.kill()
 	h.agent = nil
 }

@@ -37,7 +37,8 @@ type judge struct {
 	whom      harm           // of that fault
 	lasts     time.Duration  // how long that fault lasts
 	healed    bool           // all is mended, and nothing more goes wrong
-	appointed string         // the host that the newest order to any agent names as the writer
+	appointed string         // the host that the newest epoch in any order names as the writer
+	highest   uint64         // number of that epoch
 	revivals  int            // how often a stopped agent added an address too late
 	replaced  bool           // a writer that could not write was replaced
 }
@@ -132,14 +133,26 @@ func (w *World) check() {
 	case n > 0 && !w.noWriter.IsZero():
 		w.closeGap()
 	}
-	switch n := len(w.exposed()); {
-	case n > 1 && w.twoOpen.IsZero():
-		w.twoOpen = time.Now()
-	case n < 2 && !w.twoOpen.IsZero():
+	switch list := w.exposed(); {
+	case len(list) < 2 && !w.twoOpen.IsZero():
 		w.openFor += time.Since(w.twoOpen)
 		w.twoOpen = time.Time{}
+	case len(list) < 2:
+	case w.twoOpen.IsZero():
+		w.twoOpen = time.Now()
+		w.later(tending+time.Millisecond, w.check)
+		fallthrough
+	default:
+		for _, name := range list {
+			if name != w.appointed && w.host(name).tended() && !w.lied && !w.classic && !w.Without.rewrites() {
+				w.fail("%s is open for writes as well as %s, and its agent runs", name, w.appointed)
+			}
+		}
 	}
 }
+
+// tending is how long an agent may take to close its server after it could not: it did not run, or the server hung.
+const tending = time.Second
 
 func (w *World) closeGap() {
 	if w.gaps {
@@ -157,8 +170,8 @@ func (w *World) ordered(to string, o cluster.Order) {
 		w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles,
 			func(r cluster.RoleIP) bool { return r.Role == writerRole })
 	}
-	if o.Epoch.Holder != "" {
-		w.appointed = o.Epoch.Holder
+	if o.Epoch.Holder != "" && (o.Epoch.Number >= w.highest || w.lost) {
+		w.appointed, w.highest = o.Epoch.Holder, o.Epoch.Number
 	}
 	if o.Epoch.Number == 0 || w.lost || w.Without.rewrites() {
 		return

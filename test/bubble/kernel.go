@@ -357,7 +357,7 @@ func (n netlink) Renew(ctx context.Context, ip netip.Addr, lifetime time.Duratio
 	if ours && !slices.ContainsFunc(n.k.entries[ip], single) && !w.Without.Adds {
 		return vip.ErrNotPresent
 	}
-	if !n.k.has(ip) && !w.Without.Adds && n.p.stopped() != stops {
+	if !n.k.ours(ip) && !w.Without.Adds && n.p.stopped() != stops { // it has gone, or is somebody else's now
 		n.k.revive(ip)
 	}
 	n.k.set(ip, lifetime)

@@ -8,13 +8,17 @@ import (
 
 // ledger is what the clients know of their writes. It is used with the world locked.
 type ledger struct {
-	next    int            // number of the newest write
-	acked   []int          // the acknowledged writes, in the order of their acknowledgements
-	by      map[int]string // by write: the host that acknowledged it
-	missing map[int]bool   // acknowledged writes that a server lacked when it was opened, or the last writer lacks
+	next    int                  // number of the newest write
+	acked   []int                // the acknowledged writes, in the order of their acknowledgements
+	by      map[int]string       // by write: the host that acknowledged it
+	at      map[int]time.Time    // by write: when that was
+	latest  map[string]time.Time // by host: when it last acknowledged a write
+	missing map[int]bool         // acknowledged writes that a server lacked when it was opened, or the last writer lacks
 }
 
-func newLedger() ledger { return ledger{by: map[int]string{}, missing: map[int]bool{}} }
+func newLedger() ledger {
+	return ledger{by: map[int]string{}, at: map[int]time.Time{}, latest: map[string]time.Time{}, missing: map[int]bool{}}
+}
 
 // writeAll is the clients: it begins one write after the other, each on a new connection to the writer's address.
 func (w *World) writeAll(ctx context.Context) {
@@ -100,7 +104,7 @@ func (w *World) write(ctx context.Context, s *server, takes time.Duration) {
 	s.turn() // DenyWrites may wait for this statement
 	if waited && s.h.answers() && w.network.both(clientName, s.h.name) && s.died == died && s.health == well &&
 		!st.cut {
-		w.acked, w.by[id] = append(w.acked, id), s.h.name
+		w.acked, w.by[id], w.at[id], w.latest[s.h.name] = append(w.acked, id), s.h.name, time.Now(), time.Now()
 	}
 	w.mu.Unlock()
 }
@@ -117,6 +121,7 @@ func (w *World) opened(s *server) {
 		return
 	}
 	w.note(s.h.name, "server: lacks %d acknowledged writes: %v", len(lost), lost)
+	w.stale(s, lost)
 	for _, id := range lost {
 		w.missing[id] = true
 	}
@@ -126,6 +131,23 @@ func (w *World) opened(s *server) {
 	if len(lost) > 0 && w.semi && w.judgesData() && !w.forced[s.h.name] && !w.lost && !w.lied && !w.excused {
 		w.fail("%s was opened without %d acknowledged writes, though replication is semi-synchronous", s.h.name,
 			len(lost))
+	}
+}
+
+// stale looks whether a server is opened that had received nothing for long when the host died whose writes it lacks.
+// It may be opened only where that host has been waited for in vain (wait_for_other_master), or by force. The world is
+// locked.
+func (w *World) stale(s *server, lost []int) {
+	if w.gaveIn || !w.judgesData() || w.forced[s.h.name] || w.lost || w.lied || w.excused {
+		return
+	}
+	unseen := w.trap + netTimeout + 2*(w.brain.setup.period+w.timeout) + time.Second
+	for _, id := range lost {
+		if behind := w.latest[w.by[id]].Sub(w.at[id]); behind > unseen {
+			w.fail("%s was opened, and had received nothing of %s for %.1f s: nobody had waited for that host", s.h.name,
+				w.by[id], behind.Seconds())
+			return
+		}
 	}
 }
 

@@ -249,7 +249,8 @@ func (s *server) status() (mysqlctl.Replica, error) {
 	}
 	from := s.h.w.host(r.source)
 	status := mysqlctl.Replica{SourceHost: s.h.w.called(from), SourcePort: 3306, SourceID: from.server.id,
-		IORunning: "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
+		SourceUUID: from.server.uuid(),
+		IORunning:  "No", SQLRunning: "No", IOError: r.ioError, IOErrno: r.ioErrno,
 		SQLError: r.sqlError, RetryEvery: connectRetry, Drained: r.sql && len(r.relay) == 0, Received: r.received,
 		Executed: r.executed, UsesGTID: s.h.w.dialect != positions}
 	switch {

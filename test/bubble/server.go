@@ -30,9 +30,12 @@ type server struct {
 	dice     *dice
 	id       uint32
 	health   health
+	started  time.Time     // when it was started
+	since    time.Time     // since when it answers
 	stalled  bool          // its disk hangs: it answers, and can't commit
 	died     chan struct{} // closed when it dies
 	readOnly bool
+	pretends bool                // it says that it is closed for writes, and is open (Ablation.Close)
 	closing  int                 // calls of DenyWrites that wait for running statements
 	running  map[*statement]bool // the writes of clients that are not committed, or not acknowledged
 	log      binlog
@@ -94,7 +97,7 @@ func (s *server) start() {
 	if s.health != down || !s.h.on {
 		return
 	}
-	s.health, s.readOnly = well, true
+	s.health, s.started, s.since, s.readOnly = well, time.Now(), time.Now(), true
 	s.died = make(chan struct{})
 	s.log.rotate()
 	s.replica.restart()
@@ -127,7 +130,7 @@ func (s *server) hang(how health) {
 // goOn ends hang.
 func (s *server) goOn() {
 	if s.health == silent || s.health == stuck {
-		s.health = well
+		s.health, s.since = well, time.Now()
 		s.turn()
 		s.h.w.check()
 	}
@@ -252,7 +255,7 @@ func (c connection) Writable(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer c.unlock()
-	return !c.s.readOnly, nil
+	return !c.s.readOnly && !c.s.pretends, nil
 }
 
 // AllowWrites opens the server for writes.
@@ -261,7 +264,7 @@ func (c connection) AllowWrites(ctx context.Context) error {
 		return err
 	}
 	defer c.unlock()
-	if c.s.readOnly {
+	if c.s.pretends = false; c.s.readOnly {
 		c.s.readOnly = false
 		c.s.h.w.note(c.s.h.name, "server: is opened for writes")
 		c.s.h.w.opened(c.s)
@@ -310,7 +313,7 @@ func (c connection) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 	}
 	defer c.unlock()
 	c.s.closing--
-	if !c.s.readOnly {
+	if c.s.pretends = c.s.h.w.Without.Close; !c.s.readOnly && !c.s.pretends {
 		c.s.readOnly = true
 		c.s.h.w.note(c.s.h.name, "server: is closed for writes")
 	}

@@ -75,6 +75,25 @@ func agentGone(w *World, d *dice) {
 	})
 }
 
+// staleCandidate: the other hosts receive nothing for long while the writer writes, and then the writer's host dies.
+func staleCandidate(w *World, d *dice) {
+	writer := w.holder()
+	if writer == nil || w.semi {
+		return
+	}
+	for _, h := range w.hosts {
+		if h != writer {
+			w.note("FAULT", "I/O thread of %s stopped", h.name)
+			h.server.halt()
+		}
+	}
+	w.later(d.between(14*time.Second, 18*time.Second), func() {
+		w.note("FAULT", "%s loses its power", writer.name)
+		writer.off()
+	})
+	w.later(d.between(24*time.Second, 28*time.Second), func() { writer.boot(time.Second) })
+}
+
 // cantWrite: the writer's disk hangs, and goes on at about the time at which the role is taken from the writer.
 func cantWrite(w *World, d *dice) {
 	writer := w.holder()

@@ -296,7 +296,7 @@ func (w *World) idle(show string) string {
 	}
 	for _, h := range w.hosts {
 		r := h.server.replica
-		if h.on && h.agent != nil && r.source != "" && !r.io && !r.halted && r.ioError == "" && well(h.name) && well(r.source) {
+		if h.on && h.agent != nil && !h.forgot && r.source != "" && !r.io && !r.halted && r.ioError == "" && well(h.name) && well(r.source) {
 			return fmt.Sprintf("%s receives nothing from %s", h.name, r.source)
 		}
 	}
