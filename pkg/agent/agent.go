@@ -220,6 +220,7 @@ func (a *Agent) own(ctx context.Context, group *errgroup.Group, changed <-chan s
 			a.log.Info("Found roles on the interface: " + cluster.FormatRoleIPs(o.present, ", "))
 		}
 	}
+	o.start(ctx) // a server that was left open without the writer's address is closed at once
 	ticker := time.NewTicker(mendPeriod)
 	defer ticker.Stop()
 	for {

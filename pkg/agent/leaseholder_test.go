@@ -272,6 +272,32 @@ func TestRestartWithoutMonitor(t *testing.T) {
 	})
 }
 
+// TestRestartAfterTheLease: an agent that finds at its start that the writer's address has gone, and the server open,
+// closes the server at once, and gives a statement that writes no time: another host may be the writer. Its own record
+// of the lease may be lost.
+func TestRestartAfterTheLease(t *testing.T) {
+	for name, saved := range map[string]lease.Saved{
+		"it was the writer":  {Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease},
+		"its record is gone": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			underLease(t, saved, func(l *leasedTest) {
+				l.promises.Store(false)
+				l.end()
+				l.host.set(func() {
+					l.host.sim.open, l.host.present, l.host.done = true, nil, nil
+					l.host.writes = time.Now().Add(time.Hour)
+				})
+				began := time.Now()
+				l.start()
+				if open, _ := l.open(); open || time.Since(began) > 0 {
+					t.Errorf("after %v: open %v; it did %s", time.Since(began), open, l.host.history())
+				}
+			})
+		})
+	}
+}
+
 // TestDiskHangs: an agent whose state can't be written, as the disk hangs or is full, does not say that it knows the
 // new epoch. All else goes on, and it gives the role up.
 func TestDiskHangs(t *testing.T) {

@@ -103,7 +103,7 @@ func (o *owner) leased() bool {
 // may be the writer then; lease.Forever where there are no leases. That counts too for a host that is to leave. Nothing
 // is left to a host without a lease whose server is open.
 func (o *owner) left() func() time.Duration {
-	leased := o.holder != nil && o.holder.lease.Lease() > 0 // by the newest epoch that this agent knows
+	leased := o.holder != nil && o.holder.leased()
 	if o.order != nil {
 		leased = o.holder != nil && o.order.Lease > 0
 	}
