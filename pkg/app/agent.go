@@ -100,6 +100,7 @@ func (a *Agent) build(g, old *agentGeneration) (daemon.Generation, error) {
 	others := agent.NewPeers(c, who)
 	replicates := site.Replication()
 	replicates.Local, replicates.Peers, replicates.Sources = server, others, agent.NewSources(c)
+	replicates.Appliers = server
 	replicates.Dumps, replicates.HangUp = agent.NewLocalDumps(server, who), vip.DestroyTo
 	replicates.Patience = c.CatchUpTimeout
 	replicates.Disk, replicates.StatePath, replicates.Log = durable.Disk{}, local.StatePath, log

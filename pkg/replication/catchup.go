@@ -77,6 +77,7 @@ type catchUp struct {
 	log      *slog.Logger
 
 	stopping *sync.WaitGroup // attempts to stop receiving, which may go on after run has returned
+	appliers Appliers        // nil: nobody can tell whether they are at work
 	dumps    Dumps           // nil: the connections by which a former writer replicates from here are left alone
 	// connections ends this host's TCP connections to an address; nil: they are left alone.
 	connections func(ctx context.Context, to netip.AddrPort) (int, error)
@@ -429,9 +430,15 @@ func (c catchUp) say(text string) {
 	}
 }
 
-// unfinished is how long the SQL thread has to stand still, with nothing more to read, until a transaction of which
-// only a part was received is given up. It is longer than a moment because parallel workers report their progress only
-// from time to time.
+// Appliers are the threads of the local server that execute what replication has received.
+type Appliers interface {
+	Applier(ctx context.Context) (mysqlctl.Applier, error)
+	ReleaseCommits(ctx context.Context) error
+}
+
+// unfinished is how long nothing may have been executed, by threads with nothing more to do, until a transaction of
+// which only a part was received is given up. It is longer than a moment because parallel workers report their progress
+// only from time to time.
 const unfinished = time.Second
 
 // drain waits until all that was received has been executed, and returns the position up to which that is so. Receiving
@@ -439,7 +446,7 @@ const unfinished = time.Second
 // nobody has ever seen it.
 func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
 	var last mysqlctl.Position
-	moved := time.Now()
+	moved, released := time.Now(), false
 	for {
 		r, err := c.local.Replica(ctx)
 		if err != nil {
@@ -454,7 +461,7 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 				fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
 					from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
 		}
-		if r.Executed != last || !r.Drained {
+		if r.Executed != last || c.busy(ctx, from, &released) || !r.Drained {
 			last, moved = r.Executed, time.Now()
 		}
 		if time.Since(moved) > unfinished {
@@ -468,6 +475,28 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 		case <-time.After(drainPause):
 		}
 	}
+}
+
+// busy says whether replicated transactions are being executed, as far as that can be told. Parallel workers may still
+// execute whole transactions when all that was received has been read; STOP SLAVE would drop those that wait for their
+// turn. Where one waits for the acknowledgement of a replica, it is let go: in a ring of masters the only one to
+// acknowledge may be the dead writer. released says whether that was done and logged before.
+func (c catchUp) busy(ctx context.Context, from string, released *bool) bool {
+	if c.appliers == nil {
+		return false
+	}
+	a, err := c.appliers.Applier(ctx)
+	if err != nil || !a.Unacknowledged {
+		return err == nil && a.Busy
+	}
+	if !*released {
+		c.log.Info(fmt.Sprintf("What was received of '%s' waits for an acknowledgement to be committed: it is committed without one", from))
+	}
+	*released = true
+	if err := c.appliers.ReleaseCommits(ctx); err != nil {
+		c.log.Warn(fmt.Sprintf("Couldn't commit what was received of '%s' without an acknowledgement: %v", from, err))
+	}
+	return true
 }
 
 // breakOff stops the replication and returns up to where it has executed. To stop it commits a transaction that only

@@ -259,6 +259,58 @@ func (hungUp) Position(ctx context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, ctx.Err()
 }
 
+// workers are threads that execute the rest of what was received once it may be committed, which takes a while.
+type workers struct {
+	*sim
+	since time.Time
+	waits bool // for an acknowledgement, before all else
+	rest  mysqlctl.Position
+}
+
+func (w *workers) Applier(context.Context) (mysqlctl.Applier, error) {
+	busy := w.waits || time.Since(w.since) < 5*time.Second
+	if !busy {
+		w.replica.Executed = w.rest
+	}
+	return mysqlctl.Applier{Busy: busy, Unacknowledged: w.waits}, nil
+}
+
+func (w *workers) ReleaseCommits(context.Context) error {
+	w.done, w.waits, w.since = append(w.done, "release"), false, time.Now()
+	return nil
+}
+
+// TestParallelWorkers: what was received is waited for while workers execute it, however long that takes, though all of
+// it has been read: STOP SLAVE would drop whole transactions that wait for their turn. A commit that waits for an
+// acknowledgement is let go. A transaction that is not whole is given up when no worker has anything to do.
+func TestParallelWorkers(t *testing.T) {
+	for name, c := range map[string]struct {
+		waits bool
+		rest  uint64
+		want  string
+		after time.Duration
+	}{
+		"they execute":                  {false, 200, "", 5 * time.Second},
+		"they wait for nobody's answer": {true, 200, "release", 5 * time.Second},
+		"the last one is not whole":     {false, 150, "stop replication", 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: "No", SQLRunning: "Yes",
+					Received: at(200), Executed: at(100), Drained: true}}
+				w := &workers{sim: s, since: time.Now(), waits: c.waits, rest: at(c.rest)}
+				began := time.Now()
+				up, err := catchUp{self: "db2", local: s, appliers: w, log: slog.New(slog.DiscardHandler)}.drain(t.Context(),
+					"db1")
+				took := time.Since(began).Round(100 * time.Millisecond)
+				if err != nil || up != at(c.rest) || s.history() != c.want || took != c.after {
+					t.Errorf("up to %s after %v, %v; it did %q, want %q", up, took, err, s.history(), c.want)
+				}
+			})
+		})
+	}
+}
+
 // TestInterruptedQuestion: a newer order that interrupts the question to the former writer proves nothing about that
 // one: its replication goes on.
 func TestInterruptedQuestion(t *testing.T) {

@@ -45,7 +45,8 @@ type Config struct {
 	Sources func(host string) (Source, bool) // how this host replicates from another
 	// Patience bounds the fetching of what other hosts have received of a dead writer ("catch_up_timeout").
 	Patience time.Duration
-	Dumps    Dumps // nil: the connections by which a former writer replicates from this host are left alone
+	Appliers Appliers // of the local server; nil: nobody can tell whether they are at work
+	Dumps    Dumps    // nil: the connections by which a former writer replicates from this host are left alone
 	// HangUp ends this host's TCP connections to an address and returns how many it has ended; nil: they are left
 	// alone.
 	HangUp    func(ctx context.Context, to netip.AddrPort) (int, error)
@@ -74,8 +75,8 @@ func New(c Config) *Replication {
 	return &Replication{
 		follower: newFollower(c, e, stop),
 		catchUp: catchUp{self: c.Host, local: c.Local, own: c.Local, peers: c.Peers, sources: c.Sources, embargo: e,
-			patience: c.Patience, dumps: c.Dumps, connections: c.HangUp, log: c.Log, stopping: &sync.WaitGroup{},
-			progress: progress},
+			patience: c.Patience, appliers: c.Appliers, dumps: c.Dumps, connections: c.HangUp, log: c.Log,
+			stopping: &sync.WaitGroup{}, progress: progress},
 		embargo:  e,
 		progress: progress,
 		log:      c.Log,

@@ -1,0 +1,102 @@
+package mysqlctl
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Applier is what the threads that execute what replication has received do at this moment, of all channels together.
+type Applier struct {
+	Busy bool // one of them executes something, or waits while it does
+	// Unacknowledged: one of them waits until a replica acknowledges what it commits (semi-synchronous replication)
+	Unacknowledged bool
+}
+
+// idleStates are the thread states in which a replication thread has nothing to execute: "Replication I/O (Receiver)
+// Thread States", "Replication SQL Thread States" and "Replication Source Thread States" of the MySQL manual, "Slave SQL
+// Thread States" and "Slave I/O Thread States" of the MariaDB manual. A worker that has executed a part of a transaction
+// and waits for its rest is in one of them as well.
+var idleStates = []string{
+	"has read all relay log; waiting for more updates", "has read all relay log; waiting for the slave i/o thread",
+	"waiting for an event from coordinator", "waiting for work from sql thread",
+	"waiting for master to send event", "waiting for source to send event",
+	"reconnecting after a failed", "waiting to reconnect", "connecting to master", "connecting to source",
+}
+
+// ackStates are the thread states in which a commit waits for a replica's acknowledgement.
+var ackStates = []string{"waiting for semi-sync ack from slave", "waiting for semi-sync ack from replica"}
+
+// Applier asks what the replication threads do, with SHOW PROCESSLIST. That needs PROCESS.
+func (s *Server) Applier(ctx context.Context) (Applier, error) {
+	rows, err := s.ask(ctx, flavour.showProcesses)
+	if err != nil {
+		return Applier{}, err
+	}
+	return applier(rows), nil
+}
+
+func applier(rows []row) (a Applier) {
+	for _, r := range rows {
+		state := strings.ToLower(r["State"])
+		if r["User"] != replicationUser || r["Command"] == "Daemon" { // MariaDB: threads of InnoDB
+			continue
+		}
+		idle := func(words string) bool { return strings.Contains(state, words) }
+		if state == "" || slices.ContainsFunc(idleStates, idle) {
+			continue
+		}
+		a.Busy = true
+		a.Unacknowledged = a.Unacknowledged || slices.Contains(ackStates, state)
+	}
+	return a
+}
+
+// ReleaseCommits lets replicated transactions commit that wait for a replica's acknowledgement now. Later ones wait
+// again. Replication must not be receiving. STOP SLAVE would wait for the acknowledgement itself. On MySQL
+// semi-synchronous replication is turned off and on again. On MariaDB, where the agent's account may set no such
+// variable, the waiting thread is killed and the SQL thread started again. The server gets what changes something, and
+// what undoes that, in one question, so that it executes both also where this program ends in between.
+func (s *Server) ReleaseCommits(ctx context.Context) error {
+	cfg := s.cfg
+	cfg.several = true
+	sess, err := connect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer sess.close()
+	if sess.flavour.dialect == mariaDB {
+		rows, err := sess.ask(ctx, flavour.showProcesses)
+		if err != nil {
+			return err
+		}
+		for _, id := range unacknowledged(rows) {
+			_, err = sess.ask(ctx, func(f flavour) statement { return f.killAndRestart(id, cfg.Channel) })
+		}
+		return err
+	}
+	rows, err := sess.ask(ctx, func(f flavour) statement {
+		return f.showVariables("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if isOn(r["Value"]) {
+			_, err = sess.ask(ctx, func(f flavour) statement { return f.toggle(strings.ToLower(r["Variable_name"])) })
+		}
+	}
+	return err
+}
+
+// unacknowledged are the ids of the replication threads whose commits wait for an acknowledgement.
+func unacknowledged(rows []row) (ids []uint64) {
+	for _, r := range rows {
+		id, err := strconv.ParseUint(r["Id"], 10, 64)
+		if err == nil && r["User"] == replicationUser && slices.Contains(ackStates, strings.ToLower(r["State"])) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
