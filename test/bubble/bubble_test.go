@@ -126,7 +126,7 @@ func TestJudgeFinds(t *testing.T) {
 		story   func(*World, *dice)
 		says    string
 	}{
-		{"a former writer is closed for writes", Ablation{Close: true}, nil, "is open for writes as well as"},
+		{"a former writer is closed for writes", Ablation{Close: true}, nil, "are open for writes, and their agents run"},
 		{"who lacks much waits for who has it", Ablation{Fit: true}, staleCandidate, "nobody had waited for that host"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestLostDecisions(t *testing.T) {
 
 // twoWriters says whether two hosts had the writer's address, or two servers were open for writes, at the same time.
 func twoWriters(o Outcome) bool {
-	return strings.Contains(o.Wrong, "the writer's address is on") || strings.Contains(o.Wrong, "is open for writes as well as")
+	return strings.Contains(o.Wrong, "the writer's address is on") || strings.Contains(o.Wrong, "are open for writes, and their agents run")
 }
 
 // TestOneFault: in worlds with one fault, a fault that does not concern the writer costs no time without a writer, and

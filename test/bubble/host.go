@@ -83,8 +83,10 @@ func (h *host) unattended() time.Time {
 // tended says whether the agent of the machine could have closed the server by now, had it wanted to.
 func (h *host) tended() bool {
 	able := h.unattended()
-	if h.server.since.After(able) {
-		able = h.server.since
+	for _, other := range []time.Time{h.server.since, h.kernel.unfenced} {
+		if other.After(able) {
+			able = other
+		}
 	}
 	return time.Since(able) > tending
 }

@@ -37,8 +37,7 @@ type judge struct {
 	whom      harm           // of that fault
 	lasts     time.Duration  // how long that fault lasts
 	healed    bool           // all is mended, and nothing more goes wrong
-	appointed string         // the host that the newest epoch in any order names as the writer
-	highest   uint64         // number of that epoch
+	appointed string         // the host that the newest order to any agent names as the writer
 	revivals  int            // how often a stopped agent added an address too late
 	replaced  bool           // a writer that could not write was replaced
 }
@@ -140,19 +139,29 @@ func (w *World) check() {
 	case len(list) < 2:
 	case w.twoOpen.IsZero():
 		w.twoOpen = time.Now()
-		w.later(tending+time.Millisecond, w.check)
+		w.recheck()
 		fallthrough
 	default:
-		for _, name := range list {
-			if name != w.appointed && w.host(name).tended() && !w.lied && !w.classic && !w.Without.rewrites() {
-				w.fail("%s is open for writes as well as %s, and its agent runs", name, w.appointed)
-			}
+		busy := slices.ContainsFunc(list, func(n string) bool { return !w.host(n).tended() })
+		if !busy && !w.lied && !w.classic && !w.Without.rewrites() {
+			w.fail("%s are open for writes, and their agents run", strings.Join(list, " and "))
 		}
 	}
 }
 
-// tending is how long an agent may take to close its server after it could not: it did not run, or the server hung.
-const tending = time.Second
+// recheck looks again and again until only one server is open.
+func (w *World) recheck() {
+	w.later(tending/10, func() {
+		if !w.twoOpen.IsZero() {
+			w.check()
+			w.recheck()
+		}
+	})
+}
+
+// tending is how long an agent may take to close its server after it could not: it did not run, the server hung, or its
+// firewall was emptied. An agent looks once a second.
+const tending = 1500 * time.Millisecond
 
 func (w *World) closeGap() {
 	if w.gaps {
@@ -170,8 +179,8 @@ func (w *World) ordered(to string, o cluster.Order) {
 		w.forced[to] = o.Forced && slices.ContainsFunc(o.Roles,
 			func(r cluster.RoleIP) bool { return r.Role == writerRole })
 	}
-	if o.Epoch.Holder != "" && (o.Epoch.Number >= w.highest || w.lost) {
-		w.appointed, w.highest = o.Epoch.Holder, o.Epoch.Number
+	if o.Epoch.Holder != "" {
+		w.appointed = o.Epoch.Holder
 	}
 	if o.Epoch.Number == 0 || w.lost || w.Without.rewrites() {
 		return

@@ -22,6 +22,7 @@ type kernel struct {
 	slow     time.Duration              // longest time that a call takes
 	stalled  time.Time                  // until when no call returns
 	closed   bool                       // the server's port is closed to clients
+	unfenced time.Time                  // when somebody last emptied the firewall
 	renewing func()                     // run once, between look and call of a renewal of the writer's address; nil: not
 	revived  map[netip.Addr]time.Time   // by address: until when it does not count as ours, see revive
 	departed map[netip.Addr]*time.Timer // by address whose clients are refused: the timer that ends that
@@ -144,7 +145,7 @@ func (k *kernel) welcome(ip netip.Addr) {
 
 // flushRules empties the firewall.
 func (k *kernel) flushRules() {
-	k.closed = false
+	k.closed, k.unfenced = false, time.Now()
 	for ip := range k.departed {
 		k.welcome(ip)
 	}
