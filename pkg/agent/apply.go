@@ -16,6 +16,7 @@ import (
 
 	"mysql-mmm/pkg/cluster"
 	"mysql-mmm/pkg/endpoint"
+	"mysql-mmm/pkg/lease"
 	"mysql-mmm/pkg/mysqlctl"
 	"mysql-mmm/pkg/replication"
 	"mysql-mmm/pkg/wire"
@@ -223,7 +224,7 @@ func (h *host) apply(ctx context.Context, p pass, plan []Action, wasWriter bool,
 			if m.Port == PortClosed {
 				grace = 0
 			}
-			err = h.deny(ctx, wasWriter, grace, p.left(), block)
+			err = h.denyInTime(ctx, p.left(), &m, func() error { return h.deny(ctx, wasWriter, grace, block) })
 			stays = err != nil && p.planned()
 		case Remove:
 			if stays && a.Address.Role == h.site.ActiveMasterRole {
@@ -301,12 +302,8 @@ func (h *host) allow(ctx context.Context) error {
 // deny stops writes (docs/concepts.md, "How a role moves"). On a server that was the writer it then ends the
 // connections of idle clients, before the writer's address goes, while they still hear of it. Those that run a
 // statement are left to endClients.
-func (h *host) deny(ctx context.Context, wasWriter bool, grace, left time.Duration, block func()) error {
-	limit := grace + denySlack
-	if h.fence != nil && left < limit-lateSlack {
-		limit = left + lateSlack
-	}
-	denying, cancel := context.WithTimeout(ctx, limit)
+func (h *host) deny(ctx context.Context, wasWriter bool, grace time.Duration, block func()) error {
+	denying, cancel := context.WithTimeout(ctx, grace+denySlack)
 	defer cancel()
 	if err := h.gate.DenyWrites(denying, mysqlctl.Deny{Grace: grace, Ready: block}); err != nil || !wasWriter {
 		return err
@@ -315,6 +312,26 @@ func (h *host) deny(ctx context.Context, wasWriter bool, grace, left time.Durati
 	defer cancel()
 	_, _ = h.gate.EndClients(ending, h.blocking.Grace) // host.endClients ends the others later, and logs failures
 	return nil
+}
+
+// denyInTime closes the server's port where deny still tries to close the server for writes lateSlack after the lease's
+// end; left is what is left of the lease. Once deny has succeeded, pass opens the port again (shut).
+func (h *host) denyInTime(ctx context.Context, left time.Duration, m *Memory, deny func() error) error {
+	if h.fence == nil || left == lease.Forever || m.Port == PortClosed {
+		return deny()
+	}
+	closed := make(chan error, 1)
+	late := time.AfterFunc(left+lateSlack, func() { closed <- h.closePort(ctx) })
+	err := deny()
+	if late.Stop() {
+		return err
+	}
+	if failed := <-closed; failed != nil {
+		return errors.Join(err, fmt.Errorf("close the server's port to clients: %w", failed))
+	}
+	m.Port = PortClosed
+	h.log.Warn(whyClosed(Facts{Late: true}, stall{}))
+	return err
 }
 
 // endClients ends the connections to a server that has stopped being the writer, so that applications notice.

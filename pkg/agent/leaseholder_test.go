@@ -298,6 +298,27 @@ func TestRestartAfterTheLease(t *testing.T) {
 	}
 }
 
+// TestDismissedByAnEpoch: an agent that nobody has ordered anything since its start, and that hears from another agent
+// of an epoch with another holder, gives the writer's address up and closes its server at once.
+func TestDismissedByAnEpoch(t *testing.T) {
+	underLease(t, lease.Saved{Epoch: ours(5), Taken: "boot", Lease: threeSeconds.Lease}, func(l *leasedTest) {
+		l.promises.Store(false)
+		l.end()
+		l.host.ends = time.Time{} // the kernel would keep the address
+		l.start()
+		if open, present := l.open(); !open || !present {
+			t.Fatalf("it may be the writer at work: open %v, address %v", open, present)
+		}
+		theirs := cluster.Epoch{Number: 6, Holder: "db1", Since: 6, Terms: threeSeconds}
+		q := wire.Question{From: "db1", Epoch: theirs, Live: true, Lease: threeSeconds.Lease}
+		l.agent.Handle(context.Background(), q.Request("db2").String())
+		synctest.Wait()
+		if open, present := l.open(); open || present {
+			t.Errorf("db1 is the writer: open %v, address %v; it did %s", open, present, l.host.history())
+		}
+	})
+}
+
 // TestDiskHangs: an agent whose state can't be written, as the disk hangs or is full, does not say that it knows the
 // new epoch. All else goes on, and it gives the role up.
 func TestDiskHangs(t *testing.T) {

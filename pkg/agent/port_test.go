@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -273,18 +274,19 @@ func TestRefusedAgent(t *testing.T) {
 	}
 }
 
-// unclosing is a server whose closing for writes does not end while its disk hangs.
+// unclosing is a server that takes a while to be closed for writes, as its disk hangs.
 type unclosing struct {
 	*sim
-	hangs bool
+	takes time.Duration
 }
 
 func (u *unclosing) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
-	if !u.hangs {
+	select {
+	case <-time.After(u.takes):
 		return u.sim.DenyWrites(ctx, d)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // TestClosingTakesTooLong: the port of a server that can't be closed for writes is closed half a second after the end
@@ -293,17 +295,21 @@ func (u *unclosing) DenyWrites(ctx context.Context, d mysqlctl.Deny) error {
 func TestClosingTakesTooLong(t *testing.T) {
 	for name, c := range map[string]struct {
 		left   time.Duration
-		after  time.Duration
-		closed bool
+		after  time.Duration // when the port is closed; 0: it is not
+		takes  time.Duration // in all
+		closes time.Duration // how long the server takes to close; 0: for ever
 	}{
-		"a lease that is over": {0, lateSlack, true},
-		"a second is left":     {time.Second, time.Second + lateSlack, true},
-		"ten seconds are left": {10 * time.Second, denySlack, false},
-		"no leases":            {lease.Forever, denySlack, false},
+		"a lease that is over":      {0, lateSlack, denySlack, 0},
+		"a second is left":          {time.Second, time.Second + lateSlack, denySlack, 0},
+		"ten seconds are left":      {10 * time.Second, 0, denySlack, 0},
+		"no leases":                 {lease.Forever, 0, denySlack, 0},
+		"it is closed in the end":   {0, lateSlack, time.Second, time.Second},
+		"it is closed soon enough":  {0, 0, lateSlack / 2, lateSlack / 2},
+		"it is closed in its lease": {2 * time.Second, 0, time.Second, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, f := &unclosing{&sim{open: true, replica: caughtUp()}, true}, &fakeFence{}
+				s, f := &unclosing{&sim{open: true, replica: caughtUp()}, cmp.Or(c.closes, time.Hour)}, &timedFence{}
 				h := hostOf(s.sim)
 				h.gate, h.fence = s, f
 				began := time.Now()
@@ -314,11 +320,17 @@ func TestClosingTakesTooLong(t *testing.T) {
 					return max(0, c.left-time.Since(began))
 				}
 				out := h.pass(t.Context(), pass{order: order(), candidate: true, lifetime: forEver, left: left})
-				if took := time.Since(began); f.closed != c.closed || took != c.after || out.facts.Fenced != c.closed {
-					t.Errorf("after %v the port is closed: %v, want %v and %v; %+v", took, f.closed, c.after, c.closed,
-						out.facts)
+				after := time.Duration(0)
+				if !f.at.IsZero() {
+					after = f.at.Sub(began)
 				}
-				s.hangs = false
+				stays := c.after > 0 && c.closes == 0
+				if took := time.Since(began); after != c.after || took != c.takes || out.facts.Fenced != stays ||
+					f.closed != stays {
+					t.Errorf("the port is closed after %v, want %v; it took %v, want %v; closed %v, %+v", after, c.after, took,
+						c.takes, f.closed, out.facts)
+				}
+				s.takes = 0
 				out = h.pass(t.Context(), pass{order: order(), candidate: true, lifetime: forEver, left: left,
 					memory: out.memory})
 				if f.closed || out.facts.Writable != wire.No || out.facts.Fenced {
@@ -327,6 +339,19 @@ func TestClosingTakesTooLong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// timedFence notes when the port is closed first.
+type timedFence struct {
+	fakeFence
+	at time.Time
+}
+
+func (f *timedFence) Close(ctx context.Context) error {
+	if f.at.IsZero() {
+		f.at = time.Now()
+	}
+	return f.fakeFence.Close(ctx)
 }
 
 // counted counts questions.

@@ -46,12 +46,26 @@ func (o *owner) want() cluster.Order {
 		roles := slices.DeleteFunc(slices.Clone(o.present), func(r cluster.RoleIP) bool {
 			return slices.Contains(strays, r) && !slices.Contains(o.memory.mine, r.IP)
 		})
-		if holds {
+		switch {
+		case holds:
 			roles = o.agent.site.withWriter(roles)
+		case o.dismissed():
+			roles = slices.DeleteFunc(roles, func(r cluster.RoleIP) bool { return r.Role == o.agent.site.ActiveMasterRole })
 		}
 		return cluster.Order{State: cluster.Unknown, Roles: roles}
 	}
 	return allowedByLease(o.agent.site, *o.order, holds, o.holder.alone(now, o.order.Lease))
+}
+
+// dismissed says whether this host must give the writer's address up though nobody has ordered anything since the
+// start: the newest epoch, of which another agent has told it, gives the role to another host, or takes it from this
+// one.
+func (o *owner) dismissed() bool {
+	if o.order != nil || o.holder == nil || !o.holder.leased() {
+		return false
+	}
+	saved := o.holder.lease.Saved
+	return saved.Epoch.Number > 0 && !saved.Released && !o.holder.lease.Wants()
 }
 
 // withWriter adds the addresses of the active master role.

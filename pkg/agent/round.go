@@ -42,8 +42,9 @@ func (o *owner) start(ctx context.Context) {
 	r := &round{order: want, cancel: cancel, done: make(chan outcome, 1)}
 	o.round, o.again = r, false
 	p := pass{order: want, memory: o.memory, before: ips(o.present),
-		unasked: o.unasked(), candidate: o.candidate(), holding: o.holding(), lapsed: o.lapsed(want),
-		stall: o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(),
+		unasked: o.unasked(), dismissed: o.dismissed(), candidate: o.candidate(), holding: o.holding(),
+		lapsed: o.lapsed(want),
+		stall:  o.agent.stalls.get(), strays: o.strays(want.Roles), inherited: o.inherited(), borrowed: o.borrowed(),
 		lifetime: o.lifetime(), left: o.left(),
 		later: func(task func(context.Context)) { o.group.Go(func() error { task(life); return nil }) }}
 	o.group.Go(func() error {
@@ -79,6 +80,7 @@ type pass struct {
 	before []netip.Addr // the addresses that the last look found
 	// nothing is ordered: all that is done is to close the server of a candidate without the writer's address for writes
 	unasked   bool
+	dismissed bool // see owner.dismissed: the writer's address goes as well
 	candidate bool // this host may be the writer
 	// first epoch of the holding in which the role is this host's; 0: it is not, or there are no epochs
 	holding   uint64
@@ -134,9 +136,12 @@ func (h *host) pass(ctx context.Context, p pass) outcome {
 	site.MayWrite = p.candidate
 	plan := Plan(site, order, facts, m, p.lapsed)
 	if p.unasked {
-		// Who has the writer's address may be the writer at work: the monitor's order will say.
-		adopted := h.site.writer(h.site.roles(facts.Present))
-		plan = slices.DeleteFunc(plan, func(a Action) bool { return a.Kind != Deny || adopted })
+		// Who has the writer's address may be the writer at work: the monitor's order will say, or an epoch.
+		adopted := h.site.writer(h.site.roles(facts.Present)) && !p.dismissed
+		plan = slices.DeleteFunc(plan, func(a Action) bool {
+			goes := a.Kind == Remove && a.Address.Role == h.site.ActiveMasterRole && p.dismissed
+			return (a.Kind != Deny || adopted) && !goes
+		})
 	}
 	if writer && facts.Writable == wire.Yes && len(plan) == 0 {
 		m.Opened = true // it was the writer at work already: it counts as opened by this agent
