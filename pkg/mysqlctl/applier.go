@@ -3,7 +3,6 @@ package mysqlctl
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -54,10 +53,10 @@ func applier(rows []row) (a Applier) {
 }
 
 // ReleaseCommits lets replicated transactions commit that wait for a replica's acknowledgement now. Later ones wait
-// again. Replication must not be receiving. STOP SLAVE would wait for the acknowledgement itself. On MySQL
-// semi-synchronous replication is turned off and on again. On MariaDB, where the agent's account may set no such
-// variable, the waiting thread is killed and the SQL thread started again. The server gets what changes something, and
-// what undoes that, in one question, so that it executes both also where this program ends in between.
+// again. Semi-synchronous replication is turned off and on again: STOP SLAVE would wait for the acknowledgement itself,
+// and a MariaDB server by GTID would throw the relay log away. The server gets both statements in one question, so that
+// it executes the second one also where this program ends in between. On MariaDB (from 10.5 on) that needs REPLICATION
+// MASTER ADMIN, which an agent needs for nothing else.
 func (s *Server) ReleaseCommits(ctx context.Context) error {
 	cfg := s.cfg
 	cfg.several = true
@@ -66,16 +65,6 @@ func (s *Server) ReleaseCommits(ctx context.Context) error {
 		return err
 	}
 	defer sess.close()
-	if sess.flavour.dialect == mariaDB {
-		rows, err := sess.ask(ctx, flavour.showProcesses)
-		if err != nil {
-			return err
-		}
-		for _, id := range unacknowledged(rows) {
-			_, err = sess.ask(ctx, func(f flavour) statement { return f.killAndRestart(id, cfg.Channel) })
-		}
-		return err
-	}
 	rows, err := sess.ask(ctx, func(f flavour) statement {
 		return f.showVariables("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
 	})
@@ -88,15 +77,4 @@ func (s *Server) ReleaseCommits(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// unacknowledged are the ids of the replication threads whose commits wait for an acknowledgement.
-func unacknowledged(rows []row) (ids []uint64) {
-	for _, r := range rows {
-		id, err := strconv.ParseUint(r["Id"], 10, 64)
-		if err == nil && r["User"] == replicationUser && slices.Contains(ackStates, strings.ToLower(r["State"])) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }

@@ -30,9 +30,6 @@ func TestApplierAtWork(t *testing.T) {
 			if got := applier(rows); got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
-			if got := len(unacknowledged(rows)) > 0; got != c.want.Unacknowledged {
-				t.Errorf("somebody is waited for: %v", got)
-			}
 		})
 	}
 }

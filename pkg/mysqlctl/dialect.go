@@ -86,6 +86,7 @@ const (
 	seeProcesses
 	readTable
 	setScheduler
+	setSemiSync
 )
 
 // grant returns the name of the smallest privilege of this server that allows n.
@@ -127,6 +128,8 @@ func (f flavour) grant(n need) string {
 		return "SELECT"
 	case setScheduler:
 		return pick("SUPER", "SYSTEM_VARIABLES_ADMIN", "SUPER")
+	case setSemiSync:
+		return pick("REPLICATION MASTER ADMIN", "SYSTEM_VARIABLES_ADMIN", "SUPER")
 	case nothing:
 	}
 	return ""

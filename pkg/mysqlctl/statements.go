@@ -74,16 +74,8 @@ func (f flavour) restartExecuting(channel string) statement {
 
 // toggle is two statements: it turns a variable off and on. name is one of rpl_semi_sync_…_enabled.
 func (f flavour) toggle(name string) statement {
-	return statement{what: "let commits go on without an acknowledgement", need: setReadOnly,
+	return statement{what: "let commits go on without an acknowledgement", need: setSemiSync,
 		sql: "SET GLOBAL " + name + "=OFF; SET GLOBAL " + name + "=ON"}
-}
-
-// killAndRestart ends what a replication thread waits for, and then restarts the SQL thread, which that may have ended.
-func (f flavour) killAndRestart(id uint64, channel string) statement {
-	st := f.restartExecuting(channel)
-	st.what, st.need = "let commits go on without an acknowledgement", killOthers
-	st.sql, st.args = "KILL QUERY ?; "+st.sql, append([]driver.Value{int64(id)}, st.args...)
-	return st
 }
 
 func (f flavour) startReplica(channel string) statement {

@@ -446,7 +446,8 @@ const unfinished = time.Second
 // nobody has ever seen it.
 func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, error) {
 	var last mysqlctl.Position
-	moved, released := time.Now(), false
+	var tried releasing
+	moved := time.Now()
 	for {
 		r, err := c.local.Replica(ctx)
 		if err != nil {
@@ -461,7 +462,7 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 				fmt.Errorf("execute what was received of '%s': executed up to %s, received up to %s: %w: SQL thread: %s %s",
 					from, r.Executed, r.Received, mysqlctl.ErrNotReplicating, r.SQLRunning, r.SQLError)
 		}
-		if r.Executed != last || c.busy(ctx, from, &released) || !r.Drained {
+		if r.Executed != last || c.busy(ctx, from, &tried) || !r.Drained {
 			last, moved = r.Executed, time.Now()
 		}
 		if time.Since(moved) > unfinished {
@@ -477,24 +478,30 @@ func (c catchUp) drain(ctx context.Context, from string) (mysqlctl.Position, err
 	}
 }
 
+// releasing is what a drain has done about commits that wait for an acknowledgement.
+type releasing struct {
+	told   bool // it was logged that they are let go
+	failed bool // they can't be let go: that was logged, and is not tried again
+}
+
 // busy says whether replicated transactions are being executed, as far as that can be told. Parallel workers may still
 // execute whole transactions when all that was received has been read; STOP SLAVE would drop those that wait for their
 // turn. Where one waits for the acknowledgement of a replica, it is let go: in a ring of masters the only one to
-// acknowledge may be the dead writer. released says whether that was done and logged before.
-func (c catchUp) busy(ctx context.Context, from string, released *bool) bool {
+// acknowledge may be the dead writer.
+func (c catchUp) busy(ctx context.Context, from string, tried *releasing) bool {
 	if c.appliers == nil {
 		return false
 	}
 	a, err := c.appliers.Applier(ctx)
-	if err != nil || !a.Unacknowledged {
+	if err != nil || !a.Unacknowledged || tried.failed {
 		return err == nil && a.Busy
 	}
-	if !*released {
-		c.log.Info(fmt.Sprintf("What was received of '%s' waits for an acknowledgement to be committed: it is committed without one", from))
-	}
-	*released = true
 	if err := c.appliers.ReleaseCommits(ctx); err != nil {
-		c.log.Warn(fmt.Sprintf("Couldn't commit what was received of '%s' without an acknowledgement: %v", from, err))
+		tried.failed = true
+		c.log.Warn(fmt.Sprintf("What was received of '%s' waits for an acknowledgement to be committed, for as long as this server does: %v", from, err))
+	} else if !tried.told {
+		tried.told = true
+		c.log.Info(fmt.Sprintf("What was received of '%s' waits for an acknowledgement to be committed: it is committed without one", from))
 	}
 	return true
 }
