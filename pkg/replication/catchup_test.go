@@ -259,6 +259,56 @@ func (hungUp) Position(ctx context.Context) (mysqlctl.Position, error) {
 	return mysqlctl.Position{}, ctx.Err()
 }
 
+// slowToStop is a busy server: it executes the order to stop receiving 2 s after it was given, and receives more of the
+// source meanwhile.
+type slowToStop struct{ *sim }
+
+func (s slowToStop) StopReceiving(ctx context.Context) error {
+	time.AfterFunc(time.Second, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.replica.Received, s.replica.Executed = at(300), at(300)
+	})
+	select {
+	case <-time.After(2 * time.Second):
+		return s.sim.StopReceiving(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestSlowToStopReceiving: what a source has sent still comes in until the I/O thread has stopped, and is executed: a
+// host that were opened before would have it written over its own transactions. A thread that has stopped is enough,
+// also where the server takes long to say so.
+func TestSlowToStopReceiving(t *testing.T) {
+	for io, c := range map[string]struct {
+		after time.Duration
+		up    mysqlctl.Position
+	}{
+		"Yes":        {2 * time.Second, at(300)},
+		"Connecting": {200 * time.Millisecond, at(100)},
+		"No":         {200 * time.Millisecond, at(100)},
+	} {
+		t.Run(io, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sim{position: at(500), replica: mysqlctl.Replica{SourceHost: "10.0.0.1", IORunning: io,
+					SQLRunning: "Yes", Drained: true, Received: at(100), Executed: at(100)}}
+				began := time.Now()
+				var stopping sync.WaitGroup
+				sw, err := catchUp{self: "db2", local: slowToStop{s}, own: s, peers: s,
+					embargo: newEmbargo(t.TempDir()+"/state.embargo", durable.Disk{}, isDB1),
+					log:     slog.New(slog.DiscardHandler), stopping: &stopping}.run(t.Context(),
+					cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+				took := time.Since(began).Round(100 * time.Millisecond)
+				if err != nil || sw.After != c.up.String() || took != c.after {
+					t.Errorf("took over at %s after %v, %v; want %s and %v", sw.After, took, err, c.up, c.after)
+				}
+				stopping.Wait()
+			})
+		})
+	}
+}
+
 // workers are threads that execute the rest of what was received once it may be committed, which takes a while.
 type workers struct {
 	*sim

@@ -21,16 +21,18 @@ type Dumps interface {
 // first commit.
 const unhookTimeout = 500 * time.Millisecond
 
-// To stop the I/O thread is quick, unless the thread waits for a source that says nothing. Then it can take seconds,
-// which need not be waited for: a thread that has been told to stop takes nothing from its source any more.
+// To stop the I/O thread is quick, unless the thread waits for a source that says nothing. Then the server may take
+// seconds to say that it has stopped; what the thread is is looked at meanwhile.
 const (
 	stopPatience = 200 * time.Millisecond
 	hangUpAfter  = 20 * time.Millisecond // by then the thread has been told to stop, and does not connect anew
 	stopTimeout  = 5 * time.Second
 )
 
-// stopReceiving tells the I/O thread to stop, and waits for that for stopPatience at most. It ends the thread's
-// connection to the source meanwhile, so that the thread notices.
+// stopReceiving stops the I/O thread. It ends the thread's connection to the source meanwhile, so that the thread
+// notices. After stopPatience it is enough that the thread is not connected, whatever the server has answered: only what
+// a connected thread receives would be written over the transactions of this host, once that is open. A thread that is
+// still connected after stopTimeout is an error.
 func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error {
 	stopped := make(chan error, 1)
 	c.stopping.Go(func() {
@@ -39,7 +41,7 @@ func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error
 		stopped <- c.local.StopReceiving(ctx)
 	})
 	hangUp := time.After(hangUpAfter)
-	patience := time.After(stopPatience)
+	look := time.After(stopPatience)
 	for {
 		select {
 		case err := <-stopped:
@@ -48,8 +50,14 @@ func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error
 			return ctx.Err()
 		case <-hangUp:
 			c.hangUp(ctx, source)
-		case <-patience:
-			return nil
+		case <-look:
+			asking, cancel := context.WithTimeout(ctx, PeerTimeout)
+			r, err := c.local.Replica(asking)
+			cancel()
+			if err == nil && r.IORunning != "Yes" {
+				return nil
+			}
+			look = time.After(drainPause)
 		}
 	}
 }
