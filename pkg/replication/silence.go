@@ -30,9 +30,9 @@ const (
 )
 
 // stopReceiving stops the I/O thread. It ends the thread's connection to the source meanwhile, so that the thread
-// notices. After stopPatience it is enough that the thread is not connected, whatever the server has answered: only what
-// a connected thread receives would be written over the transactions of this host, once that is open. A thread that is
-// still connected after stopTimeout is an error.
+// notices. After stopPatience it is enough that the thread is not connected, whatever the server has answered: only
+// what a connected thread receives would be written over the transactions of this host, once that is open. A thread
+// that is still connected after stopTimeout is an error.
 func (c catchUp) stopReceiving(ctx context.Context, source netip.AddrPort) error {
 	stopped := make(chan error, 1)
 	c.stopping.Go(func() {
