@@ -142,7 +142,9 @@ func (w *World) check() {
 		w.recheck()
 		fallthrough
 	default:
-		busy := slices.ContainsFunc(list, func(n string) bool { return !w.host(n).tended() })
+		busy := slices.ContainsFunc(list, func(n string) bool {
+			return !w.host(n).tended() || time.Now().Before(w.forgiven[n])
+		})
 		if !busy && !w.lied && !w.classic && !w.Without.rewrites() {
 			w.fail("%s are open for writes, and their agents run", strings.Join(list, " and "))
 		}
