@@ -506,6 +506,31 @@ func (c catchUp) busy(ctx context.Context, from string, tried *releasing) bool {
 	return true
 }
 
+// lettingGo runs f, which waits until replicated transactions are committed or their thread has stopped, and lets those
+// go meanwhile that wait for an acknowledgement.
+func (c catchUp) lettingGo(ctx context.Context, from string, f func() error) error {
+	if c.appliers == nil {
+		return f()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var tried releasing
+		for ctx.Err() == nil {
+			c.busy(ctx, from, &tried)
+			select {
+			case <-ctx.Done():
+			case <-time.After(drainPause):
+			}
+		}
+	}()
+	err := f()
+	cancel()
+	<-ended
+	return err
+}
+
 // breakOff stops the replication and returns up to where it has executed. To stop it commits a transaction that only
 // waited to be committed, say for an acknowledgement of the dead writer: so the position is read afterwards.
 func (c catchUp) breakOff(ctx context.Context, from string) (mysqlctl.Position, error) {

@@ -100,6 +100,9 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 		}
 		trusted = true // that takeover has come to nothing
 	}
+	if e.At == "" && f.leftAstray(e, replica, source, known, o) {
+		return f.aimBack(ctx, e.Host)
+	}
 	if e.At == "" && strange {
 		source = e.Host // takesOverFrom took the unknown source for the former writer
 	}
@@ -127,6 +130,29 @@ func (f *follower) keepAway(ctx context.Context, o cluster.Order) error {
 		return f.local.StopReceiving(ctx)
 	}
 	return nil
+}
+
+// leftAstray says whether this host still follows, by GTID, another host than the former writer, from a takeover that
+// has come to nothing: it was fetching there what it lacked (catchUp.fetch), and could not be aimed back. A slave
+// follows the writer anyway.
+func (f *follower) leftAstray(e cluster.Embargo, r mysqlctl.Replica, source string, known bool, o cluster.Order) bool {
+	return known && source != e.Host && r.UsesGTID && !f.slave && o.State != cluster.AdminOffline
+}
+
+// aimBack points the replication at the former writer again, and starts it.
+func (f *follower) aimBack(ctx context.Context, from string) error {
+	src, ok := f.sources(from)
+	if !ok {
+		return fmt.Errorf("host '%s' is not in this host's configuration", from)
+	}
+	if err := f.local.Aim(ctx, src.byGTID()); err != nil {
+		return fmt.Errorf("point replication at '%s' again: %w", from, err)
+	}
+	if err := f.local.StartReplication(ctx); err != nil {
+		return err
+	}
+	f.log.Info(fmt.Sprintf("This host does not take over any more: replicating from '%s' again", from))
+	return f.embargo.set(cluster.Embargo{})
 }
 
 // goOnInDoubt is keepAway where the file of the embargo could not be read. A receiving that is stopped may have been

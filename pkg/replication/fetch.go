@@ -53,8 +53,7 @@ func (c catchUp) aimBack(ctx context.Context, from string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	back := mysqlctl.Source{Host: old.Host, Port: old.Port, User: old.User, Password: old.Password, GTID: true}
-	if err := c.local.Aim(ctx, back); err != nil {
+	if err := c.lettingGo(ctx, from, func() error { return c.local.Aim(ctx, old.byGTID()) }); err != nil {
 		return fmt.Errorf("stop replication from another host than '%s': %w", from, err)
 	}
 	return nil
@@ -86,14 +85,15 @@ func (c catchUp) fetchFrom(ctx context.Context, best more) (up mysqlctl.Position
 	if err != nil {
 		return up, err
 	}
-	if err := c.local.Repoint(ctx, mysqlctl.Source{Host: src.Host, Port: src.Port, User: src.User,
-		Password: src.Password, GTID: true}); err != nil {
+	if err := c.local.Repoint(ctx, src.byGTID()); err != nil {
 		return up, err
 	}
-	if err := c.local.WaitExecuted(ctx, at.new); err != nil {
-		return up, err
-	}
-	return at.old, c.local.StopReplication(ctx)
+	return at.old, c.lettingGo(ctx, best.name, func() error {
+		if err := c.local.WaitExecuted(ctx, at.new); err != nil {
+			return err
+		}
+		return c.local.StopReplication(ctx)
+	})
 }
 
 // executesAll waits until the other host has executed, and so logged, what it has received, and returns its places in

@@ -115,6 +115,99 @@ func (f tracking) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 	return f.op(ctx, "wait "+p.String(), func() {})
 }
 
+// stuck is a server whose replicated commits wait for an acknowledgement: until they are let go nothing is executed, and
+// replication can't be stopped.
+type stuck struct {
+	tracking
+	let chan struct{} // closed when they are let go
+}
+
+func (s stuck) Applier(context.Context) (mysqlctl.Applier, error) {
+	select {
+	case <-s.let:
+		return mysqlctl.Applier{}, nil
+	default:
+		return mysqlctl.Applier{Busy: true, Unacknowledged: true}, nil
+	}
+}
+
+func (s stuck) ReleaseCommits(context.Context) error {
+	close(s.let)
+	return nil
+}
+
+func (s stuck) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
+	select {
+	case <-s.let:
+		return s.tracking.WaitExecuted(ctx, p)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestFetchLetsCommitsGo: what is fetched from another host does not wait either for an acknowledgement that only the
+// dead writer could give.
+func TestFetchLetsCommitsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sim{position: at(500), replica: mysqlctl.Replica{SourceHost: "10.0.0.1", UsesGTID: true,
+			IORunning: "Yes", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
+		p := trio{s, holder{returned{end: mysqlctl.Position{File: "bin.000003", Offset: 900}},
+			mysqlctl.Replica{SourceHost: "10.0.0.1", Received: at(200), Executed: at(200)}}}
+		server := stuck{tracking{s}, make(chan struct{})}
+		began := time.Now()
+		sw, err := catchUp{self: "db2", local: server, appliers: server, own: s, peers: p, embargo: &embargo{},
+			patience: time.Minute, log: slog.New(slog.DiscardHandler), stopping: &sync.WaitGroup{},
+			sources: func(host string) (Source, bool) {
+				ip, _, ok := p.ByName(host)
+				return Source{Host: ip, Port: 3306}, ok
+			}}.run(t.Context(), cluster.Order{Switch: cluster.Switch{From: "db1", To: "db2"}})
+		if took := time.Since(began); err != nil || sw.After != at(200).String() || took > time.Second {
+			t.Errorf("took over at %+v after %v, %v", sw, took, err)
+		}
+	})
+}
+
+// TestLeftAstray: a takeover that has come to nothing while it fetched from another host leaves no host there: it
+// follows the former writer again. A host that still takes over, one by position, and a slave are left alone.
+func TestLeftAstray(t *testing.T) {
+	const back = "aim 10.0.0.1, start replication"
+	for name, c := range map[string]struct {
+		source  string
+		gtid    bool
+		slave   bool
+		writer  bool
+		at      string
+		state   cluster.HostState
+		did     string
+		embargo string
+	}{
+		"astray":               {"10.0.0.3", true, false, false, "", cluster.Online, back, ""},
+		"it still takes over":  {"10.0.0.3", true, false, true, "", cluster.Online, "", "db1"},
+		"by position":          {"10.0.0.3", false, false, false, "", cluster.Online, "", ""},
+		"a slave":              {"10.0.0.3", true, true, false, "", cluster.Online, "", ""},
+		"offline":              {"10.0.0.3", true, false, false, "", cluster.AdminOffline, "", ""},
+		"it was not away":      {"10.0.0.1", true, false, false, "", cluster.Online, "start replication", ""},
+		"it has taken over":    {"10.0.0.3", true, false, false, "bin.000001:100", cluster.Online, "", "db1"},
+		"nobody knows whom it": {"203.0.113.9", true, false, false, "", cluster.Online, "start replication", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sim{peer: begunAnew{returned{end: at(100)}, true}, replica: mysqlctl.Replica{SourceHost: c.source,
+				UsesGTID: c.gtid, IORunning: "No", SQLRunning: "Yes", Received: at(100), Executed: at(100)}}
+			p := trio{s, holder{}}
+			e := &embargo{now: cluster.Embargo{Host: "db1", At: c.at}}
+			f := newFollower(Config{Host: "db2", Slave: c.slave, Writer: func(cluster.Order) bool { return c.writer },
+				Local: s, Peers: p, Log: slog.New(slog.DiscardHandler), Sources: func(host string) (Source, bool) {
+					ip, _, ok := p.ByName(host)
+					return Source{Host: ip, Port: 3306}, ok
+				}}, e, &stopped{})
+			err := f.keepAway(t.Context(), cluster.Order{State: c.state, Extended: true})
+			if did := s.history(); err != nil || did != c.did || e.get().Host != c.embargo {
+				t.Errorf("it did %q, %v; embargo %+v; want %q and %q", did, err, e.get(), c.did, c.embargo)
+			}
+		})
+	}
+}
+
 // TestSameSource: known sources are the same by whatever address; unknown ones only where their addresses are equal.
 func TestSameSource(t *testing.T) {
 	from := func(host string, id uint32) mysqlctl.Replica {

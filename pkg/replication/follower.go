@@ -30,6 +30,11 @@ type Source struct {
 	User, Password string
 }
 
+// byGTID is the source for a replica that finds its place by GTID.
+func (s Source) byGTID() mysqlctl.Source {
+	return mysqlctl.Source{Host: s.Host, Port: s.Port, User: s.User, Password: s.Password, GTID: true}
+}
+
 // follower keeps the local replication as ordered: stopped while the host is ADMIN_OFFLINE, and on a slave pointed at
 // the writer. It works in a goroutine of its own, so that addresses and writes never wait for it.
 type follower struct {
