@@ -26,7 +26,8 @@ func (w *World) command(words string) string {
 // order gives the monitor a command without waiting for the answer. The world is locked.
 func (w *World) order(words string) { w.crowd.Go(func() { w.command(words) }) }
 
-// putRight is what an operator does in the end, until there is a writer: set_active, and set_online for all hosts.
+// putRight is what an operator does in the end, until there is a writer: set_active, set_online for all hosts, and START
+// SLAVE where an agent was given an older state and does not know that it has stopped the receiving itself.
 func (w *World) putRight() {
 	for range 6 {
 		time.Sleep(8 * time.Second)
@@ -44,5 +45,14 @@ func (w *World) putRight() {
 		for _, name := range names {
 			w.command("set_online " + name)
 		}
+		w.mu.Lock()
+		for _, h := range w.hosts { // as the log says
+			if r := &h.server.replica; h.forgot && r.source != "" && !r.io {
+				w.note("admin", "START SLAVE IO_THREAD on %s", h.name)
+				r.io = true
+				h.server.turn()
+			}
+		}
+		w.mu.Unlock()
 	}
 }
