@@ -115,8 +115,7 @@ func (f tracking) WaitExecuted(ctx context.Context, p mysqlctl.Position) error {
 	return f.op(ctx, "wait "+p.String(), func() {})
 }
 
-// stuck is a server whose replicated commits wait for an acknowledgement: until they are let go nothing is executed, and
-// replication can't be stopped.
+// stuck is a server whose replicated commits wait for an acknowledgement: until they are let go nothing is executed.
 type stuck struct {
 	tracking
 	let chan struct{} // closed when they are let go

@@ -26,8 +26,8 @@ func (w *World) command(words string) string {
 // order gives the monitor a command without waiting for the answer. The world is locked.
 func (w *World) order(words string) { w.crowd.Go(func() { w.command(words) }) }
 
-// putRight is what an operator does in the end, until there is a writer: set_active, set_online for all hosts, and START
-// SLAVE where an agent was given an older state and does not know that it has stopped the receiving itself.
+// putRight is what an operator does in the end, until there is a writer: set_active, set_online for all hosts, and
+// START SLAVE where an agent was given an older state and does not know that it has stopped the receiving itself.
 func (w *World) putRight() {
 	for range 6 {
 		time.Sleep(8 * time.Second)
