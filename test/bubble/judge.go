@@ -143,7 +143,9 @@ func (w *World) check() {
 		fallthrough
 	default:
 		busy := slices.ContainsFunc(list, func(n string) bool {
-			return !w.host(n).tended() || time.Now().Before(w.forgiven[n])
+			h := w.host(n) // an address that somebody has added looks to an agent that starts like that of the writer at work
+			strange := h.kernel.has(writerIP) && !h.kernel.ours(writerIP)
+			return !h.tended() || strange || time.Now().Before(w.forgiven[n])
 		})
 		if !busy && !w.lied && !w.classic && !w.Without.rewrites() {
 			w.fail("%s are open for writes, and their agents run", strings.Join(list, " and "))

@@ -232,10 +232,14 @@ func mySQLBreakages() []breakage {
 }
 
 // mute makes db2 acknowledge nothing: its I/O thread is started with the variable of the replica's half off, and the
-// variable is then set to this value. The thread looks at the variable when it asks its source for events.
+// variable is then set to this value. The thread looks at the variable when it asks its source for events. Where it has
+// connected anew meanwhile, so that it acknowledges after all, that is done again.
 func mute(replica, value string) func(b *bench) error {
-	enabled := "SET GLOBAL rpl_semi_sync_" + replica + "_enabled = "
-	return func(b *bench) error {
+	enabled, table := "SET GLOBAL rpl_semi_sync_"+replica+"_enabled = ", "performance_schema.global_status"
+	if replica == "slave" { // MariaDB
+		table = "information_schema.GLOBAL_STATUS"
+	}
+	once := func(b *bench) error {
 		if err := on("db2", enabled+"0", "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD")(b); err != nil {
 			return err
 		}
@@ -244,6 +248,16 @@ func mute(replica, value string) func(b *bench) error {
 			return err == nil && strings.HasPrefix(r["Slave_IO_State"], "Waiting for "), fmt.Sprint(r, err)
 		})
 		return errors.Join(err, on("db2", enabled+value)(b))
+	}
+	return func(b *bench) error {
+		return lab.Wait(b.ctx, "db2 to acknowledge nothing", func() (bool, string) {
+			if err := once(b); err != nil {
+				return false, err.Error()
+			}
+			status, err := b.Node("db2").Server.Value(b.ctx, "SELECT VARIABLE_VALUE FROM "+table+
+				" WHERE VARIABLE_NAME = 'Rpl_semi_sync_"+replica+"_status'")
+			return err == nil && status == "OFF", status + fmt.Sprint(err)
+		})
 	}
 }
 
