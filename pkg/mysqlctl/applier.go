@@ -2,6 +2,7 @@ package mysqlctl
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,9 +15,9 @@ type Applier struct {
 }
 
 // idleStates are the thread states in which a replication thread has nothing to execute: "Replication I/O (Receiver)
-// Thread States", "Replication SQL Thread States" and "Replication Source Thread States" of the MySQL manual, "Slave SQL
-// Thread States" and "Slave I/O Thread States" of the MariaDB manual. A worker that has executed a part of a transaction
-// and waits for its rest is in one of them as well.
+// Thread States", "Replication SQL Thread States" and "Replication Source Thread States" of the MySQL manual, "Slave
+// SQL Thread States" and "Slave I/O Thread States" of the MariaDB manual. A worker that has executed a part of a
+// transaction and waits for its rest is in one of them as well.
 var idleStates = []string{
 	"has read all relay log; waiting for more updates", "has read all relay log; waiting for the slave i/o thread",
 	"waiting for an event from coordinator", "waiting for work from sql thread",
@@ -56,25 +57,36 @@ func applier(rows []row) (a Applier) {
 // again. Semi-synchronous replication is turned off and on again: STOP SLAVE would wait for the acknowledgement itself,
 // and a MariaDB server by GTID would throw the relay log away. The server gets both statements in one question, so that
 // it executes the second one also where this program ends in between. On MariaDB (from 10.5 on) that needs REPLICATION
-// MASTER ADMIN, which an agent needs for nothing else.
+// MASTER ADMIN, which an agent needs for nothing else. On a server that takes writes it is an error: a client would be
+// told that a commit is safe which no other host has.
 func (s *Server) ReleaseCommits(ctx context.Context) error {
-	cfg := s.cfg
-	cfg.several = true
-	sess, err := connect(ctx, cfg)
+	sess, err := s.several(ctx)
 	if err != nil {
 		return err
 	}
 	defer sess.close()
 	rows, err := sess.ask(ctx, func(f flavour) statement {
-		return f.showVariables("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
+		return f.showVariables("read_only", "rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")
 	})
 	if err != nil {
 		return err
 	}
+	closed, names := false, []string(nil)
 	for _, r := range rows {
-		if isOn(r["Value"]) {
-			_, err = sess.ask(ctx, func(f flavour) statement { return f.toggle(strings.ToLower(r["Variable_name"])) })
+		switch name := strings.ToLower(r["Variable_name"]); {
+		case !isOn(r["Value"]) && name != "read_only": // it is off
+		case name == "read_only":
+			closed = r["Value"] != "OFF" && r["Value"] != "0"
+		default:
+			names = append(names, name)
 		}
+	}
+	if !closed {
+		return fmt.Errorf("let commits go on without an acknowledgement on %s: it takes writes, and a client's would go on too",
+			s.cfg.Addr)
+	}
+	for _, name := range names {
+		_, err = sess.ask(ctx, func(f flavour) statement { return f.toggle(name) })
 	}
 	return err
 }

@@ -82,15 +82,20 @@ const (
 // it executes the second one also where this program ends in between: else the thread would stay stopped, and nobody
 // would know why.
 func (s *Server) restartExecuting(ctx context.Context) error {
-	cfg := s.cfg
-	cfg.several = true
-	sess, err := connect(ctx, cfg)
+	sess, err := s.several(ctx)
 	if err != nil {
 		return err
 	}
 	defer sess.close()
-	_, err = sess.ask(ctx, func(f flavour) statement { return f.restartExecuting(cfg.Channel) })
+	_, err = sess.ask(ctx, func(f flavour) statement { return f.restartExecuting(s.cfg.Channel) })
 	return err
+}
+
+// several opens a connection on which one question may have several statements.
+func (s *Server) several(ctx context.Context) (*session, error) {
+	cfg := s.cfg
+	cfg.several = true
+	return connect(ctx, cfg)
 }
 
 // GTIDs returns all transactions that the server has committed, its own and replicated ones: gtid_executed of a MySQL
