@@ -1,6 +1,12 @@
 package mysqlctl
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"mysql-mmm/pkg/mysqlctl/mysqltest"
+)
 
 // TestApplierAtWork: what threads of replication do is told from their states, in the words of both servers.
 func TestApplierAtWork(t *testing.T) {
@@ -31,5 +37,22 @@ func TestApplierAtWork(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestReleaseCommitsOfAWriter: on a server that takes writes no commit is let go, as a client's could be among them.
+func TestReleaseCommitsOfAWriter(t *testing.T) { each(t, testReleaseCommitsOfAWriter) }
+
+func testReleaseCommitsOfAWriter(t *testing.T, kind string) {
+	i := mysqltest.Start(t, mysqltest.Options{Server: kind})
+	ctx := within(t, time.Minute)
+	s := New(account(i, "agent", i.Kind.AgentRights()))
+	defer s.Close()
+	if err := s.ReleaseCommits(ctx); err == nil || !strings.Contains(err.Error(), "it takes writes") {
+		t.Errorf("on a server that is open: %v", err)
+	}
+	fatal(t, s.DenyWrites(ctx, Deny{}))
+	if err := s.ReleaseCommits(ctx); err != nil {
+		t.Errorf("on a server that is closed: %v", err)
 	}
 }
